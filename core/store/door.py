@@ -1,0 +1,183 @@
+"""One door to the store: a file lock around open, one transaction, close.
+
+DuckDB's own lock is not enough: opened and closed in turn by several processes it lost acknowledged commits (measured with 2.0.0), and it shuts
+readers out while a writer holds the file. So every access takes `STUDY/.lock` (shared to read, exclusive to write) before DuckDB sees the file,
+and nothing is computed while the door is open. A second lock file is the queue in front of the door: without it a stream of readers would
+keep a writer waiting for ever.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from core.errors import UserError
+from core.store.migrations import SCHEMA_VERSION, migrate
+
+STORE_NAME = "study.duckdb"
+PATIENCE_S = 10.0
+
+
+class DoorBusy(UserError):
+    """The door could not be had in time; says who holds it."""
+
+
+def exists(study: Path) -> bool:
+    """Whether this folder holds a store."""
+    return (study / STORE_NAME).is_file()
+
+
+def version(study: Path) -> tuple[int, int]:
+    """A value that changes with every commit (size and time of change of the store and its log), for caches; opens nothing."""
+    stamps = [p.stat() for p in (study / STORE_NAME, study / f"{STORE_NAME}.wal") if p.exists()]
+    return sum(s.st_size for s in stamps), max((s.st_mtime_ns for s in stamps), default=0)
+
+
+def _holder(lock: Path) -> str:
+    """Who said last that they hold the exclusive lock."""
+    text = lock.read_text(errors="replace").strip() if lock.exists() else ""
+    return text or "another process (it left no name)"
+
+
+def _acquire(fd: int, mode: int, deadline: float) -> bool:
+    """Poll a lock until the deadline. Polling, because a blocking flock cannot be given a time limit per thread."""
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(fd, mode | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.02)
+
+
+@contextmanager
+def _locked(study: Path, exclusive: bool, patience: float) -> Iterator[None]:
+    queue, lock = study / ".queue", study / ".lock"
+    deadline = time.monotonic() + patience
+    queue_fd = os.open(queue, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        got = _acquire(queue_fd, fcntl.LOCK_EX, deadline) and _acquire(lock_fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline)
+        os.close(queue_fd)
+        queue_fd = -1
+        if not got:
+            raise DoorBusy(f"The study {study} is busy: {_holder(lock)} has held its store for more than {patience:.0f} s; wait for it or end it, then try again.")
+        if exclusive:
+            os.ftruncate(lock_fd, 0)
+            os.pwrite(lock_fd, f"process {os.getpid()} ({' '.join(sys.argv)[:200]})".encode(), 0)
+        yield
+    finally:
+        if queue_fd >= 0:
+            os.close(queue_fd)
+        os.close(lock_fd)
+
+
+def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config={"threads": 2})
+    except duckdb.Error as error:
+        raise UserError(f"The store {path} cannot be opened ({str(error).splitlines()[0]}); restore the last backup made with `deepminer backup`.") from error
+
+
+def _check_version(con: duckdb.DuckDBPyConnection, study: Path) -> int:
+    try:
+        found = con.execute("SELECT max(version) FROM migrations").fetchone()
+    except duckdb.CatalogException as error:
+        raise UserError(f"{study / STORE_NAME} is a DuckDB file but not a DeepMiner store; point --study at a folder made by `deepminer init`.") from error
+    number = int(found[0]) if found and found[0] is not None else 0
+    if number > SCHEMA_VERSION:
+        raise UserError(f"The store of {study} was written by a newer DeepMiner (store version {number}, this one knows {SCHEMA_VERSION}); update DeepMiner.")
+    return number
+
+
+def create(study: Path) -> None:
+    """Make an empty store in an existing folder, or bring an older one up to date. Does nothing where it is current."""
+    with _locked(study, exclusive=True, patience=PATIENCE_S):
+        con = _connect(study / STORE_NAME, read_only=False)
+        try:
+            migrate(con)
+        finally:
+            con.close()
+
+
+def _require(study: Path) -> None:
+    if not exists(study):
+        raise UserError(f"{study} is not a study folder (it has no {STORE_NAME}); run `deepminer init {study}` or give --study.")
+
+
+@contextmanager
+def read(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection; many readers at once. DoorBusy after `patience` seconds. Do not compute while it is open."""
+    _require(study)
+    stale = False
+    with _locked(study, exclusive=False, patience=patience):
+        # A log left by a killed writer can only be replayed by a writer: a read-only open of it would fail.
+        if (study / f"{STORE_NAME}.wal").exists():
+            stale = True
+        else:
+            con = _connect(study / STORE_NAME, read_only=True)
+            try:
+                stale = _check_version(con, study) < SCHEMA_VERSION
+                if not stale:
+                    yield con
+                    return
+            finally:
+                con.close()
+    if stale:
+        create(study)
+        with _locked(study, exclusive=False, patience=patience):
+            con = _connect(study / STORE_NAME, read_only=True)
+            try:
+                yield con
+            finally:
+                con.close()
+
+
+@contextmanager
+def write(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with one open transaction: committed when the block ends, rolled back when it raises. One writer at a time."""
+    _require(study)
+    with _locked(study, exclusive=True, patience=patience):
+        con = _connect(study / STORE_NAME, read_only=False)
+        try:
+            if _check_version(con, study) < SCHEMA_VERSION:
+                migrate(con)
+            con.execute("BEGIN")
+            try:
+                yield con
+            except BaseException:
+                con.execute("ROLLBACK")
+                raise
+            con.execute("COMMIT")
+        finally:
+            con.close()
+
+
+def backup(study: Path, target: Path) -> None:
+    """Copy the store into a new DuckDB file, inside the door. Written under another name first, so that a half-made backup never bears the name."""
+    if target.exists():
+        raise UserError(f"{target} exists already; name a new file for the backup.")
+    part = target.with_name(target.name + ".partial")
+    part.unlink(missing_ok=True)
+    _require(study)
+    with _locked(study, exclusive=True, patience=PATIENCE_S):
+        con = _connect(study / STORE_NAME, read_only=False)
+        try:
+            name = con.execute("SELECT current_database()").fetchone()[0]
+            quoted = str(part).replace("'", "''")
+            con.execute(f"ATTACH '{quoted}' AS copy")
+            con.execute(f'COPY FROM DATABASE "{name}" TO copy')
+            con.execute("DETACH copy")
+        finally:
+            con.close()
+    os.replace(part, target)

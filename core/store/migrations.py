@@ -1,0 +1,94 @@
+"""The store's tables, as ordered migrations: each runs once, in one transaction with the row that records it."""
+
+from __future__ import annotations
+
+import duckdb
+
+# Machine-made tables have a `run` column; what people say is append-only and has `made`, who and a version. Outlines and answers are JSON text.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
+    CREATE TABLE sources (source_id VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, location VARCHAR NOT NULL, options VARCHAR NOT NULL,
+        simulated BOOLEAN NOT NULL, image_labels BOOLEAN NOT NULL, made TIMESTAMP NOT NULL, patients INTEGER NOT NULL, mammograms INTEGER NOT NULL,
+        skipped INTEGER NOT NULL);
+    CREATE TABLE problems (source_id VARCHAR NOT NULL, item VARCHAR NOT NULL, cause VARCHAR NOT NULL, action VARCHAR NOT NULL, skipped BOOLEAN NOT NULL);
+    CREATE TABLE patients (patient_id VARCHAR PRIMARY KEY, source_id VARCHAR NOT NULL, age INTEGER, density INTEGER, features VARCHAR NOT NULL,
+        published_split VARCHAR);
+    CREATE TABLE mammograms (mammogram_id VARCHAR PRIMARY KEY, patient_id VARCHAR NOT NULL, laterality VARCHAR NOT NULL, view VARCHAR NOT NULL,
+        file VARCHAR NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, source_width INTEGER NOT NULL, source_height INTEGER NOT NULL,
+        pixel_mm DOUBLE, scanner VARCHAR NOT NULL, image_label VARCHAR, inverted BOOLEAN NOT NULL, tissue DOUBLE NOT NULL,
+        pixel_hash VARCHAR NOT NULL, has_concepts BOOLEAN NOT NULL);
+    CREATE TABLE findings (mammogram_id VARCHAR NOT NULL, number INTEGER NOT NULL, pathology VARCHAR NOT NULL, lesion_type VARCHAR NOT NULL,
+        descriptors VARCHAR NOT NULL, assessment INTEGER, subtlety INTEGER, outline VARCHAR NOT NULL, nested VARCHAR NOT NULL, report VARCHAR NOT NULL,
+        PRIMARY KEY (mammogram_id, number));
+    CREATE TABLE runs (run VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, settings VARCHAR NOT NULL, parents VARCHAR NOT NULL, manifest VARCHAR NOT NULL,
+        made TIMESTAMP NOT NULL, seconds DOUBLE NOT NULL);
+    CREATE TABLE splits (run VARCHAR NOT NULL, patient_id VARCHAR NOT NULL, split VARCHAR NOT NULL);
+    CREATE TABLE patches (run VARCHAR NOT NULL, patch_id INTEGER NOT NULL, mammogram_id VARCHAR NOT NULL, y INTEGER NOT NULL, x INTEGER NOT NULL,
+        side INTEGER NOT NULL, tissue REAL NOT NULL, benign_cover REAL NOT NULL, benign_part REAL NOT NULL, malignant_cover REAL NOT NULL,
+        malignant_part REAL NOT NULL, label INTEGER NOT NULL, split VARCHAR NOT NULL);
+    CREATE TABLE history (run VARCHAR NOT NULL, epoch INTEGER NOT NULL, part VARCHAR NOT NULL, loss DOUBLE NOT NULL, accuracy DOUBLE NOT NULL,
+        learning_rate DOUBLE, seconds DOUBLE);
+    CREATE TABLE predictions (run VARCHAR NOT NULL, patch_id INTEGER NOT NULL, p_normal REAL, p_benign REAL, p_malignant REAL NOT NULL);
+    CREATE TABLE image_scores (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, s_normal REAL, s_benign REAL, s_malignant REAL NOT NULL,
+        truth INTEGER, predicted INTEGER NOT NULL, split VARCHAR NOT NULL);
+    CREATE TABLE metrics (run VARCHAR NOT NULL, split VARCHAR NOT NULL, level VARCHAR NOT NULL, class VARCHAR NOT NULL, name VARCHAR NOT NULL,
+        estimate DOUBLE, low DOUBLE, high DOUBLE, method VARCHAR NOT NULL, reason VARCHAR NOT NULL, n INTEGER, positives INTEGER, patients INTEGER);
+    CREATE TABLE units (run VARCHAR NOT NULL, layer VARCHAR NOT NULL, unit INTEGER NOT NULL, largest REAL NOT NULL, quantile REAL NOT NULL,
+        dead BOOLEAN NOT NULL, top_patients INTEGER NOT NULL);
+    CREATE TABLE top_patches (run VARCHAR NOT NULL, layer VARCHAR NOT NULL, unit INTEGER NOT NULL, rank INTEGER NOT NULL, patch_id INTEGER NOT NULL,
+        activation REAL NOT NULL, y INTEGER NOT NULL, x INTEGER NOT NULL);
+    CREATE TABLE influences (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, class INTEGER NOT NULL, rank INTEGER NOT NULL, unit INTEGER NOT NULL,
+        influence REAL NOT NULL);
+    CREATE TABLE selected (run VARCHAR NOT NULL, class INTEGER NOT NULL, rank INTEGER NOT NULL, unit INTEGER NOT NULL, count INTEGER NOT NULL);
+    CREATE TABLE coverage (run VARCHAR NOT NULL, class INTEGER NOT NULL, name VARCHAR NOT NULL, estimate DOUBLE, low DOUBLE, high DOUBLE,
+        method VARCHAR NOT NULL, n INTEGER);
+    CREATE TABLE concepts (run VARCHAR NOT NULL, unit INTEGER NOT NULL, concept VARCHAR NOT NULL, share DOUBLE NOT NULL, iou DOUBLE NOT NULL);
+    CREATE TABLE explanations (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, split VARCHAR NOT NULL, predicted INTEGER NOT NULL, truth INTEGER,
+        p_normal REAL, p_benign REAL, p_malignant REAL NOT NULL, file VARCHAR NOT NULL);
+    CREATE TABLE ablations (run VARCHAR NOT NULL, class INTEGER NOT NULL, name VARCHAR NOT NULL, estimate DOUBLE, low DOUBLE, high DOUBLE,
+        method VARCHAR NOT NULL, n INTEGER);
+    """,
+    """
+    CREATE TABLE people (code VARCHAR NOT NULL, role VARCHAR NOT NULL, simulated BOOLEAN NOT NULL, made TIMESTAMP NOT NULL, PRIMARY KEY (code));
+    CREATE TABLE invitations (code VARCHAR NOT NULL, token_hash VARCHAR NOT NULL, made TIMESTAMP NOT NULL, revoked_at TIMESTAMP);
+    CREATE TABLE consents (code VARCHAR NOT NULL, experience VARCHAR NOT NULL, consent VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    CREATE TABLE annotations (annotation_id VARCHAR PRIMARY KEY, run VARCHAR NOT NULL, layer VARCHAR NOT NULL, unit INTEGER NOT NULL,
+        code VARCHAR NOT NULL, version INTEGER NOT NULL, repeat BOOLEAN NOT NULL, practice BOOLEAN NOT NULL, answer VARCHAR NOT NULL,
+        seconds DOUBLE, patch_labels_shown BOOLEAN NOT NULL, simulated BOOLEAN NOT NULL, made TIMESTAMP NOT NULL);
+    CREATE TABLE skips (run VARCHAR NOT NULL, unit INTEGER NOT NULL, code VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    CREATE TABLE decisions (run VARCHAR NOT NULL, layer VARCHAR NOT NULL, unit INTEGER NOT NULL, label VARCHAR NOT NULL, sources VARCHAR NOT NULL,
+        reason VARCHAR NOT NULL, decided_by VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    CREATE TABLE protocols (protocol VARCHAR NOT NULL, version INTEGER NOT NULL, state VARCHAR NOT NULL, design VARCHAR NOT NULL, lint VARCHAR NOT NULL,
+        hash VARCHAR NOT NULL, run VARCHAR NOT NULL, simulated BOOLEAN NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL,
+        PRIMARY KEY (protocol, version, state));
+    CREATE TABLE reading_cases (protocol VARCHAR NOT NULL, version INTEGER NOT NULL, case_number INTEGER NOT NULL, mammogram_id VARCHAR,
+        patient_id VARCHAR, arm VARCHAR NOT NULL, texts VARCHAR NOT NULL, truth VARCHAR, network_score DOUBLE, predicted VARCHAR,
+        PRIMARY KEY (protocol, version, case_number));
+    CREATE TABLE reading_items (protocol VARCHAR NOT NULL, version INTEGER NOT NULL, code VARCHAR NOT NULL, position INTEGER NOT NULL,
+        case_number INTEGER NOT NULL, repeat BOOLEAN NOT NULL, practice BOOLEAN NOT NULL, token VARCHAR NOT NULL,
+        PRIMARY KEY (protocol, version, code, position));
+    CREATE TABLE answers (protocol VARCHAR NOT NULL, version INTEGER NOT NULL, code VARCHAR NOT NULL, position INTEGER NOT NULL, revision INTEGER NOT NULL,
+        answer INTEGER NOT NULL, seconds DOUBLE, idle BOOLEAN NOT NULL, simulated BOOLEAN NOT NULL, made TIMESTAMP NOT NULL,
+        PRIMARY KEY (protocol, version, code, position, revision));
+    CREATE TABLE log (made TIMESTAMP NOT NULL, who VARCHAR NOT NULL, event VARCHAR NOT NULL, detail VARCHAR NOT NULL);
+    CREATE TABLE figure_picks (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, how VARCHAR NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    """,
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def migrate(con: duckdb.DuckDBPyConnection) -> None:
+    """Run the migrations this store has not had yet, each in one transaction with its record."""
+    con.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, made TIMESTAMP NOT NULL)")
+    found = con.execute("SELECT max(version) FROM migrations").fetchone()
+    done = int(found[0]) if found and found[0] is not None else 0
+    for number, statements in enumerate(MIGRATIONS[done:], start=done + 1):
+        con.execute("BEGIN")
+        try:
+            con.execute(statements)
+            con.execute("INSERT INTO migrations VALUES (?, now()::TIMESTAMP)", [number])
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        con.execute("COMMIT")

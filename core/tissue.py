@@ -1,0 +1,1 @@
+"""Breast tissue on a film."""
