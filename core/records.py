@@ -68,7 +68,8 @@ class Problem:
 @dataclass(frozen=True)
 class Patient:
     """One patient with all mammograms. age in years; density BI-RADS 1-4; features: auxiliary columns (numbers or strings);
-    published_split: "train", "holdout", "test" or None; year etc. are left out on purpose: nothing that identifies."""
+    published_split: "train", "holdout", "test" or None; stratum: what splits should balance, where the source knows better than the
+    worst pathology; year etc. are left out on purpose: nothing that identifies."""
 
     id: str
     mammograms: tuple[Mammogram, ...]
@@ -76,6 +77,7 @@ class Patient:
     density: int | None = None
     features: dict[str, float | str] = field(default_factory=dict)
     published_split: str | None = None
+    stratum: str | None = None
     problems: tuple[Problem, ...] = ()
 
 
