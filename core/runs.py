@@ -1,0 +1,214 @@
+"""Runs: what one step produced, immutable and named by content.
+
+A run is a folder `runs/<kind>-<hash12>`: its settings, files, `tables/<table>.parquet` for the store, and `manifest.json`. It is built as
+`<name>.partial`, renamed when whole, and then registered: every Parquet table is appended to the store's table of that name in one transaction. A
+run that was renamed but not registered (killed in between) is registered by the next command. The same request again is answered from what is there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import store
+from core.errors import UserError
+from core.store import runs as table
+from core.study import write_text
+
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "duckdb", "streamlit")
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no blanks: equal requests have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def run_name(kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> str:
+    """`<kind>-<first 12 hex digits of SHA-256>` of everything that determines the result."""
+    request = {"kind": kind, "version": version, "settings": settings, "parents": parents, "inputs": inputs}
+    return f"{kind}-{hashlib.sha256(canonical(request).encode()).hexdigest()[:12]}"
+
+
+def software() -> dict[str, str]:
+    """Versions that travel with every run, figure and table."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"deepminer": importlib.metadata.version("deepminer"), "python": platform.python_version()} | found
+
+
+@dataclass
+class Progress:
+    """How far a step is, in a small file that the Overview reads while the step runs. Written at most twice a second."""
+
+    path: Path
+    command: str
+    total: int = 0
+    done: int = 0
+    unit: str = ""
+    started: float = field(default_factory=time.time)
+    _written: float = 0.0
+
+    def update(self, done: int, total: int, unit: str) -> None:
+        """Say how many of how many; `unit` names what is counted."""
+        self.done, self.total, self.unit = done, total, unit
+        if time.time() - self._written > 0.5 or done >= total:
+            self.write("running")
+
+    def write(self, state: str, message: str = "") -> None:
+        """state: running or failed."""
+        self._written = time.time()
+        body = {"state": state, "message": message, "pid": os.getpid(), "command": self.command, "done": self.done, "total": self.total,
+                "unit": self.unit, "started": self.started, "seen": self._written}
+        write_text(self.path, json.dumps(body))
+
+
+@dataclass
+class Run:
+    """A run being built. folder: write files here. table(name, frame): rows for the store. fresh: False if an interrupted attempt is continued."""
+
+    name: str
+    kind: str
+    folder: Path
+    progress: Progress
+    fresh: bool
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def table(self, name: str, frame: pd.DataFrame) -> None:
+        """Rows for the store's table of this name (without its `run` column)."""
+        folder = self.folder / "tables"
+        folder.mkdir(exist_ok=True)
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+
+    def save(self, name: str, array: np.ndarray) -> None:
+        """An array beside the tables, written whole or not at all."""
+        part = self.folder / f"{name}.partial"
+        with part.open("wb") as file:
+            np.save(file, array)
+        os.replace(part, self.folder / name)
+
+
+class Answered(Exception):
+    """The requested run exists already; `name` is its id."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def register_orphans(study: Path) -> list[str]:
+    """Register whole runs that the store does not know (a process died between rename and registration). Returns their names."""
+    folders = sorted(p for p in (study / "runs").glob("*-*") if (p / "manifest.json").is_file() and not p.name.endswith(".partial"))
+    with store.read(study) as con:
+        known = set(table.runs(con)["run"])
+    orphans = [p for p in folders if p.name not in known]
+    for folder in orphans:
+        _register(study, folder)
+    return [p.name for p in orphans]
+
+
+def _register(study: Path, folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    with store.write(study) as con:
+        table.register(con, folder, manifest)
+
+
+def request(study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> tuple[str, bool]:
+    """The name of the run that answers this request, and whether it is there."""
+    register_orphans(study)
+    name = run_name(kind, version, settings, parents, inputs)
+    with store.read(study) as con:
+        return name, name in set(table.runs(con)["run"])
+
+
+def _command() -> str:
+    """How this run was asked for, without the folder the program lies in."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@contextmanager
+def building(study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> Iterator[Run]:
+    """Build one run: raises Answered if it exists; on success it is renamed and registered; on an error its folder stays hidden as `.partial`
+    with the error's sentence for the Overview, to be resumed or replaced by the next attempt."""
+    name, there = request(study, kind, version, settings, parents, inputs)
+    if there:
+        raise Answered(name)
+    folder = study / "runs" / f"{name}.partial"
+    fresh = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{name} is being made by another process in {study}; wait for it, then run the command again.") from error
+        run = Run(name, kind, folder, Progress(folder / "progress.json", _command()), fresh)
+        run.progress.write("running")
+        started = time.time()
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.progress.write("failed", "stopped by hand")
+            raise
+        except Exception as error:
+            run.progress.write("failed", explain(error, folder))
+            raise
+        run.manifest |= {"run": name, "kind": kind, "version": version, "settings": settings, "parents": parents, "inputs": inputs,
+                         "software": software(), "made": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+                         "seconds": round(time.time() - started, 3), "command": _command()}
+        for leftover in (*folder.glob("resume*"), folder / "progress.json"):
+            leftover.unlink(missing_ok=True)
+        write_text(folder / "manifest.json", json.dumps(run.manifest, indent=1, default=str))
+        final = study / "runs" / name
+        if final.exists():
+            shutil.rmtree(folder)
+        else:
+            os.replace(folder, final)
+        _register(study, final)
+    finally:
+        os.close(lock)
+
+
+def explain(error: BaseException, where: Path) -> str:
+    """One sentence for an error: a UserError's own text, a remedy for a full disk, else its type and message."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == 28:
+        return f"No space is left on the disk that holds {where}; free some space and run the command again, nothing that was there is lost."
+    return f"{type(error).__name__}: {error}"
+
+
+def unfinished(study: Path) -> list[dict[str, Any]]:
+    """Progress of runs in the making: state running, interrupted (its process is gone) or failed, newest first."""
+    found = []
+    for path in (study / "runs").glob("*.partial/progress.json"):
+        try:
+            body = json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue  # finished or being replaced this very moment
+        if body["state"] == "running" and not Path(f"/proc/{body['pid']}").exists() and Path("/proc").exists():
+            body["state"] = "interrupted"
+        found.append(body | {"run": path.parent.name.removesuffix(".partial"), "kind": path.parent.name.split("-")[0]})
+    return sorted(found, key=lambda b: -b["seen"])
+
+
+def folder(study: Path, name: str) -> Path:
+    """The folder of a finished run; UserError if it has been removed."""
+    path = study / "runs" / name
+    if not (path / "manifest.json").is_file():
+        raise UserError(f"The folder of run {name} is missing in {study / 'runs'}; run its step again.")
+    return path
