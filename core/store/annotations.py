@@ -1,0 +1,272 @@
+"""Annotations in the store: what experts said about units, as versions that are only ever added; decisions; the label of a unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from core import lexicon
+from core.errors import UserError
+from core.store import runs
+from core.store.desk import now
+
+Connection = duckdb.DuckDBPyConnection
+_LATEST = """SELECT * FROM annotations QUALIFY row_number() OVER (PARTITION BY run, unit, code, repeat, practice ORDER BY version DESC) = 1"""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One top patch of a unit: its place in the working image (pixels), and the image it is a view of."""
+
+    rank: int
+    patch_id: int
+    mammogram_id: str
+    file: str
+    width: int
+    height: int
+    y: int
+    x: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An annotation that has been stored."""
+
+    annotation_id: str
+    version: int
+    made: datetime
+
+
+@dataclass(frozen=True)
+class Label:
+    """Text printed for a unit, the ids of the annotations it comes from, and whether any of them is simulated."""
+
+    text: str
+    annotation_ids: tuple[str, ...]
+    simulated: bool
+
+
+def current_run(con: Connection) -> str | None:
+    """The dissection whose units are annotated: the newest, or None."""
+    return runs.latest(con, "dissect")
+
+
+def selected_units(con: Connection, run: str) -> list[int]:
+    """Distinct selected units, ascending (0-based): the class lists may overlap."""
+    return [row[0] for row in con.execute("SELECT DISTINCT unit FROM selected WHERE run = ? ORDER BY unit", [run]).fetchall()]
+
+
+def slots(con: Connection, run: str) -> int:
+    """Places in the class lists; more than the distinct units where lists overlap ("58 of 60 slots")."""
+    return con.execute("SELECT count(*) FROM selected WHERE run = ?", [run]).fetchone()[0]
+
+
+def other_units(con: Connection, run: str, count: int) -> list[int]:
+    """Living units that were not selected, in a fixed order that says nothing: for practice."""
+    return [
+        row[0]
+        for row in con.execute(
+            """SELECT unit FROM units u WHERE run = ? AND NOT dead
+        AND unit NOT IN (SELECT unit FROM selected s WHERE s.run = u.run)
+        AND EXISTS (SELECT 1 FROM top_patches t WHERE t.run = u.run AND t.unit = u.unit)
+        ORDER BY md5(run || unit::VARCHAR) LIMIT ?""",
+            [run, count],
+        ).fetchall()
+    ]
+
+
+def layer_of(con: Connection, run: str, unit: int) -> str:
+    """The layer a unit of a dissection belongs to."""
+    row = con.execute("SELECT layer FROM units WHERE run = ? AND unit = ? LIMIT 1", [run, unit]).fetchone()
+    return row[0] if row else ""
+
+
+def largest(con: Connection, run: str, unit: int) -> float:
+    """The unit's largest activation, of which 0.2 is the published threshold; 0 where it is unknown."""
+    row = con.execute("SELECT largest FROM units WHERE run = ? AND unit = ? LIMIT 1", [run, unit]).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def patches_run(con: Connection, run: str) -> str | None:
+    """The run that cut the patches a dissection looked at: its nearest ancestor of kind "patches"."""
+    frame = runs.runs(con)
+    kinds = dict(zip(frame["run"], frame["kind"], strict=True))
+    parents = dict(zip(frame["run"], frame["parents"], strict=True))
+    waiting, seen = [run], set()
+    while waiting:
+        name = waiting.pop(0)
+        if kinds.get(name) == "patches":
+            return str(name)
+        if name not in seen:
+            seen.add(name)
+            waiting += [p for p in parents.get(name, []) if p in kinds]
+    return None
+
+
+def tiles(con: Connection, run: str, unit: int, count: int = 32) -> list[Tile]:
+    """The unit's top patches, strongest first."""
+    rows = con.execute(
+        """SELECT t.rank, t.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side
+        FROM top_patches t JOIN patches p ON p.run = ? AND p.patch_id = t.patch_id JOIN mammograms m ON m.mammogram_id = p.mammogram_id
+        WHERE t.run = ? AND t.unit = ? AND t.rank < ? ORDER BY t.rank""",
+        [patches_run(con, run), run, unit, count],
+    ).fetchall()
+    return [Tile(*row) for row in rows]
+
+
+def append(
+    con: Connection,
+    *,
+    run: str,
+    unit: int,
+    code: str,
+    answer: Mapping[str, Any],
+    seconds: float | None,
+    annotation_id: str,
+    repeat: bool = False,
+    practice: bool = False,
+    simulated: bool = False,
+    patch_labels_shown: bool = False,
+) -> Saved:
+    """Add a version of one expert's answer on one unit; nothing is overwritten. The same annotation_id again returns what was stored then.
+
+    UserError if the answer is not complete (`core.lexicon.check`)."""
+    stored = con.execute("SELECT version, made FROM annotations WHERE annotation_id = ?", [annotation_id]).fetchone()
+    if stored:
+        return Saved(annotation_id, stored[0], stored[1])
+    checked = lexicon.check(answer)
+    version = (
+        1
+        + con.execute(
+            """SELECT coalesce(max(version), 0) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?""",
+            [run, unit, code, repeat, practice],
+        ).fetchone()[0]
+    )
+    made = now()
+    con.execute(
+        "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            annotation_id,
+            run,
+            layer_of(con, run, unit),
+            unit,
+            code,
+            version,
+            repeat,
+            practice,
+            json.dumps(checked, ensure_ascii=False),
+            seconds,
+            patch_labels_shown,
+            simulated,
+            made,
+        ],
+    )
+    return Saved(annotation_id, version, made)
+
+
+def skip(con: Connection, run: str, unit: int, code: str, repeat: bool = False) -> None:
+    """Record that an expert put a unit off."""
+    con.execute("INSERT INTO skips VALUES (?, ?, ?, ?, ?)", [run, unit, repeat, code, now()])
+
+
+def skips(con: Connection, run: str, code: str) -> set[tuple[int, bool]]:
+    """(unit, repeat) that an expert put off at some time."""
+    return set(con.execute("SELECT DISTINCT unit, repeat FROM skips WHERE run = ? AND code = ?", [run, code]).fetchall())
+
+
+def _decoded(frame: pd.DataFrame) -> pd.DataFrame:
+    frame["answer"] = pd.Series([json.loads(text) for text in frame["answer"]], dtype=object, index=frame.index)
+    return frame
+
+
+def annotations(con: Connection, run: str | None = None, versions: bool = False) -> pd.DataFrame:
+    """Latest answers (or all versions), answer as dict: annotation_id, run, layer, unit, code, version, repeat, practice, answer,
+    seconds, patch_labels_shown, simulated, made."""
+    source = "SELECT * FROM annotations" if versions else _LATEST
+    return _decoded(con.execute(f"SELECT * FROM ({source}) WHERE ? IS NULL OR run = ? ORDER BY made, annotation_id", [run, run]).df())
+
+
+def of_person(con: Connection, run: str, code: str) -> pd.DataFrame:
+    """One expert's latest answers on a run, practice and repeats included; never anybody else's."""
+    return _decoded(con.execute(f"SELECT * FROM ({_LATEST}) WHERE run = ? AND code = ? ORDER BY made", [run, code]).df())
+
+
+def counts(con: Connection, run: str) -> dict[str, int]:
+    """units_selected, units_annotated (selected units that carry a label), experts (who answered), all derived from the answers."""
+    units = set(selected_units(con, run))
+    experts = con.execute("SELECT count(DISTINCT code) FROM annotations WHERE run = ? AND NOT practice", [run]).fetchone()[0]
+    return {"units_selected": len(units), "units_annotated": len(units & set(labels(con, run))), "experts": experts}
+
+
+def progress(con: Connection, run: str) -> pd.DataFrame:
+    """Per expert: code, simulated, units (answered once), named (with a label), revised, repeats, median_seconds, last (time of the last answer)."""
+    frame = annotations(con, run, versions=True)
+    frame = frame[~frame["practice"]] if len(frame) else frame
+    rows = []
+    for code, mine in frame.groupby("code", sort=True):
+        newest = mine.sort_values("version").groupby(["unit", "repeat"]).tail(1)
+        first = newest[~newest["repeat"]]
+        rows.append(
+            {
+                "code": code,
+                "simulated": bool(mine["simulated"].any()),
+                "units": len(first),
+                "named": sum(map(lexicon.substantive, first["answer"])),
+                "revised": int((newest["version"] > 1).sum()),
+                "repeats": int(newest["repeat"].sum()),
+                "median_seconds": float(mine["seconds"].median()) if mine["seconds"].notna().any() else None,
+                "last": mine["made"].max(),
+            }
+        )
+    return pd.DataFrame(rows, columns=["code", "simulated", "units", "named", "revised", "repeats", "median_seconds", "last"])
+
+
+def decide(con: Connection, run: str, unit: int, label: str, sources: Sequence[str], reason: str, decided_by: str) -> None:
+    """Append an adjudicated label (empty: decided to have none) with the annotations it rests on and why. The latest decision counts."""
+    text = " ".join(label.split())
+    if len(text) > lexicon.MOST_CHARACTERS or len(reason) > lexicon.MOST_CHARACTERS:
+        raise UserError(f"A decision's label and reason may have {lexicon.MOST_CHARACTERS} characters each; shorten them.")
+    con.execute(
+        "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [run, layer_of(con, run, unit), unit, text, json.dumps(list(sources)), reason.strip(), decided_by, now()],
+    )
+
+
+def decisions(con: Connection, run: str) -> pd.DataFrame:
+    """The latest decision per unit: unit, label, sources (list of annotation ids), reason, decided_by, made."""
+    frame = con.execute(
+        """SELECT unit, label, sources, reason, decided_by, made FROM decisions WHERE run = ?
+        QUALIFY row_number() OVER (PARTITION BY unit ORDER BY made DESC) = 1 ORDER BY unit""",
+        [run],
+    ).df()
+    frame["sources"] = pd.Series([json.loads(text) for text in frame["sources"]], dtype=object, index=frame.index)
+    return frame
+
+
+def labels(con: Connection, run: str, order: Sequence[str] = ()) -> dict[int, Label]:
+    """The label of every unit that has one (DEFINITIONS "Label of a unit"): the adjudicated text; else the answer of the first expert in `order`
+    (then by date of first answer) whose latest version is substantive. A repeat or practice answer never becomes a label, and an answer
+    that its own author later changed to "nothing" does not either."""
+    frame = annotations(con, run)
+    frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
+    first_answer = con.execute("SELECT code, min(made) FROM annotations WHERE run = ? GROUP BY code ORDER BY min(made), code", [run]).fetchall()
+    place = {code: i for i, code in enumerate([*order, *(c for c, _ in first_answer if c not in order)])}
+    simulated = dict(con.execute("SELECT annotation_id, simulated FROM annotations WHERE run = ?", [run]).fetchall())
+    found: dict[int, Label] = {}
+    for unit, mine in frame.groupby("unit"):
+        for row in sorted(mine.itertuples(), key=lambda r: place[r.code]):
+            if lexicon.substantive(row.answer):
+                found[int(unit)] = Label(row.answer["label"], (row.annotation_id,), bool(row.simulated))
+                break
+    for row in decisions(con, run).itertuples():
+        found.pop(int(row.unit), None)
+        if row.label:
+            found[int(row.unit)] = Label(row.label, tuple(row.sources), any(simulated.get(s, False) for s in row.sources))
+    return dict(sorted(found.items()))
