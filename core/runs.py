@@ -16,7 +16,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from core.errors import UserError
 from core.store import runs as table
 from core.study import write_text
 
+Report = Callable[[int, int, str], None]  # done, of how many, of what
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "duckdb", "streamlit")
 
 
@@ -43,6 +44,15 @@ def run_name(kind: str, version: int, settings: dict[str, Any], parents: list[st
     """`<kind>-<first 12 hex digits of SHA-256>` of everything that determines the result."""
     request = {"kind": kind, "version": version, "settings": settings, "parents": parents, "inputs": inputs}
     return f"{kind}-{hashlib.sha256(canonical(request).encode()).hexdigest()[:12]}"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; UserError if it is missing."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run the step that makes it again.") from error
 
 
 def software() -> dict[str, str]:

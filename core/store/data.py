@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -102,3 +103,13 @@ def image_truth(con: Connection) -> pd.DataFrame:
         SELECT mammogram_id, patient_id, CASE WHEN code = -1 THEN NULL ELSE coalesce(code, CASE image_label WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1
             WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1 WHEN 'UNPROVEN' THEN NULL ELSE 0 END) END AS truth
         FROM mammograms LEFT JOIN worst USING (mammogram_id) ORDER BY mammogram_id""").df()
+
+
+def content_hash(con: Connection) -> str:
+    """SHA-256 of everything that came in: pixels, labels, outlines, patients; equal data in any order of ingestion has an equal hash."""
+    digest = hashlib.sha256()
+    for query in ("SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view, image_label FROM mammograms ORDER BY mammogram_id",
+                  "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment, subtlety, outline FROM findings ORDER BY ALL",
+                  "SELECT patient_id, age, density, features, published_split FROM patients ORDER BY patient_id"):
+        digest.update(json.dumps(con.execute(query).fetchall()).encode())
+    return digest.hexdigest()

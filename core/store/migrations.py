@@ -44,7 +44,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE coverage (run VARCHAR NOT NULL, class INTEGER NOT NULL, name VARCHAR NOT NULL, estimate DOUBLE, low DOUBLE, high DOUBLE,
         method VARCHAR NOT NULL, n INTEGER);
     CREATE TABLE concepts (run VARCHAR NOT NULL, unit INTEGER NOT NULL, concept VARCHAR NOT NULL, share DOUBLE NOT NULL, iou DOUBLE NOT NULL);
-    CREATE TABLE explanations (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, split VARCHAR NOT NULL, predicted INTEGER NOT NULL, truth INTEGER,
+    CREATE TABLE explanations (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, split VARCHAR NOT NULL, predicted INTEGER NOT NULL,
+        lesion_class INTEGER NOT NULL, truth INTEGER,
         p_normal REAL, p_benign REAL, p_malignant REAL NOT NULL, file VARCHAR NOT NULL);
     CREATE TABLE ablations (run VARCHAR NOT NULL, class INTEGER NOT NULL, name VARCHAR NOT NULL, estimate DOUBLE, low DOUBLE, high DOUBLE,
         method VARCHAR NOT NULL, n INTEGER);

@@ -1,0 +1,123 @@
+"""Dissection: what excites every unit.
+
+One forward pass over the patches writes each unit's largest activation per patch (DEFINITIONS "Units": activation) to a patch-major file; the 64
+patches with the largest activations follow from it, and a second look at only those patches keeps the units' maps for the pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.films import PatchReader
+from core.inference import BATCH, Probe
+from core.runs import Report
+from core.study import write_text
+
+TOP = 64
+SAMPLE_PATCHES = 512
+FLUSH_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class TopPatches:
+    """Per unit the patches with the largest activations: rows int64 [units, k] into the patch table, values float32 [units, k], largest first,
+    equal values in order of the row."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
+@torch.inference_mode()
+def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report: Report, batch: int = BATCH) -> np.ndarray:
+    """Largest activation of every unit on every patch: a memory-mapped `.npy` [patches, units] at `path`. A killed pass goes on where it was flushed last
+    (the note `resume.json` beside the file says how far)."""
+    note = path.parent / "resume.json"
+    done = json.loads(note.read_text())["rows"] if note.exists() and path.exists() else 0
+    out = np.load(path, mmap_mode="r+") if done else None
+    with probe.watching():
+        for count, start in enumerate(range(done, len(reader), batch), start=1):
+            rows = np.arange(start, min(start + batch, len(reader)))
+            largest = probe.run(torch.from_numpy(reader.batch(rows)))[0].amax((2, 3)).float().numpy()
+            if out is None:
+                out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(precision), shape=(len(reader), largest.shape[1]))
+            out[rows] = largest
+            if count % FLUSH_BATCHES == 0:
+                out.flush()
+                write_text(note, json.dumps({"rows": int(rows[-1]) + 1}))
+            report(int(rows[-1]) + 1, len(reader), "patches")
+    assert out is not None  # the caller has checked that there are patches
+    out.flush()
+    return out
+
+
+def top_patches(activations: np.ndarray, k: int = TOP, chunk: int = 256) -> TopPatches:
+    """The k patches with the largest activation of every unit, from [patches, units]. `torch.topk` leaves the order of equal values open, so ties at the
+    k-th value are settled by hand: the smallest rows win."""
+    k = min(k, activations.shape[0])
+    rows, values = [], []
+    for start in range(0, activations.shape[1], chunk):
+        part = torch.from_numpy(np.ascontiguousarray(activations[:, start:start + chunk].T, dtype=np.float32))
+        found_values, found_rows = part.topk(k, dim=1, sorted=False)
+        least = found_values.amin(1)
+        crowded = ((part >= least[:, None]).sum(1) > k).nonzero()[:, 0]
+        for unit in crowded.tolist():
+            above = (part[unit] > least[unit]).nonzero()[:, 0]
+            equal = (part[unit] == least[unit]).nonzero()[:k - len(above), 0]
+            found_rows[unit] = torch.cat([above, equal])
+        found_rows = found_rows.sort(1).values
+        found_values = part.gather(1, found_rows)
+        order = found_values.argsort(dim=1, descending=True, stable=True)
+        rows.append(found_rows.gather(1, order))
+        values.append(found_values.gather(1, order))
+    return TopPatches(torch.cat(rows).numpy(), torch.cat(values).numpy())
+
+
+@torch.inference_mode()
+def top_maps(probe: Probe, reader: PatchReader, top: TopPatches, report: Report, batch: int = BATCH) -> np.ndarray:
+    """Maps float16 [units, k, h, w] of every unit on its top patches; each patch is looked at once, for all its units."""
+    units, k = top.rows.shape
+    order = np.argsort(top.rows, axis=None, kind="stable")
+    wanted = top.rows.ravel()[order]
+    unique, first = np.unique(wanted, return_index=True)
+    ends = np.append(first[1:], len(wanted))
+    out: np.ndarray | None = None
+    with probe.watching():
+        for start in range(0, len(unique), batch):
+            some = unique[start:start + batch]
+            maps = probe.run(torch.from_numpy(reader.batch(some)))[0].half().numpy()
+            if out is None:
+                out = np.zeros((units * k, *maps.shape[2:]), np.float16)
+            for i in range(len(some)):
+                slots = order[first[start + i]:ends[start + i]]
+                out[slots] = maps[i, slots // k]
+            report(start + len(some), len(unique), "top patches")
+    assert out is not None
+    return out.reshape(units, k, *out.shape[1:])
+
+
+@torch.inference_mode()
+def quantiles(probe: Probe, reader: PatchReader, quantile: float, seed: int) -> tuple[np.ndarray, int]:
+    """Network Dissection's threshold: the value that the share `quantile` of a unit's map positions exceeds, float32 [units], estimated on all positions
+    of up to 512 patches drawn at random; and the number of positions (Bau et al. 2017, section 2.2)."""
+    rng = np.random.default_rng([seed, 7])
+    rows = np.sort(rng.choice(len(reader), min(SAMPLE_PATCHES, len(reader)), replace=False))
+    parts: list[Tensor] = []
+    with probe.watching():
+        for some in np.array_split(rows, max(1, len(rows) // 64)):
+            maps = probe.run(torch.from_numpy(reader.batch(some)))[0]
+            parts.append(maps.permute(1, 0, 2, 3).flatten(1).half())
+    values = torch.cat(parts, 1)
+    k = max(1, round(quantile * values.shape[1]))
+    return values.float().topk(k, dim=1).values[:, -1].numpy(), values.shape[1]
+
+
+def region(unit_map: np.ndarray, side: int, threshold: float) -> np.ndarray:
+    """bool [side, side]: where a unit's map [h, w], upsampled bilinearly to the patch, exceeds the threshold (published: 0.2 x the unit's largest)."""
+    up = torch.nn.functional.interpolate(torch.from_numpy(np.asarray(unit_map, np.float32))[None, None], size=(side, side), mode="bilinear", align_corners=False)
+    return up[0, 0].numpy() > threshold

@@ -1,0 +1,67 @@
+"""Working images of a study, and patches as views into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core.errors import UserError
+
+
+class Films:
+    """Working images by file name, memory-mapped: uint8 [h, w]. Patches are cut from them; there are no patch files."""
+
+    def __init__(self, study: Path) -> None:
+        self.folder = study / "images"
+        self._open: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, file: str) -> np.ndarray:
+        if file not in self._open:
+            path = self.folder / f"{file}.npy"
+            try:
+                self._open[file] = np.load(path, mmap_mode="r")
+            except (OSError, ValueError) as error:
+                raise UserError(f"The working image {path} is missing or damaged ({error}); restore the folder `images` of the study, or ingest into a new one.") from error
+        return self._open[file]
+
+    def concepts(self, file: str) -> np.ndarray:
+        """uint32 [h, w] of phantom concept bits."""
+        return np.load(self.folder / f"{file}.concepts.npy", mmap_mode="r")
+
+    def tissue(self, file: str) -> np.ndarray:
+        """bool [h, w] breast tissue."""
+        packed = np.load(self.folder / f"{file}.tissue.npy")
+        shape = self[file].shape
+        return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+
+
+class PatchReader:
+    """Patches of a table with columns file, y, x, side as uint8 batches [n, 1, side, side]."""
+
+    def __init__(self, films: Films, patches: pd.DataFrame) -> None:
+        files = sorted(set(patches["file"]))
+        self._films = films
+        self._files = files
+        self._file = np.searchsorted(files, patches["file"].to_numpy(str)) if files else np.zeros(0, int)
+        self._y, self._x = patches["y"].to_numpy(np.int64), patches["x"].to_numpy(np.int64)
+        self.side = int(patches["side"].iloc[0]) if len(patches) else 0
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """uint8 [n, 1, side, side] of the table's rows, in that order."""
+        out = np.empty((len(rows), 1, self.side, self.side), np.uint8)
+        for i, row in enumerate(rows):
+            y, x = self._y[row], self._x[row]
+            out[i, 0] = self._films[self._files[self._file[row]]][y:y + self.side, x:x + self.side]
+        return out
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(rows, uint8 [n, 1, side, side]) over the whole table in order."""
+        for start in range(0, len(self), size):
+            rows = np.arange(start, min(start + size, len(self)))
+            yield rows, self.batch(rows)

@@ -1,0 +1,106 @@
+"""Running a trained network: over patches, and over whole mammograms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core import runs, store
+from core.errors import UserError
+from core.films import PatchReader
+from core.networks import Classifier, FullyConvolutional, build
+from core.settings import TrainingSettings
+from core.store import runs as run_table
+
+BATCH = 256
+
+
+def load(study: Path, run: str) -> Classifier:
+    """The network of a train run with its best epoch's weights, in evaluation mode, channels last. UserError if its checkpoint changed since."""
+    with store.read(study) as con:
+        row = run_table.get(con, run)
+    settings = TrainingSettings.model_validate(row["settings"]["training"])
+    path = runs.folder(study, run) / "best.pt"
+    if runs.file_hash(path) != row["manifest"]["checkpoint"]:
+        raise UserError(f"{path} is not the checkpoint that {run} made (its hash differs); restore it or train again.")
+    network = build(settings.architecture, row["settings"]["classes"], str(path), settings.units, settings.pool).eval()
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@torch.inference_mode()
+def predict(network: Classifier, reader: PatchReader, report: runs.Report, batch: int = BATCH) -> np.ndarray:
+    """Softmax probabilities float32 [n, classes] of every patch of the reader, in order."""
+    out = np.empty((len(reader), network.classes), np.float32)
+    for rows, x in reader.batches(batch):
+        out[rows] = network(torch.from_numpy(x)).softmax(1).numpy()
+        report(int(rows[-1]) + 1, len(reader), "patches")
+    return out
+
+
+class Probe:
+    """Catches the output of one layer while a network runs. `with probe: network.maps(x)`, then `probe.maps` [n, units, h, w]."""
+
+    def __init__(self, network: Classifier, layer: str) -> None:
+        self.network, self.name = network, layer
+        self._module = network.layer(layer)
+        self.maps: Tensor | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[Probe]:
+        """Hooks live only inside this block."""
+        if self._module is None:
+            yield self
+            return
+        handle = self._module.register_forward_hook(self._keep)
+        try:
+            yield self
+        finally:
+            handle.remove()
+
+    def _keep(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        # A following in-place ReLU would change the tensor that was caught.
+        self.maps = output.clone()
+
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(this layer's maps, the last maps) of x [n, 1, h, w]; call inside `watching()`."""
+        last = self.network.maps(x)
+        return (last if self._module is None else self.maps), last  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class FilmMaps:
+    """One mammogram through the network: units float32 [units, h, w] of the probed layer, logits float32 [classes, h', w'] of the class map."""
+
+    units: Tensor
+    logits: Tensor
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Class probability maps float32 [classes, h', w']."""
+        return self.logits.softmax(0).numpy()
+
+
+@torch.inference_mode()
+def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> FilmMaps:
+    """The whole mammogram uint8 [h, w] in one pass."""
+    with probe.watching():
+        units, last = probe.run(torch.from_numpy(np.ascontiguousarray(film))[None, None])
+        return FilmMaps(units[0].float().contiguous(), full.from_maps(last)[0].float())
+
+
+def tissue_positions(tissue: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """bool [h', w']: positions of a map at least half of whose cell is tissue; the fullest one where no cell is half full.
+    UserError-free: a film without any tissue gives an all-false array."""
+    share = F.adaptive_avg_pool2d(torch.from_numpy(tissue.astype(np.float32))[None, None], shape)[0, 0].numpy()
+    if share.max() <= 0:
+        return np.zeros(shape, bool)
+    return share >= min(0.5, float(share.max()))

@@ -1,0 +1,231 @@
+"""Ingestion: a source's patients become working images and rows, everything or nothing.
+
+Each patient is read by a worker and laid into `STUDY/ingest.partial/<source>/` (images and one record); a patient whose record is there is not read
+again, so a killed ingestion goes on where it stopped. Only when every patient is in are the images moved and the rows committed, in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import images, outlines, store
+from core.errors import UserError
+from core.records import Finding, Mammogram, Patient, Problem
+from core.runs import Progress, Report, canonical, explain
+from core.settings import Settings
+from core.store import data
+from core.tissue import tissue_mask
+
+KINDS = {"phantom": "phantom", "manifest": "manifest", "ddsm": "ddsm", "cbis-ddsm": "cbis_ddsm", "release": "release"}
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came in. answered: this very source was in the study already and nothing was done."""
+
+    source_id: str
+    patients: int
+    mammograms: int
+    findings: int
+    turned: int
+    problems: list[dict[str, Any]]
+    answered: bool = False
+
+
+def source_module(kind: str) -> ModuleType:
+    """The module of a kind of source; UserError listing the kinds."""
+    if kind not in KINDS:
+        raise UserError(f"There is no source {kind!r}; choose one of {', '.join(KINDS)}.")
+    return importlib.import_module(f"core.sources.{KINDS[kind]}")
+
+
+def ingest(study: Path, settings: Settings, kind: str, path: Path | None, report: Report, *, workers: int = 1, skip_bad: bool = False,
+           shard: tuple[int, int] = (1, 1), **options: Any) -> Ingested:
+    """Read a source into the study. shard (i, n): only every n-th patient, from the i-th (1-based). skip_bad: leave out a patient that cannot be read and
+    say so, instead of stopping. Further options go to the source. UserError leaves the study as it was."""
+    module = source_module(kind)
+    location = "" if path is None else str(path)
+    source_id = _source_id(kind, location, options, shard, settings.images.input_side)
+    with store.read(study) as con:
+        known = data.sources(con)
+    if source_id in set(known["source_id"]):
+        return _answered(study, source_id)
+    tasks, problems = module.tasks(path, **options)
+    tasks = tasks[shard[0] - 1::shard[1]]
+    if not tasks:
+        raise UserError(f"{location or kind} holds no patient; check the path and the kind of source.")
+    folder = study / "ingest.partial" / source_id
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = Progress(folder / "progress.json", f"ingest {kind}")
+    try:
+        left_out = _read_all(module, tasks, folder, 4 * settings.images.input_side, workers, skip_bad, report, progress)
+        records = [json.loads((folder / f"{_file_name(t.patient)}.json").read_text()) for t in tasks if t.patient not in {p.item for p in left_out}]
+        problems = [*problems, *left_out]
+        records, problems = _without_duplicates(study, records, problems, skip_bad)
+        result = _commit(study, folder, source_id, kind, location, options, bool(module.simulated), records, problems)
+    except Exception as error:
+        progress.write("failed", explain(error, study))
+        raise
+    shutil.rmtree(folder)
+    return result
+
+
+def _source_id(kind: str, location: str, options: dict[str, Any], shard: tuple[int, int], side: int) -> str:
+    plain = {k: v for k, v in options.items() if v is not None}
+    text = canonical([kind, os.path.abspath(location) if location else "", plain, shard, side])
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _answered(study: Path, source_id: str) -> Ingested:
+    with store.read(study) as con:
+        row = data.sources(con).set_index("source_id").loc[source_id]
+        problems = data.problems(con)
+    mine = problems[problems["source_id"] == source_id].drop(columns="source_id")
+    return Ingested(source_id, int(row["patients"]), int(row["mammograms"]), 0, 0, mine.to_dict("records"), answered=True)
+
+
+def _file_name(identifier: str) -> str:
+    """A file name that any identifier can have, whatever characters it holds."""
+    return hashlib.sha256(identifier.encode()).hexdigest()[:20]
+
+
+def _read_all(module: ModuleType, tasks: list[Any], folder: Path, width: int, workers: int, skip_bad: bool, report: Report,
+              progress: Progress) -> list[Problem]:
+    waiting = [t for t in tasks if not (folder / f"{_file_name(t.patient)}.json").exists()]
+    done, left_out = len(tasks) - len(waiting), []
+    for task, error in _outcomes(module.__name__, waiting, folder, width, workers):
+        if error is not None:
+            if not skip_bad or not isinstance(error, UserError):
+                raise error
+            left_out.append(Problem(task.patient, str(error), "patient left out", skipped=True))
+        done += 1
+        report(done, len(tasks), "patients")
+        progress.update(done, len(tasks), "patients")
+    return left_out
+
+
+def _outcomes(module: str, tasks: list[Any], folder: Path, width: int, workers: int) -> Iterator[tuple[Any, Exception | None]]:
+    """(task, None or the error) as patients are finished."""
+    if workers <= 1 or len(tasks) < 4:
+        for task in tasks:
+            yield task, _attempt(module, task, folder, width)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_attempt, module, task, folder, width): task for task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _attempt(module: str, task: Any, folder: Path, width: int) -> Exception | None:
+    try:
+        _lay_in(importlib.import_module(module).read(task), folder, width)
+    except (UserError, OSError) as error:
+        return error
+    return None
+
+
+def _lay_in(patient: Patient, folder: Path, width: int) -> None:
+    """Write one patient's working images, then its record: the record's presence means that all is there."""
+    films = [_lay_in_film(patient.id, film, folder, width) for film in patient.mammograms]
+    record = {
+        "patient": {"patient_id": patient.id, "age": patient.age, "density": patient.density, "features": json.dumps(patient.features),
+                    "published_split": patient.published_split},
+        "mammograms": [film for film, _ in films], "findings": [row for _, rows in films for row in rows],
+        "problems": [[p.item, p.cause, p.action, p.skipped] for p in patient.problems]}
+    path = folder / f"{_file_name(patient.id)}.json"
+    part = path.with_suffix(".partial")
+    part.write_text(json.dumps(record))
+    os.replace(part, path)
+
+
+def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    working, factors = images.working_image(film.pixels, film.maximum, width)
+    tissue = tissue_mask(working)
+    name = _file_name(film.id)
+    np.save(folder / f"{name}.npy", working)
+    np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
+    if film.concepts is not None:
+        np.save(folder / f"{name}.concepts.npy", film.concepts)
+    height, source = working.shape[0], film.pixels.shape
+    row = {"mammogram_id": film.id, "patient_id": patient_id, "laterality": film.laterality, "view": film.view, "file": name, "width": width, "height": height,
+           "source_width": source[1], "source_height": source[0], "pixel_mm": film.pixel_mm, "scanner": film.scanner, "image_label": film.image_label,
+           "inverted": film.inverted, "tissue": float(tissue.mean()), "pixel_hash": hashlib.sha256(np.ascontiguousarray(film.pixels).data).hexdigest(),
+           "has_concepts": film.concepts is not None}
+    return row, [_finding_row(film.id, finding, factors) for finding in film.findings]
+
+
+def _finding_row(mammogram_id: str, finding: Finding, factors: tuple[float, float]) -> dict[str, Any]:
+    def text(polygons: tuple[np.ndarray, ...]) -> str:
+        return json.dumps([np.round(p, 2).tolist() for p in outlines.scaled(polygons, factors)])
+    return {"mammogram_id": mammogram_id, "number": finding.number, "pathology": finding.pathology, "lesion_type": finding.lesion_type,
+            "descriptors": json.dumps(finding.descriptors), "assessment": finding.assessment, "subtlety": finding.subtlety, "outline": text(finding.outline),
+            "nested": text(finding.nested), "report": finding.report}
+
+
+def _without_duplicates(study: Path, records: list[dict[str, Any]], problems: list[Problem], skip_bad: bool) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Refuse (or leave out) patients that are in the study already, and images that two patients share: they would leak between splits."""
+    with store.read(study) as con:
+        here = data.mammograms(con)
+        people = set(data.patients(con)["patient_id"])
+    owner = dict(zip(here["pixel_hash"], zip(here["patient_id"], here["mammogram_id"])))
+    names = set(here["mammogram_id"])
+    kept = []
+    for record in records:
+        patient = record["patient"]["patient_id"]
+        fault = f"patient {patient} is in the study already" if patient in people else None
+        for film in record["mammograms"]:
+            other = owner.setdefault(film["pixel_hash"], (patient, film["mammogram_id"]))
+            if other[0] != patient:
+                fault = fault or f"{film['mammogram_id']} has the same pixels as {other[1]} of patient {other[0]}"
+            elif film["mammogram_id"] in names:
+                fault = fault or f"{film['mammogram_id']} occurs twice"
+            names.add(film["mammogram_id"])
+        if fault and not skip_bad:
+            raise UserError(f"{fault}: the same image in two patients would leak between splits; mend the source, or leave such patients out with --skip-bad.")
+        if fault:
+            problems = [*problems, Problem(patient, fault, "patient left out", skipped=True)]
+        else:
+            kept.append(record)
+            people.add(patient)
+    if not kept:
+        raise UserError(f"No patient could be taken in; the first problem: {problems[0].item}: {problems[0].cause}.")
+    return kept, problems
+
+
+def _commit(study: Path, folder: Path, source_id: str, kind: str, location: str, options: dict[str, Any], simulated: bool, records: list[dict[str, Any]],
+            problems: list[Problem]) -> Ingested:
+    films = pd.DataFrame([film for record in records for film in record["mammograms"]])
+    rows = [finding for record in records for finding in record["findings"]]
+    people = pd.DataFrame([record["patient"] | {"source_id": source_id} for record in records])
+    said = [(p.item, p.cause, p.action, p.skipped) for p in problems] + [tuple(p) for record in records for p in record["problems"]]
+    complaints = pd.DataFrame(said, columns=["item", "cause", "action", "skipped"]).assign(source_id=source_id)
+    for file in films["file"]:
+        for path in folder.glob(f"{file}*.npy"):
+            os.replace(path, study / "images" / path.name)
+    sources = pd.DataFrame([{
+        "source_id": source_id, "kind": kind, "location": Path(location).name, "options": json.dumps(options, default=str), "simulated": simulated,
+        "image_labels": bool(films["image_label"].notna().any()), "made": datetime.now(UTC).replace(tzinfo=None), "patients": len(people),
+        "mammograms": len(films), "skipped": int(complaints["skipped"].sum()) if len(complaints) else 0}])
+    with store.write(study) as con:
+        for name, frame in (("sources", sources), ("patients", people), ("mammograms", films), ("findings", pd.DataFrame(rows)), ("problems", complaints)):
+            data.append(con, name, frame)
+        data.set_meta(con, "data_hash", data.content_hash(con))
+    return Ingested(source_id, len(people), len(films), len(rows), int(films["inverted"].sum()), complaints.drop(columns="source_id").to_dict("records"))

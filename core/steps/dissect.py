@@ -1,0 +1,99 @@
+"""Step `dissect`: what excites every unit, how much each matters on the hold-out mammograms, and which are selected for the experts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import inference, runs
+from core.dissection import maxima, quantiles, top_maps, top_patches
+from core.errors import UserError
+from core.films import Films, PatchReader
+from core.inference import Probe
+from core.influence import DEPTH, influences, ranked, select
+from core.networks import to_fully_convolutional
+from core.runs import Report, Run
+from core.settings import Settings
+from core.steps.common import Made, film_table, latest, parent_of, patch_table
+
+VERSION = 1
+
+
+def make(study: Path, settings: Settings, report: Report, train: str | None = None) -> Made:
+    """Dissect a train run (the newest one if not given)."""
+    parent = latest(study, "train", given=train)
+    patches_run = parent_of(study, parent, "patches")
+    frame = patch_table(study, patches_run, list(settings.dissection.splits))
+    films = film_table(study, patches_run, ["holdout"])
+    if not len(films):
+        raise UserError("The hold-out split has no mammograms, so no unit can be selected; raise splits.holdout and run `deepminer patches` again.")
+    if not len(frame):
+        raise UserError(f"There are no patches in {', '.join(settings.dissection.splits)}; check dissection.splits in study.toml.")
+    try:
+        with runs.building(study, "dissect", VERSION, {"dissection": settings.dissection.model_dump()}, [parent, patches_run], "") as run:
+            _dissect(study, settings, run, parent, frame, films, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+        return Made(run.name, fresh=True)
+    except runs.Answered as found:
+        return Made(found.name, fresh=False)
+
+
+def _dissect(study: Path, settings: Settings, run: Run, parent: str, frame: pd.DataFrame, films: pd.DataFrame, report: Report) -> None:
+    network = inference.load(study, parent)
+    layer = settings.dissection.layer
+    probe, opened = Probe(network, layer), Films(study)
+    reader = PatchReader(opened, frame)
+    activations = maxima(probe, reader, run.folder / "activations.npy", settings.dissection.precision, report)
+    top = top_patches(activations)
+    maps = top_maps(probe, reader, top, report)
+    run.save("top_maps.npy", maps)
+    run.save("patch_ids.npy", frame["patch_id"].to_numpy(np.int32))
+    quantile, positions = quantiles(probe, reader, settings.dissection.quantile, settings.study.seed)
+    run.table("units", _units(layer, top.values, quantile, frame["patient_id"].to_numpy()[top.rows]))
+    run.table("top_patches", _top_table(layer, top.rows, top.values, maps, frame["patch_id"].to_numpy()))
+    influence = influences(network, to_fully_convolutional(network), probe, opened, list(films["file"]), report)
+    run.save("influence.npy", influence)
+    run.table("influences", influence_table(influence, films["mammogram_id"].to_numpy()))
+    run.table("selected", _selected(influence, settings))
+    run.manifest |= {"layer": layer, "units": int(activations.shape[1]), "patches": len(frame), "mammograms": list(films["mammogram_id"]),
+                     "influence": "activation x weight" if network.single_linear and layer == "last" else "activation x gradient",
+                     "quantile_positions": positions, "dead_units": np.flatnonzero(top.values[:, 0] <= 0).tolist()}
+
+
+def _units(layer: str, values: np.ndarray, quantile: np.ndarray, patients: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"layer": layer, "unit": np.arange(len(values), dtype=np.int32), "largest": values[:, 0], "quantile": quantile,
+                         "dead": values[:, 0] <= 0, "top_patients": [len(set(row[:32])) for row in patients]})
+
+
+def _top_table(layer: str, rows: np.ndarray, values: np.ndarray, maps: np.ndarray, patch_ids: np.ndarray) -> pd.DataFrame:
+    units, k = rows.shape
+    peak = maps.reshape(units * k, -1).argmax(1)
+    return pd.DataFrame({"layer": layer, "unit": np.repeat(np.arange(units, dtype=np.int32), k), "rank": np.tile(np.arange(k, dtype=np.int32), units),
+                         "patch_id": patch_ids[rows.ravel()], "activation": values.ravel(), "y": peak // maps.shape[3], "x": peak % maps.shape[3]})
+
+
+def influence_table(influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = DEPTH) -> pd.DataFrame:
+    """Rows mammogram_id, class, rank (from 1), unit, influence of the most influential units of float [images, classes, units]."""
+    order = ranked(influence, depth)
+    images, classes, kept = order.shape
+    return pd.DataFrame({
+        "mammogram_id": np.repeat(mammogram_ids, classes * kept), "class": np.tile(np.repeat(class_codes(classes), kept), images),
+        "rank": np.tile(np.arange(1, kept + 1, dtype=np.int32), images * classes), "unit": order.ravel().astype(np.int32),
+        "influence": np.take_along_axis(influence, order, 2).ravel()})
+
+
+def class_codes(classes: int) -> np.ndarray:
+    """Codes of the network's outputs: 0, 1, 2; for two classes 0 (other) and 2 (malignant)."""
+    return np.array([0, 1, 2] if classes == 3 else [0, 2], np.int32)
+
+
+def _selected(influence: np.ndarray, settings: Settings) -> pd.DataFrame:
+    frames = []
+    for c, code in enumerate(class_codes(influence.shape[1])):
+        chosen = select(ranked(influence[:, c], settings.dissection.top), influence.shape[2], settings.dissection.select)
+        frames.append(pd.DataFrame({"class": code, "rank": np.arange(1, len(chosen.units) + 1, dtype=np.int32), "unit": chosen.units.astype(np.int32),
+                                    "count": chosen.counts.astype(np.int32)}))
+    return pd.concat(frames, ignore_index=True)
+
+

@@ -1,0 +1,85 @@
+"""Step `explain`: for every hold-out and test mammogram the class maps, the decision and the units behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import inference, runs, store
+from core.explanation import image_scores, lesion_class, predicted_class
+from core.films import Films
+from core.inference import Probe, film_maps, tissue_positions
+from core.influence import by_gradient, ranked
+from core.networks import Classifier, FullyConvolutional, to_fully_convolutional
+from core.runs import Report, Run
+from core.settings import Settings
+from core.steps.common import Made, film_table, latest, parent_of
+from core.steps.dissect import class_codes, influence_table
+from core.store import runs as run_table
+
+VERSION = 1
+KEPT = 8
+
+
+def make(study: Path, settings: Settings, report: Report, dissect: str | None = None, mammograms: Sequence[str] = ()) -> Made:
+    """Explain the mammograms of the explained splits (or only those named) with a dissect run and the evaluation of the same network."""
+    dissected = latest(study, "dissect", given=dissect)
+    train = parent_of(study, dissected, "train")
+    evaluated = latest(study, "evaluate", parent=train)
+    films = film_table(study, parent_of(study, dissected, "patches"), list(settings.explanation.splits))
+    if mammograms:
+        films = films[films["mammogram_id"].isin(mammograms)].reset_index(drop=True)
+    request = {"splits": list(settings.explanation.splits), "mammograms": sorted(mammograms)}
+    try:
+        with runs.building(study, "explain", VERSION, request, [dissected, evaluated, train], "") as run:
+            _explain(study, run, dissected, evaluated, train, films, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+        return Made(run.name, fresh=True)
+    except runs.Answered as found:
+        return Made(found.name, fresh=False)
+
+
+def _explain(study: Path, run: Run, dissected: str, evaluated: str, train: str, films: pd.DataFrame, report: Report) -> None:
+    with store.read(study) as con:
+        layer = run_table.get(con, dissected)["manifest"]["layer"]
+        threshold = run_table.get(con, evaluated)["manifest"]["normal_threshold"]
+    network = inference.load(study, train)
+    full, probe, opened = to_fully_convolutional(network), Probe(network, layer), Films(study)
+    (run.folder / "maps").mkdir(exist_ok=True)
+    influence, rows, largest_unit, largest_class = [], [], 0.0, 0.0
+    for i, film in enumerate(films.itertuples()):
+        values, row, peaks = _explain_film(network, full, probe, opened, film, threshold, run.folder / "maps")
+        influence.append(values)
+        rows.append(row)
+        largest_unit, largest_class = max(largest_unit, peaks[0]), max(largest_class, peaks[1])
+        report(i + 1, len(films), "mammograms")
+    run.table("influences", influence_table(np.stack(influence), films["mammogram_id"].to_numpy()))
+    run.table("explanations", pd.DataFrame(rows).astype({"truth": "Int64"}))
+    # One scale for all cases: the largest value anywhere among the explained mammograms.
+    run.manifest |= {"threshold": threshold, "largest_unit_contribution": largest_unit, "largest_class_probability": largest_class}
+
+
+def _explain_film(network: Classifier, full: FullyConvolutional, probe: Probe, films: Films, film: object, threshold: float,
+                  folder: Path) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
+    pixels = films[film.file]  # type: ignore[attr-defined]
+    maps = film_maps(full, probe, pixels)
+    probability = maps.probabilities
+    scores = image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:]))  # type: ignore[attr-defined]
+    if network.single_linear and probe.name == "last":
+        influence = maps.units.amax((1, 2)).numpy() * network.class_weights().numpy()
+    else:
+        influence = by_gradient(full, probe, pixels)
+    decision = predicted_class(scores, threshold)
+    codes = class_codes(network.classes).tolist()
+    # Without tissue there is no decision; the units of the malignant class are shown then, and the page says why.
+    shown = codes.index(decision) if decision is not None else len(codes) - 1
+    lesion = codes.index(lesion_class(scores)) if decision is not None else len(codes) - 1
+    top = ranked(influence[shown], KEPT)
+    contributions = maps.units[top.copy()].numpy() * (network.class_weights().numpy()[shown, top][:, None, None] if network.single_linear and probe.name == "last" else 1.0)
+    file = f"{film.file}.npz"  # type: ignore[attr-defined]
+    np.savez(folder / file, probability=probability.astype(np.float16), units=top.astype(np.int32), maps=contributions.astype(np.float16))
+    row = {"mammogram_id": film.mammogram_id, "split": film.split, "predicted": -1 if decision is None else decision, "truth": film.truth,  # type: ignore[attr-defined]
+           "lesion_class": codes[lesion], "p_normal": scores.normal, "p_benign": scores.benign, "p_malignant": scores.malignant or 0.0, "file": f"maps/{file}"}
+    return influence, row, (float(contributions.max(initial=0.0)), float(probability[-1].max()))

@@ -1,0 +1,90 @@
+"""Step `patches`: the patient split, and every patch with its overlaps and label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import runs, store
+from core.errors import UserError
+from core.films import Films
+from core.naming import CLASSES
+from core.outlines import fill
+from core.patches import PatchRule, Patches, label_patches, weak_label_patches
+from core.runs import Report
+from core.settings import Settings
+from core.splits import split_patients
+from core.steps.common import Made, data_hash
+from core.store import data
+
+VERSION = 1
+
+
+def make(study: Path, settings: Settings, report: Report) -> Made:
+    """Split the patients and label all windows; UserError where no patch is left."""
+    request = {"patches": settings.patches.model_dump(), "splits": settings.splits.model_dump(), "seed": settings.study.seed}
+    try:
+        with runs.building(study, "patches", VERSION, request, [], data_hash(study)) as run:
+            split = _split(study, settings)
+            frame, dropped = _all_patches(study, settings, split, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            run.table("splits", pd.DataFrame({"patient_id": list(split), "split": list(split.values())}))
+            run.table("patches", frame)
+            run.manifest |= {"patches": len(frame), "dropped": dropped}
+        return Made(run.name, fresh=True)
+    except runs.Answered as found:
+        return Made(found.name, fresh=False)
+
+
+def _split(study: Path, settings: Settings) -> dict[str, str]:
+    with store.read(study) as con:
+        people, truth = data.patients(con), data.image_truth(con)
+    worst = truth.groupby("patient_id")["truth"].max().fillna(-1)
+    table = pd.DataFrame({"id": people["patient_id"], "stratum": [int(worst.get(p, -1)) for p in people["patient_id"]]})
+    published = None
+    if settings.splits.published:
+        published = {p: s for p, s in zip(people["patient_id"], people["published_split"]) if isinstance(s, str)}
+    fractions = (settings.splits.train, settings.splits.holdout, 1 - settings.splits.train - settings.splits.holdout)
+    return split_patients(table, fractions, settings.study.seed, published)
+
+
+def _all_patches(study: Path, settings: Settings, split: dict[str, str], report: Report) -> tuple[pd.DataFrame, dict[str, int]]:
+    rule = PatchRule(settings.patches.min_tissue, settings.patches.min_overlap, settings.patches.rule, settings.patches.ambiguous, settings.patches.classes)
+    with store.read(study) as con:
+        films, findings = data.mammograms(con), data.findings(con)
+    by_film = dict(list(findings.groupby("mammogram_id")))
+    opened, frames, dropped = Films(study), [], {"unproven": 0, "ambiguous": 0, "films_without_tissue": 0}
+    for i, film in enumerate(films.itertuples()):
+        made = _film_patches(opened, film, by_film.get(film.mammogram_id), settings.images.input_side, rule)
+        dropped["unproven"] += made.dropped_unproven
+        dropped["ambiguous"] += made.dropped_ambiguous
+        dropped["films_without_tissue"] += int(len(made) == 0)
+        frames.append(_frame(made, film.mammogram_id, split[film.patient_id]))
+        report(i + 1, len(films), "mammograms")
+    frame = pd.concat(frames, ignore_index=True)
+    if not len(frame):
+        raise UserError(f"No patch of {len(films)} mammograms has {settings.patches.min_tissue:.0%} breast tissue; look at the films on the Data page, or lower patches.min_tissue.")
+    frame.insert(0, "patch_id", np.arange(len(frame), dtype=np.int32))
+    return frame, dropped
+
+
+def _film_patches(films: Films, film: object, findings: pd.DataFrame | None, side: int, rule: PatchRule) -> Patches:
+    tissue = films.tissue(film.file)  # type: ignore[attr-defined]
+    label = film.image_label  # type: ignore[attr-defined]
+    if isinstance(label, str) and (findings is None or not len(findings)):
+        return weak_label_patches(tissue, label, side, rule)
+    rows = [] if findings is None else findings.itertuples()
+    return label_patches(tissue, [(row.pathology, fill(row.outline, tissue.shape)) for row in rows if len(row.outline)], side, rule)
+
+
+def _frame(made: Patches, mammogram_id: str, split: str) -> pd.DataFrame:
+    return pd.DataFrame({
+        "mammogram_id": mammogram_id, "y": made.y.astype(np.int32), "x": made.x.astype(np.int32), "side": np.int32(made.side), "tissue": made.tissue,
+        "benign_cover": made.union_benign, "benign_part": made.share_benign, "malignant_cover": made.union_malignant,
+        "malignant_part": made.share_malignant, "label": made.label.astype(np.int32), "split": split})
+
+
+def class_counts(frame: pd.DataFrame) -> dict[str, int]:
+    """Patches per class name of a three-class table."""
+    return {name: int((frame["label"] == c).sum()) for c, name in enumerate(CLASSES)}

@@ -1,0 +1,47 @@
+"""Step `train`: a classifier on the training patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from core import networks, runs
+from core.errors import UserError
+from core.films import Films, PatchReader
+from core.runs import Report
+from core.settings import Settings
+from core.steps.common import Made, latest, patch_table
+from core.training import Part, fit
+
+VERSION = 1
+
+
+def make(study: Path, settings: Settings, report: Report, patches: str | None = None) -> Made:
+    """Train on a patches run (the newest one if not given)."""
+    parent = latest(study, "patches", given=patches)
+    frame = patch_table(study, parent, ["train", "holdout"])
+    classes = settings.patches.classes
+    request = {"training": settings.training.model_dump(), "classes": classes, "input_side": settings.images.input_side}
+    weights = settings.training.weights
+    inputs = runs.file_hash(Path(weights)) if weights not in ("imagenet", "none") else ""
+    try:
+        with runs.building(study, "train", VERSION, request, [parent], inputs) as run:
+            torch.manual_seed(settings.training.seed)
+            network = networks.build(settings.training.architecture, classes, weights, settings.training.units, settings.training.pool)
+            if network.input_side != settings.images.input_side and not network.single_linear:
+                raise UserError(f"{network.arch} takes patches of {network.input_side} px; set images.input_side = {network.input_side} and ingest into a new study.")
+            films = Films(study)
+            parts = [_part(films, frame[frame["split"] == split]) for split in ("train", "holdout")]
+            history, best = fit(network, *parts, settings.training, run.folder, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            run.table("history", pd.DataFrame(history).astype({"learning_rate": float, "seconds": float}))
+            run.manifest |= {"architecture": network.arch, "best_epoch": best, "checkpoint": runs.file_hash(run.folder / "best.pt"),
+                             "train_patches": len(parts[0].labels), "holdout_patches": len(parts[1].labels)}
+        return Made(run.name, fresh=True)
+    except runs.Answered as found:
+        return Made(found.name, fresh=False)
+
+
+def _part(films: Films, frame: pd.DataFrame) -> Part:
+    return Part(PatchReader(films, frame), frame["label"].to_numpy())
