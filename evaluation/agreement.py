@@ -1,0 +1,221 @@
+"""Do people agree beyond chance: Cohen, Fleiss, Krippendorff, Gwet, each with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from evaluation.inputs import Array, check_level
+from evaluation.results import decimal, interval_text, not_estimable, p_text
+
+BOOTSTRAPS = 1_000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A chance-corrected agreement. `null_standard_error`, `z`, `p_value` test "no agreement" where that is defined (Fleiss)."""
+
+    estimate: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+    method: str = ""
+    level: float = 0.95
+    n: int = 0
+    observed: float | None = None
+    expected: float | None = None
+    z: float | None = None
+    p_value: float | None = None
+    unit: str = "rated item, taken as independent"
+
+    def sentence(self) -> str:
+        """For a results section."""
+        if self.estimate is None:
+            return f"{self.method} {not_estimable(self.reason)}."
+        test = f", against no agreement {p_text(self.p_value)}" if self.p_value is not None else ""
+        return f"{self.method} {decimal(self.estimate)} ({interval_text(self.low, self.high, self.level, self.reason)}; {self.n} items{test})."
+
+
+def _square(table: Any) -> Array:
+    counts = np.asarray(table, dtype=np.float64)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or (counts < 0).any() or np.isnan(counts).any() or (counts % 1).any():
+        raise ValueError("the table must be square and hold counts: rows the first rater's categories, columns the second's, in the same order")
+    return counts
+
+
+def _none(method: str, reason: str, level: float, n: int) -> Agreement:
+    return Agreement(None, None, None, None, reason, method, level, n)
+
+
+def _wald(estimate: float, variance: float, method: str, level: float, n: int, observed: float, expected: float) -> Agreement:
+    error = float(np.sqrt(max(0.0, variance)))
+    if error < 1e-12:
+        return Agreement(estimate, 0.0, None, None, "the variance is 0: no interval", method, level, n, observed, expected)
+    half = float(stats.norm.isf((1 - level) / 2)) * error
+    return Agreement(estimate, error, max(-1.0, estimate - half), min(1.0, estimate + half), None, method, level, n, observed, expected)
+
+
+def cohen_kappa(table: Any, weights: str | None = None, level: float = 0.95) -> Agreement:
+    """Cohen's kappa of two raters from their k x k table of counts; `weights` None, "linear" or "quadratic" (agreement weights
+    1 - (|i-j|/(k-1))^1 or ^2). Standard error: Fleiss, Cohen and Everitt 1969 (large sample, not under the null). Undefined where chance
+    agreement is 1."""
+    counts = _square(table)
+    check_level(level)
+    if weights not in (None, "linear", "quadratic"):
+        raise ValueError(f"the weights are {weights!r}: they must be None, 'linear' or 'quadratic'")
+    k, n = len(counts), counts.sum()
+    method = f"Cohen's kappa{f', {weights} weights' if weights else ''}"
+    if not n:
+        return _none(method, "nothing was rated by both", level, 0)
+    distance = np.abs(np.subtract.outer(np.arange(k), np.arange(k))) / max(1, k - 1)
+    agree = np.eye(k) if weights is None else 1 - distance ** (1 if weights == "linear" else 2)
+    p = counts / n
+    rows, columns = p.sum(axis=1), p.sum(axis=0)
+    observed, expected = float((agree * p).sum()), float(rows @ agree @ columns)
+    if 1 - expected < 1e-12:
+        return _none(method, "both raters used one and the same category: chance agreement is 1", level, int(n))
+    kappa = (observed - expected) / (1 - expected)
+    means = (agree @ columns)[:, None] + (rows @ agree)[None, :]
+    variance = ((p * (agree - means * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2) / (n * (1 - expected) ** 2)
+    return _wald(kappa, variance, method, level, int(n), observed, expected)
+
+
+def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:
+    """Gwet's AC1 of two raters from their k x k table (Gwet 2008), whose chance agreement is sum pi (1 - pi) / (k - 1) with pi the mean of
+    the two raters' shares; it does not collapse when one category dominates, as kappa does. Variance: Gwet 2008."""
+    counts = _square(table)
+    check_level(level)
+    method, k, n = "Gwet's AC1", len(counts), counts.sum()
+    if k < 2 or not n:
+        return _none(method, "at least two categories and one rated item are needed", level, int(n))
+    p = counts / n
+    share = (p.sum(axis=0) + p.sum(axis=1)) / 2
+    observed, expected = float(np.trace(p)), float((share * (1 - share)).sum() / (k - 1))
+    value = (observed - expected) / (1 - expected)
+    diagonal = (np.diag(p) * (1 - share)).sum() / (k - 1) - observed * expected
+    pairs = (p * (1 - np.add.outer(share, share) / 2) ** 2).sum() / (k - 1) ** 2 - expected**2
+    variance = (observed * (1 - observed) - 4 * (1 - value) * diagonal + 4 * (1 - value) ** 2 * pairs) / (n * (1 - expected) ** 2)
+    return _wald(value, variance, method, level, int(n), observed, expected)
+
+
+def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
+    """Fleiss' kappa. `counts` [item, category]: how many raters chose it; every item has the same number of raters (else use
+    Krippendorff's alpha). `standard_error` is Fleiss' under no agreement (with z and P); the interval is a jackknife over items."""
+    table = np.asarray(counts, dtype=np.float64)
+    check_level(level)
+    method = "Fleiss' kappa"
+    if table.ndim != 2 or np.isnan(table).any() or (table < 0).any() or (table % 1).any():
+        raise ValueError("counts must hold whole numbers: a row per item, a column per category")
+    n = len(table)
+    if not n:
+        return _none(method, "there are no items", level, 0)
+    raters = table.sum(axis=1)
+    if (raters != raters[0]).any() or raters[0] < 2:
+        raise ValueError(f"items have {raters.min():g} to {raters.max():g} raters: Fleiss' kappa needs one number, at least 2; "
+                         "Krippendorff's alpha takes any")
+    r, p = raters[0], table.sum(axis=0) / table.sum()
+    per_item = ((table**2).sum(axis=1) - r) / (r * (r - 1))
+    observed, expected = float(per_item.mean()), float((p**2).sum())
+    if 1 - expected < 1e-12:
+        return _none(method, "all ratings are the same: chance agreement is 1", level, n)
+    kappa = (observed - expected) / (1 - expected)
+    spread = expected - (2 * r - 3) * expected**2 + 2 * (r - 2) * (p**3).sum()
+    null_error = float(np.sqrt(2 * spread / (n * r * (r - 1))) / (1 - expected))
+    z = kappa / null_error
+    low, high, reason = _jackknife(table, per_item, kappa, level)
+    return Agreement(kappa, null_error, low, high, reason, method, level, n, observed, expected, z, float(2 * stats.norm.sf(abs(z))))
+
+
+def _jackknife(table: Array, per_item: Array, kappa: float, level: float) -> tuple[float | None, float | None, str | None]:
+    n = len(table)
+    if n < 3:
+        return None, None, "fewer than three items: no interval"
+    observed = (per_item.sum() - per_item) / (n - 1)
+    shares = (table.sum(axis=0) - table) / (table.sum() - table.sum(axis=1, keepdims=True))
+    expected = (shares**2).sum(axis=1)
+    if (1 - expected < 1e-12).any():
+        return None, None, "without one item all ratings are the same: no interval"
+    values = (observed - expected) / (1 - expected)
+    error = np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum())
+    half = float(stats.t.isf((1 - level) / 2, n - 1) * error)
+    return max(-1.0, kappa - half), min(1.0, kappa + half), None
+
+
+def krippendorff_alpha(ratings: Any, metric: str = "nominal", level: float = 0.95, seed: int = 1) -> Agreement:
+    """Krippendorff's alpha of any number of raters with gaps. `ratings` [rater, item], None or nan where not rated; `metric` "nominal",
+    "ordinal", "interval" or "ratio". Items rated once carry nothing. Interval: items resampled (percentile)."""
+    check_level(level)
+    if metric not in METRICS:
+        raise ValueError(f"the metric is {metric!r}: it must be one of {', '.join(METRICS)}")
+    method = f"Krippendorff's alpha, {metric}"
+    values, coincidences = _coincidences(ratings, metric)
+    items = len(coincidences)
+    if not items:
+        return _none(method, "no item was rated twice", level, 0)
+    alpha, observed, expected = _alpha(coincidences.sum(axis=0), values, metric)
+    if alpha is None:
+        return _none(method, "all ratings are the same: there is no disagreement to expect", level, items)
+    drawn = np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), BOOTSTRAPS)
+    resampled = (drawn @ coincidences.reshape(items, -1)).reshape(BOOTSTRAPS, len(values), len(values))
+    kept = [a for a in (_alpha(table, values, metric)[0] for table in resampled) if a is not None]
+    if items < 3 or len(kept) < BOOTSTRAPS / 2:
+        reason = "too few items differ for an interval"
+        return Agreement(alpha, None, None, None, reason, method, level, items, observed, expected)
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    return Agreement(alpha, float(np.std(kept, ddof=1)), float(low), float(high), None, method, level, items, observed, expected)
+
+
+def _coincidences(ratings: Any, metric: str) -> tuple[Array, Array]:
+    """The values in their order, and each item's coincidences [item, value, value] (pairs of ratings / (ratings - 1))."""
+    table = np.asarray(ratings, dtype=object)
+    if table.ndim != 2:
+        raise ValueError("ratings must be a table: a row per rater, a column per item, with None where an item was not rated")
+    present = np.array([[value is not None and value == value for value in row] for row in table]).reshape(table.shape)
+    kept = [value for value in table[present]]
+    if metric != "nominal" and any(isinstance(value, str) for value in kept):
+        raise ValueError(f"the metric {metric} needs numbers, but {next(v for v in kept if isinstance(v, str))!r} was rated")
+    values = sorted(set(kept), key=lambda value: (str(type(value)), value) if metric == "nominal" else value)
+    if metric == "ratio" and values and values[0] < 0:
+        raise ValueError("the ratio metric needs values from 0 on")
+    code = {value: index for index, value in enumerate(values)}
+    tables = []
+    for column, seen in zip(table.T, present.T):
+        codes = np.array([code[value] for value in column[seen]], dtype=int)
+        if len(codes) > 1:
+            counts = np.bincount(codes, minlength=len(values)).astype(float)
+            tables.append((np.outer(counts, counts) - np.diag(counts)) / (len(codes) - 1))
+    axis = np.arange(len(values), dtype=float) if metric == "nominal" else np.array(values, dtype=float)
+    return axis, np.array(tables)
+
+
+def _alpha(table: Array, values: Array, metric: str) -> tuple[float | None, float | None, float | None]:
+    marginal = table.sum(axis=0)
+    distance = METRICS[metric](values, marginal)
+    total = marginal.sum()
+    observed = float((table * distance).sum() / total)
+    expected = float(marginal @ distance @ marginal / (total * (total - 1))) if total > 1 else 0.0
+    return (1 - observed / expected, observed, expected) if expected > 0 else (None, None, None)
+
+
+def _ordinal(values: Array, marginal: Array) -> Array:
+    """Squared number of ratings between two values, their own counted half."""
+    middle = np.cumsum(marginal) - marginal / 2
+    return np.subtract.outer(middle, middle) ** 2
+
+
+def _ratio(values: Array, marginal: Array) -> Array:
+    total = np.add.outer(values, values)
+    return np.divide(np.subtract.outer(values, values), total, out=np.zeros_like(total), where=total > 0) ** 2
+
+
+METRICS: dict[str, Callable[[Array, Array], Array]] = {
+    "nominal": lambda values, marginal: 1.0 - np.eye(len(values)),
+    "ordinal": _ordinal,
+    "interval": lambda values, marginal: np.subtract.outer(values, values) ** 2,
+    "ratio": _ratio,
+}

@@ -1,0 +1,158 @@
+"""Do probabilities mean what they say, and are they worth acting on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from evaluation.inputs import Array, one_class_reason, probabilities
+from evaluation.proportion import proportion_interval
+from evaluation.results import Interval, decimal, interval_text, not_estimable
+
+BINS = 10
+# A network's softmax reaches exactly 0 and 1 in float32; their logit must stay finite.
+SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """One bin of the calibration curve: mean predicted probability, observed share with Wilson interval."""
+
+    low: float
+    high: float
+    n: int
+    predicted: float | None
+    observed: Interval
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration of probabilities: logistic recalibration (slope, intercept), calibration in the large, scores and the binned curve."""
+
+    n: int
+    slope: float | None
+    slope_standard_error: float | None
+    intercept: float | None
+    in_the_large: float | None
+    in_the_large_standard_error: float | None
+    observed_expected: float | None
+    brier: float | None
+    brier_scaled: float | None
+    log_loss: float | None
+    ece: float | None
+    bins: tuple[CalibrationBin, ...]
+    level: float = 0.95
+    method: str = "logistic recalibration; ECE over 10 equal-width bins"
+    unit: str = "observation, taken as independent"
+    reason: str | None = None
+
+    def slope_interval(self) -> Interval:
+        """Wald interval of the slope."""
+        return _wald(self.slope, self.slope_standard_error, self.level, self.reason)
+
+    def in_the_large_interval(self) -> Interval:
+        """Wald interval of calibration in the large."""
+        return _wald(self.in_the_large, self.in_the_large_standard_error, self.level, self.reason)
+
+    def sentence(self) -> str:
+        """For a results section."""
+        if self.brier is None:
+            return f"Calibration {not_estimable(self.reason)}."
+        slope = self.slope_interval()
+        words = (f"slope {decimal(slope.estimate, 2)} ({interval_text(slope.low, slope.high, self.level)}), intercept {decimal(self.intercept, 2)}, "
+                 f"in the large {decimal(self.in_the_large, 2)}" if self.slope is not None else f"slope {not_estimable(self.reason)}")
+        return f"Calibration of {self.n} probabilities: {words}; Brier score {decimal(self.brier)}, expected calibration error {decimal(self.ece)}."
+
+
+def _wald(estimate: float | None, error: float | None, level: float, reason: str | None) -> Interval:
+    if estimate is None or error is None:
+        return Interval(None, None, None, level, "Wald", reason)
+    half = float(stats.norm.isf((1 - level) / 2)) * error
+    return Interval(estimate, estimate - half, estimate + half, level, "Wald")
+
+
+def calibration(y: Any, probability: Any, level: float = 0.95) -> Calibration:
+    """Slope and intercept of y ~ logit(p); calibration in the large = intercept with logit(p) as offset; observed / expected; Brier and
+    scaled Brier (1 - Brier / that of the prevalence); log loss; expected calibration error over the bins [k/10, (k+1)/10)."""
+    labels, p = probabilities(y, probability)
+    if not len(labels):
+        return Calibration(0, *[None] * 10, (), level, reason="there are no observations")
+    reason = one_class_reason(labels)
+    logit = np.log(np.clip(p, SMALLEST, 1 - SMALLEST) / np.clip(1 - p, SMALLEST, 1))
+    slope_fit, large_fit = None, None
+    if reason is None:
+        large_fit = _logistic(np.ones((len(p), 1)), labels, logit)
+        if np.ptp(logit) == 0:
+            reason = "all probabilities are equal: a slope does not exist"
+        else:
+            slope_fit = _logistic(np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)))
+            reason = None if slope_fit else "the probabilities separate the classes perfectly: a slope does not exist"
+    bins = _bins(labels, p, level)
+    ece = float(sum(part.n * abs(part.predicted - part.observed.estimate) for part in bins
+                    if part.predicted is not None and part.observed.estimate is not None) / len(p))
+    brier, prevalence, clipped = float(((p - labels) ** 2).mean()), labels.mean(), np.clip(p, SMALLEST, 1 - SMALLEST)
+    return Calibration(
+        len(p), *((float(slope_fit[0][1]), float(slope_fit[1][1]), float(slope_fit[0][0])) if slope_fit else (None, None, None)),
+        *((float(large_fit[0][0]), float(large_fit[1][0])) if large_fit else (None, None)), float(labels.sum() / p.sum()) if p.sum() else None, brier,
+        float(1 - brier / (prevalence * (1 - prevalence))) if 0 < prevalence < 1 else None,
+        float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()), ece, bins, level, reason=reason)
+
+
+def _logistic(design: Array, labels: Array, offset: Array) -> tuple[Array, Array] | None:
+    """Coefficients and standard errors of a logistic regression by Newton's method; None where the classes are separated."""
+    beta = np.zeros(design.shape[1])
+    for _ in range(100):
+        mean = 1 / (1 + np.exp(-np.clip(design @ beta + offset, -500, 500)))
+        information = (design * (mean * (1 - mean))[:, None]).T @ design
+        # Under separation the fitted probabilities run to 0 and 1 and the information vanishes.
+        if np.linalg.cond(information) > 1e14 or np.abs(beta).max() > 1e3:
+            return None
+        step = np.linalg.solve(information, design.T @ (labels - mean))
+        # Halving keeps a long first step from overshooting.
+        beta = beta + step / max(1.0, np.abs(step).max() / 5)
+        if np.abs(step).max() < 1e-10:
+            return beta, np.sqrt(np.diag(np.linalg.inv(information)))
+    return None
+
+
+def _bins(labels: Array, p: Array, level: float) -> tuple[CalibrationBin, ...]:
+    edges = np.arange(BINS + 1) / BINS
+    member = np.minimum(np.searchsorted(edges, p, side="right") - 1, BINS - 1)
+    counts, hits = np.bincount(member, minlength=BINS), np.bincount(member, labels, BINS)
+    sums = np.bincount(member, p, BINS)
+    return tuple(CalibrationBin(float(edges[k]), float(edges[k + 1]), int(counts[k]), float(sums[k] / counts[k]) if counts[k] else None,
+                                proportion_interval(int(hits[k]), int(counts[k]), "wilson", level)) for k in range(BINS))
+
+
+@dataclass(frozen=True)
+class NetBenefit:
+    """Net benefit per observation of acting on p >= threshold, beside acting on all and on none (0) (Vickers and Elkin 2006)."""
+
+    threshold: float
+    model: float | None
+    treat_all: float | None
+    treat_none: float = 0.0
+    n: int = 0
+    unit: str = "observation"
+    reason: str | None = None
+
+    def sentence(self) -> str:
+        """For a results section."""
+        if self.model is None:
+            return f"Net benefit {not_estimable(self.reason)}."
+        return f"Net benefit at threshold {decimal(self.threshold, 2)}: {decimal(self.model)} (acting on all: {decimal(self.treat_all)}, on none: 0)."
+
+
+def net_benefit(y: Any, probability: Any, threshold: float) -> NetBenefit:
+    """tp/n - fp/n x t/(1 - t) at the probability threshold t, positive = p >= t."""
+    labels, p = probabilities(y, probability)
+    if not 0 < threshold < 1:
+        raise ValueError(f"the threshold is {threshold:g}: it must lie between 0 and 1")
+    if not len(labels):
+        return NetBenefit(threshold, None, None, reason="there are no observations")
+    odds, called = threshold / (1 - threshold), p >= threshold
+    model = (labels & called).mean() - (~labels & called).mean() * odds
+    return NetBenefit(threshold, float(model), float(labels.mean() - (~labels).mean() * odds), n=len(p))

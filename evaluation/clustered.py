@@ -1,0 +1,228 @@
+"""A proportion of right answers when one patient gives several of them (DEFINITIONS, Reading study: independence fails)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from evaluation.inputs import Array, binary_labels, check_level, cluster_codes
+from evaluation.results import decimal, interval_text, join_reasons, not_estimable, p_text, percent
+
+# Above this sum of |right - wrong| the sign-flip distribution is normal to many digits and the exact sum is no longer worth its time.
+EXACT_SIGN_FLIP_LIMIT = 20_000
+BOOTSTRAPS = 2_000
+
+
+@dataclass(frozen=True)
+class ClusteredProportion:
+    """A clustered proportion by every method of DEFINITIONS; numbers that do not exist are None and `reason` says why."""
+
+    estimate: float | None
+    n: int
+    clusters: int
+    icc: float | None
+    design_effect: float | None
+    effective_n: float | None
+    rao_scott_p_greater: float | None
+    gee_estimate: float | None
+    gee_low: float | None
+    gee_high: float | None
+    gee_p_greater: float | None
+    gee_p_two_sided: float | None
+    sign_flip_p_greater: float | None
+    sign_flip_p_two_sided: float | None
+    patient_weighted_estimate: float | None
+    patient_weighted_p_greater: float | None
+    bootstrap_low: float | None
+    bootstrap_high: float | None
+    standard_error: float | None = None
+    korn_graubard_low: float | None = None
+    korn_graubard_high: float | None = None
+    working_correlation: float | None = None
+    gee_logit: float | None = None
+    gee_standard_error: float | None = None
+    patient_weighted_standard_error: float | None = None
+    successes: int = 0
+    p0: float = 0.5
+    level: float = 0.95
+    sign_flip_method: str = "exact"
+    method: str = "GEE, exchangeable, robust variance; patient sign-flip"
+    unit: str = "patient"
+    reason: str | None = None
+
+    def sentence(self) -> str:
+        """For a results section."""
+        if self.estimate is None:
+            return f"Proportion {not_estimable(self.reason)}."
+        text = f"{self.successes} of {self.n} answers from {self.clusters} patients ({percent(self.estimate)}) were right"
+        if self.gee_p_greater is None:
+            return f"{text}; cluster-robust inference {not_estimable(self.reason)}."
+        return (f"{text}; GEE with exchangeable correlation and robust variance {decimal(self.gee_estimate)} "
+                f"({interval_text(self.gee_low, self.gee_high, self.level)}), one-sided {p_text(self.gee_p_greater)}, two-sided "
+                f"{p_text(self.gee_p_two_sided)}; patient sign-flip ({self.sign_flip_method}), one-sided {p_text(self.sign_flip_p_greater)}; "
+                f"intraclass correlation {decimal(self.icc)}, design effect {decimal(self.design_effect, 2)}.")
+
+
+@dataclass(frozen=True)
+class Gee:
+    """The intercept of a binomial GEE: proportion, its logit with robust standard error, and the working correlation."""
+
+    estimate: float
+    logit: float
+    standard_error: float
+    correlation: float
+
+
+def clustered_proportion(correct: Any, cluster: Any, p0: float = 0.5, level: float = 0.95) -> ClusteredProportion:
+    """Inference for the share of right answers, patients as clusters.
+
+    `correct` bool [n], `cluster` any hashable [n]. Estimate: the ratio estimator with linearised variance m/(m-1) sum (S_i - p n_i)^2 / n^2;
+    design effect = that variance / (p(1-p)/n); Rao-Scott: score z with the null variance times the design effect; GEE: `gee_exchangeable`;
+    sign-flip: `sign_flip`; patient-weighted: t test of the patients' means; Korn-Graubard: Clopper-Pearson on the effective n, t-adjusted;
+    bootstrap: patients resampled (percentile, seed 1); ICC by analysis of variance.
+    """
+    right = binary_labels(correct)
+    check_level(level)
+    if not 0 < p0 < 1:
+        raise ValueError(f"the tested proportion is {p0:g}: it must lie between 0 and 1")
+    n = len(right)
+    if not n:
+        return _empty(None, 0, 0, "there are no answers", p0, level)
+    codes, clusters = cluster_codes(cluster, n)
+    sums, sizes = np.bincount(codes, right, clusters), np.bincount(codes, minlength=clusters).astype(float)
+    if clusters < 2:
+        return _empty(float(right.mean()), n, clusters, "all answers come from one patient: nothing is known about other patients", p0, level)
+    return _from_sums(sums, sizes, p0, level)
+
+
+def _empty(estimate: float | None, n: int, clusters: int, reason: str, p0: float, level: float) -> ClusteredProportion:
+    return ClusteredProportion(estimate, n, clusters, *[None] * 14, successes=round((estimate or 0) * n), p0=p0, level=level, reason=reason)
+
+
+def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredProportion:
+    n, m = sizes.sum(), len(sizes)
+    p = sums.sum() / n
+    variance = m / (m - 1) * ((sums - p * sizes) ** 2).sum() / n**2
+    constant = None if 0 < p < 1 else f"all answers are {'right' if p else 'wrong'}: their variance is 0"
+    # A zero variance with 0 < p < 1 (every patient equally right) has no effective n either.
+    effect = variance / (p * (1 - p) / n) if constant is None else None
+    no_effect = "every patient has the same share of right answers: the variance between patients is 0" if effect == 0 else None
+    effective = n / effect if effect else None
+    z_null = (p - p0) / np.sqrt(p0 * (1 - p0) / n * effect) if effect else None
+    gee, gee_reason = gee_exchangeable(sums, sizes) if constant is None else (None, None)
+    z = (gee.logit - _logit(p0)) / gee.standard_error if gee and gee.standard_error > 0 else None
+    half = stats.norm.isf((1 - level) / 2) * gee.standard_error if gee and z is not None else None
+    flip_greater, flip_two, flip_method = sign_flip(2 * sums - sizes) if p0 == 0.5 else (None, None, "only defined against .5")
+    weighted = _patient_weighted(sums / sizes, p0)
+    korn = _korn_graubard(p, n, m, effective, level) if effective else (None, None)
+    low, high = bootstrap_ratio(sums, sizes, level)
+    return ClusteredProportion(
+        float(p), int(n), m, anova_icc(sums, sizes), _number(effect), _number(effective), _tail(z_null),
+        gee.estimate if gee else None, _expit(gee.logit - half) if gee and half is not None else None,
+        _expit(gee.logit + half) if gee and half is not None else None, _tail(z), None if z is None else float(2 * stats.norm.sf(abs(z))),
+        flip_greater, flip_two, float((sums / sizes).mean()), weighted[1], low, high, standard_error=float(np.sqrt(variance)),
+        korn_graubard_low=korn[0], korn_graubard_high=korn[1], working_correlation=gee.correlation if gee else None,
+        gee_logit=gee.logit if gee else None, gee_standard_error=gee.standard_error if gee else None, patient_weighted_standard_error=weighted[0],
+        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason))
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _tail(z: float | None) -> float | None:
+    return None if z is None else float(stats.norm.sf(z))
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1 - p)))
+
+
+def _expit(x: float) -> float:
+    return float(1 / (1 + np.exp(-x)))
+
+
+def gee_exchangeable(sums: Array, sizes: Array) -> tuple[Gee | None, str | None]:
+    """Intercept-only binomial GEE with exchangeable working correlation and sandwich variance (Liang and Zeger 1986), in closed form.
+
+    With one mean for all, a cluster of n_i answers enters with weight w_i = 1 / (1 + (n_i - 1) a): mu = sum w S / sum w n, and
+    a = mean product of Pearson residuals over pairs / their mean square, repeated until a stands still. Equals R's geepack; statsmodels
+    differs in the fourth digit of `a` only, by its divisor. `sums` right answers [m], `sizes` answers [m]; the proportion lies inside (0, 1).
+    """
+    pairs, correlation = (sizes * (sizes - 1)).sum(), 0.0
+    for _ in range(500):
+        weight = 1 / (1 + (sizes - 1) * correlation)
+        if (weight <= 0).any():
+            return None, "the working correlation is too negative for the largest patient: GEE does not exist"
+        mu = (weight * sums).sum() / (weight * sizes).sum()
+        squares = (sums * (1 - mu) ** 2 + (sizes - sums) * mu**2).sum()
+        products = ((sums - sizes * mu) ** 2).sum() - squares
+        previous, correlation = correlation, (products / pairs) / (squares / sizes.sum()) if pairs else 0.0
+        if abs(correlation - previous) < 1e-12:
+            robust = np.sqrt((weight**2 * (sums - sizes * mu) ** 2).sum()) / (weight * sizes).sum()
+            error = float(robust / (mu * (1 - mu)))
+            reason = None if error > 0 else "every patient has the same share of right answers: the robust variance is 0"
+            return Gee(float(mu), _logit(mu), error, float(correlation)), reason
+    return None, "GEE did not converge"
+
+
+def sign_flip(differences: Any) -> tuple[float, float, str]:
+    """Randomisation test of right against wrong answers, the patient being the unit: under chance each patient's (right - wrong) is as
+    likely with the other sign. Returns P(T >= t), P(|T| >= |t|) and how they were found.
+
+    `differences` whole numbers [m]. Exact by adding up the distribution of the sum patient by patient (those of equal size together),
+    which is linear in the sum, not 2^m; the normal approximation above EXACT_SIGN_FLIP_LIMIT.
+    """
+    values = np.asarray(np.rint(differences), dtype=np.int64)
+    observed, sizes = int(values.sum()), np.abs(values[values != 0])
+    total = int(sizes.sum())
+    if total > EXACT_SIGN_FLIP_LIMIT:
+        z = observed / np.sqrt((sizes.astype(float) ** 2).sum())
+        return float(stats.norm.sf(z)), float(2 * stats.norm.sf(abs(z))), "normal approximation"
+    # The sum of the patients that keep a plus sign runs from 0 to total and T = 2 x that sum - total.
+    distribution = np.ones(1)
+    for size, count in zip(*np.unique(sizes, return_counts=True)):
+        kernel = np.zeros(size * count + 1)
+        kernel[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        distribution = np.convolve(distribution, kernel)
+    sums = 2 * np.arange(total + 1) - total
+    greater = float(distribution[sums >= observed].sum())
+    two = float(distribution[np.abs(sums) >= abs(observed)].sum())
+    return min(1.0, greater), min(1.0, two), "exact"
+
+
+def anova_icc(sums: Array, sizes: Array) -> float | None:
+    """Intraclass correlation of 0/1 answers by one-way analysis of variance (Donner 1986); None where no patient has two answers or all
+    answers agree."""
+    n, m = sizes.sum(), len(sizes)
+    p = sums.sum() / n
+    if n == m or not 0 < p < 1:
+        return None
+    between = (sizes * (sums / sizes - p) ** 2).sum() / (m - 1)
+    within = (sums * (1 - sums / sizes)).sum() / (n - m)
+    size = (n - (sizes**2).sum() / n) / (m - 1)
+    return float((between - within) / (between + (size - 1) * within))
+
+
+def _patient_weighted(means: Array, p0: float) -> tuple[float | None, float | None]:
+    error = float(means.std(ddof=1) / np.sqrt(len(means)))
+    return (error, float(stats.t.sf((means.mean() - p0) / error, len(means) - 1))) if error > 0 else (None, None)
+
+
+def _korn_graubard(p: float, n: float, m: int, effective: float, level: float) -> tuple[float, float]:
+    """Clopper-Pearson with the effective sample size, adjusted for the patients' degrees of freedom (Korn and Graubard 1998)."""
+    tail = (1 - level) / 2
+    size = effective * (stats.t.ppf(tail, n - 1) / stats.t.ppf(tail, m - 1)) ** 2
+    hits = p * size
+    return float(stats.beta.ppf(tail, hits, size - hits + 1)), float(stats.beta.isf(tail, hits + 1, size - hits))
+
+
+def bootstrap_ratio(sums: Array, sizes: Array, level: float, resamples: int = BOOTSTRAPS, seed: int = 1) -> tuple[float, float]:
+    """Percentile interval of sum S / sum n over patients drawn with replacement."""
+    m = len(sums)
+    drawn = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), resamples)
+    low, high = np.quantile((drawn @ sums) / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

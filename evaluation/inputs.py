@@ -1,0 +1,76 @@
+"""Checks of what the statistics are given: every mistake is a ValueError whose sentence says which value is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def binary_labels(y: Any) -> Array:
+    """Labels as a bool array [n]; anything but 0/1, False/True is a ValueError."""
+    values = np.asarray(y)
+    if values.ndim != 1:
+        raise ValueError(f"labels must be a list of 0 and 1, not an array of shape {values.shape}")
+    wrong = np.flatnonzero(~np.isin(values, (0, 1))) if values.size else []
+    if len(wrong):
+        raise ValueError(f"label {wrong[0] + 1} of {len(values)} is {values[wrong[0]]!r}: labels must be 0 or 1")
+    return values.astype(bool)
+
+
+def finite(values: Any, name: str, length: int | None = None) -> Array:
+    """Numbers as float64 [n]; a missing or infinite value, or another length than `length`, is a ValueError."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a list of numbers, not an array of shape {array.shape}")
+    if length is not None and len(array) != length:
+        raise ValueError(f"{len(array)} values of {name} for {length} labels: each observation needs both")
+    wrong = np.flatnonzero(np.isnan(array))
+    if len(wrong):
+        raise ValueError(f"{name} {wrong[0] + 1} of {len(array)} is not a number: leave such observations out, and count them, before testing")
+    return array
+
+
+def labels_and_scores(y: Any, score: Any) -> tuple[Array, Array]:
+    """The pair that every ROC statistic takes: bool [n], float [n]."""
+    labels = binary_labels(y)
+    return labels, finite(score, "score", len(labels))
+
+
+def probabilities(y: Any, probability: Any) -> tuple[Array, Array]:
+    """Labels and probabilities in [0, 1]: bool [n], float [n]."""
+    labels = binary_labels(y)
+    values = finite(probability, "probability", len(labels))
+    wrong = np.flatnonzero((values < 0) | (values > 1))
+    if len(wrong):
+        raise ValueError(f"probability {wrong[0] + 1} of {len(values)} is {values[wrong[0]]:g}: it must lie between 0 and 1")
+    return labels, values
+
+
+def cluster_codes(cluster: Any, length: int) -> tuple[Array, int]:
+    """Clusters (patients) of any hashable kind as codes 0..k-1 [n], and k."""
+    values = np.asarray(cluster)
+    if values.shape != (length,):
+        raise ValueError(f"{len(values)} patients for {length} observations: each observation needs its patient")
+    unique, codes = np.unique(values, return_inverse=True)
+    return codes, len(unique)
+
+
+def check_level(level: float) -> float:
+    """A confidence level strictly between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"the level is {level:g}: it must lie between 0 and 1, for example 0.95")
+    return level
+
+
+def one_class_reason(labels: Array) -> str | None:
+    """Why nothing that compares two classes can be computed from these labels; None when both are there."""
+    if not len(labels):
+        return "there are no observations"
+    if labels.all():
+        return "all observations are positive: both classes are needed"
+    if not labels.any():
+        return "all observations are negative: both classes are needed"
+    return None

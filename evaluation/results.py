@@ -1,0 +1,65 @@
+"""What every result shares: an interval that knows its method, and the few words and numbers a methods section needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with a confidence interval; `reason` is set and the numbers are None where it cannot be estimated."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    level: float
+    method: str
+    reason: str | None = None
+    unit: str = "observation"
+
+    def sentence(self) -> str:
+        """The estimate and its interval in words."""
+        if self.estimate is None:
+            return not_estimable(self.reason)
+        bounds = interval_text(self.low, self.high, self.level, self.reason)
+        return f"{decimal(self.estimate)} ({bounds}, {self.method}; unit of analysis: {self.unit})"
+
+
+def not_estimable(reason: str | None) -> str:
+    """The words shown in place of a number that does not exist."""
+    return f"not estimable: {reason or 'no reason recorded'}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value as journals print it: `P = .035`, `P < .001`, or `P not estimable`."""
+    if p is None:
+        return "P not estimable"
+    if p < 0.001:
+        return "P < .001"
+    return f"P = {decimal(p)}" if p < 0.9995 else "P > .999"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A number without a leading zero where it lies inside (-1, 1): `.862`, `1.215`, `-.04`; a dash for None."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage: `55.2 %`; a dash for None."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def interval_text(low: float | None, high: float | None, level: float, reason: str | None = None) -> str:
+    """`95 % CI .496 to .606`, or why there is none."""
+    if low is None or high is None:
+        return f"{level:.0%} CI ".replace("%", " %") + not_estimable(reason)
+    return f"{100 * level:g} % CI {decimal(low)} to {decimal(high)}" + (f"; {reason}" if reason else "")
+
+
+def join_reasons(*reasons: str | None) -> str | None:
+    """Distinct reasons in their order, joined by a semicolon; None when there are none."""
+    kept = list(dict.fromkeys(reason for reason in reasons if reason))
+    return "; ".join(kept) if kept else None
