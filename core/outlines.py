@@ -30,7 +30,8 @@ def fill(polygons: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 
 def scaled(polygons: Iterable[np.ndarray], factors: tuple[float, float]) -> tuple[np.ndarray, ...]:
-    """Polygons carried from one image to a resized one; factors: (new width / old width, new height / old height). Pixel centres stay pixel centres."""
+    """Polygons carried from one image to a resized one; factors: (new width / old width, new height / old height).
+    Pixel centres stay pixel centres."""
     by = np.array(factors, float)
     return tuple((np.asarray(polygon, float) + 0.5) * by - 0.5 for polygon in polygons)
 
@@ -41,32 +42,21 @@ def finding_masks(findings: Sequence[Finding], shape: tuple[int, int], factors: 
 
 
 def trace(mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Outer borders of a bool mask [h, w], one polygon per connected part (8-neighbours), holes filled; fill(trace(m)) gives m with holes filled."""
+    """Outer borders of a bool mask [h, w] as polygons of border pixels; fill(trace(mask)) gives the mask with its holes filled."""
     solid = ndimage.binary_fill_holes(np.asarray(mask, bool))
-    parts, _ = ndimage.label(solid, np.ones((3, 3), int))
-    polygons = []
-    for number, box in enumerate(ndimage.find_objects(parts), start=1):
-        polygons.append(_border(parts[box] == number) + np.array([box[1].start, box[0].start]))
-    return tuple(polygons)
-
-
-def _border(part: np.ndarray) -> np.ndarray:
-    """Border pixels of one solid part as a closed walk [n, 2] of (x, y)."""
-    padded = np.pad(part, 1).astype(float)
+    padded = np.pad(solid, 1).astype(float)
     # A level just below 1 puts the contour on the centres of the border pixels rather than halfway to their neighbours.
     lines = contourpy.contour_generator(z=padded, name="serial").lines(1 - 1e-6)
-    walks = [np.rint(np.asarray(line)) - 1 for line in lines]
-    # Parts that hang together by a corner only come as several walks: one polygon may visit them in turn, because a walk back adds no area.
-    joined = walks[0]
-    for walk in walks[1:]:
-        joined = _joined(joined, walk)
-    keep = np.r_[True, np.any(np.diff(joined, axis=0) != 0, axis=1)]
-    return joined[keep]
+    return tuple(_corners(np.rint(np.asarray(line)) - 1) for line in lines)
 
 
-def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two closed walks as one, by a detour from the point of the first that is nearest to the second."""
-    gaps = np.abs(first[:, None] - second[None]).max(-1)
-    i, j = np.unravel_index(int(gaps.argmin()), gaps.shape)
-    detour = np.concatenate([second[j:], second[: j + 1]])
-    return np.concatenate([first[: i + 1], detour, first[i:]])
+def _corners(walk: np.ndarray) -> np.ndarray:
+    """A closed walk [n, 2] without repeated points and without points in the middle of a straight run."""
+    walk = walk[:-1] if len(walk) > 1 and (walk[0] == walk[-1]).all() else walk
+    moved = np.any(walk != np.roll(walk, 1, axis=0), axis=1)
+    if not moved.any():
+        return walk[:1]
+    walk = walk[moved]
+    before, after = walk - np.roll(walk, 1, axis=0), np.roll(walk, -1, axis=0) - walk
+    turns = np.any(before != after, axis=1)
+    return walk[turns] if turns.any() else walk

@@ -1,4 +1,6 @@
-"""Patches of a working image and their labels (DEFINITIONS, "Patches"). Labels: 0 normal, 1 benign, 2 malignant; two classes: 0 other, 1 malignant."""
+"""Patches of a working image and their labels (DEFINITIONS, "Patches").
+
+Labels: 0 normal, 1 benign, 2 malignant; with two classes 0 other, 1 malignant."""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ CLASS_OF_PATHOLOGY = {"NORMAL": NORMAL, "BENIGN": BENIGN, "BENIGN_WITHOUT_CALLBA
 
 @dataclass(frozen=True)
 class PatchRule:
-    """When a window is kept and when a class counts. rule: "or" (published) | "and" of the two overlaps; ambiguous: what becomes of a patch that touches
-    a finding without reaching min_overlap, "keep" (published: stays normal) | "drop"; classes: 3 | 2."""
+    """When a window is kept and when a class counts. rule: "or" (published) | "and" of the two overlaps; ambiguous: what becomes of a patch that
+    touches a finding without reaching min_overlap, "keep" (published: stays normal) | "drop"; classes: 3 | 2."""
 
     min_tissue: float = 0.5
     min_overlap: float = 0.3
@@ -35,7 +37,8 @@ class Patches:
     """Kept windows of one working image, all arrays of the same length n, ordered by y, then x. y, x: origin, pixels of the working image.
     tissue: share of the window covered by tissue. union_*: share of the window covered by the class's findings together.
     share_*: largest share of one of the class's findings that lies in the window (0 where there is none).
-    label: see the module. dropped_*: windows with enough tissue left out because of an UNPROVEN finding, or as ambiguous. weak: labels are image-level."""
+    label: see the module. dropped_*: windows with enough tissue left out because of an UNPROVEN finding, or as ambiguous.
+    weak: labels are image-level."""
 
     side: int
     y: np.ndarray
@@ -119,20 +122,23 @@ def label_patches(tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]]
         touched = (union_m > 0) | (union_u > 0)
     ambiguous = (label == 0) & touched & ~unproven if rule.ambiguous == "drop" else np.zeros(len(origins), bool)
     keep = ~unproven & ~ambiguous
-    columns = [column[keep] for column in (origins[:, 0], origins[:, 1], tissue_share, union_b, share_b, union_m, share_m, label)]
-    return Patches(side, *columns, dropped_unproven=int(unproven.sum()), dropped_ambiguous=int(ambiguous.sum()))
+    return Patches(
+        side, origins[keep, 0], origins[keep, 1], tissue_share[keep], union_b[keep], share_b[keep], union_m[keep], share_m[keep], label[keep],
+        dropped_unproven=int(unproven.sum()), dropped_ambiguous=int(ambiguous.sum()),
+    )  # fmt: skip
 
 
 def weak_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: PatchRule) -> Patches:
-    """Patches that all carry the image's diagnosis, for sources without outlines; weak is set. An UNPROVEN image has no patches, all are counted as dropped."""
+    """Patches that all carry the image's diagnosis, for sources without outlines; weak is set.
+    An UNPROVEN image has no patches, all are counted as dropped."""
     origins, tissue_share = _tissue_windows(tissue, side, rule)
-    if pathology == "UNPROVEN":
-        empty = np.zeros(0)
-        return Patches(side, *[empty.astype(np.int64)] * 2, *[empty] * 5, empty.astype(np.int64), dropped_unproven=len(origins), weak=True)
-    label = CLASS_OF_PATHOLOGY[pathology]
+    unproven = len(origins) if pathology == "UNPROVEN" else 0
+    if unproven:
+        origins, tissue_share = origins[:0], tissue_share[:0]
+    label = CLASS_OF_PATHOLOGY.get(pathology, NORMAL)
     label = label if rule.classes == 3 else int(label == MALIGNANT)
-    none = [np.zeros(len(origins)) for _ in range(4)]
-    return Patches(side, origins[:, 0], origins[:, 1], tissue_share, *none, np.full(len(origins), label, np.int64), weak=True)
+    none, labels = np.zeros(len(origins)), np.full(len(origins), label, np.int64)
+    return Patches(side, origins[:, 0], origins[:, 1], tissue_share, none, none, none, none, labels, dropped_unproven=unproven, weak=True)
 
 
 def _tissue_windows(tissue: np.ndarray, side: int, rule: PatchRule) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,8 @@ def _checked(ids: Sequence[str], published: Mapping[str, str]) -> dict[str, str]
     """The published split of the ids; UserError where it is incomplete or has an unknown name."""
     missing = [i for i in ids if i not in published]
     if missing:
-        raise UserError(f"The published split list has no entry for {len(missing)} of {len(ids)} patients, the first is {missing[0]}: add them or split anew.")
+        counted = f"{len(missing)} of {len(ids)} patients"
+        raise UserError(f"The published split list has no entry for {counted}, the first is {missing[0]}: add them or split anew.")
     wrong = [i for i in ids if published[i] not in SPLITS]
     if wrong:
         raise UserError(f"Patient {wrong[0]} is in an unknown split {published[wrong[0]]!r} of the published list: use one of {', '.join(SPLITS)}.")

@@ -7,6 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 WIDTH = 256  # the mask is made at this width and enlarged
+MIN_SHARE = 0.01  # of the film; a smaller piece is no breast
 
 
 def tissue_mask(pixels: np.ndarray) -> np.ndarray:
@@ -37,14 +38,17 @@ def air_threshold(smooth: np.ndarray) -> float:
 def _breast(above: np.ndarray) -> np.ndarray:
     """The largest piece of `above` [h, w] that survives an opening, regrown to its own border, holes filled."""
     radius = max(1, round(0.03 * above.shape[1]))
-    # Beyond the film tissue goes on: an opening must not round off the breast where the film cuts it.
-    wide = np.pad(above, 2 * radius, mode="edge")
+    # Beyond the film tissue goes on: an opening must not round off the breast where the film cuts it. Mirroring does that
+    # without making a bright edge of the film, a few pixels wide, into a bar.
+    wide = np.pad(above, 2 * radius, mode="symmetric")
     opened = _dilate(_erode(wide, radius), radius)
     parts, number = ndimage.label(opened)
     if number == 0:
         return np.zeros_like(above)
     inner = (slice(2 * radius, -2 * radius),) * 2
     sizes = np.bincount(parts[inner].ravel(), minlength=number + 1)[1:]
+    if sizes.max() < MIN_SHARE * above.size:
+        return np.zeros_like(above)
     core = parts == 1 + int(sizes.argmax())
     grown = ndimage.binary_dilation(core, iterations=max(1, radius // 4), mask=wide)
     return ndimage.binary_fill_holes(grown)[inner]

@@ -55,9 +55,10 @@ def tasks(path: Path | None = None, patients: int = 200, seed: int = 1, **settin
         raise UserError(f"The phantom source draws its own films and takes no path: leave out {path}.")
     chosen = PhantomSettings(**settings)  # type: ignore[arg-type]
     if patients < 1 or chosen.width < 64 or chosen.sides not in (1, 2):
-        raise UserError(f"A phantom study needs at least 1 patient, 64 px width and 1 or 2 sides; given were {patients}, {chosen.width} and {chosen.sides}.")
+        given = f"{patients}, {chosen.width} and {chosen.sides}"
+        raise UserError(f"A phantom study needs at least 1 patient, 64 px width and 1 or 2 sides; given were {given}: correct them.")
     if min(chosen.normal, chosen.malignant) < 0 or chosen.normal + chosen.malignant > 1:
-        raise UserError(f"The phantom's shares of normal ({chosen.normal}) and malignant ({chosen.malignant}) patients must not exceed 1 together.")
+        raise UserError(f"The phantom's shares of normal ({chosen.normal}) and malignant ({chosen.malignant}) patients exceed 1 together.")
     return [PhantomTask(f"S_{index + 1:04d}_1", seed, index, chosen) for index in range(patients)], []
 
 

@@ -16,8 +16,10 @@ from core.sources.phantom_shapes import Array, Rng, smooth_step, splat, strokes
 
 @dataclass(frozen=True)
 class Body:
-    """What both views of a patient share. depth: chest wall to nipple; half: half height of a CC; power: roundness; nipple, tail, rim, pectoral: sizes;
-    fat: its exposure; gain, speed, gamma: the film's; density 1 to 4; amount: more or less gland; lean: of the gland in CC; sliver: muscle in CC."""
+    """What both views of a patient share.
+
+    depth: chest wall to nipple; half: half height of a CC; power: roundness; nipple, tail, rim, pectoral: sizes; fat: its exposure;
+    gain, speed, gamma: the film's; density: BI-RADS 1 to 4; amount: more or less gland; lean: of the gland in CC; sliver: muscle in CC."""
 
     depth: float
     half: float

@@ -52,7 +52,8 @@ def render(seed: list[int], name: str, body: Body, lesions: list[Lesion], shape:
     exposure = _exposure(rng, b, body, gland, net, fibres, vessels) + 0.10 * areola + muscle(rng, b, gland)
     _add_mimics(rng, b, exposure, mimics)
 
-    concepts, taken, outlines = np.zeros(shape, np.uint32), [], []
+    concepts, outlines = np.zeros(shape, np.uint32), []
+    taken: list[tuple[float, float, float]] = []
     for lesion in lesions:
         at = _place(rng, lesion, b, taken)
         taken.append((*at, lesion.radius))

@@ -66,7 +66,8 @@ LOOKS = (
 
 
 def draw(rng: Rng, look: Look, u: Array, v: Array, toward: float) -> tuple[Array, Array]:
-    """Exposure [n, n] of a finding on the grid u, v (radii from its centre) and its outline [m, 2] in radii; toward: the nipple's direction, radians."""
+    """Exposure [n, n] of a finding on the grid u, v (radii from its centre) and its outline [m, 2] in radii;
+    toward: direction of the nipple in radians."""
     return draw_calcium(rng, look.concept, u, v, toward) if look.calcified else draw_mass(rng, look.concept, u, v)
 
 

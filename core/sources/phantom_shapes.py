@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from scipy import ndimage, spatial
 
-Rng, Array = np.random.Generator, np.ndarray
+Rng: TypeAlias = np.random.Generator
+Array: TypeAlias = np.ndarray
 
 
 def smooth_step(value: Array, low: float, high: float) -> Array:
@@ -56,7 +59,8 @@ def splat(curves: Array, peak: Array, both_ends: float, sigma: float, shape: tup
 
 
 def blob(rng: Rng, u: Array, v: Array, size: float, rough: float, soft: float, oval: float) -> tuple[Array, Array]:
-    """A mass at the origin of the grid u, v [n, n], with waviness `rough`, edge softness and ratio of axes `oval`: its body [n, n] and outline [48, 2]."""
+    """A mass at the origin of the grid u, v [n, n], with waviness `rough`, edge softness and ratio of axes `oval`:
+    its body [n, n] and outline [48, 2]."""
     k, tilt = np.arange(2, 8), rng.uniform(0, np.pi)
     wave, phase = rough * rng.normal(0, 1, 6) / k**0.7, rng.uniform(0, 2 * np.pi, 6)
     c, s = np.cos(tilt), np.sin(tilt)
@@ -84,7 +88,8 @@ def spicules(rng: Rng, u: Array, v: Array, n: int, inner: float, width: float) -
 
 
 def specks(
-    u: Array, v: Array, at: Array, size: Array | float, peak: Array | float, rim: Array | bool = False, aspect: Array | float = 1, tilt: Array | float = 0
+    u: Array, v: Array, at: Array, size: Array | float, peak: Array | float,
+    rim: Array | bool = False, aspect: Array | float = 1, tilt: Array | float = 0,
 ) -> Array:
     """Calcifications [n, n] at points [m, 2] of half-size and peak [m], never thinner than .6 pixel; rim: hollow ones; aspect, tilt: rods."""
     out, pixel = np.zeros_like(u), float(u[0, 1] - u[0, 0])
