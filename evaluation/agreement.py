@@ -17,7 +17,7 @@ BOOTSTRAPS = 1_000
 
 @dataclass(frozen=True)
 class Agreement:
-    """A chance-corrected agreement. `null_standard_error`, `z`, `p_value` test "no agreement" where that is defined (Fleiss)."""
+    """A chance-corrected agreement. `z` and `p_value` test "no agreement" where that is defined (Fleiss)."""
 
     estimate: float | None
     standard_error: float | None
@@ -105,7 +105,7 @@ def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:
 
 def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
     """Fleiss' kappa. `counts` [item, category]: how many raters chose it; every item has the same number of raters (else use
-    Krippendorff's alpha). `standard_error` is Fleiss' under no agreement (with z and P); the interval is a jackknife over items."""
+    Krippendorff's alpha). `standard_error` is the one under no agreement (with z and P); the interval is a jackknife over items."""
     table = np.asarray(counts, dtype=np.float64)
     check_level(level)
     method = "Fleiss' kappa"
@@ -124,11 +124,13 @@ def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
     if 1 - expected < 1e-12:
         return _none(method, "all ratings are the same: chance agreement is 1", level, n)
     kappa = (observed - expected) / (1 - expected)
-    spread = expected - (2 * r - 3) * expected**2 + 2 * (r - 2) * (p**3).sum()
-    null_error = float(np.sqrt(2 * spread / (n * r * (r - 1))) / (1 - expected))
-    z = kappa / null_error
+    # Fleiss, Nee and Landis 1979, eq. 13: the variance when raters agree by chance only.
+    unlike, skew = (p * (1 - p)).sum(), (p * (1 - p) * (1 - 2 * p)).sum()
+    null_error = float(np.sqrt(2 * max(0.0, unlike**2 - skew) / (n * r * (r - 1))) / unlike)
+    z = kappa / null_error if null_error else None
     low, high, reason = _jackknife(table, per_item, kappa, level)
-    return Agreement(kappa, null_error, low, high, reason, method, level, n, observed, expected, z, float(2 * stats.norm.sf(abs(z))))
+    return Agreement(kappa, null_error, low, high, reason, method, level, n, observed, expected, z,
+                     None if z is None else float(2 * stats.norm.sf(abs(z))))
 
 
 def _jackknife(table: Array, per_item: Array, kappa: float, level: float) -> tuple[float | None, float | None, str | None]:
@@ -176,7 +178,7 @@ def _coincidences(ratings: Any, metric: str) -> tuple[Array, Array]:
     if table.ndim != 2:
         raise ValueError("ratings must be a table: a row per rater, a column per item, with None where an item was not rated")
     present = np.array([[value is not None and value == value for value in row] for row in table]).reshape(table.shape)
-    kept = [value for value in table[present]]
+    kept = list(table[present])
     if metric != "nominal" and any(isinstance(value, str) for value in kept):
         raise ValueError(f"the metric {metric} needs numbers, but {next(v for v in kept if isinstance(v, str))!r} was rated")
     values = sorted(set(kept), key=lambda value: (str(type(value)), value) if metric == "nominal" else value)

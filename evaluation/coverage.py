@@ -165,4 +165,5 @@ def _nothing(classes: int, level: float, method: str, reason: str) -> tuple[Inte
 
 def _summary(shares: Array, estimates: Any, level: float, method: str) -> tuple[Interval, ...]:
     bounds = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return tuple(Interval(float(estimate), float(low), float(high), level, method, None, "patient") for estimate, low, high in zip(estimates, *bounds))
+    return tuple(Interval(float(estimate), float(low), float(high), level, method, None, "patient")
+                 for estimate, low, high in zip(estimates, *bounds))

@@ -71,7 +71,8 @@ def obuchowski_rockette(scores: Any, truth: Any, design: str = "rrrc", covarianc
     values, labels = np.asarray(scores, dtype=np.float64), binary_labels(truth)
     check_level(level)
     if design not in DESIGNS or covariance not in COVARIANCES:
-        raise ValueError(f"{design!r} with {covariance!r}: the design must be one of {', '.join(DESIGNS)}, the covariance of {', '.join(COVARIANCES)}")
+        raise ValueError(f"{design!r} with {covariance!r}: the design must be one of {', '.join(DESIGNS)}, "
+                         f"the covariance of {', '.join(COVARIANCES)}")
     if values.ndim != 3 or values.shape[2] != len(labels):
         raise ValueError(f"scores of shape {values.shape} for {len(labels)} cases: [modality, reader, case] is needed")
     if np.isnan(values).any():

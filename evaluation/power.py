@@ -34,8 +34,8 @@ class Power(float):
         """For a methods section."""
         if self.critical_count is None:
             return f"With {self.n} answers no result reaches one-sided alpha {decimal(self.alpha)}: the power is 0."
-        return (f"With {self.n} independent answers the one-sided exact test at alpha {decimal(self.alpha)} needs {self.critical_count} right and has "
-                f"power {decimal(float(self))} if the true share is {decimal(self.p1)} (chance {decimal(self.p0)}).")
+        return (f"With {self.n} independent answers the one-sided exact test at alpha {decimal(self.alpha)} needs {self.critical_count} right "
+                f"and has power {decimal(float(self))} if the true share is {decimal(self.p1)} (chance {decimal(self.p0)}).")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class SampleSize:
             return f"Sample size {not_estimable(self.reason)}."
         effect = "" if self.design_effect == 1 else f", multiplied by a design effect of {self.design_effect:.2f} for several answers a patient"
         return (f"{self.stable_n} answers give power of at least {decimal(self.power, 2)} to find {decimal(self.p1)} against {decimal(self.p0)} "
-                f"(one-sided exact binomial test, alpha {decimal(self.alpha)}{effect}), and so does every larger number; the first number that does is "
-                f"{self.first_n}.")
+                f"(one-sided exact binomial test, alpha {decimal(self.alpha)}{effect}), and so does every larger number; the first number that "
+                f"does is {self.first_n}.")
 
 
 def _checked(p1: float, p0: float, alpha: float) -> None:
