@@ -1,0 +1,37 @@
+"""`deepminer`: the whole chain from a terminal. Exit codes: 0 done, 1 a mistake in what was given (one sentence on stderr), 2 wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from core import runs
+from core.errors import UserError
+from dashboard.commands import pipeline
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Find out what a mammogram classifier has learned, and whether its explanations carry information.")
+for command in (pipeline.init, pipeline.ingest, pipeline.patches, pipeline.train, pipeline.evaluate, pipeline.dissect, pipeline.explain):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        app()
+    except UserError as error:
+        sys.exit(_say(str(error)))
+    except OSError as error:
+        if error.errno != 28:
+            raise
+        sys.exit(_say(runs.explain(error, Path.cwd())))
+
+
+def _say(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line's commands, a file per subject; `dashboard.cli` puts them together."""

@@ -1,0 +1,126 @@
+"""Step `evaluate`: predictions of a classifier on held-out patches and whole mammograms, with AUC and partial AUC at every level.
+
+DEFINITIONS "Classifier statistics" and "Image and case scores". Intervals are Obuchowski's with patients as clusters: patches of one patient are not
+independent. The threshold between normal and not is fixed on hold-out (largest Youden index of s_normal) and used on both splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import inference, runs
+from core.explanation import image_scores, predicted_class
+from core.explanation import ImageScores
+from core.films import Films, PatchReader
+from core.inference import Probe, film_maps, tissue_positions
+from core.naming import CLASSES
+from core.networks import Classifier, to_fully_convolutional
+from core.runs import Report, Run
+from core.steps.common import Made, film_table, image_labels_only, latest, parent_of, patch_table
+from evaluation.diagnostic import fixed_threshold
+from evaluation.partial import partial_auc
+from evaluation.roc import auc_interval
+
+VERSION = 1
+SPLITS = ["holdout", "test"]
+SCORES = ("s_normal", "s_benign", "s_malignant")
+
+
+def make(study: Path, report: Report, train: str | None = None) -> Made:
+    """Evaluate a train run (the newest one if not given) on hold-out and test."""
+    parent = latest(study, "train", given=train)
+    patches_run = parent_of(study, parent, "patches")
+    try:
+        with runs.building(study, "evaluate", VERSION, {"splits": SPLITS}, [parent, patches_run], "") as run:
+            _evaluate(study, run, parent, patches_run, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+        return Made(run.name, fresh=True)
+    except runs.Answered as found:
+        return Made(found.name, fresh=False)
+
+
+def _evaluate(study: Path, run: Run, parent: str, patches_run: str, report: Report) -> None:
+    network, films = inference.load(study, parent), Films(study)
+    patches = patch_table(study, patches_run, SPLITS)
+    predicted = _predictions(network, films, patches, report)
+    run.table("predictions", predicted)
+    images, threshold = _image_table(network, films, film_table(study, patches_run, SPLITS), report)
+    run.table("image_scores", images.drop(columns="patient_id"))
+    patches = patches.merge(predicted, on="patch_id")
+    rows = [row for split in SPLITS for row in _split_metrics(split, patches, images, network.classes)]
+    run.table("metrics", pd.DataFrame(rows))
+    run.manifest |= {"normal_threshold": threshold, "classes": network.classes, "image_labels": image_labels_only(study)}
+
+
+def _predictions(network: Classifier, films: Films, patches: pd.DataFrame, report: Report) -> pd.DataFrame:
+    p = inference.predict(network, PatchReader(films, patches), report)
+    none = np.full(len(p), np.nan, np.float32)
+    normal, benign = (p[:, 0], p[:, 1]) if p.shape[1] == 3 else (none, none)
+    return pd.DataFrame({"patch_id": patches["patch_id"], "p_normal": normal, "p_benign": benign, "p_malignant": p[:, -1]})
+
+
+def _image_table(network: Classifier, films: Films, table: pd.DataFrame, report: Report) -> tuple[pd.DataFrame, float]:
+    full, probe = to_fully_convolutional(network), Probe(network, "last")
+    scores = []
+    for i, film in enumerate(table.itertuples()):
+        probability = film_maps(full, probe, films[film.file]).probabilities
+        scores.append(image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:])))
+        report(i + 1, len(table), "mammograms")
+    frame = table[["mammogram_id", "patient_id", "split", "truth"]].assign(
+        s_normal=[s.normal for s in scores], s_benign=[s.benign for s in scores], s_malignant=[s.malignant for s in scores])
+    # A film without tissue has no score; it cannot be judged and is left out, and the table's length says so.
+    frame = frame[frame["s_malignant"].notna()].reset_index(drop=True).astype({name: float for name in SCORES})
+    threshold = normal_threshold(frame[frame["split"] == "holdout"], network.classes)
+    frame["predicted"] = [predicted_class(_scores(row), threshold) for row in frame.itertuples()]
+    return frame, threshold
+
+
+def _scores(row: Any) -> ImageScores:
+    return ImageScores(*(None if np.isnan(value) else float(value) for value in (row.s_normal, row.s_benign, row.s_malignant)))
+
+
+def normal_threshold(holdout: pd.DataFrame, classes: int) -> float:
+    """Decision threshold from hold-out images: on s_normal for three classes, on s_malignant for two; .5 where hold-out has one class only."""
+    known = holdout[holdout["truth"].notna()]
+    positive, score = ((known["truth"] == 0), known["s_normal"]) if classes == 3 else ((known["truth"] == 2), known["s_malignant"])
+    if positive.nunique() < 2:
+        return 0.5
+    return fixed_threshold(positive.to_numpy(bool), score.to_numpy(float), "youden")
+
+
+def case_table(images: pd.DataFrame) -> pd.DataFrame:
+    """One row a patient: scores pooled over its images (largest s_benign and s_malignant, least s_normal), truth of the worst image."""
+    return images.groupby(["patient_id", "split"], as_index=False).agg(
+        s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max"))
+
+
+def _split_metrics(split: str, patches: pd.DataFrame, images: pd.DataFrame, classes: int) -> Iterator[dict[str, Any]]:
+    mine = patches[patches["split"] == split]
+    columns = dict(zip(CLASSES, ("p_normal", "p_benign", "p_malignant")))
+    films = images[(images["split"] == split) & images["truth"].notna()]
+    cases = case_table(films)
+    for name in CLASSES if classes == 3 else ("malignant",):
+        code = CLASSES.index(name)
+        label = code if classes == 3 else 1
+        yield from class_metrics(split, "patch", name, mine["label"] == label, mine[columns[name]], mine["patient_id"])
+        for level, table in (("image", films), ("case", cases)):
+            yield from class_metrics(split, level, name, table["truth"] == code, table[f"s_{name}"], table["patient_id"])
+
+
+def class_metrics(split: str, level: str, name: str, positive: pd.Series, score: pd.Series, patient: pd.Series) -> Iterator[dict[str, Any]]:
+    """AUC with its patient-clustered interval, and the partial areas at sensitivity >= .8, as rows of the metrics table."""
+    y, s, who = positive.to_numpy(bool), score.to_numpy(float), patient.to_numpy(str)
+    base = {"split": split, "level": level, "class": name, "n": len(y), "positives": int(y.sum()), "patients": len(set(who))}
+    if not len(y):
+        yield base | {"name": "auc", "estimate": None, "low": None, "high": None, "method": "Obuchowski", "reason": f"the {split} split has no {level}"}
+        return
+    area = auc_interval(y, s, who, "obuchowski")
+    yield base | {"name": "auc", "estimate": area.estimate, "low": area.low, "high": area.high, "method": "Obuchowski, patients as clusters",
+                  "reason": area.reason or ""}
+    part = partial_auc(y, s)
+    for field, value in (("pauc", part.raw), ("pauc_fraction", part.fraction), ("pauc_mcclish", part.mcclish), ("pauc_deepminer_2021", part.deepminer_2021)):
+        yield base | {"name": field, "estimate": value, "low": None, "high": None, "method": "trapezoid, sensitivity >= .8", "reason": part.reason or ""}
