@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,13 @@ def detect_inverted(pixels: np.ndarray) -> bool:
 def turn(pixels: np.ndarray, maximum: int) -> np.ndarray:
     """The positive of a negative film, same type."""
     return (maximum - np.minimum(pixels, maximum)).astype(pixels.dtype)
+
+
+def positive(film: Film) -> Film:
+    """The film as it is, or turned where it looks negative; `inverted` then says what the file's own values were."""
+    if not detect_inverted(film.pixels):
+        return film
+    return replace(film, pixels=turn(film.pixels, film.maximum), inverted=not film.inverted)
 
 
 def _thumbnail(pixels: np.ndarray, width: int = 128) -> np.ndarray:
