@@ -89,11 +89,16 @@ class FilmMaps:
         return self.logits.softmax(0).numpy()
 
 
+def as_tensor(film: np.ndarray) -> Tensor:
+    """A working image uint8 [h, w], memory-mapped read-only, as a tensor [1, 1, h, w] of its own."""
+    return torch.from_numpy(np.array(film))[None, None]
+
+
 @torch.inference_mode()
 def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> FilmMaps:
     """The whole mammogram uint8 [h, w] in one pass."""
     with probe.watching():
-        units, last = probe.run(torch.from_numpy(np.ascontiguousarray(film))[None, None])
+        units, last = probe.run(as_tensor(film))
         return FilmMaps(units[0].float().contiguous(), full.from_maps(last)[0].float())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from core.films import Films
-from core.inference import Probe, film_maps
+from core.inference import Probe, as_tensor, film_maps
 from core.networks import Classifier, FullyConvolutional
 from core.runs import Report
 
@@ -54,7 +54,7 @@ def by_gradient(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> np.
         return caught[-1].clone()
 
     with torch.enable_grad():
-        x = torch.from_numpy(np.ascontiguousarray(film))[None, None]
+        x = as_tensor(film)
         if module is None:
             caught.append(full.network.maps(x).detach().requires_grad_(True))
             logits = full.from_maps(caught[0])

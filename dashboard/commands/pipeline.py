@@ -132,6 +132,7 @@ def _image_labels(folder: Path) -> bool:
 def dissect(study: StudyOption = Path("."), layer: Annotated[list[str] | None, typer.Option(help="layer, instead of study.toml's; may be repeated")] = None,
             as_json: JsonOption = False) -> None:
     """Find every unit's top patches, its influence, the selected units and their coverage."""
+    from core.steps import concepts as concepts_step
     from core.steps import dissect as step
     from evaluation.steps import coverage as coverage_step
 
@@ -141,6 +142,8 @@ def dissect(study: StudyOption = Path("."), layer: Annotated[list[str] | None, t
         with progress(f"dissect {name}") as report:
             made = step.make(folder, chosen.changed("dissection", layer=name), report)
             covered = coverage_step.make(folder, report, made.run)
+            if _phantom(folder):
+                concepts_step.make(folder, report, made.run)
     with store.read(folder) as con:
         selected, coverage = unit_table.selected(con, made.run), unit_table.coverage(con, covered.run)
         dead = run_table.get(con, made.run)["manifest"]["dead_units"]
@@ -149,6 +152,12 @@ def dissect(study: StudyOption = Path("."), layer: Annotated[list[str] | None, t
     _said("dissect", folder, made, {"coverage_run": covered.run, "coverage": coverage[~coverage["name"].str.startswith("curve")].to_dict("records"),
                                     "selected": selected.to_dict("records"), "dead_units": dead}, as_json,
           f"{selected['unit'].nunique()} units selected, {len(dead)} dead; coverage {text}. Next: deepminer explain")
+
+
+def _phantom(folder: Path) -> bool:
+    with store.read(folder) as con:
+        films = data.mammograms(con)
+    return bool(len(films)) and bool(films["has_concepts"].all())
 
 
 def explain(study: StudyOption = Path("."), mammogram: Annotated[list[str] | None, typer.Option(help="only this mammogram; may be repeated")] = None,

@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer: `make run` and `make test`.
+PYTHON ?= python3
+STUDY ?= demo
+PORT ?= 8501
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run test bench lint pictures
+.DELETE_ON_ERROR:
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "DeepMiner needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (a few minutes the first time) ..."
+	@.venv/bin/python -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+# Build the demonstration study once, then serve it and print the team's link.
+run: .venv/installed
+	@test -f $(STUDY)/study.toml || echo "Building the demonstration study in $(STUDY) (about two minutes) ..."
+	@.venv/bin/deepminer demo $(STUDY)
+	@.venv/bin/deepminer serve --study $(STUDY) --port $(PORT)
+
+# All tests, browser tests included.
+test: .venv/installed
+	@.venv/bin/python tests/bring_browser.py
+	@.venv/bin/ruff check .
+	@.venv/bin/python -m pytest
+
+# Ratios against bare references measured in the same run.
+bench: .venv/installed
+	@.venv/bin/python -m benchmarks
+
+lint: .venv/installed
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+# Pictures of the README and docs, taken from the running demonstration.
+pictures: .venv/installed
+	@.venv/bin/python docs/take_pictures.py

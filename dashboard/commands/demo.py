@@ -1,0 +1,109 @@
+"""`deepminer demo`: a phantom study with every step, headless."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from core import ingest as ingestion
+from core import settings as settings_module
+from core import simulation, store
+from core import study as study_module
+from core.errors import UserError
+from core.settings import Settings
+from core.steps import concepts, dissect, explain, patches, train
+from core.store import annotations, people
+from core.store import runs as run_table
+from core.store import units as unit_table
+from dashboard.commands.common import JsonOption, answer, progress
+from evaluation.status import status
+from evaluation.steps import coverage, evaluate
+
+PATIENTS, QUICK_PATIENTS = 200, 60
+EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
+
+
+def settings_for(quick: bool) -> Settings:
+    """Settings of the demonstration: the phantom's, smaller when quick."""
+    chosen = settings_module.preset(settings_module.PHANTOM).changed("study", name="Phantom demonstration")
+    if quick:
+        chosen = chosen.changed("training", epochs=7, units=64)
+    return chosen
+
+
+def demo(folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
+         quick: Annotated[bool, typer.Option("--quick", help="60 patients, 64 units: about a minute")] = False,
+         no_simulated_experts: Annotated[bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")] = False,
+         as_json: JsonOption = False) -> None:
+    """Build the demonstration study: phantom mammograms, every step, and (unless told otherwise) simulated experts."""
+    started = time.time()
+    path = build(folder.resolve(), quick=quick, experts=not no_simulated_experts)
+    result = {"seconds": round(time.time() - started, 1), "simulated_experts": not no_simulated_experts, **status(path)}
+    answer("demo", path, result, as_json, f"The demonstration study is in {path} ({result['seconds']} s). Next: deepminer serve --study {path}")
+
+
+def build(folder: Path, *, quick: bool, experts: bool) -> Path:
+    """Make the study, or finish one that was begun; a finished one is answered from what is there."""
+    chosen = settings_for(quick)
+    if (folder / settings_module.SETTINGS_NAME).exists():
+        study_module.require(folder)
+        if settings_module.load(folder).study.name != chosen.study.name:
+            raise UserError(f"{folder} is a study of your own; name another folder for the demonstration.")
+        chosen = settings_module.load(folder)
+    else:
+        study_module.init(folder, chosen)
+    with progress("mammograms") as report:
+        ingestion.ingest(folder, chosen, "phantom", None, report, workers=2, patients=QUICK_PATIENTS if quick else PATIENTS, seed=chosen.study.seed,
+                         width=4 * chosen.images.input_side, contrast=1.3 if quick else 1.0)
+    for title, step in (("patches", patches), ("train", train)):
+        with progress(title) as report:
+            step.make(folder, chosen, report)
+    with progress("evaluate") as report:
+        evaluate.make(folder, report)
+    with progress("dissect") as report:
+        dissected = dissect.make(folder, chosen, report).run
+        coverage.make(folder, report, dissected)
+        concepts.make(folder, report, dissected)
+    with progress("explain") as report:
+        explain.make(folder, chosen, report)
+    if experts:
+        simulate_annotations(folder, dissected)
+        simulate_reading(folder, chosen)
+    return folder
+
+
+def simulate_annotations(folder: Path, dissected: str) -> None:
+    """Two simulated experts answer on every selected unit, once."""
+    with store.read(folder) as con:
+        shares = concepts.from_table(unit_table.concepts(con, _concepts_run(con, dissected)))
+        selected = annotations.selected_units(con, dissected)
+        done = {(row.code, int(row.unit)) for row in annotations.annotations(con, dissected).itertuples()}
+        codes = set(people.people(con)["code"])
+    with store.write(folder) as con:
+        for number, (code, careful) in enumerate(EXPERTS):
+            if code not in codes:
+                people.add(con, code, "annotator", simulated=True)
+            for unit in selected:
+                if (code, unit) in done:
+                    continue
+                rng = np.random.default_rng([number, unit])
+                said = simulation.answer(shares.get(unit, []), rng, careful=careful)
+                annotations.append(con, run=dissected, unit=unit, code=code, answer=said, seconds=float(np.round(rng.gamma(9, 2.6), 1)),
+                                   annotation_id=f"{dissected}-{code}-{unit}", simulated=True)
+
+
+def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> str:
+    run = run_table.latest(con, "concepts", dissected)
+    if run is None:
+        raise UserError("The simulated experts need a phantom study; leave annotation to people here.")
+    return run
+
+
+def simulate_reading(folder: Path, chosen: Settings) -> None:
+    """A simulated reader takes a reading study."""
+
+
