@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -133,10 +132,3 @@ def _weighted_wins(labels: Array, score: Array, codes: Array, drawn: Array) -> A
         positive = np.diff(np.cumsum(np.where(sorted_labels, weight, 0.0))[ends], prepend=0.0)
         won[row] = positive @ (negative - 0.5 * np.diff(negative, prepend=0.0))
     return won
-
-
-def pair_auc(labels: Any, score: Any) -> float:
-    """The AUC by comparing every pair; slow, for checking."""
-    labels, score = np.asarray(labels, bool), np.asarray(score, float)
-    difference = score[labels][:, None] - score[~labels][None, :]
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())

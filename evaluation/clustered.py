@@ -99,7 +99,7 @@ def clustered_proportion(correct: Any, cluster: Any, p0: float = 0.5, level: flo
 
 
 def _empty(estimate: float | None, n: int, clusters: int, reason: str, p0: float, level: float) -> ClusteredProportion:
-    return ClusteredProportion(estimate, n, clusters, *[None] * 14, successes=round((estimate or 0) * n), p0=p0, level=level, reason=reason)
+    return ClusteredProportion(estimate, n, clusters, *[None] * 15, successes=round((estimate or 0) * n), p0=p0, level=level, reason=reason)
 
 
 def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredProportion:
@@ -112,7 +112,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
     no_effect = "every patient has the same share of right answers: the variance between patients is 0" if effect == 0 else None
     effective = n / effect if effect else None
     z_null = (p - p0) / np.sqrt(p0 * (1 - p0) / n * effect) if effect else None
-    gee, gee_reason = gee_exchangeable(sums, sizes) if constant is None else (None, None)
+    gee, gee_reason = gee_exchangeable(sums, sizes) if constant is None and not no_effect else (None, None)
     z = (gee.logit - _logit(p0)) / gee.standard_error if gee and gee.standard_error > 0 else None
     half = stats.norm.isf((1 - level) / 2) * gee.standard_error if gee and z is not None else None
     flip_greater, flip_two, flip_method = sign_flip(2 * sums - sizes) if p0 == 0.5 else (None, None, "only defined against .5")
@@ -154,9 +154,10 @@ def gee_exchangeable(sums: Array, sizes: Array) -> tuple[Gee | None, str | None]
     """
     pairs, correlation = (sizes * (sizes - 1)).sum(), 0.0
     for _ in range(500):
-        weight = 1 / (1 + (sizes - 1) * correlation)
-        if (weight <= 0).any():
+        inflation = 1 + (sizes - 1) * correlation
+        if (inflation <= 1e-9).any():
             return None, "the working correlation is too negative for the largest patient: GEE does not exist"
+        weight = 1 / inflation
         mu = (weight * sums).sum() / (weight * sizes).sum()
         squares = (sums * (1 - mu) ** 2 + (sizes - sums) * mu**2).sum()
         products = ((sums - sizes * mu) ** 2).sum() - squares

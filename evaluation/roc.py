@@ -202,7 +202,7 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     areas = placements(labels, scores).auc
     covariance, reason = _covariance(labels, scores, codes, clusters)
     difference = float(areas[0] - areas[1])
-    named = {"level": level, "method": method, "unit": unit, "first": float(areas[0]), "second": float(areas[1])}
+    named: dict[str, Any] = {"level": level, "method": method, "unit": unit, "first": float(areas[0]), "second": float(areas[1])}
     if covariance is None:
         return AucDifference(difference, None, None, None, None, None, reason=reason, **named)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
@@ -221,7 +221,7 @@ def compare_independent_aucs(first: AucInterval, second: AucInterval, level: flo
     degrees of freedom where both are DeLong's (as pROC), normal otherwise."""
     check_level(level)
     method = f"{first.method}, unpaired"
-    named = {"level": level, "method": method, "unit": first.unit, "first": first.estimate, "second": second.estimate}
+    named: dict[str, Any] = {"level": level, "method": method, "unit": first.unit, "first": first.estimate, "second": second.estimate}
     reason = join_reasons(first.reason, second.reason)
     if first.estimate is None or second.estimate is None or not first.standard_error or not second.standard_error:
         return AucDifference(*[None] * 6, reason=reason or "a variance is 0", **named)
@@ -278,10 +278,10 @@ def multiclass_auc(y: Any, probabilities: Any) -> MulticlassAuc:
     if absent:
         reason = f"class {', '.join(map(str, absent))} has no observation, or no other class has one"
         return MulticlassAuc(tuple(single), None, None, None, None, reason=reason)
-    shares = np.bincount(truth.astype(int), minlength=k) / len(truth)
+    areas, shares = np.array(single, dtype=float), np.bincount(truth.astype(int), minlength=k) / len(truth)
     onehot = binary_labels((truth[:, None] == np.arange(k)).ravel())
     micro = auc(onehot, rows.ravel()).estimate
-    return MulticlassAuc(tuple(single), float(np.mean(single)), float(shares @ np.array(single, dtype=float)), micro, _hand_till(truth, rows))
+    return MulticlassAuc(tuple(single), float(areas.mean()), float(shares @ areas), micro, _hand_till(truth, rows))
 
 
 def _hand_till(truth: Array, rows: Array) -> float:

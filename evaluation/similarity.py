@@ -147,15 +147,15 @@ class CorpusSimilarity:
     undefined: int
     oov_reference: float | None
     oov_hypothesis: float | None
-    measure: str = "greedy matching"
+    measure: str = "Greedy matching"
     unit: str = "patient"
     reason: str | None = None
 
     def sentence(self) -> str:
         """For a results section."""
         if self.mean.estimate is None:
-            return f"{self.measure.capitalize()} {not_estimable(self.reason)}."
-        return (f"{self.measure.capitalize()} {self.mean.sentence()} over {self.pairs} explanations ({self.undefined} undefined), against "
+            return f"{self.measure} {not_estimable(self.reason)}."
+        return (f"{self.measure} {self.mean.sentence()} over {self.pairs} explanations ({self.undefined} undefined), against "
                 f"{decimal(self.baseline)} with reports permuted between patients (one-sided permutation {p_text(self.p_greater)}); out of "
                 f"vocabulary: reports {percent(self.oov_reference)}, explanations {percent(self.oov_hypothesis)}.")
 
@@ -169,7 +169,7 @@ def corpus_similarity(references: Sequence[Sequence[str]], hypotheses: Sequence[
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} reports for {len(hypotheses)} explanations: one each is needed")
     codes, clusters = cluster_codes(patients, len(references))
-    measure = "concept F1" if vectors is None else "greedy matching"
+    measure = "Concept F1" if vectors is None else "Greedy matching"
     scores = _pair_scores(references, hypotheses, vectors, oov)
     own = np.array([scores(index, index) for index in range(len(references))])
     kept, method = ~np.isnan(own), "patient bootstrap"

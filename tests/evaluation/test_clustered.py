@@ -1,0 +1,91 @@
+"""The clustered proportion against the reference answers, statsmodels and enumeration."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.clustered import clustered_proportion, gee_exchangeable, sign_flip
+
+
+def test_reference_clustered(reference, published):
+    right = {"prefix": published["said"] == published["prefix"], "any": published["said"] == published["any"],
+             "spec": (published["said"] == published["prefix"])[~published["prefix"]]}
+    for case in reference("clustered_proportion")["cases"]:
+        if case["name"] not in right:
+            continue
+        correct, e = right[case["name"]], case["expected"]
+        got = clustered_proportion(correct, published.loc[correct.index, "patient"], case["p0"])
+        assert (got.n, got.successes, got.clusters) == (e["n"], e["x"], e["m"])
+        exact = {"estimate": e["p"], "icc": e["icc_anova"], "design_effect": e["svy"]["deff"], "effective_n": e["svy"]["neff"],
+                 "standard_error": e["svy"]["se"], "korn_graubard_low": e["svy"]["beta"][0], "korn_graubard_high": e["svy"]["beta"][1],
+                 "rao_scott_p_greater": e["rs_null_p_greater"], "sign_flip_p_greater": e["signflip"]["p_greater"],
+                 "sign_flip_p_two_sided": e["signflip"]["p_two"], "patient_weighted_estimate": e["patient_weighted"]["mean"],
+                 "patient_weighted_standard_error": e["patient_weighted"]["se"], "patient_weighted_p_greater": e["patient_weighted"]["p_greater"]}
+        gee = e["gee_exch"]
+        loose = {"gee_logit": gee["logit"], "gee_standard_error": gee["se"], "working_correlation": gee["alpha"], "gee_estimate": gee["acc"],
+                 "gee_low": gee["ci"][0], "gee_high": gee["ci"][1], "gee_p_greater": gee["p_greater"], "gee_p_two_sided": gee["p_two"]}
+        for values, tolerance in ((exact, 1e-9), (loose, 1e-6)):
+            for name, expected in values.items():
+                assert getattr(got, name) == pytest.approx(expected, abs=tolerance), (case["name"], name)
+        assert got.bootstrap_low < got.estimate < got.bootstrap_high
+        assert "185 patients" in got.sentence() or case["name"] == "spec"
+
+
+def test_gee_equals_statsmodels_but_for_its_divisor():
+    rng = np.random.default_rng(3)
+    patient = np.repeat(np.arange(80), rng.integers(1, 5, 80))
+    y = (rng.random(len(patient)) < np.repeat(rng.beta(3, 2, 80), np.bincount(patient))).astype(float)
+    theirs = sm.GEE(y, np.ones((len(y), 1)), groups=patient, family=sm.families.Binomial(), cov_struct=sm.cov_struct.Exchangeable()).fit()
+    ours, reason = gee_exchangeable(np.bincount(patient, y), np.bincount(patient).astype(float))
+    assert reason is None
+    assert ours.logit == pytest.approx(theirs.params[0], abs=2e-3) and ours.standard_error == pytest.approx(theirs.bse[0], abs=2e-3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=9))
+def test_sign_flip_by_enumeration(differences):
+    flips = itertools.product((1, -1), repeat=len(differences))
+    observed, sums = sum(differences), [sum(s * d for s, d in zip(signs, differences)) for signs in flips]
+    greater, two, how = sign_flip(differences)
+    assert how == "exact"
+    assert greater == pytest.approx(np.mean([total >= observed for total in sums]), abs=1e-12)
+    assert two == pytest.approx(np.mean([abs(total) >= abs(observed) for total in sums]), abs=1e-12)
+
+
+def test_sign_flip_large_is_near_exact(monkeypatch):
+    differences = np.random.default_rng(0).integers(-4, 6, 900)
+    exact = sign_flip(differences)
+    monkeypatch.setattr("evaluation.clustered.EXACT_SIGN_FLIP_LIMIT", 10)
+    approximate = sign_flip(differences)
+    assert approximate[2] == "normal approximation" and approximate[0] == pytest.approx(exact[0], abs=0.005)
+
+
+def test_singletons_reduce_to_the_plain_proportion():
+    correct = np.array([1] * 40 + [0] * 25, dtype=bool)
+    got = clustered_proportion(correct, np.arange(65))
+    assert got.design_effect == pytest.approx(65 / 64) and got.icc is None and got.working_correlation == 0
+    assert got.gee_estimate == pytest.approx(40 / 65)
+
+
+def test_degenerate_inputs_say_why():
+    assert clustered_proportion([], []).reason == "there are no answers"
+    one = clustered_proportion([1, 0, 1], ["a"] * 3)
+    assert one.estimate == pytest.approx(2 / 3) and one.gee_estimate is None and "one patient" in one.reason
+    right = clustered_proportion([1] * 6, [1, 1, 2, 2, 3, 3])
+    assert right.estimate == 1 and right.gee_low is None and "all answers are right" in right.reason
+    assert right.sign_flip_p_greater == pytest.approx(1 / 8)
+    equal = clustered_proportion([1, 0, 1, 0], [1, 1, 2, 2])
+    assert equal.gee_p_greater is None and equal.effective_n is None and "same share" in equal.reason
+    assert clustered_proportion([1, 0, 1], [1, 2, 3], p0=0.3).sign_flip_p_greater is None
+    for result in (one, right, equal):
+        assert "not estimable" in result.sentence()
+    with pytest.raises(ValueError, match="label 2 of 2"):
+        clustered_proportion([1, float("nan")], [1, 2])
+    with pytest.raises(ValueError, match="patients for"):
+        clustered_proportion([1, 0], [1])
