@@ -1,0 +1,212 @@
+// The page: queue, drafts, saving, keys. One one-time token per shown unit; what is typed stays in the browser until it is acknowledged.
+class Annotating {
+  constructor(root, lexicon) {
+    this.root = root;
+    this.find = (name) => root.querySelector(name);
+    this.desk = new Desk("/expert/annotate/", this.find(".lost"));
+    this.watch = new Stopwatch();
+    this.film = new Film(root);
+    this.form = new Form(root, lexicon, () => this.keep());
+    this.onKey = (event) => this.key(event);
+    this.onSign = () => this.watch.sign();
+    document.addEventListener("keydown", this.onKey);
+    this.signs = ["pointermove", "pointerdown", "keydown", "wheel"];
+    this.signs.forEach((name) => document.addEventListener(name, this.onSign, { passive: true }));
+    this.wire();
+    this.load();
+  }
+
+  stop() {
+    this.desk.stop(); this.watch.stop(); this.film.stop();
+    document.removeEventListener("keydown", this.onKey);
+    this.signs.forEach((name) => document.removeEventListener(name, this.onSign));
+  }
+
+  wire() {
+    this.find(".skip").onclick = () => this.skip();
+    this.find(".all").onclick = () => this.drawer();
+    this.find(".pause").onclick = () => this.pause();
+    this.find(".add").onclick = () => this.form.add();
+    this.find(".details").onclick = () => this.form.unfold("details");
+    this.find(".words").onclick = () => this.form.unfold("words");
+    this.find(".previous").onclick = () => this.previous();
+    this.find(".save").onclick = (event) => { if (event.detail <= 1) this.save(); };
+  }
+
+  async load(name) { this.show((await this.desk.ask("state" + (name ? "?name=" + name : ""))).data); }
+
+  note(text, bad = false) { const node = this.find(".note"); node.textContent = text; node.className = "t12 note " + (bad ? "say" : "mute"); }
+
+  show(state) {
+    this.busy = false; this.unit = null;
+    if (state.saved) this.saved = clockTime(state.saved);
+    if (state.stage === "unit") { this.showUnit(state); return; }
+    if (state.stage === "consent") this.text("Before you start", state.paragraphs, "Start with two practice units", true);
+    else if (state.stage === "done") this.text("All " + state.progress.total + " units are done", ["Every answer has been saved. Thank you. You can still look at your answers and change them."], "All units");
+    else this.text("Annotate", [state.sentence || "There are no units to name yet."]);
+  }
+
+  text(title, paragraphs, button, consent) {
+    const onDone = async (form) => {
+      if (consent) this.show((await this.desk.ask("consent", form)).data);
+      else { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.drawer(); }
+    };
+    this.find(".ann").hidden = true;
+    this.find(".text").hidden = false;
+    this.find(".text").replaceChildren(textPage({ title, paragraphs, button, consent, onDone }));
+  }
+
+  showUnit({ unit, progress, early }) {
+    this.unit = unit; this.early = early; this.shownAt = performance.now();
+    this.find(".text").hidden = true; this.find(".ann").hidden = false; this.find(".drawer").hidden = true;
+    this.find(".u").replaceChildren((unit.practice ? "Practice " : "Unit ") + unit.number + " ", make("span", { textContent: "/ " + unit.total }));
+    const bar = this.find(".bar .prog");
+    bar.firstElementChild.style.width = (100 * progress.done) / Math.max(1, progress.total) + "%";
+    bar.setAttribute("aria-valuenow", progress.done); bar.setAttribute("aria-valuemax", progress.total);
+    this.find(".count").textContent = progress.done + " done, " + progress.skipped + " skipped";
+    this.find(".skip").disabled = unit.practice || unit.status === "done";
+    this.find(".previous").disabled = !unit.previous;
+    this.film.load(unit.tiles); this.film.early(early);
+    this.restore(unit);
+  }
+
+  restore(unit) {
+    const draft = this.draft();
+    if (draft) { this.form.set(draft.answer); this.watch.reset(draft.seconds); this.note("Draft kept " + draft.time); }
+    else if (unit.answer) { this.form.set(unit.answer); this.watch.reset(); this.note("Saved earlier; a change is kept beside it"); }
+    else { this.form.clear(); this.watch.reset(); this.note(this.saved ? "Saved " + this.saved : ""); }
+    this.buttons();
+  }
+
+  // The draft of the shown unit, if it was begun on the version that the server still has.
+  draft() {
+    try {
+      const draft = JSON.parse(localStorage.getItem("dm-draft-" + this.unit.name));
+      return draft && draft.token === this.unit.token ? draft : null;
+    } catch { return null; }
+  }
+
+  keep() {
+    this.buttons();
+    clearTimeout(this.keeping);
+    const unit = this.unit;
+    this.keeping = setTimeout(() => this.store(unit), 1000);
+  }
+
+  store(unit) {
+    if (!unit || this.unit !== unit) return;
+    clearTimeout(this.keeping); this.keeping = null;
+    const time = clockTime();
+    const draft = { token: unit.token, answer: { ...this.form.answer(), phenomena: this.form.phenomena, label: this.form.label }, seconds: this.watch.read(), time };
+    try { localStorage.setItem("dm-draft-" + unit.name, JSON.stringify(draft)); this.note("Draft kept " + time); } catch { this.note("This browser keeps no draft", true); }
+  }
+
+  buttons() {
+    const kind = this.form.recognisable === "yes" ? this.form.kind() : null;
+    this.find(".details").hidden = !kind?.fields.some((field) => field.optional);
+    this.find(".add").disabled = this.form.recognisable !== "yes" || this.form.phenomena.length >= this.form.lexicon.most;
+    this.find(".save").disabled = this.busy;
+  }
+
+  ready() { return this.unit && !this.busy && !this.desk.lost && performance.now() - this.shownAt >= DEAD_MS; }
+
+  hold(on) { this.busy = on; this.find(".form").inert = on; this.buttons(); }
+
+  async save() {
+    if (!this.ready()) return;
+    const unit = this.unit;
+    if (this.form.recognisable === null) { this.note("Choose a phenomenon, nothing or unsure first", true); return; }
+    this.store(unit); this.hold(true); this.note("Saving");
+    const { ok, data } = await this.desk.ask("answer", { token: unit.token, answer: this.form.answer(), seconds: this.watch.read() });
+    this.hold(false);
+    if (ok) { localStorage.removeItem("dm-draft-" + unit.name); this.show(data); return; }
+    if (data.code === "stale") { await this.load(); }
+    this.note(data.sentence || "Not saved", true);
+  }
+
+  async skip() {
+    if (!this.ready()) return;
+    if (this.keeping) this.store(this.unit);
+    this.hold(true);
+    const { ok, data } = await this.desk.ask("skip", { token: this.unit.token });
+    this.hold(false);
+    if (ok) this.show(data);
+    else { if (data.code === "stale") await this.load(); this.note(data.sentence || "", true); }
+  }
+
+  async previous() {
+    if (!this.ready() || !this.unit.previous) return;
+    if (this.keeping) this.store(this.unit);
+    this.hold(true);
+    const name = this.unit.previous;
+    await this.load(name);
+    this.hold(false);
+  }
+
+  pause() {
+    if (!this.unit) return;
+    if (this.keeping) this.store(this.unit);
+    this.watch.paused = true;
+    const unit = this.unit;
+    this.unit = null;
+    this.find(".ann").hidden = true;
+    const page = textPage({ title: "Paused", paragraphs: ["Your answers are saved and this unit's draft is kept on this device. The clock stands still."], button: "Continue",
+      onDone: () => { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.watch.paused = false; this.unit = unit; this.shownAt = performance.now(); this.film.fit(); } });
+    this.find(".text").hidden = false;
+    this.find(".text").replaceChildren(page);
+    page.querySelector("button").focus();
+  }
+
+  async drawer() {
+    const drawer = this.find(".drawer");
+    if (!drawer.hidden) { drawer.hidden = true; return; }
+    if (this.unit && this.keeping) this.store(this.unit);
+    const { data } = await this.desk.ask("queue");
+    const list = make("div", { class: "list" });
+    const tabs = ["all", "todo", "skipped", "done"].map((status) => {
+      const some = data.units.filter((unit) => status === "all" || unit.status === status);
+      const tab = make("button", { type: "button", class: "btn sm", textContent: status[0].toUpperCase() + status.slice(1) + " " + some.length });
+      tab.onclick = () => { tabs.forEach((one) => one.setAttribute("aria-pressed", String(one === tab))); list.replaceChildren(...some.map((unit) => this.line(unit))); };
+      return tab;
+    });
+    const close = make("button", { type: "button", class: "btn sm" }, "Close ", make("kbd", { textContent: "Esc" }));
+    close.onclick = () => { drawer.hidden = true; if (!this.unit) this.load(); };
+    drawer.replaceChildren(make("div", { class: "head" }, make("b", { textContent: "All units" }), ...tabs, make("span", { class: "sp" }), close), list);
+    tabs[0].onclick();
+    drawer.hidden = false;
+  }
+
+  line(unit) {
+    const strip = make("div", { class: "strip" }, ...unit.tiles.map((url) => make("img", { src: url, alt: "", loading: "lazy" })));
+    const button = make("button", { type: "button" }, String(unit.number), strip, make("span", { class: "said", textContent: unit.label }), make("span", { class: "mute t12", textContent: unit.status }));
+    button.onclick = () => this.load(unit.name);
+    return button;
+  }
+
+  key(event) {
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.composedPath()[0];
+    if (event.key === "Escape") {
+      if (typing(event)) target.blur();
+      if (!this.find(".drawer").hidden) this.find(".drawer button").closest(".head").lastElementChild.click();
+      else if (this.form.popped) this.form.unfold(this.form.popped);
+      else this.film.unpin();
+      return;
+    }
+    if (typing(event)) { if (event.key === "Enter" && target.tagName === "INPUT") target.blur(); return; }
+    if (!this.ready() || !this.find(".drawer").hidden) return;
+    const own = target instanceof HTMLElement && target.tagName === "BUTTON" && !target.closest(".grid, .form");
+    if (event.key === "Enter") { if (!own) { event.preventDefault(); this.save(); } }
+    else if (event.key === "Backspace") { event.preventDefault(); this.previous(); }
+    else if (event.key === "h" || event.key === "H") this.film.toggle();
+    else if (this.form.key(event.key)) event.preventDefault();
+  }
+}
+
+const annotatings = new WeakMap();
+export default function (component) {
+  const root = component.parentElement.querySelector(".annroot");
+  setTheme(root);
+  if (!annotatings.has(root)) annotatings.set(root, new Annotating(root, component.data.lexicon));
+  return () => { annotatings.get(root)?.stop(); annotatings.delete(root); };
+}

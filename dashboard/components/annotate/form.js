@@ -1,0 +1,189 @@
+// The structured answer: what is chosen, which question is open for the next digit, and the label it prints.
+class Form {
+  constructor(root, lexicon, changed) {
+    this.node = root.querySelector(".form"); this.pop = root.querySelector(".pop"); this.lexicon = lexicon; this.changed = changed;
+    this.kinds = new Map(lexicon.categories.map((kind) => [kind.name, kind]));
+    this.clear();
+  }
+
+  clear() { this.set({ recognisable: null, phenomena: [], confidence: null, words: "", label: null }); }
+
+  set(answer) {
+    this.recognisable = answer.recognisable; this.phenomena = structuredClone(answer.phenomena); this.confidence = answer.confidence; this.words = answer.words || "";
+    this.label = answer.label !== null && answer.label !== this.printed() ? answer.label : null;   // null: as the choices print it
+    this.at = Math.max(0, this.phenomena.length - 1); this.passed = new Set(); this.benign = false; this.popped = null;
+    this.draw();
+  }
+
+  // What is stored, in the form the server checks.
+  answer() {
+    const recognised = this.recognisable === "yes";
+    return { recognisable: this.recognisable, phenomena: recognised ? this.phenomena : [], confidence: this.confidence, words: this.words,
+      label: recognised ? (this.label ?? this.printed()) : "" };
+  }
+
+  empty() { return this.recognisable === null && !this.words && this.confidence === null; }
+  current() { return this.phenomena[this.at]; }
+  kind() { return this.current() && this.kinds.get(this.current().category); }
+
+  phrase(phenomenon) {
+    const kind = this.kinds.get(phenomenon.category);
+    const words = { before: [], noun: [], with: [], after: [] };
+    for (const field of kind.fields) for (const term of [...field.terms, ...field.benign])
+      if (phenomenon.terms[field.name] === term.name && !term.opens) words[field.place].push(term.printed);
+    let text = [...words.before, ...(words.noun.length ? words.noun : [kind.noun])].join(" ");
+    if (words.with.length) text += " with " + words.with.join(" and ");
+    for (const part of words.after) text += ", " + part;
+    return phenomenon.association ? text + ", " + phenomenon.association : text;
+  }
+
+  printed() {
+    const text = this.phenomena.map((phenomenon) => this.phrase(phenomenon)).join("; ");
+    return text.slice(0, 1).toUpperCase() + text.slice(1);
+  }
+
+  // The question that the next digit answers: the first unanswered one of this phenomenon, then confidence.
+  open() {
+    const kind = this.kind();
+    if (this.recognisable === "yes" && kind)
+      for (const field of kind.fields) if (!field.optional && !this.current().terms[field.name] && !this.passed.has(field.name)) return field;
+    return null;
+  }
+
+  touch() { this.draw(); this.changed(); }
+
+  choose(name) {
+    const same = this.recognisable === "yes" && this.current()?.category === name;
+    this.recognisable = "yes"; this.label = null; this.benign = false; this.passed.clear();
+    if (same) {
+      this.phenomena.splice(this.at, 1); this.at = Math.max(0, this.phenomena.length - 1);
+      if (!this.phenomena.length) this.recognisable = null;
+    } else if (this.adding || !this.phenomena.length) {
+      this.phenomena.push({ category: name, terms: {}, association: null }); this.at = this.phenomena.length - 1;
+    } else this.phenomena[this.at] = { category: name, terms: {}, association: null };
+    this.adding = false; this.touch();
+  }
+
+  no(what) { this.recognisable = this.recognisable === what ? (this.phenomena.length ? "yes" : null) : what; this.adding = false; this.label = null; this.touch(); }
+
+  add() { if (this.recognisable === "yes" && this.phenomena.length < this.lexicon.most) { this.adding = true; this.benign = false; this.draw(); } }
+
+  pick(field, term) {
+    if (term.opens) { this.benign = !this.benign; this.draw(); return; }
+    const terms = this.current().terms;
+    if (terms[field.name] === term.name) delete terms[field.name]; else terms[field.name] = term.name;
+    this.benign = false; this.label = null; this.touch();
+  }
+
+  associate(name) {
+    const kind = this.kind();
+    if (this.recognisable !== "yes" || !kind || kind.association === "none") return;
+    this.current().association = this.current().association === name ? null : name; this.label = null; this.touch();
+  }
+
+  sure(value) { this.confidence = value; this.touch(); }
+
+  digit(key) {
+    const field = this.open();
+    if (!field) { if (this.recognisable && "123".includes(key)) this.sure(Number(key)); return; }
+    const term = (this.benign && field.benign.length ? field.benign : field.terms).find((one) => one.key === key);
+    if (term) this.pick(field, term);
+  }
+
+  pass() { const field = this.open(); if (field) { this.passed.add(field.name); this.benign = false; this.draw(); } }
+
+  // Keys by name; true if the key was one of ours.
+  key(key) {
+    const upper = key.toUpperCase();
+    const kind = this.lexicon.categories.find((one) => one.key === upper);
+    const association = this.lexicon.associations.find((one) => one.key === upper);
+    if (kind) this.choose(kind.name);
+    else if (association) this.associate(association.name);
+    else if (upper === "U") this.no("unsure");
+    else if (key === "0") this.no("nothing");
+    else if (key === "+") this.add();
+    else if (key === "ArrowDown") this.pass();
+    else if (/^[1-9]$/.test(key)) this.digit(key);
+    else return false;
+    return true;
+  }
+
+  button(title, key, pressed, click, disabled = false) {
+    const button = make("button", { type: "button", class: "o", disabled }, title, key ? make("kbd", { textContent: key }) : null);
+    button.setAttribute("aria-pressed", String(pressed)); button.onclick = click;
+    return button;
+  }
+
+  lab(text, open) { return make("div", { class: "lab" + (open ? " open" : ""), textContent: text }); }
+
+  row(field, open) {
+    const chosen = this.current().terms[field.name];
+    const benign = field.benign.find((term) => term.name === chosen);
+    const terms = this.benign && open ? field.benign : field.terms;
+    return make("div", { class: "o5" }, ...terms.map((term) => this.button(term.opens && benign ? benign.title : term.title, term.key,
+      term.opens ? Boolean(benign) : chosen === term.name, () => this.pick(field, term))));
+  }
+
+  phenomena_row() {
+    const none = this.recognisable !== "yes" || this.adding;
+    const buttons = this.lexicon.categories.map((kind) => this.button(kind.title, kind.key, !none && this.current()?.category === kind.name, () => this.choose(kind.name)));
+    buttons.push(this.button("Nothing", "0", this.recognisable === "nothing", () => this.no("nothing")),
+      this.button("Unsure", "U", this.recognisable === "unsure", () => this.no("unsure")));
+    const tabs = this.phenomena.map((_, i) => {
+      const tab = make("button", { type: "button", textContent: String(i + 1), "aria-label": "phenomenon " + (i + 1), "aria-pressed": String(!this.adding && i === this.at) });
+      tab.onclick = () => { this.at = i; this.adding = false; this.draw(); };
+      return tab;
+    });
+    if (this.adding) tabs.push(make("button", { type: "button", textContent: String(tabs.length + 1), "aria-pressed": "true" }));
+    const label = make("div", { class: "lab" }, "Phenomenon", tabs.length > 1 ? make("div", { class: "tabs" }, ...tabs) : null);
+    return [label, make("div", { class: "o5" }, ...buttons)];
+  }
+
+  draw() {
+    const kind = this.adding || this.recognisable !== "yes" ? null : this.kind();
+    const open = this.adding ? null : this.open();
+    const fields = kind ? kind.fields.filter((field) => !field.optional) : [];
+    const shown = this.benign ? fields.filter((field) => field.benign.length) : fields;
+    const rows = [...this.phenomena_row()];
+    for (const field of shown) rows.push(this.lab(field.title, open === field), this.row(field, open === field));
+    const associable = kind && kind.association !== "none";
+    const three = this.lexicon.associations.map((one) => this.button(one.title, one.key, Boolean(associable) && this.current().association === one.name,
+      () => this.associate(one.name), !associable));
+    const sure = ["low", "mid", "high"].map((text, i) => {
+      const button = make("button", { type: "button", class: "o" }, make("b", { textContent: String(i + 1) }), text);
+      button.setAttribute("aria-pressed", String(this.confidence === i + 1)); button.onclick = () => this.sure(i + 1);
+      return button;
+    });
+    const confident = make("div", { class: "conf" }, make("span", { class: "lab" + (kind && !open && !this.confidence ? " open" : ""), textContent: "Confidence" }), ...sure);
+    rows.push(this.lab("Association"), make("div", { class: "split" }, make("div", { class: "o3" }, ...three), confident), this.lab("Printed label"), this.own());
+    this.node.classList.toggle("tight", shown.length > 1 || shown.some((field) => (this.benign ? field.benign : field.terms).length > 5));
+    this.node.replaceChildren(...rows);
+    this.details();
+  }
+
+  own() {
+    if (this.field && this.field.getRootNode().activeElement === this.field) return this.field;
+    this.field = make("input", { type: "text", class: "own", maxLength: 2000, "aria-label": "Printed label, editable", disabled: this.recognisable !== "yes",
+      placeholder: this.recognisable === "yes" ? "" : "No label is printed", value: this.recognisable === "yes" ? (this.label ?? this.printed()) : "" });
+    this.field.oninput = () => { this.label = this.field.value; this.changed(); };
+    return this.field;
+  }
+
+  // The folded questions, and free text, above the foot.
+  details() {
+    if (this.popped === "details" && !this.kind()?.fields.some((field) => field.optional)) this.popped = null;
+    this.pop.hidden = !this.popped;
+    if (this.popped === "details") {
+      this.pop.replaceChildren(...this.kind().fields.filter((field) => field.optional).flatMap((field) => [this.lab(field.title), make("div", { class: "o5" },
+        ...field.terms.map((term) => this.button(term.title, "", this.current().terms[field.name] === term.name, () => this.pick(field, term))))]));
+    } else if (this.popped === "words" && !this.pop.querySelector("textarea")) {
+      const area = make("textarea", { value: this.words, maxLength: 2000, "aria-label": "Own words", placeholder: "Anything the form does not say" });
+      area.oninput = () => { this.words = area.value; this.changed(); };
+      this.pop.replaceChildren(this.lab("Own words"), area);
+      area.focus();
+    }
+    if (this.popped !== "words") this.pop.querySelector("textarea")?.remove();
+  }
+
+  unfold(what) { this.popped = this.popped === what ? null : what; this.details(); }
+}

@@ -1,0 +1,87 @@
+"""What the desks' routes share: one JSON object in, one out, refusals as a code and a sentence, reads in a thread, appends together.
+
+The experts' components talk to these routes and not through the script's websocket: an answer has its own acknowledgement, a lost one is noticed
+and sent again with the same one-time token, and no script run stands between key and commit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from core import store
+from core.errors import UserError
+from core.store.desk import Refused
+from core.store.door import DoorBusy
+from dashboard import identity, study
+
+T = TypeVar("T")
+Connection = duckdb.DuckDBPyConnection
+Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+MOST_BYTES = 64 * 1024
+STATUS = {"stale": 409, "closed": 409, "consent": 409, "empty": 200, "answer": 422}
+
+
+def source(folder: str, name: str) -> str:
+    """A component's own file as text."""
+    return (Path(__file__).parent / folder / name).read_text(encoding="utf-8")
+
+
+async def reading(work: Callable[[Connection], T]) -> T:
+    """Run a function on a reading connection, in a thread."""
+    def run() -> T:
+        with store.read(study.current()) as con:
+            return work(con)
+    return await asyncio.to_thread(run)
+
+
+async def appending(work: Callable[[Connection], T]) -> T:
+    """Run a function on the shared writing connection; returns after the commit."""
+    return await asyncio.wrap_future(study.appends(study.current()).submit(work))
+
+
+def _reply(body: Mapping[str, Any], status: int = 200) -> Response:
+    return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise Refused("answer", "The text is too long to be saved; shorten it.")
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refused("answer", "The request could not be understood; reload the page.")
+    return found
+
+
+def route(path: str, role: str, method: str, handler: Handler) -> Route:
+    """A desk's route for one role. The handler gets the person's code and the request's object (or query)."""
+    async def endpoint(request: Request) -> Response:
+        who = identity.from_headers(request.headers)
+        if who.role != role:
+            return _reply({"code": "forbidden", "sentence": identity.FORBIDDEN}, 403)
+        try:
+            return _reply(await handler(who.code, await _object(request) if method == "POST" else dict(request.query_params)))
+        except Refused as refusal:
+            return _reply({"code": refusal.code, "stage": refusal.code, "sentence": str(refusal)}, STATUS.get(refusal.code, 409))
+        except DoorBusy:
+            return _reply({"code": "busy", "sentence": "The server is busy; your answer is kept here and sent again."}, 503)
+        except UserError as error:
+            return _reply({"code": "answer", "sentence": str(error)}, 422)
+        except Exception:
+            logging.getLogger(__name__).exception("%s failed", path)
+            return _reply({"code": "failed", "sentence": "The server could not do this. It is kept here and sent again; tell the research team if it lasts."}, 500)
+    return Route(path, endpoint, methods=[method])

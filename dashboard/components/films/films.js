@@ -1,0 +1,99 @@
+// Films with zoom, window/level, outlines, patches and heat maps. Rebuilt only when its data changes.
+const built = new WeakMap();
+const SVG = "http://www.w3.org/2000/svg";
+// Inferno at nine stops, dark to light.
+const STOPS = [[0,0,4],[31,12,72],[85,15,109],[136,34,106],[186,54,85],[227,89,51],[249,140,10],[249,201,50],[252,255,164]];
+const colour = v => {
+  const at = v / 255 * (STOPS.length - 1), i = Math.min(Math.floor(at), STOPS.length - 2), f = at - i;
+  return STOPS[i].map((c, k) => c + (STOPS[i + 1][k] - c) * f);
+};
+const make = (tag, name, parent) => { const e = document.createElement(tag); if (name) e.className = name; if (parent) parent.append(e); return e; };
+
+function heat(canvas, grid) {
+  const bytes = Uint8Array.from(atob(grid.data), c => c.charCodeAt(0));
+  const small = document.createElement("canvas");
+  small.width = grid.w; small.height = grid.h;
+  const image = small.getContext("2d").createImageData(grid.w, grid.h);
+  bytes.forEach((v, i) => { const [r, g, b] = colour(v); image.data.set([r, g, b, Math.min(225, v * 1.5)], 4 * i); });
+  small.getContext("2d").putImageData(image, 0, 0);
+  canvas.width = 8 * grid.w; canvas.height = 8 * grid.h;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = true; context.imageSmoothingQuality = "high";
+  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+}
+
+function overlay(sheet, panel, tip) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 100 100"); svg.setAttribute("preserveAspectRatio", "none");
+  const boxes = document.createElementNS(SVG, "g"), lines = document.createElementNS(SVG, "g");
+  for (const b of panel.boxes) {
+    const r = document.createElementNS(SVG, "rect");
+    Object.entries({x: 100 * b.x, y: 100 * b.y, width: 100 * b.width, height: 100 * b.height, class: "box " + b.kind}).forEach(([k, v]) => r.setAttribute(k, v));
+    r.onmouseenter = () => { tip.textContent = b.text; };
+    r.onmouseleave = () => { tip.textContent = ""; };
+    boxes.append(r);
+  }
+  for (const [list, extra] of [[panel.outlines, ""], [panel.nested, " nested"]])
+    for (const d of list) for (const name of ["halo", "outline" + extra]) {
+      const p = document.createElementNS(SVG, "path");
+      p.setAttribute("d", d); p.setAttribute("class", name); lines.append(p);
+    }
+  svg.append(boxes, lines); sheet.append(svg);
+  return {boxes, lines};
+}
+
+function build(panel, height, patches) {
+  const figure = make("figure", "panel"), head = make("div", "head", figure);
+  make("span", "", head).textContent = panel.title; make("span", "", head).textContent = panel.right;
+  const stage = make("div", "stage", figure); stage.style.height = height + "px"; stage.tabIndex = 0;
+  stage.setAttribute("role", "img"); stage.setAttribute("aria-label", panel.alt);
+  const sheet = make("div", "sheet", stage), img = make("img", "", sheet), tip = make("div", "tip", stage);
+  img.alt = panel.alt; img.draggable = false; img.src = panel.url;
+  img.onerror = () => { const again = make("button", "lost", stage); again.type = "button"; again.textContent = "Picture not loaded. Try again"; again.onclick = () => { again.remove(); img.src = panel.url + "?" + Date.now(); }; };
+  if (panel.heat) heat(make("canvas", "", sheet), panel.heat);
+  const {boxes, lines} = overlay(sheet, panel, tip);
+  boxes.style.display = patches || panel.boxes.some(b => b.kind === "mark") ? "" : "none";
+  const view = {zoom: 1, x: 0, y: 0, bright: 1, contrast: 1};
+  const fit = () => {
+    const w = stage.clientWidth, h = stage.clientHeight, width = Math.min(w, h * panel.aspect), tall = width / panel.aspect;
+    Object.assign(sheet.style, {width: width + "px", height: tall + "px", left: (w - width) / 2 + "px", top: (h - tall) / 2 + "px",
+      transform: `translate(${view.x}px,${view.y}px) scale(${view.zoom})`});
+    img.style.filter = view.bright === 1 && view.contrast === 1 ? "" : `brightness(${view.bright}) contrast(${view.contrast})`;
+  };
+  new ResizeObserver(fit).observe(stage);
+  stage.addEventListener("wheel", event => {
+    event.preventDefault();
+    const box = sheet.getBoundingClientRect(), old = view.zoom;
+    view.zoom = Math.min(12, Math.max(1, old * Math.exp(-event.deltaY / 400)));
+    const px = (event.clientX - box.left) / old, py = (event.clientY - box.top) / old;
+    view.x -= px * (view.zoom - old); view.y -= py * (view.zoom - old);
+    if (view.zoom === 1) view.x = view.y = 0;
+    fit();
+  }, {passive: false});
+  let from = null;
+  stage.onpointerdown = event => { from = {x: event.clientX, y: event.clientY, ...view, ox: view.x, oy: view.y}; stage.setPointerCapture(event.pointerId); };
+  stage.onpointermove = event => {
+    if (!from) return;
+    const dx = event.clientX - from.x, dy = event.clientY - from.y;
+    if (event.shiftKey) { view.x = from.ox + dx; view.y = from.oy + dy; }
+    else { view.contrast = Math.max(.2, from.contrast * Math.exp(dx / 220)); view.bright = Math.max(.2, from.bright * Math.exp(-dy / 220)); }
+    fit();
+  };
+  stage.onpointerup = stage.onpointercancel = () => { from = null; };
+  stage.ondblclick = () => { Object.assign(view, {zoom: 1, x: 0, y: 0, bright: 1, contrast: 1}); fit(); };
+  stage.onkeydown = event => {
+    if (event.key === "o" || event.key === "O") lines.style.display = lines.style.display ? "" : "none";
+    if (event.key === "p" || event.key === "P") boxes.style.display = boxes.style.display ? "" : "none";
+  };
+  if (panel.caption) make("div", "cap", figure).textContent = panel.caption;
+  if (panel.note) make("div", "note", figure).textContent = panel.note;
+  return figure;
+}
+
+export default function (component) {
+  const {data, parentElement} = component;
+  const root = parentElement.querySelector(".films"), sign = JSON.stringify(data);
+  if (built.get(root) === sign) return;
+  built.set(root, sign);
+  root.replaceChildren(...data.panels.map(panel => build(panel, data.height, data.patches)));
+}

@@ -1,0 +1,124 @@
+class Reading {
+  constructor(root) {
+    this.root = root;
+    this.stage = root.querySelector(".stage");
+    this.desk = new Desk("/expert/read/", root.querySelector(".lost"));
+    this.watch = new Stopwatch();
+    this.onKey = (event) => this.key(event);
+    this.onSign = () => this.watch.sign();
+    document.addEventListener("keydown", this.onKey);
+    for (const name of ["pointermove", "pointerdown", "keydown"]) document.addEventListener(name, this.onSign, { passive: true });
+    this.load();
+  }
+
+  stop() {
+    this.desk.stop(); this.watch.stop();
+    document.removeEventListener("keydown", this.onKey);
+    for (const name of ["pointermove", "pointerdown", "keydown"]) document.removeEventListener(name, this.onSign);
+  }
+
+  async load() { this.show((await this.desk.ask("state")).data); }
+
+  show(state) {
+    this.case = null; this.busy = false; this.shownAt = performance.now();
+    if (state.saved) this.saved = clockTime(state.saved);
+    if (state.stage === "case") this.showCase(state.case);
+    else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", true, "consent");
+    else if (state.stage === "instructions") this.page("How it works", state.paragraphs, "Start with five practice texts", false, "begin");
+    else if (state.stage === "done") this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
+    else this.page("Reading", [state.sentence || "Nothing to read yet."]);
+  }
+
+  page(title, paragraphs, button, consent, path) {
+    const onDone = async (form) => this.show((await this.desk.ask(path, consent ? form : { read: true })).data);
+    this.stage.replaceChildren(textPage({ title, paragraphs, button, consent, onDone }));
+  }
+
+  showCase(shown) {
+    this.case = shown;
+    const practised = shown.number - (shown.given === null ? 1 : 0);
+    this.note = make("span", { class: "t13 mute note", textContent: this.saved ? "Saved " + this.saved : "" });
+    const bar = make("i"); bar.style.width = (100 * (shown.practice ? 0 : practised)) / shown.total + "%";
+    const pause = make("button", { type: "button", class: "btn sm", textContent: "Pause" });
+    pause.onclick = () => this.pause();
+    const head = make("header", { class: "hd" },
+      make("div", { class: "u" }, (shown.practice ? "Practice " : "") + shown.number + " ", make("span", { textContent: "/ " + shown.total })),
+      make("div", { class: "prog", role: "progressbar", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause);
+    const texts = make("ol", { class: "tx" }, ...shown.texts.map((text, i) =>
+      make("li", {}, make("b", { textContent: text ? String(i + 1) : "" }), make("span", { textContent: text, title: text.length > 120 ? text : "" }))));
+    this.stage.replaceChildren(make("main", { class: "rd" }, head, texts, this.answers(shown), this.foot(shown)));
+    this.watch.reset();
+    if (shown.pause) this.pause(true);
+  }
+
+  answers(shown) {
+    this.buttons = shown.answers.map((text, i) => {
+      const button = make("button", { type: "button" }, make("kbd", { textContent: String(i + 1) }), make("span", { textContent: text }));
+      button.onclick = (event) => { if (event.detail <= 1) this.answer(i + 1); };
+      if (shown.given === i + 1) button.setAttribute("aria-pressed", "true");
+      return button;
+    });
+    const half = this.buttons.length / 2;
+    return make("div", {}, make("p", { class: "q", textContent: shown.question }),
+      make("div", { class: "six" + (half === 1 ? " two" : "") }, ...this.buttons.slice(0, half), make("i"), ...this.buttons.slice(half)));
+  }
+
+  foot(shown) {
+    const back = make("button", { type: "button", class: "btn ghost" }, "Reopen the previous case", make("kbd", { textContent: "⌫" }));
+    back.onclick = () => this.reopen();
+    back.style.visibility = shown.back ? "visible" : "hidden";
+    const text = shown.given === null ? "Press 1 to " + shown.answers.length + ". The next case opens when your answer has been saved."
+      : "Reopened. Choose again to correct your answer, or press Esc to leave it.";
+    return make("footer", { class: "ft" }, make("span", { textContent: text }), make("span", { class: "sp" }), back);
+  }
+
+  pause(offered) {
+    if (!this.case) return;
+    const shown = this.case;
+    this.case = null; this.watch.paused = true;
+    const page = textPage({ title: offered ? "Time for a pause?" : "Paused", button: "Continue", paragraphs: offered
+      ? [shown.number - 1 + " of " + shown.total + " cases are done and saved.", "Continue now, or close the page and come back later with your link."]
+      : ["Every answer so far is saved. The clock stands still."],
+    onDone: () => { this.watch.paused = false; this.shownAt = performance.now(); this.showCase({ ...shown, pause: false }); } });
+    this.stage.replaceChildren(page);
+    page.querySelector("button").focus();
+  }
+
+  ready() { return this.case && !this.busy && !this.desk.lost && performance.now() - this.shownAt >= DEAD_MS; }
+
+  async answer(value) {
+    if (!this.ready()) return;
+    this.busy = true;
+    this.buttons.forEach((button, i) => { button.disabled = true; button.setAttribute("aria-pressed", String(i + 1 === value)); });
+    const sent = { token: this.case.token, answer: value, seconds: this.watch.read(), idle: this.watch.idle };
+    const { ok, data } = await this.desk.ask("answer", sent);
+    if (ok) { this.show(data); return; }
+    if (data.code === "answer") { this.busy = false; this.note.textContent = data.sentence; this.note.className = "say"; this.buttons.forEach((b) => { b.disabled = false; }); return; }
+    this.saved = null;
+    await this.load();
+    if (this.note && this.case) this.note.textContent = data.sentence || "";
+  }
+
+  async reopen() {
+    if (!this.ready() || !this.case.back) return;
+    this.busy = true;
+    const { ok, data } = await this.desk.ask("reopen", { previous: true });
+    if (ok) this.show(data); else await this.load();
+  }
+
+  key(event) {
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event) || !this.case) return;
+    const value = Number(event.key);
+    if (event.key === "Backspace") { event.preventDefault(); this.reopen(); }
+    else if (event.key === "Escape" && this.case.given !== null) this.load();
+    else if (Number.isInteger(value) && value >= 1 && value <= this.case.answers.length) { event.preventDefault(); this.answer(value); }
+  }
+}
+
+const readings = new WeakMap();
+export default function (component) {
+  const root = component.parentElement.querySelector(".rdroot");
+  setTheme(root);
+  if (!readings.has(root)) readings.set(root, new Reading(root));
+  return () => { readings.get(root)?.stop(); readings.delete(root); };
+}

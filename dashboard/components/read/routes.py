@@ -1,0 +1,112 @@
+"""The reader's desk over HTTP: a text, a token, a place in the order. Nothing else may leave the server for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+from starlette.routing import BaseRoute
+
+from core.store import people, readings
+from core.store.desk import Refused
+from core.store.reader import Desk, Shown
+from core.store.readings import Protocol
+from dashboard import study
+from dashboard.components.annotate.routes import stamp
+from dashboard.components.expert import appending, reading, route
+
+Connection = duckdb.DuckDBPyConnection
+PAUSE_EVERY = 50
+SIX = ("Definitely benign", "Probably benign", "Possibly benign", "Possibly malignant", "Probably malignant", "Definitely malignant")
+TWO = ("Benign", "Malignant")
+QUESTION = "How likely is it that this breast contains a malignant finding?"
+CONSENT = (
+    "You will read short descriptions of what a computer program found in mammograms and judge how likely each breast contains a malignant finding. No images are shown.",
+    "A case takes a few seconds. You can pause at any time and go on later, on any device, with the same link.",
+    "Your answers, the time you take and your experience are stored under a code, never with your name. They are used for research only.",
+    "You will not be told whether an answer was right, during the study or by anything on the page. Please do not discuss cases with other readers.",
+)
+INSTRUCTIONS = (
+    "Each case is a list of short descriptions, the most influential first. Judge by these words alone.",
+    "Press a number key or click. Your answer is saved at once and the next case opens when it has been saved.",
+    "Backspace reopens the previous case once, to correct a slip. First answers are kept.",
+    "Practice texts come first; they do not count, and there is no feedback.",
+)
+
+
+def _shown(protocol: Protocol, shown: Shown) -> dict[str, Any]:
+    pause = not shown.practice and shown.given is None and shown.number > 1 and (shown.number - 1) % PAUSE_EVERY == 0
+    return {"token": shown.token, "texts": list(shown.texts), "number": shown.number, "total": shown.total, "practice": shown.practice, "given": shown.given,
+            "back": shown.may_reopen, "pause": pause, "answers": list(TWO if readings.scale(protocol.design) == 2 else SIX), "question": _question(protocol)}
+
+
+def _question(protocol: Protocol) -> str:
+    return str(protocol.design.get("question") or QUESTION)
+
+
+def _state(con: Connection, at: Desk) -> dict[str, Any]:
+    if not at.consented(con):
+        return {"stage": "consent", "paragraphs": CONSENT}
+    protocol = at.protocol(con)
+    if not at.is_seated(con, protocol):
+        return {"stage": "instructions", "paragraphs": [*INSTRUCTIONS, *filter(None, [protocol.design.get("told", "")])]}
+    shown = at.show(con, protocol)
+    return {"stage": "case", "case": _shown(protocol, shown)} if shown else {"stage": "done"}
+
+
+def _at(code: str) -> Desk:
+    return Desk(code, study.secret(study.current()))
+
+
+async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
+    return await reading(lambda con: _state(con, _at(code)))
+
+
+async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def work(con: Connection) -> dict[str, Any]:
+        people.consent(con, code, str(body.get("experience", "")), " ".join(CONSENT))
+        return {}
+    await appending(work)
+    return await reading(lambda con: _state(con, _at(code)))
+
+
+async def _post_begin(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The instructions were read: make this reader's order and show the first practice text."""
+    at = _at(code)
+
+    def work(con: Connection) -> None:
+        if not at.consented(con):
+            raise Refused("consent", "Please give your consent first.")
+        at.seat(con, at.protocol(con))
+    await appending(work)
+    return await reading(lambda con: _state(con, at))
+
+
+async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Save and show the next case; one commit and one reply."""
+    at = _at(code)
+
+    def work(con: Connection) -> dict[str, Any]:
+        saved = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
+        return {**_state(con, at), "saved": stamp(saved.made)}
+    return await appending(work)
+
+
+async def _post_reopen(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    at = _at(code)
+
+    def work(con: Connection) -> dict[str, Any]:
+        protocol = at.protocol(con)
+        return {"stage": "case", "case": _shown(protocol, at.reopen(con, protocol))}
+    return await reading(work)
+
+
+def _build() -> list[BaseRoute]:
+    base = "/expert/read"
+    return [route(f"{base}/state", "reader", "GET", _get_state), route(f"{base}/consent", "reader", "POST", _post_consent),
+            route(f"{base}/begin", "reader", "POST", _post_begin), route(f"{base}/answer", "reader", "POST", _post_answer),
+            route(f"{base}/reopen", "reader", "POST", _post_reopen)]
+
+
+ROUTES = _build()

@@ -1,0 +1,284 @@
+"""The gate in front of everything: HTTP and websocket, invitation link -> Start button -> signed cookie, role in a header clients cannot set.
+
+Pure ASGI, so that media, static files and the websocket pass it as pages do. Who may come in is in the store's invitations table (hashes only) and
+is looked at again whenever the store has changed, so a revoked link ends sessions at once, open websockets included."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import cache
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from core import store
+from core.errors import UserError
+from core.store import people
+from core.store.people import Person
+from dashboard import sentences, study
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+COOKIE_S = 7 * 24 * 3600
+RECHECK_S = 0.5
+ENTER = "/enter"
+_OPEN = ("/_stcore/health",)
+_COMMON = r"/|/_stcore/(health|stream|host-config)|/static/.+|/app/static/inter\.woff2|/favicon\.(png|ico|svg)|/manifest\.json"
+_MAY = {
+    "annotator": re.compile(rf"{_COMMON}|/annotate|/image/[A-Za-z0-9_-]+|/expert/annotate/[a-z]+"),
+    "reader": re.compile(rf"{_COMMON}|/read|/expert/read/[a-z]+"),
+}
+_TEAM_NEVER = re.compile(r"/expert/.*")
+SECURITY_HEADERS: Headers = [
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
+        b"style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+        b"frame-ancestors 'none'; form-action 'self'; base-uri 'self'",
+    ),
+]
+SIGN_IN = ("Please sign in", "Open the link that was sent to you. If you have used it before, your session has ended: open the link again.")
+LINK_ENDED = ("This link is not valid", "It was mistyped, replaced or withdrawn. Ask the research team for a new one.")
+NOT_YOURS = ("Not part of your invitation", "This address is not open to you. Go back to the page you came from.")
+WRONG_HOST = ("Unknown address", "This server does not answer under that name. Use the address in your link.")
+WRONG_ORIGIN = ("Request from another site", "The request did not come from this server's own pages and was refused.")
+
+
+class Roster:
+    """Who holds a valid invitation, as the store says; read again when the store has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._version: object = None
+        self._valid: dict[str, Person] = {}
+        self._checked = 0.0
+
+    def refresh(self) -> None:
+        """Look now (blocking). Called after an invitation was changed in this process."""
+        with self._lock:
+            version = store.version(self._path)
+            if version != self._version:
+                with store.read(self._path) as con:
+                    self._valid = people.valid(con)
+                self._version = version
+            self._checked = time.monotonic()
+
+    async def person(self, token_hash: str, sure: bool = False) -> Person | None:
+        """Whose invitation this is, or None. sure: look into the store whatever the last look said."""
+        if sure or time.monotonic() - self._checked > RECHECK_S:
+            self._checked = time.monotonic()
+            try:
+                await asyncio.to_thread(self.refresh)
+            except UserError as busy:
+                logging.getLogger(__name__).warning("invitations could not be read again: %s", busy)
+        return self._valid.get(token_hash)
+
+
+@cache
+def roster(path: Path) -> Roster:
+    """The one roster of a study in this process."""
+    return Roster(path)
+
+
+class Cookies:
+    """Signed cookies of one study; named after its key, so that two studies on one host do not overwrite each other's."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self.name = "dm_" + hashlib.sha256(b"cookie name" + secret).hexdigest()[:10]
+
+    def _sign(self, payload: str) -> str:
+        return hmac.new(self._secret, b"cookie|" + payload.encode(), hashlib.sha256).hexdigest()
+
+    def make(self, code: str, token_hash: str, seconds: int = COOKIE_S) -> str:
+        """The cookie's value for a person, with the invitation it rests on and its end."""
+        payload = base64.urlsafe_b64encode(json.dumps([code, token_hash, int(time.time()) + seconds]).encode()).decode()
+        return f"{payload}.{self._sign(payload)}"
+
+    def open(self, headers: Headers) -> tuple[str, str] | None:
+        """(code, token hash) of a genuine cookie that has not run out, or None."""
+        for name, value in headers:
+            if name.lower() != b"cookie":
+                continue
+            try:
+                jar = SimpleCookie(value.decode("latin-1"))
+                payload, signature = jar[self.name].value.rsplit(".", 1)
+                if hmac.compare_digest(signature.encode(), self._sign(payload).encode()):
+                    code, token_hash, end = json.loads(base64.urlsafe_b64decode(payload))
+                    return (code, token_hash) if end > time.time() else None
+            except (KeyError, ValueError, CookieError):
+                continue
+        return None
+
+
+def _header(headers: Headers, name: bytes) -> str:
+    return next((v.decode("latin-1") for k, v in headers if k.lower() == name), "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def may(role: str, path: str) -> bool:
+    """Whether a role may ask for a path at all. The team may ask for everything but the experts' own desks."""
+    if ".." in path or "\\" in path or "//" in path:
+        return False
+    if role == "team":
+        return not _TEAM_NEVER.fullmatch(path)
+    return role in _MAY and _MAY[role].fullmatch(path) is not None
+
+
+class Gate:
+    """ASGI middleware. hosts: names under which this server may be addressed; "*" admits any plain IP address too (DNS rebinding needs a name)."""
+
+    def __init__(self, app: App, path: Path, hosts: Sequence[str]) -> None:
+        self.app = app
+        self._roster = roster(path)
+        self._cookies = Cookies(study.secret(path))
+        self._appends = study.appends(path)
+        self._hosts = {h.lower() for h in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers: Headers = [(k, v) for k, v in scope["headers"] if not k.lower().replace(b"_", b"-").startswith(b"x-auth-")]
+        if not self._known_host(_header(headers, b"host")):
+            await self._refuse(scope, receive, send, 400, WRONG_HOST)
+        elif not self._own_origin(scope, headers):
+            await self._refuse(scope, receive, send, 403, WRONG_ORIGIN)
+        elif scope["type"] == "http" and scope["path"] == ENTER:
+            await self._enter(scope, receive, send)
+        else:
+            await self._pass(scope, receive, send, headers)
+
+    def _known_host(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower().rstrip(".")
+        except ValueError:
+            return False
+        return name in self._hosts or ("*" in self._hosts and _is_address(name))
+
+    def _own_origin(self, scope: Scope, headers: Headers) -> bool:
+        """Whatever changes something, and every websocket, must come from this server's own pages (a browser always says where from)."""
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            return True
+        origin = _header(headers, b"origin")
+        return not origin or urlsplit(origin).netloc == _header(headers, b"host")
+
+    async def _person(self, headers: Headers) -> Person | None:
+        found = self._cookies.open(headers)
+        person = await self._roster.person(found[1]) if found else None
+        return person if person and found and person.code == found[0] else None
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
+        person = await self._person(headers)
+        if person is None and scope["path"] not in _OPEN:
+            await self._refuse(scope, receive, send, 401, SIGN_IN)
+            return
+        if person is not None:
+            if not may(person.role, scope["path"]):
+                await self._refuse(scope, receive, send, 403, NOT_YOURS)
+                return
+            headers = [*headers, (b"x-auth-role", person.role.encode()), (b"x-auth-who", person.code.encode())]
+        inner = dict(scope, headers=headers)
+        if scope["type"] == "websocket":
+            receive = self._watched(receive, headers)
+        await self.app(inner, receive, _with_headers(send))
+
+    def _watched(self, receive: Receive, headers: Headers) -> Receive:
+        """A websocket's receive that ends when the invitation behind it has been withdrawn."""
+
+        async def watched() -> MutableMapping[str, Any]:
+            message = await receive()
+            if message["type"] == "websocket.receive" and await self._person(headers) is None:
+                return {"type": "websocket.disconnect", "code": 4401, "reason": "signed out"}
+            return message
+
+        return watched
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in ("GET", "HEAD"):
+            token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            await _answer(send, 200, sentences.start(token[:200]))
+            return
+        if scope["method"] != "POST":
+            await self._refuse(scope, receive, send, 403, NOT_YOURS)
+            return
+        token = parse_qs((await _body(receive, 4096)).decode("latin-1")).get("token", [""])[0]
+        token_hash = people.token_hash(token)
+        person = await self._roster.person(token_hash, sure=True)
+        if person is None:
+            await self._refuse(scope, receive, send, 403, LINK_ENDED)
+            return
+        await asyncio.wrap_future(self._appends.submit(lambda con: people.entered(con, person.code)))
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
+        cookie = f"{self._cookies.name}={self._cookies.make(person.code, token_hash)}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}{secure}"
+        await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, what: tuple[str, str]) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4000 + status, "reason": what[0]})
+        else:
+            await _answer(send, status, sentences.sentence(*what))
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            kept = [(k, v) for k, v in message.get("headers", []) if k.lower() not in {name for name, _ in SECURITY_HEADERS} | {b"server"}]
+            message = dict(message, headers=[*kept, *SECURITY_HEADERS])
+        await send(message)
+
+    return sending
+
+
+async def _answer(send: Send, status: int, body: bytes, more: Headers | None = None) -> None:
+    sending = _with_headers(send)
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"content-length", str(len(body)).encode()),
+        *(more or []),
+    ]
+    await sending({"type": "http.response.start", "status": status, "headers": headers})
+    await sending({"type": "http.response.body", "body": body})
+
+
+async def _body(receive: Receive, most: int) -> bytes:
+    """A request's body, cut at `most` bytes."""
+    body = b""
+    while len(body) <= most:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return body[:most]

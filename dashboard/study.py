@@ -1,0 +1,33 @@
+"""Which study this process serves, and what it needs once: its secret and the thread that appends for many."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from core.errors import UserError
+from core.store import desk
+from core.store.together import Together
+
+VARIABLE = "DEEPMINER_STUDY"
+
+
+def current() -> Path:
+    """The study's folder, set by `deepminer serve`."""
+    value = os.environ.get(VARIABLE)
+    if not value:
+        raise UserError(f"No study is being served ({VARIABLE} is not set); start the dashboard with `deepminer serve --study DIR`.")
+    return Path(value)
+
+
+@cache
+def secret(study: Path) -> bytes:
+    """The key of cookies and tokens."""
+    return desk.key(study)
+
+
+@cache
+def appends(study: Path) -> Together:
+    """The one thread of this process that commits experts' answers together."""
+    return Together(study)
