@@ -38,7 +38,8 @@ class Mammogram:
     optical density; maximum: the grey value that means white (255, 4095, ...). pixel_mm: size of one source pixel, None if unknown.
     image_label: pathology of the whole image where the source gives no outlines, else None.
     concepts: uint32 [h, w] of phantom concept bits, phantom only. inverted: the source's film was negative and was turned.
-    file_hash: SHA-256 of the source file (phantom: of the pixels)."""
+    file_hash: SHA-256 of the source file (phantom: of the pixels). unlocated: the source knows of a finding but does not outline it, so that
+    no patch of the film has a label."""
 
     id: str
     laterality: str
@@ -52,6 +53,7 @@ class Mammogram:
     inverted: bool = False
     file_hash: str = ""
     source_file: str = ""
+    unlocated: bool = False
     concepts: np.ndarray | None = field(default=None, repr=False)
 
 
@@ -69,7 +71,8 @@ class Problem:
 class Patient:
     """One patient with all mammograms. age in years; density BI-RADS 1-4; features: auxiliary columns (numbers or strings);
     published_split: "train", "holdout", "test" or None; stratum: what splits should balance, where the source knows better than the
-    worst pathology; year etc. are left out on purpose: nothing that identifies."""
+    worst pathology; filed_as: the pathology under which the source files the whole patient (DDSM's folder), whatever its findings say;
+    year etc. are left out on purpose: nothing that identifies."""
 
     id: str
     mammograms: tuple[Mammogram, ...]
@@ -78,6 +81,7 @@ class Patient:
     features: dict[str, float | str] = field(default_factory=dict)
     published_split: str | None = None
     stratum: str | None = None
+    filed_as: str | None = None
     problems: tuple[Problem, ...] = ()
 
 

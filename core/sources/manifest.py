@@ -159,9 +159,8 @@ def _finding(number: int, row: Row, film: Film) -> Finding:
         except UserError as error:
             raise UserError(f"{row.table}, row {row.line}: {error}") from error
         if mask.shape != (height, width):
-            raise row.wrong(
-                f"the mask {row.get('outline')} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {width} x {height}", "give a mask of the image's size"
-            )
+            sizes = f"is {mask.shape[1]} x {mask.shape[0]} pixels, its image {width} x {height}"
+            raise row.wrong(f"the mask {row.get('outline')} {sizes}", "give a mask of the image's size")
         if not mask.any():
             raise row.wrong(f"the mask {row.get('outline')} is empty", "give a mask with the finding or leave the cell empty")
         outline = trace(mask)
