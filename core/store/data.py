@@ -77,6 +77,11 @@ def patches(con: Connection, run: str, splits: list[str] | None = None) -> pd.Da
         WHERE run = ? AND (? IS NULL OR list_contains(?, split)) ORDER BY patch_id""", [run, splits, splits or []]).df()
 
 
+def film_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
+    """Patches of one mammogram in a patches run: y, x, side, tissue, both overlaps per class, label."""
+    return con.execute("SELECT * EXCLUDE run FROM patches WHERE run = ? AND mammogram_id = ? ORDER BY patch_id", [run, mammogram_id]).df()
+
+
 def patch_counts(con: Connection, run: str) -> pd.DataFrame:
     """split, label, patches, mammograms, patients."""
     return con.execute("""SELECT split, label, count(*) AS patches, count(DISTINCT mammogram_id) AS mammograms, count(DISTINCT patient_id) AS patients

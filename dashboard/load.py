@@ -1,0 +1,42 @@
+"""Reading from the study for pages: one short visit to the store per question, remembered until the store changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import streamlit as st
+
+from core import store
+from dashboard import study
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@st.cache_data(show_spinner=False, max_entries=400)
+def _asked(path: str, version: tuple[int, int], name: str, args: tuple[Any, ...], _function: Callable[..., Any]) -> Any:
+    with store.read(Path(path)) as con:
+        return _function(con, *args)
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _computed(path: str, version: tuple[int, int], name: str, args: tuple[Any, ...], _function: Callable[..., Any]) -> Any:
+    return _function(Path(path), *args)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def ask(function: Callable[..., T], *args: Any) -> T:
+    """The answer of a typed read `function(con, *args)` of `core.store`; args must be hashable by Streamlit."""
+    path = study.current()
+    return _asked(str(path), store.version(path), _name(function), args, function)
+
+
+def compute(function: Callable[..., T], *args: Any) -> T:
+    """The result of `function(study, *args)` of `core` or `evaluation`."""
+    path = study.current()
+    return _computed(str(path), store.version(path), _name(function), args, function)

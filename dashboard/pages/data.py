@@ -1,0 +1,146 @@
+"""Data: what came in. Cases by what is known of them, their films with outlines and patches, counts, splits, problems."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.naming import CLASSES, SPLITS
+from core.store import data
+from core.store import runs as run_table
+from dashboard import identity, load, media, parts
+from dashboard.components import films
+from dashboard.components.films import Box, Panel
+
+identity.require("team")
+parts.page()
+counts = load.ask(data.counts)
+if not counts["mammograms"]:
+    parts.heading("Data")
+    parts.empty("No mammograms yet. Bring in a source; a synthetic one needs no data of yours.", "deepminer ingest phantom")
+ANY = "Any"
+mammograms, findings, people = load.ask(data.mammograms), load.ask(data.findings), load.ask(data.patients)
+truth = load.ask(data.image_truth)
+patches_run = load.ask(run_table.latest, "patches")
+splits = load.ask(data.splits, patches_run) if patches_run else pd.DataFrame({"patient_id": people["patient_id"], "split": ""})
+problems = load.ask(data.problems)
+
+
+def cases() -> pd.DataFrame:
+    """One row a patient with what can be filtered."""
+    worst = truth.assign(truth=truth["truth"].astype("Int64")).groupby("patient_id")["truth"].max()
+    names = worst.map(lambda code: CLASSES[int(code)], na_action="ignore").fillna("unproven")
+    joined = findings.merge(mammograms[["mammogram_id", "patient_id"]], on="mammogram_id")
+    lesions = joined.groupby("patient_id")["lesion_type"].agg(lambda s: ", ".join(sorted({v.lower() for v in s if v})))
+    assessed, subtle = joined.groupby("patient_id")["assessment"].max(), joined.groupby("patient_id")["subtlety"].min()
+    table = people.merge(splits, on="patient_id", how="left")
+    ids = table["patient_id"]
+    films_of = mammograms.groupby("patient_id")
+    return pd.DataFrame({
+        "Case": ids, "Split": table["split"], "Pathology": ids.map(names), "Lesion": ids.map(lesions).fillna(""), "Density": table["density"].astype("Int64"),
+        "Assessment": ids.map(assessed).astype("Int64"), "Subtlety": ids.map(subtle).astype("Int64"), "Films": ids.map(films_of.size()),
+        "Scanner": ids.map(films_of["scanner"].first()), "Problem": ids.map(lambda i: bool(problems["item"].str.startswith(i).any()) if len(problems) else False)})
+
+
+def filtered(table: pd.DataFrame) -> pd.DataFrame:
+    """Filters, kept in the address."""
+    with st.popover("Filters", width="stretch"):
+        for name in ("Split", "Pathology", "Lesion", "Density", "Assessment", "Subtlety", "Scanner"):
+            values = sorted({str(v) for v in table[name].dropna() if str(v)})
+            if len(values) > 1:
+                chosen = st.selectbox(name, [ANY, *values], key=f"data_{name.lower()}", bind="query-params")
+                if chosen != ANY:
+                    table = table[table[name].astype(str) == chosen]
+        if st.toggle("Only cases with a problem", key="data_problem", bind="query-params"):
+            table = table[table["Problem"]]
+    return table.reset_index(drop=True)
+
+
+def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
+    """The film's patches with both overlaps against the thresholds."""
+    if patches_run is None:
+        return []
+    mine = load.ask(data.film_patches, patches_run, mammogram_id)
+    classes = CLASSES if mine["label"].max() > 1 or load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("normal", "malignant")
+    return [Box(p["x"] / width, p["y"] / height, p["side"] / width, p["side"] / height, classes[int(p["label"])],
+                f"{classes[int(p['label'])]}: malignant findings cover {p['malignant_cover']:.0%} of the patch, {p['malignant_part']:.0%} of one lies in it; benign {p['benign_cover']:.0%}, {p['benign_part']:.0%} (30 % counts)")
+            for p in mine.sort_values("label").to_dict("records")]
+
+
+def panel(film: dict, large: bool) -> Panel:
+    """A view, with everything on it if it is the large one."""
+    mine = findings[findings["mammogram_id"] == film["mammogram_id"]]
+    url = media.url("film", media.TEAM, file=film["file"], **({} if large else {"width": 200}))
+    name = f"{film['laterality'].lower()} {film['view']}"
+    return Panel(url, int(film["width"]), int(film["height"]), name, f"{film['source_width']} x {film['source_height']} px" if large else "",
+                 alt=f"mammogram {name}", outlines=[p for polygons in mine["outline"] for p in polygons],
+                 nested=[p for polygons in mine["nested"] for p in polygons] if large else (), boxes=boxes(film["mammogram_id"], film["width"], film["height"]) if large else ())
+
+
+def case_view(case: str) -> None:
+    """The four views, one large; the findings beside it."""
+    mine = mammograms[mammograms["patient_id"] == case].to_dict("records")
+    names = [f"{m['laterality'].lower()} {m['view']}" for m in mine]
+    chosen = st.segmented_control("View", names, default=names[0], required=True, label_visibility="collapsed", key="data_view") or names[0]
+    film = mine[names.index(chosen)]
+    big, small = st.columns([3, 2], gap="small")
+    with big:
+        films.show([panel(film, True)], key="data_film", height=430)
+        st.caption("Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
+    with small:
+        films.show([panel(m, False) for m in mine[:2]], key="data_small", height=150)
+        if len(mine) > 2:
+            films.show([panel(m, False) for m in mine[2:4]], key="data_small2", height=150)
+        person = people[people["patient_id"] == case].iloc[0]
+        parts.facts([("Age", parts.text("–" if pd.isna(person["age"]) else int(person["age"]))), ("Density", parts.text("–" if pd.isna(person["density"]) else int(person["density"]))),
+                     ("Film turned", "yes" if film["inverted"] else "no"), ("Tissue", f"{film['tissue']:.0%}")])
+        for row in findings[findings["mammogram_id"] == film["mammogram_id"]].to_dict("records"):
+            st.caption(f"Finding {row['number']}, {row['pathology'].lower().replace('_', ' ')}: {row['report'] or row['lesion_type']}")
+
+
+def counts_tab() -> None:
+    """Patches, films and patients by split and class."""
+    if patches_run is None:
+        parts.empty("No patches yet.", "deepminer patches")
+        return
+    table = load.ask(data.patch_counts, patches_run)
+    classes = CLASSES if load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("other", "malignant")
+    table["Class"] = [classes[int(c)] for c in table["label"]]
+    st.dataframe(table.rename(columns={"split": "Split", "patches": "Patches", "mammograms": "Films", "patients": "Patients"})[["Split", "Class", "Patches", "Films", "Patients"]], hide_index=True)
+    dropped = load.ask(run_table.get, patches_run)["manifest"]["dropped"]
+    st.caption(f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']} ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run {patches_run}.")
+
+
+def splits_tab() -> None:
+    """That no patient is in two splits."""
+    shared = splits.groupby("patient_id")["split"].nunique().gt(1).sum()
+    st.markdown(f"**{shared} patients shared** between splits.")
+    st.dataframe(splits.groupby("split").size().reindex(SPLITS).rename("Patients").reset_index().rename(columns={"split": "Split"}), hide_index=True)
+    doubled = mammograms[mammograms.duplicated("pixel_hash", keep=False)]
+    st.caption(f"{len(doubled)} films have the same pixels as another film of the same patient; two patients never share one (ingestion refuses them).")
+
+
+parts.heading("Data", f"{counts['patients']:,} patients, {counts['mammograms']:,} mammograms, {counts['findings']:,} findings", simulated=bool(load.ask(data.sources)["simulated"].any()))
+parts.weak_label_note()
+views, count_tab, split_tab, problem_tab = st.tabs(["Cases", "Counts", "Splits", f"Problems ({len(problems)})"])
+with views:
+    left, right = st.columns([2, 3], gap="small")
+    with left:
+        table = filtered(cases())
+        st.caption(f"{len(table)} of {len(people)} cases")
+        picked = st.dataframe(table.drop(columns=["Scanner", "Problem", "Films"]), hide_index=True, height=440, on_select="rerun", selection_mode="single-row", key="data_cases")
+    with right:
+        rows = picked.selection.rows
+        if len(table):
+            case_view(table["Case"].iloc[rows[0] if rows and rows[0] < len(table) else 0])
+        else:
+            st.info("No case fits these filters; widen them.")
+with count_tab:
+    counts_tab()
+with split_tab:
+    splits_tab()
+with problem_tab:
+    if len(problems):
+        st.dataframe(problems.rename(columns={"item": "File or case", "cause": "Cause", "action": "What was done", "skipped": "Left out"}).drop(columns="source_id"), hide_index=True)
+    else:
+        st.info("Nothing odd was found on the way in.")

@@ -1,0 +1,169 @@
+"""The state of every step of a study, from source to report, for the Overview page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core import runs, settings, store
+from core.store import annotations, data, readings
+from core.store import runs as run_table
+from core.store import units as unit_table
+from core.naming import unit_name
+from core.store.data import Connection
+from evaluation.coverage import labelled_coverage
+from evaluation.steps.coverage import tops_of
+
+FEW_PATIENTS = 8
+KINDS = (("patches", "Patches"), ("train", "Classifier"), ("evaluate", "Evaluation"), ("dissect", "Units"), ("explain", "Explanations"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One card. state: done, stale, running, interrupted, failed or missing; headline and lines: what is there; made: when, or None;
+    command: what to run next for it; page: where to look; note: why it is stale, failed or interrupted."""
+
+    kind: str
+    title: str
+    state: str
+    headline: str
+    lines: tuple[str, ...]
+    made: datetime | None
+    command: str
+    page: str
+    note: str = ""
+
+
+PAGES = {"source": "data", "patches": "data", "train": "performance", "evaluate": "performance", "dissect": "units", "explain": "explanations",
+         "annotate": "annotations", "reading": "reading", "report": "figures"}
+
+
+def steps(study: Path) -> list[Step]:
+    """Cards from source to report, in the order of the chain."""
+    working = {body["kind"]: body for body in reversed(runs.unfinished(study))}
+    chosen = settings.load(study)
+    with store.read(study) as con:
+        cards = [_source(con)]
+        stale: dict[str, str] = {}
+        for kind, title in KINDS:
+            cards.append(_run_step(con, kind, title, working.get(kind), stale, chosen))
+        cards.insert(5, _annotation(con))
+        cards.append(_reading(con))
+    return [*cards, _report(study)]
+
+
+def _source(con: Connection) -> Step:
+    sources, counts = data.sources(con), data.counts(con)
+    if not len(sources):
+        return Step("source", "Source", "missing", "no mammograms yet", (), None, "deepminer ingest phantom", "data")
+    skipped = int(sources["skipped"].sum())
+    return Step("source", "Source", "done", f"{counts['patients']:,} patients", (f"{counts['mammograms']:,} films", f"{skipped} left out" if skipped else f"{counts['findings']:,} findings"),
+                _time(sources["made"].max()), "", "data")
+
+
+def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | None, stale: dict[str, str], chosen: settings.Settings) -> Step:
+    run = run_table.latest(con, kind)
+    command = f"deepminer {kind}"
+    if working and (run is None or working["state"] == "running"):
+        share = f"{working['done']:,} of {working['total']:,} {working['unit']}"
+        return Step(kind, title, working["state"], share, (), datetime.fromtimestamp(working["seen"], UTC).replace(tzinfo=None), command, PAGES[kind], working["message"])
+    if run is None:
+        return Step(kind, title, "missing", "no run yet", (), None, command, PAGES[kind])
+    row = run_table.get(con, run)
+    reason = _stale_reason(con, kind, row, stale, chosen)
+    if reason:
+        stale[kind] = reason
+    headline, lines = _facts(con, kind, row)
+    return Step(kind, title, "stale" if reason else "done", headline, lines, _time(row["made"]), command if reason else "", PAGES[kind], reason)
+
+
+def _stale_reason(con: Connection, kind: str, row: dict[str, Any], stale: dict[str, str], chosen: settings.Settings) -> str:
+    if kind == "patches" and row["manifest"]["inputs"] != data.get_meta(con, "data_hash"):
+        return "mammograms came in since"
+    if kind == "patches" and row["settings"] != {"patches": chosen.patches.model_dump(), "splits": chosen.splits.model_dump(), "seed": chosen.study.seed}:
+        return "study.toml changed since"
+    for parent in row["parents"]:
+        parent_kind = parent.split("-")[0]
+        if parent_kind in stale or run_table.latest(con, parent_kind) != parent:
+            return f"{parent_kind} is newer"
+    return ""
+
+
+def _facts(con: Connection, kind: str, row: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    manifest = row["manifest"]
+    if kind == "patches":
+        return f"{manifest['patches']:,} patches", (f"{100 * row['settings']['patches']['min_overlap']:g} % rule", f"split seed {row['settings']['seed']}")
+    if kind == "train":
+        return manifest["architecture"], (f"{row['settings']['training']['epochs']} epochs", f"best: epoch {manifest['best_epoch'] + 1}")
+    if kind == "evaluate":
+        metrics = run_table.metrics(con, row["run"], "holdout")
+        found = metrics[(metrics["level"] == "patch") & (metrics["class"] == "malignant") & (metrics["name"] == "auc")]
+        return f"{int(found['n'].iloc[0]):,} patches" if len(found) else "no patches", ("hold-out", f"{int(found['patients'].iloc[0])} patients" if len(found) else "")
+    if kind == "dissect":
+        return f"{manifest['units']:,} units", (f"{len(annotations.selected_units(con, row['run']))} selected", f"{len(manifest['dead_units'])} dead")
+    found = unit_table.explanations(con, row["run"])
+    return f"{len(found):,} films", (f"{(found['predicted'] == 2).sum()} malignant", "hold-out and test")
+
+
+def _annotation(con: Connection) -> Step:
+    run = annotations.current_run(con)
+    if run is None:
+        return Step("annotate", "Annotation", "missing", "no units yet", (), None, "deepminer dissect", "annotations")
+    counts, progress = annotations.counts(con, run), annotations.progress(con, run)
+    state = "missing" if not counts["experts"] else "done"
+    made = _time(progress["last"].max()) if len(progress) else None
+    return Step("annotate", "Annotation", state, f"{counts['units_annotated']} / {counts['units_selected']} units", (f"{counts['experts']} experts",), made,
+                "" if counts["experts"] else "deepminer invite annotator", "annotations")
+
+
+def _reading(con: Connection) -> Step:
+    found = readings.protocols(con)
+    if not found:
+        return Step("reading", "Reading", "missing", "not designed", (), None, "deepminer reading create", "reading")
+    newest = found[-1]
+    progress = readings.progress(con, newest.protocol, newest.version)
+    done, total = (int(progress[c].sum()) for c in ("done", "total")) if len(progress) else (0, 0)
+    return Step("reading", "Reading", "done" if newest.state == "closed" else "running" if newest.state == "frozen" else "missing", f"{done} / {total} answers",
+                (newest.state, f"{len(progress)} readers"), _time(newest.made), "" if newest.state == "closed" else "deepminer reading close", "reading")
+
+
+def _report(study: Path) -> Step:
+    made = sorted((study / "exports").rglob("*.json"), key=lambda p: p.stat().st_mtime)
+    if not made:
+        return Step("report", "Report", "missing", "no figures yet", (), None, "deepminer figures all --out exports", "figures")
+    return Step("report", "Report", "done", f"{len(made)} exports", (), datetime.fromtimestamp(made[-1].stat().st_mtime, UTC).replace(tzinfo=None), "", "figures")
+
+
+def _time(value: Any) -> datetime | None:
+    return None if value is None or value != value else value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+
+
+def labelled(study: Path, dissect: str, code: int) -> tuple[float | None, int, int]:
+    """Labelled coverage of a class (share of its top slots taken by selected units that carry a label), labelled units and distinct selected units."""
+    with store.read(study) as con:
+        row = run_table.get(con, dissect)
+        influences = unit_table.top_influences(con, dissect, row["settings"]["dissection"]["top"])
+        chosen, labels = unit_table.selected(con, dissect), set(annotations.labels(con, dissect))
+    codes, tops, _ = tops_of(influences)
+    mine = set(chosen[chosen["class"] == code]["unit"].astype(int))
+    return labelled_coverage(tops[codes.index(code)], mine, labels), len(set(chosen["unit"]) & labels), chosen["unit"].nunique()
+
+
+def warnings(study: Path) -> list[str]:
+    """Sentences on what a careful person would look at."""
+    with store.read(study) as con:
+        run = run_table.latest(con, "dissect")
+        found = []
+        if len(data.sources(con)) and data.sources(con)["image_labels"].any():
+            found.append("Labels are image-level; every number made from them is weak.")
+        if run is not None:
+            units = unit_table.units(con, run)
+            chosen = set(annotations.selected_units(con, run))
+            few = units[units["unit"].isin(chosen) & (units["top_patients"] < FEW_PATIENTS)]
+            found += [f"{unit_name(int(u.unit))}: its 32 top patches come from {u.top_patients} patients, fewer than {FEW_PATIENTS}." for u in few.itertuples()]
+        opened = run_table.events(con, "test split opened")
+        if len(opened):
+            found.append(f"The test split was opened {len(opened)} times, last {opened['made'].iloc[0]:%d %b %H:%M}.")
+    return found
