@@ -22,7 +22,8 @@ if st.session_state.setdefault("identity", who) != who:
 if who.role == "team":
     st.set_page_config(page_title="DeepMiner", layout="wide")
     there = [(name, title) for name, title in TEAM if (PAGES / f"{name}.py").is_file()]
-    st.navigation([st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=i == 0) for i, (name, title) in enumerate(there)], position="top").run()
+    pages = [st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=i == 0) for i, (name, title) in enumerate(there)]
+    st.navigation(pages, position="top").run()
 elif who.role in EXPERT:
     name, title = EXPERT[who.role]
     st.set_page_config(page_title=title, layout="wide")

@@ -35,7 +35,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 COOKIE_S = 7 * 24 * 3600
-RECHECK_S = 0.5
+RECHECK_S = 1.0
 ENTER = "/enter"
 _OPEN = ("/_stcore/health",)
 _COMMON = r"/|/_stcore/(health|stream|host-config)|/static/.+|/app/static/inter\.woff2|/favicon\.(png|ico|svg)|/manifest\.json"

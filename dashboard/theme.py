@@ -25,6 +25,7 @@ _EXPERT = """<style>
 [data-testid="stHeader"],[data-testid="stToolbar"],[data-testid="stDecoration"],[data-testid="stStatusWidget"]{display:none!important}
 [data-testid="stMainBlockContainer"]{padding:0!important;max-width:none}
 [data-testid="stMain"]{overflow:hidden}
+[data-testid="stMain"]:focus,[data-testid="stMain"]:focus-visible,[data-testid="stMainBlockContainer"]:focus{outline:none!important;box-shadow:none!important}
 [data-testid="stVerticalBlock"]{gap:0}
 </style>"""
 

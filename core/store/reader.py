@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -40,6 +41,19 @@ class Shown:
     given: int | None
     position: int
     may_reopen: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of this reader's order with what was answered there; never leaves the server."""
+
+    position: int
+    token: str
+    case_number: int
+    practice: bool
+    revision: int
+    given: int | None
+    made: datetime | None
 
 
 class Desk:
@@ -78,101 +92,82 @@ class Desk:
         practice = [Item(-i, practice=True) for i in range(1, len(_practice(protocol)) + 1)]
         return practice + [Item(rows[index][0], repeat=again) for index, again in order]
 
-    def show(self, con: Connection, protocol: Protocol, position: int | None = None) -> Shown | None:
-        """The first unanswered text, or the one at `position`; None when all are answered."""
-        where = [protocol.protocol, protocol.version, self.code]
-        if position is None:
-            row = con.execute(
-                """SELECT min(i.position) FROM reading_items i ANTI JOIN answers a USING (protocol, version, code, position)
-                WHERE protocol = ? AND version = ? AND code = ?""",
-                where,
-            ).fetchone()
-            position = row[0] if row else None
-            if position is None:
-                return None
-        row = con.execute(
-            """SELECT i.token, i.case_number, i.practice, c.texts FROM reading_items i
-            LEFT JOIN reading_cases c ON c.protocol = i.protocol AND c.version = i.version AND c.case_number = i.case_number
-            WHERE i.protocol = ? AND i.version = ? AND i.code = ? AND i.position = ?""",
-            [*where, position],
-        ).fetchone()
-        if row is None:
-            return None
-        before, alike = con.execute(
-            """SELECT count(*) FILTER (WHERE position <= ?), count(*) FROM reading_items
-            WHERE protocol = ? AND version = ? AND code = ? AND practice = ?""",
-            [position, *where, row[2]],
-        ).fetchone()
-        revision, given = con.execute(
-            "SELECT max(revision), arg_max(answer, revision) FROM answers WHERE protocol = ? AND version = ? AND code = ? AND position = ?",
-            [*where, position],
-        ).fetchone()
-        texts = _practice(protocol)[-row[1] - 1] if row[2] else tuple(json.loads(row[3]))
-        token = one_time(self._secret, "read", row[0], (revision or 0) + 1)
-        return Shown(token, _slots(texts, protocol), before, alike, row[2], given, position, before > 1 and given is None)
+    def sheet(self, con: Connection, protocol: Protocol) -> list[Place]:
+        """This reader's whole order with the latest answers: one query, because it runs between a key and its acknowledgement."""
+        rows = con.execute(
+            """SELECT i.position, i.token, i.case_number, i.practice, max(a.revision), arg_max(a.answer, a.revision), max(a.made)
+            FROM reading_items i LEFT JOIN answers a USING (protocol, version, code, position)
+            WHERE i.protocol = ? AND i.version = ? AND i.code = ? GROUP BY ALL ORDER BY i.position""",
+            [protocol.protocol, protocol.version, self.code],
+        ).fetchall()
+        return [Place(r[0], r[1], r[2], r[3], r[4] or 0, r[5], r[6]) for r in rows]
 
-    def last_answered(self, con: Connection, protocol: Protocol) -> int | None:
-        """The place of the answer before the first unanswered text: the only one that may be reopened."""
-        return con.execute(
-            "SELECT max(position) FROM answers WHERE protocol = ? AND version = ? AND code = ?", [protocol.protocol, protocol.version, self.code]
-        ).fetchone()[0]
+    def show(self, con: Connection, protocol: Protocol, sheet: list[Place] | None = None, place: Place | None = None) -> Shown | None:
+        """The first unanswered text, or the one at `place`; None when all are answered."""
+        sheet = self.sheet(con, protocol) if sheet is None else sheet
+        place = place or _current(sheet)
+        if place is None:
+            return None
+        alike = [p for p in sheet if p.practice == place.practice]
+        number = alike.index(place) + 1
+        texts = _slots(self._texts(con, protocol, place), protocol)
+        return Shown(self._token(place), texts, number, len(alike), place.practice, place.given, place.position, number > 1 and place.given is None)
+
+    def _texts(self, con: Connection, protocol: Protocol, place: Place) -> Sequence[str]:
+        if place.practice:
+            return _practice(protocol)[-place.case_number - 1]
+        row = con.execute("SELECT texts FROM reading_cases WHERE protocol = ? AND version = ? AND case_number = ?",
+                          [protocol.protocol, protocol.version, place.case_number]).fetchone()
+        return json.loads(row[0])
+
+    def _token(self, place: Place) -> str:
+        """One-time token for the next revision of the answer at a place."""
+        return one_time(self._secret, "read", place.token, place.revision + 1)
 
     def reopen(self, con: Connection, protocol: Protocol) -> Shown:
-        """The previous text with the answer given. Practice and real texts are kept apart: the first real one has no way back."""
-        position = self.last_answered(con, protocol)
-        shown = self.show(con, protocol, position) if position is not None else None
-        current = self.show(con, protocol)
-        if shown is None or (current is not None and current.practice != shown.practice):
+        """The previous text with the answer given: the only one that may be reopened."""
+        sheet = self.sheet(con, protocol)
+        place = _previous(sheet)
+        shown = self.show(con, protocol, sheet, place) if place is not None else None
+        if shown is None:
             raise Refused("stale", "There is no earlier case to reopen.")
         return shown
 
-    def answer(self, con: Connection, token: str, answer: Any, seconds: Any, idle: Any) -> Saved:
-        """Append the answer for the text this token was shown with; the same token and answer again is answered as before, without a new row.
+    def answer(self, con: Connection, token: str, answer: Any, seconds: Any, idle: Any) -> tuple[Saved, Shown | None, Protocol]:
+        """Append the answer for the text this token was shown with, and say what comes next. The same token and answer again is answered as before,
+        without a new row.
 
         Refused("stale") for a token that is neither the current text's nor the previous one's: two windows, or one never given out."""
         if not self.consented(con):
             raise Refused("consent", "Please give your consent first.")
-        protocol = self._protocol_of_answer(con)
-        previous = self.last_answered(con, protocol)
-        current = self.show(con, protocol)
-        earlier = self.show(con, protocol, previous) if previous is not None else None
-        for shown in (current, earlier):
-            if shown is not None and shown.token == token:
-                if shown is earlier and current is not None and current.practice != earlier.practice:
-                    break
-                return readings.append_answer(
-                    con,
-                    protocol=protocol.protocol,
-                    version=protocol.version,
-                    code=self.code,
-                    position=shown.position,
-                    answer=answer,
-                    seconds=clean_seconds(seconds),
-                    idle=bool(idle),
-                )
-        again = self._already(con, protocol, token)
-        if again is not None and again.answer == answer:
-            return again
+        protocol = readings.open_protocol(con)
+        if protocol is None:
+            raise Refused("closed", "This reading study has been closed; no further answers are taken. Thank you.")
+        sheet = self.sheet(con, protocol)
+        for place in (_current(sheet), _previous(sheet)):
+            if place is not None and self._token(place) == token:
+                saved = readings.append_answer(con, protocol=protocol, code=self.code, position=place.position, revision=place.revision + 1,
+                                               answer=answer, seconds=clean_seconds(seconds), idle=bool(idle))
+                sheet[sheet.index(place)] = replace(place, revision=saved.revision, given=saved.answer, made=saved.made)
+                return saved, self.show(con, protocol, sheet), protocol
+        for place in sheet:
+            if place.revision and place.given == answer and one_time(self._secret, "read", place.token, place.revision) == token:
+                return Saved(place.position, place.revision, place.given, place.made), self.show(con, protocol, sheet), protocol
         raise Refused("stale", "This case was answered in another window; the next one is shown here.")
 
-    def _protocol_of_answer(self, con: Connection) -> Protocol:
-        found = readings.open_protocol(con)
-        if found is None:
-            raise Refused("closed", "This reading study has been closed; no further answers are taken. Thank you.")
-        return found
 
-    def _already(self, con: Connection, protocol: Protocol, token: str) -> Saved | None:
-        """The stored answer that this token was used for, so that a repeated request after a lost reply is answered as the first was."""
-        rows = con.execute(
-            """SELECT i.token, a.position, a.revision, a.answer, a.made FROM answers a
-            JOIN reading_items i USING (protocol, version, code, position) WHERE protocol = ? AND version = ? AND code = ?
-            ORDER BY a.made DESC LIMIT 4""",
-            [protocol.protocol, protocol.version, self.code],
-        ).fetchall()
-        for row in rows:
-            if one_time(self._secret, "read", row[0], row[2]) == token:
-                return Saved(row[1], row[2], row[3], row[4])
+def _current(sheet: list[Place]) -> Place | None:
+    """The first unanswered place."""
+    return next((p for p in sheet if not p.revision), None)
+
+
+def _previous(sheet: list[Place]) -> Place | None:
+    """The place before the first unanswered one. Practice and real texts are kept apart: the first real one has no way back."""
+    answered = [p for p in sheet if p.revision]
+    current = _current(sheet)
+    if not answered or (current is not None and current.practice != answered[-1].practice):
         return None
+    return answered[-1]
 
 
 def _practice(protocol: Protocol) -> Sequence[Sequence[str]]:

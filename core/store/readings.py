@@ -188,38 +188,18 @@ def items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
     ).df()
 
 
-def append_answer(
-    con: Connection,
-    *,
-    protocol: str,
-    version: int,
-    code: str,
-    position: int,
-    answer: int,
-    seconds: float | None,
-    idle: bool = False,
-    simulated: bool = False,
-) -> Saved:
-    """Append a revision of a reader's answer at a position; the first ever is revision 1. Refused when the protocol is not open, UserError when the
-    answer is not on its scale."""
-    found = get(con, protocol, version)
-    if found is None or found.state != "frozen":
+def append_answer(con: Connection, *, protocol: Protocol, code: str, position: int, revision: int, answer: int, seconds: float | None,
+                  idle: bool = False, simulated: bool = False) -> Saved:
+    """Append a revision (1 is the first) of a reader's answer at a position. Refused when the protocol is not open, UserError when the answer is not
+    on its scale."""
+    if protocol.state != "frozen":
         raise Refused("closed", "This reading study has been closed; no further answers are taken. Thank you.")
-    most = scale(found.design)
+    most = scale(protocol.design)
     if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= most:
         raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {most}.")
-    revision = (
-        1
-        + con.execute(
-            "SELECT coalesce(max(revision), 0) FROM answers WHERE protocol = ? AND version = ? AND code = ? AND position = ?",
-            [protocol, version, code, position],
-        ).fetchone()[0]
-    )
     made = now()
-    con.execute(
-        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [protocol, version, code, position, revision, answer, seconds, idle, simulated, made],
-    )
+    con.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [protocol.protocol, protocol.version, code, position, revision, answer, seconds, idle, simulated, made])
     return Saved(position, revision, answer, made)
 
 

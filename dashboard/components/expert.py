@@ -83,5 +83,6 @@ def route(path: str, role: str, method: str, handler: Handler) -> Route:
             return _reply({"code": "answer", "sentence": str(error)}, 422)
         except Exception:
             logging.getLogger(__name__).exception("%s failed", path)
-            return _reply({"code": "failed", "sentence": "The server could not do this. It is kept here and sent again; tell the research team if it lasts."}, 500)
+            sentence = "The server could not do this. It is kept here and sent again; tell the research team if it lasts."
+            return _reply({"code": "failed", "sentence": sentence}, 500)
     return Route(path, endpoint, methods=[method])

@@ -32,7 +32,7 @@ class Film {
   }
 
   load(tiles) {
-    this.tiles = tiles; this.pinned = 0; this.at = 0;
+    this.tiles = tiles; this.pinned = 0; this.at = 0; this.resetView();
     tiles.forEach((tile) => this.picture(tile.film));
     this.buttons = tiles.map((tile, i) => this.button(tile, i));
     this.grid.replaceChildren(...this.buttons);

@@ -19,10 +19,13 @@ from dashboard.components.expert import appending, reading, route
 Connection = duckdb.DuckDBPyConnection
 PREVIEW = 8
 CONSENT = (
-    "You will see groups of image patches that a computer program reacts to most strongly, and say in your own field's terms what they have in common.",
+    "You will see groups of image patches that a computer program reacts to most strongly, "
+    "and say in your own field's terms what they have in common.",
     "A first sitting takes about 15 minutes. You can stop at any time and go on later, on any device, with the same link.",
-    "Your answers, the time you spend on each unit and your experience are stored under a code, never with your name. They are used for research only.",
-    "Two practice units come first. A few units are shown a second time to measure consistency. There are no right or wrong answers: Nothing and Unsure are answers too.",
+    "Your answers, the time you spend on each unit and your experience are stored under a code, never with your name. "
+    "They are used for research only.",
+    "Two practice units come first. A few units are shown a second time to measure consistency. "
+    "There are no right or wrong answers: Nothing and Unsure are answers too.",
 )
 
 

@@ -22,7 +22,8 @@ SIX = ("Definitely benign", "Probably benign", "Possibly benign", "Possibly mali
 TWO = ("Benign", "Malignant")
 QUESTION = "How likely is it that this breast contains a malignant finding?"
 CONSENT = (
-    "You will read short descriptions of what a computer program found in mammograms and judge how likely each breast contains a malignant finding. No images are shown.",
+    "You will read short descriptions of what a computer program found in mammograms and judge how likely each breast contains a malignant finding. "
+    "No images are shown.",
     "A case takes a few seconds. You can pause at any time and go on later, on any device, with the same link.",
     "Your answers, the time you take and your experience are stored under a code, never with your name. They are used for research only.",
     "You will not be told whether an answer was right, during the study or by anything on the page. Please do not discuss cases with other readers.",
@@ -37,8 +38,9 @@ INSTRUCTIONS = (
 
 def _shown(protocol: Protocol, shown: Shown) -> dict[str, Any]:
     pause = not shown.practice and shown.given is None and shown.number > 1 and (shown.number - 1) % PAUSE_EVERY == 0
-    return {"token": shown.token, "texts": list(shown.texts), "number": shown.number, "total": shown.total, "practice": shown.practice, "given": shown.given,
-            "back": shown.may_reopen, "pause": pause, "answers": list(TWO if readings.scale(protocol.design) == 2 else SIX), "question": _question(protocol)}
+    answers = list(TWO if readings.scale(protocol.design) == 2 else SIX)
+    return {"token": shown.token, "texts": list(shown.texts), "number": shown.number, "total": shown.total, "practice": shown.practice,
+            "given": shown.given, "back": shown.may_reopen, "pause": pause, "answers": answers, "question": _question(protocol)}
 
 
 def _question(protocol: Protocol) -> str:
@@ -51,7 +53,10 @@ def _state(con: Connection, at: Desk) -> dict[str, Any]:
     protocol = at.protocol(con)
     if not at.is_seated(con, protocol):
         return {"stage": "instructions", "paragraphs": [*INSTRUCTIONS, *filter(None, [protocol.design.get("told", "")])]}
-    shown = at.show(con, protocol)
+    return _case(protocol, at.show(con, protocol))
+
+
+def _case(protocol: Protocol, shown: Shown | None) -> dict[str, Any]:
     return {"stage": "case", "case": _shown(protocol, shown)} if shown else {"stage": "done"}
 
 
@@ -88,8 +93,8 @@ async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     at = _at(code)
 
     def work(con: Connection) -> dict[str, Any]:
-        saved = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
-        return {**_state(con, at), "saved": stamp(saved.made)}
+        saved, following, protocol = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
+        return {**_case(protocol, following), "saved": stamp(saved.made)}
     return await appending(work)
 
 
