@@ -85,7 +85,7 @@ def case_view(case: str) -> None:
     film = mine[names.index(chosen)]
     big, small = st.columns([3, 2], gap="small")
     with big:
-        films.show([panel(film, True)], key="data_film", height=430)
+        films.show([panel(film, True)], key="data_film", height=400)
         st.caption("Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
     with small:
         films.show([panel(m, False) for m in mine[:2]], key="data_small", height=150)
@@ -128,7 +128,7 @@ with views:
     with left:
         table = filtered(cases())
         st.caption(f"{len(table)} of {len(people)} cases")
-        picked = st.dataframe(table.drop(columns=["Scanner", "Problem", "Films"]), hide_index=True, height=440, on_select="rerun", selection_mode="single-row", key="data_cases")
+        picked = st.dataframe(table.drop(columns=["Scanner", "Problem", "Films"]), hide_index=True, height=400, on_select="rerun", selection_mode="single-row", key="data_cases")
     with right:
         rows = picked.selection.rows
         if len(table):

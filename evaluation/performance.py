@@ -1,0 +1,181 @@
+"""What the Performance page and the report show of one evaluate run, at one split and level; computed from its stored predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import store
+from core.naming import CLASSES
+from core.store import data
+from core.store import runs as run_table
+from core.store import units as unit_table
+from evaluation.calibration import Calibration, calibration
+from evaluation.diagnostic import OperatingPoint, fixed_threshold, operating_point
+from evaluation.partial import PartialAuc, SpecificityAt, partial_auc, specificity_at
+from evaluation.roc import AucDifference, AucInterval, auc_interval, compare_aucs, compare_independent_aucs
+from evaluation.roc_curve import RocCurve, roc_curve
+
+LEVELS = ("patch", "image", "case")
+LEAST_IN_SUBGROUP = 5
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Observations of one level: key (patch, mammogram or patient id), truth int [n] class codes, scores float [n, classes], patient [n]."""
+
+    classes: tuple[str, ...]
+    key: np.ndarray
+    truth: np.ndarray
+    scores: np.ndarray
+    patient: np.ndarray
+
+    def of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(truth bool [n], score [n]) of one class against the rest."""
+        return self.truth == CLASSES.index(name), self.scores[:, self.classes.index(name)]
+
+    @property
+    def patients(self) -> int:
+        """Number of patients."""
+        return len(set(self.patient))
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class against the rest."""
+
+    name: str
+    auc: AucInterval
+    partial: PartialAuc
+    specificity: SpecificityAt
+    curve: RocCurve
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """AUC for malignant in one value of a variable."""
+
+    variable: str
+    value: str
+    auc: AucInterval
+    n: int
+    patients: int
+
+
+def observations(study: Path, run: str, split: str, level: str) -> Observations:
+    """Truth and scores of one level; observations without a truth (only UNPROVEN findings) are left out."""
+    with store.read(study) as con:
+        row = run_table.get(con, run)
+        classes = CLASSES if row["manifest"]["classes"] == 3 else ("malignant",)
+        if level == "patch":
+            patches_run = next(p for p in row["parents"] if p.startswith("patches-"))
+            frame = unit_table.predictions(con, run, patches_run, split)
+            truth = frame["label"].to_numpy() if len(classes) == 3 else np.where(frame["label"] == 1, 2, 0)
+            columns, key = [f"p_{c}" for c in classes], "patch_id"
+        else:
+            frame = unit_table.image_scores(con, run, split)
+            frame = frame[frame["truth"].notna()]
+            if level == "case":
+                frame = frame.groupby("patient_id", as_index=False).agg(s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max"))
+            truth, columns, key = frame["truth"].to_numpy(int), [f"s_{c}" for c in classes], "mammogram_id" if level == "image" else "patient_id"
+    return Observations(classes, frame[key].to_numpy(), truth, frame[columns].to_numpy(float), frame["patient_id"].to_numpy(str))
+
+
+def class_results(study: Path, run: str, split: str, level: str) -> list[ClassResult]:
+    """AUC, partial AUC, specificity at .8 and the curve with its band for every class."""
+    seen = observations(study, run, split, level)
+    results = []
+    for name in seen.classes:
+        y, score = seen.of(name)
+        if not len(y):
+            continue
+        results.append(ClassResult(name, auc_interval(y, score, seen.patient, "obuchowski"), partial_auc(y, score), specificity_at(y, score),
+                                   roc_curve(y, score, seen.patient, resamples=500)))
+    return results
+
+
+def confusion(study: Path, run: str, split: str, level: str) -> pd.DataFrame:
+    """Counts [truth, predicted]: patches by the largest probability; images and cases by the decision rule with the threshold fixed on hold-out."""
+    seen = observations(study, run, split, level)
+    with store.read(study) as con:
+        threshold = run_table.get(con, run)["manifest"]["normal_threshold"]
+    if len(seen.classes) == 1:
+        predicted = np.where(seen.scores[:, 0] >= (0.5 if level == "patch" else threshold), 2, 0)
+        names = ("normal", "malignant")
+    else:
+        lesion = np.where(seen.scores[:, 2] >= seen.scores[:, 1], 2, 1)
+        predicted = seen.scores.argmax(1) if level == "patch" else np.where(seen.scores[:, 0] >= threshold, 0, lesion)
+        names = CLASSES
+    codes = [CLASSES.index(n) for n in names]
+    truth = seen.truth if len(seen.classes) == 3 else np.where(seen.truth == 2, 2, 0)
+    return pd.DataFrame([[int(((truth == t) & (predicted == p)).sum()) for p in codes] for t in codes], index=list(names), columns=list(names))
+
+
+def malignant_operating_point(study: Path, run: str, split: str, level: str) -> OperatingPoint | None:
+    """Sensitivity and specificity for malignant at the threshold that reaches sensitivity .8 on hold-out; None where hold-out has one class."""
+    holdout = observations(study, run, "holdout", level)
+    y, score = holdout.of("malignant")
+    if len(set(y.tolist())) < 2:
+        return None
+    seen = observations(study, run, split, level)
+    return operating_point(*seen.of("malignant"), fixed_threshold(y, score), seen.patient)
+
+
+def malignant_calibration(study: Path, run: str, split: str) -> Calibration:
+    """Calibration of the patch probability of malignant."""
+    seen = observations(study, run, split, "patch")
+    return calibration(*seen.of("malignant"))
+
+
+def subgroups(study: Path, run: str, split: str) -> list[Subgroup]:
+    """AUC for malignant at image level by density, view and scanner; groups of fewer than five of either class are left out."""
+    with store.read(study) as con:
+        scores = unit_table.image_scores(con, run, split)
+        people = data.patients(con)[["patient_id", "density"]]
+    frame = scores[scores["truth"].notna()].merge(people, on="patient_id")
+    found = []
+    for variable in ("density", "view", "scanner"):
+        for value, rows in frame.groupby(variable):
+            y = (rows["truth"] == 2).to_numpy()
+            if min(y.sum(), (~y).sum()) < LEAST_IN_SUBGROUP or not str(value):
+                continue
+            found.append(Subgroup(variable, str(value).removesuffix(".0"), auc_interval(y, rows["s_malignant"].to_numpy(float), rows["patient_id"].to_numpy(str), "obuchowski"),
+                                  len(rows), rows["patient_id"].nunique()))
+    return found
+
+
+def interactions(groups: list[Subgroup]) -> list[tuple[str, AucDifference]]:
+    """Per variable with two groups or more: the largest against the smallest AUC, unpaired. Says whether the AUC differs between groups."""
+    found = []
+    for variable in dict.fromkeys(g.variable for g in groups):
+        mine = [g for g in groups if g.variable == variable and g.auc.standard_error is not None]
+        if len(mine) >= 2:
+            ordered = sorted(mine, key=lambda g: g.auc.estimate or 0.0)
+            found.append((variable, compare_independent_aucs(ordered[-1].auc, ordered[0].auc)))
+    return found
+
+
+def compare_runs(study: Path, first: str, second: str, split: str, level: str) -> AucDifference:
+    """Malignant AUC of two evaluate runs on the observations both have, paired and clustered by patient."""
+    a, b = (observations(study, run, split, level) for run in (first, second))
+    common, left, right = np.intersect1d(a.key, b.key, return_indices=True)
+    if not len(common):
+        raise ValueError("the two runs share no observation")
+    y, score = a.of("malignant")
+    return compare_aucs(y[left], score[left], b.of("malignant")[1][right], a.patient[left])
+
+
+def failures(study: Path, run: str, split: str, most: int = 8) -> pd.DataFrame:
+    """Normal images with the highest and malignant ones with the lowest malignant score: kind, mammogram_id, patient_id, s_malignant."""
+    with store.read(study) as con:
+        frame = unit_table.image_scores(con, run, split)
+    normal = frame[frame["truth"] == 0].nlargest(most, "s_malignant").assign(kind="normal, scored high")
+    missed = frame[frame["truth"] == 2].nsmallest(most, "s_malignant").assign(kind="malignant, scored low")
+    return pd.concat([missed, normal])[["kind", "mammogram_id", "patient_id", "s_malignant"]].reset_index(drop=True)
+
+
+# Published patch-level numbers of DeepMiner (HDSR 2021), to be drawn beside one's own.
+PUBLISHED_AUC = {"normal": 0.862, "benign": 0.844, "malignant": 0.872}
