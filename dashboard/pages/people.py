@@ -1,0 +1,129 @@
+"""People: who is invited in which role, their consent and progress, links that are shown once."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pandas as pd
+import streamlit as st
+
+from core import store
+from core.errors import UserError
+from core.store import people
+from dashboard import gate, identity, load, parts, server, study
+
+identity.require("team")
+parts.page()
+ROLES = ("annotator", "reader", "team")
+
+
+def base() -> str:
+    """This server's address as the browser knows it."""
+    found = urlsplit(st.context.url or "")
+    return f"{found.scheme or 'http'}://{st.context.headers.get('host') or found.netloc}"
+
+
+def change(code: str, what: str) -> None:
+    """Invite, reissue or revoke; the new link is kept for this one showing."""
+    token = people.new_token()
+    role = st.session_state.get("invite_role", "annotator")
+    try:
+        with store.write(study.current()) as con:
+            if what == "invite":
+                code = code.strip() or people.next_code(con, role)
+                people.invite(con, code, role, people.token_hash(token))
+            elif what == "reissue":
+                people.reissue(con, code, people.token_hash(token))
+            else:
+                people.revoke(con, code)
+    except UserError as error:
+        st.session_state["people_error"] = str(error)
+        return
+    gate.roster(study.current()).refresh()
+    st.session_state["people_link"] = None if what == "revoke" else (code, server.link(base(), token))
+    st.session_state["people_note"] = f"The link of {code} no longer works; open pages of theirs end now." if what == "revoke" else None
+
+
+def invitation() -> None:
+    """The form for a new person."""
+    with st.form("invite", border=True, clear_on_submit=True):
+        first, second, third = st.columns([2, 2, 1], vertical_alignment="bottom")
+        first.segmented_control(
+            "Role",
+            list(ROLES),
+            default="annotator",
+            key="invite_role",
+            help="Annotators name units, readers read blinded texts, the team sees everything.",
+            required=True,
+        )
+        code = second.text_input(
+            "Code (empty: the next free one)", max_chars=32, placeholder="R1", help="A code, never a name: codes are stored and exported."
+        )
+        if third.form_submit_button("Invite", type="primary", width="stretch"):
+            change(code, "invite")
+
+
+def shown_once() -> None:
+    """A new link, an error or a note, for one showing."""
+    link = st.session_state.pop("people_link", None)
+    error = st.session_state.pop("people_error", None)
+    note = st.session_state.pop("people_note", None)
+    if error:
+        st.error(error)
+    if note:
+        st.success(note)
+    if link:
+        st.success(f"Link for {link[0]}. It is shown this once; send it now, and to this person only.")
+        st.code(link[1], language=None)
+
+
+def table(frame: pd.DataFrame) -> None:
+    """Everybody with progress. Nothing about how anybody answered."""
+    shown = pd.DataFrame(
+        {
+            "Code": frame["code"],
+            "Role": frame["role"],
+            "Simulated": frame["simulated"],
+            "Link": ["valid" if v else "none" for v in frame["link"]],
+            "Consent": ["yes" if v else "" for v in frame["consented"]],
+            "Experience": frame["experience"],
+            "Units annotated": frame["annotated"],
+            "Cases read": frame["answered"],
+            "Also annotated": ["yes" if r == "reader" and a else "" for r, a in zip(frame["role"], frame["annotated"])],
+            "Last seen": frame["last_seen"],
+            "Invited": frame["made"],
+        }
+    )
+    config = {name: st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC") for name in ("Last seen", "Invited")}
+    st.dataframe(
+        shown.drop(columns=["Also annotated"] if not (shown["Also annotated"] != "").any() else []),
+        hide_index=True,
+        width="stretch",
+        column_config=config,
+    )
+
+
+def actions(frame: pd.DataFrame) -> None:
+    """New link and revoke, for one person at a time."""
+    first, second, third, _ = st.columns([2, 1, 1, 3], vertical_alignment="bottom")
+    code = first.selectbox("Person", list(frame["code"]), key="people_code")
+    second.button("New link", width="stretch", on_click=change, args=(code, "reissue"), help="Ends the old link; all answers stay.")
+    third.button(
+        "Revoke", width="stretch", on_click=change, args=(code, "revoke"), help="Ends the link and every open page at once; all answers stay."
+    )
+
+
+everybody = load.ask(people.people)
+others = everybody[everybody["code"] != server.TEAM_CODE]
+parts.heading(
+    "People", f"{len(others)} invited; codes only, names are never stored or exported", simulated=bool(len(others) and others["simulated"].any())
+)
+invitation()
+shown_once()
+everybody = load.ask(people.people)
+others = everybody[everybody["code"] != server.TEAM_CODE]
+if len(others):
+    table(others)
+    actions(others[~others["simulated"]] if (~others["simulated"]).any() else others)
+else:
+    st.info("Nobody is invited yet. Invite an annotator or a reader above, or run `deepminer invite annotator` in a terminal.")
