@@ -21,7 +21,6 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from core.errors import UserError
 
 
-
 def _lossless(frame: bytes) -> np.ndarray:
     """A lossless JPEG frame. The decoder notices neither a missing end nor, for some predictors, that the end is no damage: so look for it first and
     give it zeros to look ahead at."""

@@ -43,11 +43,17 @@ def finding_masks(findings: Sequence[Finding], shape: tuple[int, int], factors: 
 
 def trace(mask: np.ndarray) -> tuple[np.ndarray, ...]:
     """Outer borders of a bool mask [h, w] as polygons of border pixels; fill(trace(mask)) gives the mask with its holes filled."""
-    solid = ndimage.binary_fill_holes(np.asarray(mask, bool))
+    mask = np.asarray(mask, bool)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) == 0:
+        return ()
+    # Only the box around the mask is worked on: a finding is a small part of a film.
+    corner = np.array([columns[0], rows[0]])
+    solid = ndimage.binary_fill_holes(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     padded = np.pad(solid, 1).astype(float)
     # A level just below 1 puts the contour on the centres of the border pixels rather than halfway to their neighbours.
     lines = contourpy.contour_generator(z=padded, name="serial").lines(1 - 1e-6)
-    return tuple(_corners(np.rint(np.asarray(line)) - 1) for line in lines)
+    return tuple(_corners(np.rint(np.asarray(line)) - 1) + corner for line in lines)
 
 
 def _corners(walk: np.ndarray) -> np.ndarray:
