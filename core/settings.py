@@ -51,7 +51,7 @@ class TrainingSettings(Section):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay")
     decay_epoch: int = Field(4, ge=0, description="sgd: learning rate x 0.1 from this epoch on, counted from 0 (released config: 4)")
-    sampling: Literal["all", "balanced"] = Field("all", description='"all": every training patch once an epoch (paper); "balanced": draws with equal class shares')
+    sampling: Literal["all", "balanced"] = Field("all", description='"all": every training patch once an epoch (paper); "balanced": draws with equal class shares (hold-out loss and accuracy then weigh classes equally)')
     draws: int = Field(4000, ge=2, description='patches drawn per epoch when sampling = "balanced"')
     augment: bool = Field(False, description="random flips and quarter turns")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the cross entropy (paper: none)")

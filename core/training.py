@@ -69,7 +69,7 @@ def fit(network: Classifier, train: Part, holdout: Part, settings: TrainingSetti
                         "seconds": round(time.monotonic() - since, 3)})
         since = time.monotonic()
         if len(holdout.labels):
-            loss, accuracy = measure(network, holdout)
+            loss, accuracy = measure(network, holdout, settings.sampling == "balanced")
             history.append({"epoch": epoch, "part": "holdout", "loss": loss, "accuracy": accuracy, "learning_rate": None, "seconds": None})
         if best_epoch(history) == epoch:
             _save(folder / "best.pt", network.net.state_dict())
@@ -132,16 +132,20 @@ def augmented(batch: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def measure(network: Classifier, part: Part, batch: int = 256) -> tuple[float, float]:
-    """Mean cross entropy and accuracy of a part, in evaluation mode."""
+def measure(network: Classifier, part: Part, balanced: bool = False, batch: int = 256) -> tuple[float, float]:
+    """Mean cross entropy and accuracy of a part, in evaluation mode. balanced: every class weighs the same, as in training with balanced draws; else the
+    commonest class would decide which epoch is best."""
     network.eval()
-    loss, right = 0.0, 0
+    labels = part.labels.astype(np.int64)
+    weight = 1.0 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
+    weight = torch.from_numpy(weight / weight.sum())
+    loss, right = 0.0, 0.0
     for rows, x in part.reader.batches(batch):
-        y = torch.from_numpy(part.labels[rows].astype(np.int64))
+        y, w = torch.from_numpy(labels[rows]), weight[rows]
         logits = network(torch.from_numpy(x))
-        loss += float(F.cross_entropy(logits, y, reduction="sum"))
-        right += int((logits.argmax(1) == y).sum())
-    return loss / len(part.labels), right / len(part.labels)
+        loss += float((F.cross_entropy(logits, y, reduction="none").double() * w).sum())
+        right += float(((logits.argmax(1) == y) * w).sum())
+    return loss, right
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:

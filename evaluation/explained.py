@@ -1,0 +1,90 @@
+"""What the Explanations page and the explanation figures show of one mammogram in an explain run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import runs, store
+from core.explanation import NamedUnit
+from core.naming import CLASSES
+from core.store import annotations, data
+from core.store import runs as run_table
+from core.store import units as unit_table
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One mammogram. predicted: class name or None (no tissue); truth: class name or None; scores by class name; units: the 8 most influential for the
+    decision; class_map float [h, w]: probability of the decision's class; unit_maps float [8, h', w']: contribution of each unit (map x weight), and
+    `scale`: the largest contribution among all explained mammograms, the same for every case; findings: table; simulated: a label is simulated."""
+
+    mammogram_id: str
+    patient_id: str
+    film: str
+    width: int
+    height: int
+    view: str
+    split: str
+    predicted: str | None
+    truth: str | None
+    scores: dict[str, float | None]
+    units: tuple[NamedUnit, ...]
+    class_map: np.ndarray
+    unit_maps: np.ndarray
+    scale: float
+    findings: pd.DataFrame
+    simulated: bool
+
+    @property
+    def verdict(self) -> str:
+        """true or false positive or negative, for malignant."""
+        if self.predicted is None or self.truth is None:
+            return ""
+        called, is_malignant = self.predicted == "malignant", self.truth == "malignant"
+        return f"{'true' if called == is_malignant else 'false'} {'positive' if called else 'negative'}"
+
+
+def cases(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
+    """Explained mammograms of a kind ("malignant", "benign", "normal" by prediction, "wrong", "all") in a seeded order that follows nothing else."""
+    with store.read(study) as con:
+        frame = unit_table.explanations(con, run)
+    if kind == "wrong":
+        frame = frame[frame["truth"].notna() & (frame["predicted"] != frame["truth"])]
+    elif kind in CLASSES:
+        frame = frame[frame["predicted"] == CLASSES.index(kind)]
+    return frame.iloc[np.random.default_rng([seed, 3]).permutation(len(frame))].reset_index(drop=True)
+
+
+def dissect_of(study: Path, run: str) -> str:
+    """The dissect run an explain run rests on."""
+    with store.read(study) as con:
+        return next(p for p in run_table.get(con, run)["parents"] if p.startswith("dissect-"))
+
+
+def one(study: Path, run: str, mammogram_id: str) -> Explained:
+    """Everything about one explained mammogram."""
+    dissect = dissect_of(study, run)
+    with store.read(study) as con:
+        frame = unit_table.explanations(con, run)
+        row: dict[str, Any] = frame[frame["mammogram_id"] == mammogram_id].iloc[0].to_dict()
+        influences = unit_table.influences_of(con, run, mammogram_id)
+        labels = annotations.labels(con, dissect)
+        findings = data.findings(con, mammogram_id)
+        manifest = run_table.get(con, run)["manifest"]
+    with np.load(runs.folder(study, run) / row["file"]) as maps:
+        probability, order, unit_maps = maps["probability"].astype(np.float32), maps["units"], maps["maps"].astype(np.float32)
+    decided = None if row["predicted"] < 0 else CLASSES[int(row["predicted"])]
+    code = int(row["predicted"]) if decided else 2
+    values = influences[influences["class"] == code].set_index("unit")["influence"]
+    units = tuple(NamedUnit(rank, int(u), float(values.get(int(u), np.nan)), labels[int(u)].text if int(u) in labels else None) for rank, u in enumerate(order, start=1))
+    channel = code if len(probability) == 3 else (1 if code == 2 else 0)
+    scores = {name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES}
+    return Explained(
+        mammogram_id, row["patient_id"], row["film"], int(row["width"]), int(row["height"]), f"{row['laterality']} {row['view']}".lower().replace("cc", "CC").replace("mlo", "MLO"), row["split"], decided,
+        None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])], scores, units, probability[channel], unit_maps, float(manifest["largest_unit_contribution"]) or 1.0, findings,
+        any(labels[u.unit].simulated for u in units if u.unit in labels))

@@ -1,0 +1,104 @@
+"""What the Units pages show of a dissect run: one row a selected unit, and everything about one unit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import runs, store
+from core.naming import CLASSES, unit_name
+from core.store import annotations, data
+from core.store import runs as run_table
+from core.store import units as unit_table
+
+TILES = 8
+CONTEXT = 32
+
+
+def patches_run_of(study: Path, dissect: str) -> str:
+    """The patches run a dissection looked at."""
+    with store.read(study) as con:
+        return next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-"))
+
+
+def rows(study: Path, dissect: str) -> pd.DataFrame:
+    """One row a distinct selected unit: unit, name, classes (it is selected for), rank, count, share (of hold-out images that have it among their top,
+    in the class where that is largest), layer, label, simulated, n_answers, top_patients, and label counts of its top 8 patches."""
+    patches_run = patches_run_of(study, dissect)
+    with store.read(study) as con:
+        run = run_table.get(con, dissect)
+        chosen, units, labels = unit_table.selected(con, dissect), unit_table.units(con, dissect), annotations.labels(con, dissect)
+        answers = annotations.annotations(con, dissect)
+        top = unit_table.top_patches(con, dissect, patches_run, sorted(set(chosen["unit"].astype(int))), TILES)
+    images = len(run["manifest"]["mammograms"])
+    said = Counter(answers[~answers["practice"] & ~answers["repeat"]]["unit"]) if len(answers) else Counter()
+    counts = top.groupby("unit")["label"].value_counts()
+    facts = units.set_index("unit")
+    found = []
+    for unit, mine in chosen.groupby("unit"):
+        best = mine.sort_values(["count", "class"], ascending=False).iloc[0]
+        label = labels.get(int(unit))
+        found.append({
+            "unit": int(unit), "name": unit_name(int(unit)), "classes": [CLASSES[int(c)] for c in mine.sort_values("count", ascending=False)["class"]], "rank": int(best["rank"]), "count": int(best["count"]),
+            "share": best["count"] / images, "images": images, "layer": facts.loc[unit, "layer"], "label": label.text if label else "", "simulated": bool(label and label.simulated), "answers": said.get(unit, 0),
+            "top_patients": int(facts.loc[unit, "top_patients"]), **{name: int(counts.get((unit, code), 0)) for code, name in enumerate(CLASSES)}})
+    return pd.DataFrame(found).sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
+
+
+def unit_facts(study: Path, dissect: str, unit: int) -> dict[str, Any]:
+    """Everything about one unit: largest, quantile, selected (class, rank, count), top (table of 64), descriptors (keyword -> Counter over the top 32),
+    concepts (phantom only), answers."""
+    patches_run = patches_run_of(study, dissect)
+    with store.read(study) as con:
+        row = unit_table.units(con, dissect).set_index("unit").loc[unit].to_dict()
+        chosen = unit_table.selected(con, dissect)
+        top = unit_table.top_patches(con, dissect, patches_run, [unit])
+        findings = data.findings(con)
+        answers = annotations.annotations(con, dissect)
+        concept_run = run_table.latest(con, "concepts", dissect)
+        concepts = unit_table.concepts(con, concept_run) if concept_run else None
+    return row | {
+        "selected": chosen[chosen["unit"] == unit].to_dict("records"), "top": top, "descriptors": _descriptors(top[top["rank"] < CONTEXT], findings),
+        "answers": answers[(answers["unit"] == unit) & ~answers["practice"]].to_dict("records") if len(answers) else [],
+        "concepts": concepts[(concepts["unit"] == unit) & (concepts["share"] > 0)].head(4).to_dict("records") if concepts is not None else []}
+
+
+def _descriptors(top: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Counter[str]]:
+    """Report words of the findings that a top patch with a lesion label belongs to, counted once per patch."""
+    found: dict[str, Counter[str]] = {}
+    by_film = dict(list(findings.groupby("mammogram_id")))
+    for patch in top[top["label"] > 0].itertuples():
+        words = {(k, v.lower().replace("_", " ")) for f in by_film.get(patch.mammogram_id, findings.head(0)).itertuples() if _touches(f.outline, patch) for k, v in f.descriptors.items() if v and v != "N/A"}
+        for keyword, word in words:
+            found.setdefault(keyword, Counter())[word] += 1
+    return found
+
+
+def _touches(polygons: list[np.ndarray], patch: Any) -> bool:
+    """Whether an outline's bounding box meets the patch."""
+    if not polygons:
+        return True
+    points = np.concatenate(polygons)
+    (x0, y0), (x1, y1) = points.min(0), points.max(0)
+    return bool(x0 < patch.x + patch.side and x1 >= patch.x and y0 < patch.y + patch.side and y1 >= patch.y)
+
+
+def activations(study: Path, dissect: str, unit: int) -> dict[str, np.ndarray]:
+    """The unit's largest activations on the dissected patches, by class name."""
+    folder = runs.folder(study, dissect)
+    values = np.load(folder / "activations.npy", mmap_mode="r")[:, unit].astype(np.float32)
+    ids = np.load(folder / "patch_ids.npy")
+    with store.read(study) as con:
+        labels = data.patches(con, next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-"))).set_index("patch_id")["label"].reindex(ids).to_numpy()
+    return {name: np.asarray(values[labels == code]) for code, name in enumerate(CLASSES)}
+
+
+def influence_quartiles(study: Path, dissect: str, unit: int) -> dict[str, tuple[float, float, float]]:
+    """Quartiles of the unit's influence on every class over the hold-out images."""
+    influence = np.load(runs.folder(study, dissect) / "influence.npy", mmap_mode="r")[:, :, unit]
+    names = CLASSES if influence.shape[1] == 3 else ("other", "malignant")
+    return {name: tuple(float(v) for v in np.quantile(influence[:, c], (0.25, 0.5, 0.75))) for c, name in enumerate(names)}  # type: ignore[misc]
