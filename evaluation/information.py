@@ -85,7 +85,7 @@ def information(texts: Texts, truth: Any, patient: Any, seed: int = 1) -> Inform
 
     observed = float(ceiling(labels @ table))
     tests = PatientPermutations(np.asarray(patient), seed)
-    permuted = ceiling(labels[tests.rows].astype(float) @ table)
+    permuted = ceiling(tests.truths(labels).astype(float) @ table)
     said = np.array([verdict_balance(text) for text in texts])
     keyword = float(((said > 0) == labels)[said != 0].sum() + 0.5 * (said == 0).sum())
     return Information(int(leave_one_patient_out(texts, labels, patient).sum()), int(observed), tests.p_value(observed, permuted), keyword,

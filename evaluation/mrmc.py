@@ -10,7 +10,7 @@ from scipy import stats
 
 from evaluation.auc_variance import jackknife_aucs, placements
 from evaluation.inputs import Array, binary_labels, check_level, one_class_reason
-from evaluation.results import Interval, decimal, interval_text, join_reasons, not_estimable, p_text
+from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text
 
 DESIGNS = {"rrrc": "random readers, random cases", "rrfc": "random readers, fixed cases", "frrc": "fixed readers, random cases"}
 COVARIANCES = ("jackknife", "delong", "unbiased")
@@ -172,19 +172,74 @@ def _test(auc: Array, parts: dict[str, Any], named: dict[str, Any]) -> Obuchowsk
 
 
 def _modality_mean(auc: Array, block: Array, design: str, level: float) -> Interval:
-    """Mean AUC of one modality over its readers with an interval (Hillis 2014 for single modalities): variance (MS(R) + r max(Cov2, 0)) / r."""
-    r, name = len(auc), DESIGNS[design]
-    mean, variance = float(auc.mean()), float(np.trace(block) / r)
+    """Mean AUC of one modality over its readers with an interval, clipped to [0, 1]."""
+    mean, low, high, _, reason = _over_readers(auc, block, design, level)
+    low, high = (None, None) if low is None or high is None else (max(0.0, low), min(1.0, high))
+    return Interval(mean, low, high, level, DESIGNS[design], reason, "reader and case")
+
+
+def _over_readers(values: Array, block: Array, design: str, level: float) -> tuple[float, float | None, float | None, float | None, str | None]:
+    """Mean, low, high, two-sided P against 0 and reason for one value per reader with covariances `block` [r, r] (Hillis 2014, single
+    modality): variance (MS(R) + r max(Cov2, 0)) / r with df = ((MS(R) + r max(Cov2, 0)) / MS(R))^2 (r - 1) for random readers."""
+    r = len(values)
+    mean, variance = float(values.mean()), float(np.trace(block) / r)
     shared = float((block.sum() - np.trace(block)) / (r * (r - 1))) if r > 1 else 0.0
-    spread = float(auc.var(ddof=1)) if r > 1 else None
+    spread = float(values.var(ddof=1)) if r > 1 else None
     if design == "frrc":
         total, law = variance + (r - 1) * shared, stats.norm
     elif spread is None:
-        return Interval(mean, None, None, level, name, "one reader: nothing is known about other readers", "reader and case")
+        return mean, None, None, None, "one reader: nothing is known about other readers"
     else:
         total = spread + (r * max(shared, 0.0) if design == "rrrc" else 0.0)
         law = stats.t((r - 1) * (total / spread) ** 2) if spread > 0 else stats.norm
-    reason = None if total > 0 else "the variance is 0"
-    half = float(law.isf((1 - level) / 2)) * np.sqrt(max(total, 0.0) / r)
-    low, high = (None, None) if reason else (float(max(0.0, mean - half)), float(min(1.0, mean + half)))
-    return Interval(mean, low, high, level, name, join_reasons(reason), "reader and case")
+    if total <= 1e-15:
+        return mean, None, None, None, "the variance is 0"
+    error = float(np.sqrt(total / r))
+    half = float(law.isf((1 - level) / 2)) * error
+    return mean, mean - half, mean + half, float(2 * law.sf(abs(mean) / error)), None
+
+
+@dataclass(frozen=True)
+class StandaloneComparison:
+    """The readers' mean AUC minus that of one standalone score (a network) on the same cases; P two-sided."""
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    readers_auc: Interval
+    standalone_auc: float | None
+    level: float = 0.95
+    design: str = "rrrc"
+    unit: str = "reader and case"
+    reason: str | None = None
+
+    def sentence(self) -> str:
+        """For a results section."""
+        if self.difference is None:
+            return f"Readers against the network {not_estimable(self.reason)}."
+        return (f"Readers' mean AUC {decimal(self.readers_auc.estimate)}, network {decimal(self.standalone_auc)}: difference "
+                f"{decimal(self.difference)} ({interval_text(self.low, self.high, self.level, self.reason)}), two-sided {p_text(self.p_value)} "
+                f"(Obuchowski-Rockette on the differences, {DESIGNS[self.design]}).")
+
+
+def compare_with_standalone(scores: Any, standalone: Any, truth: Any, design: str = "rrrc", covariance: str = "jackknife",
+                            level: float = 0.95) -> StandaloneComparison:
+    """Readers `scores` [reader, case] against one score [case] on the same cases: Obuchowski-Rockette for a single modality applied to the
+    differences of AUC, whose covariances follow from those of all AUCs together."""
+    values, labels = np.asarray(scores, dtype=np.float64), binary_labels(truth)
+    check_level(level)
+    both = np.vstack([values, np.asarray(standalone, dtype=np.float64)[None]])
+    if both.shape[1] != len(labels) or np.isnan(both).any():
+        raise ValueError("every reader and the standalone score must have a number for every case")
+    reason = one_class_reason(labels)
+    if not reason and min(labels.sum(), (~labels).sum()) < 2:
+        reason = "one class has a single case: its variance cannot be estimated"
+    if reason or not len(values):
+        nothing = Interval(None, None, None, level, DESIGNS[design], reason, "reader and case")
+        return StandaloneComparison(None, None, None, None, nothing, None, level, design, reason=reason or "there are no readers")
+    areas, matrix = placements(labels, both).auc, auc_covariance(labels, both, covariance)
+    block = matrix[:-1, :-1] - matrix[:-1, -1:] - matrix[-1:, :-1] + matrix[-1, -1]
+    mean, low, high, p, reason = _over_readers(areas[:-1] - areas[-1], block, design, level)
+    readers = _modality_mean(areas[:-1], matrix[:-1, :-1], design, level)
+    return StandaloneComparison(mean, low, high, p, readers, float(areas[-1]), level, design, reason=reason)

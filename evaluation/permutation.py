@@ -22,12 +22,14 @@ class Association:
 
 
 class PatientPermutations:
-    """Row orders [permutations, n] that exchange whole patients with the same number of cases, so that what belongs together stays together.
+    """Exchanges whole patients, so that what belongs together stays together.
 
-    A patient whose number of cases is unique stays in place, which makes the test conservative, never liberal."""
+    `rows` [permutations, n]: row orders that exchange patients with the same number of cases (one whose number is unique stays in place,
+    which makes a test conservative, never liberal). `truths`: where every patient has one truth, it is exchanged between all patients."""
 
     def __init__(self, patient: Any, seed: int, permutations: int = PERMUTATIONS) -> None:
         codes, clusters = cluster_codes(patient, len(patient))
+        self.codes, self.clusters, self.seed = codes, clusters, seed
         sizes = np.bincount(codes, minlength=clusters)
         members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1]) if clusters else []
         generator = np.random.default_rng(seed)
@@ -36,6 +38,16 @@ class PatientPermutations:
             block = np.array([rows for rows in members if len(rows) == size])
             orders = np.argsort(generator.random((permutations, len(block))), axis=1)
             self.rows[:, block.ravel()] = block[orders].reshape(permutations, -1)
+
+    def truths(self, truth: Array) -> Array:
+        """Permuted truth, bool [permutations, n]."""
+        first = np.zeros(self.clusters, dtype=bool)
+        first[self.codes] = truth
+        if (first[self.codes] != truth).any():
+            return truth[self.rows]
+        generator = np.random.default_rng(self.seed + 1)
+        orders = np.argsort(generator.random((len(self.rows), self.clusters)), axis=1)
+        return first[orders][:, self.codes]
 
     def p_value(self, observed: float, permuted: Array) -> float:
         """(1 + permutations at least as extreme) / (1 + permutations)."""
@@ -49,7 +61,7 @@ class PatientPermutations:
         ranks = stats.rankdata(values)
         area = (ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives)
         centred = ranks - ranks.mean()
-        permuted = np.abs(truth[self.rows] @ centred)
+        permuted = np.abs(self.truths(truth) @ centred)
         return Association(float(area), self.p_value(abs(float(centred[truth].sum())), permuted))
 
     def categories(self, codes: Array, truth: Array) -> Association:
@@ -61,8 +73,10 @@ class PatientPermutations:
         sizes = np.bincount(codes)
         table = np.eye(len(sizes))[codes]
         shares = (truth @ table) / sizes
-        observed = float(((truth @ table) ** 2 / sizes).sum())
-        permuted = ((truth[self.rows].astype(float) @ table) ** 2 / sizes).sum(axis=1)
+        # Less the total squared: the number of positives differs between permutations where patients have several cases.
+        observed = float(((truth @ table) ** 2 / sizes).sum() - truth.sum() ** 2 / len(truth))
+        labels = self.truths(truth).astype(float)
+        permuted = ((labels @ table) ** 2 / sizes).sum(axis=1) - labels.sum(axis=1) ** 2 / len(truth)
         ranks = stats.rankdata(shares[codes])
         m = int(truth.sum())
         area = (ranks[truth].sum() - m * (m + 1) / 2) / (m * (len(truth) - m))
@@ -85,7 +99,7 @@ class PatientPermutations:
         though its AUC is .5. Rows are in the order shown."""
         if not truth.any() or truth.all():
             return Association(None, None)
-        changes = np.diff(truth[self.rows].astype(int), axis=1)
+        changes = np.diff(self.truths(truth).astype(int), axis=1)
         permuted = (changes != 0).sum(axis=1).astype(float)
         observed = float((np.diff(truth.astype(int)) != 0).sum())
         centre = permuted.mean()

@@ -116,3 +116,12 @@ def test_permutation_keeps_patients_together_and_is_uniform_under_the_null():
 
 def test_natural_order():
     assert natural_ranks(pd.Series(["case 10", "case 9", "case 100"])).tolist() == [1, 0, 2]
+
+
+def test_one_truth_a_patient_is_exchanged_between_patients_of_any_size():
+    patient = np.repeat(["a", "b", "c"], [1, 2, 3])
+    tests = PatientPermutations(patient, 1, 300)
+    whole = tests.truths(patient == "c")
+    assert set(whole.sum(axis=1)) == {1, 2, 3} and all(len(set(row[1:3])) == 1 and len(set(row[3:])) == 1 for row in whole)
+    mixed = tests.truths(np.array([1, 1, 0, 1, 1, 0], dtype=bool))
+    assert (mixed.sum(axis=1) == 4).all()

@@ -1,0 +1,84 @@
+"""The reading study in words: one paragraph that claims what was shown and no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evaluation.results import decimal, interval_text, not_estimable, p_text, percent
+
+if TYPE_CHECKING:
+    from evaluation.reading_score import ReadingScore
+
+SIDES = {"greater": "one-sided", "two-sided": "two-sided"}
+
+
+def paragraph(score: ReadingScore) -> str:
+    """PAGES, Print: result, interval, prespecified P, clustering, independence, other truth rules, network, limitations."""
+    if not score.primary.n:
+        return _marked(score, "No answers have been given: there is nothing to report.")
+    return _marked(score, " ".join([*_result(score), *_checks(score), _limits(score)]))
+
+
+def _marked(score: ReadingScore, text: str) -> str:
+    return f"SIMULATED ANSWERS, not a result about people. {text}" if score.simulated else text
+
+
+def verdict(score: ReadingScore) -> str:
+    """The primary result in one plain sentence."""
+    primary = score.primary
+    if primary.significant is None:
+        return f"Whether this is better than chance is {not_estimable(primary.reason)}."
+    if primary.significant and primary.side == "two-sided" and (primary.estimate or 0) < 0.5:
+        return f"By the prespecified test this is worse than chance (two-sided {p_text(primary.p_value)})."
+    if primary.significant:
+        weak = "" if primary.low is None or primary.low > 0.5 else ", although the two-sided interval includes chance"
+        return f"By the prespecified test ({SIDES[primary.side]} {p_text(primary.p_value)}) this is better than chance{weak}."
+    return (f"The prespecified test ({SIDES[primary.side]} {p_text(primary.p_value)}) did not show that this is better than chance, which does not "
+            "show that the texts carry nothing.")
+
+
+def _result(score: ReadingScore) -> list[str]:
+    primary, clusters, readers = score.primary, score.clusters, len(score.readers)
+    who = "One reader" if readers == 1 else f"{readers} readers"
+    share = primary.correct / primary.n
+    opening = (f"{who} classified {primary.correct} of {primary.n} texts ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
+               f"{decimal(primary.estimate)}, {interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
+    effect = f"Intraclass correlation {decimal(clusters.icc, 2)}, design effect {decimal(clusters.design_effect, 2)}."
+    exact = (f"Assuming independent answers, the exact binomial test gives one-sided {p_text(score.binomial.p_value)}, two-sided "
+             f"{p_text(score.binomial_two_sided.p_value)} (critical count {score.binomial.critical_count}; "
+             f"{score.binomial.answers_to_flip} other answers would turn its one-sided verdict).")
+    return [opening, verdict(score), effect, exact] if score.design.primary != "exact_binomial" else [opening, exact, verdict(score), effect]
+
+
+def _checks(score: ReadingScore) -> list[str]:
+    table, parts = score.table, []
+    parts.append(f"Sensitivity {decimal(table.sensitivity.estimate)}, specificity {decimal(table.specificity.estimate)}, AUC of the ratings "
+                 f"{decimal(score.roc.estimate)} ({interval_text(score.roc.low, score.roc.high, score.roc.level, score.roc.reason)}).")
+    others = [rule for rule in score.rules if rule.rule != score.design.truth_rule]
+    if others:
+        told = "; ".join(f"{rule.rule.replace('_', ' ')} {rule.correct} of {rule.n}, {p_text(rule.binomial.p_value)}" for rule in others)
+        parts.append(f"Truth rule {score.design.truth_rule.replace('_', ' ')}; by other rules: {told} (exact binomial, one-sided; "
+                     f"{len(score.discrepant)} cases differ).")
+    parts += [comparison.sentence() for comparison in score.comparisons]
+    network = score.network
+    if network.auc.estimate is not None:
+        low, high = network.auc.low, network.auc.high
+        parts.append(f"On the same cases the network alone has AUC {decimal(network.auc.estimate)} "
+                     f"({interval_text(low, high, network.auc.level, network.auc.reason)}).")
+    return parts
+
+
+def _limits(score: ReadingScore) -> str:
+    limits = []
+    if len(score.readers) == 1:
+        limits.append("one reader, so the result does not generalise to readers")
+    elif score.readers:
+        limits.append(f"{len(score.readers)} readers, treated as fixed in the primary analysis")
+    missing = sum(reader.missing for reader in score.readers)
+    if missing:
+        limits.append(f"{missing} answers are missing")
+    if score.clusters.n > score.clusters.clusters:
+        limits.append("several answers a patient")
+    if score.information is not None and score.repeats is not None:
+        limits.append(f"{score.repeats.ordered} distinct texts for {score.information.n} cases")
+    return f"Limitations: {'; '.join(limits)}." if limits else ""
