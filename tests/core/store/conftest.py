@@ -1,0 +1,35 @@
+"""An empty store in a folder of its own, and a synthetic study."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import store
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "dashboard"))
+import synthetic  # noqa: E402
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A folder with a store and nothing in it."""
+    store.create(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic study to copy from."""
+    return synthetic.make(tmp_path_factory.mktemp("synthetic") / "study")
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    """A synthetic study of one's own."""
+    import shutil
+
+    shutil.copytree(made, tmp_path / "study")
+    return tmp_path / "study"

@@ -1,0 +1,147 @@
+"""Annotations are only added; the annotator's desk shows its own work, saves once per token and hides everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from core import lexicon, store
+from core.errors import UserError
+from core.store import annotations, people
+from core.store.annotator import Desk, order
+from core.store.desk import Refused, key, one_time
+
+RUN = synthetic.DISSECT
+
+
+def desk(study: Path, code: str = "A1", repeats: int = 4) -> Desk:
+    with store.write(study) as con:
+        if people.role_of(con, code) is None:
+            people.add(con, code, "annotator")
+            people.consent(con, code, "", "yes")
+    return Desk(code, key(study), repeats)
+
+
+def finish_practice(con, at: Desk) -> None:
+    for slot in at.queue(con).slots[:2]:
+        assert slot.practice
+        at.save(con, at.token(at.queue(con), slot), lexicon.empty_answer(), 1.0)
+
+
+def test_versions_are_added_and_the_latest_is_a_view(study: Path) -> None:
+    with store.write(study) as con:
+        first = synthetic.annotate(con, "A1", 3, synthetic.mass("spiculated"))
+        second = synthetic.annotate(con, "A1", 3, synthetic.mass("obscured"))
+        assert (first.version, second.version) == (1, 2)
+        assert len(annotations.annotations(con, RUN, versions=True)) == 2
+        latest = annotations.annotations(con, RUN)
+        assert [a["label"] for a in latest["answer"]] == ["Mass with obscured margin, suspicious"]
+        same = annotations.append(con, run=RUN, unit=3, code="A1", answer=synthetic.mass(), seconds=1.0, annotation_id=second.annotation_id)
+        assert same == second and len(annotations.annotations(con, RUN, versions=True)) == 2
+        with pytest.raises(UserError):
+            synthetic.annotate(con, "A1", 3, {"recognisable": "yes", "phenomena": []})
+
+
+def test_label_of_a_unit(study: Path) -> None:
+    with store.write(study) as con:
+        synthetic.annotate(con, "A1", 1, lexicon.empty_answer())
+        second = synthetic.annotate(con, "A2", 1, synthetic.mass("spiculated"), simulated=True)
+        synthetic.annotate(con, "A1", 2, synthetic.mass("obscured"))
+        synthetic.annotate(con, "A1", 2, lexicon.empty_answer())          # changed to nothing by its own author
+        mine = synthetic.annotate(con, "A1", 4, synthetic.mass("obscured"))
+        theirs = synthetic.annotate(con, "A2", 4, synthetic.mass("indistinct"))
+        synthetic.annotate(con, "A2", 5, synthetic.mass(), repeat=True)   # a repeat is no label
+        synthetic.annotate(con, "A2", 6, synthetic.mass(), practice=True)
+        labels = annotations.labels(con, RUN)
+        assert set(labels) == {1, 4} and labels[1].simulated and not labels[4].simulated
+        assert labels[1].annotation_ids == (second.annotation_id,) and labels[4].annotation_ids == (mine.annotation_id,)
+        assert annotations.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (theirs.annotation_id,)
+        annotations.decide(con, RUN, 4, "Edge of a mass", [mine.annotation_id, theirs.annotation_id], "both see it", "team")
+        annotations.decide(con, RUN, 1, "", [second.annotation_id], "not convincing", "team")
+        labels = annotations.labels(con, RUN)
+        assert set(labels) == {4} and labels[4].text == "Edge of a mass" and len(labels[4].annotation_ids) == 2
+        assert annotations.counts(con, RUN) == {"units_selected": synthetic.SELECTED, "units_annotated": 1, "experts": 2}
+
+
+def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
+    units = list(range(20))
+    first, second = order(units, "run|A1", 4), order(units, "run|A2", 4)
+    assert first != second and first == order(units, "run|A1", 4)
+    assert sorted(u for u, again in first if not again) == units
+    again = [u for u, repeat in first if repeat]
+    assert len(again) == 4 and all(first.index((u, True)) - first.index((u, False)) >= 5 for u in again)
+
+
+def test_the_desk_goes_through_the_queue(study: Path) -> None:
+    at = desk(study)
+    with store.write(study) as con:
+        queue = at.queue(con)
+        assert len(queue.real) == synthetic.SELECTED + 4 and sum(s.practice for s in queue.slots) == 2
+        assert not {s.unit for s in queue.slots if s.practice} & {s.unit for s in queue.real}
+        finish_practice(con, at)
+        slot = at.queue(con).next()
+        assert slot.number == 1
+        at.skip(con, at.token(at.queue(con), slot))
+        queue = at.queue(con)
+        assert queue.real[0].status == "skipped" and queue.next(queue.real[0]).number == 2
+        for _ in range(len(queue.real) - 1):
+            queue = at.queue(con)
+            here = queue.next()
+            assert here.status == "todo"
+            at.save(con, at.token(queue, here), synthetic.mass(), 1.0)
+        queue = at.queue(con)
+        assert queue.next().number == 1 and queue.next().status == "skipped"
+        at.save(con, at.token(queue, queue.next()), lexicon.empty_answer(), 1.0)
+        assert at.queue(con).next() is None
+
+
+def test_one_token_saves_once(study: Path) -> None:
+    at = desk(study)
+    with store.write(study) as con:
+        queue = at.queue(con)
+        token = at.token(queue, queue.next())
+        saved, _ = at.save(con, token, synthetic.mass(), 2.0)
+        again, _ = at.save(con, token, synthetic.mass(), 9.0)
+        assert again.made == saved.made
+        with pytest.raises(Refused, match="another window"):
+            at.save(con, token, lexicon.empty_answer(), 2.0)
+        with pytest.raises(Refused, match="another window"):
+            at.save(con, one_time(b"guess", "annotate"), synthetic.mass(), 2.0)
+        assert con.execute("SELECT count(*), sum(seconds) FROM annotations").fetchone() == (1, 2.0)
+        changed = at.queue(con)
+        slot = at.find(changed, at.name(queue, queue.slots[0]))
+        second, _ = at.save(con, at.token(changed, slot), synthetic.mass("obscured"), None)
+        assert second.version == 2
+
+
+def test_a_desk_knows_no_colleague(study: Path) -> None:
+    one, two = desk(study, "A1"), desk(study, "A2")
+    with store.write(study) as con:
+        queue = one.queue(con)
+        token = one.token(queue, queue.next())
+        one.save(con, token, synthetic.mass(), 1.0)
+        assert two.answer_of(con, two.queue(con), two.queue(con).slots[0]) is None
+        with pytest.raises(Refused):
+            two.save(con, token, synthetic.mass(), 1.0)
+        with pytest.raises(Refused):
+            two.find(two.queue(con), one.name(queue, queue.slots[3]))
+
+
+def test_no_consent_no_answer_and_nothing_to_name(study: Path, empty: Path) -> None:
+    at = desk(study)
+    with store.write(study) as con:
+        con.execute("DELETE FROM consents")
+        with pytest.raises(Refused, match="consent"):
+            at.save(con, "x", synthetic.mass(), 1.0)
+    with store.read(empty) as con, pytest.raises(Refused, match="no units"):
+        Desk("A1", b"k", 4).queue(con)
+
+
+def test_tiles_are_the_strongest_patches(study: Path) -> None:
+    with store.read(study) as con:
+        tiles = annotations.tiles(con, RUN, 7)
+        expected = con.execute("SELECT patch_id FROM top_patches WHERE run = ? AND unit = 7 AND rank < 32 ORDER BY rank", [RUN]).fetchall()
+    assert [t.patch_id for t in tiles] == [e[0] for e in expected] and len(tiles) == 32
+    assert all(t.file.startswith("secretfile") and t.side == synthetic.SIDE for t in tiles)

@@ -1,0 +1,192 @@
+"""Reading studies in the store: stages that cannot be skipped, answers that are only added, a desk that gives nothing away."""
+
+from __future__ import annotations
+
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import duckdb
+import pytest
+import synthetic
+
+from core import store
+from core.errors import UserError
+from core.store import people, reader, readings
+from core.store.desk import Refused, key
+from core.store.reader import Desk
+from core.store.together import Together
+
+NAME = "SECRETSTUDY"
+
+
+def seated(study: Path, code: str = "R1") -> Desk:
+    at = Desk(code, key(study))
+    with store.write(study) as con:
+        people.add(con, code, "reader")
+        people.consent(con, code, "", "yes")
+        at.seat(con, at.protocol(con))
+    return at
+
+
+def answer(con, at: Desk, value: int = 3):
+    return at.answer(con, at.show(con, at.protocol(con)).token, value, 1.0, False)
+
+
+def state(con, name: str, **more) -> None:
+    now = readings.get(con, NAME, 1)
+    readings.append_state(con, **{"protocol": NAME, "version": 1, "state": name, "design": now.design, "hash": now.hash, **more})
+
+
+def test_stages_cannot_be_skipped_or_altered(study: Path) -> None:
+    with store.write(study) as con:
+        with pytest.raises(UserError, match="new version"):
+            state(con, "design")
+        with pytest.raises(UserError, match="cannot change"):
+            readings.add_cases(con, NAME, 1, [])
+        with pytest.raises(UserError, match="stage closed"):
+            state(con, "unblinded")
+        with pytest.raises(UserError, match="altered"):
+            state(con, "closed", design={"seed": 6})
+        assert readings.open_protocol(con).protocol == NAME
+        state(con, "closed")
+        assert readings.open_protocol(con) is None
+        state(con, "unblinded")
+        synthetic.add_protocol(con, version=2, state="lint")
+        assert readings.open_protocol(con) is None
+        assert [(p.version, p.state) for p in readings.protocols(con)] == [(1, "unblinded"), (2, "lint")]
+
+
+def test_a_reader_goes_through_practice_and_cases(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        for i in range(5):
+            shown = at.show(con, at.protocol(con))
+            assert shown.practice and (shown.number, shown.total) == (i + 1, 5)
+            answer(con, at)
+        with pytest.raises(Refused, match="no earlier case"):
+            at.reopen(con, at.protocol(con))
+        for i in range(32):
+            shown = at.show(con, at.protocol(con))
+            assert not shown.practice and (shown.number, shown.total) == (i + 1, 32)
+            assert len(shown.texts) == 3 and all(shown.texts)
+            answer(con, at, 1 + i % 6)
+        assert at.show(con, at.protocol(con)) is None
+        found = readings.answers(con, NAME, 1)
+        assert len(found) == 32 and found["repeat"].sum() == 2 and sorted(found.loc[~found["repeat"], "case_number"]) == list(range(1, 31))
+        monitor = readings.progress(con, NAME, 1)
+    assert monitor[["code", "total", "done", "missing", "corrections"]].values.tolist() == [["R1", 32, 32, 0, 0]]
+    assert set(monitor.columns) == {"code", "total", "done", "missing", "median_seconds", "corrections", "last_seen", "simulated"}
+
+
+def test_only_the_previous_case_can_be_corrected(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        for _ in range(5):
+            answer(con, at)
+        tokens = []
+        for value in (1, 2, 3):
+            tokens.append(at.show(con, at.protocol(con)).token)
+            answer(con, at, value)
+        again = at.reopen(con, at.protocol(con))
+        assert again.given == 3 and again.number == 3
+        at.answer(con, again.token, 6, 1.0, False)
+        with pytest.raises(Refused, match="another window"):
+            at.answer(con, tokens[1], 6, 1.0, False)          # the one before the previous
+        with pytest.raises(Refused, match="another window"):
+            at.answer(con, again.token, 5, 1.0, False)        # a used token with another answer
+        assert readings.answers(con, NAME, 1)["answer"].tolist() == [1, 2, 6]
+        assert readings.answers(con, NAME, 1, first=True)["answer"].tolist() == [1, 2, 3]
+        assert readings.progress(con, NAME, 1)["corrections"].tolist() == [1]
+
+
+def test_a_repeated_request_is_answered_as_before_without_a_new_row(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        token = at.show(con, at.protocol(con)).token
+        first = at.answer(con, token, 4, 1.0, False)
+        again = at.answer(con, token, 4, 5.0, False)
+        assert first[0] == again[0] and first[1] == again[1]
+        assert con.execute("SELECT count(*) FROM answers").fetchone()[0] == 1
+
+
+@pytest.mark.parametrize("value", [0, 7, "3", None, True, 2.5, [1]])
+def test_answers_off_the_scale_are_refused(study: Path, value) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        with pytest.raises(UserError):
+            at.answer(con, at.show(con, at.protocol(con)).token, value, 1.0, False)
+        assert con.execute("SELECT count(*) FROM answers").fetchone()[0] == 0
+
+
+def test_no_answer_after_closing_nor_without_consent(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        token = at.show(con, at.protocol(con)).token
+        con.execute("DELETE FROM consents")
+        with pytest.raises(Refused, match="consent"):
+            at.answer(con, token, 3, 1.0, False)
+        people.consent(con, "R1", "", "yes")
+        state(con, "closed")
+        with pytest.raises(Refused, match="closed"):
+            at.answer(con, token, 3, 1.0, False)
+        with pytest.raises(Refused, match="Nothing to read yet"):
+            at.protocol(con)
+
+
+def test_tokens_are_the_readers_own(study: Path) -> None:
+    one, two = seated(study, "R1"), seated(study, "R2")
+    with store.write(study) as con:
+        token = one.show(con, one.protocol(con)).token
+        with pytest.raises(Refused):
+            two.answer(con, token, 3, 1.0, False)
+        tokens = [r[0] for r in con.execute("SELECT token FROM reading_items").fetchall()]
+        assert len(set(tokens)) == len(tokens) == 2 * 37
+        orders = readings.items(con, NAME, 1).groupby("code")["case_number"].apply(list)
+        assert orders["R1"] != orders["R2"]
+        with pytest.raises(UserError, match="never changed"):
+            readings.assign(con, NAME, 1, "R1", [readings.Item(1)])
+
+
+def test_what_is_shown_holds_no_secret_and_no_query_of_the_desk_names_one(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        for _ in range(12):
+            shown = asdict(at.show(con, at.protocol(con)))
+            assert "SECRET" not in str(shown) and set(shown) == {"token", "texts", "number", "total", "practice", "given", "position", "may_reopen"}
+            answer(con, at)
+    source = inspect.getsource(reader).split('"""', 2)[2]
+    for column in ("truth", "network_score", "predicted", "mammogram_id", "arm"):
+        assert column not in source
+
+
+def test_many_appends_share_commits_and_none_is_lost(study: Path) -> None:
+    desks = [seated(study, f"R{i}") for i in range(8)]
+    together = Together(study)
+
+    def read(at: Desk) -> None:
+        for _ in range(10):
+            together.run(lambda con: answer(con, at))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, desks))
+    together.close()
+    with store.read(study) as con:
+        assert con.execute("SELECT count(*), count(DISTINCT (code, position)) FROM answers").fetchone() == (80, 80)
+
+
+def test_a_broken_append_harms_nobody_else(study: Path) -> None:
+    together = Together(study)
+    good = [together.submit(lambda con, i=i: people.add(con, f"R{i}", "reader")) for i in range(3)]
+    bad = together.submit(lambda con: con.execute("INSERT INTO people VALUES ('R0', 'reader', FALSE, now()::TIMESTAMP)"))
+    worse = together.submit(lambda con: con.execute("SELECT * FROM no_such_table"))
+    refused = together.submit(lambda con: people.add(con, "R1", "reader"))
+    more = [together.submit(lambda con, i=i: people.add(con, f"R{i}", "reader")) for i in range(3, 6)]
+    for future in (*good, *more):
+        future.result(10)
+    for future, error in ((bad, duckdb.ConstraintException), (worse, duckdb.CatalogException), (refused, UserError)):
+        with pytest.raises(error):
+            future.result(10)
+    together.close()
+    with store.read(study) as con:
+        assert con.execute("SELECT count(*) FROM people").fetchone()[0] == 6
