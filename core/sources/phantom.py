@@ -49,8 +49,11 @@ class PhantomTask:
     settings: PhantomSettings
 
 
-def tasks(path: Path | None = None, patients: int = 200, seed: int = 1, **settings: float) -> tuple[list[PhantomTask], list[Problem]]:
-    """A task per patient; settings: fields of PhantomSettings, such as width. UserError for a path or for values that make no study."""
+def tasks(
+    path: Path | None = None, patients: int = 200, seed: int = 1, skip_bad: bool = False, **settings: float
+) -> tuple[list[PhantomTask], list[Problem]]:
+    """A task per patient; settings: fields of PhantomSettings, such as width; skip_bad changes nothing, a phantom has no bad patients.
+    UserError for a path or for values that make no study."""
     if path is not None:
         raise UserError(f"The phantom source draws its own films and takes no path: leave out {path}.")
     chosen = PhantomSettings(**settings)  # type: ignore[arg-type]
