@@ -1,0 +1,84 @@
+"""Pictures: opaque addresses, one audience each, no metadata, the region where the map says."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from PIL import Image
+from starlette.requests import Request
+
+from dashboard import media
+from dashboard import study as serving
+
+PLACE = {"file": "secretfile003", "y": 64, "x": 32, "side": 64}
+UNIT = {"run": synthetic.DISSECT, "unit": 5, "rank": 2, "level": 0.2}
+
+
+@pytest.fixture
+def there(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(serving.VARIABLE, str(study))
+    return study
+
+
+def get(url: str, role: str = "annotator", who: str = "A1"):
+    """The route's answer to somebody."""
+    headers = [(b"x-auth-role", role.encode()), (b"x-auth-who", who.encode())]
+    return media._picture(Request({"type": "http", "method": "GET", "path": url, "headers": headers, "path_params": {"token": url.rsplit("/", 1)[1]}}))
+
+
+def test_an_address_says_nothing_and_stays(there: Path) -> None:
+    one = media.url("patch", "A1", **PLACE)
+    assert one == media.url("patch", "A1", **PLACE) and one.startswith("/image/") and len(one) >= 28
+    assert one != media.url("patch", "A2", **PLACE) != media.url("patch", media.TEAM, **PLACE)
+    assert "secret" not in one
+    with pytest.raises(ValueError, match="kind"):
+        media.url("secret", "A1")
+
+
+def test_only_the_audience_sees_a_picture(there: Path) -> None:
+    mine, teams = media.url("film", "A1", file="secretfile001"), media.url("film", media.TEAM, file="secretfile001")
+    assert get(mine).status_code == 200 and get(teams, "team", "T1").status_code == 200
+    assert get(mine, "annotator", "A2").status_code == 404 and get(teams).status_code == 404 and get(mine, "team", "A1").status_code == 404
+    for url in (mine, teams, "/image/unknown"):
+        assert get(url, "reader", "R1").status_code == 403 and get(url, "", "").status_code == 403
+    assert get("/image/unknown").status_code == 404
+
+
+def test_pictures_are_the_films_pixels_without_metadata(there: Path) -> None:
+    array = np.load(there / "images" / "secretfile003.npy")
+    for url, expected in ((media.url("film", "A1", file="secretfile003"), array), (media.url("patch", "A1", size=64, **PLACE), array[64:128, 32:96])):
+        body = get(url).body
+        image = Image.open(io.BytesIO(body))
+        assert not image.getexif() and "comment" not in image.info and b"secret" not in body
+        assert image.size == expected.shape[::-1]
+        assert np.abs(np.asarray(image, float) - expected).mean() < 4
+    assert Image.open(io.BytesIO(get(media.url("film", "A1", file="secretfile003", width=64)).body)).size == (64, 80)
+
+
+def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
+    inside = media.region(there, synthetic.DISSECT, 5, 2, 0.2, 88)
+    maps = np.load(there / "runs" / synthetic.DISSECT / "top_maps.npy")[5, 2].astype(float)
+    centre = (np.arange(88) + 0.5) * 8 / 88 - 0.5
+    low = np.clip(np.floor(centre).astype(int), 0, 7)
+    high, weight = np.clip(low + 1, 0, 7), np.clip(centre - np.floor(centre), 0, 1)
+    weight[centre < 0] = 0
+    rows = maps[low] * (1 - weight[:, None]) + maps[high] * weight[:, None]
+    expected = rows[:, low] * (1 - weight) + rows[:, high] * weight > 0.2
+    assert (inside == expected).mean() > 0.995 and 0.02 < inside.mean() < 0.9
+    lit = np.asarray(Image.open(io.BytesIO(get(media.url("unit", "A1", **PLACE, **UNIT)).body)).convert("L"), float)
+    plain = np.asarray(Image.open(io.BytesIO(get(media.url("patch", "A1", **PLACE)).body)), float)
+    region = media.region(there, synthetic.DISSECT, 5, 2, 0.2, 176)
+    far = ~region & (plain > 60)
+    assert lit[far].mean() < 0.6 * plain[far].mean()
+    inner = region & np.roll(region, 12, 0) & np.roll(region, -12, 0) & np.roll(region, 12, 1) & np.roll(region, -12, 1)
+    assert np.abs(lit[inner] - plain[inner]).mean() < 4
+
+
+def test_a_missing_film_is_said_and_a_unit_without_maps_is_a_patch(there: Path) -> None:
+    assert get(media.url("film", "A1", file="nowhere")).status_code == 410
+    assert media.region(there, "no-run", 5, 2, 0.2, 88) is None
+    assert get(media.url("unit", "A1", **PLACE, **{**UNIT, "run": "no-run"})).status_code == 200
