@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from evaluation.inputs import Array
 
 # A quadratic form over patients is the faster bootstrap while its matrix stays small.
 DENSE_PATIENTS = 2_000
+# Numbers in one block of resamples: 32 MB.
+BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -80,24 +83,29 @@ def bootstrap_aucs(labels: Array, score: Array, codes: Array, clusters: int, res
 
     The same seed draws the same patients, so differences of two scores are paired.
     """
-    drawn = draw_clusters(clusters, resamples, seed)
     positives = np.bincount(codes[labels], minlength=clusters)
     negatives = np.bincount(codes[~labels], minlength=clusters)
-    pairs = (drawn @ positives) * (drawn @ negatives)
-    if clusters <= DENSE_PATIENTS:
-        wins = pair_wins(labels, score, codes, clusters)
-        won = ((drawn @ wins) * drawn).sum(axis=1)
-    else:
-        won = _weighted_wins(labels, score, codes, drawn)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, won / pairs, np.nan)
+    wins = pair_wins(labels, score, codes, clusters) if clusters <= DENSE_PATIENTS else None
+    areas = []
+    for drawn in drawn_clusters(clusters, resamples, seed):
+        pairs = (drawn @ positives) * (drawn @ negatives)
+        won = _weighted_wins(labels, score, codes, drawn) if wins is None else ((drawn @ wins) * drawn).sum(axis=1)
+        areas.append(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
+    return np.concatenate(areas)
+
+
+def drawn_clusters(clusters: int, resamples: int, seed: int) -> Iterator[Array]:
+    """How often each patient is drawn, in blocks of resamples that fit the memory, float64 [block, clusters]; every row sums to `clusters`."""
+    generator, block = np.random.default_rng(seed), max(1, BLOCK // clusters)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        picks = generator.integers(0, clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
+        yield np.bincount(picks.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)
 
 
 def draw_clusters(clusters: int, resamples: int, seed: int) -> Array:
-    """How often each patient is drawn in each resample, float64 [resamples, clusters]; every row sums to `clusters`."""
-    generator = np.random.default_rng(seed)
-    picks = generator.integers(0, clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
-    return np.bincount(picks.ravel(), minlength=resamples * clusters).reshape(resamples, clusters).astype(np.float64)
+    """All blocks of `drawn_clusters` as one array [resamples, clusters]."""
+    return np.concatenate(list(drawn_clusters(clusters, resamples, seed)))
 
 
 def pair_wins(labels: Array, score: Array, codes: Array, clusters: int) -> Array:

@@ -33,17 +33,17 @@ class Calibration:
     """Calibration of probabilities: logistic recalibration (slope, intercept), calibration in the large, scores and the binned curve."""
 
     n: int
-    slope: float | None
-    slope_standard_error: float | None
-    intercept: float | None
-    in_the_large: float | None
-    in_the_large_standard_error: float | None
-    observed_expected: float | None
-    brier: float | None
-    brier_scaled: float | None
-    log_loss: float | None
-    ece: float | None
-    bins: tuple[CalibrationBin, ...]
+    slope: float | None = None
+    slope_standard_error: float | None = None
+    intercept: float | None = None
+    in_the_large: float | None = None
+    in_the_large_standard_error: float | None = None
+    observed_expected: float | None = None
+    brier: float | None = None
+    brier_scaled: float | None = None
+    log_loss: float | None = None
+    ece: float | None = None
+    bins: tuple[CalibrationBin, ...] = ()
     level: float = 0.95
     method: str = "logistic recalibration; ECE over 10 equal-width bins"
     unit: str = "observation, taken as independent"
@@ -79,7 +79,7 @@ def calibration(y: Any, probability: Any, level: float = 0.95) -> Calibration:
     scaled Brier (1 - Brier / that of the prevalence); log loss; expected calibration error over the bins [k/10, (k+1)/10)."""
     labels, p = probabilities(y, probability)
     if not len(labels):
-        return Calibration(0, *[None] * 10, (), level, reason="there are no observations")
+        return Calibration(0, level=level, reason="there are no observations")
     reason = one_class_reason(labels)
     logit = np.log(np.clip(p, SMALLEST, 1 - SMALLEST) / np.clip(1 - p, SMALLEST, 1))
     slope_fit, large_fit = None, None
@@ -94,9 +94,10 @@ def calibration(y: Any, probability: Any, level: float = 0.95) -> Calibration:
     ece = float(sum(part.n * abs(part.predicted - part.observed.estimate) for part in bins
                     if part.predicted is not None and part.observed.estimate is not None) / len(p))
     brier, prevalence, clipped = float(((p - labels) ** 2).mean()), labels.mean(), np.clip(p, SMALLEST, 1 - SMALLEST)
+    slope, slope_error, intercept = (float(slope_fit[0][1]), float(slope_fit[1][1]), float(slope_fit[0][0])) if slope_fit else (None, None, None)
+    large, large_error = (float(large_fit[0][0]), float(large_fit[1][0])) if large_fit else (None, None)
     return Calibration(
-        len(p), *((float(slope_fit[0][1]), float(slope_fit[1][1]), float(slope_fit[0][0])) if slope_fit else (None, None, None)),
-        *((float(large_fit[0][0]), float(large_fit[1][0])) if large_fit else (None, None)), float(labels.sum() / p.sum()) if p.sum() else None, brier,
+        len(p), slope, slope_error, intercept, large, large_error, float(labels.sum() / p.sum()) if p.sum() else None, brier,
         float(1 - brier / (prevalence * (1 - prevalence))) if 0 < prevalence < 1 else None,
         float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()), ece, bins, level, reason=reason)
 

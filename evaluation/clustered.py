@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from evaluation.auc_variance import drawn_clusters
 from evaluation.inputs import Array, binary_labels, check_level, cluster_codes
 from evaluation.results import decimal, interval_text, join_reasons, not_estimable, p_text, percent
 
@@ -23,21 +24,21 @@ class ClusteredProportion:
     estimate: float | None
     n: int
     clusters: int
-    icc: float | None
-    design_effect: float | None
-    effective_n: float | None
-    rao_scott_p_greater: float | None
-    gee_estimate: float | None
-    gee_low: float | None
-    gee_high: float | None
-    gee_p_greater: float | None
-    gee_p_two_sided: float | None
-    sign_flip_p_greater: float | None
-    sign_flip_p_two_sided: float | None
-    patient_weighted_estimate: float | None
-    patient_weighted_p_greater: float | None
-    bootstrap_low: float | None
-    bootstrap_high: float | None
+    icc: float | None = None
+    design_effect: float | None = None
+    effective_n: float | None = None
+    rao_scott_p_greater: float | None = None
+    gee_estimate: float | None = None
+    gee_low: float | None = None
+    gee_high: float | None = None
+    gee_p_greater: float | None = None
+    gee_p_two_sided: float | None = None
+    sign_flip_p_greater: float | None = None
+    sign_flip_p_two_sided: float | None = None
+    patient_weighted_estimate: float | None = None
+    patient_weighted_p_greater: float | None = None
+    bootstrap_low: float | None = None
+    bootstrap_high: float | None = None
     standard_error: float | None = None
     korn_graubard_low: float | None = None
     korn_graubard_high: float | None = None
@@ -99,7 +100,7 @@ def clustered_proportion(correct: Any, cluster: Any, p0: float = 0.5, level: flo
 
 
 def _empty(estimate: float | None, n: int, clusters: int, reason: str, p0: float, level: float) -> ClusteredProportion:
-    return ClusteredProportion(estimate, n, clusters, *[None] * 15, successes=round((estimate or 0) * n), p0=p0, level=level, reason=reason)
+    return ClusteredProportion(estimate, n, clusters, successes=round((estimate or 0) * n), p0=p0, level=level, reason=reason)
 
 
 def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredProportion:
@@ -224,6 +225,6 @@ def _korn_graubard(p: float, n: float, m: int, effective: float, level: float) -
 def bootstrap_ratio(sums: Array, sizes: Array, level: float, resamples: int = BOOTSTRAPS, seed: int = 1) -> tuple[float, float]:
     """Percentile interval of sum S / sum n over patients drawn with replacement."""
     m = len(sums)
-    drawn = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), resamples)
-    low, high = np.quantile((drawn @ sums) / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    ratios = np.concatenate([(drawn @ sums) / (drawn @ sizes) for drawn in drawn_clusters(m, resamples, seed)])
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -127,7 +127,7 @@ def split_half_coverage(tops: Array, patients: Any, units: int, select: int = 20
     for row in range(repeats):
         half = np.isin(codes, generator.permutation(clusters)[: clusters // 2])
         both = [held_out_coverage(tops[:, part], tops[:, ~part], units, select) for part in (half, ~half)]
-        shares[row] = np.mean(both, axis=0)
+        shares[row] = np.array(both, dtype=float).mean(axis=0)
     return _summary(shares, shares.mean(axis=0), level, method)
 
 

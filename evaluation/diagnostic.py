@@ -149,7 +149,8 @@ def operating_point(y: Any, score: Any, threshold: float, cluster: Any = None, l
     labels, scores = labels_and_scores(y, score)
     called = scores >= threshold
     counts = (labels & called).sum(), (labels & ~called).sum(), (~labels & called).sum(), (~labels & ~called).sum()
-    table = diagnostic_table(*(int(count) for count in counts), level=level)
+    tp, fn, fp, tn = (int(count) for count in counts)
+    table = diagnostic_table(tp, fn, fp, tn, level)
     if cluster is not None:
         patients = np.asarray(cluster)
         right = called == labels

@@ -14,7 +14,7 @@ def binary_labels(y: Any) -> Array:
     values = np.asarray(y)
     if values.ndim != 1:
         raise ValueError(f"labels must be a list of 0 and 1, not an array of shape {values.shape}")
-    wrong = np.flatnonzero(~np.isin(values, (0, 1))) if values.size else []
+    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
     if len(wrong):
         raise ValueError(f"label {wrong[0] + 1} of {len(values)} is {values[wrong[0]]!r}: labels must be 0 or 1")
     return values.astype(bool)

@@ -21,13 +21,13 @@ class ObuchowskiRockette:
     """Empirical AUCs `auc` [modality, reader] and the test that all modalities have the same mean AUC; `difference` is the first minus the
     second modality. Variance components are method-of-moments estimates, printed as they come (they may be negative)."""
 
-    auc: Array | None
-    difference: float | None
-    standard_error: float | None
-    df: float | None
-    p_value: float | None
-    low: float | None
-    high: float | None
+    auc: Array | None = None
+    difference: float | None = None
+    standard_error: float | None = None
+    df: float | None = None
+    p_value: float | None = None
+    low: float | None = None
+    high: float | None = None
     design: str = "rrrc"
     covariance: str = "jackknife"
     level: float = 0.95
@@ -84,16 +84,16 @@ def obuchowski_rockette(scores: Any, truth: Any, design: str = "rrrc", covarianc
     if not reason and min(labels.sum(), (~labels).sum()) < 2:
         reason = "one class has a single case: its variance cannot be estimated"
     if reason or not t * r:
-        return ObuchowskiRockette(*[None] * 7, reason=reason or "there are no readers", **named)
+        return ObuchowskiRockette(reason=reason or "there are no readers", **named)
     flat = values.reshape(t * r, -1)
     auc, matrix = placements(labels, flat).auc.reshape(t, r), auc_covariance(labels, flat, covariance)
     parts = _components(auc, matrix)
     means = tuple(_modality_mean(auc[i], matrix[i * r:(i + 1) * r, i * r:(i + 1) * r], design, level) for i in range(t))
     named |= {**parts, "modality_means": means}
     if t < 2:
-        return ObuchowskiRockette(auc, *[None] * 6, reason="one modality: there is nothing to compare", **named)
+        return ObuchowskiRockette(auc, reason="one modality: there is nothing to compare", **named)
     if r < 2 and design != "frrc":
-        return ObuchowskiRockette(auc, *[None] * 6, reason="one reader: nothing is known about other readers", **named)
+        return ObuchowskiRockette(auc, reason="one reader: nothing is known about other readers", **named)
     return _test(auc, parts, named)
 
 
@@ -142,10 +142,11 @@ def _components(auc: Array, matrix: Array) -> dict[str, float | None]:
     ms_tr = float(rest / ((t - 1) * (r - 1))) if t > 1 and r > 1 else None
     var, cov1 = mean(same_t & same_r), mean(~same_t & same_r)
     cov2, cov3 = mean(same_t & ~same_r), mean(~same_t & ~same_r)
-    crossed = ms_r is not None and ms_tr is not None
+    reader, crossed = None, None
+    if ms_r is not None and ms_tr is not None:
+        reader, crossed = (ms_r - ms_tr) / t - cov1 + cov3, ms_tr - var + cov1 + max(cov2 - cov3, 0)
     return {"ms_t": ms_t, "ms_r": ms_r, "ms_tr": ms_tr, "var_error": var, "cov1": cov1, "cov2": cov2, "cov3": cov3,
-            "var_reader": (ms_r - ms_tr) / t - cov1 + cov3 if crossed else None,
-            "var_modality_reader": ms_tr - var + cov1 + max(cov2 - cov3, 0) if crossed else None}
+            "var_reader": reader, "var_modality_reader": crossed}
 
 
 def _test(auc: Array, parts: dict[str, Any], named: dict[str, Any]) -> ObuchowskiRockette:
@@ -158,7 +159,7 @@ def _test(auc: Array, parts: dict[str, Any], named: dict[str, Any]) -> Obuchowsk
         denominator = parts["ms_tr"] + (r * between if design == "rrrc" else 0.0)
     difference = float(auc[0].mean() - auc[1].mean())
     if denominator <= 1e-15:
-        return ObuchowskiRockette(auc, difference, *[None] * 5, reason="the variance of the difference is 0", **named)
+        return ObuchowskiRockette(auc, difference, reason="the variance of the difference is 0", **named)
     ratio, error = parts["ms_t"] / denominator, float(np.sqrt(2 / r * denominator))
     if design == "frrc":
         df, p, law = float(t - 1), float(stats.chi2.sf((t - 1) * ratio, t - 1)), stats.norm

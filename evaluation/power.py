@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -44,12 +45,12 @@ class SampleSize:
     Critical counts and powers belong to the independent numbers `first_effective_n` and `stable_effective_n`, of which the two `n` are the
     design effect's multiples, rounded up."""
 
-    first_n: int | None
-    first_critical: int | None
-    first_power: float | None
-    stable_n: int | None
-    stable_critical: int | None
-    stable_power: float | None
+    first_n: int | None = None
+    first_critical: int | None = None
+    first_power: float | None = None
+    stable_n: int | None = None
+    stable_critical: int | None = None
+    stable_power: float | None = None
     first_effective_n: int | None = None
     stable_effective_n: int | None = None
     p1: float = 0.55
@@ -108,14 +109,14 @@ def binomial_sample_size(p1: float, p0: float = 0.5, alpha: float = 0.05, power:
         raise ValueError(f"the power is {power:g}: it must lie between 0 and 1")
     if not design_effect >= 1:
         raise ValueError(f"the design effect is {design_effect:g}: it is 1 for independent answers and larger for clustered ones")
-    settings = {"p1": p1, "p0": p0, "alpha": alpha, "power": power, "design_effect": design_effect}
+    settings: dict[str, Any] = {"p1": p1, "p0": p0, "alpha": alpha, "power": power, "design_effect": design_effect}
     if p1 <= p0:
-        return SampleSize(*[None] * 6, reason=f"the expected share {p1:g} does not lie above {p0:g}", **settings)
+        return SampleSize(reason=f"the expected share {p1:g} does not lie above {p0:g}", **settings)
     z = stats.norm.isf(alpha) * np.sqrt(p0 * (1 - p0)) + stats.norm.isf(1 - power) * np.sqrt(p1 * (1 - p1))
     normal = (z / (p1 - p0)) ** 2
     limit = max(SEARCHED, int(np.ceil(1.5 * normal + 200)))
     if limit > LARGEST:
-        return SampleSize(*[None] * 6, reason=f"about {normal:.0f} answers would be needed: no reading study is that large", **settings)
+        return SampleSize(reason=f"about {normal:.0f} answers would be needed: no reading study is that large", **settings)
     sizes = np.arange(1, limit + 1)
     critical = critical_counts(sizes, p0, alpha)
     reached = stats.binom.sf(critical - 1, sizes, p1)

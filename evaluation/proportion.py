@@ -198,15 +198,20 @@ def mcnemar(b: int, c: int) -> McNemar:
     return McNemar(int(b), int(c), exact, mid, plain, float(stats.chi2.sf(plain, 1)), corrected, float(stats.chi2.sf(corrected, 1)))
 
 
-def adjust(p_values: Sequence[float], method: str = "holm") -> Array:
+def adjust(p_values: Sequence[float | None], method: str = "holm") -> Array:
     """P-values adjusted for their number, in the order given [n]: `holm`, `hochberg`, `bonferroni` (family-wise error), `bh`, `by` (false
-    discovery rate), as R's `p.adjust`. Every value must be a probability."""
-    p = np.asarray(p_values, dtype=np.float64)
-    if p.ndim != 1 or np.isnan(p).any() or ((p < 0) | (p > 1)).any():
-        raise ValueError("p-values must be numbers between 0 and 1: leave out those that could not be estimated before adjusting")
+    discovery rate), as R's `p.adjust`: what could not be estimated (None or nan) stays nan and is not counted."""
+    given = np.asarray(p_values, dtype=np.float64)
+    if given.ndim != 1 or ((given < 0) | (given > 1)).any():
+        raise ValueError("p-values must be a list of numbers between 0 and 1")
+    known = ~np.isnan(given)
+    result = np.full(len(given), np.nan)
+    result[known] = _adjusted(given[known], method)
+    return result
+
+
+def _adjusted(p: Array, method: str) -> Array:
     n = len(p)
-    if not n:
-        return p
     order = np.argsort(p, kind="stable")
     rank = np.arange(1, n + 1)
     harmonic = (1 / rank).sum()

@@ -181,8 +181,8 @@ def primary_of(right: Array, patient: Array, design: Design) -> Primary:
 
 
 def _table(truth: Array, said: Array, design: Design) -> DiagnosticTable:
-    cells = (truth & said, truth & ~said, ~truth & said, ~truth & ~said)
-    return diagnostic_table(*(int(cell.sum()) for cell in cells), level=1 - design.alpha)
+    tp, fn, fp, tn = (int(cell.sum()) for cell in (truth & said, truth & ~said, ~truth & said, ~truth & ~said))
+    return diagnostic_table(tp, fn, fp, tn, 1 - design.alpha)
 
 
 def _permutation(truth: Array, said: Array, patient: Array) -> float | None:

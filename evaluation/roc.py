@@ -125,13 +125,12 @@ def auc_interval(y: Any, score: Any, cluster: Any = None, method: str = "delong"
         return AucInterval(area, None, None, None, level, method, SEPARATED, *counts, shown)
     if method == "bootstrap":
         return _bootstrap_interval(labels, scores, codes, clusters, area, level, shown, resamples, seed)
-    covariance, reason = _covariance(labels, np.atleast_2d(scores), codes if method == "obuchowski" else None, clusters)
+    covariance, why_not = _covariance(labels, np.atleast_2d(scores), codes if method == "obuchowski" else None, clusters)
     if covariance is None:
-        return AucInterval(area, None, None, None, level, method, reason, *counts, shown)
+        return AucInterval(area, None, None, None, level, method, why_not, *counts, shown)
     error = float(np.sqrt(max(0.0, covariance[0, 0])))
-    half = stats.norm.isf((1 - level) / 2) * error
-    reason = None if error else TIED
-    return AucInterval(area, error, float(max(0.0, area - half)), float(min(1.0, area + half)), level, method, reason, *counts, shown)
+    half = float(stats.norm.isf((1 - level) / 2)) * error
+    return AucInterval(area, error, max(0.0, area - half), min(1.0, area + half), level, method, None if error else TIED, *counts, shown)
 
 
 def _covariance(labels: Array, scores: Array, codes: Array | None, clusters: int) -> tuple[Array | None, str | None]:
@@ -163,12 +162,12 @@ def _bootstrap_interval(labels: Array, scores: Array, codes: Array, clusters: in
 class AucDifference:
     """Two AUCs compared; P is two-sided, `p_greater` for the first being larger. `df` is None for the normal (paired) test."""
 
-    difference: float | None
-    standard_error: float | None
-    statistic: float | None
-    p_value: float | None
-    low: float | None
-    high: float | None
+    difference: float | None = None
+    standard_error: float | None = None
+    statistic: float | None = None
+    p_value: float | None = None
+    low: float | None = None
+    high: float | None = None
     level: float = 0.95
     method: str = "DeLong, paired"
     reason: str | None = None
@@ -196,7 +195,7 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     method, unit = ("DeLong, paired", "observation") if cluster is None else ("Obuchowski, paired", "patient")
     reason = one_class_reason(labels)
     if reason:
-        return AucDifference(*[None] * 6, level=level, method=method, reason=reason, unit=unit)
+        return AucDifference(level=level, method=method, reason=reason, unit=unit)
     codes, clusters = (None, 0) if cluster is None else cluster_codes(cluster, len(labels))
     scores = np.stack([first, second])
     areas = placements(labels, scores).auc
@@ -204,12 +203,12 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     difference = float(areas[0] - areas[1])
     named: dict[str, Any] = {"level": level, "method": method, "unit": unit, "first": float(areas[0]), "second": float(areas[1])}
     if covariance is None:
-        return AucDifference(difference, None, None, None, None, None, reason=reason, **named)
+        return AucDifference(difference, reason=reason, **named)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     # Equal rankings leave a rounding error of about 1e-18 where the variance is 0.
     if variance <= 1e-15:
         reason = "the two scores rank every pair alike, or both separate perfectly: the variance of their difference is 0"
-        return AucDifference(difference, None, None, None, None, None, reason=reason, **named)
+        return AucDifference(difference, reason=reason, **named)
     error = float(np.sqrt(variance))
     z, half = difference / error, stats.norm.isf((1 - level) / 2) * error
     return AucDifference(difference, error, z, float(2 * stats.norm.sf(abs(z))), difference - half, difference + half,
@@ -224,7 +223,7 @@ def compare_independent_aucs(first: AucInterval, second: AucInterval, level: flo
     named: dict[str, Any] = {"level": level, "method": method, "unit": first.unit, "first": first.estimate, "second": second.estimate}
     reason = join_reasons(first.reason, second.reason)
     if first.estimate is None or second.estimate is None or not first.standard_error or not second.standard_error:
-        return AucDifference(*[None] * 6, reason=reason or "a variance is 0", **named)
+        return AucDifference(reason=reason or "a variance is 0", **named)
     one, two = first.standard_error**2, second.standard_error**2
     df = None
     if first.method == second.method == "delong":

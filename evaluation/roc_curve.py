@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.auc_variance import draw_clusters
+from evaluation.auc_variance import drawn_clusters
 from evaluation.inputs import Array, check_level, cluster_codes, labels_and_scores, one_class_reason
 from evaluation.partial import vertices
 
@@ -83,9 +83,10 @@ def _independent_counts(labels: Array, bins: Array, resamples: int, seed: int) -
 
 def _clustered_counts(labels: Array, bins: Array, codes: Array, clusters: int, resamples: int, seed: int) -> tuple[Array, Array]:
     size = int(bins.max()) + 1
-    drawn = draw_clusters(clusters, resamples, seed)
-    tables = [np.bincount(codes[kind] * size + bins[kind], minlength=clusters * size).reshape(clusters, size) for kind in (labels, ~labels)]
-    return drawn @ tables[0], drawn @ tables[1]
+    tables = [np.bincount(codes[kind] * size + bins[kind], minlength=clusters * size).reshape(clusters, size).astype(float)
+              for kind in (labels, ~labels)]
+    counts = [(drawn @ tables[0], drawn @ tables[1]) for drawn in drawn_clusters(clusters, resamples, seed)]
+    return np.concatenate([pair[0] for pair in counts]), np.concatenate([pair[1] for pair in counts])
 
 
 def _band(positives: Array, negatives: Array, level: float) -> tuple[Array | None, Array | None]:

@@ -56,10 +56,10 @@ def greedy_matching(reference_tokens: Sequence[str], hypothesis_tokens: Sequence
     for name, rows, tokens in (("report", sides[0], reference_tokens), ("explanation", sides[1], hypothesis_tokens)):
         if not len(rows):
             reason = f"no word of the {name} is in the vocabulary" if len(tokens) else f"the {name} has no words"
-            return GreedyMatch(None, None, None, *rates, reason, oov)
+            return GreedyMatch(None, None, None, rates[0], rates[1], reason, oov)
     cosine = sides[0] @ sides[1].T
     forward, backward = float(cosine.max(axis=1).mean()), float(cosine.max(axis=0).mean())
-    return GreedyMatch((forward + backward) / 2, forward, backward, *rates, None, oov)
+    return GreedyMatch((forward + backward) / 2, forward, backward, rates[0], rates[1], None, oov)
 
 
 def _unknown_share(tokens: Sequence[str], vectors: Vectors) -> float | None:
@@ -130,10 +130,10 @@ def concept_f1(reference_tokens: Sequence[str], hypothesis_tokens: Sequence[str]
     said, found = concepts(reference_tokens), concepts(hypothesis_tokens)
     for name, named in (("report", said), ("explanation", found)):
         if not named:
-            return ConceptF1(None, None, None, *rates, f"the {name} names no known concept")
+            return ConceptF1(None, None, None, rates[0], rates[1], f"the {name} names no known concept")
     shared = len(said & found)
     precision, recall = shared / len(found), shared / len(said)
-    return ConceptF1(2 * shared / (len(said) + len(found)), precision, recall, *rates)
+    return ConceptF1(2 * shared / (len(said) + len(found)), precision, recall, rates[0], rates[1])
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,12 @@ def corpus_similarity(references: Sequence[Sequence[str]], hypotheses: Sequence[
     if not kept.any() or clusters < 2:
         reason = "no pair has a defined score" if not kept.any() else "one patient cannot be permuted"
         nothing = Interval(None, None, None, level, method, reason)
-        return CorpusSimilarity(nothing, None, None, int(kept.sum()), undefined, *rates, measure, reason=reason)
+        return CorpusSimilarity(nothing, None, None, int(kept.sum()), undefined, rates[0], rates[1], measure, reason=reason)
     baseline = _permuted_means(scores, codes, clusters, permutations, seed)
     mean = float(own[kept].mean())
     p = (1 + (baseline >= mean - 1e-12).sum()) / (1 + len(baseline)) if len(baseline) else None
     return CorpusSimilarity(_bootstrap_mean(own, kept, codes, clusters, level, seed), float(baseline.mean()) if len(baseline) else None,
-                            None if p is None else float(p), int(kept.sum()), undefined, *rates, measure)
+                            None if p is None else float(p), int(kept.sum()), undefined, rates[0], rates[1], measure)
 
 
 def _pair_scores(references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]], vectors: Vectors | None,

@@ -114,7 +114,8 @@ def test_adjust_equals_statsmodels(p):
 
 def test_adjust_edges():
     assert len(adjust([])) == 0
-    for wrong in ([0.1, float("nan")], [1.2]):
+    assert adjust([0.01, None, 0.04]) == pytest.approx([0.02, float("nan"), 0.04], nan_ok=True)
+    for wrong in ([1.2], [[0.1]]):
         with pytest.raises(ValueError, match="p-values"):
             adjust(wrong)
     with pytest.raises(ValueError, match="adjustment"):
