@@ -62,13 +62,13 @@ def top_patches(activations: np.ndarray, k: int = TOP, chunk: int = 256) -> TopP
     k = min(k, activations.shape[0])
     rows, values = [], []
     for start in range(0, activations.shape[1], chunk):
-        part = torch.from_numpy(np.ascontiguousarray(activations[:, start:start + chunk].T, dtype=np.float32))
+        part = torch.from_numpy(np.ascontiguousarray(activations[:, start : start + chunk].T, dtype=np.float32))
         found_values, found_rows = part.topk(k, dim=1, sorted=False)
         least = found_values.amin(1)
         crowded = ((part >= least[:, None]).sum(1) > k).nonzero()[:, 0]
         for unit in crowded.tolist():
             above = (part[unit] > least[unit]).nonzero()[:, 0]
-            equal = (part[unit] == least[unit]).nonzero()[:k - len(above), 0]
+            equal = (part[unit] == least[unit]).nonzero()[: k - len(above), 0]
             found_rows[unit] = torch.cat([above, equal])
         found_rows = found_rows.sort(1).values
         found_values = part.gather(1, found_rows)
@@ -89,12 +89,12 @@ def top_maps(probe: Probe, reader: PatchReader, top: TopPatches, report: Report,
     out: np.ndarray | None = None
     with probe.watching():
         for start in range(0, len(unique), batch):
-            some = unique[start:start + batch]
+            some = unique[start : start + batch]
             maps = probe.run(torch.from_numpy(reader.batch(some)))[0].half().numpy()
             if out is None:
                 out = np.zeros((units * k, *maps.shape[2:]), np.float16)
             for i in range(len(some)):
-                slots = order[first[start + i]:ends[start + i]]
+                slots = order[first[start + i] : ends[start + i]]
                 out[slots] = maps[i, slots // k]
             report(start + len(some), len(unique), "top patches")
     assert out is not None
@@ -119,5 +119,7 @@ def quantiles(probe: Probe, reader: PatchReader, quantile: float, seed: int) -> 
 
 def region(unit_map: np.ndarray, side: int, threshold: float) -> np.ndarray:
     """bool [side, side]: where a unit's map [h, w], upsampled bilinearly to the patch, exceeds the threshold (published: 0.2 x the unit's largest)."""
-    up = torch.nn.functional.interpolate(torch.from_numpy(np.asarray(unit_map, np.float32))[None, None], size=(side, side), mode="bilinear", align_corners=False)
+    up = torch.nn.functional.interpolate(
+        torch.from_numpy(np.asarray(unit_map, np.float32))[None, None], size=(side, side), mode="bilinear", align_corners=False
+    )
     return up[0, 0].numpy() > threshold

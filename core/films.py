@@ -24,7 +24,9 @@ class Films:
             try:
                 self._open[file] = np.load(path, mmap_mode="r")
             except (OSError, ValueError) as error:
-                raise UserError(f"The working image {path} is missing or damaged ({error}); restore the folder `images` of the study, or ingest into a new one.") from error
+                raise UserError(
+                    f"The working image {path} is missing or damaged ({error}); restore the folder `images` of the study, or ingest into a new one."
+                ) from error
         return self._open[file]
 
     def concepts(self, file: str) -> np.ndarray:
@@ -57,7 +59,7 @@ class PatchReader:
         out = np.empty((len(rows), 1, self.side, self.side), np.uint8)
         for i, row in enumerate(rows):
             y, x = self._y[row], self._x[row]
-            out[i, 0] = self._films[self._files[self._file[row]]][y:y + self.side, x:x + self.side]
+            out[i, 0] = self._films[self._files[self._file[row]]][y : y + self.side, x : x + self.side]
         return out
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

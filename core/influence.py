@@ -65,8 +65,7 @@ def by_gradient(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> np.
             finally:
                 handle.remove()
         means = logits.mean((2, 3))[0]
-        return np.stack([
-            (caught[0] * torch.autograd.grad(mean, caught[0], retain_graph=True)[0]).detach().amax((2, 3))[0].numpy() for mean in means])
+        return np.stack([(caught[0] * torch.autograd.grad(mean, caught[0], retain_graph=True)[0]).detach().amax((2, 3))[0].numpy() for mean in means])
 
 
 def ranked(influence: np.ndarray, depth: int = DEPTH) -> np.ndarray:

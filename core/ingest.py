@@ -54,8 +54,18 @@ def source_module(kind: str) -> ModuleType:
     return importlib.import_module(f"core.sources.{KINDS[kind]}")
 
 
-def ingest(study: Path, settings: Settings, kind: str, path: Path | None, report: Report, *, workers: int = 1, skip_bad: bool = False,
-           shard: tuple[int, int] = (1, 1), **options: Any) -> Ingested:
+def ingest(
+    study: Path,
+    settings: Settings,
+    kind: str,
+    path: Path | None,
+    report: Report,
+    *,
+    workers: int = 1,
+    skip_bad: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    **options: Any,
+) -> Ingested:
     """Read a source into the study. shard (i, n): only every n-th patient, from the i-th (1-based). skip_bad: leave out a patient that cannot be read and
     say so, instead of stopping. Further options go to the source. UserError leaves the study as it was."""
     module = source_module(kind)
@@ -66,7 +76,7 @@ def ingest(study: Path, settings: Settings, kind: str, path: Path | None, report
     if source_id in set(known["source_id"]):
         return _answered(study, source_id)
     tasks, problems = module.tasks(path, **options)
-    tasks = tasks[shard[0] - 1::shard[1]]
+    tasks = tasks[shard[0] - 1 :: shard[1]]
     if not tasks:
         raise UserError(f"{location or kind} holds no patient; check the path and the kind of source.")
     folder = study / "ingest.partial" / source_id
@@ -104,8 +114,9 @@ def _file_name(identifier: str) -> str:
     return hashlib.sha256(identifier.encode()).hexdigest()[:20]
 
 
-def _read_all(module: ModuleType, tasks: list[Any], folder: Path, width: int, workers: int, skip_bad: bool, report: Report,
-              progress: Progress) -> list[Problem]:
+def _read_all(
+    module: ModuleType, tasks: list[Any], folder: Path, width: int, workers: int, skip_bad: bool, report: Report, progress: Progress
+) -> list[Problem]:
     waiting = [t for t in tasks if not (folder / f"{_file_name(t.patient)}.json").exists()]
     done, left_out = len(tasks) - len(waiting), []
     for task, error in _outcomes(module.__name__, waiting, folder, width, workers):
@@ -146,10 +157,17 @@ def _lay_in(patient: Patient, folder: Path, width: int) -> None:
     """Write one patient's working images, then its record: the record's presence means that all is there."""
     films = [_lay_in_film(patient.id, film, folder, width) for film in patient.mammograms]
     record = {
-        "patient": {"patient_id": patient.id, "age": patient.age, "density": patient.density, "features": json.dumps(patient.features),
-                    "published_split": patient.published_split},
-        "mammograms": [film for film, _ in films], "findings": [row for _, rows in films for row in rows],
-        "problems": [[p.item, p.cause, p.action, p.skipped] for p in patient.problems]}
+        "patient": {
+            "patient_id": patient.id,
+            "age": patient.age,
+            "density": patient.density,
+            "features": json.dumps(patient.features),
+            "published_split": patient.published_split,
+        },
+        "mammograms": [film for film, _ in films],
+        "findings": [row for _, rows in films for row in rows],
+        "problems": [[p.item, p.cause, p.action, p.skipped] for p in patient.problems],
+    }
     path = folder / f"{_file_name(patient.id)}.json"
     part = path.with_suffix(".partial")
     part.write_text(json.dumps(record))
@@ -165,22 +183,48 @@ def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> 
     if film.concepts is not None:
         np.save(folder / f"{name}.concepts.npy", film.concepts)
     height, source = working.shape[0], film.pixels.shape
-    row = {"mammogram_id": film.id, "patient_id": patient_id, "laterality": film.laterality, "view": film.view, "file": name, "width": width, "height": height,
-           "source_width": source[1], "source_height": source[0], "pixel_mm": film.pixel_mm, "scanner": film.scanner, "image_label": film.image_label,
-           "inverted": film.inverted, "tissue": float(tissue.mean()), "pixel_hash": hashlib.sha256(np.ascontiguousarray(film.pixels).data).hexdigest(),
-           "has_concepts": film.concepts is not None}
+    row = {
+        "mammogram_id": film.id,
+        "patient_id": patient_id,
+        "laterality": film.laterality,
+        "view": film.view,
+        "file": name,
+        "width": width,
+        "height": height,
+        "source_width": source[1],
+        "source_height": source[0],
+        "pixel_mm": film.pixel_mm,
+        "scanner": film.scanner,
+        "image_label": film.image_label,
+        "inverted": film.inverted,
+        "tissue": float(tissue.mean()),
+        "pixel_hash": hashlib.sha256(np.ascontiguousarray(film.pixels).data).hexdigest(),
+        "has_concepts": film.concepts is not None,
+    }
     return row, [_finding_row(film.id, finding, factors) for finding in film.findings]
 
 
 def _finding_row(mammogram_id: str, finding: Finding, factors: tuple[float, float]) -> dict[str, Any]:
     def text(polygons: tuple[np.ndarray, ...]) -> str:
         return json.dumps([np.round(p, 2).tolist() for p in outlines.scaled(polygons, factors)])
-    return {"mammogram_id": mammogram_id, "number": finding.number, "pathology": finding.pathology, "lesion_type": finding.lesion_type,
-            "descriptors": json.dumps(finding.descriptors), "assessment": finding.assessment, "subtlety": finding.subtlety, "outline": text(finding.outline),
-            "nested": text(finding.nested), "report": finding.report}
+
+    return {
+        "mammogram_id": mammogram_id,
+        "number": finding.number,
+        "pathology": finding.pathology,
+        "lesion_type": finding.lesion_type,
+        "descriptors": json.dumps(finding.descriptors),
+        "assessment": finding.assessment,
+        "subtlety": finding.subtlety,
+        "outline": text(finding.outline),
+        "nested": text(finding.nested),
+        "report": finding.report,
+    }
 
 
-def _without_duplicates(study: Path, records: list[dict[str, Any]], problems: list[Problem], skip_bad: bool) -> tuple[list[dict[str, Any]], list[Problem]]:
+def _without_duplicates(
+    study: Path, records: list[dict[str, Any]], problems: list[Problem], skip_bad: bool
+) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Refuse (or leave out) patients that are in the study already, and images that two patients share: they would leak between splits."""
     with store.read(study) as con:
         here = data.mammograms(con)
@@ -199,7 +243,9 @@ def _without_duplicates(study: Path, records: list[dict[str, Any]], problems: li
                 fault = fault or f"{film['mammogram_id']} occurs twice"
             names.add(film["mammogram_id"])
         if fault and not skip_bad:
-            raise UserError(f"{fault}: the same image in two patients would leak between splits; mend the source, or leave such patients out with --skip-bad.")
+            raise UserError(
+                f"{fault}: the same image in two patients would leak between splits; mend the source, or leave such patients out with --skip-bad."
+            )
         if fault:
             problems = [*problems, Problem(patient, fault, "patient left out", skipped=True)]
         else:
@@ -210,8 +256,17 @@ def _without_duplicates(study: Path, records: list[dict[str, Any]], problems: li
     return kept, problems
 
 
-def _commit(study: Path, folder: Path, source_id: str, kind: str, location: str, options: dict[str, Any], simulated: bool, records: list[dict[str, Any]],
-            problems: list[Problem]) -> Ingested:
+def _commit(
+    study: Path,
+    folder: Path,
+    source_id: str,
+    kind: str,
+    location: str,
+    options: dict[str, Any],
+    simulated: bool,
+    records: list[dict[str, Any]],
+    problems: list[Problem],
+) -> Ingested:
     films = pd.DataFrame([film for record in records for film in record["mammograms"]])
     rows = [finding for record in records for finding in record["findings"]]
     people = pd.DataFrame([record["patient"] | {"source_id": source_id} for record in records])
@@ -220,12 +275,32 @@ def _commit(study: Path, folder: Path, source_id: str, kind: str, location: str,
     for file in films["file"]:
         for path in folder.glob(f"{file}*.npy"):
             os.replace(path, study / "images" / path.name)
-    sources = pd.DataFrame([{
-        "source_id": source_id, "kind": kind, "location": Path(location).name, "options": json.dumps(options, default=str), "simulated": simulated,
-        "image_labels": bool(films["image_label"].notna().any()), "made": datetime.now(UTC).replace(tzinfo=None), "patients": len(people),
-        "mammograms": len(films), "skipped": int(complaints["skipped"].sum()) if len(complaints) else 0}])
+    sources = pd.DataFrame(
+        [
+            {
+                "source_id": source_id,
+                "kind": kind,
+                "location": Path(location).name,
+                "options": json.dumps(options, default=str),
+                "simulated": simulated,
+                "image_labels": bool(films["image_label"].notna().any()),
+                "made": datetime.now(UTC).replace(tzinfo=None),
+                "patients": len(people),
+                "mammograms": len(films),
+                "skipped": int(complaints["skipped"].sum()) if len(complaints) else 0,
+            }
+        ]
+    )
     with store.write(study) as con:
-        for name, frame in (("sources", sources), ("patients", people), ("mammograms", films), ("findings", pd.DataFrame(rows)), ("problems", complaints)):
+        for name, frame in (
+            ("sources", sources),
+            ("patients", people),
+            ("mammograms", films),
+            ("findings", pd.DataFrame(rows)),
+            ("problems", complaints),
+        ):
             data.append(con, name, frame)
         data.set_meta(con, "data_hash", data.content_hash(con))
-    return Ingested(source_id, len(people), len(films), len(rows), int(films["inverted"].sum()), complaints.drop(columns="source_id").to_dict("records"))
+    return Ingested(
+        source_id, len(people), len(films), len(rows), int(films["inverted"].sum()), complaints.drop(columns="source_id").to_dict("records")
+    )

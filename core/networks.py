@@ -24,8 +24,29 @@ _SINGLE_LINEAR = {
     "resnet": (("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), "fc"),
     "resnext": (("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), "fc"),
     "wide_resnet": (("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), "fc"),
-    "inception_v3": (("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2", "Mixed_5b", "Mixed_5c",
-                      "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"), "fc"),
+    "inception_v3": (
+        (
+            "Conv2d_1a_3x3",
+            "Conv2d_2a_3x3",
+            "Conv2d_2b_3x3",
+            "maxpool1",
+            "Conv2d_3b_1x1",
+            "Conv2d_4a_3x3",
+            "maxpool2",
+            "Mixed_5b",
+            "Mixed_5c",
+            "Mixed_5d",
+            "Mixed_6a",
+            "Mixed_6b",
+            "Mixed_6c",
+            "Mixed_6d",
+            "Mixed_6e",
+            "Mixed_7a",
+            "Mixed_7b",
+            "Mixed_7c",
+        ),
+        "fc",
+    ),
     "densenet": (("features", "relu"), "classifier"),
     "regnet": (("stem", "trunk_output"), "fc"),
     "efficientnet": (("features",), "classifier"),
@@ -50,7 +71,14 @@ class SmallNet(nn.Module):
 
     def __init__(self, classes: int, units: int = 256, base: int = 16) -> None:
         super().__init__()
-        plan = [(base, 5, 2, False), (2 * base, 3, 1, True), (3 * base, 3, 1, True), (4 * base, 3, 1, False), (6 * base, 3, 1, False), (units, 1, 1, False)]
+        plan = [
+            (base, 5, 2, False),
+            (2 * base, 3, 1, True),
+            (3 * base, 3, 1, True),
+            (4 * base, 3, 1, False),
+            (6 * base, 3, 1, False),
+            (units, 1, 1, False),
+        ]
         layers: list[nn.Module] = []
         last = 1
         for width, kernel, stride, pool in plan:
@@ -120,7 +148,9 @@ class Classifier(nn.Module):
             return None if self.single_linear else self.net.get_submodule(list(known.values())[-1] if known else "features")
         modules = dict(self.net.named_modules())
         if known.get(name, name) not in modules or not name:
-            raise UserError(f"{self.arch} has no layer {name!r}; it has {', '.join(known) or 'no named layers'} and its modules such as {', '.join(list(modules)[1:6])}.")
+            raise UserError(
+                f"{self.arch} has no layer {name!r}; it has {', '.join(known) or 'no named layers'} and its modules such as {', '.join(list(modules)[1:6])}."
+            )
         return modules[known.get(name, name)]
 
 
@@ -179,7 +209,9 @@ def _family(arch: str) -> str:
 def _check_arch(arch: str) -> None:
     known = [name for name in models.list_models(module=models) if _family(name) in (*_SINGLE_LINEAR, *_DENSE_HEAD)]
     if arch != "small" and arch not in known:
-        raise UserError(f"There is no architecture {arch!r} with a linear head; choose small, alexnet, vgg16, inception_v3, resnet152 or another of: {', '.join(known)}.")
+        raise UserError(
+            f"There is no architecture {arch!r} with a linear head; choose small, alexnet, vgg16, inception_v3, resnet152 or another of: {', '.join(known)}."
+        )
 
 
 def _bare(arch: str, classes: int, units: int) -> nn.Module:
@@ -209,7 +241,9 @@ def _load_imagenet(network: Classifier) -> None:
     try:
         state = models.get_model_weights(network.arch).DEFAULT.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
-        raise UserError(f"The ImageNet weights of {network.arch} cannot be fetched ({error}); give a file with --weights FILE, or --weights none.") from error
+        raise UserError(
+            f"The ImageNet weights of {network.arch} cannot be fetched ({error}); give a file with --weights FILE, or --weights none."
+        ) from error
     state = {k: v for k, v in state.items() if not k.startswith("AuxLogits.")}
     head = network.linear()
     own = network.net.state_dict()
@@ -229,7 +263,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} was refused: it holds more than weights (a pickle that would run code); ask its author for a plain state dict.") from error
+        raise UserError(
+            f"{path} was refused: it holds more than weights (a pickle that would run code); ask its author for a plain state dict."
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}); fetch it again.") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
@@ -247,9 +283,13 @@ def _load_state(network: Classifier, state: dict[str, Tensor], path: Path) -> No
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
     wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
     if missing or extra:
-        raise UserError(f"{path} is not a checkpoint of {network.arch}: {(missing or extra)[0]} is {'missing' if missing else 'unknown'}; give the right --arch.")
+        raise UserError(
+            f"{path} is not a checkpoint of {network.arch}: {(missing or extra)[0]} is {'missing' if missing else 'unknown'}; give the right --arch."
+        )
     if wrong:
-        raise UserError(f"{path} does not fit {network.arch} with {network.classes} classes: {wrong[0]} is {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}.")
+        raise UserError(
+            f"{path} does not fit {network.arch} with {network.classes} classes: {wrong[0]} is {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}."
+        )
     network.net.load_state_dict(state)
 
 

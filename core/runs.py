@@ -82,8 +82,17 @@ class Progress:
     def write(self, state: str, message: str = "") -> None:
         """state: running or failed."""
         self._written = time.time()
-        body = {"state": state, "message": message, "pid": os.getpid(), "command": self.command, "done": self.done, "total": self.total,
-                "unit": self.unit, "started": self.started, "seen": self._written}
+        body = {
+            "state": state,
+            "message": message,
+            "pid": os.getpid(),
+            "command": self.command,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "started": self.started,
+            "seen": self._written,
+        }
         write_text(self.path, json.dumps(body))
 
 
@@ -177,9 +186,18 @@ def building(study: Path, kind: str, version: int, settings: dict[str, Any], par
         except Exception as error:
             run.progress.write("failed", explain(error, folder))
             raise
-        run.manifest |= {"run": name, "kind": kind, "version": version, "settings": settings, "parents": parents, "inputs": inputs,
-                         "software": software(), "made": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
-                         "seconds": round(time.time() - started, 3), "command": _command()}
+        run.manifest |= {
+            "run": name,
+            "kind": kind,
+            "version": version,
+            "settings": settings,
+            "parents": parents,
+            "inputs": inputs,
+            "software": software(),
+            "made": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - started, 3),
+            "command": _command(),
+        }
         for leftover in (*folder.glob("resume*"), folder / "progress.json"):
             leftover.unlink(missing_ok=True)
         write_text(folder / "manifest.json", json.dumps(run.manifest, indent=1, default=str))

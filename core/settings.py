@@ -23,27 +23,43 @@ class StudySettings(Section):
 
 
 class ImageSettings(Section):
-    input_side: int = Field(227, ge=32, le=1024, description="side of a patch in pixels of the working image = the network's input side (paper 227, Inception 299); working images are 4 x as wide")
+    input_side: int = Field(
+        227,
+        ge=32,
+        le=1024,
+        description="side of a patch in pixels of the working image = the network's input side (paper 227, Inception 299); working images are 4 x as wide",
+    )
 
 
 class SplitSettings(Section):
     train: float = Field(0.8, gt=0, lt=1, description="share of patients for training")
-    holdout: float = Field(0.1, gt=0, lt=1, description="share of patients held out: chooses checkpoints, thresholds and units; the rest is the test split")
+    holdout: float = Field(
+        0.1, gt=0, lt=1, description="share of patients held out: chooses checkpoints, thresholds and units; the rest is the test split"
+    )
     published: bool = Field(False, description="use the split that comes with the data, where it has one")
 
 
 class PatchSettings(Section):
     min_tissue: float = Field(0.5, ge=0, le=1, description="a patch is kept if breast tissue covers at least this share of it")
-    min_overlap: float = Field(0.3, gt=0, le=1, description="a class counts if its findings cover this share of the patch, or this share of one finding lies in it")
+    min_overlap: float = Field(
+        0.3, gt=0, le=1, description="a class counts if its findings cover this share of the patch, or this share of one finding lies in it"
+    )
     rule: Literal["or", "and"] = Field("or", description='how the two shares are joined: "or" (paper) or "and"')
-    ambiguous: Literal["keep", "drop"] = Field("keep", description='patches that touch a finding below the threshold: "keep" as normal (paper) or "drop"')
+    ambiguous: Literal["keep", "drop"] = Field(
+        "keep", description='patches that touch a finding below the threshold: "keep" as normal (paper) or "drop"'
+    )
     classes: Literal[2, 3] = Field(3, description="3: normal, benign, malignant (HDSR 2021); 2: malignant against all other (SPIE 2018)")
 
 
 class TrainingSettings(Section):
-    architecture: str = Field("resnet152", description='"small" (six convolutions, from scratch) or a torchvision classifier with a linear head: resnet152, alexnet, vgg16, inception_v3, ...')
+    architecture: str = Field(
+        "resnet152",
+        description='"small" (six convolutions, from scratch) or a torchvision classifier with a linear head: resnet152, alexnet, vgg16, inception_v3, ...',
+    )
     weights: str = Field("imagenet", description='"imagenet", "none", or the path of a state dict or published checkpoint')
-    pool: Literal["global", "top_left_7"] = Field("global", description='"top_left_7" reproduces the published ResNet checkpoints (torchvision 0.1.9 at 227 px)')
+    pool: Literal["global", "top_left_7"] = Field(
+        "global", description='"top_left_7" reproduces the published ResNet checkpoints (torchvision 0.1.9 at 227 px)'
+    )
     epochs: int = Field(5, ge=1, description="epochs (published: AlexNet 45, VGG-16 12, Inception-v3 7, ResNet-152 5)")
     batch: int = Field(32, ge=2, description="patches per step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description='"sgd" (paper) or "adamw"')
@@ -51,7 +67,10 @@ class TrainingSettings(Section):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay")
     decay_epoch: int = Field(4, ge=0, description="sgd: learning rate x 0.1 from this epoch on, counted from 0 (released config: 4)")
-    sampling: Literal["all", "balanced"] = Field("all", description='"all": every training patch once an epoch (paper); "balanced": draws with equal class shares (hold-out loss and accuracy then weigh classes equally)')
+    sampling: Literal["all", "balanced"] = Field(
+        "all",
+        description='"all": every training patch once an epoch (paper); "balanced": draws with equal class shares (hold-out loss and accuracy then weigh classes equally)',
+    )
     draws: int = Field(4000, ge=2, description='patches drawn per epoch when sampling = "balanced"')
     augment: bool = Field(False, description="random flips and quarter turns")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the cross entropy (paper: none)")
@@ -73,7 +92,9 @@ class DissectionSettings(Section):
 class ExplanationSettings(Section):
     printed: int = Field(5, ge=1, le=8, description="annotated units printed beside an explanation")
     splits: list[Literal["holdout", "test"]] = Field(["holdout", "test"], description="mammograms that are explained")
-    influence_class: Literal["predicted", "malignant"] = Field("predicted", description='reading texts: influence for the "predicted" class (paper) or always "malignant" (its code)')
+    influence_class: Literal["predicted", "malignant"] = Field(
+        "predicted", description='reading texts: influence for the "predicted" class (paper) or always "malignant" (its code)'
+    )
     depth: int = Field(20, ge=1, le=64, description="how deep the influence order is searched for annotated units (8, 20 or 64)")
     texts: int = Field(3, ge=1, le=8, description="annotations shown per case in the reading study")
 
@@ -104,8 +125,16 @@ PHANTOM = {
     "images": {"input_side": 64},
     "splits": {"train": 0.6, "holdout": 0.2},
     "training": {
-        "architecture": "small", "weights": "none", "epochs": 12, "batch": 64, "optimizer": "adamw", "learning_rate": 4e-3, "weight_decay": 1e-3,
-        "sampling": "balanced", "augment": True, "label_smoothing": 0.05,
+        "architecture": "small",
+        "weights": "none",
+        "epochs": 12,
+        "batch": 64,
+        "optimizer": "adamw",
+        "learning_rate": 4e-3,
+        "weight_decay": 1e-3,
+        "sampling": "balanced",
+        "augment": True,
+        "label_smoothing": 0.05,
     },
     "dissection": {"select": 8},
 }
@@ -117,7 +146,9 @@ def _checked(values: dict[str, Any], where: str) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {name}: {first['msg'][0].lower()}{first['msg'][1:]} (it is {first.get('input')!r}); correct it and run the command again.") from error
+        raise UserError(
+            f"{where}: {name}: {first['msg'][0].lower()}{first['msg'][1:]} (it is {first.get('input')!r}); correct it and run the command again."
+        ) from error
     if settings.splits.train + settings.splits.holdout >= 1:
         raise UserError(f"{where}: splits.train + splits.holdout must be less than 1, or no patient is left for the test split.")
     return settings

@@ -39,7 +39,7 @@ def concept_shares(films: Films, top: pd.DataFrame, top_maps: np.ndarray, larges
     """Shares of every named concept for the units in `top` (columns unit, rank, file, y, x, side), in order of unit and falling share."""
     found = []
     for unit, rows in top[top["rank"] < TOP].groupby("unit"):
-        masks = [films.concepts(r.file)[r.y:r.y + r.side, r.x:r.x + r.side] for r in rows.itertuples()]
+        masks = [films.concepts(r.file)[r.y : r.y + r.side, r.x : r.x + r.side] for r in rows.itertuples()]
         regions = [region(top_maps[unit, r.rank], r.side, threshold * largest[int(unit)]) for r in rows.itertuples()]
         shares = [_concept_share(int(unit), concept, masks, regions) for concept in NAMED]
         found += sorted(shares, key=lambda s: (-s.share, -s.iou))

@@ -17,7 +17,7 @@ def prepare() -> None:
     if _library is not None:
         return
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

@@ -37,8 +37,9 @@ class Part:
     labels: np.ndarray
 
 
-
-def fit(network: Classifier, train: Part, holdout: Part, settings: TrainingSettings, folder: Path, report: Report) -> tuple[list[dict[str, Any]], int]:
+def fit(
+    network: Classifier, train: Part, holdout: Part, settings: TrainingSettings, folder: Path, report: Report
+) -> tuple[list[dict[str, Any]], int]:
     """Train in place; leaves the best epoch's weights (largest hold-out accuracy, first on ties; the last epoch without a hold-out) in `folder/best.pt`,
     the last ones in `folder/last.pt`, and a resume point while it runs. Returns the history's rows and the best epoch. UserError when a class is
     missing in training or the loss is not a number."""
@@ -58,15 +59,23 @@ def fit(network: Classifier, train: Part, holdout: Part, settings: TrainingSetti
         sums = state["sums"] if epoch == state["epoch"] else [0.0, 0.0, 0.0]
         for step in range(first, steps):
             rate = learning_rate(settings, epoch, epoch * steps + step, total)
-            rows = order[step * settings.batch:(step + 1) * settings.batch]
+            rows = order[step * settings.batch : (step + 1) * settings.batch]
             loss, right = _step(network, optimizer, train, rows, settings, epoch, step, rate)
             sums = [sums[0] + loss * len(rows), sums[1] + right, sums[2] + len(rows)]
             report(epoch * steps + step + 1, total, "steps")
             if step + 1 < steps and time.monotonic() - saved > SAVE_EVERY_S:
                 _save_resume(folder, network, optimizer, epoch, step + 1, sums, history)
                 saved = time.monotonic()
-        history.append({"epoch": epoch, "part": "train", "loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2], "learning_rate": rate,
-                        "seconds": round(time.monotonic() - since, 3)})
+        history.append(
+            {
+                "epoch": epoch,
+                "part": "train",
+                "loss": sums[0] / sums[2],
+                "accuracy": sums[1] / sums[2],
+                "learning_rate": rate,
+                "seconds": round(time.monotonic() - since, 3),
+            }
+        )
         since = time.monotonic()
         if len(holdout.labels):
             loss, accuracy = measure(network, holdout, settings.sampling == "balanced")
@@ -105,8 +114,16 @@ def learning_rate(settings: TrainingSettings, epoch: int, step: int, total: int)
     return end + (peak - end) * (1 + math.cos(math.pi * (step - up) / max(total - up, 1))) / 2
 
 
-def _step(network: Classifier, optimizer: torch.optim.Optimizer, train: Part, rows: np.ndarray, settings: TrainingSettings, epoch: int, step: int,
-          rate: float) -> tuple[float, int]:
+def _step(
+    network: Classifier,
+    optimizer: torch.optim.Optimizer,
+    train: Part,
+    rows: np.ndarray,
+    settings: TrainingSettings,
+    epoch: int,
+    step: int,
+    rate: float,
+) -> tuple[float, int]:
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch, step]).generate_state(1)[0]))  # dropout and augmentation
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -115,7 +132,9 @@ def _step(network: Classifier, optimizer: torch.optim.Optimizer, train: Part, ro
     loss = F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise UserError(f"The training loss is {value} in epoch {epoch + 1}, step {step + 1}; lower training.learning_rate (now {settings.learning_rate}) and train again.")
+        raise UserError(
+            f"The training loss is {value} in epoch {epoch + 1}, step {step + 1}; lower training.learning_rate (now {settings.learning_rate}) and train again."
+        )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -159,7 +178,9 @@ def _check_classes(labels: np.ndarray, classes: int) -> None:
         raise UserError("The training split holds no patches; check splits and patches in study.toml, and the ingestion's report.")
     missing = [name for c, name in enumerate(class_names(classes)) if not (labels == c).any()]
     if missing:
-        raise UserError(f"The training split has no {' and no '.join(missing)} patches; ingest such cases, or set patches.classes = 2 where no normal or benign tissue is outlined.")
+        raise UserError(
+            f"The training split has no {' and no '.join(missing)} patches; ingest such cases, or set patches.classes = 2 where no normal or benign tissue is outlined."
+        )
 
 
 def _optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -181,9 +202,13 @@ def _save(path: Path, content: Any) -> None:
     os.replace(part, path)
 
 
-def _save_resume(folder: Path, network: Classifier, optimizer: torch.optim.Optimizer, epoch: int, step: int, sums: list[float], history: list[dict[str, Any]]) -> None:
-    _save(folder / RESUME_NAME, {"network": network.net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch, "step": step, "sums": sums,
-                                 "history": history})
+def _save_resume(
+    folder: Path, network: Classifier, optimizer: torch.optim.Optimizer, epoch: int, step: int, sums: list[float], history: list[dict[str, Any]]
+) -> None:
+    _save(
+        folder / RESUME_NAME,
+        {"network": network.net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch, "step": step, "sums": sums, "history": history},
+    )
 
 
 def _resume(folder: Path, network: Classifier, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -20,16 +20,30 @@ def _ink() -> tuple[str, str, str]:
 def frame(figure: go.Figure, width: int | None, height: int, x: str = "", y: str = "") -> go.Figure:
     """Sizes, axes and font."""
     ink, grid, mute = _ink()
-    figure.update_layout(width=width, height=height, margin={"l": 48, "r": 12, "t": 12, "b": 40}, font={"family": "Inter, sans-serif", "size": 12, "color": ink},
-                         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", hovermode="closest", legend={"bgcolor": "rgba(0,0,0,0)"})
-    axis = {"gridcolor": grid, "zeroline": False, "linecolor": grid, "tickfont": {"size": 11, "color": mute}, "title": {"font": {"size": 12, "color": mute}}}
+    figure.update_layout(
+        width=width,
+        height=height,
+        margin={"l": 48, "r": 12, "t": 12, "b": 40},
+        font={"family": "Inter, sans-serif", "size": 12, "color": ink},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hovermode="closest",
+        legend={"bgcolor": "rgba(0,0,0,0)"},
+    )
+    axis = {
+        "gridcolor": grid,
+        "zeroline": False,
+        "linecolor": grid,
+        "tickfont": {"size": 11, "color": mute},
+        "title": {"font": {"size": 12, "color": mute}},
+    }
     figure.update_xaxes(**axis, title_text=x)
     figure.update_yaxes(**axis, title_text=y)
     return figure
 
 
 def _faint(colour: str, alpha: float) -> str:
-    r, g, b = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({r},{g},{b},{alpha})"
 
 
@@ -42,13 +56,38 @@ def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None
     for result in results:
         line = theme.line(result.name)
         if result.name == "malignant" and result.curve.low is not None and result.curve.high is not None:
-            figure.add_trace(go.Scatter(x=np.concatenate([result.curve.grid, result.curve.grid[::-1]]), y=np.concatenate([result.curve.high, result.curve.low[::-1]]), fill="toself",
-                                        fillcolor=_faint(line["color"], 0.15), line={"width": 0}, hoverinfo="skip", showlegend=False))
-        figure.add_trace(go.Scatter(x=result.curve.fpr, y=result.curve.tpr, mode="lines", line=line | {"width": 2}, name=f"{result.name} {decimal(result.auc.estimate)}",
-                                    hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}"))
+            figure.add_trace(
+                go.Scatter(
+                    x=np.concatenate([result.curve.grid, result.curve.grid[::-1]]),
+                    y=np.concatenate([result.curve.high, result.curve.low[::-1]]),
+                    fill="toself",
+                    fillcolor=_faint(line["color"], 0.15),
+                    line={"width": 0},
+                    hoverinfo="skip",
+                    showlegend=False,
+                )
+            )
+        figure.add_trace(
+            go.Scatter(
+                x=result.curve.fpr,
+                y=result.curve.tpr,
+                mode="lines",
+                line=line | {"width": 2},
+                name=f"{result.name} {decimal(result.auc.estimate)}",
+                hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}",
+            )
+        )
     if point is not None:
-        figure.add_trace(go.Scatter(x=[point[0]], y=[point[1]], mode="markers", marker={"size": 10, "color": "rgba(255,255,255,.9)", "line": {"width": 2, "color": theme.line("malignant")["color"]}},
-                                    name="threshold fixed on hold-out", hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}"))
+        figure.add_trace(
+            go.Scatter(
+                x=[point[0]],
+                y=[point[1]],
+                mode="markers",
+                marker={"size": 10, "color": "rgba(255,255,255,.9)", "line": {"width": 2, "color": theme.line("malignant")["color"]}},
+                name="threshold fixed on hold-out",
+                hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}",
+            )
+        )
     figure.add_annotation(x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": quiet})
     figure.update_layout(legend={"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"})
     return frame(figure, None, 420, "1 - specificity", "sensitivity").update_xaxes(range=[-0.01, 1.01]).update_yaxes(range=[-0.01, 1.01])
@@ -58,7 +97,15 @@ def calibration(predicted: Sequence[float], observed: Sequence[float], low: Sequ
     """Observed share against predicted probability, with intervals."""
     figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": _ink()[2], "width": 1}, hoverinfo="skip"))
     up, down = np.subtract(high, observed), np.subtract(observed, low)
-    figure.add_trace(go.Scatter(x=list(predicted), y=list(observed), mode="lines+markers", line=theme.line("malignant"), error_y={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1}))
+    figure.add_trace(
+        go.Scatter(
+            x=list(predicted),
+            y=list(observed),
+            mode="lines+markers",
+            line=theme.line("malignant"),
+            error_y={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1},
+        )
+    )
     figure.update_layout(showlegend=False)
     return frame(figure, None, 200, "predicted", "observed")
 
@@ -67,8 +114,23 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
     """Shares of the true class, with counts when hovered."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     scale = [[0, _faint(theme.ACCENT[theme.mode()], 0.06)], [1, _faint(theme.ACCENT[theme.mode()], 0.75)]]
-    figure = go.Figure(go.Heatmap(z=shares, x=list(names), y=list(names), colorscale=scale, zmin=0, zmax=1, showscale=False, xgap=2, ygap=2, customdata=counts,
-                                  text=[[decimal(float(v), 2) for v in row] for row in shares], texttemplate="%{text}", hovertemplate="true %{y}, predicted %{x}: %{customdata}<extra></extra>"))
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            x=list(names),
+            y=list(names),
+            colorscale=scale,
+            zmin=0,
+            zmax=1,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            customdata=counts,
+            text=[[decimal(float(v), 2) for v in row] for row in shares],
+            texttemplate="%{text}",
+            hovertemplate="true %{y}, predicted %{x}: %{customdata}<extra></extra>",
+        )
+    )
     figure.update_yaxes(autorange="reversed")
     return frame(figure, None, 200, "predicted", "true")
 
@@ -80,7 +142,15 @@ def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
     centre = [g.auc.estimate for g in groups]
     up = [(g.auc.high or g.auc.estimate or 0) - (g.auc.estimate or 0) for g in groups]
     down = [(g.auc.estimate or 0) - (g.auc.low or g.auc.estimate or 0) for g in groups]
-    figure.add_trace(go.Scatter(x=centre, y=names, mode="markers", marker={"symbol": "square", "size": 8, "color": _ink()[0]}, error_x={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1.5}))
+    figure.add_trace(
+        go.Scatter(
+            x=centre,
+            y=names,
+            mode="markers",
+            marker={"symbol": "square", "size": 8, "color": _ink()[0]},
+            error_x={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1.5},
+        )
+    )
     if overall is not None:
         figure.add_vline(x=overall, line={"color": _ink()[2], "dash": "dash", "width": 1})
     figure.update_layout(showlegend=False)
@@ -92,7 +162,16 @@ def history(frame_: object, part: str) -> go.Figure:
     figure = go.Figure()
     for name, dash in (("train", "dot"), ("holdout", "solid")):
         rows = frame_[frame_["part"] == name]  # type: ignore[index]
-        figure.add_trace(go.Scatter(x=rows["epoch"] + 1, y=rows[part], mode="lines+markers", name=name, line={"dash": dash, "color": _ink()[0], "width": 1.5}, marker={"size": 4}))
+        figure.add_trace(
+            go.Scatter(
+                x=rows["epoch"] + 1,
+                y=rows[part],
+                mode="lines+markers",
+                name=name,
+                line={"dash": dash, "color": _ink()[0], "width": 1.5},
+                marker={"size": 4},
+            )
+        )
     figure.update_layout(legend={"orientation": "h", "y": 1.1})
     return frame(figure, None, 220, "epoch", part)
 
@@ -105,18 +184,34 @@ def activation_histogram(values: dict[str, np.ndarray], lines: dict[str, float])
     for name, found in values.items():
         if len(found):
             share = np.histogram(found, edges)[0] / len(found)
-            figure.add_trace(go.Scatter(x=(edges[1:] + edges[:-1]) / 2, y=share, mode="lines", line=theme.line(name) | {"width": 2, "shape": "spline"}, name=name))
+            figure.add_trace(
+                go.Scatter(x=(edges[1:] + edges[:-1]) / 2, y=share, mode="lines", line=theme.line(name) | {"width": 2, "shape": "spline"}, name=name)
+            )
     for name, at in lines.items():
-        figure.add_vline(x=at, line={"color": _ink()[2], "dash": "dot", "width": 1}, annotation={"text": name, "font": {"size": 11, "color": _ink()[2]}})
+        figure.add_vline(
+            x=at, line={"color": _ink()[2], "dash": "dot", "width": 1}, annotation={"text": name, "font": {"size": 11, "color": _ink()[2]}}
+        )
     figure.update_layout(showlegend=False, margin={"l": 8, "r": 8, "t": 18, "b": 34})
-    return frame(figure, None, 150, "largest activation on a patch").update_yaxes(visible=False).update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
+    return (
+        frame(figure, None, 150, "largest activation on a patch").update_yaxes(visible=False).update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
+    )
 
 
 def influence_bars(median: dict[str, tuple[float, float, float]]) -> go.Figure:
     """Median influence per class with the quartiles over hold-out images."""
     figure = go.Figure()
     for name, (low, middle, high) in median.items():
-        figure.add_trace(go.Bar(x=[middle], y=[name], orientation="h", marker={"color": theme.line(name)["color"]}, error_x={"type": "data", "array": [high - middle], "arrayminus": [middle - low], "width": 0, "thickness": 1.2},
-                                text=decimal(middle, 2), textposition="none", hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>"))
+        figure.add_trace(
+            go.Bar(
+                x=[middle],
+                y=[name],
+                orientation="h",
+                marker={"color": theme.line(name)["color"]},
+                error_x={"type": "data", "array": [high - middle], "arrayminus": [middle - low], "width": 0, "thickness": 1.2},
+                text=decimal(middle, 2),
+                textposition="none",
+                hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
+            )
+        )
     figure.update_layout(showlegend=False, bargap=0.5)
     return frame(figure, None, 150, "median influence, quartiles").update_layout(margin={"l": 70, "r": 8, "t": 18, "b": 36})

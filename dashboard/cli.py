@@ -9,12 +9,31 @@ import typer
 
 from core import runs
 from core.errors import UserError
-from dashboard.commands import demo, pipeline, study
+from dashboard.commands import demo, pipeline, reading, study
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Find out what a mammogram classifier has learned, and whether its explanations carry information.")
-for command in (pipeline.init, pipeline.ingest, pipeline.patches, pipeline.train, pipeline.evaluate, pipeline.dissect, pipeline.explain, study.status, study.doctor,
-                study.backup, study.serve, study.invite, demo.demo):
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find out what a mammogram classifier has learned, and whether its explanations carry information.",
+)
+for command in (
+    pipeline.init,
+    pipeline.ingest,
+    pipeline.patches,
+    pipeline.train,
+    pipeline.evaluate,
+    pipeline.dissect,
+    pipeline.explain,
+    study.status,
+    study.doctor,
+    study.backup,
+    study.serve,
+    study.invite,
+    demo.demo,
+):
     app.command()(command)
+app.add_typer(reading.app, name="reading")
 
 
 def main() -> None:

@@ -23,14 +23,35 @@ STYLE = """<style>
 .dm-metric .v{font-size:28px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}.dm-metric{font-size:12px;min-height:88px}.dm-metric .t{font-size:13px}
 .dm-facts{width:100%;border-collapse:collapse;font-size:13px}.dm-facts td{padding:5px 0;border-bottom:1px solid var(--dm-line-soft)}.dm-facts td:first-child{color:var(--dm-mute);padding-right:12px}
 .dm-facts td:last-child{text-align:right;font-variant-numeric:tabular-nums}
-.dm-table{width:100%;border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}.dm-table th{text-align:right;font-weight:600;font-size:12px;color:var(--dm-mute);background:var(--dm-wash);padding:5px 10px}
+.dm-table{width:100%;border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
+.dm-table th{text-align:right;font-weight:600;font-size:12px;color:var(--dm-mute);background:var(--dm-wash);padding:5px 10px}
 .dm-table td{text-align:right;padding:6px 10px;border-top:1px solid var(--dm-line-soft)}.dm-table th:first-child,.dm-table td:first-child{text-align:left}
 .dm-line{display:inline-block;width:18px;height:0;border-top:2px solid;vertical-align:middle;margin-right:8px}.dm-line.normal{border-top-style:dotted}.dm-line.benign{border-top-style:dashed}
 h4.dm{font-size:13px;font-weight:600;margin:0 0 4px}h4.dm span{font-weight:400;color:var(--dm-mute);margin-left:8px;font-size:12px}
 </style>"""
 _COLOURS = {
-    "light": {"mute": "#57606B", "wash": "#F4F5F7", "line-soft": "#E9ECEF", "warn": "#7A5600", "warn-wash": "#FDF4DC", "err": "#A8182B", "err-wash": "#FCEBED", "accent": "#4F46A5", "accent-wash": "#EEECF8"},
-    "dark": {"mute": "#A7B0BA", "wash": "#1C2024", "line-soft": "#262C31", "warn": "#E8B84A", "warn-wash": "#2E2611", "err": "#FF8A95", "err-wash": "#3A1A1F", "accent": "#B1A9FA", "accent-wash": "#25223D"},
+    "light": {
+        "mute": "#57606B",
+        "wash": "#F4F5F7",
+        "line-soft": "#E9ECEF",
+        "warn": "#7A5600",
+        "warn-wash": "#FDF4DC",
+        "err": "#A8182B",
+        "err-wash": "#FCEBED",
+        "accent": "#4F46A5",
+        "accent-wash": "#EEECF8",
+    },
+    "dark": {
+        "mute": "#A7B0BA",
+        "wash": "#1C2024",
+        "line-soft": "#262C31",
+        "warn": "#E8B84A",
+        "warn-wash": "#2E2611",
+        "err": "#FF8A95",
+        "err-wash": "#3A1A1F",
+        "accent": "#B1A9FA",
+        "accent-wash": "#25223D",
+    },
 }
 
 

@@ -81,10 +81,27 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
     decided = None if row["predicted"] < 0 else CLASSES[int(row["predicted"])]
     code = int(row["predicted"]) if decided else 2
     values = influences[influences["class"] == code].set_index("unit")["influence"]
-    units = tuple(NamedUnit(rank, int(u), float(values.get(int(u), np.nan)), labels[int(u)].text if int(u) in labels else None) for rank, u in enumerate(order, start=1))
+    units = tuple(
+        NamedUnit(rank, int(u), float(values.get(int(u), np.nan)), labels[int(u)].text if int(u) in labels else None)
+        for rank, u in enumerate(order, start=1)
+    )
     channel = code if len(probability) == 3 else (1 if code == 2 else 0)
     scores = {name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES}
     return Explained(
-        mammogram_id, row["patient_id"], row["film"], int(row["width"]), int(row["height"]), f"{row['laterality']} {row['view']}".lower().replace("cc", "CC").replace("mlo", "MLO"), row["split"], decided,
-        None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])], scores, units, probability[channel], unit_maps, float(manifest["largest_unit_contribution"]) or 1.0, findings,
-        any(labels[u.unit].simulated for u in units if u.unit in labels))
+        mammogram_id,
+        row["patient_id"],
+        row["film"],
+        int(row["width"]),
+        int(row["height"]),
+        f"{row['laterality']} {row['view']}".lower().replace("cc", "CC").replace("mlo", "MLO"),
+        row["split"],
+        decided,
+        None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],
+        scores,
+        units,
+        probability[channel],
+        unit_maps,
+        float(manifest["largest_unit_contribution"]) or 1.0,
+        findings,
+        any(labels[u.unit].simulated for u in units if u.unit in labels),
+    )

@@ -42,10 +42,23 @@ def rows(study: Path, dissect: str) -> pd.DataFrame:
     for unit, mine in chosen.groupby("unit"):
         best = mine.sort_values(["count", "class"], ascending=False).iloc[0]
         label = labels.get(int(unit))
-        found.append({
-            "unit": int(unit), "name": unit_name(int(unit)), "classes": [CLASSES[int(c)] for c in mine.sort_values("count", ascending=False)["class"]], "rank": int(best["rank"]), "count": int(best["count"]),
-            "share": best["count"] / images, "images": images, "layer": facts.loc[unit, "layer"], "label": label.text if label else "", "simulated": bool(label and label.simulated), "answers": said.get(unit, 0),
-            "top_patients": int(facts.loc[unit, "top_patients"]), **{name: int(counts.get((unit, code), 0)) for code, name in enumerate(CLASSES)}})
+        found.append(
+            {
+                "unit": int(unit),
+                "name": unit_name(int(unit)),
+                "classes": [CLASSES[int(c)] for c in mine.sort_values("count", ascending=False)["class"]],
+                "rank": int(best["rank"]),
+                "count": int(best["count"]),
+                "share": best["count"] / images,
+                "images": images,
+                "layer": facts.loc[unit, "layer"],
+                "label": label.text if label else "",
+                "simulated": bool(label and label.simulated),
+                "answers": said.get(unit, 0),
+                "top_patients": int(facts.loc[unit, "top_patients"]),
+                **{name: int(counts.get((unit, code), 0)) for code, name in enumerate(CLASSES)},
+            }
+        )
     return pd.DataFrame(found).sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
 
 
@@ -62,9 +75,12 @@ def unit_facts(study: Path, dissect: str, unit: int) -> dict[str, Any]:
         concept_run = run_table.latest(con, "concepts", dissect)
         concepts = unit_table.concepts(con, concept_run) if concept_run else None
     return row | {
-        "selected": chosen[chosen["unit"] == unit].to_dict("records"), "top": top, "descriptors": _descriptors(top[top["rank"] < CONTEXT], findings),
+        "selected": chosen[chosen["unit"] == unit].to_dict("records"),
+        "top": top,
+        "descriptors": _descriptors(top[top["rank"] < CONTEXT], findings),
         "answers": answers[(answers["unit"] == unit) & ~answers["practice"]].to_dict("records") if len(answers) else [],
-        "concepts": concepts[(concepts["unit"] == unit) & (concepts["share"] > 0)].head(4).to_dict("records") if concepts is not None else []}
+        "concepts": concepts[(concepts["unit"] == unit) & (concepts["share"] > 0)].head(4).to_dict("records") if concepts is not None else [],
+    }
 
 
 def _descriptors(top: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Counter[str]]:
@@ -72,7 +88,13 @@ def _descriptors(top: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Counter
     found: dict[str, Counter[str]] = {}
     by_film = dict(list(findings.groupby("mammogram_id")))
     for patch in top[top["label"] > 0].itertuples():
-        words = {(k, v.lower().replace("_", " ")) for f in by_film.get(patch.mammogram_id, findings.head(0)).itertuples() if _touches(f.outline, patch) for k, v in f.descriptors.items() if v and v != "N/A"}
+        words = {
+            (k, v.lower().replace("_", " "))
+            for f in by_film.get(patch.mammogram_id, findings.head(0)).itertuples()
+            if _touches(f.outline, patch)
+            for k, v in f.descriptors.items()
+            if v and v != "N/A"
+        }
         for keyword, word in words:
             found.setdefault(keyword, Counter())[word] += 1
     return found
@@ -93,7 +115,12 @@ def activations(study: Path, dissect: str, unit: int) -> dict[str, np.ndarray]:
     values = np.load(folder / "activations.npy", mmap_mode="r")[:, unit].astype(np.float32)
     ids = np.load(folder / "patch_ids.npy")
     with store.read(study) as con:
-        labels = data.patches(con, next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-"))).set_index("patch_id")["label"].reindex(ids).to_numpy()
+        labels = (
+            data.patches(con, next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-")))
+            .set_index("patch_id")["label"]
+            .reindex(ids)
+            .to_numpy()
+        )
     return {name: np.asarray(values[labels == code]) for code, name in enumerate(CLASSES)}
 
 

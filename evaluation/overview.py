@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from core import runs, settings, store
+from core.naming import unit_name
 from core.store import annotations, data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
-from core.naming import unit_name
 from core.store.data import Connection
 from evaluation.coverage import labelled_coverage
 from evaluation.steps.coverage import tops_of
@@ -36,8 +36,17 @@ class Step:
     note: str = ""
 
 
-PAGES = {"source": "data", "patches": "data", "train": "performance", "evaluate": "performance", "dissect": "units", "explain": "explanations",
-         "annotate": "annotations", "reading": "reading", "report": "figures"}
+PAGES = {
+    "source": "data",
+    "patches": "data",
+    "train": "performance",
+    "evaluate": "performance",
+    "dissect": "units",
+    "explain": "explanations",
+    "annotate": "annotations",
+    "reading": "reading",
+    "report": "figures",
+}
 
 
 def steps(study: Path) -> list[Step]:
@@ -59,8 +68,16 @@ def _source(con: Connection) -> Step:
     if not len(sources):
         return Step("source", "Source", "missing", "no mammograms yet", (), None, "deepminer ingest phantom", "data")
     skipped = int(sources["skipped"].sum())
-    return Step("source", "Source", "done", f"{counts['patients']:,} patients", (f"{counts['mammograms']:,} films", f"{skipped} left out" if skipped else f"{counts['findings']:,} findings"),
-                _time(sources["made"].max()), "", "data")
+    return Step(
+        "source",
+        "Source",
+        "done",
+        f"{counts['patients']:,} patients",
+        (f"{counts['mammograms']:,} films", f"{skipped} left out" if skipped else f"{counts['findings']:,} findings"),
+        _time(sources["made"].max()),
+        "",
+        "data",
+    )
 
 
 def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | None, stale: dict[str, str], chosen: settings.Settings) -> Step:
@@ -68,7 +85,17 @@ def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | 
     command = f"deepminer {kind}"
     if working and (run is None or working["state"] == "running"):
         share = f"{working['done']:,} of {working['total']:,} {working['unit']}"
-        return Step(kind, title, working["state"], share, (), datetime.fromtimestamp(working["seen"], UTC).replace(tzinfo=None), command, PAGES[kind], working["message"])
+        return Step(
+            kind,
+            title,
+            working["state"],
+            share,
+            (),
+            datetime.fromtimestamp(working["seen"], UTC).replace(tzinfo=None),
+            command,
+            PAGES[kind],
+            working["message"],
+        )
     if run is None:
         return Step(kind, title, "missing", "no run yet", (), None, command, PAGES[kind])
     row = run_table.get(con, run)
@@ -82,7 +109,11 @@ def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | 
 def _stale_reason(con: Connection, kind: str, row: dict[str, Any], stale: dict[str, str], chosen: settings.Settings) -> str:
     if kind == "patches" and row["manifest"]["inputs"] != data.get_meta(con, "data_hash"):
         return "mammograms came in since"
-    if kind == "patches" and row["settings"] != {"patches": chosen.patches.model_dump(), "splits": chosen.splits.model_dump(), "seed": chosen.study.seed}:
+    if kind == "patches" and row["settings"] != {
+        "patches": chosen.patches.model_dump(),
+        "splits": chosen.splits.model_dump(),
+        "seed": chosen.study.seed,
+    }:
         return "study.toml changed since"
     for parent in row["parents"]:
         parent_kind = parent.split("-")[0]
@@ -94,13 +125,19 @@ def _stale_reason(con: Connection, kind: str, row: dict[str, Any], stale: dict[s
 def _facts(con: Connection, kind: str, row: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     manifest = row["manifest"]
     if kind == "patches":
-        return f"{manifest['patches']:,} patches", (f"{100 * row['settings']['patches']['min_overlap']:g} % rule", f"split seed {row['settings']['seed']}")
+        return f"{manifest['patches']:,} patches", (
+            f"{100 * row['settings']['patches']['min_overlap']:g} % rule",
+            f"split seed {row['settings']['seed']}",
+        )
     if kind == "train":
         return manifest["architecture"], (f"{row['settings']['training']['epochs']} epochs", f"best: epoch {manifest['best_epoch'] + 1}")
     if kind == "evaluate":
         metrics = run_table.metrics(con, row["run"], "holdout")
         found = metrics[(metrics["level"] == "patch") & (metrics["class"] == "malignant") & (metrics["name"] == "auc")]
-        return f"{int(found['n'].iloc[0]):,} patches" if len(found) else "no patches", ("hold-out", f"{int(found['patients'].iloc[0])} patients" if len(found) else "")
+        return f"{int(found['n'].iloc[0]):,} patches" if len(found) else "no patches", (
+            "hold-out",
+            f"{int(found['patients'].iloc[0])} patients" if len(found) else "",
+        )
     if kind == "dissect":
         return f"{manifest['units']:,} units", (f"{len(annotations.selected_units(con, row['run']))} selected", f"{len(manifest['dead_units'])} dead")
     found = unit_table.explanations(con, row["run"])
@@ -114,8 +151,19 @@ def _annotation(con: Connection) -> Step:
     counts, progress = annotations.counts(con, run), annotations.progress(con, run)
     state = "missing" if not counts["experts"] else "done"
     made = _time(progress["last"].max()) if len(progress) else None
-    return Step("annotate", "Annotation", state, f"{counts['units_annotated']} / {counts['units_selected']} units", (f"{counts['experts']} experts",), made,
-                "" if counts["experts"] else "deepminer invite annotator", "annotations")
+    return Step(
+        "annotate",
+        "Annotation",
+        state,
+        f"{counts['units_annotated']} / {counts['units_selected']} units",
+        (f"{counts['experts']} experts",),
+        made,
+        "" if counts["experts"] else "deepminer invite annotator",
+        "annotations",
+    )
+
+
+_NEXT_STAGE = {"design": "deepminer reading lint", "lint": "deepminer reading freeze", "frozen": "deepminer reading close"}
 
 
 def _reading(con: Connection) -> Step:
@@ -125,15 +173,32 @@ def _reading(con: Connection) -> Step:
     newest = found[-1]
     progress = readings.progress(con, newest.protocol, newest.version)
     done, total = (int(progress[c].sum()) for c in ("done", "total")) if len(progress) else (0, 0)
-    return Step("reading", "Reading", "done" if newest.state == "closed" else "running" if newest.state == "frozen" else "missing", f"{done} / {total} answers",
-                (newest.state, f"{len(progress)} readers"), _time(newest.made), "" if newest.state == "closed" else "deepminer reading close", "reading")
+    return Step(
+        "reading",
+        "Reading",
+        "done" if newest.state in ("closed", "unblinded") else "running" if newest.state == "frozen" else "missing",
+        f"{done} / {total} answers",
+        (newest.state, f"{len(progress)} readers"),
+        _time(newest.made),
+        "" if newest.state in ("closed", "unblinded") else _NEXT_STAGE[newest.state],
+        "reading",
+    )
 
 
 def _report(study: Path) -> Step:
     made = sorted((study / "exports").rglob("*.json"), key=lambda p: p.stat().st_mtime)
     if not made:
         return Step("report", "Report", "missing", "no figures yet", (), None, "deepminer figures all --out exports", "figures")
-    return Step("report", "Report", "done", f"{len(made)} exports", (), datetime.fromtimestamp(made[-1].stat().st_mtime, UTC).replace(tzinfo=None), "", "figures")
+    return Step(
+        "report",
+        "Report",
+        "done",
+        f"{len(made)} exports",
+        (),
+        datetime.fromtimestamp(made[-1].stat().st_mtime, UTC).replace(tzinfo=None),
+        "",
+        "figures",
+    )
 
 
 def _time(value: Any) -> datetime | None:
@@ -162,7 +227,10 @@ def warnings(study: Path) -> list[str]:
             units = unit_table.units(con, run)
             chosen = set(annotations.selected_units(con, run))
             few = units[units["unit"].isin(chosen) & (units["top_patients"] < FEW_PATIENTS)]
-            found += [f"{unit_name(int(u.unit))}: its 32 top patches come from {u.top_patients} patients, fewer than {FEW_PATIENTS}." for u in few.itertuples()]
+            found += [
+                f"{unit_name(int(u.unit))}: its 32 top patches come from {u.top_patients} patients, fewer than {FEW_PATIENTS}."
+                for u in few.itertuples()
+            ]
         opened = run_table.events(con, "test split opened")
         if len(opened):
             found.append(f"The test split was opened {len(opened)} times, last {opened['made'].iloc[0]:%d %b %H:%M}.")

@@ -79,7 +79,9 @@ def observations(study: Path, run: str, split: str, level: str) -> Observations:
             frame = unit_table.image_scores(con, run, split)
             frame = frame[frame["truth"].notna()]
             if level == "case":
-                frame = frame.groupby("patient_id", as_index=False).agg(s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max"))
+                frame = frame.groupby("patient_id", as_index=False).agg(
+                    s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max")
+                )
             truth, columns, key = frame["truth"].to_numpy(int), [f"s_{c}" for c in classes], "mammogram_id" if level == "image" else "patient_id"
     return Observations(classes, frame[key].to_numpy(), truth, frame[columns].to_numpy(float), frame["patient_id"].to_numpy(str))
 
@@ -92,8 +94,15 @@ def class_results(study: Path, run: str, split: str, level: str) -> list[ClassRe
         y, score = seen.of(name)
         if not len(y):
             continue
-        results.append(ClassResult(name, auc_interval(y, score, seen.patient, "obuchowski"), partial_auc(y, score), specificity_at(y, score),
-                                   roc_curve(y, score, seen.patient, resamples=500)))
+        results.append(
+            ClassResult(
+                name,
+                auc_interval(y, score, seen.patient, "obuchowski"),
+                partial_auc(y, score),
+                specificity_at(y, score),
+                roc_curve(y, score, seen.patient, resamples=500),
+            )
+        )
     return results
 
 
@@ -142,8 +151,15 @@ def subgroups(study: Path, run: str, split: str) -> list[Subgroup]:
             y = (rows["truth"] == 2).to_numpy()
             if min(y.sum(), (~y).sum()) < LEAST_IN_SUBGROUP or not str(value):
                 continue
-            found.append(Subgroup(variable, str(value).removesuffix(".0"), auc_interval(y, rows["s_malignant"].to_numpy(float), rows["patient_id"].to_numpy(str), "obuchowski"),
-                                  len(rows), rows["patient_id"].nunique()))
+            found.append(
+                Subgroup(
+                    variable,
+                    str(value).removesuffix(".0"),
+                    auc_interval(y, rows["s_malignant"].to_numpy(float), rows["patient_id"].to_numpy(str), "obuchowski"),
+                    len(rows),
+                    rows["patient_id"].nunique(),
+                )
+            )
     return found
 
 

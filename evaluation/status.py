@@ -11,6 +11,7 @@ from core.store import annotations, data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
+from evaluation.steps import reading as reading_step
 
 
 def status(study: Path) -> dict[str, Any]:
@@ -18,7 +19,8 @@ def status(study: Path) -> dict[str, Any]:
     with store.read(study) as con:
         counts: dict[str, Any] = data.counts(con)
         found = {name: counts[name] or None for name in ("patients", "mammograms", "findings")}
-        return found | {"patches": _patches(con), "runs": _runs(con), "coverage": _coverage(con), "annotations": _annotations(con), "reading": _reading(con)}
+        found |= {"patches": _patches(con), "runs": _runs(con), "coverage": _coverage(con), "annotations": _annotations(con)}
+    return found | {"reading": _reading(study)}
 
 
 def _patches(con: Connection) -> dict[str, int] | None:
@@ -35,7 +37,14 @@ def _runs(con: Connection) -> list[dict[str, Any]] | None:
     rows = []
     for row in frame.itertuples():
         train = row.run if row.kind == "train" else next((p for p in row.parents if p.startswith("train-")), None)
-        rows.append({"id": row.run, "kind": row.kind, "architecture": manifests[train]["architecture"] if train else None, "auc": _auc(con, row.run, row.kind, "test")})
+        rows.append(
+            {
+                "id": row.run,
+                "kind": row.kind,
+                "architecture": manifests[train]["architecture"] if train else None,
+                "auc": _auc(con, row.run, row.kind, "test"),
+            }
+        )
     return rows or None
 
 
@@ -64,13 +73,17 @@ def _annotations(con: Connection) -> dict[str, int] | None:
     return annotations.counts(con, run)
 
 
-def _reading(con: Connection) -> dict[str, Any] | None:
-    """Numbers of the newest protocol. Correct answers and p only after it was closed: nobody sees them before."""
-    protocols = [p for p in readings.protocols(con) if p.state in ("frozen", "closed")]
-    if not protocols:
-        return None
-    newest = protocols[-1]
-    progress = readings.progress(con, newest.protocol, newest.version)
-    scored = None
-    return {"cases": len(readings.cases(con, newest.protocol, newest.version)), "answered": int(progress["done"].sum()) if len(progress) else 0,
-            "correct": scored["correct"] if scored else None, "p_greater": scored["p_greater"] if scored else None}
+def _reading(study: Path) -> dict[str, Any] | None:
+    """Numbers of the newest protocol that was frozen. Correct answers and p only after it was closed: nobody sees them before."""
+    with store.read(study) as con:
+        protocols = [p for p in readings.protocols(con) if p.state in ("frozen", "closed", "unblinded")]
+        if not protocols:
+            return None
+        newest = protocols[-1]
+        progress = readings.progress(con, newest.protocol, newest.version)
+        cases = len(readings.cases(con, newest.protocol, newest.version))
+    answered = int(progress["done"].sum()) if len(progress) else 0
+    if newest.state == "frozen" or not answered:
+        return {"cases": cases, "answered": answered, "correct": None, "p_greater": None}
+    binomial = reading_step.scored(study, newest.protocol)[1].binomial
+    return {"cases": cases, "answered": answered, "correct": binomial.successes, "p_greater": binomial.p_value}

@@ -24,7 +24,10 @@ def make(study: Path, report: Report, dissect: str) -> Made:
     try:
         with runs.building(study, "concepts", VERSION, {}, [dissect], "") as run:
             shares = measure(study, dissect)
-            run.table("concepts", pd.DataFrame([(s.unit, s.concept.name.lower(), s.share, s.iou) for s in shares], columns=["unit", "concept", "share", "iou"]))  # type: ignore[union-attr]
+            run.table(
+                "concepts",
+                pd.DataFrame([(s.unit, s.concept.name.lower(), s.share, s.iou) for s in shares], columns=["unit", "concept", "share", "iou"]),
+            )  # type: ignore[union-attr]
             report(1, 1, "tables")
         return Made(run.name, fresh=True)
     except runs.Answered as found:

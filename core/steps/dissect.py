@@ -56,31 +56,59 @@ def _dissect(study: Path, settings: Settings, run: Run, parent: str, frame: pd.D
     run.save("influence.npy", influence)
     run.table("influences", influence_table(influence, films["mammogram_id"].to_numpy()))
     run.table("selected", _selected(influence, settings))
-    run.manifest |= {"layer": layer, "units": int(activations.shape[1]), "patches": len(frame), "mammograms": list(films["mammogram_id"]),
-                     "influence": "activation x weight" if network.single_linear and layer == "last" else "activation x gradient",
-                     "quantile_positions": positions, "dead_units": np.flatnonzero(top.values[:, 0] <= 0).tolist()}
+    run.manifest |= {
+        "layer": layer,
+        "units": int(activations.shape[1]),
+        "patches": len(frame),
+        "mammograms": list(films["mammogram_id"]),
+        "influence": "activation x weight" if network.single_linear and layer == "last" else "activation x gradient",
+        "quantile_positions": positions,
+        "dead_units": np.flatnonzero(top.values[:, 0] <= 0).tolist(),
+    }
 
 
 def _units(layer: str, values: np.ndarray, quantile: np.ndarray, patients: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({"layer": layer, "unit": np.arange(len(values), dtype=np.int32), "largest": values[:, 0], "quantile": quantile,
-                         "dead": values[:, 0] <= 0, "top_patients": [len(set(row[:32])) for row in patients]})
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "unit": np.arange(len(values), dtype=np.int32),
+            "largest": values[:, 0],
+            "quantile": quantile,
+            "dead": values[:, 0] <= 0,
+            "top_patients": [len(set(row[:32])) for row in patients],
+        }
+    )
 
 
 def _top_table(layer: str, rows: np.ndarray, values: np.ndarray, maps: np.ndarray, patch_ids: np.ndarray) -> pd.DataFrame:
     units, k = rows.shape
     peak = maps.reshape(units * k, -1).argmax(1)
-    return pd.DataFrame({"layer": layer, "unit": np.repeat(np.arange(units, dtype=np.int32), k), "rank": np.tile(np.arange(k, dtype=np.int32), units),
-                         "patch_id": patch_ids[rows.ravel()], "activation": values.ravel(), "y": peak // maps.shape[3], "x": peak % maps.shape[3]})
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "unit": np.repeat(np.arange(units, dtype=np.int32), k),
+            "rank": np.tile(np.arange(k, dtype=np.int32), units),
+            "patch_id": patch_ids[rows.ravel()],
+            "activation": values.ravel(),
+            "y": peak // maps.shape[3],
+            "x": peak % maps.shape[3],
+        }
+    )
 
 
 def influence_table(influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = DEPTH) -> pd.DataFrame:
     """Rows mammogram_id, class, rank (from 1), unit, influence of the most influential units of float [images, classes, units]."""
     order = ranked(influence, depth)
     images, classes, kept = order.shape
-    return pd.DataFrame({
-        "mammogram_id": np.repeat(mammogram_ids, classes * kept), "class": np.tile(np.repeat(class_codes(classes), kept), images),
-        "rank": np.tile(np.arange(1, kept + 1, dtype=np.int32), images * classes), "unit": order.ravel().astype(np.int32),
-        "influence": np.take_along_axis(influence, order, 2).ravel()})
+    return pd.DataFrame(
+        {
+            "mammogram_id": np.repeat(mammogram_ids, classes * kept),
+            "class": np.tile(np.repeat(class_codes(classes), kept), images),
+            "rank": np.tile(np.arange(1, kept + 1, dtype=np.int32), images * classes),
+            "unit": order.ravel().astype(np.int32),
+            "influence": np.take_along_axis(influence, order, 2).ravel(),
+        }
+    )
 
 
 def class_codes(classes: int) -> np.ndarray:
@@ -92,8 +120,14 @@ def _selected(influence: np.ndarray, settings: Settings) -> pd.DataFrame:
     frames = []
     for c, code in enumerate(class_codes(influence.shape[1])):
         chosen = select(ranked(influence[:, c], settings.dissection.top), influence.shape[2], settings.dissection.select)
-        frames.append(pd.DataFrame({"class": code, "rank": np.arange(1, len(chosen.units) + 1, dtype=np.int32), "unit": chosen.units.astype(np.int32),
-                                    "count": chosen.counts.astype(np.int32)}))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "class": code,
+                    "rank": np.arange(1, len(chosen.units) + 1, dtype=np.int32),
+                    "unit": chosen.units.astype(np.int32),
+                    "count": chosen.counts.astype(np.int32),
+                }
+            )
+        )
     return pd.concat(frames, ignore_index=True)
-
-

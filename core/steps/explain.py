@@ -61,8 +61,9 @@ def _explain(study: Path, run: Run, dissected: str, evaluated: str, train: str, 
     run.manifest |= {"threshold": threshold, "largest_unit_contribution": largest_unit, "largest_class_probability": largest_class}
 
 
-def _explain_film(network: Classifier, full: FullyConvolutional, probe: Probe, films: Films, film: object, threshold: float,
-                  folder: Path) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
+def _explain_film(
+    network: Classifier, full: FullyConvolutional, probe: Probe, films: Films, film: object, threshold: float, folder: Path
+) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
     pixels = films[film.file]  # type: ignore[attr-defined]
     maps = film_maps(full, probe, pixels)
     probability = maps.probabilities
@@ -77,9 +78,20 @@ def _explain_film(network: Classifier, full: FullyConvolutional, probe: Probe, f
     shown = codes.index(decision) if decision is not None else len(codes) - 1
     lesion = codes.index(lesion_class(scores)) if decision is not None else len(codes) - 1
     top = ranked(influence[shown], KEPT)
-    contributions = maps.units[top.copy()].numpy() * (network.class_weights().numpy()[shown, top][:, None, None] if network.single_linear and probe.name == "last" else 1.0)
+    contributions = maps.units[top.copy()].numpy() * (
+        network.class_weights().numpy()[shown, top][:, None, None] if network.single_linear and probe.name == "last" else 1.0
+    )
     file = f"{film.file}.npz"  # type: ignore[attr-defined]
     np.savez(folder / file, probability=probability.astype(np.float16), units=top.astype(np.int32), maps=contributions.astype(np.float16))
-    row = {"mammogram_id": film.mammogram_id, "split": film.split, "predicted": -1 if decision is None else decision, "truth": film.truth,  # type: ignore[attr-defined]
-           "lesion_class": codes[lesion], "p_normal": scores.normal, "p_benign": scores.benign, "p_malignant": scores.malignant or 0.0, "file": f"maps/{file}"}
+    row = {
+        "mammogram_id": film.mammogram_id,
+        "split": film.split,
+        "predicted": -1 if decision is None else decision,
+        "truth": film.truth,  # type: ignore[attr-defined]
+        "lesion_class": codes[lesion],
+        "p_normal": scores.normal,
+        "p_benign": scores.benign,
+        "p_malignant": scores.malignant or 0.0,
+        "file": f"maps/{file}",
+    }
     return influence, row, (float(contributions.max(initial=0.0)), float(probability[-1].max()))

@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.films import Films
 from core.naming import CLASSES
 from core.outlines import fill
-from core.patches import PatchRule, Patches, label_patches, weak_label_patches
+from core.patches import Patches, PatchRule, label_patches, weak_label_patches
 from core.runs import Report
 from core.settings import Settings
 from core.splits import split_patients
@@ -50,7 +50,9 @@ def _split(study: Path, settings: Settings) -> dict[str, str]:
 
 
 def _all_patches(study: Path, settings: Settings, split: dict[str, str], report: Report) -> tuple[pd.DataFrame, dict[str, int]]:
-    rule = PatchRule(settings.patches.min_tissue, settings.patches.min_overlap, settings.patches.rule, settings.patches.ambiguous, settings.patches.classes)
+    rule = PatchRule(
+        settings.patches.min_tissue, settings.patches.min_overlap, settings.patches.rule, settings.patches.ambiguous, settings.patches.classes
+    )
     with store.read(study) as con:
         films, findings = data.mammograms(con), data.findings(con)
     by_film = dict(list(findings.groupby("mammogram_id")))
@@ -64,7 +66,9 @@ def _all_patches(study: Path, settings: Settings, split: dict[str, str], report:
         report(i + 1, len(films), "mammograms")
     frame = pd.concat(frames, ignore_index=True)
     if not len(frame):
-        raise UserError(f"No patch of {len(films)} mammograms has {settings.patches.min_tissue:.0%} breast tissue; look at the films on the Data page, or lower patches.min_tissue.")
+        raise UserError(
+            f"No patch of {len(films)} mammograms has {settings.patches.min_tissue:.0%} breast tissue; look at the films on the Data page, or lower patches.min_tissue."
+        )
     frame.insert(0, "patch_id", np.arange(len(frame), dtype=np.int32))
     return frame, dropped
 
@@ -79,10 +83,21 @@ def _film_patches(films: Films, film: object, findings: pd.DataFrame | None, sid
 
 
 def _frame(made: Patches, mammogram_id: str, split: str) -> pd.DataFrame:
-    return pd.DataFrame({
-        "mammogram_id": mammogram_id, "y": made.y.astype(np.int32), "x": made.x.astype(np.int32), "side": np.int32(made.side), "tissue": made.tissue,
-        "benign_cover": made.union_benign, "benign_part": made.share_benign, "malignant_cover": made.union_malignant,
-        "malignant_part": made.share_malignant, "label": made.label.astype(np.int32), "split": split})
+    return pd.DataFrame(
+        {
+            "mammogram_id": mammogram_id,
+            "y": made.y.astype(np.int32),
+            "x": made.x.astype(np.int32),
+            "side": np.int32(made.side),
+            "tissue": made.tissue,
+            "benign_cover": made.union_benign,
+            "benign_part": made.share_benign,
+            "malignant_cover": made.union_malignant,
+            "malignant_part": made.share_malignant,
+            "label": made.label.astype(np.int32),
+            "split": split,
+        }
+    )
 
 
 def class_counts(frame: pd.DataFrame) -> dict[str, int]:

@@ -31,13 +31,20 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
             torch.manual_seed(settings.training.seed)
             network = networks.build(settings.training.architecture, classes, weights, settings.training.units, settings.training.pool)
             if network.input_side != settings.images.input_side and not network.single_linear:
-                raise UserError(f"{network.arch} takes patches of {network.input_side} px; set images.input_side = {network.input_side} and ingest into a new study.")
+                raise UserError(
+                    f"{network.arch} takes patches of {network.input_side} px; set images.input_side = {network.input_side} and ingest into a new study."
+                )
             films = Films(study)
             parts = [_part(films, frame[frame["split"] == split]) for split in ("train", "holdout")]
             history, best = fit(network, *parts, settings.training, run.folder, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
             run.table("history", pd.DataFrame(history).astype({"learning_rate": float, "seconds": float}))
-            run.manifest |= {"architecture": network.arch, "best_epoch": best, "checkpoint": runs.file_hash(run.folder / "best.pt"),
-                             "train_patches": len(parts[0].labels), "holdout_patches": len(parts[1].labels)}
+            run.manifest |= {
+                "architecture": network.arch,
+                "best_epoch": best,
+                "checkpoint": runs.file_hash(run.folder / "best.pt"),
+                "train_patches": len(parts[0].labels),
+                "holdout_patches": len(parts[1].labels),
+            }
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)

@@ -73,8 +73,11 @@ def findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFrame:
 
 def patches(con: Connection, run: str, splits: list[str] | None = None) -> pd.DataFrame:
     """Patches of a patches run in order of patch_id, with their mammogram and patient."""
-    return con.execute("""SELECT p.* EXCLUDE run, m.patient_id FROM patches p JOIN mammograms m USING (mammogram_id)
-        WHERE run = ? AND (? IS NULL OR list_contains(?, split)) ORDER BY patch_id""", [run, splits, splits or []]).df()
+    return con.execute(
+        """SELECT p.* EXCLUDE run, m.patient_id FROM patches p JOIN mammograms m USING (mammogram_id)
+        WHERE run = ? AND (? IS NULL OR list_contains(?, split)) ORDER BY patch_id""",
+        [run, splits, splits or []],
+    ).df()
 
 
 def film_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
@@ -84,8 +87,11 @@ def film_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
 
 def patch_counts(con: Connection, run: str) -> pd.DataFrame:
     """split, label, patches, mammograms, patients."""
-    return con.execute("""SELECT split, label, count(*) AS patches, count(DISTINCT mammogram_id) AS mammograms, count(DISTINCT patient_id) AS patients
-        FROM patches JOIN mammograms USING (mammogram_id) WHERE run = ? GROUP BY ALL ORDER BY ALL""", [run]).df()
+    return con.execute(
+        """SELECT split, label, count(*) AS patches, count(DISTINCT mammogram_id) AS mammograms, count(DISTINCT patient_id) AS patients
+        FROM patches JOIN mammograms USING (mammogram_id) WHERE run = ? GROUP BY ALL ORDER BY ALL""",
+        [run],
+    ).df()
 
 
 def splits(con: Connection, run: str) -> pd.DataFrame:
@@ -113,8 +119,10 @@ def image_truth(con: Connection) -> pd.DataFrame:
 def content_hash(con: Connection) -> str:
     """SHA-256 of everything that came in: pixels, labels, outlines, patients; equal data in any order of ingestion has an equal hash."""
     digest = hashlib.sha256()
-    for query in ("SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view, image_label FROM mammograms ORDER BY mammogram_id",
-                  "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment, subtlety, outline FROM findings ORDER BY ALL",
-                  "SELECT patient_id, age, density, features, published_split FROM patients ORDER BY patient_id"):
+    for query in (
+        "SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view, image_label FROM mammograms ORDER BY mammogram_id",
+        "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment, subtlety, outline FROM findings ORDER BY ALL",
+        "SELECT patient_id, age, density, features, published_split FROM patients ORDER BY patient_id",
+    ):
         digest.update(json.dumps(con.execute(query).fetchall()).encode())
     return digest.hexdigest()

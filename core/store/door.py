@@ -71,7 +71,9 @@ def _locked(study: Path, exclusive: bool, patience: float) -> Iterator[None]:
         os.close(queue_fd)
         queue_fd = -1
         if not got:
-            raise DoorBusy(f"The study {study} is busy: {_holder(lock)} has held its store for more than {patience:.0f} s; wait for it or end it, then try again.")
+            raise DoorBusy(
+                f"The study {study} is busy: {_holder(lock)} has held its store for more than {patience:.0f} s; wait for it or end it, then try again."
+            )
         if exclusive:
             os.ftruncate(lock_fd, 0)
             os.pwrite(lock_fd, f"process {os.getpid()} ({' '.join(sys.argv)[:200]})".encode(), 0)
@@ -86,17 +88,23 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(str(path), read_only=read_only, config={"threads": 2})
     except duckdb.Error as error:
-        raise UserError(f"The store {path} cannot be opened ({str(error).splitlines()[0]}); restore the last backup made with `deepminer backup`.") from error
+        raise UserError(
+            f"The store {path} cannot be opened ({str(error).splitlines()[0]}); restore the last backup made with `deepminer backup`."
+        ) from error
 
 
 def _check_version(con: duckdb.DuckDBPyConnection, study: Path) -> int:
     try:
         found = con.execute("SELECT max(version) FROM migrations").fetchone()
     except duckdb.CatalogException as error:
-        raise UserError(f"{study / STORE_NAME} is a DuckDB file but not a DeepMiner store; point --study at a folder made by `deepminer init`.") from error
+        raise UserError(
+            f"{study / STORE_NAME} is a DuckDB file but not a DeepMiner store; point --study at a folder made by `deepminer init`."
+        ) from error
     number = int(found[0]) if found and found[0] is not None else 0
     if number > SCHEMA_VERSION:
-        raise UserError(f"The store of {study} was written by a newer DeepMiner (store version {number}, this one knows {SCHEMA_VERSION}); update DeepMiner.")
+        raise UserError(
+            f"The store of {study} was written by a newer DeepMiner (store version {number}, this one knows {SCHEMA_VERSION}); update DeepMiner."
+        )
     return number
 
 

@@ -14,8 +14,22 @@ from core.errors import UserError
 Connection = duckdb.DuckDBPyConnection
 
 # Tables that a run may fill; anything else in a run folder is not for the store.
-RUN_TABLES = ("splits", "patches", "history", "predictions", "image_scores", "metrics", "units", "top_patches", "influences", "selected", "coverage",
-              "concepts", "explanations", "ablations")
+RUN_TABLES = (
+    "splits",
+    "patches",
+    "history",
+    "predictions",
+    "image_scores",
+    "metrics",
+    "units",
+    "top_patches",
+    "influences",
+    "selected",
+    "coverage",
+    "concepts",
+    "explanations",
+    "ablations",
+)
 
 
 def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
@@ -27,9 +41,18 @@ def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
         if path.stem not in RUN_TABLES:
             raise UserError(f"{path} is not a table of the store; the run was made by another version of DeepMiner.")
         con.execute(f"INSERT INTO {path.stem} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)", [name, str(path)])
-    con.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?::TIMESTAMP, ?)", [
-        name, manifest["kind"], json.dumps(manifest["settings"]), json.dumps(manifest["parents"]), json.dumps(manifest, default=str), manifest["made"],
-        manifest["seconds"]])
+    con.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?::TIMESTAMP, ?)",
+        [
+            name,
+            manifest["kind"],
+            json.dumps(manifest["settings"]),
+            json.dumps(manifest["parents"]),
+            json.dumps(manifest, default=str),
+            manifest["made"],
+            manifest["seconds"],
+        ],
+    )
 
 
 def runs(con: Connection, kind: str | None = None) -> pd.DataFrame:

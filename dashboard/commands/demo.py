@@ -16,14 +16,16 @@ from core import study as study_module
 from core.errors import UserError
 from core.settings import Settings
 from core.steps import concepts, dissect, explain, patches, train
-from core.store import annotations, people
+from core.store import annotations, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard.commands.common import JsonOption, answer, progress
+from evaluation.reading import order_of, preset
 from evaluation.status import status
-from evaluation.steps import coverage, evaluate
+from evaluation.steps import coverage, evaluate, reading
 
 PATIENTS, QUICK_PATIENTS = 200, 60
+READING, READER = "Simulated demonstration", "SIM-reader"
 EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
 
 
@@ -35,10 +37,12 @@ def settings_for(quick: bool) -> Settings:
     return chosen
 
 
-def demo(folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
-         quick: Annotated[bool, typer.Option("--quick", help="60 patients, 64 units: about a minute")] = False,
-         no_simulated_experts: Annotated[bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")] = False,
-         as_json: JsonOption = False) -> None:
+def demo(
+    folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
+    quick: Annotated[bool, typer.Option("--quick", help="60 patients, 64 units: about a minute")] = False,
+    no_simulated_experts: Annotated[bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Build the demonstration study: phantom mammograms, every step, and (unless told otherwise) simulated experts."""
     started = time.time()
     path = build(folder.resolve(), quick=quick, experts=not no_simulated_experts)
@@ -57,8 +61,18 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
     else:
         study_module.init(folder, chosen)
     with progress("mammograms") as report:
-        ingestion.ingest(folder, chosen, "phantom", None, report, workers=2, patients=QUICK_PATIENTS if quick else PATIENTS, seed=chosen.study.seed,
-                         width=4 * chosen.images.input_side, contrast=1.3 if quick else 1.0)
+        ingestion.ingest(
+            folder,
+            chosen,
+            "phantom",
+            None,
+            report,
+            workers=2,
+            patients=QUICK_PATIENTS if quick else PATIENTS,
+            seed=chosen.study.seed,
+            width=4 * chosen.images.input_side,
+            contrast=1.3 if quick else 1.0,
+        )
     for title, step in (("patches", patches), ("train", train)):
         with progress(title) as report:
             step.make(folder, chosen, report)
@@ -72,7 +86,7 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
         explain.make(folder, chosen, report)
     if experts:
         simulate_annotations(folder, dissected)
-        simulate_reading(folder, chosen)
+        simulate_reading(folder)
     return folder
 
 
@@ -92,8 +106,16 @@ def simulate_annotations(folder: Path, dissected: str) -> None:
                     continue
                 rng = np.random.default_rng([number, unit])
                 said = simulation.answer(shares.get(unit, []), rng, careful=careful)
-                annotations.append(con, run=dissected, unit=unit, code=code, answer=said, seconds=float(np.round(rng.gamma(9, 2.6), 1)),
-                                   annotation_id=f"{dissected}-{code}-{unit}", simulated=True)
+                annotations.append(
+                    con,
+                    run=dissected,
+                    unit=unit,
+                    code=code,
+                    answer=said,
+                    seconds=float(np.round(rng.gamma(9, 2.6), 1)),
+                    annotation_id=f"{dissected}-{code}-{unit}",
+                    simulated=True,
+                )
 
 
 def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> str:
@@ -103,7 +125,31 @@ def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> 
     return run
 
 
-def simulate_reading(folder: Path, chosen: Settings) -> None:
-    """A simulated reader takes a reading study."""
-
-
+def simulate_reading(folder: Path) -> None:
+    """A simulated reader takes a small reading study, which is then closed; a person can read a study of their own beside it."""
+    with store.read(folder) as con:
+        if any(p.protocol == READING for p in readings.protocols(con)):
+            return
+    design = preset("Recommended", name=READING, readers=1, repeats=4, seed=1)
+    reading.create(folder, READING, design, READER, simulated=True)
+    _, findings = reading.run_lint(folder, READING, READER)
+    frozen = reading.freeze(folder, READING, READER, {f.field: "simulated demonstration" for f in findings if f.severity == "warning"})
+    with store.write(folder) as con:
+        people.add(con, READER, "reader", simulated=True)
+        cases = readings.cases(con, frozen.protocol, frozen.version)
+        order = order_of(cases, design, READER)
+        readings.assign(con, frozen.protocol, frozen.version, READER, [readings.Item(number, repeat=again) for number, again in order])
+        texts = dict(zip(cases["case_number"], cases["texts"]))
+        for position, (number, _) in enumerate(order, start=1):
+            rng = np.random.default_rng([99, position])
+            readings.append_answer(
+                con,
+                protocol=frozen,
+                code=READER,
+                position=position,
+                revision=1,
+                answer=simulation.reading(texts[number], design.scale, rng),
+                seconds=float(np.round(rng.gamma(6, 1.4), 1)),
+                simulated=True,
+            )
+    reading.close(folder, READING, READER)

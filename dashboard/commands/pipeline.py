@@ -23,7 +23,13 @@ from dashboard.commands.common import JsonOption, StudyOption, answer, progress,
 def init(folder: Annotated[Path, typer.Argument(help="the study's folder, made if it is missing")], as_json: JsonOption = False) -> None:
     """Make a study folder with commented settings and an empty store."""
     made = study_module.init(folder)
-    answer("init", made, {"study": str(made)}, as_json, f"Made the study {made}. Next: look at {made / 'study.toml'}, then deepminer ingest SOURCE --study {made}")
+    answer(
+        "init",
+        made,
+        {"study": str(made)},
+        as_json,
+        f"Made the study {made}. Next: look at {made / 'study.toml'}, then deepminer ingest SOURCE --study {made}",
+    )
 
 
 def _shard(text: str | None) -> tuple[int, int]:
@@ -35,13 +41,20 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def ingest(kind: Annotated[str, typer.Argument(help="phantom, manifest, ddsm, cbis-ddsm or release")],
-           source: Annotated[Path | None, typer.Argument(help="the source's folder or CSV file; none for phantom")] = None,
-           study: StudyOption = Path("."), skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out patients that cannot be read, and say so")] = False,
-           workers: Annotated[int, typer.Option(help="processes", min=1)] = 2, shard: Annotated[str | None, typer.Option(help="I/N: only every N-th patient")] = None,
-           image_labels: Annotated[bool, typer.Option("--image-labels", help="manifest without outlines: every tissue patch gets its image's diagnosis")] = False,
-           patients: Annotated[int, typer.Option(help="phantom: number of patients", min=1)] = 200, seed: Annotated[int, typer.Option(help="phantom: seed")] = 1,
-           as_json: JsonOption = False) -> None:
+def ingest(
+    kind: Annotated[str, typer.Argument(help="phantom, manifest, ddsm, cbis-ddsm or release")],
+    source: Annotated[Path | None, typer.Argument(help="the source's folder or CSV file; none for phantom")] = None,
+    study: StudyOption = Path("."),
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out patients that cannot be read, and say so")] = False,
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = 2,
+    shard: Annotated[str | None, typer.Option(help="I/N: only every N-th patient")] = None,
+    image_labels: Annotated[
+        bool, typer.Option("--image-labels", help="manifest without outlines: every tissue patch gets its image's diagnosis")
+    ] = False,
+    patients: Annotated[int, typer.Option(help="phantom: number of patients", min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="phantom: seed")] = 1,
+    as_json: JsonOption = False,
+) -> None:
     """Take a source's mammograms and findings into the study, everything or nothing."""
     folder = studied(study)
     chosen = settings_module.load(folder)
@@ -78,13 +91,19 @@ def patches(study: StudyOption = Path("."), as_json: JsonOption = False) -> None
         made = step.make(folder, settings_module.load(folder), report)
     with store.read(folder) as con:
         counts = data.patch_counts(con, made.run)
-    text = "; ".join(f"{split}: " + ", ".join(f"{row.patches} {CLASSES[row.label]}" for row in rows.itertuples()) for split, rows in counts.groupby("split"))
+    text = "; ".join(
+        f"{split}: " + ", ".join(f"{row.patches} {CLASSES[row.label]}" for row in rows.itertuples()) for split, rows in counts.groupby("split")
+    )
     _said("patches", folder, made, {"counts": counts.to_dict("records")}, as_json, f"{text}. Next: deepminer train")
 
 
-def train(study: StudyOption = Path("."), arch: Annotated[str | None, typer.Option(help="architecture, instead of study.toml's")] = None,
-          epochs: Annotated[int | None, typer.Option(help="epochs, instead of study.toml's", min=1)] = None,
-          weights: Annotated[str | None, typer.Option(help="FILE, imagenet or none, instead of study.toml's")] = None, as_json: JsonOption = False) -> None:
+def train(
+    study: StudyOption = Path("."),
+    arch: Annotated[str | None, typer.Option(help="architecture, instead of study.toml's")] = None,
+    epochs: Annotated[int | None, typer.Option(help="epochs, instead of study.toml's", min=1)] = None,
+    weights: Annotated[str | None, typer.Option(help="FILE, imagenet or none, instead of study.toml's")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Train a classifier on the training patches; continues where a killed training stopped."""
     from core.steps import train as step
 
@@ -99,8 +118,11 @@ def train(study: StudyOption = Path("."), arch: Annotated[str | None, typer.Opti
     _said("train", folder, made, {"history": history.to_dict("records")}, as_json, f"{text}. Next: deepminer evaluate")
 
 
-def evaluate(study: StudyOption = Path("."), split: Annotated[str, typer.Option(help="split whose numbers are printed: holdout or test")] = "holdout",
-             as_json: JsonOption = False) -> None:
+def evaluate(
+    study: StudyOption = Path("."),
+    split: Annotated[str, typer.Option(help="split whose numbers are printed: holdout or test")] = "holdout",
+    as_json: JsonOption = False,
+) -> None:
     """Predict held-out patches and mammograms; AUC and partial AUC with patient-clustered intervals."""
     from evaluation.steps import evaluate as step
 
@@ -115,8 +137,14 @@ def evaluate(study: StudyOption = Path("."), split: Annotated[str, typer.Option(
         metrics = run_table.metrics(con, made.run, split)
     weak = " Labels are image-level." if _image_labels(folder) else ""
     lines = [_auc_text(row) for row in metrics[(metrics["name"] == "auc") & metrics["estimate"].notna()].to_dict("records")]
-    _said("evaluate", folder, made, {"split": split, "metrics": metrics.to_dict("records"), "image_labels": bool(weak)}, as_json,
-          f"{split} split. " + "; ".join(lines) + f".{weak} Next: deepminer dissect")
+    _said(
+        "evaluate",
+        folder,
+        made,
+        {"split": split, "metrics": metrics.to_dict("records"), "image_labels": bool(weak)},
+        as_json,
+        f"{split} split. " + "; ".join(lines) + f".{weak} Next: deepminer dissect",
+    )
 
 
 def _auc_text(row: dict[str, Any]) -> str:
@@ -129,8 +157,11 @@ def _image_labels(folder: Path) -> bool:
         return bool(data.sources(con)["image_labels"].any())
 
 
-def dissect(study: StudyOption = Path("."), layer: Annotated[list[str] | None, typer.Option(help="layer, instead of study.toml's; may be repeated")] = None,
-            as_json: JsonOption = False) -> None:
+def dissect(
+    study: StudyOption = Path("."),
+    layer: Annotated[list[str] | None, typer.Option(help="layer, instead of study.toml's; may be repeated")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Find every unit's top patches, its influence, the selected units and their coverage."""
     from core.steps import concepts as concepts_step
     from core.steps import dissect as step
@@ -149,9 +180,19 @@ def dissect(study: StudyOption = Path("."), layer: Annotated[list[str] | None, t
         dead = run_table.get(con, made.run)["manifest"]["dead_units"]
     shares = coverage[coverage["name"] == "selected"]
     text = ", ".join(f"{CLASSES[row['class']]} {100 * row['estimate']:.1f} %" for row in shares.to_dict("records"))
-    _said("dissect", folder, made, {"coverage_run": covered.run, "coverage": coverage[~coverage["name"].str.startswith("curve")].to_dict("records"),
-                                    "selected": selected.to_dict("records"), "dead_units": dead}, as_json,
-          f"{selected['unit'].nunique()} units selected, {len(dead)} dead; coverage {text}. Next: deepminer explain")
+    _said(
+        "dissect",
+        folder,
+        made,
+        {
+            "coverage_run": covered.run,
+            "coverage": coverage[~coverage["name"].str.startswith("curve")].to_dict("records"),
+            "selected": selected.to_dict("records"),
+            "dead_units": dead,
+        },
+        as_json,
+        f"{selected['unit'].nunique()} units selected, {len(dead)} dead; coverage {text}. Next: deepminer explain",
+    )
 
 
 def _phantom(folder: Path) -> bool:
@@ -160,8 +201,11 @@ def _phantom(folder: Path) -> bool:
     return bool(len(films)) and bool(films["has_concepts"].all())
 
 
-def explain(study: StudyOption = Path("."), mammogram: Annotated[list[str] | None, typer.Option(help="only this mammogram; may be repeated")] = None,
-            as_json: JsonOption = False) -> None:
+def explain(
+    study: StudyOption = Path("."),
+    mammogram: Annotated[list[str] | None, typer.Option(help="only this mammogram; may be repeated")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Explain hold-out and test mammograms by class maps and the units behind the decision."""
     from core.steps import explain as step
 

@@ -21,14 +21,19 @@ from evaluation.status import status as study_status
 LOCAL_FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs", "hfs", "f2fs")
 
 
-def status(folder: Annotated[Path | None, typer.Argument(help="the study's folder, instead of --study")] = None, study: StudyOption = Path("."),
-           as_json: JsonOption = False) -> None:
+def status(
+    folder: Annotated[Path | None, typer.Argument(help="the study's folder, instead of --study")] = None,
+    study: StudyOption = Path("."),
+    as_json: JsonOption = False,
+) -> None:
     """Where the study stands: data, runs, coverage, annotations, reading."""
     path = studied(folder or study)
     result = study_status(path)
     lines = [f"{name}: {'none yet' if value is None else value}" for name, value in result.items() if name != "runs"]
-    lines += [f"run {row['id']}" + (f": AUC malignant {row['auc']['malignant']:.3f}" if row["auc"] and row["auc"]["malignant"] is not None else "")
-              for row in result["runs"] or []]
+    lines += [
+        f"run {row['id']}" + (f": AUC malignant {row['auc']['malignant']:.3f}" if row["auc"] and row["auc"]["malignant"] is not None else "")
+        for row in result["runs"] or []
+    ]
     lines += [f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']}) {row['message']}" for row in runs.unfinished(path)]
     answer("status", path, result, as_json, "\n".join(lines))
 
@@ -55,12 +60,25 @@ def _checks(path: Path) -> list[dict[str, Any]]:
     settings_module.load(path)
     return [
         {"check": "settings", "good": True, "finding": "study.toml is valid"},
-        {"check": "disk", "good": not kind or kind in LOCAL_FILE_SYSTEMS, "finding": f"the study lies on {kind or 'an unnamed file system'}; locks need a local disk"},
+        {
+            "check": "disk",
+            "good": not kind or kind in LOCAL_FILE_SYSTEMS,
+            "finding": f"the study lies on {kind or 'an unnamed file system'}; locks need a local disk",
+        },
         {"check": "space", "good": free > 1, "finding": f"{free:.1f} GiB free"},
-        {"check": "working images", "good": not missing_films, "finding": f"{len(missing_films)} missing" + (f", such as {missing_films[0]}" if missing_films else "")},
+        {
+            "check": "working images",
+            "good": not missing_films,
+            "finding": f"{len(missing_films)} missing" + (f", such as {missing_films[0]}" if missing_films else ""),
+        },
         {"check": "run folders", "good": not gone, "finding": f"{len(gone)} of {len(frame)} missing" + (f": {gone[0]}" if gone else "")},
         {"check": "checkpoints", "good": not changed, "finding": f"{len(changed)} changed since training" + (f": {changed[0]}" if changed else "")},
-        {"check": "machine", "good": True, "finding": f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, " + ", ".join(f"{k} {v}" for k, v in runs.software().items() if k in ("torch", "duckdb", "streamlit"))},
+        {
+            "check": "machine",
+            "good": True,
+            "finding": f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, "
+            + ", ".join(f"{k} {v}" for k, v in runs.software().items() if k in ("torch", "duckdb", "streamlit")),
+        },
     ]
 
 
@@ -86,24 +104,33 @@ def doctor(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
         raise UserError(f"The study needs attention: {bad['check']}: {bad['finding']}.")
 
 
-def backup(file: Annotated[Path, typer.Argument(help="new file for the copy of the store")], study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(help="new file for the copy of the store")], study: StudyOption = Path("."), as_json: JsonOption = False
+) -> None:
     """Copy the store (data, runs' tables, everybody's answers) into one file; to restore, put it in the study's place as study.duckdb."""
     path = studied(study)
     store.backup(path, file)
     answer("backup", path, {"file": str(file), "bytes": file.stat().st_size}, as_json, f"Copied the store of {path} to {file}.")
 
 
-def serve(study: StudyOption = Path("."), port: Annotated[int, typer.Option(help="port", min=1, max=65535)] = 8501,
-          host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1") -> None:
+def serve(
+    study: StudyOption = Path("."),
+    port: Annotated[int, typer.Option(help="port", min=1, max=65535)] = 8501,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+) -> None:
     """Serve the study in the browser and print the team's link."""
     from dashboard import server
 
     server.serve(studied(study), host, port, announce=lambda line: print(line, flush=True))
 
 
-def invite(role: Annotated[str, typer.Argument(help="team, annotator or reader")], study: StudyOption = Path("."),
-           name: Annotated[str | None, typer.Option("--name", help="the person's code, such as R1 (no names of persons)")] = None,
-           base: Annotated[str, typer.Option(help="address under which the server is reached")] = "http://127.0.0.1:8501", as_json: JsonOption = False) -> None:
+def invite(
+    role: Annotated[str, typer.Argument(help="team, annotator or reader")],
+    study: StudyOption = Path("."),
+    name: Annotated[str | None, typer.Option("--name", help="the person's code, such as R1 (no names of persons)")] = None,
+    base: Annotated[str, typer.Option(help="address under which the server is reached")] = "http://127.0.0.1:8501",
+    as_json: JsonOption = False,
+) -> None:
     """Invite a person; the link is shown this once."""
     from dashboard import server
 

@@ -36,10 +36,20 @@ def cases() -> pd.DataFrame:
     table = people.merge(splits, on="patient_id", how="left")
     ids = table["patient_id"]
     films_of = mammograms.groupby("patient_id")
-    return pd.DataFrame({
-        "Case": ids, "Split": table["split"], "Pathology": ids.map(names), "Lesion": ids.map(lesions).fillna(""), "Density": table["density"].astype("Int64"),
-        "Assessment": ids.map(assessed).astype("Int64"), "Subtlety": ids.map(subtle).astype("Int64"), "Films": ids.map(films_of.size()),
-        "Scanner": ids.map(films_of["scanner"].first()), "Problem": ids.map(lambda i: bool(problems["item"].str.startswith(i).any()) if len(problems) else False)})
+    return pd.DataFrame(
+        {
+            "Case": ids,
+            "Split": table["split"],
+            "Pathology": ids.map(names),
+            "Lesion": ids.map(lesions).fillna(""),
+            "Density": table["density"].astype("Int64"),
+            "Assessment": ids.map(assessed).astype("Int64"),
+            "Subtlety": ids.map(subtle).astype("Int64"),
+            "Films": ids.map(films_of.size()),
+            "Scanner": ids.map(films_of["scanner"].first()),
+            "Problem": ids.map(lambda i: bool(problems["item"].str.startswith(i).any()) if len(problems) else False),
+        }
+    )
 
 
 def filtered(table: pd.DataFrame) -> pd.DataFrame:
@@ -61,10 +71,21 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
     if patches_run is None:
         return []
     mine = load.ask(data.film_patches, patches_run, mammogram_id)
-    classes = CLASSES if mine["label"].max() > 1 or load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("normal", "malignant")
-    return [Box(p["x"] / width, p["y"] / height, p["side"] / width, p["side"] / height, classes[int(p["label"])],
-                f"{classes[int(p['label'])]}: malignant findings cover {p['malignant_cover']:.0%} of the patch, {p['malignant_part']:.0%} of one lies in it; benign {p['benign_cover']:.0%}, {p['benign_part']:.0%} (30 % counts)")
-            for p in mine.sort_values("label").to_dict("records")]
+    classes = (
+        CLASSES if mine["label"].max() > 1 or load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("normal", "malignant")
+    )
+    return [
+        Box(
+            p["x"] / width,
+            p["y"] / height,
+            p["side"] / width,
+            p["side"] / height,
+            classes[int(p["label"])],
+            f"{classes[int(p['label'])]}: malignant findings cover {p['malignant_cover']:.0%} of the patch, {p['malignant_part']:.0%} of one lies in it; "
+            f"benign {p['benign_cover']:.0%}, {p['benign_part']:.0%} (30 % counts)",
+        )
+        for p in mine.sort_values("label").to_dict("records")
+    ]
 
 
 def panel(film: dict, large: bool) -> Panel:
@@ -72,9 +93,17 @@ def panel(film: dict, large: bool) -> Panel:
     mine = findings[findings["mammogram_id"] == film["mammogram_id"]]
     url = media.url("film", media.TEAM, file=film["file"], **({} if large else {"width": 200}))
     name = f"{film['laterality'].lower()} {film['view']}"
-    return Panel(url, int(film["width"]), int(film["height"]), name, f"{film['source_width']} x {film['source_height']} px" if large else "",
-                 alt=f"mammogram {name}", outlines=[p for polygons in mine["outline"] for p in polygons],
-                 nested=[p for polygons in mine["nested"] for p in polygons] if large else (), boxes=boxes(film["mammogram_id"], film["width"], film["height"]) if large else ())
+    return Panel(
+        url,
+        int(film["width"]),
+        int(film["height"]),
+        name,
+        f"{film['source_width']} x {film['source_height']} px" if large else "",
+        alt=f"mammogram {name}",
+        outlines=[p for polygons in mine["outline"] for p in polygons],
+        nested=[p for polygons in mine["nested"] for p in polygons] if large else (),
+        boxes=boxes(film["mammogram_id"], film["width"], film["height"]) if large else (),
+    )
 
 
 def case_view(case: str) -> None:
@@ -92,8 +121,14 @@ def case_view(case: str) -> None:
         if len(mine) > 2:
             films.show([panel(m, False) for m in mine[2:4]], key="data_small2", height=150)
         person = people[people["patient_id"] == case].iloc[0]
-        parts.facts([("Age", parts.text("–" if pd.isna(person["age"]) else int(person["age"]))), ("Density", parts.text("–" if pd.isna(person["density"]) else int(person["density"]))),
-                     ("Film turned", "yes" if film["inverted"] else "no"), ("Tissue", f"{film['tissue']:.0%}")])
+        parts.facts(
+            [
+                ("Age", parts.text("–" if pd.isna(person["age"]) else int(person["age"]))),
+                ("Density", parts.text("–" if pd.isna(person["density"]) else int(person["density"]))),
+                ("Film turned", "yes" if film["inverted"] else "no"),
+                ("Tissue", f"{film['tissue']:.0%}"),
+            ]
+        )
         for row in findings[findings["mammogram_id"] == film["mammogram_id"]].to_dict("records"):
             st.caption(f"Finding {row['number']}, {row['pathology'].lower().replace('_', ' ')}: {row['report'] or row['lesion_type']}")
 
@@ -106,9 +141,16 @@ def counts_tab() -> None:
     table = load.ask(data.patch_counts, patches_run)
     classes = CLASSES if load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("other", "malignant")
     table["Class"] = [classes[int(c)] for c in table["label"]]
-    st.dataframe(table.rename(columns={"split": "Split", "patches": "Patches", "mammograms": "Films", "patients": "Patients"})[["Split", "Class", "Patches", "Films", "Patients"]], hide_index=True)
+    st.dataframe(
+        table.rename(columns={"split": "Split", "patches": "Patches", "mammograms": "Films", "patients": "Patients"})[
+            ["Split", "Class", "Patches", "Films", "Patients"]
+        ],
+        hide_index=True,
+    )
     dropped = load.ask(run_table.get, patches_run)["manifest"]["dropped"]
-    st.caption(f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']} ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run {patches_run}.")
+    st.caption(
+        f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']} ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run {patches_run}."
+    )
 
 
 def splits_tab() -> None:
@@ -117,10 +159,16 @@ def splits_tab() -> None:
     st.markdown(f"**{shared} patients shared** between splits.")
     st.dataframe(splits.groupby("split").size().reindex(SPLITS).rename("Patients").reset_index().rename(columns={"split": "Split"}), hide_index=True)
     doubled = mammograms[mammograms.duplicated("pixel_hash", keep=False)]
-    st.caption(f"{len(doubled)} films have the same pixels as another film of the same patient; two patients never share one (ingestion refuses them).")
+    st.caption(
+        f"{len(doubled)} films have the same pixels as another film of the same patient; two patients never share one (ingestion refuses them)."
+    )
 
 
-parts.heading("Data", f"{counts['patients']:,} patients, {counts['mammograms']:,} mammograms, {counts['findings']:,} findings", simulated=bool(load.ask(data.sources)["simulated"].any()))
+parts.heading(
+    "Data",
+    f"{counts['patients']:,} patients, {counts['mammograms']:,} mammograms, {counts['findings']:,} findings",
+    simulated=bool(load.ask(data.sources)["simulated"].any()),
+)
 parts.weak_label_note()
 views, count_tab, split_tab, problem_tab = st.tabs(["Cases", "Counts", "Splits", f"Problems ({len(problems)})"])
 with views:
@@ -128,7 +176,14 @@ with views:
     with left:
         table = filtered(cases())
         st.caption(f"{len(table)} of {len(people)} cases")
-        picked = st.dataframe(table.drop(columns=["Scanner", "Problem", "Films"]), hide_index=True, height=400, on_select="rerun", selection_mode="single-row", key="data_cases")
+        picked = st.dataframe(
+            table.drop(columns=["Scanner", "Problem", "Films"]),
+            hide_index=True,
+            height=400,
+            on_select="rerun",
+            selection_mode="single-row",
+            key="data_cases",
+        )
     with right:
         rows = picked.selection.rows
         if len(table):
@@ -141,6 +196,11 @@ with split_tab:
     splits_tab()
 with problem_tab:
     if len(problems):
-        st.dataframe(problems.rename(columns={"item": "File or case", "cause": "Cause", "action": "What was done", "skipped": "Left out"}).drop(columns="source_id"), hide_index=True)
+        st.dataframe(
+            problems.rename(columns={"item": "File or case", "cause": "Cause", "action": "What was done", "skipped": "Left out"}).drop(
+                columns="source_id"
+            ),
+            hide_index=True,
+        )
     else:
         st.info("Nothing odd was found on the way in.")

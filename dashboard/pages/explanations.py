@@ -32,10 +32,21 @@ settings = load_settings(study.current())
 
 def controls() -> tuple[pd.DataFrame, int, str, bool]:
     """Which cases, in which order, and where we are; all in the address."""
-    a, b, c, d, e, f = st.columns([6.6, 1.5, 1.8, 1.1, 1, 2.2], vertical_alignment="center")
+    a, b, c, d, e, f = st.columns([6, 1.5, 1.5, 1.35, 1.1, 2.3], vertical_alignment="center")
     with a:
-        kind = st.segmented_control("Cases", list(KINDS), default="malignant", required=True, label_visibility="collapsed", key="kind", bind="query-params", format_func=KINDS.get)
-    seed = b.number_input("Seed of the order", 1, 999, 1, label_visibility="collapsed", key="seed", bind="query-params", help="Seed of the order in which cases come")
+        kind = st.segmented_control(
+            "Cases",
+            list(KINDS),
+            default="malignant",
+            required=True,
+            label_visibility="collapsed",
+            key="kind",
+            bind="query-params",
+            format_func=KINDS.get,
+        )
+    seed = b.number_input(
+        "Seed of the order", 1, 999, 1, label_visibility="collapsed", key="seed", bind="query-params", help="Seed of the order in which cases come"
+    )
     table = load.compute(explained.cases, run, kind or "malignant", int(seed))
     wanted = st.query_params.get("film")
     ids = list(table["mammogram_id"])
@@ -66,31 +77,61 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
 def verdict(case: Explained) -> None:
     """Decision, truth and scores in a line."""
     bars = "".join(
-        f'<div style="width:180px"><div style="display:flex;justify-content:space-between">{parts.class_mark(name)}<b>{decimal(value, 2)}</b></div>'
+        f'<div style="width:180px"><div style="display:flex;justify-content:space-between"><span>{parts.class_mark(name)}</span><b>{decimal(value, 2)}</b></div>'
         f'<div style="height:5px;background:var(--dm-wash)"><div style="height:5px;width:{100 * value}%;background:{theme.CLASS_FILL[theme.mode()][name]}"></div></div></div>'
-        for name, value in reversed(case.scores.items()) if value is not None)
+        for name, value in reversed(case.scores.items())
+        if value is not None
+    )
     ink = theme.CLASS_INK[theme.mode()]
     decided, truth = case.predicted or "no tissue found", case.truth or "unproven"
-    st.html(f'<div style="display:flex;gap:28px;align-items:center;border:1px solid var(--dm-line-soft);border-radius:4px;padding:6px 16px;font-size:13px">'
-            f'<div><span class="dm-mute">Predicted</span><br><b style="font-size:16px;color:{ink.get(decided, "inherit")}">{decided}</b></div>'
-            f'<div><span class="dm-mute">Truth</span><br><b style="font-size:16px">{truth}</b> {parts.badge("done").replace("✓ done", case.verdict) if case.verdict else ""}</div>{bars}'
-            f'<div style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)}, {parts.text(case.view)}<br>{case.split}</div></div>')
+    st.html(
+        f'<div style="display:flex;gap:28px;align-items:center;border:1px solid var(--dm-line-soft);border-radius:4px;padding:6px 16px;font-size:13px">'
+        f'<div><span class="dm-mute">Predicted</span><br><b style="font-size:16px;color:{ink.get(decided, "inherit")}">{decided}</b></div>'
+        f'<div><span class="dm-mute">Truth</span><br><b style="font-size:16px">{truth}</b> {parts.badge("done").replace("✓ done", case.verdict) if case.verdict else ""}</div>{bars}'
+        f'<div style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)}, {parts.text(case.view)}<br>{case.split}</div></div>'
+    )
 
 
 def outlined(case: Explained, **kinds: object) -> Panel:
     """A panel of this film with its findings in maroon."""
-    return Panel(media.url("film", media.TEAM, file=case.film), case.width, case.height, outlines=[p for polygons in case.findings["outline"] for p in polygons], **kinds)  # type: ignore[arg-type]
+    return Panel(
+        media.url("film", media.TEAM, file=case.film),
+        case.width,
+        case.height,
+        outlines=[p for polygons in case.findings["outline"] for p in polygons],
+        **kinds,
+    )  # type: ignore[arg-type]
 
 
 def panels(case: Explained) -> list[Panel]:
     """Mammogram, class map, and up to five named units."""
     report = "; ".join(r for r in case.findings["report"] if r) or ("no report line" if len(case.findings) else "no finding")
-    shown = [outlined(case, title="Mammogram", right=case.view, caption="Report", note=report.replace("_", " ").lower(), alt="mammogram with outlined findings"),
-             outlined(case, title="Class map", right=decimal(float(case.class_map.max()), 2), caption=(case.predicted or "malignant").capitalize(), note="probability over the film", heat=case.class_map, alt="class probability map")]
-    named = [u for u in case.units if u.label][:settings.explanation.printed]
+    shown = [
+        outlined(
+            case, title="Mammogram", right=case.view, caption="Report", note=report.replace("_", " ").lower(), alt="mammogram with outlined findings"
+        ),
+        outlined(
+            case,
+            title="Class map",
+            right=decimal(float(case.class_map.max()), 2),
+            caption=(case.predicted or "malignant").capitalize(),
+            note="probability over the film",
+            heat=case.class_map,
+            alt="class probability map",
+        ),
+    ]
+    named = [u for u in case.units if u.label][: settings.explanation.printed]
     for unit in named:
-        shown.append(outlined(case, title=f"{unit.rank} of 8, {unit_name(unit.unit)}", right=decimal(unit.influence, 2), caption=unit.label, alt=f"map of {unit_name(unit.unit)}",
-                              heat=np.clip(case.unit_maps[unit.rank - 1] / case.scale, 0, 1)))
+        shown.append(
+            outlined(
+                case,
+                title=f"{unit.rank} of 8, {unit_name(unit.unit)}",
+                right=decimal(unit.influence, 2),
+                caption=unit.label,
+                alt=f"map of {unit_name(unit.unit)}",
+                heat=np.clip(case.unit_maps[unit.rank - 1] / case.scale, 0, 1),
+            )
+        )
     return shown
 
 
@@ -104,10 +145,27 @@ def strip(case: Explained) -> None:
     cells = []
     for unit in case.units:
         patch = tiles[unit.unit]
-        url = media.url("unit", media.TEAM, file=patch["file"], y=int(patch["y"]), x=int(patch["x"]), side=int(patch["side"]), size=96, run=dissect, unit=unit.unit, rank=0, level=threshold * float(facts[unit.unit]))
+        url = media.url(
+            "unit",
+            media.TEAM,
+            file=patch["file"],
+            y=int(patch["y"]),
+            x=int(patch["x"]),
+            side=int(patch["side"]),
+            size=96,
+            run=dissect,
+            unit=unit.unit,
+            rank=0,
+            level=threshold * float(facts[unit.unit]),
+        )
         faint = "" if unit.label else "opacity:.6;filter:grayscale(1)"
-        cells.append(f'<div style="flex:1;display:flex;gap:8px;font-size:12px;line-height:1.35;min-width:0;{faint}"><img src="{url}" alt="top patch of {unit_name(unit.unit)}" width="48" height="48" style="border-radius:2px;flex:none">'
-                     f'<div style="min-width:0"><b>{unit.rank}</b> {unit_name(unit.unit)[5:]} <span style="float:right">&nbsp;{decimal(unit.influence, 2)}</span><br>{parts.text(unit.label or "no label")}</div></div>')
+        cells.append(
+            f'<div style="flex:1;display:flex;gap:8px;font-size:12px;line-height:1.35;min-width:0;{faint}">'
+            f'<img src="{url}" alt="top patch of {unit_name(unit.unit)}" width="48" height="48" style="border-radius:2px;flex:none">'
+            f'<div style="min-width:0"><b>{unit.rank}</b> {unit_name(unit.unit)[5:]} <span style="float:right">&nbsp;{decimal(unit.influence, 2)}</span>'
+            f'<div title="{parts.text(unit.label or "")}" style="overflow:hidden;display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical">'
+            f'{parts.text(unit.label or "no label")}</div></div></div>'
+        )
     st.html(f'<div style="display:flex;gap:10px">{"".join(cells)}</div>')
 
 
@@ -121,10 +179,15 @@ verdict(case)
 films.show(panels(case), key="explanation", height=212)
 if not any(u.label for u in case.units):
     st.info("None of the 8 most influential units carries a label: this decision has no words. The strip below shows what excites them.")
-a, b = st.columns([3, 2], vertical_alignment="center")
+a, b = st.columns([5, 4], vertical_alignment="center")
 with a:
-    parts.section(f"All 8 units with the largest influence on {case.predicted or 'malignant'}", "unlabelled units grey; influence beside each", case.simulated)
+    parts.section(
+        f"All 8 units with the largest influence on {case.predicted or 'malignant'}", "unlabelled units grey; influence beside each", case.simulated
+    )
 with b:
-    st.html('<div style="display:flex;align-items:center;justify-content:flex-end;gap:8px;font-size:12px" class="dm-mute">0 <span style="width:140px;height:7px;background:linear-gradient(90deg,#000004,#1f0c48,#550f6d,#88226a,#ba3655,#e35933,#f98c0a,#f9c932,#fcffa4)"></span>'
-            f'class map: probability 1; units: {decimal(case.scale, 2)}, one scale for all cases</div>')
+    st.html(
+        '<div style="display:flex;align-items:center;justify-content:flex-end;gap:8px;font-size:12px" class="dm-mute">0 <span style="width:140px;height:7px;'
+        'background:linear-gradient(90deg,#000004,#1f0c48,#550f6d,#88226a,#ba3655,#e35933,#f98c0a,#f9c932,#fcffa4)"></span>'
+        f"probability 1, influence {decimal(case.scale, 2)}; one scale for all cases</div>"
+    )
 strip(case)

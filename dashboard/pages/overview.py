@@ -30,8 +30,10 @@ def card(step: overview.Step) -> None:
     """One step of the chain."""
     with st.container(border=True, gap="xxsmall"):
         lines = "<br>".join(parts.text(line) for line in (*step.lines, parts.age(step.made)) if line)
-        st.html(f'<div class="dm-card"><b>{parts.text(step.title)}</b>{parts.badge(step.state)}'
-                f'<span class="big">{parts.text(step.headline)}</span><span class="dm-mute">{lines}</span></div>')
+        st.html(
+            f'<div class="dm-card"><b>{parts.text(step.title)}</b>{parts.badge(step.state)}'
+            f'<span class="big">{parts.text(step.headline)}</span><span class="dm-mute">{lines}</span></div>'
+        )
         st.page_link(f"pages/{step.page}.py", label="Open")
 
 
@@ -39,8 +41,10 @@ def metric(title: str, value: str, lines: list[str], simulated: bool = False) ->
     """A large number with what it rests on."""
     with st.container(border=True):
         notes = "<br>".join(parts.text(line) for line in lines)
-        st.html(f'<div class="dm-metric"><span class="t">{parts.text(title)}{parts.SIMULATED if simulated else ""}</span>'
-                f'<div class="v">{parts.text(value)}</div><span class="dm-mute">{notes}</span></div>')
+        st.html(
+            f'<div class="dm-metric"><span class="t">{parts.text(title)}{parts.SIMULATED if simulated else ""}</span>'
+            f'<div class="v">{parts.text(value)}</div><span class="dm-mute">{notes}</span></div>'
+        )
 
 
 def auc_metric() -> None:
@@ -56,8 +60,11 @@ def auc_metric() -> None:
         return
     found = row[0]
     low, high = (None if v != v else v for v in (found["low"], found["high"]))
-    metric("Malignant AUC", decimal(found["estimate"] if found["estimate"] == found["estimate"] else None),
-           [interval_text(low, high, 0.95, found["reason"]) + ", clustered", f"{found['n']:,} hold-out patches, {found['patients']} patients"])
+    metric(
+        "Malignant AUC",
+        decimal(found["estimate"] if found["estimate"] == found["estimate"] else None),
+        [interval_text(low, high, 0.95, found["reason"]) + ", clustered", f"{found['n']:,} hold-out patches, {found['patients']} patients"],
+    )
 
 
 def coverage_metrics(dissect: str | None) -> None:
@@ -72,11 +79,22 @@ def coverage_metrics(dissect: str | None) -> None:
     frame = load.ask(unit_table.coverage, covered)
     rows = {r["name"]: r for r in frame[frame["class"] == CLASSES.index("malignant")].to_dict("records")}
     with columns[1]:
-        metric("Selected coverage", percent(rows["selected"]["estimate"]),
-               [f"malignant; chance {percent(rows['chance']['estimate'])}", f"split-half {percent(rows['split_half']['estimate'])}, CI {percent(rows['interval']['low'])} to {percent(rows['interval']['high'])}"])
+        metric(
+            "Selected coverage",
+            percent(rows["selected"]["estimate"]),
+            [
+                f"malignant; chance {percent(rows['chance']['estimate'])}",
+                f"split-half {percent(rows['split_half']['estimate'])}, CI {percent(rows['interval']['low'])} to {percent(rows['interval']['high'])}",
+            ],
+        )
     share, named, total = load.compute(overview.labelled, dissect, CLASSES.index("malignant"))
     with columns[2]:
-        metric("Labelled coverage", percent(share), [f"malignant; {named} of {total} units named", f"{rows['selected']['n']} hold-out films"], parts.simulated_labels(dissect))
+        metric(
+            "Labelled coverage",
+            percent(share),
+            [f"malignant; {named} of {total} units named", f"{rows['selected']['n']} hold-out films"],
+            parts.simulated_labels(dissect),
+        )
 
 
 def annotation_metric(dissect: str | None) -> None:
@@ -85,8 +103,12 @@ def annotation_metric(dissect: str | None) -> None:
     if progress is None or not len(progress) or progress["median_seconds"].isna().all():
         metric("Median per unit", "–", ["nobody has annotated yet"])
         return
-    metric("Median per unit", f"{progress['median_seconds'].median():.0f} s", ["goal 30 s", f"{int(progress['units'].sum())} annotations, {len(progress)} experts"],
-           bool(progress["simulated"].any()))
+    metric(
+        "Median per unit",
+        f"{progress['median_seconds'].median():.0f} s",
+        ["goal 30 s", f"{int(progress['units'].sum())} annotations, {len(progress)} experts"],
+        bool(progress["simulated"].any()),
+    )
 
 
 def reading_metric() -> None:
@@ -97,8 +119,12 @@ def reading_metric() -> None:
         return
     newest = found[-1]
     progress = load.ask(readings.progress, newest.protocol, newest.version)
-    metric("Reading progress", f"{int(progress['done'].sum()) if len(progress) else 0} / {int(progress['total'].sum()) if len(progress) else 0}",
-           [f"{newest.protocol}, version {newest.version}: {newest.state}", f"{len(progress)} readers"], newest.simulated)
+    metric(
+        "Reading progress",
+        f"{int(progress['done'].sum()) if len(progress) else 0} / {int(progress['total'].sum()) if len(progress) else 0}",
+        [f"{newest.protocol}, version {newest.version}: {newest.state}", f"{len(progress)} readers"],
+        newest.simulated,
+    )
 
 
 def attention(steps: list[overview.Step]) -> None:
@@ -110,7 +136,7 @@ def attention(steps: list[overview.Step]) -> None:
         if not rows:
             st.caption("Nothing. Every step is up to date.")
         for state, sentence, command in rows:
-            st.html(f'{parts.badge(state)} &nbsp; {parts.text(sentence)} {"<code>" + parts.text(command) + "</code>" if command else ""}')
+            st.html(f"{parts.badge(state)} &nbsp; {parts.text(sentence)} {'<code>' + parts.text(command) + '</code>' if command else ''}")
 
 
 @st.fragment(run_every="3s")
@@ -127,8 +153,11 @@ def running() -> None:
             passed = time.time() - body["started"]
             left = passed * (body["total"] - body["done"]) / body["done"] if body["done"] else None
             st.code(body["command"], language="bash")
-            st.progress(body["done"] / body["total"] if body["total"] else 0.0,
-                        text=f"{body['done']:,} of {body['total']:,} {body['unit']}, {passed / 60:.0f} min so far" + (f", about {left / 60:.0f} min left" if left is not None else ""))
+            st.progress(
+                body["done"] / body["total"] if body["total"] else 0.0,
+                text=f"{body['done']:,} of {body['total']:,} {body['unit']}, {passed / 60:.0f} min so far"
+                + (f", about {left / 60:.0f} min left" if left is not None else ""),
+            )
         if not work:
             st.caption("Nothing is running. Long steps started from a terminal show here.")
 
@@ -138,7 +167,11 @@ wanted = next_step(chain)
 left, right = st.columns([3, 2], vertical_alignment="center")
 with left:
     people = load.ask(data.counts)
-    parts.heading(settings.study.name, f"{people['patients']:,} patients, split seed {settings.study.seed}", simulated=bool(len(load.ask(data.sources)) and load.ask(data.sources)["simulated"].any()))
+    parts.heading(
+        settings.study.name,
+        f"{people['patients']:,} patients, split seed {settings.study.seed}",
+        simulated=bool(len(load.ask(data.sources)) and load.ask(data.sources)["simulated"].any()),
+    )
 with right:
     if wanted:
         st.code(f"{wanted.command} --study {study.current().name}", language="bash")

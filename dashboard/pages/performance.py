@@ -19,7 +19,9 @@ if not len(evaluations):
     parts.heading("Performance")
     broken = [b for b in run_module.unfinished(study.current()) if b["kind"] == "train"]
     if broken:
-        st.warning(f"A training was {broken[0]['state']} at {broken[0]['done']} of {broken[0]['total']} {broken[0]['unit']}. {broken[0]['message']} The same command continues it.")
+        st.warning(
+            f"A training was {broken[0]['state']} at {broken[0]['done']} of {broken[0]['total']} {broken[0]['unit']}. {broken[0]['message']} The same command continues it."
+        )
     trained = len(load.ask(run_table.runs, "train"))
     parts.empty("No classifier has been evaluated yet.", "deepminer evaluate" if trained else "deepminer train")
 NAMES = {"holdout": "Hold-out", "test": "Test"}
@@ -38,9 +40,18 @@ def controls() -> tuple[str, str, str, bool]:
     names = list(evaluations["run"])[::-1]
     a, b, c, d = st.columns([3, 3, 3, 3], vertical_alignment="bottom")
     run = a.selectbox("Run", names, format_func=title, key="run", bind="query-params")
-    split = b.segmented_control("Split", ["holdout", "test"], default="holdout", required=True, key="split", bind="query-params",
-                                format_func=lambda s: NAMES[s] if s == "holdout" or not opened else f"Test, opened {opened} times")
-    level = c.segmented_control("Level", list(performance.LEVELS), default="patch", required=True, key="level", bind="query-params", format_func=str.capitalize)
+    split = b.segmented_control(
+        "Split",
+        ["holdout", "test"],
+        default="holdout",
+        required=True,
+        key="split",
+        bind="query-params",
+        format_func=lambda s: NAMES[s] if s == "holdout" or not opened else f"Test, opened {opened} times",
+    )
+    level = c.segmented_control(
+        "Level", list(performance.LEVELS), default="patch", required=True, key="level", bind="query-params", format_func=str.capitalize
+    )
     published = d.toggle("DeepMiner 2021 formula", key="formula", bind="query-params")
     return run, split or "holdout", level or "patch", published
 
@@ -57,8 +68,15 @@ def class_table(results: list[performance.ClassResult], published: bool) -> None
     """One class against the rest."""
     rows = []
     for r in results[::-1]:
-        row = {"Class": parts.class_mark(r.name), "AUC": f"<b>{decimal(r.auc.estimate)}</b>", "95 % CI": parts.text(interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason).removeprefix("95 % CI ")),
-               "pAUC raw": decimal(r.partial.raw), "/ 0.2": decimal(r.partial.fraction), "McClish": decimal(r.partial.mcclish), "Spec. at .8": decimal(r.specificity.interpolated, 2)}
+        row = {
+            "Class": parts.class_mark(r.name),
+            "AUC": f"<b>{decimal(r.auc.estimate)}</b>",
+            "95 % CI": parts.text(interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason).removeprefix("95 % CI ")),
+            "pAUC raw": decimal(r.partial.raw),
+            "/ 0.2": decimal(r.partial.fraction),
+            "McClish": decimal(r.partial.mcclish),
+            "Spec. at .8": decimal(r.specificity.interpolated, 2),
+        }
         if published:
             row["2021 formula"] = decimal(r.partial.deepminer_2021)
         if level == "patch":
@@ -71,8 +89,25 @@ def class_table(results: list[performance.ClassResult], published: bool) -> None
 
 def download(results: list[performance.ClassResult], run: str, split: str, level: str) -> None:
     """The table as CSV with what it rests on."""
-    frame = pd.DataFrame([{"run": run, "split": split, "level": level, "class": r.name, "auc": r.auc.estimate, "low": r.auc.low, "high": r.auc.high, "method": r.auc.method, "pauc": r.partial.raw,
-                           "pauc_fraction": r.partial.fraction, "pauc_mcclish": r.partial.mcclish, "specificity_at_80": r.specificity.interpolated} for r in results])
+    frame = pd.DataFrame(
+        [
+            {
+                "run": run,
+                "split": split,
+                "level": level,
+                "class": r.name,
+                "auc": r.auc.estimate,
+                "low": r.auc.low,
+                "high": r.auc.high,
+                "method": r.auc.method,
+                "pauc": r.partial.raw,
+                "pauc_fraction": r.partial.fraction,
+                "pauc_mcclish": r.partial.mcclish,
+                "specificity_at_80": r.specificity.interpolated,
+            }
+            for r in results
+        ]
+    )
     st.download_button("Download table", frame.to_csv(index=False), f"performance-{split}-{level}.csv", "text/csv")
 
 
@@ -81,7 +116,12 @@ def calibration_plot() -> None:
     found = load.compute(performance.malignant_calibration, run, split)
     bins = [b for b in found.bins if b.predicted is not None and b.observed.estimate is not None]
     parts.section("Calibration", f"malignant, patches; ECE {decimal(found.ece)}")
-    st.plotly_chart(charts.calibration([b.predicted for b in bins], [b.observed.estimate for b in bins], [b.observed.low for b in bins], [b.observed.high for b in bins]), config={"displayModeBar": False})
+    st.plotly_chart(
+        charts.calibration(
+            [b.predicted for b in bins], [b.observed.estimate for b in bins], [b.observed.low for b in bins], [b.observed.high for b in bins]
+        ),
+        config={"displayModeBar": False},
+    )
 
 
 def comparison() -> None:
@@ -93,7 +133,14 @@ def comparison() -> None:
     rows = []
     for other in others:
         found = load.compute(performance.compare_runs, run, other, split, level)
-        rows.append({"This run minus": parts.text(title(other)), "AUC, malignant": decimal(found.difference), "95 % CI": f"{decimal(found.low)} to {decimal(found.high)}", "p": p_text(found.p_value)})
+        rows.append(
+            {
+                "This run minus": parts.text(title(other)),
+                "AUC, malignant": decimal(found.difference),
+                "95 % CI": f"{decimal(found.low)} to {decimal(found.high)}",
+                "p": p_text(found.p_value),
+            }
+        )
     parts.table(pd.DataFrame(rows))
 
 
@@ -103,16 +150,26 @@ def subgroup_tab() -> None:
     if not groups:
         st.caption("No subgroup has five images of either class in this split.")
         return
-    st.plotly_chart(charts.forest(groups, results_by_name.get("malignant").auc.estimate if level == "image" else None), config={"displayModeBar": False})
+    st.plotly_chart(
+        charts.forest(groups, results_by_name.get("malignant").auc.estimate if level == "image" else None), config={"displayModeBar": False}
+    )
     for variable, found in performance.interactions(groups):
-        st.caption(f"{variable}: largest minus smallest AUC {decimal(found.difference)} ({decimal(found.low)} to {decimal(found.high)}, {p_text(found.p_value)}; picked after looking, not adjusted).")
+        st.caption(
+            f"{variable}: largest minus smallest AUC {decimal(found.difference)} ({decimal(found.low)} to {decimal(found.high)}, {p_text(found.p_value)}; picked after looking, not adjusted)."
+        )
 
 
 def failure_tab() -> None:
     """The worst errors, one click from their explanation."""
     frame = load.compute(performance.failures, run, split)
-    picked = st.dataframe(frame.rename(columns={"kind": "Failure", "mammogram_id": "Mammogram", "patient_id": "Patient", "s_malignant": "Malignant score"}), hide_index=True, height=230, on_select="rerun",
-                          selection_mode="single-row", key="failures")
+    picked = st.dataframe(
+        frame.rename(columns={"kind": "Failure", "mammogram_id": "Mammogram", "patient_id": "Patient", "s_malignant": "Malignant score"}),
+        hide_index=True,
+        height=230,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="failures",
+    )
     if picked.selection.rows and st.button("Open its explanation", type="primary"):
         st.switch_page("pages/explanations.py", query_params={"film": frame["mammogram_id"].iloc[picked.selection.rows[0]]})
 
@@ -126,11 +183,17 @@ seen = load.compute(performance.observations, run, split, level)
 point = load.compute(performance.malignant_operating_point, run, split, level)
 left, right = st.columns([5, 7], gap="medium")
 with left:
-    at = None if point is None or point.table.specificity.estimate is None else (1 - point.table.specificity.estimate, point.table.sensitivity.estimate)
+    at = (
+        None
+        if point is None or point.table.specificity.estimate is None
+        else (1 - point.table.specificity.estimate, point.table.sensitivity.estimate)
+    )
     st.plotly_chart(charts.roc(results, at), config={"displayModeBar": False})
     unit = {"patch": "patches", "image": "images", "case": "cases"}[level]
-    st.caption(f"{NAMES[split]}, {len(seen.truth):,} {unit} of {seen.patients} patients. Band: 95 % pointwise for malignant, patient bootstrap, 500 draws."
-               + ("" if at is None else f" Threshold fixed on hold-out: sensitivity {decimal(at[1], 2)}, specificity {decimal(1 - at[0], 2)}."))
+    st.caption(
+        f"{NAMES[split]}, {len(seen.truth):,} {unit} of {seen.patients} patients. Band: 95 % pointwise for malignant, patient bootstrap, 500 draws."
+        + ("" if at is None else f" Threshold fixed on hold-out: sensitivity {decimal(at[1], 2)}, specificity {decimal(1 - at[0], 2)}.")
+    )
 with right:
     parts.section("One class against the rest", "95 % CI clustered by patient (Obuchowski)")
     class_table(results, published)

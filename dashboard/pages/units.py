@@ -41,17 +41,24 @@ def coverage_band(dissect: str) -> None:
     cells = []
     for code in sorted(frame["class"].unique(), reverse=True):
         rows = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
-        share, named, total = load.compute(overview.labelled, dissect, int(code))
+        share, _, _ = load.compute(overview.labelled, dissect, int(code))
         colour = theme.CLASS_FILL[theme.mode()][CLASSES[code]]
         selected, low, high = rows["selected"]["estimate"], rows["interval"]["low"], rows["interval"]["high"]
-        marks = "" if low != low or low is None else f'<i style="position:absolute;left:{100 * low}%;width:{100 * (high - low)}%;top:4px;border-top:1px solid currentColor"></i>'
+        marks = (
+            ""
+            if low != low or low is None
+            else f'<i style="position:absolute;left:{100 * low}%;width:{100 * (high - low)}%;top:4px;border-top:1px solid currentColor"></i>'
+        )
         cells.append(
             f'<div style="flex:1;padding:10px 16px;border-right:1px solid var(--dm-line-soft)"><div style="display:flex;justify-content:space-between"><b>{parts.class_mark(CLASSES[code])}</b>'
             f'<span><b style="font-size:16px">{percent(selected)}</b> <span class="dm-mute">selected</span></span></div>'
-            f'<div style="position:relative;height:9px;background:var(--dm-wash);margin:6px 0"><i style="position:absolute;left:0;width:{100 * selected}%;height:9px;background:{colour};opacity:.45"></i>'
+            f'<div style="position:relative;height:9px;background:var(--dm-wash);margin:6px 0">'
+            f'<i style="position:absolute;left:0;width:{100 * selected}%;height:9px;background:{colour};opacity:.45"></i>'
             f'<i style="position:absolute;left:0;width:{100 * (share or 0)}%;height:9px;background:{colour}"></i>{marks}</div>'
-            f'<div class="dm-mute" style="display:flex;justify-content:space-between;font-size:12px"><span>labelled <b>{percent(share)}</b></span><span>split-half <b>{percent(rows["split_half"]["estimate"])}</b></span>'
-            f'<span>CI <b>{percent(low)} to {percent(high)}</b></span><span>chance <b>{percent(rows["chance"]["estimate"])}</b></span></div></div>')
+            f'<div class="dm-mute" style="display:flex;justify-content:space-between;font-size:12px"><span>labelled <b>{percent(share)}</b></span>'
+            f'<span>split-half <b>{percent(rows["split_half"]["estimate"])}</b></span>'
+            f"<span>CI <b>{percent(low)} to {percent(high)}</b></span><span>chance <b>{percent(rows['chance']['estimate'])}</b></span></div></div>"
+        )
     st.html(f'<div style="display:flex;border:1px solid var(--dm-line-soft);border-radius:4px;font-size:13px">{"".join(cells)}</div>')
 
 
@@ -59,7 +66,16 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
     """Filters and order, kept in the address."""
     a, b, c, d, e = st.columns([3.2, 2, 2.4, 2.4, 2.4], vertical_alignment="center")
     with a:
-        kind = st.segmented_control("Class", ["all", *CLASSES[::-1]], default="all", required=True, label_visibility="collapsed", key="class", bind="query-params", format_func=str.capitalize)
+        kind = st.segmented_control(
+            "Class",
+            ["all", *CLASSES[::-1]],
+            default="all",
+            required=True,
+            label_visibility="collapsed",
+            key="class",
+            bind="query-params",
+            format_func=str.capitalize,
+        )
     label = b.selectbox("Label", ["Any label", "With a label", "No label"], label_visibility="collapsed", key="labelled", bind="query-params")
     words = c.text_input("Text in labels", placeholder="Text in labels", label_visibility="collapsed", key="text", bind="query-params")
     run = d.selectbox("Run", list(dissections["run"])[::-1], label_visibility="collapsed", key="run", bind="query-params")
@@ -80,7 +96,9 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
 def show_gallery(dissect: str) -> None:
     """The rows of selected units."""
     table = load.compute(gallery.rows, dissect)
-    parts.heading("Units", f"{len(table)} selected of {load.ask(run_table.get, dissect)['manifest']['units']} in {dissect}", bool(table["simulated"].any()))
+    parts.heading(
+        "Units", f"{len(table)} selected of {load.ask(run_table.get, dissect)['manifest']['units']} in {dissect}", bool(table["simulated"].any())
+    )
     parts.weak_label_note()
     shown = filtered(table)
     coverage_band(dissect)
@@ -89,7 +107,7 @@ def show_gallery(dissect: str) -> None:
         return
     pages = -(-len(shown) // PER_PAGE)
     page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
-    some = shown.iloc[(page - 1) * PER_PAGE:page * PER_PAGE]
+    some = shown.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
     settings = load.ask(run_table.get, dissect)["settings"]["dissection"]
     patches = load.ask(unit_table.top_patches, dissect, load.compute(gallery.patches_run_of, dissect), [int(u) for u in some["unit"]], gallery.TILES)
     largest = load.ask(unit_table.units, dissect).set_index("unit")["largest"]
@@ -97,8 +115,19 @@ def show_gallery(dissect: str) -> None:
     for row in some.to_dict("records"):
         mine = patches[patches["unit"] == row["unit"]].to_dict("records")
         source = f"{row['answers']} answers" + (", simulated" if row["simulated"] else "")
-        rows.append({"unit": row["unit"], "name": row["name"], "under": ", ".join(row["classes"]), "tiles": [tile(p, settings["threshold"], float(largest[row["unit"]]), dissect, 156) for p in mine],
-                     "counts": {name: row[name] for name in CLASSES}, "label": row["label"], "source": source, "share": percent(row["share"], 0), "images": f"{row['count']} of {row['images']} films"})
+        rows.append(
+            {
+                "unit": row["unit"],
+                "name": row["name"],
+                "under": ", ".join(row["classes"]),
+                "tiles": [tile(p, settings["threshold"], float(largest[row["unit"]]), dissect, 156) for p in mine],
+                "counts": {name: row[name] for name in CLASSES},
+                "label": row["label"],
+                "source": source,
+                "share": percent(row["share"], 0),
+                "images": f"{row['count']} of {row['images']} films",
+            }
+        )
     opened = gallery_rows.show(rows, key="gallery")
     if opened is not None:
         st.query_params["unit"] = unit_name(opened)
@@ -110,10 +139,18 @@ def unit_items(facts: dict, dissect: str, threshold: float, count: int) -> list[
     items = []
     for patch in facts["top"].head(count).to_dict("records"):
         w, h, side = patch["width"], patch["height"], patch["side"]
-        items.append({"tile": tile(patch, threshold, float(facts["largest"]), dissect, 144), "plain": tile(patch, threshold, float(facts["largest"]), dissect, 144, region=False),
-                      "film": media.url("film", media.TEAM, file=patch["file"]), "aspect": w / h, "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
-                      "left": f"Patch {patch['rank'] + 1}, activation {patch['activation']:.2f}", "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
-                      "note": f"Patch label {CLASSES[int(patch['label'])]}, {patch['split']} split"})
+        items.append(
+            {
+                "tile": tile(patch, threshold, float(facts["largest"]), dissect, 144),
+                "plain": tile(patch, threshold, float(facts["largest"]), dissect, 144, region=False),
+                "film": media.url("film", media.TEAM, file=patch["file"]),
+                "aspect": w / h,
+                "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
+                "left": f"Patch {patch['rank'] + 1}, activation {patch['activation']:.2f}",
+                "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
+                "note": f"Patch label {CLASSES[int(patch['label'])]}, {patch['split']} split",
+            }
+        )
     return items
 
 
@@ -128,7 +165,9 @@ def header(dissect: str, unit: int) -> None:
         del st.query_params["unit"]
         st.rerun()
     with a:
-        parts.heading(unit_name(unit), (row["label"] or "no label") if row is not None else "not selected", bool(row is not None and row["simulated"]))
+        parts.heading(
+            unit_name(unit), (row["label"] or "no label") if row is not None else "not selected", bool(row is not None and row["simulated"])
+        )
     b.caption(f"{at + 1} of {len(order)}, by share of top 8" if at >= 0 else "")
     if c.button("Previous", shortcut="ArrowLeft", disabled=at <= 0):
         st.query_params["unit"] = unit_name(order[at - 1])
@@ -146,7 +185,14 @@ def show_unit(dissect: str, unit: int) -> None:
     left, right = st.columns([968, 264], gap="small")
     with left:
         first, second, third = st.columns([4, 4, 3], vertical_alignment="center")
-        rule = first.segmented_control("Region", ["0.2 of the largest", f"top {settings['quantile']:g} quantile"], default="0.2 of the largest", required=True, label_visibility="collapsed", key="region")
+        rule = first.segmented_control(
+            "Region",
+            ["0.2 of the largest", f"top {settings['quantile']:g} quantile"],
+            default="0.2 of the largest",
+            required=True,
+            label_visibility="collapsed",
+            key="region",
+        )
         many = second.toggle("64 patches", key="many", bind="query-params")
         third.caption(f"32 patches from {facts['top_patients']} patients")
         level = settings["threshold"] if rule and rule.startswith("0.2") else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
@@ -158,7 +204,13 @@ def show_unit(dissect: str, unit: int) -> None:
         a, b = st.columns([3, 3])
         with a:
             parts.section("Activation", "dissected patches")
-            st.plotly_chart(charts.activation_histogram(load.compute(gallery.activations, dissect, unit), {"0.2 max": settings["threshold"] * float(facts["largest"]), f"top {settings['quantile']:g}": float(facts["quantile"])}), config={"displayModeBar": False})
+            st.plotly_chart(
+                charts.activation_histogram(
+                    load.compute(gallery.activations, dissect, unit),
+                    {"0.2 max": settings["threshold"] * float(facts["largest"]), f"top {settings['quantile']:g}": float(facts["quantile"])},
+                ),
+                config={"displayModeBar": False},
+            )
         with b:
             parts.section("Influence per class", "hold-out films")
             st.plotly_chart(charts.influence_bars(load.compute(gallery.influence_quartiles, dissect, unit)), config={"displayModeBar": False})
@@ -171,8 +223,15 @@ def unit_side(facts: dict) -> None:
     top = facts["top"][facts["top"]["rank"] < gallery.CONTEXT]
     counts = top["label"].value_counts()
     parts.section("Facts", "hold-out")
-    parts.facts([("Layer", parts.text(f"{facts['layer']}")), *[("Selected for", f"{CLASSES[int(s['class'])]}, rank {s['rank']}") for s in facts["selected"]],
-                 ("Top 32 classes", ", ".join(f"{CLASSES[c][0].upper()} {counts.get(c, 0)}" for c in (2, 1, 0))), ("Patients", str(facts["top_patients"])), ("Largest", decimal(float(facts["largest"]), 2))])
+    parts.facts(
+        [
+            ("Layer", parts.text(f"{facts['layer']}")),
+            *[("Selected for", f"{CLASSES[int(s['class'])]}, rank {s['rank']}") for s in facts["selected"]],
+            ("Top 32 classes", ", ".join(f"{CLASSES[c][0].upper()} {counts.get(c, 0)}" for c in (2, 1, 0))),
+            ("Patients", str(facts["top_patients"])),
+            ("Largest", decimal(float(facts["largest"]), 2)),
+        ]
+    )
     if facts["descriptors"]:
         parts.section("Report descriptors", "top 32")
         parts.facts([(k.capitalize(), parts.text(", ".join(f"{w} {n}" for w, n in c.most_common(3)))) for k, c in facts["descriptors"].items()])
@@ -184,7 +243,10 @@ def unit_side(facts: dict) -> None:
         st.caption("Nobody has annotated this unit. Invite an expert on the People page.")
     for said in facts["answers"]:
         seconds = "" if said["seconds"] is None or said["seconds"] != said["seconds"] else f", {said['seconds']:.0f} s"
-        st.html(f'<div style="font-size:13px">{parts.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br><span class="dm-mute">Expert {parts.text(said["code"])}, confidence {parts.text(said["answer"]["confidence"] or "–")}{seconds}</span></div>')
+        st.html(
+            f'<div style="font-size:13px">{parts.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br>'
+            f'<span class="dm-mute">Expert {parts.text(said["code"])}, confidence {parts.text(said["answer"]["confidence"] or "–")}{seconds}</span></div>'
+        )
 
 
 known = list(dissections["run"])

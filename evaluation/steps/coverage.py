@@ -48,9 +48,13 @@ def measure(study: Path, dissect: str) -> pd.DataFrame:
             (code, "selected", part.coverage, None, None, f"{len(part.selected)} units most often among the top {tops.shape[2]}", n),
             (code, "split_half", halves[c].estimate, halves[c].low, halves[c].high, halves[c].method, n),
             (code, "interval", intervals[c].estimate, intervals[c].low, intervals[c].high, intervals[c].method, n),
-            (code, "chance", part.chance, None, None, f"{select} arbitrary of {units} units", n)]
+            (code, "chance", part.chance, None, None, f"{select} arbitrary of {units} units", n),
+        ]
         order = np.sort(count_units(tops, units)[c])[::-1]
-        rows += [(code, f"curve_{k}", float(order[:k].sum() / order.sum()), None, None, "selected on the same images", n) for k in range(1, min(units, 3 * select) + 1)]
+        rows += [
+            (code, f"curve_{k}", float(order[:k].sum() / order.sum()), None, None, "selected on the same images", n)
+            for k in range(1, min(units, 3 * select) + 1)
+        ]
     return pd.DataFrame(rows, columns=["class", "name", "estimate", "low", "high", "method", "n"])
 
 
@@ -62,5 +66,3 @@ def tops_of(influences: pd.DataFrame) -> tuple[list[int], np.ndarray, np.ndarray
     tops = ordered["unit"].to_numpy().reshape(len(codes), images, -1)
     first = ordered[ordered["class"] == codes[0]].drop_duplicates("mammogram_id")
     return codes, tops, first["patient_id"].to_numpy()
-
-

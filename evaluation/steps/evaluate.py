@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from core import inference, runs
-from core.explanation import image_scores, predicted_class
-from core.explanation import ImageScores
+from core.explanation import ImageScores, image_scores, predicted_class
 from core.films import Films, PatchReader
 from core.inference import Probe, film_maps, tissue_positions
 from core.naming import CLASSES
@@ -71,9 +70,10 @@ def _image_table(network: Classifier, films: Films, table: pd.DataFrame, report:
         scores.append(image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:])))
         report(i + 1, len(table), "mammograms")
     frame = table[["mammogram_id", "patient_id", "split", "truth"]].assign(
-        s_normal=[s.normal for s in scores], s_benign=[s.benign for s in scores], s_malignant=[s.malignant for s in scores])
+        s_normal=[s.normal for s in scores], s_benign=[s.benign for s in scores], s_malignant=[s.malignant for s in scores]
+    )
     # A film without tissue has no score; it cannot be judged and is left out, and the table's length says so.
-    frame = frame[frame["s_malignant"].notna()].reset_index(drop=True).astype({name: float for name in SCORES})
+    frame = frame[frame["s_malignant"].notna()].reset_index(drop=True).astype(dict.fromkeys(SCORES, float))
     threshold = normal_threshold(frame[frame["split"] == "holdout"], network.classes)
     frame["predicted"] = [predicted_class(_scores(row), threshold) for row in frame.itertuples()]
     return frame, threshold
@@ -95,7 +95,8 @@ def normal_threshold(holdout: pd.DataFrame, classes: int) -> float:
 def case_table(images: pd.DataFrame) -> pd.DataFrame:
     """One row a patient: scores pooled over its images (largest s_benign and s_malignant, least s_normal), truth of the worst image."""
     return images.groupby(["patient_id", "split"], as_index=False).agg(
-        s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max"))
+        s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max")
+    )
 
 
 def _split_metrics(split: str, patches: pd.DataFrame, images: pd.DataFrame, classes: int) -> Iterator[dict[str, Any]]:
@@ -116,11 +117,36 @@ def class_metrics(split: str, level: str, name: str, positive: pd.Series, score:
     y, s, who = positive.to_numpy(bool), score.to_numpy(float), patient.to_numpy(str)
     base = {"split": split, "level": level, "class": name, "n": len(y), "positives": int(y.sum()), "patients": len(set(who))}
     if not len(y):
-        yield base | {"name": "auc", "estimate": None, "low": None, "high": None, "method": "Obuchowski", "reason": f"the {split} split has no {level}"}
+        yield base | {
+            "name": "auc",
+            "estimate": None,
+            "low": None,
+            "high": None,
+            "method": "Obuchowski",
+            "reason": f"the {split} split has no {level}",
+        }
         return
     area = auc_interval(y, s, who, "obuchowski")
-    yield base | {"name": "auc", "estimate": area.estimate, "low": area.low, "high": area.high, "method": "Obuchowski, patients as clusters",
-                  "reason": area.reason or ""}
+    yield base | {
+        "name": "auc",
+        "estimate": area.estimate,
+        "low": area.low,
+        "high": area.high,
+        "method": "Obuchowski, patients as clusters",
+        "reason": area.reason or "",
+    }
     part = partial_auc(y, s)
-    for field, value in (("pauc", part.raw), ("pauc_fraction", part.fraction), ("pauc_mcclish", part.mcclish), ("pauc_deepminer_2021", part.deepminer_2021)):
-        yield base | {"name": field, "estimate": value, "low": None, "high": None, "method": "trapezoid, sensitivity >= .8", "reason": part.reason or ""}
+    for field, value in (
+        ("pauc", part.raw),
+        ("pauc_fraction", part.fraction),
+        ("pauc_mcclish", part.mcclish),
+        ("pauc_deepminer_2021", part.deepminer_2021),
+    ):
+        yield base | {
+            "name": field,
+            "estimate": value,
+            "low": None,
+            "high": None,
+            "method": "trapezoid, sensitivity >= .8",
+            "reason": part.reason or "",
+        }

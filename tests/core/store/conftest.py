@@ -10,7 +10,7 @@ import pytest
 from core import store
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "dashboard"))
-import synthetic  # noqa: E402
+import synthetic
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""`deepminer reading`: the blinded study from design to score, and the replay of somebody else's."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core import store
+from core.errors import UserError
+from core.store import readings
+from dashboard.commands.common import JsonOption, StudyOption, answer, studied
+from evaluation import replay as replay_module
+from evaluation.reading import planned_power, preset
+from evaluation.results import p_text
+from evaluation.steps import reading as stages
+
+app = typer.Typer(no_args_is_help=True, help="The blinded reading study: design, lint, freeze, close, score; replay of a published one.")
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="the study's name; the newest if not given")]
+
+
+def _who() -> str:
+    """Who is at the keyboard, for the log."""
+    return getpass.getuser()
+
+
+@app.command()
+def create(
+    study: StudyOption = Path("."),
+    name: Annotated[str, typer.Option("--protocol", help="name of the reading study")] = "Reading study",
+    design: Annotated[str, typer.Option("--preset", help='"Recommended" or "DeepMiner 2021"')] = "Recommended",
+    readers: Annotated[int | None, typer.Option(help="planned readers")] = None,
+    cases_per_class: Annotated[int | None, typer.Option(help="cases of each class; as many as there are if not given")] = None,
+    split: Annotated[str | None, typer.Option(help="train, holdout or test")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of cases and orders")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Design a version: choose cases and their texts. Nothing is fixed before freezing."""
+    path = studied(study)
+    given = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed}
+    chosen = preset(design, name=name, **{k: v for k, v in given.items() if v is not None})
+    made = stages.create(path, name, chosen, _who())
+    power, needed = planned_power(chosen, len(made.cases))
+    result = {"protocol": name, "version": made.version, "cases": len(made.cases), "flow": made.flow, "power": power, "sample_size": needed}
+    text = f"{name}, version {made.version}: {len(made.cases)} texts. {made.flow.sentence()} Power {power.power:.3f} for {chosen.expected_share:.0%} correct."
+    answer("reading create", path, result, as_json, text + " Next: deepminer reading lint")
+
+
+@app.command()
+def lint(study: StudyOption = Path("."), protocol: ProtocolOption = None, as_json: JsonOption = False) -> None:
+    """Look for anything that gives the truth away or makes the result weak."""
+    path = studied(study)
+    found, findings = stages.run_lint(path, protocol, _who())
+    lines = [f.sentence() for f in findings]
+    stopped = stages.stops(findings)
+    answer(
+        "reading lint",
+        path,
+        {"protocol": found.protocol, "version": found.version, "stops": stopped, "lint": [f.as_dict() for f in findings]},
+        as_json,
+        "\n".join(lines) + ("\nErrors stop this study: change the design." if stopped else "\nNext: deepminer reading freeze"),
+    )
+
+
+@app.command()
+def freeze(
+    study: StudyOption = Path("."),
+    protocol: ProtocolOption = None,
+    reason: Annotated[list[str] | None, typer.Option(help="FIELD=why this warning is accepted; one for every warning")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Freeze the linted version: from now on readers can read it and nobody can change it."""
+    path = studied(study)
+    pairs = [text.partition("=") for text in reason or []]
+    if any(not mark for _, mark, _ in pairs):
+        raise UserError("--reason takes FIELD=why, such as --reason 'texts=one label dominates by design'.")
+    found = stages.freeze(path, protocol, _who(), {field.strip(): why.strip() for field, _, why in pairs})
+    answer(
+        "reading freeze",
+        path,
+        {"protocol": found.protocol, "version": found.version, "hash": found.hash},
+        as_json,
+        f"{found.protocol}, version {found.version}, is frozen: {found.hash}",
+    )
+
+
+@app.command()
+def close(study: StudyOption = Path("."), protocol: ProtocolOption = None, as_json: JsonOption = False) -> None:
+    """Close and unblind: ends answering and makes results visible. Logged."""
+    path = studied(study)
+    found = stages.close(path, protocol, _who())
+    answer(
+        "reading close",
+        path,
+        {"protocol": found.protocol, "version": found.version},
+        as_json,
+        f"{found.protocol}, version {found.version}, is closed. Next: deepminer reading score",
+    )
+
+
+@app.command()
+def score(study: StudyOption = Path("."), protocol: ProtocolOption = None, as_json: JsonOption = False) -> None:
+    """Results of a closed study, the prespecified primary analysis first."""
+    path = studied(study)
+    found, result = stages.scored(path, protocol)
+    answer(
+        "reading score",
+        path,
+        {"protocol": found.protocol, "version": found.version, "hash": found.hash, "score": result, "paragraph": result.paragraph()},
+        as_json,
+        result.paragraph(),
+    )
+
+
+@app.command()
+def status(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+    """Stages and progress of every version; never results."""
+    path = studied(study)
+    with store.read(path) as con:
+        found: list[dict[str, Any]] = [
+            {
+                "protocol": p.protocol,
+                "version": p.version,
+                "state": p.state,
+                "readers": readings.progress(con, p.protocol, p.version).to_dict("records"),
+            }
+            for p in readings.protocols(con)
+        ]
+    lines = [f"{p['protocol']}, version {p['version']}: {p['state']}, {sum(r['done'] for r in p['readers'])} answers" for p in found]
+    answer("reading status", path, {"protocols": found}, as_json, "\n".join(lines) or "No reading study yet.")
+
+
+@app.command()
+def replay(
+    cases: Annotated[Path, typer.Option(help="CSV shown to the reader: Case #, explanation")],
+    responses: Annotated[Path, typer.Option(help="CSV with the reader's answers")],
+    key: Annotated[Path, typer.Option(help="CSV with image names, reports, network scores and diagnosis")],
+    labels: Annotated[Path | None, typer.Option(help="JSON of the units' labels")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lint and score somebody else's reading study in the published CSV form."""
+    result = replay_module.replay(cases, responses, key, labels)
+    folder = result.as_dict()["truth_rules"]["folder"]
+    text = f"{folder['correct']} of {folder['n']} right by image folder, exact binomial {p_text(folder['p_greater'])} (assumes independence)."
+    answer(
+        "reading replay",
+        None,
+        result.as_dict(),
+        as_json,
+        text + "\n" + "\n".join(f"{f['severity']}, {f['field']}: {f['finding']}" for f in result.as_dict()["lint"]),
+    )

@@ -1,0 +1,251 @@
+"""The reading study's stages on a study folder: design, lint, freeze, close, score. The rules are `evaluation.reading`'s; here is only what touches the
+store. Stages cannot be skipped, and nothing about results leaves `score` before the protocol is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import store
+from core.errors import UserError
+from core.naming import CLASSES
+from core.steps.common import latest
+from core.store import annotations, data, readings
+from core.store import runs as run_table
+from core.store import units as unit_table
+from core.store.data import Connection
+from core.store.readings import Case, Protocol
+from evaluation.explained import dissect_of
+from evaluation.lint import ERROR, WARNING, Finding, lint, stops
+from evaluation.reading import Design, Flow, ReadingScore, check_frozen, choose_cases, design_from, lint_table, protocol_hash, score, shown_texts
+
+BENIGN_WORDS = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
+
+
+@dataclass(frozen=True)
+class Designed:
+    """A version that has been designed. flow: how the cases were chosen; cases: with everything readers must not see."""
+
+    protocol: str
+    version: int
+    cases: pd.DataFrame
+    flow: Flow
+
+
+def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
+    """Every explained mammogram as a possible case: ids, split, truth by each known rule, network score, predicted lesion class, texts of the explanation
+    and of randomly drawn annotated units."""
+    dissect = dissect_of(study, explain)
+    with store.read(study) as con:
+        frame = unit_table.explanations(con, explain)
+        influences = unit_table.top_influences(con, explain, 64)
+        labels = {unit: label.text for unit, label in annotations.labels(con, dissect).items()}
+        truth = truth_rules(con)
+    if not labels:
+        raise UserError("No unit carries a label yet, so no explanation has words; let an expert annotate first (People page, then Annotate).")
+    order = {key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])}
+    rng = np.random.default_rng([design.seed, 11])
+    named = sorted(labels)
+    shown, random = [], []
+    for row in frame.itertuples():
+        code = int(row.lesion_class) if design.influence_class == "predicted" else 2
+        shown.append(shown_texts(order.get((row.mammogram_id, code), []), labels, design))
+        random.append(shown_texts(list(rng.permutation(named)), labels, replace(design, depth=None)))
+    return pd.DataFrame(
+        {
+            "mammogram_id": frame["mammogram_id"],
+            "patient_id": frame["patient_id"],
+            "split": frame["split"],
+            "network_score": frame["p_malignant"],
+            "predicted": [CLASSES[int(c)] for c in frame["lesion_class"]],
+            "texts": shown,
+            "random_texts": random,
+        }
+    ).merge(truth, on="mammogram_id", how="left")
+
+
+def truth_rules(con: Connection) -> pd.DataFrame:
+    """mammogram_id and its truth ("malignant", "benign", "unproven", None for a normal film) by any_malignant and by first_abnormality."""
+    findings = data.findings(con)
+    rows = []
+    for film in data.image_truth(con).to_dict("records"):
+        mine = findings[findings["mammogram_id"] == film["mammogram_id"]].sort_values("number")
+        code = film["truth"]
+        worst = "unproven" if pd.isna(code) else (None, "benign", "malignant")[int(code)]
+        rows.append(
+            {
+                "mammogram_id": film["mammogram_id"],
+                "any_malignant": worst,
+                "first_abnormality": _word(mine["pathology"].iloc[0]) if len(mine) else worst,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _word(pathology: str) -> str | None:
+    if pathology == "MALIGNANT":
+        return "malignant"
+    return "benign" if pathology in BENIGN_WORDS else "unproven" if pathology == "UNPROVEN" else None
+
+
+def create(study: Path, protocol: str, design: Design, who: str, *, explain: str | None = None, simulated: bool = False) -> Designed:
+    """Design a new version of a protocol: choose its cases with their texts. Versions count from 1; a frozen one is never touched."""
+    run = latest(study, "explain", given=explain)
+    cases, flow = choose_cases(candidates(study, run, design), design)
+    with store.write(study) as con:
+        versions = [p for p in readings.protocols(con) if p.protocol == protocol]
+        open_version = next((p.version for p in versions if p.state in ("design", "lint")), None)
+        version = open_version or max((p.version for p in versions), default=0) + 1
+        plain = design.as_dict() | {"flow": [list(step) for step in flow.steps]}
+        readings.append_state(con, protocol=protocol, version=version, state="design", design=plain, run=run, simulated=simulated, who=who)
+        readings.add_cases(con, protocol, version, [_case(row) for row in cases.to_dict("records")])
+    return Designed(protocol, version, cases, flow)
+
+
+def _case(row: Mapping[str, Any]) -> Case:
+    return Case(
+        int(row["case_number"]),
+        row["mammogram_id"],
+        row["patient_id"],
+        row["arm"],
+        tuple(row["texts"]),
+        row["truth"],
+        float(row["network_score"]),
+        row["predicted"],
+    )
+
+
+def find(con: Connection, protocol: str | None = None) -> Protocol:
+    """The named protocol's newest version, or the newest of all. UserError where there is none."""
+    found = [p for p in readings.protocols(con) if protocol in (None, p.protocol)]
+    if not found:
+        raise UserError(
+            f"There is no reading study{f' called {protocol!r}' if protocol else ''} yet; run `deepminer reading create` or use the Reading study page."
+        )
+    return found[-1]
+
+
+def design_of(protocol: Protocol) -> Design:
+    """The design without what the store adds to it."""
+    return design_from({k: v for k, v in protocol.design.items() if k not in ("flow", "reasons")})
+
+
+def _annotators(con: Connection, dissect: str) -> list[str]:
+    frame = annotations.progress(con, dissect)
+    return list(frame["code"])
+
+
+def run_lint(study: Path, protocol: str | None, who: str) -> tuple[Protocol, tuple[Finding, ...]]:
+    """Lint the designed cases and record the findings; errors stop the study there."""
+    with store.read(study) as con:
+        found = find(con, protocol)
+        cases = readings.cases(con, found.protocol, found.version)
+        truth = truth_rules(con)
+    dissect = dissect_of(study, found.run)
+    with store.read(study) as con:
+        labels = {str(unit): label.text for unit, label in annotations.labels(con, dissect).items()}
+        annotators = _annotators(con, dissect)
+    shown = truth[truth["mammogram_id"].isin(cases["mammogram_id"])]
+    conflicts = int((shown["any_malignant"] != shown["first_abnormality"]).sum())
+    findings = lint(lint_table(cases), labels=labels, conflicts=conflicts, annotators=annotators, seed=design_of(found).seed)
+    with store.write(study) as con:
+        readings.append_state(
+            con,
+            protocol=found.protocol,
+            version=found.version,
+            state="lint",
+            design=found.design,
+            lint=[f.as_dict() for f in findings],
+            run=found.run,
+            simulated=found.simulated,
+            who=who,
+        )
+        return find(con, found.protocol), findings
+
+
+def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, str] | None = None) -> Protocol:
+    """Freeze a linted version: its hash covers design and sealed key. reasons: field -> why a warning is accepted; every warning needs one."""
+    with store.read(study) as con:
+        found = find(con, protocol)
+        cases = readings.cases(con, found.protocol, found.version)
+    findings = [Finding(**f) for f in found.lint]
+    if found.state != "lint":
+        raise UserError(
+            f"Version {found.version} of {found.protocol} is {found.state}; run `deepminer reading lint` on a new design before freezing."
+        )
+    if stops(findings):
+        first = next(f for f in findings if f.severity == ERROR)
+        raise UserError(f"{found.protocol} cannot be frozen: {first.field}: {first.finding}. Change the design and lint again.")
+    missing = [f.field for f in findings if f.severity == WARNING and not (reasons or {}).get(f.field, "").strip()]
+    if missing:
+        raise UserError(
+            f"{found.protocol} has {len(missing)} warnings without a reason (first: {missing[0]}); give one for each, such as --reason '{missing[0]}=accepted because ...'."
+        )
+    digest = protocol_hash(design_of(found), cases)
+    with store.write(study) as con:
+        readings.append_state(
+            con,
+            protocol=found.protocol,
+            version=found.version,
+            state="frozen",
+            design=found.design | {"reasons": dict(reasons or {})},
+            lint=found.lint,
+            hash=digest,
+            run=found.run,
+            simulated=found.simulated,
+            who=who,
+        )
+        run_table.log(con, who, "reading study frozen", f"{found.protocol} version {found.version} {digest}")
+        return find(con, found.protocol)
+
+
+def close(study: Path, protocol: str | None, who: str) -> Protocol:
+    """Close and unblind: no further answers, results may be seen from now on. Logged; checks that design and key are what was frozen."""
+    with store.read(study) as con:
+        found = find(con, protocol)
+        cases = readings.cases(con, found.protocol, found.version)
+    if found.state != "frozen":
+        raise UserError(f"Version {found.version} of {found.protocol} is {found.state}; only a frozen study can be closed.")
+    check_frozen(design_of(found), cases, found.hash)
+    with store.write(study) as con:
+        for state in ("closed", "unblinded"):
+            readings.append_state(
+                con,
+                protocol=found.protocol,
+                version=found.version,
+                state=state,
+                design=found.design,
+                lint=found.lint,
+                hash=found.hash,
+                run=found.run,
+                simulated=found.simulated,
+                who=who,
+            )
+        run_table.log(con, who, "reading study closed and unblinded", f"{found.protocol} version {found.version} {found.hash}")
+        return find(con, found.protocol)
+
+
+def scored(study: Path, protocol: str | None = None) -> tuple[Protocol, ReadingScore]:
+    """The score of a closed version; UserError before that: nobody sees results of an open study."""
+    with store.read(study) as con:
+        found = find(con, protocol)
+        if found.state not in ("closed", "unblinded"):
+            raise UserError(
+                f"{found.protocol}, version {found.version}, is {found.state}: results are hidden until it is closed (`deepminer reading close`)."
+            )
+        cases = readings.cases(con, found.protocol, found.version)
+        answers, first = (readings.answers(con, found.protocol, found.version, first=f) for f in (False, True))
+        items = readings.items(con, found.protocol, found.version)
+        truth = truth_rules(con)
+    design = design_of(found)
+    check_frozen(design, cases, found.hash)
+    if not len(answers):
+        raise UserError(f"{found.protocol}, version {found.version}, was closed without a single answer; there is nothing to score.")
+    key = cases.merge(truth, on="mammogram_id", how="left")
+    assigned = int((~items["practice"]).sum()) if len(items) else None
+    return found, score(answers, key, design, first_answers=first, assigned=assigned, simulated=found.simulated or None)
