@@ -148,6 +148,15 @@ def test_bad_patients_are_left_out_whole_on_request(folder: Path) -> None:
     assert [(p.item, p.skipped) for p in problems] == [("a", True)] and "row 3" in problems[0].cause
 
 
+def test_two_patients_with_the_same_file_contents(folder: Path) -> None:
+    (folder / "copy.png").write_bytes((folder / "f0.png").read_bytes())
+    rows = "f0.png,a,L,CC,NORMAL,\nf0.png,a,L,CC,NORMAL,\ncopy.png,b,L,CC,NORMAL,\n"
+    with pytest.raises(UserError, match=r"table.csv, row 4: the image copy.png belongs to patient b, but row 2 gives it as f0.png to patient a"):
+        manifest.tasks(write(folder, HEADER + rows))
+    found, problems = manifest.tasks(write(folder, HEADER + rows), skip_bad=True)
+    assert [task.patient for task in found] == ["a"] and [p.item for p in problems] == ["b"]
+
+
 def test_paths_that_are_no_table(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("image,patient,pathology\nfü.png,a,NORMAL\n".encode("latin-1"))
     wrong = ((tmp_path / "none.csv", "does not exist"), (tmp_path, "is a folder"), (tmp_path / "latin.csv", "UTF-8"), (None, "needs the path"))
