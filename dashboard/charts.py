@@ -17,6 +17,16 @@ def _ink() -> tuple[str, str, str]:
     return ("#E6E9EC", "#343B42", "#A7B0BA") if theme.mode() == "dark" else ("#1B2026", "#E3E6EA", "#57606B")
 
 
+def ink() -> str:
+    """Text colour of the theme in use."""
+    return _ink()[0]
+
+
+def quiet() -> str:
+    """Colour of what should stay in the background."""
+    return _ink()[2]
+
+
 def frame(figure: go.Figure, width: int | None, height: int, x: str = "", y: str = "") -> go.Figure:
     """Sizes, axes and font."""
     ink, grid, mute = _ink()

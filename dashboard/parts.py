@@ -27,6 +27,9 @@ STYLE = """<style>
 .dm-table th{text-align:right;font-weight:600;font-size:12px;color:var(--dm-mute);background:var(--dm-wash);padding:5px 10px}
 .dm-table td{text-align:right;padding:6px 10px;border-top:1px solid var(--dm-line-soft)}.dm-table th:first-child,.dm-table td:first-child{text-align:left}
 .dm-line{display:inline-block;width:18px;height:0;border-top:2px solid;vertical-align:middle;margin-right:8px}.dm-line.normal{border-top-style:dotted}.dm-line.benign{border-top-style:dashed}
+.dm-cells{display:flex;border:1px solid var(--dm-line-soft);border-radius:4px}
+.dm-cell{flex:1;padding:8px 12px;border-right:1px solid var(--dm-line-soft);font-size:12px}.dm-cell:last-child{border-right:0}
+.dm-cell b{display:block;font-size:15px;font-variant-numeric:tabular-nums}.dm-table.dm-left td,.dm-table.dm-left th{text-align:left}
 h4.dm{font-size:13px;font-weight:600;margin:0 0 4px}h4.dm span{font-weight:400;color:var(--dm-mute);margin-left:8px;font-size:12px}
 </style>"""
 _COLOURS = {
@@ -85,11 +88,17 @@ def section(title: str, note: str = "", simulated: bool = False) -> None:
     st.html(f'<h4 class="dm">{text(title)}{SIMULATED if simulated else ""}<span>{text(note)}</span></h4>')
 
 
-def table(frame: pd.DataFrame) -> None:
-    """A small read-only table; cells may hold our own markup, so callers escape what people typed."""
+def cells(values: list[tuple[str, str]]) -> None:
+    """Small names over larger values, side by side."""
+    inside = "".join(f'<div class="dm-cell"><span class="dm-mute">{text(name)}</span><b>{text(value)}</b></div>' for name, value in values)
+    st.html(f'<div class="dm-cells">{inside}</div>')
+
+
+def table(frame: pd.DataFrame, left: bool = False) -> None:
+    """A small read-only table; cells may hold our own markup, so callers escape what people typed. left: all columns flush left."""
     head = "".join(f"<th>{text(c)}</th>" for c in frame.columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in frame.itertuples(index=False))
-    st.html(f'<table class="dm-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    st.html(f'<table class="dm-table{" dm-left" if left else ""}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
 def facts(rows: list[tuple[str, str]]) -> None:

@@ -1,0 +1,97 @@
+"""Stage 1: choose what is read, see live what it can show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import UserError
+from dashboard import identity, load, parts, study
+from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_power, preset
+from evaluation.results import decimal, percent
+from evaluation.steps import reading as stages
+
+ARM_NAMES = {"explanation": "Explanation text", "shuffled": "Shuffled explanation", "random_units": "Text of random units"}
+
+
+def _chosen() -> tuple[str, Design] | None:
+    """The form's design; its sentence instead where a value does not fit."""
+    a, b, c, d = st.columns([2, 2, 1, 1])
+    start = a.selectbox(
+        "Preset",
+        list(PRESETS),
+        key="preset",
+        help="Recommended: one image per patient, verdict words taken out, six-point answer. DeepMiner 2021: as published.",
+    )
+    base = preset(start)
+    name = b.text_input("Name of the study", value="Reading study", key="protocol", max_chars=80)
+    readers = c.number_input("Readers", 1, 50, base.readers)
+    seed = d.number_input("Seed", 0, 9999, base.seed)
+    e, f, g, h = st.columns([2, 1, 1, 2])
+    arms = e.multiselect("Arms", list(ARM_NAMES), [x for x in base.arms if x in ARM_NAMES], format_func=ARM_NAMES.get)
+    split = f.selectbox("Split", ["test", "holdout"], index=0)
+    cases = g.number_input("Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are")
+    rule = h.selectbox("Truth rule", ["any_malignant", "first_abnormality"], index=0 if base.truth_rule != "first_abnormality" else 1)
+    i, j, k, m = st.columns(4)
+    scale = i.selectbox("Answer", [6, 2], index=[6, 2].index(base.scale), format_func=lambda n: "six points" if n == 6 else "benign or malignant")
+    influence = j.selectbox("Texts for the class", ["predicted", "malignant"], index=["predicted", "malignant"].index(base.influence_class))
+    repeats = k.number_input("Hidden repeats", 0, 50, base.repeats)
+    words = m.toggle("Keep verdict words", base.association_words, help="Words such as suspicious repeat the annotator's verdict")
+    try:
+        design = preset(
+            start,
+            name=name,
+            readers=int(readers),
+            seed=int(seed),
+            arms=tuple(arms),
+            split=split,
+            cases_per_class=int(cases) or None,
+            truth_rule=rule,
+            scale=scale,
+            influence_class=influence,
+            repeats=int(repeats),
+            association_words=words,
+        )
+    except UserError as error:
+        st.error(str(error))
+        return None
+    return name, design
+
+
+def _preview(path: Path, explain: str, design: Design) -> tuple[pd.DataFrame, Flow]:
+    """Cases this design would choose now, and the flow to them."""
+    return choose_cases(stages.candidates(path, explain, design), design)
+
+
+def show(explain: str) -> None:
+    """The form, and beside it what the design would give."""
+    made = _chosen()
+    if made is None:
+        return
+    name, design = made
+    try:
+        cases, flow = load.compute(_preview, explain, design)
+    except UserError as error:
+        st.error(str(error))
+        return
+    main = cases[cases["arm"] == design.arms[0]]
+    power, needed = planned_power(design, len(main))
+    labels = {text for texts in main["texts"] for text in texts}
+    cells = [
+        ("Cases", f"{len(main)}"),
+        ("Patients", f"{main['patient_id'].nunique()}"),
+        ("Distinct texts", f"{main['texts'].map(tuple).nunique()}"),
+        ("Labels shown", f"{len(labels)}"),
+        (f"Power at {percent(design.expected_share, 0)} right", decimal(power.power)),
+        ("Needed for power .8", f"{needed.stable_n}"),
+    ]
+    parts.cells(cells)
+    st.caption(flow.sentence() + f" Power is of the exact one-sided test with one reader, alpha {design.alpha:g}.")
+    with st.expander("First ten texts (what a reader will see)"):
+        st.dataframe(pd.DataFrame({"Texts": [" | ".join(texts) for texts in main["texts"].head(10)]}), hide_index=True)
+    if st.button("Save this design", type="primary"):
+        designed = stages.create(study.current(), name, design, identity.current().code, explain=explain)
+        st.success(f"Saved as {designed.protocol}, version {designed.version}. Next: lint.")
+        st.rerun()

@@ -1,0 +1,89 @@
+"""Stages 2 to 4: lint the cases, freeze, monitor, close."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import UserError
+from core.store import readings
+from core.store.readings import Protocol
+from dashboard import identity, load, parts, study
+from evaluation.lint import WARNING, Finding, stops
+from evaluation.steps import reading as stages
+
+
+def findings_table(findings: list[dict]) -> None:
+    """Linter findings, errors first."""
+    state = {"error": "failed", "warning": "stale", "note": "missing"}
+    rows = [
+        {
+            "": f'<span class="dm-badge {state[f["severity"]]}">{f["severity"]}</span>',
+            "Field": parts.text(f["field"]),
+            "Finding": parts.text(f["finding"]),
+        }
+        for f in findings
+    ]
+    parts.table(pd.DataFrame(rows), left=True)
+
+
+def lint_and_freeze(protocol: Protocol) -> None:
+    """Lint, reasons for warnings, freeze by typing the name."""
+    who = identity.current().code
+    st.caption(
+        f"{protocol.protocol}, version {protocol.version}: {protocol.state}. The linter asks whether anything shown predicts truth or the network's score."
+    )
+    if st.button("Lint" if protocol.state == "design" else "Lint again", type="primary" if protocol.state == "design" else "secondary"):
+        stages.run_lint(study.current(), protocol.protocol, who)
+        st.rerun()
+    if protocol.state != "lint":
+        return
+    findings_table(protocol.lint)
+    found = [Finding(**f) for f in protocol.lint]
+    if stops(found):
+        st.error("Errors stop this study. Change the design, save it and lint again.")
+        return
+    reasons = {
+        f.field: st.text_input(f"Why is this acceptable? {f.field}: {f.finding}", key=f"reason_{i}", max_chars=300)
+        for i, f in enumerate(found)
+        if f.severity == WARNING
+    }
+    typed = st.text_input(
+        "Type the study's name to freeze it", key="freeze_name", help="After freezing nothing can change; a change makes a new version"
+    )
+    if st.button("Freeze", type="primary", disabled=typed != protocol.protocol):
+        try:
+            frozen = stages.freeze(study.current(), protocol.protocol, who, reasons)
+        except UserError as error:
+            st.error(str(error))
+            return
+        st.success(f"Frozen. Hash {frozen.hash}. Invite readers on the People page.")
+        st.rerun()
+
+
+def monitor(protocol: Protocol) -> None:
+    """Progress without any result; closing, typed and logged."""
+    st.caption(
+        f"{protocol.protocol}, version {protocol.version}, frozen, hash {protocol.hash[:12]}. No accuracy, no balance of answers, no comparison with the network before closing."
+    )
+    progress = load.ask(readings.progress, protocol.protocol, protocol.version)
+    if len(progress):
+        names = {
+            "code": "Reader",
+            "total": "Cases",
+            "done": "Done",
+            "missing": "Missing",
+            "median_seconds": "Median s",
+            "corrections": "Corrections",
+            "last_seen": "Last seen",
+            "simulated": "Simulated",
+        }
+        st.dataframe(progress.rename(columns=names), hide_index=True)
+    else:
+        st.info("Nobody has read yet. Invite readers on the People page; their link opens the first case.")
+    with st.expander("Close and unblind"):
+        st.caption("Ends answering for everybody, opens the results for the team, and is written to the log.")
+        typed = st.text_input("Type the study's name to close it", key="close_name")
+        if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
+            stages.close(study.current(), protocol.protocol, identity.current().code)
+            st.rerun()

@@ -1,0 +1,228 @@
+"""The results of a closed study, in the order in which they must be read: the prespecified analysis first."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.store.readings import Protocol
+from dashboard import charts, parts, theme
+from evaluation.reading import ReadingScore
+from evaluation.results import decimal, p_text, percent
+
+
+def show(protocol: Protocol, score: ReadingScore) -> None:
+    """Everything PAGES asks for."""
+    first, binomial = score.primary, score.binomial
+    binomial_first = score.design.primary == "exact_binomial"
+    left, right = st.columns([1, 1], gap="medium")
+    with left:
+        interval = "CI not estimable" if first.low is None else f"{100 * (1 - first.alpha):g} % CI {percent(first.low)} to {percent(first.high)}"
+        st.html(
+            f'<div class="dm-mute" style="font-size:12px">Correct answers, primary analysis</div><div style="font-size:34px;font-weight:600;line-height:1.15">{percent(first.estimate)}'
+            f'<span style="font-size:16px;font-weight:400;margin-left:10px" class="dm-mute">{interval}, {p_text(first.p_value)}</span></div>'
+            f'<div class="dm-mute" style="font-size:12px">{parts.text(first.method)}; side {parts.text(first.side)} fixed beforehand; two-sided {p_text(first.p_two_sided)}. '
+            f"Truth rule {parts.text(score.design.truth_rule)}. {score.patients} patients.</div>"
+        )
+    with right:
+        st.plotly_chart(_forest(score), config={"displayModeBar": False})
+    st.text_area("Statistics paragraph", score.paragraph(), height=96, help="Says no more than the data do; copy it")
+    sections = [("Clustering by patient", lambda: _clustering(score)), ("Exact binomial test", lambda: _binomial(score))]
+    for number, (title, draw) in enumerate(reversed(sections) if binomial_first else sections, start=1):
+        parts.section(f"{number}  {title}", "assumes independence" if title.startswith("Exact") and score.patients < binomial.trials else "")
+        draw()
+    _truth(score)
+    _information(score)
+    _network(score)
+    _arms(score)
+    _conduct(score)
+    st.download_button("Download everything as JSON", _json(protocol, score), "reading-score.json", "application/json")
+
+
+def _json(protocol: Protocol, score: ReadingScore) -> str:
+    import json
+
+    from dashboard.commands.common import plain
+
+    return json.dumps(
+        {"protocol": protocol.protocol, "version": protocol.version, "hash": protocol.hash, "simulated": score.simulated, "score": plain(score)},
+        indent=1,
+    )
+
+
+def _forest(score: ReadingScore) -> go.Figure:
+    figure = go.Figure()
+    rows = [(f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high) for r in score.readers]
+    rows.append((f"All, n = {score.primary.n}", score.primary.estimate, score.primary.low, score.primary.high))
+    for index, (name, centre, low, high) in enumerate(rows):
+        whole = index == len(rows) - 1
+        colour = theme.ACCENT_INK[theme.mode()] if whole else charts.ink()
+        reach = {
+            "type": "data",
+            "array": [(high or centre or 0) - (centre or 0)],
+            "arrayminus": [(centre or 0) - (low or centre or 0)],
+            "width": 0,
+            "thickness": 1.6,
+        }
+        figure.add_trace(
+            go.Scatter(
+                x=[centre],
+                y=[name],
+                mode="markers",
+                marker={"symbol": "diamond" if whole else "square", "size": 9, "color": colour},
+                error_x=reach,
+                hovertemplate=f"{name}: {decimal(centre)} [{decimal(low)}, {decimal(high)}]<extra></extra>",
+            )
+        )
+    figure.add_vline(x=0.5, line={"dash": "dash", "width": 1, "color": charts.quiet()})
+    figure.update_layout(showlegend=False)
+    return (
+        charts.frame(figure, None, 60 + 26 * len(rows), "share right")
+        .update_yaxes(autorange="reversed")
+        .update_layout(margin={"l": 140, "r": 12, "t": 4, "b": 36})
+    )
+
+
+def _clustering(score: ReadingScore) -> None:
+    c = score.clusters
+    parts.cells(
+        [
+            ("Patients", str(c.clusters)),
+            ("Answers per patient", decimal(c.n / c.clusters, 1) if c.clusters else "–"),
+            ("ICC", decimal(c.icc, 2)),
+            ("Design effect", decimal(c.design_effect, 2)),
+            ("Effective n", decimal(c.effective_n, 0)),
+            ("GEE p, one-sided", p_text(c.gee_p_greater)),
+            ("Sign-flip p, one-sided", p_text(c.sign_flip_p_greater)),
+        ]
+    )
+
+
+def _binomial(score: ReadingScore) -> None:
+    b = score.binomial
+    parts.cells(
+        [
+            ("Correct", f"{b.successes} / {b.trials}"),
+            ("p, one-sided", p_text(b.p_value)),
+            ("p, two-sided", p_text(score.binomial_two_sided.p_value)),
+            ("Critical count", str(b.critical_count)),
+            ("Answers to flip", str(b.answers_to_flip)),
+            ("Side fixed beforehand", score.design.side),
+        ]
+    )
+
+
+def _truth(score: ReadingScore) -> None:
+    t = score.table
+    parts.section("3  Answers against truth", f"malignant = answer {score.design.threshold} to {score.design.scale}")
+    a, b = st.columns(2)
+    with a:
+        parts.table(
+            pd.DataFrame(
+                [["Answer malignant", t.tp, t.fp, t.tp + t.fp], ["Answer benign", t.fn, t.tn, t.fn + t.tn]],
+                columns=["", "Truth malignant", "Truth benign", "All"],
+            )
+        )
+    with b:
+        parts.cells(
+            [
+                ("Sensitivity", decimal(t.sensitivity.estimate)),
+                ("Specificity", decimal(t.specificity.estimate)),
+                ("Patient permutation", p_text(score.permutation_p_greater)),
+                ("Fisher, one-sided", p_text(t.fisher_p_greater)),
+                ("AUC of ratings", decimal(score.roc.estimate)),
+            ]
+        )
+    parts.section("4  Truth rules", f"{len(score.discrepant)} discrepant cases")
+    parts.table(
+        pd.DataFrame(
+            [
+                {
+                    "Rule": r.rule + (" (primary)" if r.rule == score.design.truth_rule else ""),
+                    "Correct": r.correct,
+                    "n": r.n,
+                    "p, exact one-sided": p_text(r.binomial.p_value),
+                    "Differs from primary": f"{r.differing} cases",
+                    "Unproven": r.unproven,
+                }
+                for r in score.rules
+            ]
+        )
+    )
+    if score.discrepant:
+        st.dataframe(pd.DataFrame(score.discrepant), hide_index=True)
+
+
+def _information(score: ReadingScore) -> None:
+    parts.section("5  Information in the texts", "what the texts alone allow")
+    rows = []
+    if score.repeats is not None:
+        rows.append(
+            ("Distinct texts, in order / in any order", f"{score.repeats.ordered} / {score.repeats.unordered}", f"{score.repeats.labels_used} labels")
+        )
+        rows.append(("Same answer to the same text", f"{score.repeats.same_answer_pairs} of {score.repeats.pairs} pairs", ""))
+    rows.append(("Same answer to a hidden repeat", decimal(score.hidden_repeats.estimate), score.hidden_repeats.reason or ""))
+    if score.information is not None:
+        i = score.information
+        rows += [
+            ("Keyword rule", f"{i.keyword_correct:g} of {i.n}", ""),
+            ("Leave-one-patient-out classifier", f"{i.leave_one_patient_out_correct} of {i.n}", ""),
+            ("In-sample ceiling", f"{i.in_sample_ceiling} of {i.n}", f"{i.ceiling_null_mean:.0f} when truth is permuted, {p_text(i.ceiling_null_p)}"),
+        ]
+    parts.table(pd.DataFrame([(parts.text(a), parts.text(b), parts.text(c)) for a, b, c in rows], columns=["Check", "Value", "Beside it"]))
+
+
+def _network(score: ReadingScore) -> None:
+    n = score.network
+    parts.section("6  Network alone", "same cases")
+    parts.cells(
+        [
+            ("AUC", decimal(n.auc.estimate)),
+            ("95 % CI", f"{decimal(n.auc.low)} to {decimal(n.auc.high)}"),
+            ("Readers' AUC", decimal(score.roc.estimate)),
+            ("Right at hold-out threshold", "–" if n.right is None else f"{n.right} of {n.n}"),
+        ]
+    )
+
+
+def _arms(score: ReadingScore) -> None:
+    if len(score.arms) < 2:
+        return
+    parts.section("7  Arms", "clustered by patient")
+    parts.table(
+        pd.DataFrame(
+            [
+                {
+                    "Arm": a.arm,
+                    "Answers": a.clusters.n,
+                    "Share right": decimal(a.clusters.estimate),
+                    "Bootstrap interval": f"{decimal(a.clusters.bootstrap_low)} to {decimal(a.clusters.bootstrap_high)}",
+                }
+                for a in score.arms
+            ]
+        )
+    )
+    for c in score.comparisons:
+        st.caption(
+            f"{c.first} minus {c.second}: {decimal(c.difference.estimate)} ({decimal(c.difference.low)} to {decimal(c.difference.high)}); {c.pairs} pairs, sign-flip {p_text(c.sign_flip_p_two_sided)}."
+        )
+
+
+def _conduct(score: ReadingScore) -> None:
+    c = score.conduct
+    parts.section(
+        "8  Time and order", "first answers" if score.first_answers.correct != score.primary.correct else "no answer changed the count by correction"
+    )
+    parts.cells(
+        [
+            ("Median per text", "–" if c.median_seconds is None else f"{c.median_seconds:.1f} s"),
+            ("Quartiles", "–" if c.lower_seconds is None else f"{c.lower_seconds:.1f} to {c.upper_seconds:.1f} s"),
+            ("Corrections", str(c.corrections)),
+            ("First answers right", f"{score.first_answers.correct} / {score.first_answers.n}"),
+            ("Slope per 100 texts", decimal(c.trend.estimate)),
+            ("Sittings", "–" if c.sittings is None else str(c.sittings)),
+        ]
+    )
+    if len(score.readers) == 1:
+        st.caption("One reader: the result does not generalise to readers.")
