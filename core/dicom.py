@@ -135,43 +135,47 @@ def _decoded(header: pydicom.Dataset, path: Path) -> np.ndarray:
 
 
 def _presented(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, int]:
-    """Grey values and their maximum, after modality and VOI transformations."""
-    bits, signed = int(header.BitsStored), bool(int(header.get("PixelRepresentation", 0)))
+    """Grey values [h, w] and their maximum: the transformations are made once for every level that can be stored, and looked up."""
+    bits, signed = int(header.BitsStored), bool(int(header.PixelRepresentation))
+    if not 1 <= bits <= 16:
+        raise ValueError(f"it stores {bits} bits")
     lowest = -(1 << (bits - 1)) if signed else 0
-    highest = lowest + (1 << bits) - 1
+    shown, maximum = _transformed(header, np.arange(lowest, lowest + (1 << bits)))
+    return shown[stored - lowest], maximum
+
+
+def _transformed(header: pydicom.Dataset, levels: np.ndarray) -> tuple[np.ndarray, int]:
+    """What the modality and VOI transformations make of stored levels [n], rising by one: grey values uint8 or uint16 [n] and their maximum."""
     table = _first(header.get("ModalityLUTSequence"))
     slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-    values: np.ndarray = stored
+    values: np.ndarray = levels * slope + intercept
     if table is not None:
-        values, lowest, highest = _looked_up(table, stored)
-    elif (slope, intercept) != (1, 0):
-        values = stored * slope + intercept
+        values, highest = _looked_up(table, levels)
     voi, window = _first(header.get("VOILUTSequence")), _window(header)
     if voi is not None:
-        grey, _, top = _looked_up(voi, np.rint(values).astype(np.int64))
+        grey, top = _looked_up(voi, np.rint(values).astype(np.int64))
         return np.rint(grey * (WHITE / max(top, 1))).astype(np.uint16), WHITE
     if window is not None:
         shown = _windowed(values, *window, str(header.get("VOILUTFunction") or "LINEAR"))
         return np.rint(shown * WHITE).astype(np.uint16), WHITE
-    if table is None and slope < 0:
-        return (highest - stored).astype(np.uint8 if bits <= 8 else np.uint16), highest - lowest
-    source = values if table is not None else stored
-    return (source - lowest).astype(np.uint8 if highest - lowest < 256 else np.uint16), highest - lowest
+    if table is None:
+        values, highest = np.arange(len(levels))[:: 1 if slope > 0 else -1], len(levels) - 1
+    return values.astype(np.uint8 if highest < 256 else np.uint16), highest
 
 
 def _first(sequence: Any) -> pydicom.Dataset | None:
     return sequence[0] if sequence else None
 
 
-def _looked_up(item: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Values through a LUT item (PS3.3 C.11.1.1, C.11.2.1.1), and the range of its entries."""
+def _looked_up(item: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Values through a LUT item (PS3.3 C.11.1.1, C.11.2.1.1), and the largest entry it may have."""
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     data = item.LUTData
     table = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data, np.int64)
     table = table.astype(np.int64)[: entries or 65536]
     if first > 32767 and values.min(initial=0) < 0:
         first -= 65536  # written as unsigned where it should be signed
-    return table[(values - first).clip(0, len(table) - 1)], 0, (1 << bits) - 1
+    return table[(values - first).clip(0, len(table) - 1)], (1 << bits) - 1
 
 
 def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
