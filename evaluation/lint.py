@@ -20,6 +20,7 @@ ALPHA = 0.001
 VERDICTS = {"malignant": r"malignan\w*|cancer\w*|carcinoma\w*|suspicious", "benign": r"benign\w*|normal"}
 DOMINANT = 0.5
 FEW_TEXTS = 1 / 3
+WORDLESS_ARMS = ("class_map", "image")
 MANY_COPIES = 0.1
 
 
@@ -68,7 +69,7 @@ def lint(cases: pd.DataFrame, identifiers: Sequence[str] = ("case",), labels: Ma
     for name in identifiers:
         findings += identifier_findings(name, table[name], table, tests)
     findings += order_findings(table, tests)
-    findings += text_findings(table, tests, labels)
+    findings += _worded_findings(table, seed, labels)
     findings += design_findings(table, conflicts, annotators)
     return tuple(sorted(findings, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.severity)))
 
@@ -156,6 +157,12 @@ def order_findings(table: pd.DataFrame, tests: PatientPermutations) -> list[Find
         findings += _tell("order", "the position in the order", tests.correlated(position, table["score"].to_numpy(dtype=float)),
                           "the network's score")
     return findings
+
+
+def _worded_findings(table: pd.DataFrame, seed: int, labels: Mapping[str, str] | None) -> list[Finding]:
+    """The texts' findings over the arms that show texts."""
+    worded = table[~table["arm"].isin(WORDLESS_ARMS)] if "arm" in table.columns else table
+    return text_findings(worded, PatientPermutations(worded["patient"].to_numpy(), seed), labels) if len(worded) else []
 
 
 def text_findings(table: pd.DataFrame, tests: PatientPermutations, labels: Mapping[str, str] | None) -> list[Finding]:

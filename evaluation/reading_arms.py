@@ -26,6 +26,10 @@ class ArmScore:
     cases: int
     clusters: ClusteredProportion
 
+    def sentence(self) -> str:
+        """For a results section."""
+        return f"Arm {self.arm.replace('_', ' ')}: {self.clusters.sentence()}"
+
 
 @dataclass(frozen=True)
 class ArmComparison:
@@ -45,7 +49,7 @@ class ArmComparison:
         gap = self.difference
         if gap.estimate is None:
             return gap.sentence()
-        text = (f"{self.first} against {self.second}: difference of the shares right {decimal(gap.estimate)} "
+        text = (f"Arm {self.first.replace('_', ' ')} against arm {self.second.replace('_', ' ')}: difference of the shares right {decimal(gap.estimate)} "
                 f"({interval_text(gap.low, gap.high, gap.level, gap.reason)}, patient bootstrap)")
         if self.mcnemar is None:
             return f"{text}; no reader read the same image in both arms."

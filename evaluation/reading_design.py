@@ -17,7 +17,8 @@ from core.reading_order import reading_order
 from evaluation.power import Power, SampleSize, binomial_power, binomial_sample_size
 
 ARMS = ("explanation", "shuffled", "random_units", "class_map", "image", "image_explanation")
-TEXT_ARMS = ("explanation", "shuffled", "random_units")
+TEXT_ARMS = ("explanation", "shuffled", "random_units", "image_explanation")
+WORDLESS_ARMS = ("class_map", "image")
 RULES = ("folder", "first_abnormality", "any_malignant")
 PRIMARY = ("gee", "sign_flip", "exact_binomial")
 SIDES = ("greater", "two-sided")
@@ -185,7 +186,7 @@ def _eligible(candidates: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, l
     if design.discrepant == "out" and len(rules) > 1:
         table = table[table[rules].nunique(axis=1, dropna=False) == 1]
         steps.append(_step("truth rules agree", table))
-    if set(design.arms) & set(TEXT_ARMS) or "image_explanation" in design.arms:
+    if set(design.arms) & set(TEXT_ARMS):
         table = table[table["texts"].map(len) > 0]
         steps.append(_step("an annotated unit explains it", table))
     return table, steps
@@ -216,6 +217,8 @@ def _arm(chosen: pd.DataFrame, arm: str, design: Design, generator: np.random.Ge
     if arm != design.arms[0]:
         number = max(1, round(design.comparison_share * len(table) / 2))
         table = table.iloc[generator.permutation(len(table))].groupby("truth", sort=False).head(number)
+    if arm in WORDLESS_ARMS:
+        return table.assign(texts=[()] * len(table))
     if arm == "shuffled":
         return table.assign(texts=shuffled_texts(table, chosen, generator))
     if arm == "random_units":
@@ -249,7 +252,9 @@ def order_of(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[int, 
     # The stored order of the cases is random already, and it must not matter.
     table = cases.sort_values("case_number")
     numbers = table["case_number"].tolist()
-    order = reading_order(table["patient_id"].tolist(), [tuple(texts) for texts in table["texts"]], seed, design.repeats)
+    # Cases without words have nothing in common that would have to be kept apart.
+    shown = [tuple(texts) or ("", number) for texts, number in zip(table["texts"], numbers)]
+    order = reading_order(table["patient_id"].tolist(), shown, seed, design.repeats)
     return [(int(numbers[index]), repeat) for index, repeat in order]
 
 

@@ -19,7 +19,7 @@ from evaluation.reading_arms import ArmComparison, ArmScore, arm_scores, compare
 from evaluation.reading_design import MALIGNANT, RULES, UNPROVEN, Design
 from evaluation.reading_text import paragraph
 from evaluation.reading_time import Conduct, conduct
-from evaluation.results import Interval
+from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text
 from evaluation.roc import AucInterval, auc_interval
 
 
@@ -40,6 +40,14 @@ class Primary:
     method: str
     significant: bool | None
     reason: str | None = None
+    unit: str = "patient"
+
+    def sentence(self) -> str:
+        """For a results section."""
+        if self.p_value is None:
+            return f"{self.correct} of {self.n} right; the primary analysis is {not_estimable(self.reason)}."
+        return (f"{self.correct} of {self.n} right; {self.method}: {decimal(self.estimate)} ({interval_text(self.low, self.high, 1 - self.alpha)}), "
+                f"prespecified {'one-sided' if self.side == 'greater' else 'two-sided'} {p_text(self.p_value)}.")
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,11 @@ class RuleResult:
     differing: int
     binomial: BinomialTest
 
+    def sentence(self) -> str:
+        """For a results section."""
+        left_out = f" ({self.unproven} unproven left out)" if self.unproven else ""
+        return f"Truth by {self.rule.replace('_', ' ')}{left_out}: {self.binomial.sentence()}"
+
 
 @dataclass(frozen=True)
 class ReaderResult:
@@ -65,6 +78,10 @@ class ReaderResult:
     share: Interval
     auc: AucInterval
 
+    def sentence(self) -> str:
+        """For a results section."""
+        return f"Reader {self.code}: {self.correct} of {self.n} right, {self.share.sentence()}; {self.auc.sentence()}"
+
 
 @dataclass(frozen=True)
 class NetworkResult:
@@ -75,6 +92,11 @@ class NetworkResult:
     right: int | None
     n: int
     against: StandaloneComparison | None
+
+    def sentence(self) -> str:
+        """For a results section."""
+        right = "" if self.right is None else f" Right in {self.right} of {self.n} at the threshold fixed on hold-out."
+        return f"The network alone: {self.auc.sentence()}{right}" + (f" {self.against.sentence()}" if self.against else "")
 
 
 @dataclass(frozen=True)
@@ -127,7 +149,7 @@ def score(answers: pd.DataFrame, key: pd.DataFrame, design: Design, first_answer
         design, primary_of(right, patient, design), clusters, exact_binomial_test(int(right.sum()), len(right), level=1 - design.alpha),
         exact_binomial_test(int(right.sum()), len(right), alternative="two-sided", level=1 - design.alpha), _table(truth, said, design),
         _permutation(truth, said, patient), _rules(main, design), _discrepant(main), auc_interval(truth, main["answer"], patient, "obuchowski"),
-        text_repeats(main["texts"].tolist(), said.tolist()) if len(main) else None, _hidden_repeats(joined, design),
+        text_repeats(main["texts"].tolist(), said.tolist()) if main["texts"].map(len).any() else None, _hidden_repeats(joined, design),
         _information(main, design.seed), _network(main, threshold), arm_scores(joined, design), compare_arms(joined, design),
         _readers(main, key, design), conduct(joined, assigned),
         primary_of(first["right"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design),
@@ -224,7 +246,7 @@ def _hidden_repeats(joined: pd.DataFrame, design: Design) -> Interval:
 
 def _information(main: pd.DataFrame, seed: int) -> Information | None:
     cases = main.drop_duplicates("case_number")
-    if not len(cases):
+    if not cases["texts"].map(len).any():
         return None
     return information(cases["texts"].tolist(), cases["malignant"].to_numpy(dtype=bool), cases["patient_id"].to_numpy(), seed)
 

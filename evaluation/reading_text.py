@@ -43,11 +43,15 @@ def _result(score: ReadingScore) -> list[str]:
     share = primary.correct / primary.n
     opening = (f"{who} classified {primary.correct} of {primary.n} texts ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
                f"{decimal(primary.estimate)}, {interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
-    effect = f"Intraclass correlation {decimal(clusters.icc, 2)}, design effect {decimal(clusters.design_effect, 2)}."
+    effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}."
     exact = (f"Assuming independent answers, the exact binomial test gives one-sided {p_text(score.binomial.p_value)}, two-sided "
              f"{p_text(score.binomial_two_sided.p_value)} (critical count {score.binomial.critical_count}; "
              f"{score.binomial.answers_to_flip} other answers would turn its one-sided verdict).")
     return [opening, verdict(score), effect, exact] if score.design.primary != "exact_binomial" else [opening, exact, verdict(score), effect]
+
+
+def _or_words(value: float | None) -> str:
+    return "not estimable" if value is None else decimal(value, 2)
 
 
 def _checks(score: ReadingScore) -> list[str]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+METHOD_NAMES = {"clopper-pearson": "Clopper-Pearson", "wilson": "Wilson", "wilson-continuity": "Wilson with continuity correction",
+                "jeffreys": "Jeffreys", "delong": "DeLong", "obuchowski": "Obuchowski", "bootstrap": "patient bootstrap"}
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with a confidence interval; `reason` is set and the numbers are None where it cannot be estimated."""
@@ -22,7 +26,7 @@ class Interval:
         if self.estimate is None:
             return not_estimable(self.reason)
         bounds = interval_text(self.low, self.high, self.level, self.reason)
-        return f"{decimal(self.estimate)} ({bounds}, {self.method}; unit of analysis: {self.unit})"
+        return f"{decimal(self.estimate)} ({bounds}, {METHOD_NAMES.get(self.method, self.method)}; unit of analysis: {self.unit})"
 
 
 def not_estimable(reason: str | None) -> str:

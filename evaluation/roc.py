@@ -13,7 +13,7 @@ from evaluation.calibration import Calibration, NetBenefit, calibration, net_ben
 from evaluation.diagnostic import DiagnosticTable, OperatingPoint, diagnostic_table, fixed_threshold, operating_point
 from evaluation.inputs import Array, binary_labels, check_level, cluster_codes, finite, labels_and_scores, one_class_reason
 from evaluation.partial import PartialAuc, SpecificityAt, partial_auc, partial_auc_low_fpr, specificity_at
-from evaluation.results import decimal, interval_text, join_reasons, not_estimable, p_text
+from evaluation.results import METHOD_NAMES, decimal, interval_text, join_reasons, not_estimable, p_text
 from evaluation.roc_curve import RocCurve, roc_curve
 
 __all__ = [
@@ -97,7 +97,7 @@ class AucInterval:
         if self.estimate is None:
             return f"AUC {not_estimable(self.reason)}."
         patients = "taken as independent" if self.clusters is None else f"from {self.clusters} patients"
-        return (f"AUC {decimal(self.estimate)} ({interval_text(self.low, self.high, self.level, self.reason)}, {self.method}; "
+        return (f"AUC {decimal(self.estimate)} ({interval_text(self.low, self.high, self.level, self.reason)}, {METHOD_NAMES[self.method]}; "
                 f"{self.positives} positive and {self.negatives} negative observations {patients}).")
 
 
@@ -154,8 +154,8 @@ def _bootstrap_interval(labels: Array, scores: Array, codes: Array, clusters: in
         reason = "every resample of patients has one class only"
         return AucInterval(area, None, None, None, level, "bootstrap", reason, *counts, shown, degenerate, resamples)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    reason = TIED if low == high == area else None
-    return AucInterval(area, float(kept.std(ddof=1)), float(low), float(high), level, "bootstrap", reason, *counts, shown, degenerate, resamples)
+    tied = TIED if low == high == area else None
+    return AucInterval(area, float(kept.std(ddof=1)), float(low), float(high), level, "bootstrap", tied, *counts, shown, degenerate, resamples)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def compare_independent_aucs(first: AucInterval, second: AucInterval, level: flo
     """Two AUCs on different patients (subgroups): Wald test of their difference from their standard errors, t with Welch-Satterthwaite
     degrees of freedom where both are DeLong's (as pROC), normal otherwise."""
     check_level(level)
-    method = f"{first.method}, unpaired"
+    method = f"{METHOD_NAMES[first.method]}, unpaired"
     named: dict[str, Any] = {"level": level, "method": method, "unit": first.unit, "first": first.estimate, "second": second.estimate}
     reason = join_reasons(first.reason, second.reason)
     if first.estimate is None or second.estimate is None or not first.standard_error or not second.standard_error:

@@ -152,3 +152,11 @@ def test_planned_power_is_that_of_the_pages():
     assert round(power, 3) == 0.545 and size.stable_n == 654
     weaker, larger = planned_power(preset("Recommended", design_effect=1.2, side="two-sided"), 330)
     assert weaker < power and larger.stable_n > size.stable_n
+
+
+def test_image_arms_show_no_words_and_lint_does_not_ask_for_them():
+    cases, _ = choose_cases(images(160), preset("Recommended", arms=("explanation", "image"), comparison_share=1))
+    shown = cases.groupby("arm")["texts"].apply(lambda texts: texts.map(len).max())
+    assert shown["image"] == 0 and shown["explanation"] == 3
+    assert not [f for f in lint(lint_table(cases)) if f.field == "texts" and f.severity == "error"]
+    assert len(order_of(cases, preset("Recommended"), "R1")) == len(cases) + 10
