@@ -35,7 +35,9 @@ def mass(pathology: str, chain: str = SQUARE, outlines: int = 1, more: str = "")
     return f"{words}PATHOLOGY {pathology}\nTOTAL_OUTLINES {outlines}\nBOUNDARY \n{chain}\n{more}"
 
 
-def make_case(folder: Path, name: str, overlays: dict[str, str], told: tuple[str, ...] | None = None, digitizer: str = "LUMISYS LASER") -> Path:
+def make_case(
+    folder: Path, name: str, overlays: dict[str, str], told: tuple[str, ...] | None = None, digitizer: str = "LUMISYS LASER", seed: int = 0
+) -> Path:
     """A case folder with four films; told: views whose .ics line says OVERLAY."""
     folder.mkdir(parents=True)
     case = name.replace("-", "_")
@@ -45,7 +47,7 @@ def make_case(folder: Path, name: str, overlays: dict[str, str], told: tuple[str
     for k, view in enumerate(VIEWS):
         flag = "OVERLAY" if view in told else "NON_OVERLAY"
         text += f"{view} LINES {LINES} PIXELS_PER_LINE {PIXELS} BITS_PER_PIXEL 12 RESOLUTION 50 {flag} \n"
-        stored = grey(k) if k % 2 else grey(k).reshape(PIXELS, LINES)  # as in the archive, some headers have width and height exchanged
+        stored = grey(seed + k) if k % 2 else grey(seed + k).reshape(PIXELS, LINES)  # as in the archive, some headers have width and height exchanged
         (folder / f"{case}.{view}.LJPEG").write_bytes(encode(stored, 16, 7))
     for view, content in overlays.items():
         (folder / f"{case}.{view}.OVERLAY").write_text(content)
@@ -66,7 +68,7 @@ def tree(tmp_path: Path) -> Path:
     make_case(folder, "B-3013-1", {"LEFT_CC": two, "LEFT_MLO": overlay(mass("MALIGNANT"))})
     (folder / "B_3013_1.LEFT_CC.OVERLAY~").write_text("old")
     (folder / "B_3013_1.LEFT_CC.LJPEG.1").write_bytes(b"raw")
-    make_case(tmp_path / "cases" / "benigns" / "benign_02" / "case0200", "C-0200-1", {}, told=("RIGHT_CC",))
+    make_case(tmp_path / "cases" / "benigns" / "benign_02" / "case0200", "C-0200-1", {}, told=("RIGHT_CC",), seed=10)
     return tmp_path
 
 
