@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import UserError
+from core.lexicon import without_association
 from evaluation.inputs import Array
 from evaluation.permutation import Association, PatientPermutations
 
@@ -210,8 +211,10 @@ def _variety_findings(texts: list[tuple[str, ...]], labels: Mapping[str, str] | 
         if cases > DOMINANT * n and len(shown) > 1:
             findings.append(Finding("texts", WARNING, f"one label dominates: {label!r} is shown in {cases} of {n} cases"))
     if labels is not None:
-        never = [unit for unit, label in labels.items() if label not in shown]
-        unknown = sorted(set(shown) - set(labels.values()))
+        # A design may take verdict words out of the labels it shows.
+        forms = {unit: {label, without_association(label)} for unit, label in labels.items()}
+        never = [unit for unit, form in forms.items() if not form & set(shown)]
+        unknown = sorted(set(shown).difference(*forms.values()))
         if never:
             findings.append(Finding("labels", WARNING, f"{len(shown)} distinct labels are shown for {len(labels)} labelled units; the labels of "
                                     f"{len(never)} units never appear"))

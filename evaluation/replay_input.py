@@ -14,6 +14,7 @@ from core.errors import UserError
 
 CASE, TEXTS, ANSWER = "Case #", "DeepMiner Explanation", "Cancer or Benign (C/B)?"
 IMAGE, REPORT, SCORE = "Image Name", "GT Report", "DeepMiner Cancer Likelihood Prediction"
+PATIENT = "Patient"
 ANSWERS = {"c": True, "cancer": True, "malignant": True, "b": False, "benign": False}
 MALIGNANT, BENIGN, UNPROVEN = "malignant", "benign", "unproven"
 FOLDERS = {"cancer": MALIGNANT, "benign": BENIGN, "normal": BENIGN}
@@ -134,11 +135,14 @@ def _texts(row: Row) -> tuple[str, ...]:
 
 
 def patient_of(row: Row) -> str:
-    """The patient of an image named as DDSM does, `cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg`: `A_1403`."""
+    """The patient of an image: the key's column `Patient` where it has one, else from a name as DDSM gives,
+    `cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg`: `A_1403`."""
+    if row.values.get(PATIENT):
+        return row.values[PATIENT]
     found = re.search(r"(?:^|-)([A-D]_\d+)_\d+\.(?:LEFT|RIGHT)_(?:CC|MLO)\b", row.values[IMAGE])
     if not found:
         raise row.mistake(f"the image name {row.values[IMAGE][:60]!r} does not tell the patient",
-                          "write it like cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg")
+                          f"write it like cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg, or give the key a column {PATIENT}")
     return found[1]
 
 

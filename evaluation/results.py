@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 METHOD_NAMES = {"clopper-pearson": "Clopper-Pearson", "wilson": "Wilson", "wilson-continuity": "Wilson with continuity correction",
                 "jeffreys": "Jeffreys", "delong": "DeLong", "obuchowski": "Obuchowski", "bootstrap": "patient bootstrap"}
 

@@ -93,6 +93,13 @@ def test_warnings_about_texts_patients_arms_labels_readers():
         assert words in told, words
 
 
+def test_labels_shown_without_their_verdict_words_are_known():
+    table = clean()
+    labels = {"unit_0001": "Mass, suspicious", "unit_0002": "Never shown"}
+    found = [f.finding for f in lint(table.assign(texts=[("Mass",)] * len(table)), labels=labels) if f.field == "labels"]
+    assert len(found) == 1 and "the labels of 1 units never appear" in found[0]
+
+
 def test_conflicts_one_class_and_missing_columns():
     assert "truth" in errors(clean(), conflicts=2) and "truth" in errors(clean().assign(truth=True))
     with pytest.raises(UserError, match="'case'"):

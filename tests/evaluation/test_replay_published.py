@@ -118,6 +118,13 @@ def test_damaged_sheets_are_refused(tmp_path, change, words):
     assert words in str(error.value) and "explanations-benchmark" in str(error.value)
 
 
+def test_patients_may_stand_in_a_column(tmp_path):
+    files = write(tmp_path, *small())
+    lines = files[2].read_text().replace("-A_100", "-study").splitlines()
+    files[2].write_text("\n".join([lines[0] + ",Patient", *(f"{line},p{i // 2}" for i, line in enumerate(lines[1:]))]))
+    assert replay(*files).clusters.clusters == 2
+
+
 def test_missing_column_file_and_labels(tmp_path):
     files = write(tmp_path, *small())
     with pytest.raises(UserError, match="cannot be read"):
