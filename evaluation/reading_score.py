@@ -12,7 +12,7 @@ from evaluation.clustered import ClusteredProportion, clustered_proportion
 from evaluation.diagnostic import DiagnosticTable, diagnostic_table
 from evaluation.information import Information, TextRepeats, information, text_repeats
 from evaluation.inputs import Array
-from evaluation.mrmc import StandaloneComparison, compare_with_standalone
+from evaluation.mrmc import StandaloneComparison, compare_with_standalone, obuchowski_rockette
 from evaluation.permutation import PatientPermutations
 from evaluation.proportion import BinomialTest, exact_binomial_test, proportion_interval
 from evaluation.reading_arms import ArmComparison, ArmScore, arm_scores, compare_arms
@@ -101,7 +101,8 @@ class NetworkResult:
 
 @dataclass(frozen=True)
 class ReadingScore:
-    """A scored reading study, in the order in which it must be read. `first_answers`: the primary count on answers before correction."""
+    """A scored reading study, in the order in which it must be read. `first_answers`: the primary count on answers before correction;
+    `readers_auc`: the mean AUC over readers on the cases that all of them read (Obuchowski-Rockette, random readers and cases)."""
 
     design: Design
     primary: Primary
@@ -124,6 +125,7 @@ class ReadingScore:
     first_answers: Primary
     patients: int
     simulated: bool = False
+    readers_auc: Interval | None = None
 
     def paragraph(self) -> str:
         """One paragraph to paste, which says no more than the data do."""
@@ -153,7 +155,7 @@ def score(answers: pd.DataFrame, key: pd.DataFrame, design: Design, first_answer
         _information(main, design.seed), _network(main, threshold), arm_scores(joined, design), compare_arms(joined, design),
         _readers(main, key, design), conduct(joined, assigned),
         primary_of(first["right"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design),
-        int(main["patient_id"].nunique()), flagged if simulated is None else simulated)
+        int(main["patient_id"].nunique()), flagged if simulated is None else simulated, _readers_auc(main, 1 - design.alpha))
 
 
 def _joined(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -262,6 +264,15 @@ def _network(main: pd.DataFrame, threshold: float | None) -> NetworkResult:
         design = "rrrc" if len(crossed) > 1 else "frrc"
         against = compare_with_standalone(crossed.to_numpy()[:, whole], scores[whole], truth[whole], design)
     return NetworkResult(auc_interval(truth, scores, cases["patient_id"].to_numpy(), "obuchowski"), threshold, right, len(cases), against)
+
+
+def _readers_auc(main: pd.DataFrame, level: float) -> Interval | None:
+    crossed = main.pivot_table(index="code", columns="case_number", values="answer").dropna(axis=1)
+    if crossed.empty:
+        return None
+    truth = main.drop_duplicates("case_number").set_index("case_number")["malignant"].loc[crossed.columns].to_numpy(dtype=bool)
+    means = obuchowski_rockette(crossed.to_numpy()[None], truth, "rrrc", level=level).modality_means
+    return means[0] if means else None
 
 
 def _readers(main: pd.DataFrame, key: pd.DataFrame, design: Design) -> tuple[ReaderResult, ...]:

@@ -58,6 +58,10 @@ def _checks(score: ReadingScore) -> list[str]:
     table, parts = score.table, []
     parts.append(f"Sensitivity {decimal(table.sensitivity.estimate)}, specificity {decimal(table.specificity.estimate)}, AUC of the ratings "
                  f"{decimal(score.roc.estimate)} ({interval_text(score.roc.low, score.roc.high, score.roc.level, score.roc.reason)}).")
+    mean = score.readers_auc
+    if len(score.readers) > 1 and mean is not None and mean.estimate is not None:
+        parts.append(f"Mean AUC over readers {decimal(mean.estimate)} ({interval_text(mean.low, mean.high, mean.level, mean.reason)}, "
+                     "Obuchowski-Rockette, random readers and cases).")
     others = [rule for rule in score.rules if rule.rule != score.design.truth_rule]
     if others:
         told = "; ".join(f"{rule.rule.replace('_', ' ')} {rule.correct} of {rule.n}, {p_text(rule.binomial.p_value)}" for rule in others)

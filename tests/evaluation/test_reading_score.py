@@ -70,8 +70,9 @@ def test_a_skilled_study():
     assert comparison.mrmc.p_value is not None and comparison.sign_flip_p_two_sided < 0.05 and "against" in comparison.sentence()
     assert got.conduct.missing == 2 and got.conduct.corrections == 3 and got.conduct.trend.low < 0 < got.conduct.trend.high
     assert got.hidden_repeats.estimate is not None and got.network.against.p_value is not None and got.network.right is not None
+    assert got.readers_auc.low < got.readers_auc.estimate < got.readers_auc.high
     words = got.paragraph()
-    assert "better than chance" in words and "treated as fixed" in words and "network" in words
+    assert "Mean AUC over readers" in words and "better than chance" in words and "treated as fixed" in words and "network" in words
 
 
 def test_hidden_repeats_and_other_arms_do_not_count_in_the_primary():
