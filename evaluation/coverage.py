@@ -12,7 +12,7 @@ from evaluation.inputs import Array, check_level, cluster_codes
 from evaluation.results import Interval, not_estimable, percent
 
 REPEATS = 100
-BOOTSTRAPS = 200
+BOOTSTRAPS = 1_000
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class PatientPermutations:
         sizes = np.bincount(codes, minlength=clusters)
         members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1]) if clusters else []
         generator = np.random.default_rng(seed)
-        self.rows = np.tile(np.arange(len(codes)), (permutations, 1))
+        self.rows = np.tile(np.arange(len(codes), dtype=np.int32), (permutations, 1))
         for size in np.unique(sizes):
             block = np.array([rows for rows in members if len(rows) == size])
             orders = np.argsort(generator.random((permutations, len(block))), axis=1)

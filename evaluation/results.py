@@ -46,7 +46,7 @@ def decimal(value: float | None, digits: int = 3) -> str:
     """A number without a leading zero where it lies inside (-1, 1): `.862`, `1.215`, `-.04`; a dash for None."""
     if value is None:
         return "–"
-    text = f"{value:.{digits}f}"
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
@@ -58,7 +58,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 def interval_text(low: float | None, high: float | None, level: float, reason: str | None = None) -> str:
     """`95 % CI .496 to .606`, or why there is none."""
     if low is None or high is None:
-        return f"{level:.0%} CI ".replace("%", " %") + not_estimable(reason)
+        return f"{100 * level:g} % CI {not_estimable(reason)}"
     return f"{100 * level:g} % CI {decimal(low)} to {decimal(high)}" + (f"; {reason}" if reason else "")
 
 

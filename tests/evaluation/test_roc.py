@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,7 +90,7 @@ def test_reference_obuchowski(reference, published):
 def test_reference_bootstrap(reference):
     for case in reference("auc_cluster_bootstrap")["cases"]:
         i, e = case["inputs"], case["expected"]
-        got = auc_interval(i["y"], i["s"], i["id"], "bootstrap", resamples=20_000)
+        got = auc_interval(i["y"], i["s"], i["id"], "bootstrap")
         assert [got.low, got.high] == pytest.approx(e["percentile95"], abs=0.006) and got.standard_error == pytest.approx(e["sd"], abs=0.0015)
         assert got.degenerate == e["degenerate_resamples"]
 
@@ -129,7 +131,15 @@ def test_bootstrap_equals_resampling_rows(monkeypatch, ties):
 
 def test_bootstrap_counts_samples_of_one_class():
     got = auc_interval([1, 0, 0, 0], [2, 1, 3, 0], [1, 2, 3, 4], "bootstrap")
-    assert got.degenerate > 0 and got.low is not None and got.resamples == 2000
+    assert got.degenerate > 0 and got.low is not None and got.resamples == 20_000
+    assert auc_interval([1, 0, 0, 1], [2, 1, 3, 0], [1, 2, 3, 4], "bootstrap", resamples=50).resamples == 50
+
+
+def test_an_auc_survives_pickling():
+    for y in ([0, 1, 1], [1, 1, 1]):
+        before = auc(y, [1, 0, 2])
+        after = pickle.loads(pickle.dumps(before))
+        assert (after.estimate, after.reason, after.positives) == (before.estimate, before.reason, before.positives)
 
 
 def test_obuchowski_is_delong_for_singletons():
