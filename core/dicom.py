@@ -15,24 +15,15 @@ import imagecodecs
 import numpy as np
 import pydicom
 from pydicom.encaps import generate_frames
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from core.errors import UserError
-
-
-def _lossless(frame: bytes) -> np.ndarray:
-    """A lossless JPEG frame. The decoder notices neither a missing end nor, for some predictors, that the end is no damage: so look for it first and
-    give it zeros to look ahead at."""
-    if b"\xff\xd9" not in frame:
-        raise ValueError("the data are cut off")
-    return imagecodecs.ljpeg_decode(frame + bytes(64))
-
+from core.lossless_jpeg import decode_standard
 
 DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "1.2.840.10008.1.2.4.50": imagecodecs.jpeg8_decode,
-    "1.2.840.10008.1.2.4.57": _lossless,
-    "1.2.840.10008.1.2.4.70": _lossless,
+    "1.2.840.10008.1.2.4.57": decode_standard,
+    "1.2.840.10008.1.2.4.70": decode_standard,
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
@@ -72,8 +63,10 @@ def read(data: bytes, path: Path) -> DicomFilm:
             stored = _stored_values(header, path)
             pixels, maximum = _presented(header, stored)
             negative = str(header.get("PhotometricInterpretation", "")).strip().upper() == "MONOCHROME1"
-        except (InvalidDicomError, AttributeError, KeyError, ValueError, TypeError, EOFError, IndexError, NotImplementedError) as error:
-            raise UserError(f"The DICOM file {path} is damaged or incomplete ({str(error)[:120]}): fetch it again or leave it out.") from error
+        except UserError:
+            raise
+        except Exception as error:  # damaged tags make the reader raise nearly anything, from struct.error to its own kinds
+            raise UserError(f"The DICOM file {path} is damaged or incomplete ({_said(error)}): fetch it again or leave it out.") from error
         return DicomFilm(
             pixels=(maximum - pixels).astype(pixels.dtype) if negative else pixels,
             maximum=maximum,
@@ -83,6 +76,11 @@ def read(data: bytes, path: Path) -> DicomFilm:
             view=_view(header),
             scanner=" ".join(str(header.get(name, "")).strip() for name in ("Manufacturer", "ManufacturerModelName")).strip(),
         )
+
+
+def _said(error: Exception) -> str:
+    """An exception's text on one line."""
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
@@ -130,7 +128,7 @@ def _decoded(header: pydicom.Dataset, path: Path) -> np.ndarray:
             return np.asarray(DECODERS[syntax](frame))
         return header.pixel_array
     except Exception as error:  # decoders raise whatever they like
-        reason = f"{syntax.name}; {str(error)[:120]}"
+        reason = f"{syntax.name}; {_said(error)}"
         raise UserError(f"The DICOM file {path} is compressed and could not be decoded ({reason}): decompress it or leave it out.") from error
 
 

@@ -51,7 +51,7 @@ def read_film(path: Path) -> Film:
             pixels = _grey(image, path)
     except UnidentifiedImageError:
         raise UserError(f"The image {path} is none that can be read (PNG, JPEG, TIFF or DICOM): convert it or leave the row out.") from None
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three for damaged files
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of them for damaged files
         raise UserError(f"The image {path} is damaged ({error}): fetch it again or leave the row out.") from None
     return Film(pixels, full_scale(pixels), file_hash)
 

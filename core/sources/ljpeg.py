@@ -6,78 +6,27 @@ Decoders give a wrong film without an error. So: decode the standard way, take t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import imagecodecs
 import numpy as np
 
 from core.errors import UserError
-
-_NO_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What a stream says of itself."""
-
-    precision: int
-    height: int
-    width: int
-    predictor: int
+from core.lossless_jpeg import DamagedStream, decode_standard, read_header
 
 
 def decode(data: bytes, lines: int, pixels_per_line: int) -> np.ndarray:
     """uint16 [lines, pixels_per_line] of an LJPEG file's bytes; lines and pixels_per_line come from the case's .ics, because width and height are
     often exchanged in the stream's header (the film is reshaped, not transposed). UserError for data that are no such film, cut off, or of
     another size."""
-    header = _header(data)
-    if {header.height, header.width} != {lines, pixels_per_line}:
-        raise UserError(
-            f"the LJPEG data hold {header.height} x {header.width} pixels, but LINES {lines} and PIXELS_PER_LINE {pixels_per_line} are asked for; "
-            "correct the .ics line"
-        )
     try:
-        # Its fast path for predictor 6 looks a few bytes ahead and takes the end of the data for damage: it gets zeros to look at.
-        standard = imagecodecs.ljpeg_decode(data + bytes(64))
-    except (imagecodecs.LjpegError, ValueError) as error:
-        raise UserError(f"the LJPEG data are damaged ({error}); fetch the file again") from error
-    return as_pvrg(np.asarray(standard, np.uint16), header.predictor, header.precision).reshape(lines, pixels_per_line)
-
-
-def _header(data: bytes) -> _Header:
-    """Read the markers up to the scan, and look for the end of the image."""
-    if data[:2] != b"\xff\xd8":
-        raise UserError("the data are no JPEG stream; fetch the file again")
-    at, frame = 2, b""
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _NO_LENGTH:
-            at += 2
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        segment = data[at + 4 : at + 2 + length]
-        if marker == 0xC3:
-            frame = segment
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            raise UserError("the JPEG stream is not lossless (sequential, Huffman); this is no film of the archive")
-        elif marker == 0xDD and any(segment[:2]):
-            raise UserError("the JPEG stream has restart intervals, which the archive's films have not; convert it to PNG")
-        elif marker == 0xDA and len(segment) >= 6:
-            # In the coded data a byte FF is always followed by 00, so FF D9 can only be the end.
-            if data.find(b"\xff\xd9", at) < 0:
-                raise UserError("the LJPEG data are cut off (no end of image); fetch the file again")
-            return _checked(frame, segment)
-        at += 2 + length
-    raise UserError("the LJPEG data are cut off before the film begins; fetch the file again")
-
-
-def _checked(frame: bytes, scan: bytes) -> _Header:
-    if len(frame) < 6 or frame[5] != 1 or scan[0] != 1:
-        raise UserError("the JPEG stream has no lossless frame of one component; this is no film of the archive")
-    predictor, point_transform = scan[3], scan[5] & 15
-    if not 1 <= predictor <= 7 or point_transform:
-        raise UserError(f"the JPEG stream has predictor {predictor} and point transform {point_transform}, which the archive's films have not")
-    return _Header(frame[0], int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), predictor)
+        header = read_header(data)
+        if {header.height, header.width} != {lines, pixels_per_line}:
+            raise UserError(
+                f"the LJPEG data hold {header.height} x {header.width} pixels, but LINES {lines} and PIXELS_PER_LINE {pixels_per_line} are asked for; "
+                "correct the .ics line"
+            )
+        standard = decode_standard(data)
+    except DamagedStream as error:
+        raise UserError(f"{error}; fetch the file again") from error
+    return as_pvrg(standard, header.predictor, header.precision).reshape(lines, pixels_per_line)
 
 
 def as_pvrg(standard: np.ndarray, predictor: int, precision: int) -> np.ndarray:

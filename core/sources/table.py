@@ -25,7 +25,7 @@ class Row:
 
     def wrong(self, fault: str, remedy: str) -> UserError:
         """The exception that tells a fault of this row."""
-        return UserError(f"{self.table}, row {self.line}: {fault}; {remedy}.")
+        return UserError(f"{self.table}, row {self.line}: {' '.join(fault.split())}; {remedy}.")
 
     def number(self, column: str, low: float, high: float) -> int | None:
         """A whole number of the row within [low, high], None if the cell is empty."""
@@ -67,7 +67,7 @@ def read_table(path: Path, needed: dict[str, tuple[str, ...]]) -> list[Row]:
 
 def _rows(path: Path, reader: Iterator[list[str]], needed: dict[str, tuple[str, ...]]) -> Iterator[Row]:
     """Rows beneath the header."""
-    columns = [name.strip().lower() for name in next(reader, [])]
+    columns = [" ".join(name.lower().split()) for name in next(reader, [])]
     header = ", ".join(columns) or "nothing"
     for column, others in needed.items():
         found = [name for name in (column, *others) if name in columns]

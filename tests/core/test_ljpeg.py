@@ -74,6 +74,21 @@ def test_a_full_size_film_is_rebuilt_in_time(predictor: int) -> None:
     assert film.shape == (5491, 2776) and time.process_time() - start <= 3
 
 
+def test_damage_anywhere_is_refused_or_decoded_but_never_crashes() -> None:
+    rng = np.random.default_rng(0)
+    whole = encode(rng.integers(0, 4096, (20, 10)).astype(np.uint16), 12, 7)
+    refused = 0
+    for _ in range(2000):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        try:
+            decode(bytes(data), 20, 10)
+        except UserError:
+            refused += 1
+    assert 100 < refused < 2000
+
+
 def test_films_that_are_cut_off_or_of_another_size_are_refused() -> None:
     pixels = np.random.default_rng(0).integers(0, 4096, (20, 10)).astype(np.uint16)
     data = encode(pixels, 12, 7)
