@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -14,14 +15,17 @@ def binary_labels(y: Any) -> Array:
     values = np.asarray(y)
     if values.ndim != 1:
         raise ValueError(f"labels must be a list of 0 and 1, not an array of shape {values.shape}")
+    missing = np.flatnonzero(pd.isna(values))
+    if len(missing):
+        raise ValueError(f"label {missing[0] + 1} of {len(values)} is missing: labels must be 0 or 1")
     wrong = np.flatnonzero(~np.isin(values, (0, 1)))
     if len(wrong):
-        raise ValueError(f"label {wrong[0] + 1} of {len(values)} is {values[wrong[0]]!r}: labels must be 0 or 1")
+        raise ValueError(f"label {wrong[0] + 1} of {len(values)} is {str(values[wrong[0]])!r}: labels must be 0 or 1")
     return values.astype(bool)
 
 
-def finite(values: Any, name: str, length: int | None = None) -> Array:
-    """Numbers as float64 [n]; a missing or infinite value, or another length than `length`, is a ValueError."""
+def numbers(values: Any, name: str, length: int | None = None) -> Array:
+    """Numbers as float64 [n]; a missing value, or another length than `length`, is a ValueError. Infinite values have ranks, so they pass."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"{name} must be a list of numbers, not an array of shape {array.shape}")
@@ -36,13 +40,13 @@ def finite(values: Any, name: str, length: int | None = None) -> Array:
 def labels_and_scores(y: Any, score: Any) -> tuple[Array, Array]:
     """The pair that every ROC statistic takes: bool [n], float [n]."""
     labels = binary_labels(y)
-    return labels, finite(score, "score", len(labels))
+    return labels, numbers(score, "score", len(labels))
 
 
 def probabilities(y: Any, probability: Any) -> tuple[Array, Array]:
     """Labels and probabilities in [0, 1]: bool [n], float [n]."""
     labels = binary_labels(y)
-    values = finite(probability, "probability", len(labels))
+    values = numbers(probability, "probability", len(labels))
     wrong = np.flatnonzero((values < 0) | (values > 1))
     if len(wrong):
         raise ValueError(f"probability {wrong[0] + 1} of {len(values)} is {values[wrong[0]]:g}: it must lie between 0 and 1")
@@ -54,7 +58,10 @@ def cluster_codes(cluster: Any, length: int) -> tuple[Array, int]:
     values = np.asarray(cluster)
     if values.shape != (length,):
         raise ValueError(f"{len(values)} patients for {length} observations: each observation needs its patient")
-    unique, codes = np.unique(values, return_inverse=True)
+    codes, unique = pd.factorize(values, sort=True)
+    missing = np.flatnonzero(codes < 0)
+    if len(missing):
+        raise ValueError(f"observation {missing[0] + 1} of {length} has no patient: each observation needs its patient")
     return codes, len(unique)
 
 

@@ -72,7 +72,7 @@ def exact_binomial_test(successes: int, trials: int, p0: float = 0.5, alternativ
 
 
 def _checked_counts(successes: int, trials: int) -> tuple[int, int]:
-    if int(successes) != successes or int(trials) != trials or not 0 <= successes <= trials:
+    if not (0 <= successes <= trials) or int(successes) != successes or int(trials) != trials:
         raise ValueError(f"{successes} of {trials} is not a count: whole numbers with 0 <= right <= answered are needed")
     return int(successes), int(trials)
 

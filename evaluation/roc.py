@@ -11,7 +11,7 @@ from scipy import stats
 from evaluation.auc_variance import bootstrap_aucs, delong_covariance, obuchowski_covariance, placements
 from evaluation.calibration import Calibration, NetBenefit, calibration, net_benefit
 from evaluation.diagnostic import DiagnosticTable, OperatingPoint, diagnostic_table, fixed_threshold, operating_point
-from evaluation.inputs import Array, binary_labels, check_level, cluster_codes, finite, labels_and_scores, one_class_reason
+from evaluation.inputs import Array, binary_labels, check_level, cluster_codes, labels_and_scores, numbers, one_class_reason
 from evaluation.partial import PartialAuc, SpecificityAt, partial_auc, partial_auc_low_fpr, specificity_at
 from evaluation.results import METHOD_NAMES, decimal, interval_text, join_reasons, not_estimable, p_text
 from evaluation.roc_curve import RocCurve, roc_curve
@@ -194,7 +194,7 @@ class AucDifference:
 def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.95) -> AucDifference:
     """Two scores on the same observations: DeLong's paired test, or Obuchowski's where `cluster` names the patients. z, two-sided."""
     labels, first = labels_and_scores(y, a)
-    second = finite(b, "score", len(labels))
+    second = numbers(b, "score", len(labels))
     check_level(level)
     method, unit = ("DeLong, paired", "observation") if cluster is None else ("Obuchowski, paired", "patient")
     reason = one_class_reason(labels)

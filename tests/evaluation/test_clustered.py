@@ -85,7 +85,9 @@ def test_degenerate_inputs_say_why():
     assert clustered_proportion([1, 0, 1], [1, 2, 3], p0=0.3).sign_flip_p_greater is None
     for result in (one, right, equal):
         assert "not estimable" in result.sentence()
-    with pytest.raises(ValueError, match="label 2 of 2"):
+    with pytest.raises(ValueError, match="observation 2 of 3 has no patient"):
+        clustered_proportion([1, 0, 1], ["a", None, "b"])
+    with pytest.raises(ValueError, match="label 2 of 2 is missing"):
         clustered_proportion([1, float("nan")], [1, 2])
     with pytest.raises(ValueError, match="patients for"):
         clustered_proportion([1, 0], [1])

@@ -181,8 +181,10 @@ def test_one_class_one_patient_ties_nan():
     for call in (lambda: auc([0, 1], [NAN, 1]), lambda: auc_interval([0, 1], [1, NAN]), lambda: compare_aucs([0, 1], [1, 2], [NAN, 1])):
         with pytest.raises(ValueError, match="not a number"):
             call()
-    with pytest.raises(ValueError, match="labels must be 0 or 1"):
-        auc([0, 2], [1, 2])
+    for labels in ([0, 2], ["C", "B"], [None, 1]):
+        with pytest.raises(ValueError, match="labels must be 0 or 1"):
+            auc(labels, [1, 2])
+    assert auc([0, 1], [-np.inf, np.inf]) == 1
     with pytest.raises(ValueError, match="needs the patient"):
         auc_interval([0, 1], [1, 2], method="obuchowski")
     with pytest.raises(ValueError, match="the method is"):
