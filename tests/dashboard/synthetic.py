@@ -31,11 +31,11 @@ def film(generator: np.random.Generator, width: int = 256, height: int = 320) ->
 def _data(path: Path, con, generator: np.random.Generator) -> list[dict]:
     patients, mammograms = [], []
     for i in range(FILMS):
-        name = f"secretfile{i:03d}"
+        name = f"zqxfile{i:03d}"
         np.save(path / "images" / f"{name}.npy", film(generator))
         if i % 2 == 0:
-            patients.append({"patient_id": f"SECRETPATIENT{i // 2:03d}", "source_id": "s", "age": 50, "density": 2, "features": "{}", "published_split": None})
-        mammograms.append({"mammogram_id": f"SECRETCASE{i:03d}", "patient_id": f"SECRETPATIENT{i // 2:03d}", "laterality": "LEFT", "view": "CC", "file": name,
+            patients.append({"patient_id": f"ZQXPATIENT{i // 2:03d}", "source_id": "s", "age": 50, "density": 2, "features": "{}", "published_split": None})
+        mammograms.append({"mammogram_id": f"ZQXCASE{i:03d}", "patient_id": f"ZQXPATIENT{i // 2:03d}", "laterality": "LEFT", "view": "CC", "file": name,
                            "width": 256, "height": 320, "source_width": 256, "source_height": 320, "pixel_mm": 0.1, "scanner": "", "image_label": None,
                            "inverted": False, "tissue": 0.5, "pixel_hash": str(i), "has_concepts": False})
     con.execute("INSERT INTO sources VALUES ('s', 'phantom', '', '{}', TRUE, FALSE, ?, 8, 16, 0)", [MADE])
@@ -79,13 +79,13 @@ LABELS = ("Mass with spiculated margin", "Architectural distortion", "Fine pleom
 def add_protocol(con, count: int = 30, version: int = 1, design: dict | None = None, state: str = "frozen") -> None:
     """A frozen reading study of `count` cases over the study's films."""
     generator = np.random.default_rng(version)
-    design = {"name": "SECRETSTUDY", "seed": 5, "scale": 6, "repeats": 2, **(design or {})}
-    cases = [Case(i, f"SECRETCASE{i % FILMS:03d}", f"SECRETPATIENT{(i % FILMS) // 2:03d}", "SECRETARM", tuple(LABELS[k] for k in generator.permutation(8)[:3]),
+    design = {"name": "ZQXSTUDY", "seed": 5, "scale": 6, "repeats": 2, **(design or {})}
+    cases = [Case(i, f"ZQXCASE{i % FILMS:03d}", f"ZQXPATIENT{(i % FILMS) // 2:03d}", "ZQXARM", tuple(LABELS[k] for k in generator.permutation(8)[:3]),
                   "MALIGNANT" if i % 2 else "BENIGN", 0.123456 + i / 1000, "malignant") for i in range(1, count + 1)]
-    readings.append_state(con, protocol="SECRETSTUDY", version=version, state="design", design=design)
-    readings.add_cases(con, "SECRETSTUDY", version, cases)
+    readings.append_state(con, protocol="ZQXSTUDY", version=version, state="design", design=design)
+    readings.add_cases(con, "ZQXSTUDY", version, cases)
     for step in ("lint", "frozen"):
-        readings.append_state(con, protocol="SECRETSTUDY", version=version, state=step, design=design, hash="SECRETHASH")
+        readings.append_state(con, protocol="ZQXSTUDY", version=version, state=step, design=design, hash="ZQXHASH")
         if step == state:
             break
 

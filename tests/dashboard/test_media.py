@@ -14,7 +14,7 @@ from starlette.requests import Request
 from dashboard import media
 from dashboard import study as serving
 
-PLACE = {"file": "secretfile003", "y": 64, "x": 32, "side": 64}
+PLACE = {"file": "zqxfile003", "y": 64, "x": 32, "side": 64}
 UNIT = {"run": synthetic.DISSECT, "unit": 5, "rank": 2, "level": 0.2}
 
 
@@ -40,7 +40,7 @@ def test_an_address_says_nothing_and_stays(there: Path) -> None:
 
 
 def test_only_the_audience_sees_a_picture(there: Path) -> None:
-    mine, teams = media.url("film", "A1", file="secretfile001"), media.url("film", media.TEAM, file="secretfile001")
+    mine, teams = media.url("film", "A1", file="zqxfile001"), media.url("film", media.TEAM, file="zqxfile001")
     assert get(mine).status_code == 200 and get(teams, "team", "T1").status_code == 200
     assert get(mine, "annotator", "A2").status_code == 404 and get(teams).status_code == 404 and get(mine, "team", "A1").status_code == 404
     for url in (mine, teams, "/image/unknown"):
@@ -49,14 +49,14 @@ def test_only_the_audience_sees_a_picture(there: Path) -> None:
 
 
 def test_pictures_are_the_films_pixels_without_metadata(there: Path) -> None:
-    array = np.load(there / "images" / "secretfile003.npy")
-    for url, expected in ((media.url("film", "A1", file="secretfile003"), array), (media.url("patch", "A1", size=64, **PLACE), array[64:128, 32:96])):
+    array = np.load(there / "images" / "zqxfile003.npy")
+    for url, expected in ((media.url("film", "A1", file="zqxfile003"), array), (media.url("patch", "A1", size=64, **PLACE), array[64:128, 32:96])):
         body = get(url).body
         image = Image.open(io.BytesIO(body))
         assert not image.getexif() and "comment" not in image.info and b"secret" not in body
         assert image.size == expected.shape[::-1]
         assert np.abs(np.asarray(image, float) - expected).mean() < 4
-    assert Image.open(io.BytesIO(get(media.url("film", "A1", file="secretfile003", width=64)).body)).size == (64, 80)
+    assert Image.open(io.BytesIO(get(media.url("film", "A1", file="zqxfile003", width=64)).body)).size == (64, 80)
 
 
 def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:

@@ -144,4 +144,4 @@ def test_tiles_are_the_strongest_patches(study: Path) -> None:
         tiles = annotations.tiles(con, RUN, 7)
         expected = con.execute("SELECT patch_id FROM top_patches WHERE run = ? AND unit = 7 AND rank < 32 ORDER BY rank", [RUN]).fetchall()
     assert [t.patch_id for t in tiles] == [e[0] for e in expected] and len(tiles) == 32
-    assert all(t.file.startswith("secretfile") and t.side == synthetic.SIDE for t in tiles)
+    assert all(t.file.startswith("zqxfile") and t.side == synthetic.SIDE for t in tiles)
