@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,13 @@ class PatientPermutations:
         first[self.codes] = truth
         if (first[self.codes] != truth).any():
             return truth[self.rows]
+        return first[self._patient_orders][:, self.codes]
+
+    @cached_property
+    def _patient_orders(self) -> Array:
+        """Orders of all patients [permutations, patients]."""
         generator = np.random.default_rng(self.seed + 1)
-        orders = np.argsort(generator.random((len(self.rows), self.clusters)), axis=1)
-        return first[orders][:, self.codes]
+        return np.argsort(generator.random((len(self.rows), self.clusters)), axis=1).astype(np.int32)
 
     def p_value(self, observed: float, permuted: Array) -> float:
         """(1 + permutations at least as extreme) / (1 + permutations)."""
