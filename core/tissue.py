@@ -8,6 +8,7 @@ from scipy import ndimage
 
 WIDTH = 256  # the mask is made at this width and enlarged
 MIN_SHARE = 0.01  # of the film; a smaller piece is no breast
+BRIGHTEST_AIR = 90.0  # a film whose darkest parts are brighter has no air
 
 
 def tissue_mask(pixels: np.ndarray) -> np.ndarray:
@@ -30,7 +31,7 @@ def tissue_mask(pixels: np.ndarray) -> np.ndarray:
 
 def air_threshold(smooth: np.ndarray) -> float:
     """Grey value between air and tissue of a smoothed film [h, w]."""
-    ground = min(float(np.percentile(smooth, 5)), 40.0)
+    ground = min(float(np.percentile(smooth, 5)), BRIGHTEST_AIR)
     bright = float(np.percentile(smooth, 97))
     return ground + max(6.0, 0.07 * (bright - ground))
 

@@ -39,6 +39,23 @@ def test_size_and_place_do_not_matter(mammograms: list) -> None:
     assert (large[1::3, 1::3] == mask).mean() > 0.99
 
 
+def test_air_need_not_be_black(mammograms: list) -> None:
+    for mammogram in mammograms[:6]:
+        mask = tissue_mask(mammogram.pixels)
+        for lift in (30, 60):
+            grey = (lift + mammogram.pixels * (1 - lift / 255)).astype(np.uint8)
+            assert (tissue_mask(grey) == mask).mean() > 0.98, (mammogram.id, lift)
+
+
+def test_a_film_that_is_all_breast_is_all_tissue(mammograms: list) -> None:
+    film = next(m for m in mammograms if m.view == "CC")
+    inside = ndimage.distance_transform_edt(tissue_mask(film.pixels))
+    y, x = np.unravel_index(int(inside.argmax()), inside.shape)
+    half = int(inside.max() * 0.6)
+    piece = film.pixels[y - half : y + half, max(0, x - half) : x + half]
+    assert tissue_mask(piece).mean() > 0.9
+
+
 def test_a_film_without_anything_has_no_tissue() -> None:
     assert not tissue_mask(np.zeros((64, 64), np.uint8)).any()
     assert not tissue_mask(np.full((64, 64), 17, np.uint8)).any()
