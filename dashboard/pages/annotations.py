@@ -178,13 +178,15 @@ def toggle_writing() -> None:
 
 def adjudication_tab(run: str) -> None:
     """Disagreements first; a decision never touches the answers it rests on."""
-    found = annotation_agreement.disputes(load.ask(annotations.annotations, run))
+    answers = load.ask(annotations.annotations, run)
+    found = annotation_agreement.disputes(answers)
     decided = load.ask(annotations.decisions, run)
     waiting = [d for d in found if d.unit not in set(decided["unit"]) and d.conflict > 0]
     if not found:
         st.info("Nothing to adjudicate: no unit has been answered by two experts.")
         return
-    parts.section("Adjudication", f"{len(waiting)} disagreements left, {len(decided)} decided, {sum(d.conflict == 0 for d in found)} agreed")
+    counted = f"{len(waiting)} disagreements left, {len(decided)} decided, {sum(d.conflict == 0 for d in found)} agreed"
+    parts.section("Adjudication", counted, simulated=bool(answers["simulated"].any()))
     if waiting:
         position = min(st.session_state.get("dispute", 0), len(waiting) - 1)
         top, skip, write = st.columns([4, 1, 1], vertical_alignment="center")

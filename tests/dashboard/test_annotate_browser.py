@@ -7,7 +7,7 @@ import time
 
 import pytest
 import synthetic
-from conftest import Served, start_server, stop_server
+from serving import Served, start_server, stop_server
 from wire import Wire
 
 from core import lexicon, store

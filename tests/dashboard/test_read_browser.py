@@ -8,7 +8,7 @@ import re
 
 import pytest
 import synthetic
-from conftest import Served, start_server, stop_server
+from serving import Served, start_server, stop_server
 from test_server import Client, token_of
 from wire import Wire
 

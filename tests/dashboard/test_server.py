@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from conftest import Served, start_server, stop_server
+from serving import Served, start_server, stop_server
 
 from core import store
 from core.errors import UserError
