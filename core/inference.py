@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from core import runs, store
 from core.errors import UserError
-from core.films import PatchReader
+from core.films import Films, PatchReader
 from core.networks import Classifier, FullyConvolutional, build
 from core.settings import TrainingSettings
 from core.store import runs as run_table
@@ -23,11 +23,11 @@ BATCH = 256
 
 
 def load(study: Path, run: str) -> Classifier:
-    """The network of a train run with its best epoch's weights, in evaluation mode, channels last. UserError if its checkpoint changed since."""
+    """The network of a train run with the weights it keeps, in evaluation mode, channels last. UserError if its checkpoint changed since."""
     with store.read(study) as con:
         row = run_table.get(con, run)
     settings = TrainingSettings.model_validate(row["settings"]["training"])
-    path = runs.folder(study, run) / "best.pt"
+    path = runs.folder(study, run) / row["manifest"]["weights"]
     if runs.file_hash(path) != row["manifest"]["checkpoint"]:
         raise UserError(f"{path} is not the checkpoint that {run} made (its hash differs); restore it or train again.")
     network = build(settings.architecture, row["settings"]["classes"], str(path), settings.units, settings.pool).eval()
@@ -109,3 +109,43 @@ def tissue_positions(tissue: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if share.max() <= 0:
         return np.zeros(shape, bool)
     return share >= min(0.5, float(share.max()))
+
+
+def influences(network: Classifier, full: FullyConvolutional, probe: Probe, films: Films, files: Sequence[str], report: runs.Report) -> np.ndarray:
+    """float32 [images, classes, units] over whole mammograms. For single-linear networks and their last layer activation x weight, otherwise
+    activation x gradient."""
+    linear = network.single_linear and probe.name == "last"
+    weights = network.class_weights().numpy() if linear else None
+    rows = []
+    for i, file in enumerate(files):
+        if weights is not None:
+            rows.append(film_maps(full, probe, films[file]).units.amax((1, 2)).numpy() * weights)
+        else:
+            rows.append(by_gradient(full, probe, films[file]))
+        report(i + 1, len(files), "mammograms")
+    return np.stack(rows).astype(np.float32)
+
+
+def by_gradient(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> np.ndarray:
+    """float32 [classes, units]: largest over positions of activation x gradient of the class logit (the class map's spatial mean) on film uint8 [h, w]."""
+    module = probe.network.layer(probe.name)
+    caught: list[Tensor] = []
+
+    def keep(_module: object, _inputs: object, output: Tensor) -> Tensor:
+        # A leaf in the middle of the graph: the gradient is wanted with respect to the maps, not to any weight. A copy goes on, for in-place layers.
+        caught.append(output.detach().requires_grad_(True))
+        return caught[-1].clone()
+
+    with torch.enable_grad():
+        x = as_tensor(film)
+        if module is None:
+            caught.append(full.network.maps(x).detach().requires_grad_(True))
+            logits = full.from_maps(caught[0])
+        else:
+            handle = module.register_forward_hook(keep)
+            try:
+                logits = full(x)
+            finally:
+                handle.remove()
+        means = logits.mean((2, 3))[0]
+        return np.stack([(caught[0] * torch.autograd.grad(mean, caught[0], retain_graph=True)[0]).detach().amax((2, 3))[0].numpy() for mean in means])

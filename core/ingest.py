@@ -75,7 +75,7 @@ def ingest(
         known = data.sources(con)
     if source_id in set(known["source_id"]):
         return _answered(study, source_id)
-    tasks, problems = module.tasks(path, **options)
+    tasks, problems = module.tasks(path, skip_bad=skip_bad, **options)
     tasks = tasks[shard[0] - 1 :: shard[1]]
     if not tasks:
         raise UserError(f"{location or kind} holds no patient; check the path and the kind of source.")
@@ -163,6 +163,8 @@ def _lay_in(patient: Patient, folder: Path, width: int) -> None:
             "density": patient.density,
             "features": json.dumps(patient.features),
             "published_split": patient.published_split,
+            "stratum": patient.stratum,
+            "filed_as": patient.filed_as,
         },
         "mammograms": [film for film, _ in films],
         "findings": [row for _, rows in films for row in rows],
@@ -175,6 +177,10 @@ def _lay_in(patient: Patient, folder: Path, width: int) -> None:
 
 
 def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    if min(film.pixels.shape) < width // 4:
+        raise UserError(
+            f"{film.id} ({film.source_file or 'its film'}) is {film.pixels.shape[1]} x {film.pixels.shape[0]} px, smaller than a patch of {width // 4} px; leave it out or use --skip-bad."
+        )
     working, factors = images.working_image(film.pixels, film.maximum, width)
     tissue = tissue_mask(working)
     name = _file_name(film.id)
@@ -200,6 +206,7 @@ def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> 
         "tissue": float(tissue.mean()),
         "pixel_hash": hashlib.sha256(np.ascontiguousarray(film.pixels).data).hexdigest(),
         "has_concepts": film.concepts is not None,
+        "unlocated": film.unlocated,
     }
     return row, [_finding_row(film.id, finding, factors) for finding in film.findings]
 

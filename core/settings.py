@@ -76,6 +76,9 @@ class TrainingSettings(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the cross entropy (paper: none)")
     units: int = Field(256, ge=8, description='units of the last layer of the "small" network')
     freeze_batchnorm: bool = Field(False, description="keep batch-norm statistics fixed (makes many processes equal one)")
+    keep: Literal["best", "last"] = Field(
+        "best", description='weights that all later steps use: of the epoch with the "best" hold-out accuracy, or of the "last"; both are saved'
+    )
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
 
 
@@ -135,6 +138,7 @@ PHANTOM = {
         "sampling": "balanced",
         "augment": True,
         "label_smoothing": 0.05,
+        "keep": "last",
     },
     "dissection": {"select": 8},
 }

@@ -11,8 +11,8 @@ from core import inference, runs
 from core.dissection import maxima, quantiles, top_maps, top_patches
 from core.errors import UserError
 from core.films import Films, PatchReader
-from core.inference import Probe
-from core.influence import DEPTH, influences, ranked, select
+from core.inference import Probe, influences
+from core.influence import DEPTH, ranked, select
 from core.networks import to_fully_convolutional
 from core.runs import Report, Run
 from core.settings import Settings

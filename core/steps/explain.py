@@ -11,8 +11,8 @@ import pandas as pd
 from core import inference, runs, store
 from core.explanation import image_scores, lesion_class, predicted_class
 from core.films import Films
-from core.inference import Probe, film_maps, tissue_positions
-from core.influence import by_gradient, ranked
+from core.inference import Probe, by_gradient, film_maps, tissue_positions
+from core.influence import ranked
 from core.networks import Classifier, FullyConvolutional, to_fully_convolutional
 from core.runs import Report, Run
 from core.settings import Settings

@@ -19,7 +19,7 @@ from core.splits import split_patients
 from core.steps.common import Made, data_hash
 from core.store import data
 
-VERSION = 1
+VERSION = 2
 
 
 def make(study: Path, settings: Settings, report: Report) -> Made:
@@ -41,7 +41,9 @@ def _split(study: Path, settings: Settings) -> dict[str, str]:
     with store.read(study) as con:
         people, truth = data.patients(con), data.image_truth(con)
     worst = truth.groupby("patient_id")["truth"].max().fillna(-1)
-    table = pd.DataFrame({"id": people["patient_id"], "stratum": [int(worst.get(p, -1)) for p in people["patient_id"]]})
+    # The source may know better than the worst finding what the splits should balance (phantom: a look of the other pathology).
+    strata = [s if isinstance(s, str) else str(int(worst.get(p, -1))) for p, s in zip(people["patient_id"], people["stratum"])]
+    table = pd.DataFrame({"id": people["patient_id"], "stratum": strata})
     published = None
     if settings.splits.published:
         published = {p: s for p, s in zip(people["patient_id"], people["published_split"]) if isinstance(s, str)}
@@ -76,6 +78,9 @@ def _all_patches(study: Path, settings: Settings, split: dict[str, str], report:
 def _film_patches(films: Films, film: object, findings: pd.DataFrame | None, side: int, rule: PatchRule) -> Patches:
     tissue = films.tissue(film.file)  # type: ignore[attr-defined]
     label = film.image_label  # type: ignore[attr-defined]
+    if film.unlocated:  # type: ignore[attr-defined]
+        # A finding is known to be somewhere in this film: none of its patches can be called normal.
+        return weak_label_patches(tissue, "UNPROVEN", side, rule)
     if isinstance(label, str) and (findings is None or not len(findings)):
         return weak_label_patches(tissue, label, side, rule)
     rows = [] if findings is None else findings.itertuples()

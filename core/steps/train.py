@@ -38,10 +38,12 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
             parts = [_part(films, frame[frame["split"] == split]) for split in ("train", "holdout")]
             history, best = fit(network, *parts, settings.training, run.folder, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
             run.table("history", pd.DataFrame(history).astype({"learning_rate": float, "seconds": float}))
+            weights_file = f"{settings.training.keep}.pt"
             run.manifest |= {
+                "weights": weights_file,
                 "architecture": network.arch,
                 "best_epoch": best,
-                "checkpoint": runs.file_hash(run.folder / "best.pt"),
+                "checkpoint": runs.file_hash(run.folder / weights_file),
                 "train_patches": len(parts[0].labels),
                 "holdout_patches": len(parts[1].labels),
             }

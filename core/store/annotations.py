@@ -22,7 +22,7 @@ _LATEST = """SELECT * FROM annotations QUALIFY row_number() OVER (PARTITION BY r
 
 @dataclass(frozen=True)
 class Tile:
-    """One top patch of a unit: its place in the working image (pixels), and the image it is a view of."""
+    """One top patch of a unit: its place in the working image (pixels), the image it is a view of, and its class (0 normal ..)."""
 
     rank: int
     patch_id: int
@@ -33,6 +33,7 @@ class Tile:
     y: int
     x: int
     side: int
+    label: int
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def patches_run(con: Connection, run: str) -> str | None:
 def tiles(con: Connection, run: str, unit: int, count: int = 32) -> list[Tile]:
     """The unit's top patches, strongest first."""
     rows = con.execute(
-        """SELECT t.rank, t.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side
+        """SELECT t.rank, t.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side, p.label
         FROM top_patches t JOIN patches p ON p.run = ? AND p.patch_id = t.patch_id JOIN mammograms m ON m.mammogram_id = p.mammogram_id
         WHERE t.run = ? AND t.unit = ? AND t.rank < ? ORDER BY t.rank""",
         [patches_run(con, run), run, unit, count],

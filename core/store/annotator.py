@@ -71,7 +71,7 @@ class Desk:
     """One annotator at one study's store; every method takes a connection and stays within this person's own work."""
 
     def __init__(self, code: str, secret: bytes, repeats: int, patch_labels_shown: bool = False) -> None:
-        self.code, self._secret, self._repeats, self._labels = code, secret, repeats, patch_labels_shown
+        self.code, self._secret, self._repeats, self.shows_patch_labels = code, secret, repeats, patch_labels_shown
 
     def consented(self, con: Connection) -> bool:
         """Whether this person has agreed."""
@@ -150,7 +150,7 @@ class Desk:
             annotation_id=token,
             repeat=slot.repeat,
             practice=slot.practice,
-            patch_labels_shown=self._labels,
+            patch_labels_shown=self.shows_patch_labels,
         )
         return saved, slot
 

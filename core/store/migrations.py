@@ -75,6 +75,11 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE log (made TIMESTAMP NOT NULL, who VARCHAR NOT NULL, event VARCHAR NOT NULL, detail VARCHAR NOT NULL);
     CREATE TABLE figure_picks (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, how VARCHAR NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
     """,
+    """
+    ALTER TABLE mammograms ADD COLUMN unlocated BOOLEAN DEFAULT FALSE;
+    ALTER TABLE patients ADD COLUMN stratum VARCHAR;
+    ALTER TABLE patients ADD COLUMN filed_as VARCHAR;
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

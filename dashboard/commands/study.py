@@ -89,7 +89,7 @@ def _missing_films(con: Any, path: Path) -> list[str]:
 
 
 def _checkpoint_whole(path: Path, row: dict[str, Any]) -> bool:
-    checkpoint = path / "runs" / row["run"] / "best.pt"
+    checkpoint = path / "runs" / row["run"] / row["manifest"]["weights"]
     return checkpoint.is_file() and runs.file_hash(checkpoint) == row["manifest"]["checkpoint"]
 
 

@@ -15,14 +15,28 @@ from core import store
 from core.errors import UserError
 from core.naming import CLASSES
 from core.steps.common import latest
-from core.store import annotations, data, readings
+from core.store import annotations, data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
 from core.store.readings import Case, Protocol
+from evaluation.diagnostic import fixed_threshold
 from evaluation.explained import dissect_of
-from evaluation.lint import ERROR, WARNING, Finding, lint, stops
-from evaluation.reading import Design, Flow, ReadingScore, check_frozen, choose_cases, design_from, lint_table, protocol_hash, score, shown_texts
+from evaluation.lint import ERROR, WARNING, Finding, lint, order_findings, stops
+from evaluation.permutation import PatientPermutations
+from evaluation.reading import (
+    Design,
+    Flow,
+    ReadingScore,
+    check_frozen,
+    choose_cases,
+    design_from,
+    lint_table,
+    order_of,
+    protocol_hash,
+    score,
+    shown_texts,
+)
 
 BENIGN_WORDS = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
 
@@ -70,8 +84,10 @@ def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
 
 
 def truth_rules(con: Connection) -> pd.DataFrame:
-    """mammogram_id and its truth ("malignant", "benign", "unproven", None for a normal film) by any_malignant and by first_abnormality."""
+    """mammogram_id and its truth ("malignant", "benign", "unproven", None for a normal film) by any_malignant, by first_abnormality, and by the folder under
+    which the source files the patient (None where it does not file)."""
     findings = data.findings(con)
+    filed = {p: s if isinstance(s, str) else None for p, s in data.patients(con)[["patient_id", "filed_as"]].itertuples(index=False)}
     rows = []
     for film in data.image_truth(con).to_dict("records"):
         mine = findings[findings["mammogram_id"] == film["mammogram_id"]].sort_values("number")
@@ -82,12 +98,13 @@ def truth_rules(con: Connection) -> pd.DataFrame:
                 "mammogram_id": film["mammogram_id"],
                 "any_malignant": worst,
                 "first_abnormality": _word(mine["pathology"].iloc[0]) if len(mine) else worst,
+                "folder": _word(filed.get(film["patient_id"])),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _word(pathology: str) -> str | None:
+def _word(pathology: str | None) -> str | None:
     if pathology == "MALIGNANT":
         return "malignant"
     return "benign" if pathology in BENIGN_WORDS else "unproven" if pathology == "UNPROVEN" else None
@@ -152,7 +169,10 @@ def run_lint(study: Path, protocol: str | None, who: str) -> tuple[Protocol, tup
         annotators = _annotators(con, dissect)
     shown = truth[truth["mammogram_id"].isin(cases["mammogram_id"])]
     conflicts = int((shown["any_malignant"] != shown["first_abnormality"]).sum())
-    findings = lint(lint_table(cases), labels=labels, conflicts=conflicts, annotators=annotators, seed=design_of(found).seed)
+    design = design_of(found)
+    findings = lint(lint_table(cases), labels=labels, conflicts=conflicts, annotators=annotators, seed=design.seed)
+    findings = (*findings, *order_lint(cases, design, planned_readers(study, design)))
+    findings = tuple(sorted(findings, key=lambda finding: finding.severity != ERROR))
     with store.write(study) as con:
         readings.append_state(
             con,
@@ -166,6 +186,44 @@ def run_lint(study: Path, protocol: str | None, who: str) -> tuple[Protocol, tup
             who=who,
         )
         return find(con, found.protocol), findings
+
+
+def planned_readers(study: Path, design: Design) -> list[str]:
+    """Codes of the readers invited so far; the codes an invitation gives by itself (R1, R2, ...) for those still missing of the planned number."""
+    with store.read(study) as con:
+        table = people.people(con)
+    codes = [str(code) for code in table[table["role"] == "reader"]["code"]] if len(table) else []
+    free = (f"R{number}" for number in range(1, 10_000))
+    while len(codes) < design.readers:
+        code = next(free)
+        if code not in codes:
+            codes.append(code)
+    return codes
+
+
+def order_lint(cases: pd.DataFrame, design: Design, codes: list[str]) -> list[Finding]:
+    """Whether any planned reader's own order tells truth or network score: one note for all orders that do not, an error for each that does."""
+    told: list[Finding] = []
+    for code in codes:
+        table = lint_table(cases, order_of(cases, design, code)).sort_values("order", kind="stable")
+        tests = PatientPermutations(table["patient"].to_numpy(), design.seed)
+        told += [replace(f, field=f"order of {code}") for f in order_findings(table, tests) if f.severity == ERROR]
+    if told:
+        return told
+    return [Finding("order", "note", f"the orders of {len(codes)} planned readers ({', '.join(codes)}) predict neither truth nor the network's score")]
+
+
+def holdout_threshold(study: Path, explain: str) -> float | None:
+    """The network's threshold for malignant against benign films, fixed on the hold-out films of the evaluation that an explain run rests on (largest
+    Youden index); None where hold-out lacks a class. Normal films are no cases of a reading study, so they do not count here."""
+    with store.read(study) as con:
+        run = next(p for p in run_table.get(con, explain)["parents"] if p.startswith("evaluate-"))
+        films = unit_table.image_scores(con, run, "holdout")
+    films = films[films["truth"].isin([1, 2])]
+    malignant = (films["truth"] == 2).to_numpy(bool)
+    if malignant.all() or not malignant.any():
+        return None
+    return fixed_threshold(malignant, films["s_malignant"].to_numpy(float), "youden")
 
 
 def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, str] | None = None) -> Protocol:
@@ -248,4 +306,5 @@ def scored(study: Path, protocol: str | None = None) -> tuple[Protocol, ReadingS
         raise UserError(f"{found.protocol}, version {found.version}, was closed without a single answer; there is nothing to score.")
     key = cases.merge(truth, on="mammogram_id", how="left")
     assigned = int((~items["practice"]).sum()) if len(items) else None
-    return found, score(answers, key, design, first_answers=first, assigned=assigned, simulated=found.simulated or None)
+    threshold = holdout_threshold(study, found.run)
+    return found, score(answers, key, design, first_answers=first, threshold=threshold, assigned=assigned, simulated=found.simulated or None)

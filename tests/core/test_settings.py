@@ -1,0 +1,70 @@
+"""Settings: a comment each, checked, and every mistake a sentence that names the setting."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from core import settings
+from core.errors import UserError
+from core.study import init, require
+
+
+def test_the_file_holds_every_setting_under_its_comment() -> None:
+    text = settings.as_toml(settings.preset())
+    lines = text.splitlines()
+    for name, field in settings.Settings.model_fields.items():
+        assert f"[{name}]" in lines
+        for key, info in field.annotation.model_fields.items():
+            at = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = ") and lines[i - 1] == f"# {info.description}")
+            assert at > lines.index(f"[{name}]")
+
+
+@pytest.mark.parametrize("values", [{}, settings.PHANTOM])
+def test_written_settings_read_back_the_same(values: dict, tmp_path: Path) -> None:
+    chosen = settings.preset(values)
+    init(tmp_path / "s", chosen)
+    assert settings.load(tmp_path / "s") == chosen
+
+
+def test_strings_with_quotes_survive(tmp_path: Path) -> None:
+    chosen = settings.preset().changed("study", name='a "quoted" \\ name')
+    assert tomllib.loads(settings.as_toml(chosen))["study"]["name"] == 'a "quoted" \\ name'
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("[patches]\nmin_overlap = 3.0", "patches.min_overlap"),
+        ("[patches]\nmin_overlaps = .3", "TOML"),
+        ("[patches]\nmin_overlaps = 0.3", "patches.min_overlaps"),
+        ("[training]\nepochs = 'five'", "training.epochs"),
+        ("[splits]\ntrain = 0.9\nholdout = 0.2", "no patient is left"),
+        ("[splits", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_a_sentence_naming_the_setting(change: str, words: str, tmp_path: Path) -> None:
+    study = init(tmp_path / "s")
+    (study / "study.toml").write_text(change)
+    with pytest.raises(UserError, match=words):
+        settings.load(study)
+
+
+def test_a_changed_value_is_checked_too() -> None:
+    with pytest.raises(UserError, match=r"training\.epochs"):
+        settings.preset().changed("training", epochs=0)
+    assert settings.preset().changed("training", epochs=None) == settings.preset()
+
+
+def test_init_never_touches_what_is_there(tmp_path: Path) -> None:
+    study = init(tmp_path / "s")
+    with pytest.raises(UserError, match="a study already"):
+        init(study)
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(UserError, match="is a file"):
+        init(file)
+    with pytest.raises(UserError, match="not a study folder"):
+        require(tmp_path)
