@@ -22,7 +22,8 @@ _FRAME = """<style>
 button[data-variant="segmented_control"][aria-checked="true"],[data-testid="stTab"][aria-selected="true"]{color:inherit!important}
 </style>"""
 _EXPERT = """<style>
-[data-testid="stHeader"],[data-testid="stToolbar"],[data-testid="stDecoration"],[data-testid="stStatusWidget"]{display:none!important}
+[data-testid="stHeader"],[data-testid="stToolbar"],[data-testid="stDecoration"],[data-testid="stStatusWidget"],[data-testid="stDialog"]
+  {display:none!important}
 [data-testid="stMainBlockContainer"]{padding:0!important;max-width:none}
 [data-testid="stMain"]{overflow:hidden}
 [data-testid="stMain"]:focus,[data-testid="stMain"]:focus-visible,[data-testid="stMainBlockContainer"]:focus{outline:none!important;box-shadow:none!important}

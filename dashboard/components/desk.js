@@ -34,7 +34,10 @@ class Desk {
 
   stop() { clearInterval(this.beat); this.ended = true; }
 
-  say(text) { this.lost = Boolean(text); this.bar.textContent = text || ""; this.bar.hidden = !text; }
+  say(text) {
+    this.lost = Boolean(text); this.bar.textContent = text || ""; this.bar.hidden = !text;
+    this.bar.parentNode.querySelectorAll(".form, .foot, .six").forEach((node) => { node.inert = this.lost; });
+  }
 
   async once(path, body) {
     const cancel = new AbortController();
@@ -68,6 +71,8 @@ class Desk {
     try {
       const reply = await fetch("/_stcore/health", { cache: "no-store", signal: AbortSignal.timeout(4000) });
       if (reply.ok && this.unreachable) { this.unreachable = false; this.say(""); }
+      // Streamlit makes its page inert behind a dialog of its own; the desk's line is what counts here.
+      if (reply.ok) document.getElementById("root")?.removeAttribute("inert");
     } catch {
       this.unreachable = true;
       this.say("Connection lost. What you entered is kept here and is sent when the server answers again.");

@@ -62,6 +62,7 @@ class Film {
     };
     image.src = url;
     button.replaceChildren(image);
+    if (tile.label) button.append(make("span", { class: "label", textContent: tile.label }));   // only where the protocol shows patch labels
   }
 
   arrow(event, i) {

@@ -10,6 +10,7 @@ import duckdb
 from starlette.routing import BaseRoute
 
 from core import lexicon, settings
+from core.naming import CLASSES
 from core.store import annotations, people
 from core.store.annotations import Tile
 from core.store.annotator import Desk, Queue, Slot
@@ -51,7 +52,11 @@ def _tile(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str,
 def _tiles(con: Connection, at: Desk, queue: Queue, slot: Slot, count: int) -> list[dict[str, Any]]:
     threshold = settings.load(study.current()).dissection.threshold
     level = threshold * annotations.largest(con, queue.run, slot.unit)
-    return [_tile(at.code, queue.run, slot.unit, tile, level) for tile in at.tiles(con, queue, slot)[:count]]
+    tiles = at.tiles(con, queue, slot)[:count]
+    shown = [_tile(at.code, queue.run, slot.unit, tile, level) for tile in tiles]
+    if at.shows_patch_labels:
+        return [{**one, "label": CLASSES[tile.label]} for one, tile in zip(shown, tiles, strict=True)]
+    return shown
 
 
 def _unit(con: Connection, at: Desk, queue: Queue, slot: Slot) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Reading {
       make("div", { class: "u" }, (shown.practice ? "Practice " : "") + shown.number + " ", make("span", { textContent: "/ " + shown.total })),
       make("div", { class: "prog", role: "progressbar", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause);
     const texts = make("ol", { class: "tx" }, ...shown.texts.map((text, i) =>
-      make("li", {}, make("b", { textContent: text ? String(i + 1) : "" }), make("span", { textContent: text, title: text.length > 120 ? text : "" }))));
+      make("li", {}, make("b", { textContent: text ? String(i + 1) : "" }), make("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
     this.stage.replaceChildren(make("main", { class: "rd" }, head, texts, this.answers(shown), this.foot(shown)));
     this.watch.reset();
     if (shown.pause) this.pause(true);
