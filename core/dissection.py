@@ -7,6 +7,7 @@ patches with the largest activations follow from it, and a second look at only t
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from core.films import PatchReader
 from core.inference import BATCH, Probe
 from core.runs import Report
@@ -49,6 +51,7 @@ def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report
             out[rows] = largest
             if count % FLUSH_BATCHES == 0:
                 out.flush()
+                _forget(out)
                 write_text(note, json.dumps({"rows": int(rows[-1]) + 1}))
             report(int(rows[-1]) + 1, len(reader), "patches")
     assert out is not None  # the caller has checked that there are patches
@@ -56,26 +59,43 @@ def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report
     return out
 
 
-def top_patches(activations: np.ndarray, k: int = TOP, chunk: int = 256) -> TopPatches:
-    """The k patches with the largest activation of every unit, from [patches, units]. `torch.topk` leaves the order of equal values open, so ties at the
-    k-th value are settled by hand: the smallest rows win."""
-    k = min(k, activations.shape[0])
-    rows, values = [], []
-    for start in range(0, activations.shape[1], chunk):
-        part = torch.from_numpy(np.ascontiguousarray(activations[:, start : start + chunk].T, dtype=np.float32))
-        found_values, found_rows = part.topk(k, dim=1, sorted=False)
-        least = found_values.amin(1)
-        crowded = ((part >= least[:, None]).sum(1) > k).nonzero()[:, 0]
-        for unit in crowded.tolist():
-            above = (part[unit] > least[unit]).nonzero()[:, 0]
-            equal = (part[unit] == least[unit]).nonzero()[: k - len(above), 0]
-            found_rows[unit] = torch.cat([above, equal])
-        found_rows = found_rows.sort(1).values
-        found_values = part.gather(1, found_rows)
-        order = found_values.argsort(dim=1, descending=True, stable=True)
-        rows.append(found_rows.gather(1, order))
-        values.append(found_values.gather(1, order))
-    return TopPatches(torch.cat(rows).numpy(), torch.cat(values).numpy())
+def top_patches(activations: np.ndarray, k: int = TOP) -> TopPatches:
+    """The k patches with the largest activation of every unit, from [patches, units]; of equal values the smallest rows win. Two readings of the file in
+    its own order: the k-th largest maximum of groups of patches bounds the k-th largest value from below, so that only the few values that reach the
+    bound are ever sorted. UserError if an activation is not a number."""
+    patches, units = activations.shape
+    k = min(k, patches)
+    size = max(1, patches // (8 * k))
+    groups = range(0, patches, size)
+    bound = torch.stack([_rows(activations, start, size).amax(0) for start in groups]).topk(k, dim=0).values[-1]
+    if bool(bound.isnan().any()):
+        raise UserError("The network gives activations that are not numbers; look at its training history, train again and dissect that.")
+    equal = torch.zeros(units, dtype=torch.int64)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for start in groups:
+        x = _rows(activations, start, size)
+        # A dead unit is equal to its bound everywhere: of equal values the first k are enough.
+        same = (x == bound) & (equal < k)
+        equal += same.sum(0)
+        rows, columns = ((x > bound) | same).nonzero(as_tuple=True)
+        found.append(((rows + start).numpy(), columns.numpy(), x[rows, columns].numpy()))
+    row, unit, value = (np.concatenate(part) for part in zip(*found))
+    order = np.lexsort((row, -value, unit))
+    first = np.searchsorted(unit[order], np.arange(units))
+    chosen = order[first[:, None] + np.arange(k)]
+    return TopPatches(row[chosen].astype(np.int64), value[chosen])
+
+
+def _rows(activations: np.ndarray, start: int, size: int) -> Tensor:
+    part = torch.from_numpy(np.array(activations[start : start + size])).float()
+    _forget(activations)
+    return part
+
+
+def _forget(array: np.ndarray) -> None:
+    """Let go of the pages of a memory-mapped file that have been read or written: a file larger than memory must not fill it."""
+    if isinstance(array, np.memmap):
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 @torch.inference_mode()

@@ -32,7 +32,7 @@ def slow_top(activations: np.ndarray, k: int) -> tuple[list[list[int]], list[lis
 def test_top_patches_are_those_of_the_definition_whatever_the_ties(patches: int, units: int, k: int, seed: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
     a = rng.integers(-2, 3, (patches, units)).astype(np.float32) if ties else rng.normal(size=(patches, units)).astype(np.float32)
-    found = dissection.top_patches(a, k, chunk=4)
+    found = dissection.top_patches(a, k)
     rows, values = slow_top(a, min(k, patches))
     assert found.rows.tolist() == rows
     assert np.array_equal(found.values, np.array(values, np.float32))
