@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from core import store
+from core.errors import UserError
 from core.naming import CLASSES
 from core.store import data
 from core.store import runs as run_table
@@ -21,6 +27,13 @@ from evaluation.roc_curve import RocCurve, roc_curve
 
 LEVELS = ("patch", "image", "case")
 LEAST_IN_SUBGROUP = 5
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _settled(function: Callable[P, T]) -> Callable[P, T]:
+    """Remember results: a run never changes, so what is computed from its name alone never goes stale. Callers must not write into a result."""
+    return lru_cache(maxsize=128)(function)  # type: ignore[return-value,arg-type]
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ class Subgroup:
     patients: int
 
 
+@_settled
 def observations(study: Path, run: str, split: str, level: str) -> Observations:
     """Truth and scores of one level; observations without a truth (only UNPROVEN findings) are left out."""
     with store.read(study) as con:
@@ -86,6 +100,7 @@ def observations(study: Path, run: str, split: str, level: str) -> Observations:
     return Observations(classes, frame[key].to_numpy(), truth, frame[columns].to_numpy(float), frame["patient_id"].to_numpy(str))
 
 
+@_settled
 def class_results(study: Path, run: str, split: str, level: str) -> list[ClassResult]:
     """AUC, partial AUC, specificity at .8 and the curve with its band for every class."""
     seen = observations(study, run, split, level)
@@ -106,6 +121,7 @@ def class_results(study: Path, run: str, split: str, level: str) -> list[ClassRe
     return results
 
 
+@_settled
 def confusion(study: Path, run: str, split: str, level: str) -> pd.DataFrame:
     """Counts [truth, predicted]: patches by the largest probability; images and cases by the decision rule with the threshold fixed on hold-out."""
     seen = observations(study, run, split, level)
@@ -123,6 +139,7 @@ def confusion(study: Path, run: str, split: str, level: str) -> pd.DataFrame:
     return pd.DataFrame([[int(((truth == t) & (predicted == p)).sum()) for p in codes] for t in codes], index=list(names), columns=list(names))
 
 
+@_settled
 def malignant_operating_point(study: Path, run: str, split: str, level: str) -> OperatingPoint | None:
     """Sensitivity and specificity for malignant at the threshold that reaches sensitivity .8 on hold-out; None where hold-out has one class."""
     holdout = observations(study, run, "holdout", level)
@@ -133,12 +150,14 @@ def malignant_operating_point(study: Path, run: str, split: str, level: str) -> 
     return operating_point(*seen.of("malignant"), fixed_threshold(y, score), seen.patient)
 
 
+@_settled
 def malignant_calibration(study: Path, run: str, split: str) -> Calibration:
     """Calibration of the patch probability of malignant."""
     seen = observations(study, run, split, "patch")
     return calibration(*seen.of("malignant"))
 
 
+@_settled
 def subgroups(study: Path, run: str, split: str) -> list[Subgroup]:
     """AUC for malignant at image level by density, view and scanner; groups of fewer than five of either class are left out."""
     with store.read(study) as con:
@@ -174,6 +193,7 @@ def interactions(groups: list[Subgroup]) -> list[tuple[str, AucDifference]]:
     return found
 
 
+@_settled
 def compare_runs(study: Path, first: str, second: str, split: str, level: str) -> AucDifference:
     """Malignant AUC of two evaluate runs on the observations both have, paired and clustered by patient."""
     a, b = (observations(study, run, split, level) for run in (first, second))
@@ -182,6 +202,33 @@ def compare_runs(study: Path, first: str, second: str, split: str, level: str) -
         raise ValueError("the two runs share no observation")
     y, score = a.of("malignant")
     return compare_aucs(y[left], score[left], b.of("malignant")[1][right], a.patient[left])
+
+
+def prepare(study: Path, shown: str, others: tuple[str, ...] = ()) -> None:
+    """Compute what a visitor may ask for next, in a thread of its own: the shown run at every level, then the other runs' patches. Nothing is shown by
+    this, so it does not open the test split."""
+
+    def work() -> None:
+        # Whatever goes wrong here goes wrong again, and is said, when the page asks for it.
+        with suppress(UserError, ValueError):
+            for function, *args in _next_questions(shown, others):
+                # Not a daemon: a thread that dies inside the database takes the process with it. It ends soon after the main thread does.
+                if not threading.main_thread().is_alive():
+                    return
+                function(study, *args)
+
+    threading.Thread(target=work, name=f"prepare-{shown}").start()
+
+
+def _next_questions(shown: str, others: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    for run, levels in [(shown, LEVELS), *((other, LEVELS[:1]) for other in others)]:
+        for split in ("holdout", "test"):
+            for level in levels:
+                yield from ((function, run, split, level) for function in (class_results, malignant_operating_point, confusion))
+            yield malignant_calibration, run, split
+    for split in ("holdout", "test"):
+        yield subgroups, shown, split
+        yield from ((compare_runs, shown, other, split, "patch") for other in others)
 
 
 def failures(study: Path, run: str, split: str, most: int = 8) -> pd.DataFrame:
@@ -193,5 +240,65 @@ def failures(study: Path, run: str, split: str, most: int = 8) -> pd.DataFrame:
     return pd.concat([missed, normal])[["kind", "mammogram_id", "patient_id", "s_malignant"]].reset_index(drop=True)
 
 
-# Published patch-level numbers of DeepMiner (HDSR 2021), to be drawn beside one's own.
+@dataclass(frozen=True)
+class Architecture:
+    """One evaluate run in the table across architectures (the form of SPIE 2018, Table 1). auc: per class, None where there is none; published: the same
+    classes of the same architecture as printed in the papers; source: which paper and split."""
+
+    run: str
+    architecture: str
+    weights: str
+    epochs: int
+    auc: dict[str, AucInterval]
+    n: int
+    patients: int
+    published: dict[str, float]
+    source: str
+
+
+def architectures(study: Path, split: str, level: str) -> list[Architecture]:
+    """Every evaluate run, newest last, with the AUCs that the evaluation measured and the papers' values beside them."""
+    with store.read(study) as con:
+        table = run_table.runs(con)
+        manifests = {row["run"]: row for row in table.to_dict("records")}
+        found = []
+        for run in table[table["kind"] == "evaluate"]["run"]:
+            metrics = run_table.metrics(con, run, split)
+            rows = metrics[(metrics["level"] == level) & (metrics["name"] == "auc")]
+            trained = manifests[next(p for p in manifests[run]["parents"] if p.startswith("train-"))]
+            training = trained["settings"]["training"]
+            name = trained["manifest"]["architecture"]
+            published, source = PUBLISHED_ARCHITECTURES.get(name, ({}, "")) if level == "patch" else ({}, "")
+            found.append(
+                Architecture(
+                    run,
+                    name,
+                    Path(training["weights"]).name,
+                    training["epochs"],
+                    {row["class"]: _stored_auc(row) for row in rows.to_dict("records")},
+                    int(rows["n"].max()) if len(rows) else 0,
+                    int(rows["patients"].max()) if len(rows) else 0,
+                    published,
+                    source,
+                )
+            )
+    return found
+
+
+def _stored_auc(row: dict[str, Any]) -> AucInterval:
+    """A row of the metrics table as the interval it was."""
+    estimate, low, high = (None if row[name] is None or row[name] != row[name] else float(row[name]) for name in ("estimate", "low", "high"))
+    counts = int(row["positives"]), int(row["n"]) - int(row["positives"])
+    return AucInterval(estimate, None, low, high, 0.95, "obuchowski", row["reason"] or None, *counts, int(row["patients"]))
+
+
+# Published patch-level numbers, to be read beside one's own: DeepMiner (HDSR 2021, test split) and Wu et al. (SPIE 2018, validation, malignant against
+# all other).
 PUBLISHED_AUC = {"normal": 0.862, "benign": 0.844, "malignant": 0.872}
+_SPIE = "SPIE 2018, validation, two classes"
+PUBLISHED_ARCHITECTURES: dict[str, tuple[dict[str, float], str]] = {
+    "alexnet": ({"malignant": 0.8632}, _SPIE),
+    "vgg16": ({"malignant": 0.8929}, _SPIE),
+    "inception_v3": ({"malignant": 0.8805}, _SPIE),
+    "resnet152": ({**PUBLISHED_AUC, "malignant (two classes)": 0.8757}, "HDSR 2021, test; two classes: SPIE 2018, validation"),
+}

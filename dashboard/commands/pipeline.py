@@ -124,6 +124,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Predict held-out patches and mammograms; AUC and partial AUC with patient-clustered intervals."""
+    from evaluation.report_similarity import similarity
     from evaluation.steps import evaluate as step
 
     if split not in step.SPLITS:
@@ -135,13 +136,15 @@ def evaluate(
         if split == "test":
             run_table.log(con, "command line", "test split opened", made.run)
         metrics = run_table.metrics(con, made.run, split)
+        explained = run_table.latest(con, "explain", made.run)
+    similar = similarity(folder, explained) if explained else []
     weak = " Labels are image-level." if _image_labels(folder) else ""
     lines = [_auc_text(row) for row in metrics[(metrics["name"] == "auc") & metrics["estimate"].notna()].to_dict("records")]
     _said(
         "evaluate",
         folder,
         made,
-        {"split": split, "metrics": metrics.to_dict("records"), "image_labels": bool(weak)},
+        {"split": split, "metrics": metrics.to_dict("records"), "image_labels": bool(weak), "similarity": similar},
         as_json,
         f"{split} split. " + "; ".join(lines) + f".{weak} Next: deepminer dissect",
     )

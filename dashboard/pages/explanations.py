@@ -17,7 +17,8 @@ from dashboard.components.films import Panel
 from evaluation import explained
 from evaluation.explained import Explained
 from evaluation.gallery import patches_run_of
-from evaluation.results import decimal
+from evaluation.report_similarity import similarity
+from evaluation.results import decimal, p_text, percent
 
 identity.require("team")
 parts.page()
@@ -169,6 +170,33 @@ def strip(case: Explained) -> None:
     st.html(f'<div style="display:flex;gap:10px">{"".join(cells)}</div>')
 
 
+def agreement_with_reports() -> None:
+    """How far all explanations of the run say what the report lines say, beside patient-permuted chance."""
+    found = load.compute(similarity, run)
+    if not found:
+        st.caption("Explanations against report lines: not estimable, because no explained mammogram has a report line or no unit a label.")
+        return
+    patients = f"{found[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports permuted between patients"
+    parts.section("Explanations against report lines", patients, case.simulated)
+    rows = []
+    for row in found:
+        mean, r = row.result.mean, row.result
+        rows.append(
+            {
+                "Words of the explanation": row.words,
+                "Measure": row.measure,
+                "Mean": f"<b>{decimal(mean.estimate)}</b>",
+                "95 % CI": f"{decimal(mean.low)} to {decimal(mean.high)}",
+                "Permuted": decimal(r.baseline),
+                "p, one-sided": parts.text(p_text(r.p_greater).removeprefix("P ")),
+                "Undefined": r.undefined,
+                "Unknown words, reports / explanations": f"{percent(r.oov_reference)} / {percent(r.oov_hypothesis)}",
+                "Published (v1)": decimal(row.published),
+            }
+        )
+    parts.table(pd.DataFrame(rows))
+
+
 parts.weak_label_note()
 table, at, kind, random = controls()
 if not len(table):
@@ -191,3 +219,4 @@ with b:
         f"probability 1, influence {decimal(case.scale, 2)}; one scale for all cases</div>"
     )
 strip(case)
+agreement_with_reports()

@@ -11,6 +11,7 @@ from core.store import runs as run_table
 from dashboard import charts, identity, load, parts, study
 from evaluation import performance
 from evaluation.results import decimal, interval_text, p_text
+from evaluation.roc import AucInterval
 
 identity.require("team")
 parts.page()
@@ -144,6 +145,15 @@ def comparison() -> None:
     parts.table(pd.DataFrame(rows))
 
 
+def history_tab() -> None:
+    """Loss and accuracy over the epochs of this run's training."""
+    parent = next(p for p in evaluations.set_index("run").loc[run, "parents"] if p.startswith("train-"))
+    curve = load.ask(run_table.history, parent)
+    a, b = st.columns(2)
+    a.plotly_chart(charts.history(curve, "loss"), config={"displayModeBar": False})
+    b.plotly_chart(charts.history(curve, "accuracy"), config={"displayModeBar": False})
+
+
 def subgroup_tab() -> None:
     """Malignant AUC by density, view and scanner, with a test of difference."""
     groups = load.compute(performance.subgroups, run, split)
@@ -172,6 +182,27 @@ def failure_tab() -> None:
     )
     if picked.selection.rows and st.button("Open its explanation", type="primary"):
         st.switch_page("pages/explanations.py", query_params={"film": frame["mammogram_id"].iloc[picked.selection.rows[0]]})
+
+
+def architecture_tab() -> None:
+    """Every run in the form of SPIE 2018, Table 1, with the published values beside."""
+    found = load.compute(performance.architectures, split, level)
+    rows = []
+    for r in found:
+        row = {"Network": parts.text(f"{r.architecture}, {r.weights}, {r.epochs} epochs") + ("" if r.run != run else " <b>(shown)</b>")}
+        for name in ("malignant", "benign", "normal"):
+            auc = r.auc.get(name)
+            row[f"AUC {name}"] = "–" if auc is None else f"<b>{decimal(auc.estimate)}</b> {parts.text(_bounds(auc))}"
+        row["n / patients"] = f"{r.n:,} / {r.patients}"
+        row["Published"] = parts.text("; ".join(f"{name} {decimal(value, 4)}" for name, value in r.published.items()) or "–")
+        rows.append(row)
+    parts.table(pd.DataFrame(rows))
+    reference = "; ".join(f"{name} {decimal(values.get('malignant (two classes)', values['malignant']), 4)}" for name, (values, _) in performance.PUBLISHED_ARCHITECTURES.items())
+    st.caption(f"Published malignant AUC, SPIE 2018, Table 1 (DDSM, validation patches, two classes): {reference}. Other data: to be read beside, not compared.")
+
+
+def _bounds(auc: AucInterval) -> str:
+    return f"({decimal(auc.low)} to {decimal(auc.high)})" if auc.low is not None else f"({auc.reason})"
 
 
 parts.weak_label_note()
@@ -204,18 +235,19 @@ with right:
         st.plotly_chart(charts.confusion(table.to_numpy(), list(table.columns)), config={"displayModeBar": False})
     with second:
         calibration_plot()
-    tabs = st.tabs(["Paired comparison", "Training history", "Subgroups", "Failures", "Download"])
-    with tabs[0]:
-        comparison()
-    with tabs[1]:
-        parent = next(p for p in evaluations.set_index("run").loc[run, "parents"] if p.startswith("train-"))
-        curve = load.ask(run_table.history, parent)
-        a, b = st.columns(2)
-        a.plotly_chart(charts.history(curve, "loss"), config={"displayModeBar": False})
-        b.plotly_chart(charts.history(curve, "accuracy"), config={"displayModeBar": False})
-    with tabs[2]:
-        subgroup_tab()
-    with tabs[3]:
-        failure_tab()
-    with tabs[4]:
-        download(results, run, split, level)
+    names = {
+        "Architectures": architecture_tab,
+        "Paired comparison": comparison,
+        "Training history": history_tab,
+        "Subgroups": subgroup_tab,
+        "Failures": failure_tab,
+        "Download": lambda: download(results, run, split, level),
+    }
+    # Only the open tab is computed.
+    for tab, show in zip(st.tabs(list(names), key="tab", on_change="rerun", bind="query-params"), names.values()):
+        with tab:
+            if tab.open:
+                show()
+if st.session_state.get("prepared") != run:
+    st.session_state["prepared"] = run
+    performance.prepare(study.current(), run, tuple(r for r in evaluations["run"] if r != run))

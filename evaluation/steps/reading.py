@@ -192,7 +192,7 @@ def planned_readers(study: Path, design: Design) -> list[str]:
     """Codes of the readers invited so far; the codes an invitation gives by itself (R1, R2, ...) for those still missing of the planned number."""
     with store.read(study) as con:
         table = people.people(con)
-    codes = [str(code) for code in table[table["role"] == "reader"]["code"]] if len(table) else []
+    codes = [str(code) for code in table[(table["role"] == "reader") & ~table["simulated"]]["code"]] if len(table) else []
     free = (f"R{number}" for number in range(1, 10_000))
     while len(codes) < design.readers:
         code = next(free)
