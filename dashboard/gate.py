@@ -148,7 +148,7 @@ def _is_address(host: str) -> bool:
 
 def may(role: str, path: str) -> bool:
     """Whether a role may ask for a path at all. The team may ask for everything but the experts' own desks."""
-    if ".." in path or "\\" in path or "//" in path:
+    if "/.." in path or "\\" in path or "//" in path:
         return False
     if role == "team":
         return not _TEAM_NEVER.fullmatch(path)

@@ -17,6 +17,7 @@ import duckdb
 
 from core import store
 from core.errors import UserError
+from core.store.door import DoorBusy
 
 T = TypeVar("T")
 Work = Callable[[duckdb.DuckDBPyConnection], Any]
@@ -69,8 +70,10 @@ class Together:
                 continue
             try:
                 done = _in_one(self._study, [work for work, _ in batch])
+            except DoorBusy as busy:
+                done = [(None, busy) for _ in batch]
             except BaseException:
-                # One of them broke the shared transaction, or the door stayed shut: each on its own, so that only the guilty one fails.
+                # One of them broke the shared transaction: each on its own, so that only the guilty one fails.
                 done = [_alone(self._study, work) for work, _ in batch]
             for (_, future), (value, error) in zip(batch, done, strict=True):
                 with contextlib.suppress(Exception):

@@ -137,7 +137,7 @@ def adjudicate(run: str, dispute: Dispute) -> None:
         pictures(run, dispute.unit)
     with right:
         for letter, (_, _, answer) in zip(letters, dispute.answers):
-            st.markdown(f"**{letter}**  " + said(answer).replace("*", "\\*"))
+            st.html(f"<p><b>{letter}</b>&ensp;{parts.text(said(answer))}</p>")
         labels = [a["label"] for _, _, a in dispute.answers]
         ids = [i for _, i, _ in dispute.answers]
         merged = "; ".join(dict.fromkeys(text for text in labels if text))

@@ -95,6 +95,32 @@ def test_markup_is_stored_and_shown_as_text(served: Served) -> None:
         assert people.people(con).set_index("code").loc["RX", "experience"] == "<script>alert(1)</script>"
 
 
+def test_a_page_forged_over_the_websocket_is_the_own_page(served: Served) -> None:
+    """Asks as the browser would, but for the hash and the name of a team page."""
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+    from streamlit.util import calc_hash
+    from websockets.sync.client import connect
+
+    client = Client(served.base).enter(token_of(served.invite("reader")))
+    pages = Path(server.__file__).parent / "pages"
+    got = b""
+    for name in ("people", "annotations", "overview", "annotate"):
+        for asked in (calc_hash(name), calc_hash(str(pages / f"{name}.py")), ""):
+            ask = BackMsg()
+            ask.rerun_script.page_script_hash = asked
+            ask.rerun_script.page_name = "" if asked else name
+            headers = {"Cookie": client.headers["Cookie"], "X-Auth-Role": "team", "X-Auth-Who": "team"}
+            with connect(served.base.replace("http", "ws") + "/_stcore/stream", additional_headers=headers, subprotocols=["streamlit"], compression=None) as line:
+                line.send(ask.SerializeToString())
+                part = b""
+                while b"expert_read" not in part and b"not part of your invitation" not in part:
+                    part += line.recv(timeout=20)
+                got += part
+    assert got.count(b"expert_read") >= 12
+    for word in (b"Invite", b"People", b"Adjudication", b"expert_annotate", b"ZQX"):
+        assert word not in got, word
+
+
 def test_a_busy_port_is_said_in_a_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

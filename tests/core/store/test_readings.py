@@ -15,6 +15,7 @@ from core import store
 from core.errors import UserError
 from core.store import people, reader, readings
 from core.store.desk import Refused, key
+from core.store.door import DoorBusy
 from core.store.reader import Desk
 from core.store.together import Together
 
@@ -173,6 +174,18 @@ def test_many_appends_share_commits_and_none_is_lost(study: Path) -> None:
     together.close()
     with store.read(study) as con:
         assert con.execute("SELECT count(*), count(DISTINCT (code, position)) FROM answers").fetchone() == (80, 80)
+
+
+def test_a_shut_door_is_said_to_everybody_at_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shut(path: Path):
+        raise DoorBusy("busy")
+    monkeypatch.setattr(store, "write", shut)
+    together = Together(study)
+    futures = [together.submit(lambda con: None) for _ in range(5)]
+    for future in futures:
+        with pytest.raises(DoorBusy):
+            future.result(5)
+    together.close()
 
 
 def test_a_broken_append_harms_nobody_else(study: Path) -> None:
