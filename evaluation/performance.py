@@ -87,7 +87,7 @@ def observations(study: Path, run: str, split: str, level: str) -> Observations:
         if level == "patch":
             patches_run = next(p for p in row["parents"] if p.startswith("patches-"))
             frame = unit_table.predictions(con, run, patches_run, split)
-            truth = frame["label"].to_numpy() if len(classes) == 3 else np.where(frame["label"] == 1, 2, 0)
+            truth = frame["label"].to_numpy()
             columns, key = [f"p_{c}" for c in classes], "patch_id"
         else:
             frame = unit_table.image_scores(con, run, split)
@@ -217,7 +217,7 @@ def prepare(study: Path, shown: str, others: tuple[str, ...] = ()) -> None:
                     return
                 function(study, *args)
 
-    threading.Thread(target=work, name=f"prepare-{shown}").start()
+    threading.Thread(target=work, name=f"prepare-{shown}", daemon=False).start()
 
 
 def _next_questions(shown: str, others: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
