@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import secrets
 import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from dashboard import identity, study
 
 TEAM = "team"
 KINDS = ("film", "patch", "unit")
+MOST_BYTES = 128 * 1024 * 1024
 _lock = threading.Lock()
 _tokens: dict[tuple[Any, ...], str] = {}
 _pictures: dict[str, tuple[Any, ...]] = {}
@@ -95,7 +98,32 @@ def highlighted(tile: Image.Image, inside: np.ndarray) -> Image.Image:
     return Image.fromarray((colour * (1 - weight) + np.array(OUTLINE, np.float32) * weight).astype(np.uint8))
 
 
-@lru_cache(maxsize=4096)
+class Cache:
+    """Rendered pictures up to a number of bytes; the longest unused go first."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held, self._lock = most, 0, threading.Lock()
+        self._pictures: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
+        """The picture of that key, made if it is not here."""
+        with self._lock:
+            if key in self._pictures:
+                self._pictures.move_to_end(key)
+                return self._pictures[key]
+        body = make()
+        with self._lock:
+            if key not in self._pictures:
+                self._pictures[key] = body
+                self._held += len(body)
+            while self._held > self._most:
+                self._held -= len(self._pictures.popitem(last=False)[1])
+        return body
+
+
+_rendered = Cache(MOST_BYTES)
+
+
 def _render(root: Path, picture: tuple[Any, ...]) -> bytes:
     kind, _, items = picture
     what = dict(items)
@@ -120,7 +148,8 @@ def _picture(request: Request) -> Response:
     if picture is None or picture[1] != (TEAM if who.role == TEAM else who.code):
         return Response("There is no such image; reload the page.", 404, media_type="text/plain")
     try:
-        body = _render(study.current(), picture)
+        root = study.current()
+        body = _rendered.get((root, *picture), lambda: _render(root, picture))
     except OSError:
         return Response("The image cannot be read from the study's folder.", 410, media_type="text/plain")
     return Response(body, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600, immutable"})

@@ -114,7 +114,7 @@ def jaccard(frame: pd.DataFrame, seed: int = 1) -> Row:
 
 def repeats(frame: pd.DataFrame) -> list[Row]:
     """Per expert: share of hidden repeats answered with the same categories as the first time (exact interval)."""
-    rows = []
+    rows: list[Row] = []
     if not len(frame):
         return rows
     for code, mine in frame[~frame["practice"]].groupby("code"):

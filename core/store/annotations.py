@@ -14,7 +14,7 @@ import pandas as pd
 from core import lexicon
 from core.errors import UserError
 from core.store import runs
-from core.store.desk import now
+from core.store.desk import now, number
 
 Connection = duckdb.DuckDBPyConnection
 _LATEST = """SELECT * FROM annotations QUALIFY row_number() OVER (PARTITION BY run, unit, code, repeat, practice ORDER BY version DESC) = 1"""
@@ -66,7 +66,7 @@ def selected_units(con: Connection, run: str) -> list[int]:
 
 def slots(con: Connection, run: str) -> int:
     """Places in the class lists; more than the distinct units where lists overlap ("58 of 60 slots")."""
-    return con.execute("SELECT count(*) FROM selected WHERE run = ?", [run]).fetchone()[0]
+    return number(con, "SELECT count(*) FROM selected WHERE run = ?", [run])
 
 
 def other_units(con: Connection, run: str, count: int) -> list[int]:
@@ -143,12 +143,10 @@ def append(
     if stored:
         return Saved(annotation_id, stored[0], stored[1])
     checked = lexicon.check(answer)
-    version = (
-        1
-        + con.execute(
-            """SELECT coalesce(max(version), 0) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?""",
-            [run, unit, code, repeat, practice],
-        ).fetchone()[0]
+    version = 1 + number(
+        con,
+        """SELECT coalesce(max(version), 0) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?""",
+        [run, unit, code, repeat, practice],
     )
     made = now()
     con.execute(
@@ -202,7 +200,7 @@ def of_person(con: Connection, run: str, code: str) -> pd.DataFrame:
 def counts(con: Connection, run: str) -> dict[str, int]:
     """units_selected, units_annotated (selected units that carry a label), experts (who answered), all derived from the answers."""
     units = set(selected_units(con, run))
-    experts = con.execute("SELECT count(DISTINCT code) FROM annotations WHERE run = ? AND NOT practice", [run]).fetchone()[0]
+    experts = number(con, "SELECT count(DISTINCT code) FROM annotations WHERE run = ? AND NOT practice", [run])
     return {"units_selected": len(units), "units_annotated": len(units & set(labels(con, run))), "experts": experts}
 
 

@@ -47,14 +47,12 @@ class Queue:
     def next(self, after: Slot | None = None) -> Slot | None:
         """What to show next: practice, then the first todo behind `after`, any todo, then what was skipped; None when all is done."""
         left = [s for s in self.slots if s.status == "todo"]
-        practice = [s for s in left if s.practice]
-        if practice:
-            return practice[0]
-        if after is not None:
-            behind = [s for s in left if s.number > after.number]
-            skipped = [s for s in self.real if s.status == "skipped" and (s.number > after.number or after.status != "skipped")]
-            return (behind or left or skipped or [s for s in self.real if s.status == "skipped"] or [None])[0]
-        return (left or [s for s in self.real if s.status == "skipped"] or [None])[0]
+        put_off = [s for s in self.real if s.status == "skipped"]
+        if any(s.practice for s in left):
+            return next(s for s in left if s.practice)
+        behind = [s for s in left if after is not None and s.number > after.number]
+        further = [s for s in put_off if after is not None and (s.number > after.number or after.status != "skipped")]
+        return next(iter(behind or left or further or put_off), None)
 
 
 def order(units: list[int], who: str, repeats: int) -> list[tuple[int, bool]]:

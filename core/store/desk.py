@@ -6,8 +6,12 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import duckdb
 
 from core.errors import UserError
 
@@ -25,6 +29,12 @@ class Refused(UserError):
 def now() -> datetime:
     """The time in UTC without a zone, as the store keeps it."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def number(con: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> int:
+    """The one number that a query asks for."""
+    row = con.execute(query, list(values)).fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 def key(study: Path) -> bytes:

@@ -11,7 +11,7 @@ import duckdb
 import pandas as pd
 
 from core.errors import UserError
-from core.store.desk import now
+from core.store.desk import now, number
 
 Connection = duckdb.DuckDBPyConnection
 ROLES = ("team", "annotator", "reader")
@@ -89,7 +89,7 @@ def ensure(con: Connection, code: str, role: str, token_hash: str) -> None:
     """See that a person exists with this very invitation (the link that the server prints on every start)."""
     if role_of(con, code) is None:
         add(con, code, role)
-    if not con.execute("SELECT count(*) FROM invitations WHERE code = ? AND token_hash = ? AND revoked_at IS NULL", [code, token_hash]).fetchone()[0]:
+    if not number(con, "SELECT count(*) FROM invitations WHERE code = ? AND token_hash = ? AND revoked_at IS NULL", [code, token_hash]):
         con.execute("INSERT INTO invitations VALUES (?, ?, ?, NULL)", [code, token_hash, now()])
 
 
@@ -114,7 +114,7 @@ def consent(con: Connection, code: str, experience: str, text: str) -> None:
 
 def has_consented(con: Connection, code: str) -> bool:
     """Whether a person has agreed."""
-    return con.execute("SELECT count(*) FROM consents WHERE code = ?", [code]).fetchone()[0] > 0
+    return number(con, "SELECT count(*) FROM consents WHERE code = ?", [code]) > 0
 
 
 def entered(con: Connection, code: str) -> None:

@@ -116,8 +116,12 @@ class Desk:
     def _texts(self, con: Connection, protocol: Protocol, place: Place) -> Sequence[str]:
         if place.practice:
             return _practice(protocol)[-place.case_number - 1]
-        row = con.execute("SELECT texts FROM reading_cases WHERE protocol = ? AND version = ? AND case_number = ?",
-                          [protocol.protocol, protocol.version, place.case_number]).fetchone()
+        row = con.execute(
+            "SELECT texts FROM reading_cases WHERE protocol = ? AND version = ? AND case_number = ?",
+            [protocol.protocol, protocol.version, place.case_number],
+        ).fetchone()
+        if row is None:
+            raise Refused("stale", "This case is not there any more; tell the research team.")
         return json.loads(row[0])
 
     def _token(self, place: Place) -> str:
@@ -146,12 +150,25 @@ class Desk:
         sheet = self.sheet(con, protocol)
         for place in (_current(sheet), _previous(sheet)):
             if place is not None and self._token(place) == token:
-                saved = readings.append_answer(con, protocol=protocol, code=self.code, position=place.position, revision=place.revision + 1,
-                                               answer=answer, seconds=clean_seconds(seconds), idle=bool(idle))
+                saved = readings.append_answer(
+                    con,
+                    protocol=protocol,
+                    code=self.code,
+                    position=place.position,
+                    revision=place.revision + 1,
+                    answer=answer,
+                    seconds=clean_seconds(seconds),
+                    idle=bool(idle),
+                )
                 sheet[sheet.index(place)] = replace(place, revision=saved.revision, given=saved.answer, made=saved.made)
                 return saved, self.show(con, protocol, sheet), protocol
         for place in sheet:
-            if place.revision and place.given == answer and one_time(self._secret, "read", place.token, place.revision) == token:
+            if (
+                place.given is not None
+                and place.made is not None
+                and place.given == answer
+                and one_time(self._secret, "read", place.token, place.revision) == token
+            ):
                 return Saved(place.position, place.revision, place.given, place.made), self.show(con, protocol, sheet), protocol
         raise Refused("stale", "This case was answered in another window; the next one is shown here.")
 

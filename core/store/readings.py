@@ -15,7 +15,7 @@ import duckdb
 import pandas as pd
 
 from core.errors import UserError
-from core.store.desk import Refused, now
+from core.store.desk import Refused, now, number
 
 Connection = duckdb.DuckDBPyConnection
 STATES = ("design", "lint", "frozen", "closed", "unblinded")
@@ -165,7 +165,7 @@ def cases(con: Connection, protocol: str, version: int) -> pd.DataFrame:
 
 def assign(con: Connection, protocol: str, version: int, code: str, items: Sequence[Item]) -> None:
     """Give a reader an order, once: position 1.. with a random token each; practice first. UserError if the reader has one."""
-    if con.execute("SELECT count(*) FROM reading_items WHERE protocol = ? AND version = ? AND code = ?", [protocol, version, code]).fetchone()[0]:
+    if number(con, "SELECT count(*) FROM reading_items WHERE protocol = ? AND version = ? AND code = ?", [protocol, version, code]):
         raise UserError(f"The reader {code} has an order in {protocol}, version {version}, already; an order is never changed.")
     rows = [
         (protocol, version, code, i, item.case_number, item.repeat, item.practice, secrets.token_hex(16)) for i, item in enumerate(items, start=1)
@@ -175,9 +175,7 @@ def assign(con: Connection, protocol: str, version: int, code: str, items: Seque
 
 def is_assigned(con: Connection, protocol: str, version: int, code: str) -> bool:
     """Whether a reader has an order."""
-    return (
-        con.execute("SELECT count(*) FROM reading_items WHERE protocol = ? AND version = ? AND code = ?", [protocol, version, code]).fetchone()[0] > 0
-    )
+    return number(con, "SELECT count(*) FROM reading_items WHERE protocol = ? AND version = ? AND code = ?", [protocol, version, code]) > 0
 
 
 def items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
@@ -188,8 +186,18 @@ def items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
     ).df()
 
 
-def append_answer(con: Connection, *, protocol: Protocol, code: str, position: int, revision: int, answer: int, seconds: float | None,
-                  idle: bool = False, simulated: bool = False) -> Saved:
+def append_answer(
+    con: Connection,
+    *,
+    protocol: Protocol,
+    code: str,
+    position: int,
+    revision: int,
+    answer: int,
+    seconds: float | None,
+    idle: bool = False,
+    simulated: bool = False,
+) -> Saved:
     """Append a revision (1 is the first) of a reader's answer at a position. Refused when the protocol is not open, UserError when the answer is not
     on its scale."""
     if protocol.state != "frozen":
@@ -198,8 +206,10 @@ def append_answer(con: Connection, *, protocol: Protocol, code: str, position: i
     if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= most:
         raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {most}.")
     made = now()
-    con.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [protocol.protocol, protocol.version, code, position, revision, answer, seconds, idle, simulated, made])
+    con.execute(
+        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [protocol.protocol, protocol.version, code, position, revision, answer, seconds, idle, simulated, made],
+    )
     return Saved(position, revision, answer, made)
 
 

@@ -78,6 +78,16 @@ def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
     assert np.abs(lit[inner] - plain[inner]).mean() < 4
 
 
+def test_the_cache_is_bounded_by_bytes() -> None:
+    cache, made = media.Cache(100), []
+
+    def picture(name: str) -> bytes:
+        return cache.get((name,), lambda: made.append(name) or bytes(40))
+    for name in ("a", "b", "a", "c", "a", "b"):
+        picture(name)
+    assert made == ["a", "b", "c", "b"]
+
+
 def test_a_missing_film_is_said_and_a_unit_without_maps_is_a_patch(there: Path) -> None:
     assert get(media.url("film", "A1", file="nowhere")).status_code == 410
     assert media.region(there, "no-run", 5, 2, 0.2, 88) is None

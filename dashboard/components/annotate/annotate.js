@@ -12,6 +12,8 @@ class Annotating {
     document.addEventListener("keydown", this.onKey);
     this.signs = ["pointermove", "pointerdown", "keydown", "wheel"];
     this.signs.forEach((name) => document.addEventListener(name, this.onSign, { passive: true }));
+    this.onLeave = () => { if (this.keeping) this.store(this.unit); };
+    window.addEventListener("pagehide", this.onLeave);
     this.wire();
     this.load();
   }
@@ -19,6 +21,7 @@ class Annotating {
   stop() {
     this.desk.stop(); this.watch.stop(); this.film.stop();
     document.removeEventListener("keydown", this.onKey);
+    window.removeEventListener("pagehide", this.onLeave);
     this.signs.forEach((name) => document.removeEventListener(name, this.onSign));
   }
 
@@ -82,6 +85,7 @@ class Annotating {
   draft() {
     try {
       const draft = JSON.parse(localStorage.getItem("dm-draft-" + this.unit.name));
+      if (draft && draft.token !== this.unit.token) localStorage.removeItem("dm-draft-" + this.unit.name);
       return draft && draft.token === this.unit.token ? draft : null;
     } catch { return null; }
   }

@@ -88,6 +88,7 @@ class Reading {
 
   async answer(value) {
     if (!this.ready()) return;
+    if (value === this.case.given) { this.load(); return; }      // reopened and left as it was: nothing to correct
     this.busy = true;
     this.buttons.forEach((button, i) => { button.disabled = true; button.setAttribute("aria-pressed", String(i + 1 === value)); });
     const sent = { token: this.case.token, answer: value, seconds: this.watch.read(), idle: this.watch.idle };
