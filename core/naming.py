@@ -19,6 +19,11 @@ def unit_index(name: str) -> int:
     return int(digits) - 1
 
 
+def label_name(code: int, classes: int = 3) -> str:
+    """Name of a stored patch label: 0 normal, 1 benign, 2 malignant; with two classes 0 is all other."""
+    return "other" if classes == 2 and code == 0 else CLASSES[code]
+
+
 def class_names(classes: int) -> tuple[str, ...]:
     """Names of the network's outputs: three classes, or SPIE's two (malignant against all other)."""
     return CLASSES if classes == 3 else ("other", "malignant")

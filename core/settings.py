@@ -113,38 +113,65 @@ class Settings(Section):
     images: ImageSettings = Field(default_factory=ImageSettings)
     splits: SplitSettings = Field(default_factory=SplitSettings)
     patches: PatchSettings = Field(default_factory=PatchSettings)
-    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    training: TrainingSettings = Field(default_factory=lambda: TrainingSettings(architecture="small", **SMALL))
     dissection: DissectionSettings = Field(default_factory=DissectionSettings)
     explanation: ExplanationSettings = Field(default_factory=ExplanationSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
 
     def changed(self, section: str, **values: Any) -> Settings:
         """A copy with some values of one section replaced and checked; None means unchanged."""
-        merged = getattr(self, section).model_dump() | {k: v for k, v in values.items() if v is not None}
+        given = {k: v for k, v in values.items() if v is not None}
+        before = getattr(self, section).model_dump()
+        if section == "training" and given.get("architecture", self.training.architecture) != self.training.architecture:
+            before |= recipe(given["architecture"])  # another architecture brings its own recipe
+        merged = before | given
         return _checked({**self.model_dump(), section: merged}, "the command's options")
 
 
-PHANTOM = {
-    "images": {"input_side": 64},
-    "splits": {"train": 0.6, "holdout": 0.2},
-    "training": {
-        "architecture": "small",
-        "weights": "none",
-        "epochs": 12,
-        "batch": 64,
-        "optimizer": "adamw",
-        "learning_rate": 4e-3,
-        "weight_decay": 1e-3,
-        "sampling": "balanced",
-        "augment": True,
-        "label_smoothing": 0.05,
-        "keep": "last",
-    },
-    "dissection": {"select": 8},
+# The papers' recipe (DEFINITIONS "Networks") and its released epochs; and what trains the small network from scratch.
+PAPER = {
+    "weights": "imagenet",
+    "epochs": 5,
+    "batch": 32,
+    "optimizer": "sgd",
+    "learning_rate": 1e-4,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "decay_epoch": 4,
+    "sampling": "all",
+    "augment": False,
+    "label_smoothing": 0.0,
+    "keep": "best",
 }
+RELEASED_EPOCHS = {"alexnet": 45, "vgg16": 12, "inception_v3": 7, "resnet152": 5}
+SMALL = {
+    "weights": "none",
+    "epochs": 12,
+    "batch": 64,
+    "optimizer": "adamw",
+    "learning_rate": 4e-3,
+    "momentum": 0.9,
+    "weight_decay": 1e-3,
+    "decay_epoch": 4,
+    "sampling": "balanced",
+    "augment": True,
+    "label_smoothing": 0.05,
+    "keep": "last",
+}
+PHANTOM = {"images": {"input_side": 64}, "splits": {"train": 0.6, "holdout": 0.2}, "dissection": {"select": 8}}
+
+
+def recipe(architecture: object) -> dict[str, Any]:
+    """Training settings that an architecture has unless study.toml or the command says otherwise."""
+    if architecture == "small":
+        return dict(SMALL)
+    return PAPER | {"epochs": RELEASED_EPOCHS.get(str(architecture), PAPER["epochs"])}
 
 
 def _checked(values: dict[str, Any], where: str) -> Settings:
+    training = values.get("training", {})
+    if isinstance(training, dict):
+        values = {**values, "training": {"architecture": "small"} | recipe(training.get("architecture", "small")) | training}
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -170,7 +197,7 @@ def load(study: Path) -> Settings:
 
 
 def preset(values: dict[str, Any] | None = None) -> Settings:
-    """Settings from a preset such as PHANTOM; the paper's where nothing is given."""
+    """Settings from a preset such as PHANTOM; those of a new study where nothing is given."""
     return _checked(values or {}, "preset")
 
 
@@ -191,6 +218,8 @@ def as_toml(settings: Settings) -> str:
         section = getattr(settings, name)
         lines.append(f"[{name}]")
         for key, info in type(section).model_fields.items():
-            lines += [f"# {info.description}", f"{key} = {_toml(getattr(section, key))}"]
+            # What the architecture's recipe says stays a comment: it follows when the architecture is changed.
+            follows = name == "training" and key in SMALL and getattr(section, key) == recipe(settings.training.architecture)[key]
+            lines += [f"# {info.description}", f"{'# ' if follows else ''}{key} = {_toml(getattr(section, key))}"]
         lines.append("")
     return "\n".join(lines)

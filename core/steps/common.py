@@ -70,6 +70,12 @@ def film_table(study: Path, patches_run: str, splits: list[str]) -> pd.DataFrame
     return films[films["split"].isin(splits)].sort_values("mammogram_id", ignore_index=True)
 
 
+def classes_of(study: Path, patches_run: str) -> int:
+    """Classes of a patches run: 3 (normal, benign, malignant) or 2 (malignant against all other)."""
+    with store.read(study) as con:
+        return int(run_table.get(con, patches_run)["manifest"]["classes"])
+
+
 def image_labels_only(study: Path) -> bool:
     """Whether any source gave only image-level labels: every number made from them must say so."""
     with store.read(study) as con:

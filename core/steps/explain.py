@@ -50,7 +50,7 @@ def _explain(study: Path, run: Run, dissected: str, evaluated: str, train: str, 
     (run.folder / "maps").mkdir(exist_ok=True)
     influence, rows, largest_unit, largest_class = [], [], 0.0, 0.0
     for i, film in enumerate(films.itertuples()):
-        values, row, peaks = _explain_film(network, full, probe, opened, film, threshold, run.folder / "maps")
+        values, row, peaks = explain_film(network, full, probe, opened, film, threshold, run.folder / "maps")
         influence.append(values)
         rows.append(row)
         largest_unit, largest_class = max(largest_unit, peaks[0]), max(largest_class, peaks[1])
@@ -61,9 +61,11 @@ def _explain(study: Path, run: Run, dissected: str, evaluated: str, train: str, 
     run.manifest |= {"threshold": threshold, "largest_unit_contribution": largest_unit, "largest_class_probability": largest_class}
 
 
-def _explain_film(
+def explain_film(
     network: Classifier, full: FullyConvolutional, probe: Probe, films: Films, film: object, threshold: float, folder: Path
 ) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
+    """One mammogram (a row with file, mammogram_id, split, truth): influences [classes, units], its row of the table, and the largest unit contribution
+    and malignant probability. Its maps go into `folder`."""
     pixels = films[film.file]  # type: ignore[attr-defined]
     maps = film_maps(full, probe, pixels)
     probability = maps.probabilities

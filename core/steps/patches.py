@@ -1,4 +1,6 @@
-"""Step `patches`: the patient split, and every patch with its overlaps and label."""
+"""Step `patches`: the patient split, and every patch with its overlaps and label.
+
+Labels are stored as 0 normal, 1 benign, 2 malignant; with two classes as 0 other, 2 malignant. How many classes there are says the run's manifest."""
 
 from __future__ import annotations
 
@@ -10,16 +12,15 @@ import pandas as pd
 from core import runs, store
 from core.errors import UserError
 from core.films import Films
-from core.naming import CLASSES
 from core.outlines import fill
 from core.patches import Patches, PatchRule, label_patches, weak_label_patches
 from core.runs import Report
 from core.settings import Settings
 from core.splits import split_patients
-from core.steps.common import Made, data_hash
+from core.steps.common import Made, data_hash, image_labels_only
 from core.store import data
 
-VERSION = 2
+VERSION = 3
 
 
 def make(study: Path, settings: Settings, report: Report) -> Made:
@@ -29,9 +30,13 @@ def make(study: Path, settings: Settings, report: Report) -> Made:
         with runs.building(study, "patches", VERSION, request, [], data_hash(study)) as run:
             split = _split(study, settings)
             frame, dropped = _all_patches(study, settings, split, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            classes = settings.patches.classes
+            if classes == 3 and image_labels_only(study) and not (frame["label"] == 0).any():
+                # Weak labels without a single normal image cannot teach what normal is: the question becomes malignant against all other.
+                classes, frame["label"] = 2, np.where(frame["label"] == 2, 2, 0).astype(np.int32)
             run.table("splits", pd.DataFrame({"patient_id": list(split), "split": list(split.values())}))
             run.table("patches", frame)
-            run.manifest |= {"patches": len(frame), "dropped": dropped}
+            run.manifest |= {"patches": len(frame), "dropped": dropped, "classes": classes}
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)
@@ -64,7 +69,7 @@ def _all_patches(study: Path, settings: Settings, split: dict[str, str], report:
         dropped["unproven"] += made.dropped_unproven
         dropped["ambiguous"] += made.dropped_ambiguous
         dropped["films_without_tissue"] += int(len(made) == 0)
-        frames.append(_frame(made, film.mammogram_id, split[film.patient_id]))
+        frames.append(_frame(made, film.mammogram_id, split[film.patient_id], rule.classes == 2))
         report(i + 1, len(films), "mammograms")
     frame = pd.concat(frames, ignore_index=True)
     if not len(frame):
@@ -87,7 +92,7 @@ def _film_patches(films: Films, film: object, findings: pd.DataFrame | None, sid
     return label_patches(tissue, [(row.pathology, fill(row.outline, tissue.shape)) for row in rows if len(row.outline)], side, rule)
 
 
-def _frame(made: Patches, mammogram_id: str, split: str) -> pd.DataFrame:
+def _frame(made: Patches, mammogram_id: str, split: str, two_classes: bool) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "mammogram_id": mammogram_id,
@@ -99,12 +104,9 @@ def _frame(made: Patches, mammogram_id: str, split: str) -> pd.DataFrame:
             "benign_part": made.share_benign,
             "malignant_cover": made.union_malignant,
             "malignant_part": made.share_malignant,
-            "label": made.label.astype(np.int32),
+            "label": made.label.astype(np.int32) * (2 if two_classes else 1),
             "split": split,
         }
     )
 
 
-def class_counts(frame: pd.DataFrame) -> dict[str, int]:
-    """Patches per class name of a three-class table."""
-    return {name: int((frame["label"] == c).sum()) for c, name in enumerate(CLASSES)}

@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.films import Films, PatchReader
 from core.runs import Report
 from core.settings import Settings
-from core.steps.common import Made, latest, patch_table
+from core.steps.common import Made, classes_of, latest, patch_table
 from core.training import Part, fit
 
 VERSION = 1
@@ -22,7 +22,7 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
     """Train on a patches run (the newest one if not given)."""
     parent = latest(study, "patches", given=patches)
     frame = patch_table(study, parent, ["train", "holdout"])
-    classes = settings.patches.classes
+    classes = classes_of(study, parent)
     request = {"training": settings.training.model_dump(), "classes": classes, "input_side": settings.images.input_side}
     weights = settings.training.weights
     inputs = runs.file_hash(Path(weights)) if weights not in ("imagenet", "none") else ""
@@ -35,7 +35,7 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
                     f"{network.arch} takes patches of {network.input_side} px; set images.input_side = {network.input_side} and ingest into a new study."
                 )
             films = Films(study)
-            parts = [_part(films, frame[frame["split"] == split]) for split in ("train", "holdout")]
+            parts = [_part(films, frame[frame["split"] == split], classes) for split in ("train", "holdout")]
             history, best = fit(network, *parts, settings.training, run.folder, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
             run.table("history", pd.DataFrame(history).astype({"learning_rate": float, "seconds": float}))
             weights_file = f"{settings.training.keep}.pt"
@@ -52,5 +52,7 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
         return Made(found.name, fresh=False)
 
 
-def _part(films: Films, frame: pd.DataFrame) -> Part:
-    return Part(PatchReader(films, frame), frame["label"].to_numpy())
+def _part(films: Films, frame: pd.DataFrame, classes: int) -> Part:
+    """Labels as the network's outputs: with two classes 0 (other) and 1 (malignant)."""
+    codes = frame["label"].to_numpy()
+    return Part(PatchReader(films, frame), codes if classes == 3 else (codes == 2).astype(codes.dtype))

@@ -12,7 +12,7 @@ from core import settings as settings_module
 from core import store
 from core import study as study_module
 from core.errors import UserError
-from core.naming import CLASSES
+from core.naming import CLASSES, label_name
 from core.steps.common import Made
 from core.store import data
 from core.store import runs as run_table
@@ -87,14 +87,17 @@ def patches(study: StudyOption = Path("."), as_json: JsonOption = False) -> None
     from core.steps import patches as step
 
     folder = studied(study)
+    chosen = settings_module.load(folder)
     with progress("patches") as report:
-        made = step.make(folder, settings_module.load(folder), report)
+        made = step.make(folder, chosen, report)
     with store.read(folder) as con:
         counts = data.patch_counts(con, made.run)
+        classes = run_table.get(con, made.run)["manifest"]["classes"]
     text = "; ".join(
-        f"{split}: " + ", ".join(f"{row.patches} {CLASSES[row.label]}" for row in rows.itertuples()) for split, rows in counts.groupby("split")
+        f"{split}: " + ", ".join(f"{row.patches} {label_name(row.label, classes)}" for row in rows.itertuples()) for split, rows in counts.groupby("split")
     )
-    _said("patches", folder, made, {"counts": counts.to_dict("records")}, as_json, f"{text}. Next: deepminer train")
+    note = "" if classes == chosen.patches.classes else "; two classes, malignant against all other, because no image is labelled normal"
+    _said("patches", folder, made, {"counts": counts.to_dict("records")}, as_json, f"{text}{note}. Next: deepminer train")
 
 
 def train(

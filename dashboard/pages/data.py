@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.naming import CLASSES, SPLITS
+from core.naming import CLASSES, SPLITS, label_name
 from core.store import data
 from core.store import runs as run_table
 from dashboard import identity, load, media, parts
@@ -71,17 +71,15 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
     if patches_run is None:
         return []
     mine = load.ask(data.film_patches, patches_run, mammogram_id)
-    classes = (
-        CLASSES if mine["label"].max() > 1 or load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("normal", "malignant")
-    )
+    classes = load.ask(run_table.get, patches_run)["manifest"]["classes"]
     return [
         Box(
             p["x"] / width,
             p["y"] / height,
             p["side"] / width,
             p["side"] / height,
-            classes[int(p["label"])],
-            f"{classes[int(p['label'])]}: malignant findings cover {p['malignant_cover']:.0%} of the patch, {p['malignant_part']:.0%} of one lies in it; "
+            label_name(int(p["label"]), classes),
+            f"{label_name(int(p['label']), classes)}: malignant findings cover {p['malignant_cover']:.0%} of the patch, {p['malignant_part']:.0%} of one lies in it; "
             f"benign {p['benign_cover']:.0%}, {p['benign_part']:.0%} (30 % counts)",
         )
         for p in mine.sort_values("label").to_dict("records")
@@ -139,8 +137,8 @@ def counts_tab() -> None:
         parts.empty("No patches yet.", "deepminer patches")
         return
     table = load.ask(data.patch_counts, patches_run)
-    classes = CLASSES if load.ask(run_table.get, patches_run)["settings"]["patches"]["classes"] == 3 else ("other", "malignant")
-    table["Class"] = [classes[int(c)] for c in table["label"]]
+    classes = load.ask(run_table.get, patches_run)["manifest"]["classes"]
+    table["Class"] = [label_name(int(c), classes) for c in table["label"]]
     st.dataframe(
         table.rename(columns={"split": "Split", "patches": "Patches", "mammograms": "Films", "patients": "Patients"})[
             ["Split", "Class", "Patches", "Films", "Patients"]

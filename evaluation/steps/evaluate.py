@@ -106,8 +106,7 @@ def _split_metrics(split: str, patches: pd.DataFrame, images: pd.DataFrame, clas
     cases = case_table(films)
     for name in CLASSES if classes == 3 else ("malignant",):
         code = CLASSES.index(name)
-        label = code if classes == 3 else 1
-        yield from class_metrics(split, "patch", name, mine["label"] == label, mine[columns[name]], mine["patient_id"])
+        yield from class_metrics(split, "patch", name, mine["label"] == code, mine[columns[name]], mine["patient_id"])
         for level, table in (("image", films), ("case", cases)):
             yield from class_metrics(split, level, name, table["truth"] == code, table[f"s_{name}"], table["patient_id"])
 

@@ -18,7 +18,9 @@ def test_the_file_holds_every_setting_under_its_comment() -> None:
     for name, field in settings.Settings.model_fields.items():
         assert f"[{name}]" in lines
         for key, info in field.annotation.model_fields.items():
-            at = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = ") and lines[i - 1] == f"# {info.description}")
+            at = next(
+                i for i, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{key} = ") and lines[i - 1] == f"# {info.description}"
+            )
             assert at > lines.index(f"[{name}]")
 
 
@@ -27,6 +29,19 @@ def test_written_settings_read_back_the_same(values: dict, tmp_path: Path) -> No
     chosen = settings.preset(values)
     init(tmp_path / "s", chosen)
     assert settings.load(tmp_path / "s") == chosen
+
+
+def test_an_architecture_brings_its_recipe_unless_something_else_is_said(tmp_path: Path) -> None:
+    study = init(tmp_path / "s")
+    assert settings.load(study).training.architecture == "small" and settings.load(study).training.optimizer == "adamw"
+    text = (study / "study.toml").read_text()
+    (study / "study.toml").write_text(text.replace('architecture = "small"', 'architecture = "vgg16"').replace("# batch = 64", "batch = 16"))
+    chosen = settings.load(study).training
+    assert (chosen.optimizer, chosen.learning_rate, chosen.epochs, chosen.weights, chosen.batch) == ("sgd", 1e-4, 12, "imagenet", 16)
+    other = settings.load(study).changed("training", architecture="resnet152", epochs=1).training
+    assert (other.epochs, other.batch, other.weight_decay) == (1, 32, 1e-4)
+    paper = settings.TrainingSettings()
+    assert {k: getattr(paper, k) for k in settings.PAPER} == settings.recipe("resnet152")
 
 
 def test_strings_with_quotes_survive(tmp_path: Path) -> None:
