@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 PATIENT_GAP = 20
 TEXT_GAP = 10
+
+
+def readers_order(
+    numbers: Sequence[int], patients: Sequence[Hashable], texts: Sequence[Sequence[str]], seed: int, code: str, repeats: int = 0
+) -> list[tuple[int, bool]]:
+    """(case number, is hidden repeat) for every place of one reader: seeded by the design and the reader's code, so that it can be linted before the
+    reader comes. The stored order of the cases does not matter; cases without words have nothing in common that would have to be kept apart."""
+    own = int.from_bytes(hashlib.sha256(f"{seed}:{code}".encode()).digest()[:8], "big")
+    rows = sorted(zip(numbers, patients, texts, strict=True), key=lambda row: row[0])
+    shown = [tuple(words) or ("", number) for number, _, words in rows]
+    return [(int(rows[index][0]), again) for index, again in reading_order([row[1] for row in rows], shown, own, repeats)]
 
 
 def reading_order(patients: Sequence[Hashable], texts: Sequence[Hashable], seed: int, repeats: int = 0) -> list[tuple[int, bool]]:

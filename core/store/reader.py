@@ -3,7 +3,6 @@ score, arm, repeats, later cases, the own tally and other readers cannot be had 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from core.reading_order import reading_order
+from core.reading_order import readers_order
 from core.store import people, readings
 from core.store.desk import Refused, clean_seconds, one_time
 from core.store.readings import Item, Protocol, Saved
@@ -84,13 +83,12 @@ class Desk:
 
     def _order(self, con: Connection, protocol: Protocol) -> list[Item]:
         rows = con.execute(
-            "SELECT case_number, patient_id, texts FROM reading_cases WHERE protocol = ? AND version = ? ORDER BY case_number",
-            [protocol.protocol, protocol.version],
+            "SELECT case_number, patient_id, texts FROM reading_cases WHERE protocol = ? AND version = ?", [protocol.protocol, protocol.version]
         ).fetchall()
-        own = hashlib.sha256(f"{protocol.design.get('seed', 0)}|{self.code}".encode()).digest()
-        order = reading_order([r[1] for r in rows], [r[2] for r in rows], int.from_bytes(own[:8], "big"), int(protocol.design.get("repeats", 0)))
+        seed, repeats = int(protocol.design.get("seed", 0)), int(protocol.design.get("repeats", 0))
+        order = readers_order([r[0] for r in rows], [r[1] for r in rows], [json.loads(r[2]) for r in rows], seed, self.code, repeats)
         practice = [Item(-i, practice=True) for i in range(1, len(_practice(protocol)) + 1)]
-        return practice + [Item(rows[index][0], repeat=again) for index, again in order]
+        return practice + [Item(number, repeat=again) for number, again in order]
 
     def sheet(self, con: Connection, protocol: Protocol) -> list[Place]:
         """This reader's whole order with the latest answers: one query, because it runs between a key and its acknowledgement."""

@@ -150,6 +150,18 @@ def test_tokens_are_the_readers_own(study: Path) -> None:
             readings.assign(con, NAME, 1, "R1", [readings.Item(1)])
 
 
+def test_the_order_is_the_one_that_is_linted(study: Path) -> None:
+    from evaluation.reading_design import order_of, preset
+
+    seated(study, "R1")
+    with store.read(study) as con:
+        cases = readings.cases(con, NAME, 1)
+        items = readings.items(con, NAME, 1)
+    mine = items[~items["practice"]].sort_values("position")
+    expected = order_of(cases.sample(frac=1, random_state=1), preset("Recommended", name=NAME, seed=5, repeats=2), "R1")
+    assert list(zip(mine["case_number"], mine["repeat"])) == expected
+
+
 def test_what_is_shown_holds_no_secret_and_no_query_of_the_desk_names_one(study: Path) -> None:
     at = seated(study)
     with store.write(study) as con:
