@@ -1,0 +1,132 @@
+"""Writing figures: every format with its resolution, the numbers behind, a caption draft, and the passport."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from core.errors import UserError
+from core.study import write_text
+from evaluation import passport as passports
+from evaluation.figures import FIGURES, style
+from evaluation.figures.drawn import Drawn, Kind
+from evaluation.passport import Missing, Passport
+
+FORMATS = ("pdf", "svg", "png", "tiff")
+MOST_PNG_DPI = 600
+
+
+@dataclass(frozen=True)
+class Export:
+    """What became of one figure or table: its passport, or why it was skipped (step, sentence, command)."""
+
+    name: str
+    passport: Passport | None
+    step: str = ""
+    reason: str = ""
+    command: str = ""
+
+
+def draw(study: Path, kind: Kind, width_mm: float) -> tuple[Drawn, str]:
+    """The figure with its simulated mark, and what is simulated; Missing where an input is not there."""
+    with style.print_style():
+        drawn = kind.draw(study, width_mm)
+        parts = passports.simulated_parts(study, kind.needs)
+        style.mark_simulated(drawn.figure, parts)
+    return drawn, parts
+
+
+def export_figure(study: Path, kind: Kind, out: Path, width_mm: float, formats: Sequence[str]) -> Export:
+    """Write one figure in every format, with data, caption and passport."""
+    try:
+        drawn, parts = draw(study, kind, width_mm)
+    except Missing as missing:
+        return Export(kind.name, None, missing.step, missing.reason, missing.command)
+    files = [save(drawn.figure, out / f"{kind.name}.{suffix}", drawn.kind).name for suffix in formats]
+    tables = {name: frame.to_csv(index=False, float_format="%.10g") for name, frame in drawn.data.items()}
+    for name, text in tables.items():
+        files.append(f"{kind.name}.{name}.csv")
+        write_text(out / files[-1], text)
+    caption = drawn.caption + caption_tail(study, parts)
+    files.append(f"{kind.name}.caption.txt")
+    write_text(out / files[-1], f"{caption}\n\n{drawn.method}\n")
+    command = f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width_mm:g} --format {','.join(formats)}"
+    passport = Passport(
+        kind.name, "figure", kind.title, caption, drawn.counts, drawn.method, drawn.seed, parts, passports.inputs(study, kind.needs), passports.data_hash(tables),
+        command, passports.software(), tuple(files), width_mm,
+    )
+    passport.write(out)
+    return Export(kind.name, passport)
+
+
+def caption_tail(study: Path, parts: str) -> str:
+    """What every caption and note must end with where it applies."""
+    weak = " Labels are image-level: every tissue patch carries its film's diagnosis." if passports.image_level_labels(study) else ""
+    return weak + (f" SIMULATED: {parts}; not a result about people." if parts else "")
+
+
+def export_figures(study: Path, names: Sequence[str], out: Path, width_mm: float, formats: Sequence[str], report: Callable[[int, int, str], None]) -> list[Export]:
+    """Write several figures into a folder, made if it is missing. "all" or no name: every figure. A wrong name or format is a UserError."""
+    wanted = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
+    unknown = [name for name in wanted if name not in FIGURES]
+    if unknown:
+        raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
+    strange = [name for name in formats if name not in FORMATS]
+    if strange or not formats:
+        raise UserError(f"--format has {strange[0] if strange else 'nothing'}; choose from {', '.join(FORMATS)}, joined by commas.")
+    folder(out)
+    done = []
+    for i, name in enumerate(wanted):
+        done.append(export_figure(study, FIGURES[name], out, width_mm, formats))
+        report(i + 1, len(wanted), "figures")
+    return done
+
+
+def folder(out: Path) -> Path:
+    """The folder to write into, made if it is missing; UserError where it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"{out} cannot be a folder for exports ({error.strerror}); name another with --out.") from error
+    return out
+
+
+def save(figure: Figure, path: Path, kind: str) -> Path:
+    """One file: PDF and SVG as vectors without a date, so that equal figures are equal files; PNG and TIFF (LZW) in RGB with their resolution."""
+    with style.print_style():
+        if path.suffix == ".pdf":
+            figure.savefig(path, metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None}, dpi=style.DPI["mixed"])
+        elif path.suffix == ".svg":
+            figure.savefig(path, metadata={"Date": None, "Creator": "DeepMiner"}, dpi=style.DPI["image"])
+        else:
+            dpi = style.DPI[kind] if path.suffix == ".tiff" else min(style.DPI[kind], MOST_PNG_DPI)
+            image = picture(figure, dpi)
+            image.save(path, compression="tiff_lzw", dpi=(dpi, dpi)) if path.suffix == ".tiff" else image.save(path, dpi=(dpi, dpi))
+    return path
+
+
+def picture(figure: Figure, dpi: int) -> Image.Image:
+    """The figure in pixels, RGB."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="raw", dpi=dpi)
+    width, height = figure.canvas.get_width_height()
+    scale = dpi / figure.dpi
+    size = round(width * scale), round(height * scale)
+    raw = buffer.getvalue()
+    if len(raw) != size[0] * size[1] * 4:
+        size = _size(figure, dpi, len(raw))
+    return Image.frombuffer("RGBA", size, raw, "raw", "RGBA", 0, 1).convert("RGB")
+
+
+def _size(figure: Figure, dpi: int, length: int) -> tuple[int, int]:
+    """Pixels of the raw buffer: the Agg canvas truncates where we round."""
+    inches = figure.get_size_inches()
+    size = int(inches[0] * dpi), int(inches[1] * dpi)
+    if size[0] * size[1] * 4 != length:
+        raise RuntimeError(f"a buffer of {length} bytes is not {size} pixels")
+    return size

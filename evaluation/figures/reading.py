@@ -1,0 +1,191 @@
+"""Figures about experts: the blinded reading study, how it was conducted, and agreement between annotators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from scipy import stats
+
+from core import store
+from core.store import annotations, readings
+from evaluation import annotation_agreement
+from evaluation.figures import style
+from evaluation.figures.classifier import yerror
+from evaluation.figures.drawn import Drawn, newest
+from evaluation.partial import vertices
+from evaluation.passport import Missing, closed_protocol
+from evaluation.proportion import proportion_interval
+from evaluation.reading import ReadingScore
+from evaluation.results import decimal, interval_text, p_text
+from evaluation.steps import reading as stages
+
+BLOCK = 10
+
+
+def closed(study: Path) -> readings.Protocol:
+    """The newest reading study that was closed; Missing before: results of an open study are nobody's."""
+    with store.read(study) as con:
+        found, last = closed_protocol(con), next(reversed(readings.protocols(con)), None)
+    if found is None:
+        command = "deepminer reading create" if last is None else "deepminer reading close" if last.state == "frozen" else "deepminer reading freeze"
+        raise Missing("Reading", "no reading study has been closed", command)
+    return found
+
+
+def scored(study: Path) -> tuple[readings.Protocol, ReadingScore]:
+    """The newest closed reading study with its score."""
+    protocol = closed(study)
+    return stages.scored(study, protocol.protocol)
+
+
+def answered(study: Path) -> pd.DataFrame:
+    """Answers of the primary arm without hidden repeats: code, position, answer, seconds, right, malignant, score (the network's), patient_id."""
+    protocol = closed(study)
+    design = stages.design_of(protocol)
+    with store.read(study) as con:
+        answers = readings.answers(con, protocol.protocol, protocol.version)
+        cases = readings.cases(con, protocol.protocol, protocol.version)
+    table = answers[~answers["repeat"].astype(bool)].merge(cases, on="case_number")
+    table = table[table["arm"] == design.arms[0]]
+    malignant = table["truth"] == "malignant"
+    return table.assign(malignant=malignant, right=malignant == (table["answer"] >= design.threshold), score=table["network_score"])
+
+
+def reading(study: Path, width: float) -> Drawn:
+    """(a) Share right per reader and in all; (b) ROC of the readers' answers and of the network; (c) the binomial test's null distribution."""
+    protocol, score = scored(study)
+    table = answered(study)
+    figure, axes = style.panels(width, 3, 66)
+    data = {"shares": _forest(axes[0], score), "roc": _curves(axes[1], table, score), "null": _null(axes[2], score)}
+    network, readers_auc = score.network.auc, score.readers_auc
+    area = f"readers {decimal(readers_auc.estimate)}, " if readers_auc is not None and readers_auc.estimate is not None else f"reader {decimal(score.roc.estimate)}, "
+    alone = " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
+    caption = (
+        f"Reading study \"{protocol.protocol}\" (protocol {protocol.hash[:12]}): {score.primary.n} answers on texts of {score.patients} patients. (a) Share of right answers per reader and in all "
+        f"(diamond: prespecified analysis, {interval_text(score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason)}; {p_text(score.primary.p_value)}); dashed: chance. "
+        f"(b) ROC of the answers and of the network alone on the same cases (AUC: {area}network {decimal(network.estimate)}, {interval_text(network.low, network.high, network.level, network.reason)}). "
+        f"(c) Number right under chance if all answers were independent: observed {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided {p_text(score.binomial.p_value)}.{alone} "
+        "AUC, area under the curve; CI, confidence interval."
+    )
+    counts = {"answers": score.primary.n, "patients": score.patients, "readers": len(score.readers)}
+    return Drawn(figure, data, caption, counts, score.paragraph())
+
+
+def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
+    rows = [(r.code, r.share.estimate, r.share.low, r.share.high, r.n) for r in score.readers]
+    rows.append(("all", score.primary.estimate, score.primary.low, score.primary.high, score.primary.n))
+    style.grid(ax, "x")
+    for i, (name, centre, low, high, _) in enumerate(rows):
+        if low is not None and high is not None:
+            ax.plot([low, high], [i, i], color=style.INK, linewidth=1)
+        ax.plot(centre, i, "D" if name == "all" else "s", color=style.INK, markersize=5 if name == "all" else 4)
+    ax.axvline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6), xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1), xlabel="Share right (95 % CI)")
+    ax.set_yticklabels([f"{name}\nn = {n}" for name, _, _, _, n in rows])
+    return pd.DataFrame(rows, columns=["reader", "share", "low", "high", "n"])
+
+
+def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
+    style.grid(ax)
+    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
+    cases = table.drop_duplicates("case_number")
+    drawn = [(code, rows["malignant"], rows["answer"], {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK}) for code, rows in table.groupby("code")]
+    drawn.append(("network", cases["malignant"], cases["score"], {"linestyle": "--", "color": style.COLOURS["benign"]}))
+    parts = []
+    for name, y, s, look in drawn:
+        truth = y.to_numpy(bool)
+        if truth.all() or not truth.any():
+            continue
+        fpr, tpr, _ = vertices(truth, s.to_numpy(float))
+        ax.plot(fpr, tpr, label=str(name), **look)
+        parts.append(pd.DataFrame({"who": name, "fpr": fpr, "tpr": tpr}))
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity", ylabel="Sensitivity", aspect="equal")
+    ax.legend(loc="lower right")
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["who", "fpr", "tpr"])
+
+
+def _null(ax: Axes, score: ReadingScore) -> pd.DataFrame:
+    """The binomial distribution of the number right under chance."""
+    test = score.binomial
+    n = test.trials
+    counts = np.arange(n + 1)
+    mass = stats.binom.pmf(counts, n, 0.5)
+    kept = mass > mass.max() / 1000
+    kept |= counts == test.successes
+    beyond = counts >= (test.critical_count if test.critical_count is not None else n + 1)
+    ax.bar(counts[kept & ~beyond], mass[kept & ~beyond], width=0.9, color="#C9CFD6")
+    ax.bar(counts[kept & beyond], mass[kept & beyond], width=0.9, color="white", edgecolor=style.INK, linewidth=0.5, hatch="////")
+    ax.axvline(test.successes, color=style.COLOURS["malignant"], linewidth=1.2)
+    ax.annotate(f"{test.successes} right", (test.successes, mass.max()), xytext=(3, 0), textcoords="offset points", fontsize=7, va="top")
+    ax.set(xlabel=f"Right answers of {n}", ylabel="Probability under chance", ylim=(0, mass.max() * 1.05))
+    return pd.DataFrame({"right": counts, "probability": mass, "rejected": beyond})
+
+
+def time_order(study: Path, width: float) -> Drawn:
+    """Seconds per text and share right along the order of reading."""
+    protocol, score = scored(study)
+    table = answered(study)
+    figure, axes = style.panels(width, 2, 62)
+    blocks = []
+    for code, mine in table.sort_values("position").groupby("code"):
+        axes[0].plot(mine["position"], mine["seconds"], linestyle="none", marker="o", markersize=2.5, label=str(code), color=style.QUIET)
+        for start, rows in mine.groupby((mine["position"] - 1) // BLOCK):
+            share = proportion_interval(int(rows["right"].sum()), len(rows), "wilson")
+            blocks.append({"reader": code, "from": int(start) * BLOCK + 1, "n": len(rows), "median_seconds": rows["seconds"].median(), "right": int(rows["right"].sum()),
+                           "share": share.estimate, "low": share.low, "high": share.high})
+    found = pd.DataFrame(blocks)
+    for marker, (code, rows) in zip("osD^v<>Pph*X" * 9, found.groupby("reader")):
+        middle = rows["from"] + (BLOCK - 1) / 2
+        axes[0].plot(middle, rows["median_seconds"], color=style.INK, linewidth=1)
+        axes[1].errorbar(middle, rows["share"], yerr=yerror([list(rows["share"] - rows["low"]), list(rows["high"] - rows["share"])]), marker=marker, markersize=3.5,
+                         linewidth=0.9, elinewidth=0.6, capsize=1.5, color=style.INK, label=str(code))
+    for ax in axes:
+        style.grid(ax)
+        ax.set_xlabel("Position in the order")
+    axes[0].set(ylabel="Seconds", ylim=(0, None))
+    axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
+    axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))
+    axes[1].legend(loc="lower right")
+    caption = (f"Time and order in the reading study \"{protocol.protocol}\": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and median of each {BLOCK} positions (line). (b) Share "
+               f"right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}")
+    data = {"answers": table[["code", "position", "seconds", "right"]], "blocks": found}
+    return Drawn(figure, data, caption, {"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
+                 "Trend: least squares on the position, readers' means taken out, clustered by patient.")
+
+
+def agreement_rows(study: Path) -> tuple[list[annotation_agreement.Row], int]:
+    """Agreement between annotators, as the Annotations page shows it, and the number of annotators; Missing for fewer than two."""
+    dissect = newest(study, "dissect")
+    with store.read(study) as con:
+        frame = annotations.annotations(con, dissect)
+    raters = annotation_agreement.raters(frame)
+    if raters < 2:
+        raise Missing("Annotation", f"agreement needs two annotators; there {'is one' if raters == 1 else 'are none'}", "deepminer invite annotator")
+    return [*annotation_agreement.per_category(frame), annotation_agreement.overall(frame), annotation_agreement.jaccard(frame), *annotation_agreement.repeats(frame)], raters
+
+
+def agreement(study: Path, width: float) -> Drawn:
+    """Agreement per category, overall, and with oneself, with intervals."""
+    rows, raters = agreement_rows(study)
+    figure, (ax,) = style.panels(width, 1, 14 + 5.5 * len(rows))
+    style.grid(ax, "x")
+    for i, r in enumerate(rows):
+        if r.low is not None and r.high is not None:
+            ax.plot([r.low, r.high], [i, i], color=style.INK, linewidth=1)
+        if r.estimate is not None:
+            ax.plot(r.estimate, i, "s", color=style.INK, markersize=4)
+        else:
+            ax.text(0.02, i, "not estimable", va="center", fontsize=7, color=style.QUIET)
+    ax.axvline(0, color=style.QUIET, linewidth=0.7, linestyle="--")
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlim=(min([-0.05, *(r.low for r in rows if r.low is not None)]) - 0.02, 1.03), xlabel="Agreement (95 % CI)")
+    ax.set_yticklabels([f"{r.name} (n = {r.n})" for r in rows])
+    table = pd.DataFrame([{"what": r.name, "estimate": r.estimate, "low": r.low, "high": r.high, "n": r.n, "method": r.method, "reason": r.reason or ""} for r in rows])
+    methods = "; ".join(dict.fromkeys(r.method for r in rows))
+    caption = (f"Agreement of {raters} annotators on the units both named: presence of each category, first-named category, share of categories in common, and each annotator with "
+               "themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa, alpha). CI, confidence interval.")
+    return Drawn(figure, {"agreement": table}, caption, {"annotators": raters, "units": max(r.n for r in rows)}, methods)
+
+
