@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from core import store
 from core.naming import CLASSES, SPLITS
-from core.store import data, readings
+from core.store import data
 from core.store import runs as run_table
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
@@ -75,7 +76,7 @@ def framework(study: Path, width: float) -> Drawn:
         places.append((4 + (w + 7) * column + (w + 7) / 2, height - 8 - h / 2 - row * (h + gap)))
     for (head, text), (x, y) in zip(steps, places):
         _box(ax, x, y, w, h, head, text)
-    for (x0, y0), (x1, y1) in zip(places, places[1:]):
+    for (x0, y0), (x1, y1) in pairwise(places):
         if y0 == y1:
             side = 1 if x1 > x0 else -1
             _arrow(ax, (x0 + side * w / 2, y0), (x1 - side * w / 2, y1))
@@ -103,7 +104,7 @@ def flow_table(study: Path) -> pd.DataFrame:
         rows.append({"step": split, "patients": mine["patient_id"].nunique(), "mammograms": len(mine), "note": note})
     for words, images, patients in closed.design.get("flow", []) if closed else []:
         rows.append({"step": f"reading: {words}", "patients": patients, "mammograms": images, "note": ""})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"patients": "Int64", "mammograms": "Int64"})
 
 
 def flow(study: Path, width: float) -> Drawn:
@@ -140,7 +141,7 @@ def flow(study: Path, width: float) -> Drawn:
 
 def _patch_lines(note: str, room: float) -> list[str]:
     parts = note.split("; ")
-    return [", ".join(parts)] if room > 50 else parts[:1] + [", ".join(p.replace("malignant", "mal.").replace("benign", "ben.") for p in parts[1:])]
+    return [", ".join(parts)] if room > 50 else [parts[0], ", ".join(parts[1:]).replace("malignant", "mal.").replace("benign", "ben.")]
 
 
 def screenshot(study: Path, width: float) -> Drawn:

@@ -33,11 +33,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Kind:
-    """A figure that can be built. needs: names of its inputs (`evaluation.passport.inputs`); draw(study, width in mm) -> Drawn, or raises Missing."""
+    """A figure that can be built. needs: names of its inputs (`evaluation.passport.inputs`); width: its natural
+    one in mm (85 one column, 174 two); draw(study, width) -> Drawn, or raises Missing."""
 
     name: str
     title: str
     needs: tuple[str, ...]
+    width: float
     draw: Callable[[Path, float], Drawn] = field(repr=False)
 
 

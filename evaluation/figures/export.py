@@ -41,10 +41,11 @@ def draw(study: Path, kind: Kind, width_mm: float) -> tuple[Drawn, str]:
     return drawn, parts
 
 
-def export_figure(study: Path, kind: Kind, out: Path, width_mm: float, formats: Sequence[str]) -> Export:
-    """Write one figure in every format, with data, caption and passport."""
+def export_figure(study: Path, kind: Kind, out: Path, width_mm: float | None, formats: Sequence[str]) -> Export:
+    """Write one figure in every format, with data, caption and passport; at its natural width if none is given."""
+    width = width_mm or kind.width
     try:
-        drawn, parts = draw(study, kind, width_mm)
+        drawn, parts = draw(study, kind, width)
     except Missing as missing:
         return Export(kind.name, None, missing.step, missing.reason, missing.command)
     files = [save(drawn.figure, out / f"{kind.name}.{suffix}", drawn.kind).name for suffix in formats]
@@ -55,10 +56,10 @@ def export_figure(study: Path, kind: Kind, out: Path, width_mm: float, formats: 
     caption = drawn.caption + caption_tail(study, parts)
     files.append(f"{kind.name}.caption.txt")
     write_text(out / files[-1], f"{caption}\n\n{drawn.method}\n")
-    command = f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width_mm:g} --format {','.join(formats)}"
+    command = f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width:g} --format {','.join(formats)}"
     passport = Passport(
         kind.name, "figure", kind.title, caption, drawn.counts, drawn.method, drawn.seed, parts, passports.inputs(study, kind.needs), passports.data_hash(tables),
-        command, passports.software(), tuple(files), width_mm,
+        command, passports.software(), tuple(files), width,
     )
     passport.write(out)
     return Export(kind.name, passport)
@@ -70,7 +71,7 @@ def caption_tail(study: Path, parts: str) -> str:
     return weak + (f" SIMULATED: {parts}; not a result about people." if parts else "")
 
 
-def export_figures(study: Path, names: Sequence[str], out: Path, width_mm: float, formats: Sequence[str], report: Callable[[int, int, str], None]) -> list[Export]:
+def export_figures(study: Path, names: Sequence[str], out: Path, width_mm: float | None, formats: Sequence[str], report: Callable[[int, int, str], None]) -> list[Export]:
     """Write several figures into a folder, made if it is missing. "all" or no name: every figure. A wrong name or format is a UserError."""
     wanted = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in FIGURES]

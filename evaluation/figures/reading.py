@@ -63,12 +63,13 @@ def reading(study: Path, width: float) -> Drawn:
     network, readers_auc = score.network.auc, score.readers_auc
     area = f"readers {decimal(readers_auc.estimate)}, " if readers_auc is not None and readers_auc.estimate is not None else f"reader {decimal(score.roc.estimate)}, "
     alone = " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
+    first, primary_interval = score.primary, interval_text(score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason)
     caption = (
-        f"Reading study \"{protocol.protocol}\" (protocol {protocol.hash[:12]}): {score.primary.n} answers on texts of {score.patients} patients. (a) Share of right answers per reader and in all "
-        f"(diamond: prespecified analysis, {interval_text(score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason)}; {p_text(score.primary.p_value)}); dashed: chance. "
-        f"(b) ROC of the answers and of the network alone on the same cases (AUC: {area}network {decimal(network.estimate)}, {interval_text(network.low, network.high, network.level, network.reason)}). "
-        f"(c) Number right under chance if all answers were independent: observed {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided {p_text(score.binomial.p_value)}.{alone} "
-        "AUC, area under the curve; CI, confidence interval."
+        f"Reading study \"{protocol.protocol}\" (protocol {protocol.hash[:12]}): {first.n} answers on texts of {score.patients} patients. (a) Share of right answers "
+        f"per reader and in all (diamond: prespecified analysis, {primary_interval}; {p_text(first.p_value)}); dashed: chance. (b) ROC of the answers and of the network "
+        f"alone on the same cases (AUC: {area}network {decimal(network.estimate)}, {interval_text(network.low, network.high, network.level, network.reason)}). (c) Number "
+        f"right under chance if all answers were independent: observed {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided "
+        f"{p_text(score.binomial.p_value)}.{alone} AUC, area under the curve; CI, confidence interval."
     )
     counts = {"answers": score.primary.n, "patients": score.patients, "readers": len(score.readers)}
     return Drawn(figure, data, caption, counts, score.paragraph())
@@ -149,8 +150,8 @@ def time_order(study: Path, width: float) -> Drawn:
     axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))
     axes[1].legend(loc="lower right")
-    caption = (f"Time and order in the reading study \"{protocol.protocol}\": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and median of each {BLOCK} positions (line). (b) Share "
-               f"right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}")
+    caption = (f"Time and order in the reading study \"{protocol.protocol}\": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and "
+               f"median of each {BLOCK} positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}")
     data = {"answers": table[["code", "position", "seconds", "right"]], "blocks": found}
     return Drawn(figure, data, caption, {"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
                  "Trend: least squares on the position, readers' means taken out, clustered by patient.")

@@ -10,9 +10,11 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 MM = 1 / 25.4
 SINGLE, DOUBLE, TALLEST = 85.0, 174.0, 230.0
+STRIP = 4.5
 # Dots per inch in print: photographs, photographs with lines and text, lines only.
 DPI = {"image": 300, "mixed": 600, "line": 1200}
 COLOURS = {"normal": "#009E73", "benign": "#0072B2", "malignant": "#D55E00", "other": "#57606B"}
@@ -72,7 +74,7 @@ def print_style() -> Iterator[None]:
 
 def sheet(width_mm: float, height_mm: float) -> Figure:
     """An empty figure of exactly this size. It has a canvas of its own, so nothing global remembers it."""
-    figure = Figure(figsize=(width_mm * MM, min(height_mm, TALLEST) * MM), layout="constrained")
+    figure = Figure(figsize=(width_mm * MM, min(height_mm, TALLEST - STRIP) * MM), layout="constrained")
     figure.get_layout_engine().set(w_pad=1.2 * MM, h_pad=1.2 * MM, wspace=0.03, hspace=0.03)  # type: ignore[union-attr]
     FigureCanvasAgg(figure)
     return figure
@@ -106,9 +108,16 @@ def line(name: str) -> dict[str, str]:
 
 
 def mark_simulated(figure: Figure, parts: str) -> None:
-    """The word that no export of simulated data may lack."""
-    if parts:
-        figure.text(
-            0.995, 0.995, f"SIMULATED {parts.upper()}", ha="right", va="top", fontsize=7, fontweight="bold", color="#7A5600",
-            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "#7A5600", "linewidth": 0.5}, zorder=10,
-        )
+    """The word that no export of simulated data may lack, in a strip of its own above the drawing."""
+    if not parts:
+        return
+    width, height = figure.get_size_inches()
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        taller = height + STRIP * MM
+        figure.set_size_inches(width, taller)
+        engine.set(rect=(0, 0, 1, height / taller))
+    figure.text(
+        1 - 0.8 * MM / width, 1 - 0.8 * MM / figure.get_size_inches()[1], f"SIMULATED {parts.upper()}", ha="right", va="top", fontsize=7, fontweight="bold",
+        color="#7A5600", bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "#7A5600", "linewidth": 0.5}, zorder=10,
+    )

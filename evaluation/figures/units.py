@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from PIL import Image
 
@@ -55,7 +56,7 @@ def units(study: Path, width: float) -> Drawn:
     columns = 2 if width >= 120 else 1
     lines = -(-len(table) // columns)
     figure = style.sheet(width, 5 + 16.5 * lines)
-    axes = figure.subplots(lines, columns * (TILES + 1), width_ratios=([1.9] + [1] * TILES) * columns, squeeze=False)
+    axes = figure.subplots(lines, columns * (TILES + 1), width_ratios=([2.4] + [1] * TILES) * columns, squeeze=False)
     for ax in axes.ravel():
         ax.set_axis_off()
     for i, row in enumerate(table.to_dict("records")):
@@ -82,7 +83,7 @@ def overview_top(study: Path, dissect: str) -> int:
 def _unit_words(ax: Axes, row: dict[str, Any]) -> None:
     ax.text(0, 0.98, unit_name(row["unit"]), transform=ax.transAxes, va="top", fontsize=7, fontweight="bold")
     ax.text(0, 0.80, row["under"], transform=ax.transAxes, va="top", fontsize=7, color=style.COLOURS[row["under"]])
-    words = wrap(row["label"], 19)
+    words = wrap(row["label"], 23)
     shown = words[:4] if len(words) <= 4 else [*words[:3], words[3].rstrip(",") + " …"]
     ax.text(0, 0.62, "\n".join(shown), transform=ax.transAxes, va="top", fontsize=7, linespacing=1.05)
 
@@ -129,12 +130,12 @@ def coverage(study: Path, width: float) -> Drawn:
         rows += [{"class": name, "name": k, "estimate": v} for k, v in mine["estimate"].items()] + [{"class": name, "name": "labelled", "estimate": share}]
     chance = frame[frame["name"] == "chance"]["estimate"].iloc[0]
     most = max(int(k.split("_")[1]) for k in frame["name"] if k.startswith("curve_"))
-    ax.plot([0, most], [0, chance / select * most], color=style.QUIET, linewidth=0.7)
-    ax.annotate("chance", (most, chance / select * most), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=7, color=style.QUIET)
+    ax.plot([0, most], [0, chance / select * most], color=style.QUIET, linewidth=0.7, label="arbitrary units")
     ax.axvline(select, color=style.QUIET, linewidth=0.5)
     ax.set(xlabel="Units selected", ylabel=f"Share of the top {settings['top']} slots", xlim=(0, most + 0.5), ylim=(0, 1.02))
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], loc="lower right")
+    order = [*range(len(handles) - 2, -1, -1), len(handles) - 1]
+    ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right", bbox_to_anchor=(1, 0.12))
     images = int(frame["n"].max())
     caption = (f"Coverage: share of the {settings['top']} most influential units of each of {images} hold-out mammograms that is taken by the first k units. At {select} units: "
                + "; ".join(notes[::-1]) + f"; {select} arbitrary units {percent(chance)}. Filled symbols with 95 % patient-bootstrap intervals: measured on the mammograms that "
@@ -219,7 +220,10 @@ def _film(ax: Axes, film: np.ndarray, case: Explained, heat: np.ndarray | None =
     ax.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
     if heat is not None:
         values = np.asarray(Image.fromarray(np.clip(heat, 0, 1).astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR))
-        ax.imshow(values, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.15 + values, 0, 0.75), interpolation="none", extent=extent)
+        # Blended here: renderers differ in how they treat an alpha channel.
+        weight = np.clip(1.6 * values, 0, 0.75)[..., None]
+        pixels = np.asarray(image, float)[..., None] / 255 * (1 - weight) + colormaps["inferno"](values)[..., :3] * weight
+        ax.imshow(pixels, interpolation="none", extent=extent)
     for polygon in (p for polygons in case.findings["outline"] for p in polygons):
         closed = np.vstack([polygon, polygon[:1]])
         ax.plot(closed[:, 0], closed[:, 1], color="white", linewidth=1.3)
