@@ -251,11 +251,11 @@ def decisions(con: Connection, run: str) -> pd.DataFrame:
 
 def labels(con: Connection, run: str, order: Sequence[str] = ()) -> dict[int, Label]:
     """The label of every unit that has one (DEFINITIONS "Label of a unit"): the adjudicated text; else the answer of the first expert in `order`
-    (then by date of first answer) whose latest version is substantive. A repeat or practice answer never becomes a label, and an answer
+    (then people before simulated experts, by date of first answer) whose latest version is substantive. A repeat or practice answer never becomes a label, and an answer
     that its own author later changed to "nothing" does not either."""
     frame = annotations(con, run)
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    first_answer = con.execute("SELECT code, min(made) FROM annotations WHERE run = ? GROUP BY code ORDER BY min(made), code", [run]).fetchall()
+    first_answer = con.execute("SELECT code, min(made) FROM annotations WHERE run = ? GROUP BY code ORDER BY bool_or(simulated), min(made), code", [run]).fetchall()
     place = {code: i for i, code in enumerate([*order, *(c for c, _ in first_answer if c not in order)])}
     simulated = dict(con.execute("SELECT annotation_id, simulated FROM annotations WHERE run = ?", [run]).fetchall())
     found: dict[int, Label] = {}

@@ -75,6 +75,7 @@ def labels_table(run: str) -> None:
     """Every label with the answers it comes from; downloads as a table."""
     order = tuple(load_settings(study.current()).annotation.order_of_experts)
     labels = load.ask(annotations.labels, run, order)
+    answers = {r.annotation_id: f"{r.code}, version {r.version}" for r in load.ask(annotations.annotations, run, True).itertuples()}
     parts.section("Labels", f"{len(labels)} units carry one", simulated=any(label.simulated for label in labels.values()))
     st.dataframe(
         pd.DataFrame(
@@ -82,7 +83,7 @@ def labels_table(run: str) -> None:
                 {
                     "Unit": unit_name(u),
                     "Label": label.text,
-                    "From answers": ", ".join(i[:8] for i in label.annotation_ids),
+                    "From answers": "; ".join(answers.get(i, i) for i in label.annotation_ids),
                     "Simulated": label.simulated,
                 }
                 for u, label in labels.items()

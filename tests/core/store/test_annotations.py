@@ -57,12 +57,17 @@ def test_label_of_a_unit(study: Path) -> None:
         labels = annotations.labels(con, RUN)
         assert set(labels) == {1, 4} and labels[1].simulated and not labels[4].simulated
         assert labels[1].annotation_ids == (second.annotation_id,) and labels[4].annotation_ids == (mine.annotation_id,)
+        early = synthetic.annotate(con, "S1", 7, synthetic.mass("obscured"), simulated=True)
+        assert annotations.labels(con, RUN)[7].annotation_ids == (early.annotation_id,)
+        late = synthetic.annotate(con, "A9", 7, synthetic.mass("indistinct"))     # a person counts before a simulated expert
+        assert annotations.labels(con, RUN)[7].annotation_ids == (late.annotation_id,)
+        annotations.decide(con, RUN, 7, "", [], "only for this test", "team")
         assert annotations.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (theirs.annotation_id,)
         annotations.decide(con, RUN, 4, "Edge of a mass", [mine.annotation_id, theirs.annotation_id], "both see it", "team")
         annotations.decide(con, RUN, 1, "", [second.annotation_id], "not convincing", "team")
         labels = annotations.labels(con, RUN)
         assert set(labels) == {4} and labels[4].text == "Edge of a mass" and len(labels[4].annotation_ids) == 2
-        assert annotations.counts(con, RUN) == {"units_selected": synthetic.SELECTED, "units_annotated": 1, "experts": 2}
+        assert annotations.counts(con, RUN) == {"units_selected": synthetic.SELECTED, "units_annotated": 1, "experts": 4}
 
 
 def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
