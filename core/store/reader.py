@@ -25,6 +25,8 @@ PRACTICE = (
     ("Focal asymmetry", "Heterogeneously dense tissue", "Mass with indistinct margin"),
     ("Pectoral muscle", "Milk of calcium calcifications", "Mass with obscured margin"),
 )
+# Arms that are more than words: their cases must not be shown half.
+PICTURES = ("class_map", "image", "image_explanation")
 NOTHING = "Nothing to read yet. The research team will tell you when the reading study is open."
 
 
@@ -70,6 +72,8 @@ class Desk:
         found = readings.open_protocol(con)
         if found is None:
             raise Refused("empty", NOTHING)
+        if set(found.design.get("arms", ())) & set(PICTURES):
+            raise Refused("empty", "This reading study needs images, which this page does not show. Please tell the research team.")
         return found
 
     def seat(self, con: Connection, protocol: Protocol) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -171,7 +172,15 @@ def test_what_is_shown_holds_no_secret_and_no_query_of_the_desk_names_one(study:
             answer(con, at)
     source = inspect.getsource(reader).split('"""', 2)[2]
     for column in ("truth", "network_score", "predicted", "mammogram_id", "arm"):
-        assert column not in source
+        assert not re.search(rf"\b{column}\b", source)
+
+
+def test_a_study_with_images_is_not_shown_without_them(study: Path) -> None:
+    with store.write(study) as con:
+        state(con, "closed")
+        synthetic.add_protocol(con, version=2, design={"arms": ["explanation", "image"]})
+        with pytest.raises(Refused, match="needs images"):
+            Desk("R1", key(study)).protocol(con)
 
 
 def test_many_appends_share_commits_and_none_is_lost(study: Path) -> None:
