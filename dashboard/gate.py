@@ -37,6 +37,8 @@ Headers = list[tuple[bytes, bytes]]
 COOKIE_S = 7 * 24 * 3600
 RECHECK_S = 1.0
 ENTER = "/enter"
+# Streamlit serves a role's first page at / only, and calls its own name unknown.
+FRONT = {"team": "/overview", "annotator": "/annotate", "reader": "/read"}
 _OPEN = ("/_stcore/health",)
 _COMMON = r"/|/_stcore/(health|stream|host-config)|/static/.+|/app/static/inter\.woff2|/favicon\.(png|ico|svg)|/manifest\.json"
 _MAY = {
@@ -206,6 +208,9 @@ class Gate:
         if person is not None:
             if not may(person.role, scope["path"]):
                 await self._refuse(scope, receive, send, 403, NOT_YOURS)
+                return
+            if scope["type"] == "http" and scope["path"] == FRONT[person.role]:
+                await _answer(send, 303, b"", [(b"location", b"/")])
                 return
             headers = [*headers, (b"x-auth-role", person.role.encode()), (b"x-auth-who", person.code.encode())]
         inner = dict(scope, headers=headers)

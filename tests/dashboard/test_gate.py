@@ -189,6 +189,12 @@ def test_roles_and_paths() -> None:
     assert not may("annotator", "/read") and may("team", "/people") and not may("team", "/expert/read/state") and not may("", "/")
 
 
+def test_the_first_page_is_found_by_its_name_too(door: Door) -> None:
+    for code, path in (("T1", "/overview"), ("A1", "/annotate"), ("R1", "/read")):
+        status, headers, _ = door.ask(path, headers=[door.cookie(code)])
+        assert status == 303 and headers[b"location"] == b"/"
+
+
 def test_every_answer_carries_the_security_headers(door: Door) -> None:
     for status, headers, _ in (door.ask("/"), door.ask("/", headers=[door.cookie("T1")]), door.ask("/enter"), door.ask("/people", headers=[door.cookie("R1")])):
         assert headers[b"x-frame-options"] == b"DENY" and headers[b"x-content-type-options"] == b"nosniff" and b"server" not in headers, status
