@@ -67,18 +67,22 @@ def top_patches(activations: np.ndarray, k: int = TOP) -> TopPatches:
     k = min(k, patches)
     size = max(1, patches // (8 * k))
     groups = range(0, patches, size)
-    bound = torch.stack([_rows(activations, start, size).amax(0) for start in groups]).topk(k, dim=0).values[-1]
-    if bool(bound.isnan().any()):
+    largest = np.stack([_rows(activations, start, size).max(0) for start in groups])
+    if np.isnan(largest).any():
         raise UserError("The network gives activations that are not numbers; look at its training history, train again and dissect that.")
-    equal = torch.zeros(units, dtype=torch.int64)
+    bound = np.partition(largest, len(largest) - k, axis=0)[len(largest) - k]
+    equal = np.zeros(units, np.int64)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for start in groups:
         x = _rows(activations, start, size)
+        reached = x >= bound
         # A dead unit is equal to its bound everywhere: of equal values the first k are enough.
-        same = (x == bound) & (equal < k)
-        equal += same.sum(0)
-        rows, columns = ((x > bound) | same).nonzero(as_tuple=True)
-        found.append(((rows + start).numpy(), columns.numpy(), x[rows, columns].numpy()))
+        full = np.flatnonzero(equal >= k)
+        reached[:, full] = x[:, full] > bound[full]
+        rows, columns = np.nonzero(reached)
+        values = x[rows, columns]
+        equal += np.bincount(columns[values == bound[columns]], minlength=units)
+        found.append((rows + start, columns, values))
     row, unit, value = (np.concatenate(part) for part in zip(*found))
     order = np.lexsort((row, -value, unit))
     first = np.searchsorted(unit[order], np.arange(units))
@@ -86,8 +90,8 @@ def top_patches(activations: np.ndarray, k: int = TOP) -> TopPatches:
     return TopPatches(row[chosen].astype(np.int64), value[chosen])
 
 
-def _rows(activations: np.ndarray, start: int, size: int) -> Tensor:
-    part = torch.from_numpy(np.array(activations[start : start + size])).float()
+def _rows(activations: np.ndarray, start: int, size: int) -> np.ndarray:
+    part = np.array(activations[start : start + size], np.float32)
     _forget(activations)
     return part
 

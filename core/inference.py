@@ -19,7 +19,7 @@ from core.networks import Classifier, FullyConvolutional, build
 from core.settings import TrainingSettings
 from core.store import runs as run_table
 
-BATCH = 256
+BATCH = 64
 
 
 def load(study: Path, run: str) -> Classifier:
