@@ -14,15 +14,21 @@ SETTINGS_NAME = "study.toml"
 
 
 class Section(BaseModel):
+    """A section of study.toml: unknown names are mistakes, and nothing is changed in place."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StudySettings(Section):
+    """The study as a whole."""
+
     name: str = Field("DeepMiner study", description="name shown on the pages and in exports", min_length=1, max_length=120)
     seed: int = Field(1, ge=0, description="seed of everything random that has no seed of its own")
 
 
 class ImageSettings(Section):
+    """Working images."""
+
     input_side: int = Field(
         227,
         ge=32,
@@ -32,6 +38,8 @@ class ImageSettings(Section):
 
 
 class SplitSettings(Section):
+    """The patient split."""
+
     train: float = Field(0.8, gt=0, lt=1, description="share of patients for training")
     holdout: float = Field(
         0.1, gt=0, lt=1, description="share of patients held out: chooses checkpoints, thresholds and units; the rest is the test split"
@@ -40,6 +48,8 @@ class SplitSettings(Section):
 
 
 class PatchSettings(Section):
+    """Which windows become patches, and their labels (DEFINITIONS "Patches")."""
+
     min_tissue: float = Field(0.5, ge=0, le=1, description="a patch is kept if breast tissue covers at least this share of it")
     min_overlap: float = Field(
         0.3, gt=0, le=1, description="a class counts if its findings cover this share of the patch, or this share of one finding lies in it"
@@ -52,6 +62,8 @@ class PatchSettings(Section):
 
 
 class TrainingSettings(Section):
+    """The classifier and its recipe (DEFINITIONS "Networks")."""
+
     architecture: str = Field(
         "resnet152",
         description='"small" (six convolutions, from scratch) or a torchvision classifier with a linear head: resnet152, alexnet, vgg16, inception_v3, ...',
@@ -83,6 +95,8 @@ class TrainingSettings(Section):
 
 
 class DissectionSettings(Section):
+    """Units and their selection (DEFINITIONS "Units")."""
+
     layer: str = Field("last", description='layer whose units are dissected: "last" (what feeds the head) or a name of the network')
     splits: list[Literal["train", "holdout", "test"]] = Field(["train", "holdout"], description="patches looked through for each unit's top patches")
     threshold: float = Field(0.2, gt=0, lt=1, description="region shown: map above this share of the unit's largest activation (published rule)")
@@ -93,6 +107,8 @@ class DissectionSettings(Section):
 
 
 class ExplanationSettings(Section):
+    """Explanations and the texts made of them (DEFINITIONS "Explanation")."""
+
     printed: int = Field(5, ge=1, le=8, description="annotated units printed beside an explanation")
     splits: list[Literal["holdout", "test"]] = Field(["holdout", "test"], description="mammograms that are explained")
     influence_class: Literal["predicted", "malignant"] = Field(
@@ -103,12 +119,18 @@ class ExplanationSettings(Section):
 
 
 class AnnotationSettings(Section):
-    order_of_experts: list[str] = Field([], description="codes in the order whose answers become labels; empty: by date of first answer")
+    """What experts are asked."""
+
+    order_of_experts: list[str] = Field(
+        [], description="codes in the order whose answers become labels; empty: people before simulated experts, then by date of first answer"
+    )
     repeats: int = Field(4, ge=0, le=20, description="units shown a second time to each annotator, to measure consistency (0: none)")
     show_patch_labels: bool = Field(False, description="show each patch's label to annotators, as the published survey did")
 
 
 class Settings(Section):
+    """Every setting of a study."""
+
     study: StudySettings = Field(default_factory=StudySettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
     splits: SplitSettings = Field(default_factory=SplitSettings)

@@ -9,7 +9,7 @@ import typer
 
 from core import runs
 from core.errors import UserError
-from dashboard.commands import demo, pipeline, reading, study
+from dashboard.commands import demo, exports, pipeline, reading, study
 
 app = typer.Typer(
     add_completion=False,
@@ -31,6 +31,9 @@ for command in (
     study.serve,
     study.invite,
     demo.demo,
+    exports.figures,
+    exports.tables,
+    exports.report,
 ):
     app.command()(command)
 app.add_typer(reading.app, name="reading")

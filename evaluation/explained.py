@@ -93,7 +93,7 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
         row["film"],
         int(row["width"]),
         int(row["height"]),
-        f"{row['laterality']} {row['view']}".lower().replace("cc", "CC").replace("mlo", "MLO"),
+        f"{row['laterality']} {row['view']}".replace("UNKNOWN UNKNOWN", "view unknown").lower().replace("cc", "CC").replace("mlo", "MLO"),
         row["split"],
         decided,
         None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],

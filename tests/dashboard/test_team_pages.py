@@ -1,0 +1,119 @@
+"""Every team page on the quick demonstration and on an empty study: content, no exception, state from the address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import store
+from core.naming import unit_name
+from core.store import annotations
+from core.store import runs as run_table
+from core.study import init
+from dashboard import identity
+from dashboard import study as served
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("overview", "data", "performance", "units", "explanations", "annotations", "reading", "figures", "people")
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def team(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Opens a page as the team, on a study."""
+    monkeypatch.setattr(identity, "current", lambda: identity.Identity("team", "team"))
+    monkeypatch.chdir(ROOT)
+
+    def page(study: Path, name: str, **query: str) -> AppTest:
+        monkeypatch.setenv(served.VARIABLE, str(study))
+        test = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        test.run()
+        if name != "overview":
+            test.switch_page(f"pages/{name}.py").run()
+        return test
+
+    yield page
+
+
+def said(test: AppTest) -> str:
+    """All text of a page."""
+    kinds = ("html", "markdown", "caption", "info", "warning", "error", "code")
+    return " ".join(
+        str(getattr(element, "body", None) or element.value)
+        for kind in kinds
+        for element in test.get(kind)
+        if hasattr(element, "value") or hasattr(element, "body")
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_shows_content_without_an_exception(name: str, demonstration: Path, team: Open) -> None:
+    page = team(demonstration, name)
+    assert not page.exception, [e.message for e in page.exception]
+    assert not page.error
+    assert len(page.main.children) > 2
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_empty_study_says_what_to_do(name: str, tmp_path: Path, team: Open) -> None:
+    page = team(init(tmp_path / "empty"), name)
+    assert not page.exception, [e.message for e in page.exception]
+    if name not in ("people", "figures"):
+        assert "deepminer" in " ".join(code.value for code in page.code) or "deepminer" in said(page)
+
+
+def test_the_unit_of_the_address_is_shown(demonstration: Path, team: Open) -> None:
+    with store.read(demonstration) as con:
+        unit = annotations.selected_units(con, run_table.latest(con, "dissect") or "")[0]
+    page = team(demonstration, "units", unit=unit_name(unit))
+    assert not page.exception
+    page.query_params["unit"] = unit_name(unit)
+    page.run()
+    assert not page.exception and unit_name(unit) in said(page)
+    page.query_params["unit"] = "unit_9999"
+    page.run()
+    assert "There is no unit called unit_9999" in page.error[0].value
+
+
+def test_opening_the_test_split_is_logged_and_counted(own_study: Path, team: Open) -> None:
+    page = team(own_study, "performance")
+    page.segmented_control(key="split").set_value("test").run()
+    assert not page.exception
+    with store.read(own_study) as con:
+        assert len(run_table.events(con, "test split opened")) == 1
+    page.run()
+    with store.read(own_study) as con:
+        assert len(run_table.events(con, "test split opened")) == 1  # looking again is not opening again
+
+
+def test_the_performance_page_prints_the_stored_auc(demonstration: Path, team: Open) -> None:
+    from evaluation.results import decimal
+
+    with store.read(demonstration) as con:
+        metrics = run_table.metrics(con, run_table.latest(con, "evaluate") or "", "holdout")
+    row = metrics[(metrics["level"] == "patch") & (metrics["class"] == "malignant") & (metrics["name"] == "auc")].iloc[0]
+    text = said(team(demonstration, "performance"))
+    assert f"<b>{decimal(row['estimate'])}</b>" in text and f"{decimal(row['low'])} to {decimal(row['high'])}" in text
+
+
+def test_a_design_is_saved_linted_and_frozen_by_hand(own_study: Path, team: Open) -> None:
+    page = team(own_study, "reading")
+    page.selectbox(key="study").set_value("New design").run()
+    page.text_input(key="protocol").set_value("By hand").run()
+    next(b for b in page.button if b.label == "Save this design").click().run()
+    assert not page.exception
+    page.selectbox(key="study").set_value("By hand, version 1").run()
+    next(b for b in page.button if b.label == "Lint").click().run()
+    assert not page.exception
+    reasons = [field for field in page.text_input if field.key and field.key.startswith("reason_")]
+    for field in reasons:
+        field.set_value("looked at and accepted")
+    page.text_input(key="freeze_name").set_value("By hand").run()
+    next(b for b in page.button if b.label == "Freeze").click().run()
+    assert not page.exception and not page.error
+    assert "No accuracy, no balance of answers" in said(page)
