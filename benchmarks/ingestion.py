@@ -14,7 +14,7 @@ from core.images import read_film
 from core.ingest import ingest
 from core.sources import phantom
 
-FILMS, WIDTH = 4, 2400
+FILMS, WIDTH = 10, 2400
 
 
 def write_films(folder: Path) -> list[Path]:
@@ -28,7 +28,7 @@ def write_films(folder: Path) -> list[Path]:
             large = np.asarray(Image.fromarray(film.pixels).resize((WIDTH, height), Image.Resampling.BICUBIC), np.float32) * 16
             pixels = (large + rng.normal(0, 6, large.shape)).clip(0, 4095).astype(np.uint16)
             paths.append(folder / f"{film.id}.png")
-            Image.fromarray(pixels).save(paths[-1])
+            Image.fromarray(pixels).save(paths[-1], compress_level=1)
             lines.append(f"{paths[-1].name},{task.patient},{film.laterality},{film.view},{film.findings[0].pathology if film.findings else 'NORMAL'}")
     (folder / "films.csv").write_text("\n".join(lines) + "\n")
     return paths
@@ -41,7 +41,7 @@ def measure() -> list[Row]:
         paths = write_films(folder)
         megapixels = sum(read_film(p).pixels.size for p in paths) / 1e6
         chosen, products, references = settings.preset(), [], []
-        for turn in range(3):
+        for turn in range(2):
             made = study.init(folder / f"study{turn}", chosen)
             products.append(seconds(lambda made=made: ingest(made, chosen, "manifest", folder / "films.csv", lambda *_: None, image_labels=True)))
             references.append(seconds(lambda: [read_film(p) for p in paths]))

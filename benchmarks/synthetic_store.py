@@ -49,8 +49,12 @@ def make(path: Path, patches: int = 45_000, runs: int = 4, seed: int = 1) -> Pat
 
 
 def _films() -> pd.DataFrame:
-    rows = [(f"P{p:04d}.{side}_{view}", f"P{p:04d}", side, view, "holdout" if p % 2 else "test")
-            for p in range(2 * PATIENTS) for side in ("LEFT", "RIGHT") for view in ("CC", "MLO")]
+    rows = [
+        (f"P{p:04d}.{side}_{view}", f"P{p:04d}", side, view, "holdout" if p % 2 else "test")
+        for p in range(2 * PATIENTS)
+        for side in ("LEFT", "RIGHT")
+        for view in ("CC", "MLO")
+    ]
     return pd.DataFrame(rows, columns=["mammogram_id", "patient_id", "laterality", "view", "split"])
 
 
@@ -61,8 +65,17 @@ def _patient(name: str, number: int) -> dict[str, object]:
 def _film(row: dict[str, str]) -> dict[str, object]:
     size = {"width": 908, "height": 1200, "source_width": 908, "source_height": 1200, "pixel_mm": 0.05}
     named = {name: row[name] for name in ("mammogram_id", "patient_id", "laterality", "view")}
-    return {**named, "file": row["mammogram_id"], **size, "scanner": "LUMISYS" if int(row["patient_id"][1:]) % 3 else "HOWTEK", "image_label": None,
-            "inverted": False, "tissue": 0.5, "pixel_hash": row["mammogram_id"], "has_concepts": False}
+    return {
+        **named,
+        "file": row["mammogram_id"],
+        **size,
+        "scanner": "LUMISYS" if int(row["patient_id"][1:]) % 3 else "HOWTEK",
+        "image_label": None,
+        "inverted": False,
+        "tissue": 0.5,
+        "pixel_hash": row["mammogram_id"],
+        "has_concepts": False,
+    }
 
 
 def _insert(con: data.Connection, table: str, frame: pd.DataFrame) -> None:
@@ -81,8 +94,14 @@ def _network(con: data.Connection, number: int, patches: pd.DataFrame, films: pd
     train, evaluate = f"train-{number:012d}", f"evaluate-{number:012d}"
     training = {"training": {"weights": "imagenet", "epochs": 5}}
     _run(con, train, "train", [PATCHES_RUN], training, {"architecture": ARCHITECTURES[number % 4], "best_epoch": 3})
-    _insert(con, "history", pd.DataFrame([(train, e, part, 1.0 / (e + 1), 0.5 + e / 12, 1e-4, 60.0) for e in range(5) for part in ("train", "holdout")],
-                                         columns=["run", "epoch", "part", "loss", "accuracy", "learning_rate", "seconds"]))
+    _insert(
+        con,
+        "history",
+        pd.DataFrame(
+            [(train, e, part, 1.0 / (e + 1), 0.5 + e / 12, 1e-4, 60.0) for e in range(5) for part in ("train", "holdout")],
+            columns=["run", "epoch", "part", "loss", "accuracy", "learning_rate", "seconds"],
+        ),
+    )
     p = _probabilities(patches, 1.2 + 0.2 * number, generator)
     predictions = patches[["patch_id"]].assign(run=evaluate, **{f"p_{name}": p[:, c].astype(np.float32) for c, name in enumerate(CLASSES)})
     _insert(con, "predictions", predictions)
@@ -91,7 +110,9 @@ def _network(con: data.Connection, number: int, patches: pd.DataFrame, films: pd
     images = images.assign(s_normal=q[:, 0], s_benign=q[:, 1], s_malignant=q[:, 2], predicted=q.argmax(1))
     _insert(con, "image_scores", images.drop(columns="patient_id").assign(run=evaluate))
     scored = patches.merge(predictions.drop(columns="run"), on="patch_id")
-    _insert(con, "metrics", pd.DataFrame([row for split in ("holdout", "test") for row in _split_metrics(split, scored, images, 3)]).assign(run=evaluate))
+    _insert(
+        con, "metrics", pd.DataFrame([row for split in ("holdout", "test") for row in _split_metrics(split, scored, images, 3)]).assign(run=evaluate)
+    )
     _run(con, evaluate, "evaluate", [train, PATCHES_RUN], {}, {"normal_threshold": 0.5, "classes": 3})
 
 

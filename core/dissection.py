@@ -51,7 +51,7 @@ def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report
             out[rows] = largest
             if count % FLUSH_BATCHES == 0:
                 out.flush()
-                _forget(out)
+                forget(out)
                 write_text(note, json.dumps({"rows": int(rows[-1]) + 1}))
             report(int(rows[-1]) + 1, len(reader), "patches")
     assert out is not None  # the caller has checked that there are patches
@@ -92,11 +92,11 @@ def top_patches(activations: np.ndarray, k: int = TOP) -> TopPatches:
 
 def _rows(activations: np.ndarray, start: int, size: int) -> np.ndarray:
     part = np.array(activations[start : start + size], np.float32)
-    _forget(activations)
+    forget(activations)
     return part
 
 
-def _forget(array: np.ndarray) -> None:
+def forget(array: np.ndarray) -> None:
     """Let go of the pages of a memory-mapped file that have been read or written: a file larger than memory must not fill it."""
     if isinstance(array, np.memmap):
         array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

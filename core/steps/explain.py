@@ -84,7 +84,7 @@ def explain_film(
         network.class_weights().numpy()[shown, top][:, None, None] if network.single_linear and probe.name == "last" else 1.0
     )
     file = f"{film.file}.npz"  # type: ignore[attr-defined]
-    np.savez(folder / file, probability=probability.astype(np.float16), units=top.astype(np.int32), maps=contributions.astype(np.float16))
+    np.savez(folder / file, probability=probability.astype(np.float16), units=top.astype(np.int32), maps=compact(contributions))
     row = {
         "mammogram_id": film.mammogram_id,
         "split": film.split,
@@ -97,3 +97,8 @@ def explain_film(
         "file": f"maps/{file}",
     }
     return influence, row, (float(contributions.max(initial=0.0)), float(probability[-1].max()))
+
+
+def compact(values: np.ndarray) -> np.ndarray:
+    """As float16 where that holds them, else as they are."""
+    return values.astype(np.float16) if float(np.abs(values).max(initial=0)) < np.finfo(np.float16).max else values
