@@ -24,7 +24,7 @@ from evaluation.reading import order_of, preset
 from evaluation.status import status
 from evaluation.steps import coverage, evaluate, reading
 
-PATIENTS, QUICK_PATIENTS = 200, 60
+PATIENTS, QUICK_PATIENTS = 200, 80
 READING, READER = "Simulated demonstration", "SIM-reader"
 EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
 
@@ -33,13 +33,13 @@ def settings_for(quick: bool) -> Settings:
     """Settings of the demonstration: the phantom's, smaller when quick."""
     chosen = settings_module.preset(settings_module.PHANTOM).changed("study", name="Phantom demonstration")
     if quick:
-        chosen = chosen.changed("training", epochs=7, units=64)
+        chosen = chosen.changed("training", epochs=10, units=64)
     return chosen
 
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
-    quick: Annotated[bool, typer.Option("--quick", help="60 patients, 64 units: about a minute")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="80 patients, 64 units: about a minute")] = False,
     no_simulated_experts: Annotated[bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")] = False,
     as_json: JsonOption = False,
 ) -> None:

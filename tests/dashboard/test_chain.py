@@ -47,7 +47,7 @@ def latest(study: Path, kind: str) -> str:
 def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstration: Path) -> None:
     found = result("status", str(demonstration))
     assert set(found) == {"patients", "mammograms", "findings", "patches", "runs", "coverage", "annotations", "reading"}
-    assert found["patients"] == 60 and found["mammograms"] == 120
+    assert found["patients"] == 80 and found["mammograms"] == 160
     assert set(found["patches"]) == set(found["coverage"]) == set(CLASSES)
     assert set(found["annotations"]) == {"units_selected", "units_annotated", "experts"} and found["annotations"]["experts"] == 2
     assert set(found["reading"]) == {"cases", "answered", "correct", "p_greater"} and None not in found["reading"].values()
