@@ -77,7 +77,11 @@ def blocks(study: Path, report: Report) -> list[Block]:
     if parts:
         found.append(Paragraph(f"SIMULATED: {parts}. Nothing in this report is a result about people.", strong=True))
     if passport.image_level_labels(study):
-        found.append(Paragraph("Labels are image-level: every tissue patch carries its film's diagnosis. All numbers are made from such weak labels.", strong=True))
+        found.append(
+            Paragraph(
+                "Labels are image-level: every tissue patch carries its film's diagnosis. All numbers are made from such weak labels.", strong=True
+            )
+        )
     found += [Heading("Methods"), *_figure(study, "framework"), *(Paragraph(text) for text in methods(study))]
     total = sum(len(figures) + len(tables) for _, figures, tables in RESULTS)
     done = 0
@@ -91,7 +95,13 @@ def blocks(study: Path, report: Report) -> list[Block]:
                 done += 1
                 report(done, total, "parts")
     found += [Heading("Limits"), *(Paragraph(text) for text in limits(study))]
-    found += [Heading("Reporting checklists"), *_table(study, "checklist"), Heading("Provenance"), *(Paragraph(text) for text in provenance(study)), *_table(study, "protocol")]
+    found += [
+        Heading("Reporting checklists"),
+        *_table(study, "checklist"),
+        Heading("Provenance"),
+        *(Paragraph(text) for text in provenance(study)),
+        *_table(study, "protocol"),
+    ]
     return found
 
 
@@ -104,7 +114,7 @@ def _figure(study: Path, name: str) -> list[Block]:
     try:
         drawn, parts = draw(study, kind, kind.width)
     except Missing as missing:
-        return _missing(f"Figure \"{kind.title}\"", missing)
+        return _missing(f'Figure "{kind.title}"', missing)
     return [Picture(kind.title, drawn, drawn.caption + caption_tail(study, parts))]
 
 
@@ -113,7 +123,7 @@ def _table(study: Path, name: str) -> list[Block]:
     try:
         return [Grid(kind.title, kind.build(study))]
     except Missing as missing:
-        return _missing(f"Table \"{kind.title}\"", missing)
+        return _missing(f'Table "{kind.title}"', missing)
 
 
 def _paragraph(study: Path) -> list[Block]:
@@ -140,20 +150,31 @@ def methods(study: Path) -> list[str]:
         + (" (those that touched a finding were left out)." if p.ambiguous == "drop" else "."),
     ]
     if "train" in rows:
-        t = rows["train"]["settings"]["training"]
-        found.append(f"The network ({rows['train']['manifest']['architecture']}, starting weights: {Path(t['weights']).name}) was trained for {t['epochs']} epochs with {t['optimizer']}, learning rate "
-                     f"{t['learning_rate']:g}, batches of {t['batch']}, seed {t['seed']}; the epoch that did best on hold-out was kept (epoch {rows['train']['manifest']['best_epoch'] + 1}).")
+        t, made = rows["train"]["settings"]["training"], rows["train"]["manifest"]
+        found.append(
+            f"The network ({made['architecture']}, starting weights: {Path(t['weights']).name}) was trained for {t['epochs']} epochs with {t['optimizer']}, "
+            f"learning rate {t['learning_rate']:g}, batches of {t['batch']}, seed {t['seed']}; the epoch that did best on hold-out was kept (epoch "
+            f"{made['best_epoch'] + 1})."
+        )
     if "evaluate" in rows:
-        found.append("Performance: area under the ROC curve of one class against the rest with intervals by Obuchowski's method, patients as clusters; partial area over sensitivity .8 to 1; thresholds "
-                     "fixed on hold-out. Scores of images and cases are the largest lesion probabilities over tissue.")
+        found.append(
+            "Performance: area under the ROC curve of one class against the rest with intervals by Obuchowski's method, patients as clusters; partial area "
+            "over sensitivity .8 to 1; thresholds fixed on hold-out. Scores of images and cases are the largest lesion probabilities over tissue."
+        )
     if "dissect" in rows:
-        d = rows["dissect"]["settings"]["dissection"]
-        found.append(f"Units: the channels of layer \"{rows['dissect']['manifest']['layer']}\" ({rows['dissect']['manifest']['units']}). Influence of a unit on a class: {rows['dissect']['manifest']['influence']}. Per "
-                     f"class the {d['select']} units most often among the {d['top']} with the largest influence on hold-out mammograms were selected and shown to experts by their top patches.")
+        d, made = rows["dissect"]["settings"]["dissection"], rows["dissect"]["manifest"]
+        found.append(
+            f'Units: the channels of layer "{made["layer"]}" ({made["units"]}). Influence of a unit on a class: {made["influence"]}. Per class the '
+            f"{d['select']} units most often among the {d['top']} with the largest influence on hold-out mammograms were selected and shown to experts by "
+            "their top patches."
+        )
     if closed is not None:
-        q = closed.design
-        found.append(f"Reading study: {q['texts']} labels per case from the most influential labelled units, arms {', '.join(q['arms'])}, truth rule {q['truth_rule']}, answers 1 to {q['scale']}, primary analysis "
-                     f"{q['primary']} ({'one-sided' if q['side'] == 'greater' else 'two-sided'}, alpha {q['alpha']:g}), frozen before reading with hash {closed.hash[:12]}. Hypothesis: {q['hypothesis']}")
+        q, side = closed.design, "one-sided" if closed.design["side"] == "greater" else "two-sided"
+        found.append(
+            f"Reading study: {q['texts']} labels per case from the most influential labelled units, arms {', '.join(q['arms'])}, truth rule {q['truth_rule']}, "
+            f"answers 1 to {q['scale']}, primary analysis {q['primary']} ({side}, alpha {q['alpha']:g}), frozen before reading with hash {closed.hash[:12]}. "
+            f"Hypothesis: {q['hypothesis']}"
+        )
     return found
 
 
@@ -167,8 +188,12 @@ def limits(study: Path) -> list[str]:
         found.append(f"{len(problems)} problems came in with the data, such as: {problems['item'].iloc[0]}: {problems['cause'].iloc[0]}.")
     if closed is not None:
         reasons = closed.design.get("reasons", {})
-        found += [f"Linter, {f['severity']}, {f['field']}: {f['finding']}." + (f" Accepted because: {reasons[f['field']]}." if f["severity"] == "warning" and f["field"] in reasons else "")
-                  for f in closed.lint if f["severity"] != "note"]
+        found += [
+            f"Linter, {f['severity']}, {f['field']}: {f['finding']}."
+            + (f" Accepted because: {reasons[f['field']]}." if f["severity"] == "warning" and f["field"] in reasons else "")
+            for f in closed.lint
+            if f["severity"] != "note"
+        ]
         if closed.design["readers"] == 1:
             found.append("One reader: the result does not generalise to readers.")
     return found or ["Nothing was found by the linter; that is no proof of anything."]
@@ -178,8 +203,12 @@ def provenance(study: Path) -> list[str]:
     """Runs, versions and hashes."""
     now = passport.inputs(study, ("data", *passport.RUN_KINDS, "protocol"))
     versions = ", ".join(f"{k} {v}" for k, v in passport.software().items())
-    return [f"Data {now['data'][:16] or 'none'}; runs {', '.join(v for k, v in now.items() if k in passport.RUN_KINDS and v) or 'none'}; protocol {now['protocol'] or 'none'}.", f"Versions: {versions}.",
-            "Made by: deepminer report --study STUDY --out FILE. Figures and tables alone: deepminer figures all, deepminer tables all."]
+    runs = ", ".join(value for name, value in now.items() if name in passport.RUN_KINDS and value)
+    return [
+        f"Data {now['data'][:16] or 'none'}; runs {runs or 'none'}; protocol {now['protocol'] or 'none'}.",
+        f"Versions: {versions}.",
+        "Made by: deepminer report --study STUDY --out FILE. Figures and tables alone: deepminer figures all, deepminer tables all.",
+    ]
 
 
 def write_report(study: Path, out: Path, report: Report) -> Passport:
@@ -197,7 +226,20 @@ def write_report(study: Path, out: Path, report: Report) -> Passport:
     needs = ("data", *passport.RUN_KINDS, "labels", "annotations", "picks", "protocol")
     tables = {b.title: b.table.raw().to_csv(index=False, float_format="%.10g") for b in found if isinstance(b, Grid)}
     parts = passport.simulated_parts(study, needs)
-    made = Passport(out.name, "report", "Report", "", {}, "", passport.seed_of(study), parts, passport.inputs(study, needs), passport.data_hash(tables),
-                    f"deepminer report --study STUDY --out {out.name}", passport.software(), (out.name,))
+    made = Passport(
+        out.name,
+        "report",
+        "Report",
+        "",
+        {},
+        "",
+        passport.seed_of(study),
+        parts,
+        passport.inputs(study, needs),
+        passport.data_hash(tables),
+        f"deepminer report --study STUDY --out {out.name}",
+        passport.software(),
+        (out.name,),
+    )
     made.write(out.parent)
     return made

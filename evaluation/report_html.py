@@ -30,12 +30,18 @@ def as_html(blocks: list[Block]) -> str:
     body, first = [], True
     for block in blocks:
         if isinstance(block, Heading):
-            body.append(f"<h1>{escape(block.text)}</h1>\n<nav aria-label=\"Parts\">{links}</nav>" if first else f'<h2 id="{_anchor(block.text)}">{escape(block.text)}</h2>')
+            body.append(
+                f'<h1>{escape(block.text)}</h1>\n<nav aria-label="Parts">{links}</nav>'
+                if first
+                else f'<h2 id="{_anchor(block.text)}">{escape(block.text)}</h2>'
+            )
             first = False
         else:
             body.append(_block(block))
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-            f'<link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n<body><main>\n' + "\n".join(body) + "\n</main></body></html>\n")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+        f'<link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n<body><main>\n' + "\n".join(body) + "\n</main></body></html>\n"
+    )
 
 
 def _anchor(text: str) -> str:
@@ -52,8 +58,10 @@ def _block(block: Block) -> str:
         shown = block.table.shown()
         head = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in shown.columns)
         rows = "\n".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row) + "</tr>" for row in shown.itertuples(index=False))
-        return (f'<div class="wide" tabindex="0" role="region" aria-label="{escape(block.title)}"><table><caption>{escape(block.title)}</caption><thead><tr>{head}</tr></thead>\n'
-                f'<tbody>{rows}</tbody></table></div><p class="note">{escape(block.table.note)}</p>')
+        return (
+            f'<div class="wide" tabindex="0" role="region" aria-label="{escape(block.title)}"><table><caption>{escape(block.title)}</caption><thead><tr>{head}</tr></thead>\n'
+            f'<tbody>{rows}</tbody></table></div><p class="note">{escape(block.table.note)}</p>'
+        )
     raise TypeError(type(block))
 
 

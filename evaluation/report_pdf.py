@@ -17,7 +17,7 @@ from evaluation.tables import Table
 WIDTH, HEIGHT, MARGIN, TOP, BOTTOM = 210.0, 297.0, 18.0, 280.0, 18.0
 BODY_MM = 4.4
 # Letters per millimetre at 9 and 7 points, measured on the widest of the families.
-PER_MM, PER_MM_SMALL = 0.58, 0.72
+PER_MM, PER_MM_SMALL = 0.66, 0.85
 DPI = 220
 
 
@@ -52,11 +52,18 @@ class _Pages:
 
 def write_pdf(blocks: list[Block], out: Path) -> None:
     """All blocks, one after the other."""
-    with style.print_style(), PdfPages(out, metadata={"Title": next(b.text for b in blocks if isinstance(b, Heading)), "Creator": "DeepMiner", "CreationDate": None}) as pdf:
+    with (
+        style.print_style(),
+        PdfPages(
+            out, metadata={"Title": next(b.text for b in blocks if isinstance(b, Heading)), "Creator": "DeepMiner", "CreationDate": None}
+        ) as pdf,
+    ):
         pages = _Pages(pdf)
         for number, block in enumerate(blocks):
             if isinstance(block, Heading):
-                pages.room(24)
+                # A heading stays with what it is the heading of.
+                after = blocks[number + 1] if number + 1 < len(blocks) else None
+                pages.room(14 + (_picture_height(after) if isinstance(after, Picture) else 14))
                 pages.y -= 4 if number else 0
                 pages.line(block.text, size=13 if number else 16, step=8, weight="bold")
             elif isinstance(block, Paragraph):
@@ -78,9 +85,8 @@ def _text(pages: _Pages, text: str, size: float = 9, per_mm: float = PER_MM, wei
 def _picture(pages: _Pages, block: Picture) -> None:
     """The figure at its print size, its caption under it."""
     width, height = (v / style.MM for v in block.drawn.figure.get_size_inches())
-    scale = min(1.0, (TOP - BOTTOM - 22) / height)
-    lines = len(wrap(block.caption, int((WIDTH - 2 * MARGIN) * PER_MM_SMALL)))
-    pages.room(min(height * scale + 3.5 * lines + 6, TOP - BOTTOM))
+    scale = _scale(height)
+    pages.room(_picture_height(block))
     place = (MARGIN / WIDTH, (pages.y - height * scale) / HEIGHT, width * scale / WIDTH, height * scale / HEIGHT)
     ax = pages.figure.add_axes(place)  # type: ignore[union-attr]
     ax.imshow(np.asarray(picture(block.drawn.figure, DPI)), interpolation="none", aspect="auto")
@@ -88,6 +94,18 @@ def _picture(pages: _Pages, block: Picture) -> None:
     pages.y -= height * scale + 2
     _text(pages, block.caption, 7, PER_MM_SMALL, colour=style.QUIET)
     pages.y -= 3
+
+
+def _scale(height: float) -> float:
+    """A figure too tall for a page with a heading and its caption is made smaller."""
+    return min(1.0, (TOP - BOTTOM - 36) / height)
+
+
+def _picture_height(block: Picture) -> float:
+    """Millimetres of a figure with its caption, at most what a page below a heading holds."""
+    height = block.drawn.figure.get_size_inches()[1] / style.MM
+    lines = len(wrap(block.caption, int((WIDTH - 2 * MARGIN) * PER_MM_SMALL)))
+    return min(height * _scale(height) + 3.5 * lines + 6, TOP - BOTTOM - 14)
 
 
 def widths(table: Table) -> list[float]:

@@ -22,8 +22,11 @@ def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bo
     skipped = [e for e in done if e.passport is None]
     lines = [f"{len(written)} written to {out}: {', '.join(e.name for e in written) or 'none'}."]
     lines += [f"skipped {e.name}: {e.reason}" + (f" ({e.command})" if e.command else "") for e in skipped]
-    result: dict[str, Any] = {"out": str(out), "written": [e.passport for e in written],
-                              "skipped": [{"name": e.name, "step": e.step, "reason": e.reason, "command": e.command} for e in skipped]}
+    result: dict[str, Any] = {
+        "out": str(out),
+        "written": [e.passport for e in written],
+        "skipped": [{"name": e.name, "step": e.step, "reason": e.reason, "command": e.command} for e in skipped],
+    }
     answer(command, folder, result, as_json, "\n".join(lines))
 
 
@@ -39,7 +42,9 @@ def figures(
     names: Annotated[list[str] | None, typer.Argument(help="figures, or all")] = None,
     out: OutOption = Path("exports"),
     study: StudyOption = Path("."),
-    width_mm: Annotated[float | None, typer.Option("--width-mm", help="85 (one column) or 174 (two); each figure's own if not given", min=60, max=300)] = None,
+    width_mm: Annotated[
+        float | None, typer.Option("--width-mm", help="85 (one column) or 174 (two); each figure's own if not given", min=60, max=300)
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="of pdf, svg, png, tiff, joined by commas")] = "pdf,svg,png,tiff",
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +65,7 @@ def tables(
     as_json: JsonOption = False,
 ) -> None:
     """Write tables as CSV, Excel, LaTeX and Markdown with their passport."""
-    from evaluation.table_files import export_tables
+    from evaluation.tables.files import export_tables
 
     folder = studied(study)
     with progress("tables") as report:
@@ -83,4 +88,10 @@ def report(
     with progress("report") as step:
         made = write_report(folder, out, step)
     _log_opening(folder, "report")
-    answer("report", folder, {"file": str(out), "bytes": out.stat().st_size, "passport": made}, as_json, f"Wrote the report to {out} ({out.stat().st_size / 1e6:.1f} MB).")
+    answer(
+        "report",
+        folder,
+        {"file": str(out), "bytes": out.stat().st_size, "passport": made},
+        as_json,
+        f"Wrote the report to {out} ({out.stat().st_size / 1e6:.1f} MB).",
+    )

@@ -31,17 +31,23 @@ def roc(study: Path, width: float) -> Drawn:
         point = performance.malignant_operating_point(study, run, SPLIT, level)
         _roc_panel(ax, results, point)
         counts |= {WORDS[level]: len(seen.truth), "patients": seen.patients}
-        curves += [pd.DataFrame({"level": level, "class": r.name, "fpr": r.curve.fpr, "tpr": r.curve.tpr, "threshold": r.curve.thresholds}) for r in results]
+        curves += [
+            pd.DataFrame({"level": level, "class": r.name, "fpr": r.curve.fpr, "tpr": r.curve.tpr, "threshold": r.curve.thresholds}) for r in results
+        ]
         table += [_roc_row(level, r) for r in results]
-        notes.append(f"{WORDS[level]} (n = {len(seen.truth):,}, {seen.patients} patients): " + "; ".join(
-            f"{r.name} AUC {decimal(r.auc.estimate)} ({interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason)})" for r in results[::-1]))
+        notes.append(
+            f"{WORDS[level]} (n = {len(seen.truth):,}, {seen.patients} patients): "
+            + "; ".join(f"{r.name} AUC {decimal(r.auc.estimate)} ({interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason)})" for r in results[::-1])
+        )
     caption = (
         f"Receiver operating characteristic of one class against the rest, {SPLIT} split. (a) {notes[0]}. (b) {notes[1]}. Shaded band: pointwise 95 % interval "
         "for malignant. Grey: region of the partial AUC (sensitivity at least .8). Open circle: threshold fixed on the hold-out split at sensitivity .8. "
         "AUC, area under the curve; CI, confidence interval."
     )
-    method = ("AUC intervals by Obuchowski's method with patients as clusters; the band by 500 patient-bootstrap resamples, percentiles at each false-positive "
-              "rate; partial AUC by the trapezoid rule over sensitivity .8 to 1.")
+    method = (
+        "AUC intervals by Obuchowski's method with patients as clusters; the band by 500 patient-bootstrap resamples, percentiles at each false-positive "
+        "rate; partial AUC by the trapezoid rule over sensitivity .8 to 1."
+    )
     return Drawn(figure, {"curves": pd.concat(curves), "auc": pd.DataFrame(table)}, caption, counts, method)
 
 
@@ -62,9 +68,19 @@ def _roc_panel(ax: Axes, results: list[ClassResult], point: object) -> None:
 
 
 def _roc_row(level: str, r: ClassResult) -> dict[str, object]:
-    return {"level": level, "class": r.name, "auc": r.auc.estimate, "low": r.auc.low, "high": r.auc.high, "method": r.auc.method,
-            "reason": r.auc.reason or "", "pauc": r.partial.raw, "pauc_fraction": r.partial.fraction, "pauc_mcclish": r.partial.mcclish,
-            "specificity_at_80": r.specificity.interpolated}
+    return {
+        "level": level,
+        "class": r.name,
+        "auc": r.auc.estimate,
+        "low": r.auc.low,
+        "high": r.auc.high,
+        "method": r.auc.method,
+        "reason": r.auc.reason or "",
+        "pauc": r.partial.raw,
+        "pauc_fraction": r.partial.fraction,
+        "pauc_mcclish": r.partial.mcclish,
+        "specificity_at_80": r.specificity.interpolated,
+    }
 
 
 def calibration(study: Path, width: float) -> Drawn:
@@ -82,10 +98,24 @@ def calibration(study: Path, width: float) -> Drawn:
     error = [[o - (b.observed.low or o) for o, b in zip(y, bins)], [(b.observed.high or o) - o for o, b in zip(y, bins)]]
     ax.errorbar(x, y, yerror(error), marker="o", markersize=3.5, elinewidth=0.7, capsize=1.5, **style.line("malignant"))  # type: ignore[arg-type]
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="Predicted probability of malignant", ylabel="Observed share", aspect="equal")
-    table = pd.DataFrame([{"from": b.low, "to": b.high, "n": b.n, "predicted": b.predicted, "observed": b.observed.estimate, "low": b.observed.low,
-                           "high": b.observed.high} for b in found.bins])
-    caption = (f"Calibration of the malignant probability on {found.n:,} patches of {seen.patients} patients, {SPLIT} split, in ten bins of equal width. Bars: "
-               f"95 % Wilson intervals, which take patches as independent. Expected calibration error {decimal(found.ece)}, Brier score {decimal(found.brier)}.")
+    table = pd.DataFrame(
+        [
+            {
+                "from": b.low,
+                "to": b.high,
+                "n": b.n,
+                "predicted": b.predicted,
+                "observed": b.observed.estimate,
+                "low": b.observed.low,
+                "high": b.observed.high,
+            }
+            for b in found.bins
+        ]
+    )
+    caption = (
+        f"Calibration of the malignant probability on {found.n:,} patches of {seen.patients} patients, {SPLIT} split, in ten bins of equal width. Bars: "
+        f"95 % Wilson intervals, which take patches as independent. Expected calibration error {decimal(found.ece)}, Brier score {decimal(found.brier)}."
+    )
     return Drawn(figure, {"bins": table}, caption, {"patches": found.n, "patients": seen.patients}, found.sentence())
 
 
@@ -99,7 +129,9 @@ def subgroups(study: Path, width: float) -> Drawn:
     run = newest(study, "evaluate")
     groups = performance.subgroups(study, run, SPLIT)
     if not groups:
-        raise Missing("Evaluation", f"no subgroup of the {SPLIT} split has {performance.LEAST_IN_SUBGROUP} mammograms of either class", "deepminer ingest")
+        raise Missing(
+            "Evaluation", f"no subgroup of the {SPLIT} split has {performance.LEAST_IN_SUBGROUP} mammograms of either class", "deepminer ingest"
+        )
     whole = next(r for r in performance.class_results(study, run, SPLIT, "image") if r.name == "malignant").auc
     seen = performance.observations(study, run, SPLIT, "image")
     rows = [("all", "", whole, len(seen.truth), seen.patients)] + [(g.variable, g.value, g.auc, g.n, g.patients) for g in groups]
@@ -113,11 +145,26 @@ def subgroups(study: Path, width: float) -> Drawn:
     labels = [f"{variable} {value}".strip() + f" ({n}; {patients})" for variable, value, _, n, patients in rows]
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, malignant (95 % CI)")
     ax.set_yticklabels(labels)
-    tests = "; ".join(f"{variable} {decimal(t.difference)} ({decimal(t.low)} to {decimal(t.high)}, {p_text(t.p_value)})" for variable, t in performance.interactions(groups))
-    caption = (f"AUC for malignant on {len(seen.truth)} mammograms of {seen.patients} patients, {SPLIT} split, by subgroup (mammograms; patients in brackets). Bars: 95 % intervals. "
-               f"Groups with fewer than {performance.LEAST_IN_SUBGROUP} mammograms of either class are left out."
-               + (f" Largest minus smallest AUC: {tests}; picked after looking, not adjusted." if tests else "") + " AUC, area under the curve; CI, confidence interval.")
-    table = pd.DataFrame([{"variable": v, "value": x, "auc": a.estimate, "low": a.low, "high": a.high, "reason": a.reason or "", "mammograms": n, "patients": p}
-                          for v, x, a, n, p in rows])
-    return Drawn(figure, {"subgroups": table}, caption, {"mammograms": len(seen.truth), "patients": seen.patients},
-                 "AUC intervals by Obuchowski's method with patients as clusters; differences by an unpaired Wald test.")
+    tests = "; ".join(
+        f"{variable} {decimal(t.difference)} ({decimal(t.low)} to {decimal(t.high)}, {p_text(t.p_value)})"
+        for variable, t in performance.interactions(groups)
+    )
+    caption = (
+        f"AUC for malignant on {len(seen.truth)} mammograms of {seen.patients} patients, {SPLIT} split, by subgroup (mammograms; patients in brackets). Bars: 95 % intervals. "
+        f"Groups with fewer than {performance.LEAST_IN_SUBGROUP} mammograms of either class are left out."
+        + (f" Largest minus smallest AUC: {tests}; picked after looking, not adjusted." if tests else "")
+        + " AUC, area under the curve; CI, confidence interval."
+    )
+    table = pd.DataFrame(
+        [
+            {"variable": v, "value": x, "auc": a.estimate, "low": a.low, "high": a.high, "reason": a.reason or "", "mammograms": n, "patients": p}
+            for v, x, a, n, p in rows
+        ]
+    )
+    return Drawn(
+        figure,
+        {"subgroups": table},
+        caption,
+        {"mammograms": len(seen.truth), "patients": seen.patients},
+        "AUC intervals by Obuchowski's method with patients as clusters; differences by an unpaired Wald test.",
+    )

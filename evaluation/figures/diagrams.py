@@ -21,7 +21,9 @@ from evaluation.status import status
 
 def _box(ax: Axes, x: float, y: float, w: float, h: float, head: str, text: str) -> None:
     """A box around (x, y) in millimetres with a bold line and lines under it."""
-    ax.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0,rounding_size=1", facecolor="white", edgecolor=style.INK, linewidth=0.7))
+    ax.add_patch(
+        FancyBboxPatch((x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0,rounding_size=1", facecolor="white", edgecolor=style.INK, linewidth=0.7)
+    )
     lines = text.split("\n") if text else []
     top = y + (len(lines) * 3.1) / 2
     ax.text(x, top, head, ha="center", va="center", fontsize=8, fontweight="bold")
@@ -94,9 +96,16 @@ def flow_table(study: Path) -> pd.DataFrame:
         sources, splits, films = data.sources(con), data.splits(con, patches), data.mammograms(con)
         counts, closed = data.patch_counts(con, patches), closed_protocol(con)
     films = films.merge(splits, on="patient_id", how="left")
-    rows = [{"step": "in the source", "patients": int(sources["patients"].sum() + sources["skipped"].sum()), "mammograms": None, "note": ", ".join(sources["kind"])},
-            {"step": "left out: cannot be read", "patients": int(sources["skipped"].sum()), "mammograms": None, "note": "listed as problems"},
-            {"step": "in the study", "patients": films["patient_id"].nunique(), "mammograms": len(films), "note": ""}]
+    rows = [
+        {
+            "step": "in the source",
+            "patients": int(sources["patients"].sum() + sources["skipped"].sum()),
+            "mammograms": None,
+            "note": ", ".join(sources["kind"]),
+        },
+        {"step": "left out: cannot be read", "patients": int(sources["skipped"].sum()), "mammograms": None, "note": "listed as problems"},
+        {"step": "in the study", "patients": films["patient_id"].nunique(), "mammograms": len(films), "note": ""},
+    ]
     for split in SPLITS:
         mine = films[films["split"] == split]
         by = counts[counts["split"] == split].set_index("label")["patches"]
@@ -125,8 +134,15 @@ def flow(study: Path, width: float) -> Drawn:
     for i, split in enumerate(SPLITS):
         row, x = table[table["step"] == split].iloc[0], 4 + each * (i + 0.5)
         _arrow(ax, (middle, y - 5.5), (x, y - 13))
-        _box(ax, x, y - 24, each - 3, 22, {"train": "Training", "holdout": "Hold-out", "test": "Test"}[split],
-             f"{row['patients']:,} patients\n{row['mammograms']:,} mammograms\n" + "\n".join(_patch_lines(row["note"], each)))
+        _box(
+            ax,
+            x,
+            y - 24,
+            each - 3,
+            22,
+            {"train": "Training", "holdout": "Hold-out", "test": "Test"}[split],
+            f"{row['patients']:,} patients\n{row['mammograms']:,} mammograms\n" + "\n".join(_patch_lines(row["note"], each)),
+        )
     x, top, wide = 4 + each * 2.5, y - 35, min(each * 1.9, width - 8)
     for row in reading.to_dict("records"):
         place = min(x, width - 4 - wide / 2)
@@ -134,9 +150,14 @@ def flow(study: Path, width: float) -> Drawn:
         _box(ax, place, top - 8.5, wide, 10, row["step"].removeprefix("reading: "), f"{row['mammograms']} mammograms, {row['patients']} patients")
         top -= 13.5
     patients = int(kept["patients"])
-    caption = (f"Flow of patients: {patients:,} patients with {kept['mammograms']:,} mammograms, split by patient; patches by class (normal, benign, malignant)"
-               + (", and the cases of the reading study." if len(reading) else ".") + f" {left_out['patients']} patients were left out because a file could not be read.")
-    return Drawn(figure, {"flow": table}, caption, {"patients": patients, "mammograms": int(kept["mammograms"])}, "All images of a patient are in one split.")  # type: ignore[arg-type]
+    caption = (
+        f"Flow of patients: {patients:,} patients with {kept['mammograms']:,} mammograms, split by patient; patches by class (normal, benign, malignant)"
+        + (", and the cases of the reading study." if len(reading) else ".")
+        + f" {left_out['patients']} patients were left out because a file could not be read."
+    )
+    return Drawn(
+        figure, {"flow": table}, caption, {"patients": patients, "mammograms": int(kept["mammograms"])}, "All images of a patient are in one split."
+    )  # type: ignore[arg-type]
 
 
 def _patch_lines(note: str, room: float) -> list[str]:

@@ -58,8 +58,20 @@ def export_figure(study: Path, kind: Kind, out: Path, width_mm: float | None, fo
     write_text(out / files[-1], f"{caption}\n\n{drawn.method}\n")
     command = f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width:g} --format {','.join(formats)}"
     passport = Passport(
-        kind.name, "figure", kind.title, caption, drawn.counts, drawn.method, drawn.seed, parts, passports.inputs(study, kind.needs), passports.data_hash(tables),
-        command, passports.software(), tuple(files), width,
+        kind.name,
+        "figure",
+        kind.title,
+        caption,
+        drawn.counts,
+        drawn.method,
+        drawn.seed,
+        parts,
+        passports.inputs(study, kind.needs),
+        passports.data_hash(tables),
+        command,
+        passports.software(),
+        tuple(files),
+        width,
     )
     passport.write(out)
     return Export(kind.name, passport)
@@ -71,7 +83,9 @@ def caption_tail(study: Path, parts: str) -> str:
     return weak + (f" SIMULATED: {parts}; not a result about people." if parts else "")
 
 
-def export_figures(study: Path, names: Sequence[str], out: Path, width_mm: float | None, formats: Sequence[str], report: Callable[[int, int, str], None]) -> list[Export]:
+def export_figures(
+    study: Path, names: Sequence[str], out: Path, width_mm: float | None, formats: Sequence[str], report: Callable[[int, int, str], None]
+) -> list[Export]:
     """Write several figures into a folder, made if it is missing. "all" or no name: every figure. A wrong name or format is a UserError."""
     wanted = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in FIGURES]

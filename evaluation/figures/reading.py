@@ -61,11 +61,15 @@ def reading(study: Path, width: float) -> Drawn:
     figure, axes = style.panels(width, 3, 66)
     data = {"shares": _forest(axes[0], score), "roc": _curves(axes[1], table, score), "null": _null(axes[2], score)}
     network, readers_auc = score.network.auc, score.readers_auc
-    area = f"readers {decimal(readers_auc.estimate)}, " if readers_auc is not None and readers_auc.estimate is not None else f"reader {decimal(score.roc.estimate)}, "
+    area = (
+        f"readers {decimal(readers_auc.estimate)}, "
+        if readers_auc is not None and readers_auc.estimate is not None
+        else f"reader {decimal(score.roc.estimate)}, "
+    )
     alone = " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
     first, primary_interval = score.primary, interval_text(score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason)
     caption = (
-        f"Reading study \"{protocol.protocol}\" (protocol {protocol.hash[:12]}): {first.n} answers on texts of {score.patients} patients. (a) Share of right answers "
+        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}): {first.n} answers on texts of {score.patients} patients. (a) Share of right answers '
         f"per reader and in all (diamond: prespecified analysis, {primary_interval}; {p_text(first.p_value)}); dashed: chance. (b) ROC of the answers and of the network "
         f"alone on the same cases (AUC: {area}network {decimal(network.estimate)}, {interval_text(network.low, network.high, network.level, network.reason)}). (c) Number "
         f"right under chance if all answers were independent: observed {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided "
@@ -84,7 +88,12 @@ def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
             ax.plot([low, high], [i, i], color=style.INK, linewidth=1)
         ax.plot(centre, i, "D" if name == "all" else "s", color=style.INK, markersize=5 if name == "all" else 4)
     ax.axvline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6), xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1), xlabel="Share right (95 % CI)")
+    ax.set(
+        yticks=range(len(rows)),
+        ylim=(len(rows) - 0.4, -0.6),
+        xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1),
+        xlabel="Share right (95 % CI)",
+    )
     ax.set_yticklabels([f"{name}\nn = {n}" for name, _, _, _, n in rows])
     return pd.DataFrame(rows, columns=["reader", "share", "low", "high", "n"])
 
@@ -93,7 +102,10 @@ def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
     style.grid(ax)
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
     cases = table.drop_duplicates("case_number")
-    drawn = [(code, rows["malignant"], rows["answer"], {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK}) for code, rows in table.groupby("code")]
+    drawn = [
+        (code, rows["malignant"], rows["answer"], {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK})
+        for code, rows in table.groupby("code")
+    ]
     drawn.append(("network", cases["malignant"], cases["score"], {"linestyle": "--", "color": style.COLOURS["benign"]}))
     parts = []
     for name, y, s, look in drawn:
@@ -135,14 +147,34 @@ def time_order(study: Path, width: float) -> Drawn:
         axes[0].plot(mine["position"], mine["seconds"], linestyle="none", marker="o", markersize=2.5, label=str(code), color=style.QUIET)
         for start, rows in mine.groupby((mine["position"] - 1) // BLOCK):
             share = proportion_interval(int(rows["right"].sum()), len(rows), "wilson")
-            blocks.append({"reader": code, "from": int(start) * BLOCK + 1, "n": len(rows), "median_seconds": rows["seconds"].median(), "right": int(rows["right"].sum()),
-                           "share": share.estimate, "low": share.low, "high": share.high})
+            blocks.append(
+                {
+                    "reader": code,
+                    "from": int(start) * BLOCK + 1,
+                    "n": len(rows),
+                    "median_seconds": rows["seconds"].median(),
+                    "right": int(rows["right"].sum()),
+                    "share": share.estimate,
+                    "low": share.low,
+                    "high": share.high,
+                }
+            )
     found = pd.DataFrame(blocks)
     for marker, (code, rows) in zip("osD^v<>Pph*X" * 9, found.groupby("reader")):
         middle = rows["from"] + (BLOCK - 1) / 2
         axes[0].plot(middle, rows["median_seconds"], color=style.INK, linewidth=1)
-        axes[1].errorbar(middle, rows["share"], yerr=yerror([list(rows["share"] - rows["low"]), list(rows["high"] - rows["share"])]), marker=marker, markersize=3.5,
-                         linewidth=0.9, elinewidth=0.6, capsize=1.5, color=style.INK, label=str(code))
+        axes[1].errorbar(
+            middle,
+            rows["share"],
+            yerr=yerror([list(rows["share"] - rows["low"]), list(rows["high"] - rows["share"])]),
+            marker=marker,
+            markersize=3.5,
+            linewidth=0.9,
+            elinewidth=0.6,
+            capsize=1.5,
+            color=style.INK,
+            label=str(code),
+        )
     for ax in axes:
         style.grid(ax)
         ax.set_xlabel("Position in the order")
@@ -150,11 +182,18 @@ def time_order(study: Path, width: float) -> Drawn:
     axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))
     axes[1].legend(loc="lower right")
-    caption = (f"Time and order in the reading study \"{protocol.protocol}\": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and "
-               f"median of each {BLOCK} positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}")
+    caption = (
+        f'Time and order in the reading study "{protocol.protocol}": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and '
+        f"median of each {BLOCK} positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}"
+    )
     data = {"answers": table[["code", "position", "seconds", "right"]], "blocks": found}
-    return Drawn(figure, data, caption, {"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
-                 "Trend: least squares on the position, readers' means taken out, clustered by patient.")
+    return Drawn(
+        figure,
+        data,
+        caption,
+        {"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
+        "Trend: least squares on the position, readers' means taken out, clustered by patient.",
+    )
 
 
 def agreement_rows(study: Path) -> tuple[list[annotation_agreement.Row], int]:
@@ -165,7 +204,12 @@ def agreement_rows(study: Path) -> tuple[list[annotation_agreement.Row], int]:
     raters = annotation_agreement.raters(frame)
     if raters < 2:
         raise Missing("Annotation", f"agreement needs two annotators; there {'is one' if raters == 1 else 'are none'}", "deepminer invite annotator")
-    return [*annotation_agreement.per_category(frame), annotation_agreement.overall(frame), annotation_agreement.jaccard(frame), *annotation_agreement.repeats(frame)], raters
+    return [
+        *annotation_agreement.per_category(frame),
+        annotation_agreement.overall(frame),
+        annotation_agreement.jaccard(frame),
+        *annotation_agreement.repeats(frame),
+    ], raters
 
 
 def agreement(study: Path, width: float) -> Drawn:
@@ -181,12 +225,19 @@ def agreement(study: Path, width: float) -> Drawn:
         else:
             ax.text(0.02, i, "not estimable", va="center", fontsize=7, color=style.QUIET)
     ax.axvline(0, color=style.QUIET, linewidth=0.7, linestyle="--")
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlim=(min([-0.05, *(r.low for r in rows if r.low is not None)]) - 0.02, 1.03), xlabel="Agreement (95 % CI)")
+    ax.set(
+        yticks=range(len(rows)),
+        ylim=(len(rows) - 0.5, -0.5),
+        xlim=(min([-0.05, *(r.low for r in rows if r.low is not None)]) - 0.02, 1.03),
+        xlabel="Agreement (95 % CI)",
+    )
     ax.set_yticklabels([f"{r.name} (n = {r.n})" for r in rows])
-    table = pd.DataFrame([{"what": r.name, "estimate": r.estimate, "low": r.low, "high": r.high, "n": r.n, "method": r.method, "reason": r.reason or ""} for r in rows])
+    table = pd.DataFrame(
+        [{"what": r.name, "estimate": r.estimate, "low": r.low, "high": r.high, "n": r.n, "method": r.method, "reason": r.reason or ""} for r in rows]
+    )
     methods = "; ".join(dict.fromkeys(r.method for r in rows))
-    caption = (f"Agreement of {raters} annotators on the units both named: presence of each category, first-named category, share of categories in common, and each annotator with "
-               "themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa, alpha). CI, confidence interval.")
+    caption = (
+        f"Agreement of {raters} annotators on the units both named: presence of each category, first-named category, share of categories in common, and each annotator with "
+        "themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa, alpha). CI, confidence interval."
+    )
     return Drawn(figure, {"agreement": table}, caption, {"annotators": raters, "units": max(r.n for r in rows)}, methods)
-
-

@@ -118,6 +118,14 @@ def mark_simulated(figure: Figure, parts: str) -> None:
         figure.set_size_inches(width, taller)
         engine.set(rect=(0, 0, 1, height / taller))
     figure.text(
-        1 - 0.8 * MM / width, 1 - 0.8 * MM / figure.get_size_inches()[1], f"SIMULATED {parts.upper()}", ha="right", va="top", fontsize=7, fontweight="bold",
-        color="#7A5600", bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "#7A5600", "linewidth": 0.5}, zorder=10,
+        1 - 0.8 * MM / width,
+        1 - 0.8 * MM / figure.get_size_inches()[1],
+        f"SIMULATED {parts.upper()}",
+        ha="right",
+        va="top",
+        fontsize=7,
+        fontweight="bold",
+        color="#7A5600",
+        bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "#7A5600", "linewidth": 0.5},
+        zorder=10,
     )

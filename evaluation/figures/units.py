@@ -37,7 +37,10 @@ def named_units(study: Path, dissect: str, per_class: int) -> pd.DataFrame:
         order = chosen[chosen["class"] == code].sort_values("rank")
         mine = [row for row in order.to_dict("records") if row["unit"] in table.index and row["unit"] not in taken][:per_class]
         taken |= {row["unit"] for row in mine}
-        rows += [table.loc[row["unit"]].to_dict() | {"unit": int(row["unit"]), "under": CLASSES[code], "rank": row["rank"], "count": row["count"]} for row in mine]
+        rows += [
+            table.loc[row["unit"]].to_dict() | {"unit": int(row["unit"]), "under": CLASSES[code], "rank": row["rank"], "count": row["count"]}
+            for row in mine
+        ]
     return pd.DataFrame(rows)
 
 
@@ -64,14 +67,23 @@ def units(study: Path, width: float) -> Drawn:
         _unit_words(place[0], row)
         for ax, patch in zip(place[1:], tiles[tiles["unit"] == row["unit"]].to_dict("records")):
             _tile(ax, study, patch, np.asarray(maps[row["unit"], patch["rank"]], np.float32), threshold * float(largest[row["unit"]]))
-    data = tiles.merge(table[["unit", "name", "under", "label", "rank", "count", "share", "top_patients"]].rename(columns={"rank": "class_rank"}), on="unit")
+    data = tiles.merge(
+        table[["unit", "name", "under", "label", "rank", "count", "share", "top_patients"]].rename(columns={"rank": "class_rank"}), on="unit"
+    )
     caption = (
         f"Units that carry a label, {PER_CLASS} at most of each class (malignant, benign, normal), in the order of how often they are among the {overview_top(study, dissect)} units with the "
         f"largest influence on hold-out mammograms. Each row: unit, class, label, and its {TILES} patches with the largest activation; outlined: the unit's map above "
         f"{threshold:g} of its largest activation. All patches of one row may come from few patients (listed in the data)."
     )
     counts = {"units": len(table), "patches": len(tiles), "patients": int(tiles["patient_id"].nunique())}
-    return Drawn(figure, {"tiles": data}, caption, counts, "Top patches: the largest value of a unit's map on each training and hold-out patch; maps upsampled bilinearly.", "image")
+    return Drawn(
+        figure,
+        {"tiles": data},
+        caption,
+        counts,
+        "Top patches: the largest value of a unit's map on each training and hold-out patch; maps upsampled bilinearly.",
+        "image",
+    )
 
 
 def overview_top(study: Path, dissect: str) -> int:
@@ -121,13 +133,32 @@ def coverage(study: Path, width: float) -> Drawn:
         curve = [(int(k.split("_")[1]), v) for k, v in mine["estimate"].items() if str(k).startswith("curve_")]
         ax.plot(*zip(*curve), label=name, **style.line(name))
         interval, x = mine.loc["interval"], select + (shift - 1) * 0.35
-        ax.errorbar([x], [mine.loc["selected", "estimate"]], yerr=[[mine.loc["selected", "estimate"] - interval["low"]], [interval["high"] - mine.loc["selected", "estimate"]]],
-                    marker=style.MARKERS[name], markersize=4, color=style.COLOURS[name], elinewidth=0.8, capsize=2)
-        ax.plot([x], [mine.loc["split_half", "estimate"]], marker=style.MARKERS[name], markersize=4, markerfacecolor="white", markeredgecolor=style.COLOURS[name])
+        ax.errorbar(
+            [x],
+            [mine.loc["selected", "estimate"]],
+            yerr=[[mine.loc["selected", "estimate"] - interval["low"]], [interval["high"] - mine.loc["selected", "estimate"]]],
+            marker=style.MARKERS[name],
+            markersize=4,
+            color=style.COLOURS[name],
+            elinewidth=0.8,
+            capsize=2,
+        )
+        ax.plot(
+            [x],
+            [mine.loc["split_half", "estimate"]],
+            marker=style.MARKERS[name],
+            markersize=4,
+            markerfacecolor="white",
+            markeredgecolor=style.COLOURS[name],
+        )
         share, _, _ = overview.labelled(study, dissect, int(code))
-        notes.append(f"{name} {percent(mine.loc['selected', 'estimate'])} (95 % CI {percent(interval['low'])} to {percent(interval['high'])}; split half "
-                     f"{percent(mine.loc['split_half', 'estimate'])}; labelled {percent(share)})")
-        rows += [{"class": name, "name": k, "estimate": v} for k, v in mine["estimate"].items()] + [{"class": name, "name": "labelled", "estimate": share}]
+        notes.append(
+            f"{name} {percent(mine.loc['selected', 'estimate'])} (95 % CI {percent(interval['low'])} to {percent(interval['high'])}; split half "
+            f"{percent(mine.loc['split_half', 'estimate'])}; labelled {percent(share)})"
+        )
+        rows += [{"class": name, "name": k, "estimate": v} for k, v in mine["estimate"].items()] + [
+            {"class": name, "name": "labelled", "estimate": share}
+        ]
     chance = frame[frame["name"] == "chance"]["estimate"].iloc[0]
     most = max(int(k.split("_")[1]) for k in frame["name"] if k.startswith("curve_"))
     ax.plot([0, most], [0, chance / select * most], color=style.QUIET, linewidth=0.7, label="arbitrary units")
@@ -137,9 +168,12 @@ def coverage(study: Path, width: float) -> Drawn:
     order = [*range(len(handles) - 2, -1, -1), len(handles) - 1]
     ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right", bbox_to_anchor=(1, 0.12))
     images = int(frame["n"].max())
-    caption = (f"Coverage: share of the {settings['top']} most influential units of each of {images} hold-out mammograms that is taken by the first k units. At {select} units: "
-               + "; ".join(notes[::-1]) + f"; {select} arbitrary units {percent(chance)}. Filled symbols with 95 % patient-bootstrap intervals: measured on the mammograms that "
-               "chose the units, hence optimistic; open symbols: chosen on one half of the patients, measured on the other. CI, confidence interval.")
+    caption = (
+        f"Coverage: share of the {settings['top']} most influential units of each of {images} hold-out mammograms that is taken by the first k units. At {select} units: "
+        + "; ".join(notes[::-1])
+        + f"; {select} arbitrary units {percent(chance)}. Filled symbols with 95 % patient-bootstrap intervals: measured on the mammograms that "
+        "chose the units, hence optimistic; open symbols: chosen on one half of the patients, measured on the other. CI, confidence interval."
+    )
     methods = "; ".join(sorted(set(frame[frame["name"].isin(["interval", "split_half"])]["method"])))
     return Drawn(figure, {"coverage": pd.DataFrame(rows)}, caption, {"mammograms": images, "units selected": int(chosen["unit"].nunique())}, methods)
 
@@ -178,13 +212,38 @@ def explanations(study: Path, width: float) -> Drawn:
         case = explained.one(study, run, name)
         _explained_row(line, study, case, mark, most)
         notes.append(f"({mark}) decided {role}: truth {case.truth}, {how}")
-        rows += [{"panel": mark, "role": role, "chosen": how, "mammogram_id": name, "truth": case.truth, "predicted": case.predicted, **{f"p_{k}": v for k, v in case.scores.items()},
-                  "rank": u.rank, "unit": unit_name(u.unit), "influence": u.influence, "label": u.label or ""} for u in case.units]
-    caption = ("Explained mammograms. " + "; ".join(notes) + ". Left to right: mammogram with outlined findings (red) and its report line; probability map of the decided class; "
-               f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. One colour scale for all "
-               "cases: probability 0 to 1; contribution of a unit 0 to the largest of all explained mammograms.")
-    return Drawn(figure, {"units": pd.DataFrame(rows)}, caption, {"mammograms": len(chosen), "patients": len({r["mammogram_id"].split(".")[0] for r in rows})},
-                 "Influence: largest value of the unit's map on the mammogram times its weight for the class.", "mixed", seed)
+        rows += [
+            {
+                "panel": mark,
+                "role": role,
+                "chosen": how,
+                "mammogram_id": name,
+                "truth": case.truth,
+                "predicted": case.predicted,
+                **{f"p_{k}": v for k, v in case.scores.items()},
+                "rank": u.rank,
+                "unit": unit_name(u.unit),
+                "influence": u.influence,
+                "label": u.label or "",
+            }
+            for u in case.units
+        ]
+    caption = (
+        "Explained mammograms. "
+        + "; ".join(notes)
+        + ". Left to right: mammogram with outlined findings (red) and its report line; probability map of the decided class; "
+        f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. One colour scale for all "
+        "cases: probability 0 to 1; contribution of a unit 0 to the largest of all explained mammograms."
+    )
+    return Drawn(
+        figure,
+        {"units": pd.DataFrame(rows)},
+        caption,
+        {"mammograms": len(chosen), "patients": len({r["mammogram_id"].split(".")[0] for r in rows})},
+        "Influence: largest value of the unit's map on the mammogram times its weight for the class.",
+        "mixed",
+        seed,
+    )
 
 
 def _explained_row(axes: np.ndarray, study: Path, case: Explained, mark: str, most: int) -> None:
@@ -208,7 +267,9 @@ def _cut(text: str, lines: int = 4) -> str:
 
 
 def _words(ax: Axes, head: str, text: str) -> None:
-    ax.annotate(head + "\n" + text, (0, 0), xytext=(0, -2), xycoords="axes fraction", textcoords="offset points", va="top", fontsize=7, linespacing=1.1)
+    ax.annotate(
+        head + "\n" + text, (0, 0), xytext=(0, -2), xycoords="axes fraction", textcoords="offset points", va="top", fontsize=7, linespacing=1.1
+    )
 
 
 def _film(ax: Axes, film: np.ndarray, case: Explained, heat: np.ndarray | None = None) -> None:

@@ -15,8 +15,26 @@ from evaluation.passport import Missing, Passport
 from evaluation.tables import TABLES, Table, TableKind
 
 FORMATS = ("csv", "xlsx", "tex", "md")
-_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-          "<": r"$<$", ">": r"$>$", "–": "--", "−": r"$-$", "≥": r"$\geq$", "×": r"$\times$", "…": r"\ldots{}", '"': r"\textquotedbl{}"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "–": "--",
+    "−": r"$-$",
+    "≥": r"$\geq$",
+    "×": r"$\times$",
+    "…": r"\ldots{}",
+    '"': r"\textquotedbl{}",
+}
 # Text width of a page in landscape, in centimetres, that long columns share.
 ROOM_CM = 14.0
 
@@ -28,6 +46,7 @@ def latex_text(text: str) -> str:
 
 def markdown(table: Table, title: str) -> str:
     """A Markdown table with its title and note."""
+
     def cell(text: str) -> str:
         return text.replace("|", "\\|").replace("\n", " ")
 
@@ -45,9 +64,24 @@ def latex(table: Table, title: str, name: str) -> str:
     numeric = [all(_is_number(v) for v in shown[c]) for c in shown.columns]
     spec = "".join(f"p{{{wide:.1f}cm}}" if is_long else "r" if is_number else "l" for is_long, is_number in zip(long, numeric))
     body = [" & ".join(latex_text(v) for v in row) + r" \\" for row in shown.itertuples(index=False)]
-    return "\n".join([
-        r"% needs \usepackage[T1]{fontenc} and \usepackage{booktabs}", r"\begin{table}", r"\footnotesize", rf"\caption{{{latex_text(title)}. {latex_text(table.note)}}}", rf"\label{{tab:{name}}}",
-        rf"\begin{{tabular}}{{{spec}}}", r"\toprule", " & ".join(latex_text(str(c)) for c in shown.columns) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return "\n".join(
+        [
+            r"% needs \usepackage[T1]{fontenc} and \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\footnotesize",
+            rf"\caption{{{latex_text(title)}. {latex_text(table.note)}}}",
+            rf"\label{{tab:{name}}}",
+            rf"\begin{{tabular}}{{{spec}}}",
+            r"\toprule",
+            " & ".join(latex_text(str(c)) for c in shown.columns) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -85,8 +119,19 @@ def export_table(study: Path, kind: TableKind, out: Path) -> Export:
     write_text(out / f"{stem}.md", markdown(table, kind.title))
     excel(table, kind.title, out / f"{stem}.xlsx")
     passport = Passport(
-        stem, "table", kind.title, note, table.counts, table.method, passports.seed_of(study), parts, passports.inputs(study, kind.needs), passports.data_hash({kind.name: text}),
-        f"deepminer tables {kind.name} --study STUDY --out DIR", passports.software(), tuple(f"{stem}.{suffix}" for suffix in FORMATS),
+        stem,
+        "table",
+        kind.title,
+        note,
+        table.counts,
+        table.method,
+        passports.seed_of(study),
+        parts,
+        passports.inputs(study, kind.needs),
+        passports.data_hash({kind.name: text}),
+        f"deepminer tables {kind.name} --study STUDY --out DIR",
+        passports.software(),
+        tuple(f"{stem}.{suffix}" for suffix in FORMATS),
     )
     passport.write(out)
     return Export(kind.name, passport)

@@ -1,0 +1,27 @@
+"""Tables for print: the numbers of the pages as CSV, Excel, LaTeX (booktabs) and Markdown, each with its passport."""
+
+from __future__ import annotations
+
+from evaluation.tables import classifier, reading, units
+from evaluation.tables.table import Column, Table, TableKind
+
+_CHAIN = ("data", "patches", "train", "evaluate")
+TABLES: dict[str, TableKind] = {
+    kind.name: kind
+    for kind in (
+        TableKind("cohort", "Patients and images by split", ("data", "patches"), classifier.cohort),
+        TableKind("classifiers", "Performance of the classifier", _CHAIN, classifier.classifiers),
+        TableKind("architectures", "Performance across architectures", _CHAIN, classifier.architectures),
+        TableKind("units", "Selected units with their labels", ("dissect", "labels", "annotations"), units.units),
+        TableKind("coverage", "Coverage of the selected units", ("dissect", "coverage", "labels"), units.coverage),
+        TableKind("examples", "Example explanations", ("protocol",), reading.examples),
+        TableKind("agreement", "Agreement between annotators", ("dissect", "annotations"), units.agreement),
+        TableKind("similarity", "Explanations against report lines", ("explain", "labels"), units.similarity_table),
+        TableKind("reading", "Results of the reading study", ("protocol", "evaluate"), reading.reading),
+        TableKind("truth_rules", "Truth rules and methods", ("protocol",), reading.truth_rules),
+        TableKind("protocol", "Protocol of the reading study", ("protocol",), reading.protocol_table),
+        TableKind("checklist", "Reporting checklists", (*_CHAIN, "dissect", "labels", "protocol"), reading.checklist),
+    )
+}
+
+__all__ = ["TABLES", "Column", "Table", "TableKind"]
