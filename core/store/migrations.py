@@ -80,6 +80,12 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE patients ADD COLUMN stratum VARCHAR;
     ALTER TABLE patients ADD COLUMN filed_as VARCHAR;
     """,
+    """
+    CREATE TABLE meanings (run VARCHAR NOT NULL, unit INTEGER NOT NULL, descriptor VARCHAR NOT NULL, contrast VARCHAR NOT NULL, auc DOUBLE, low DOUBLE,
+        high DOUBLE, p DOUBLE, p_adjusted DOUBLE, iou DOUBLE, positives INTEGER NOT NULL, patients INTEGER NOT NULL);
+    ALTER TABLE ablations ADD COLUMN subject VARCHAR DEFAULT '';
+    ALTER TABLE ablations ADD COLUMN step DOUBLE;
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

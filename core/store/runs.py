@@ -29,6 +29,7 @@ RUN_TABLES = (
     "concepts",
     "explanations",
     "ablations",
+    "meanings",
 )
 
 

@@ -58,6 +58,23 @@ def concepts(con: Connection, run: str) -> pd.DataFrame:
     return con.execute("SELECT * EXCLUDE run FROM concepts WHERE run = ? ORDER BY unit, share DESC, iou DESC", [run]).df()
 
 
+def meanings(con: Connection, run: str, unit: int | None = None) -> pd.DataFrame:
+    """unit, descriptor, contrast, auc, low, high, p, p_adjusted, iou, positives, patients of a meaning run."""
+    return con.execute(
+        "SELECT * EXCLUDE run FROM meanings WHERE run = ? AND (? IS NULL OR unit = ?) ORDER BY unit, descriptor", [run, unit, unit]
+    ).df()
+
+
+def measured_descriptors(con: Connection, run: str) -> list[str]:
+    """Descriptors of a meaning run that have a number, by name."""
+    return [row[0] for row in con.execute("SELECT DISTINCT descriptor FROM meanings WHERE run = ? AND auc IS NOT NULL ORDER BY 1", [run]).fetchall()]
+
+
+def ablations(con: Connection, run: str) -> pd.DataFrame:
+    """class, subject, name, step, estimate, low, high, method, n of an ablate run."""
+    return con.execute("SELECT * EXCLUDE run FROM ablations WHERE run = ? ORDER BY class, subject, name, step", [run]).df()
+
+
 def explanations(con: Connection, run: str) -> pd.DataFrame:
     """mammogram_id, patient_id, laterality, view, image file and size, split, predicted, lesion_class, truth, scores, file of maps."""
     return con.execute(

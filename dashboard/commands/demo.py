@@ -22,7 +22,7 @@ from core.store import units as unit_table
 from dashboard.commands.common import JsonOption, answer, progress
 from evaluation.reading import order_of, preset
 from evaluation.status import status
-from evaluation.steps import coverage, evaluate, reading
+from evaluation.steps import coverage, evaluate, meaning, reading
 
 PATIENTS, QUICK_PATIENTS = 200, 80
 READING, READER = "Simulated demonstration", "SIM-reader"
@@ -81,6 +81,7 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
     with progress("dissect") as report:
         dissected = dissect.make(folder, chosen, report).run
         coverage.make(folder, report, dissected)
+        meaning.make(folder, report, dissected)
         concepts.make(folder, report, dissected)
     with progress("explain") as report:
         explain.make(folder, chosen, report)

@@ -172,6 +172,7 @@ def dissect(
     from core.steps import concepts as concepts_step
     from core.steps import dissect as step
     from evaluation.steps import coverage as coverage_step
+    from evaluation.steps import meaning as meaning_step
 
     folder = studied(study)
     chosen = settings_module.load(folder)
@@ -179,6 +180,7 @@ def dissect(
         with progress(f"dissect {name}") as report:
             made = step.make(folder, chosen.changed("dissection", layer=name), report)
             covered = coverage_step.make(folder, report, made.run)
+            meaning_step.make(folder, report, made.run)
             if _phantom(folder):
                 concepts_step.make(folder, report, made.run)
     with store.read(folder) as con:
