@@ -41,20 +41,34 @@ class Dispute:
 
 
 def categories(answer: dict[str, Any]) -> frozenset[str]:
-    """What an answer names: its categories, or "nothing" / "unsure" alone."""
+    """What an answer names: its categories, or "nothing" / "unsure" alone. Free text (imported) names itself: its categories are not known."""
     if answer["recognisable"] != "yes":
         return frozenset([answer["recognisable"]])
-    return frozenset(p["category"] for p in answer["phenomena"])
+    return frozenset(p["category"] for p in answer["phenomena"]) or frozenset(["free text: " + answer["label"].strip().lower()])
+
+
+def is_free(answer: dict[str, Any]) -> bool:
+    """Whether an answer is free text without categories."""
+    return answer["recognisable"] == "yes" and not answer["phenomena"]
 
 
 def _first(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
 
 
+def _structured(frame: pd.DataFrame) -> pd.DataFrame:
+    """First answers whose categories are known. An expert with free text is left out altogether: that one's "nothing" alone would be a biased choice."""
+    first = _first(frame)
+    if not len(first):
+        return first
+    free = set(first.loc[[is_free(answer) for answer in first["answer"]], "code"])
+    return first[~first["code"].isin(free)]
+
+
 def _pairs(frame: pd.DataFrame) -> list[tuple[int, list[frozenset[str]]]]:
     """Units answered by two experts or more, with each expert's categories in order of code."""
     found = []
-    for unit, rows in _first(frame).groupby("unit"):
+    for unit, rows in _structured(frame).groupby("unit"):
         if rows["code"].nunique() > 1:
             found.append((int(unit), [categories(a) for a in rows.sort_values("code")["answer"]]))
     return found
@@ -62,7 +76,7 @@ def _pairs(frame: pd.DataFrame) -> list[tuple[int, list[frozenset[str]]]]:
 
 def _ratings(frame: pd.DataFrame, value: Any) -> np.ndarray:
     """float [raters, units] of value(answer), NaN where an expert has not answered the unit."""
-    first = _first(frame)
+    first = _first(frame)  # the caller has left out what has no value
     codes, units = sorted(first["code"].unique()), sorted(first["unit"].unique())
     table = np.full((len(codes), len(units)), np.nan)
     for row in first.itertuples():
@@ -77,6 +91,7 @@ def _row(name: str, found: Agreement) -> Row:
 def per_category(frame: pd.DataFrame) -> list[Row]:
     """Presence of each category: Cohen's kappa for two experts, Krippendorff's alpha for more. Categories that nobody used are left out."""
     rows = []
+    frame = _structured(frame)
     for name in (*(c.name for c in lexicon.CATEGORIES), *NO_CATEGORY):
         ratings = _ratings(frame, lambda answer, name=name: float(name in categories(answer)))
         if not np.nansum(ratings):
@@ -94,8 +109,13 @@ def per_category(frame: pd.DataFrame) -> list[Row]:
 def overall(frame: pd.DataFrame) -> Row:
     """Krippendorff's alpha (nominal) of the first-named category over all experts and units."""
     order = {name: i for i, name in enumerate((*(c.name for c in lexicon.CATEGORIES), *NO_CATEGORY))}
-    ratings = _ratings(frame, lambda answer: order[answer["phenomena"][0]["category"] if answer["phenomena"] else answer["recognisable"]])
+    ratings = _ratings(_structured(frame), lambda answer: order[answer["phenomena"][0]["category"] if answer["phenomena"] else answer["recognisable"]])
     return _row("first-named category", krippendorff_alpha(ratings, "nominal"))
+
+
+def naming(frame: pd.DataFrame) -> Row:
+    """Krippendorff's alpha (nominal) of whether an answer names anything: the one agreement that free text has too."""
+    return _row("names something", krippendorff_alpha(_ratings(frame, lambda answer: float(lexicon.substantive(answer))), "nominal"))
 
 
 def jaccard(frame: pd.DataFrame, seed: int = 1) -> Row:

@@ -17,8 +17,25 @@ from core.store import runs as run_table
 from core.store import units as unit_table
 from core.study import write_text
 
-RUN_KINDS = ("patches", "train", "evaluate", "dissect", "coverage", "concepts", "explain")
+RUN_KINDS = ("patches", "train", "evaluate", "dissect", "coverage", "concepts", "explain", "ablate")
+# An input that is not there: its step, a sentence, and the command that makes it.
+ABSENT = {
+    "data": ("Source", "there are no mammograms yet", "deepminer ingest phantom"),
+    "patches": ("Patches", "there is no patches run yet", "deepminer patches"),
+    "train": ("Classifier", "no classifier has been trained yet", "deepminer train"),
+    "evaluate": ("Evaluation", "no classifier has been evaluated yet", "deepminer evaluate"),
+    "dissect": ("Units", "no classifier has been dissected yet", "deepminer dissect"),
+    "coverage": ("Units", "the coverage of the newest units has not been measured", "deepminer dissect"),
+    "explain": ("Explanations", "no mammogram has been explained yet", "deepminer explain"),
+    "ablate": ("Ablation", "no unit has been ablated yet", "deepminer ablate"),
+    "labels": ("Annotation", "no selected unit carries a label yet", "deepminer invite annotator"),
+    "annotations": ("Annotation", "nobody has annotated yet", "deepminer invite annotator"),
+    "protocol": ("Reading", "no reading study has been closed", "deepminer reading close"),
+    "screenshot": ("Annotation", "the annotation screen is a screenshot of the served page, not a drawing", "make pictures"),
+}
 SUFFIX = ".passport.json"
+# Every input there is.
+NAMES = ("data", *RUN_KINDS, "labels", "annotations", "picks", "protocol", "screenshot")
 
 
 class Missing(Exception):
@@ -27,6 +44,11 @@ class Missing(Exception):
     def __init__(self, step: str, reason: str, command: str = "") -> None:
         super().__init__(reason)
         self.step, self.reason, self.command = step, reason, command
+
+
+def absent(needed: Iterable[str], now: Mapping[str, str]) -> Missing | None:
+    """What a build would raise for the first needed input that is not there; None if all are."""
+    return next((Missing(*ABSENT[name]) for name in needed if not now.get(name)), None)
 
 
 @dataclass(frozen=True)
@@ -77,14 +99,18 @@ def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
             elif name == "data":
                 found[name] = data.get_meta(con, "data_hash") or ""
             elif name == "labels":
-                found[name] = _digest({u: (label.text, label.simulated) for u, label in annotations.labels(con, dissect).items()}) if dissect else ""
+                labels = annotations.labels(con, dissect) if dissect else {}
+                found[name] = _digest({u: (label.text, label.simulated) for u, label in labels.items()}) if labels else ""
             elif name == "annotations":
-                found[name] = _digest(annotations.annotations(con, dissect).to_dict("records")) if dissect else ""
+                said = annotations.annotations(con, dissect).to_dict("records") if dissect else []
+                found[name] = _digest(said) if said else ""
             elif name == "picks":
                 found[name] = _digest(unit_table.figure_picks(con, explain)) if explain else ""
             elif name == "protocol":
                 closed = closed_protocol(con)
                 found[name] = closed.hash if closed else ""
+            elif name == "screenshot":
+                found[name] = ""
             else:
                 raise ValueError(f"{name!r} is no input")
     return found

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
 
-from evaluation.figures import style
-from evaluation.figures.export import picture
+from evaluation.figures.export import web_picture
 from evaluation.report import Block, Grid, Heading, Paragraph, Picture
 
 DPI = 170
@@ -53,7 +50,7 @@ def _block(block: Block) -> str:
         return f'<p class="strong">{escape(block.text)}</p>' if block.strong else f"<p>{escape(block.text)}</p>"
     if isinstance(block, Picture):
         caption = escape(block.caption)
-        return f'<figure><img src="{_source(block)}" alt="{escape(block.title)}: {caption}"><figcaption>{caption}</figcaption></figure>'
+        return f'<figure><img src="{web_picture(block.drawn.figure, block.drawn.kind, DPI)}" alt="{escape(block.title)}: {caption}"><figcaption>{caption}</figcaption></figure>'
     if isinstance(block, Grid):
         shown = block.table.shown()
         head = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in shown.columns)
@@ -63,15 +60,3 @@ def _block(block: Block) -> str:
             f'<tbody>{rows}</tbody></table></div><p class="note">{escape(block.table.note)}</p>'
         )
     raise TypeError(type(block))
-
-
-def _source(block: Picture) -> str:
-    """The picture as a data address: JPEG where it shows films, PNG where it shows lines."""
-    buffer = io.BytesIO()
-    with style.print_style():
-        image = picture(block.drawn.figure, DPI)
-    if block.drawn.kind == "line":
-        image.quantize(128).save(buffer, "PNG", optimize=True)
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

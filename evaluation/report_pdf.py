@@ -17,7 +17,7 @@ from evaluation.tables import Table
 WIDTH, HEIGHT, MARGIN, TOP, BOTTOM = 210.0, 297.0, 18.0, 280.0, 18.0
 BODY_MM = 4.4
 # Letters per millimetre at 9 and 7 points, measured on the widest of the families.
-PER_MM, PER_MM_SMALL = 0.66, 0.85
+PER_MM, PER_MM_SMALL, PER_MM_TABLE = 0.66, 0.85, 0.74
 DPI = 220
 
 
@@ -112,8 +112,8 @@ def widths(table: Table) -> list[float]:
     """Column widths in mm: as the longest word needs, the rest shared by what the cells hold."""
     shown = table.shown()
     columns = [[str(c), *shown[c]] for c in shown.columns]
-    least = [min(30.0, 2.5 + max((len(w) for text in column for w in text.split()), default=1) / PER_MM_SMALL) for column in columns]
-    wanted = [2.5 + max(len(text) for text in column) / PER_MM_SMALL for column in columns]
+    least = [min(30.0, 2.5 + max((len(w) for text in column for w in text.split()), default=1) / PER_MM_TABLE) for column in columns]
+    wanted = [2.5 + max(len(text) for text in column) / PER_MM_TABLE for column in columns]
     room = WIDTH - 2 * MARGIN
     if sum(wanted) <= room:
         return wanted
@@ -142,7 +142,7 @@ def _grid(pages: _Pages, block: Grid) -> None:
 
 
 def _cells(row: list[str], room: list[float]) -> list[list[str]]:
-    return [wrap(text, max(3, int((width - 2) * PER_MM_SMALL))) or [""] for text, width in zip(row, room)]
+    return [wrap(text, max(3, int((width - 1.5) * PER_MM_TABLE))) or [""] for text, width in zip(row, room)]
 
 
 def _height(row: list[str], room: list[float]) -> float:

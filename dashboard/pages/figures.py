@@ -1,8 +1,180 @@
-"""figures."""
+"""Figures: what can be built for print, what is missing or stale, a preview at print size, Build and a ZIP."""
 
 from __future__ import annotations
 
-from dashboard import identity, parts
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core import store
+from core.store import runs as run_table
+from dashboard import identity, load, parts, study
+from evaluation import passport
+from evaluation.figures import FIGURES
+from evaluation.figures import export as figure_export
+from evaluation.passport import Missing
+from evaluation.tables import TABLES
+from evaluation.tables import files as table_export
 
 identity.require("team")
 parts.page()
+PRESETS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
+KINDS = {f"figure {name}": kind for name, kind in FIGURES.items()} | {f"table {name}": kind for name, kind in TABLES.items()}
+OUT = study.current() / "exports"
+ROW = """<style>[data-testid="stVerticalBlock"] .st-key-checklist [data-testid="stVerticalBlock"]{gap:0}
+.st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:30px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
+
+
+def count_opening() -> None:
+    """Exports show the test split: opening it is logged, once a visit."""
+    with store.read(study.current()) as con:
+        evaluated = run_table.latest(con, "evaluate")
+    if evaluated is not None and st.session_state.get("exports_opened") != evaluated:
+        st.session_state["exports_opened"] = evaluated
+        with store.write(study.current()) as con:
+            run_table.log(con, identity.current().code, "test split opened", evaluated)
+
+
+def built() -> dict[str, dict]:
+    """Passports in the study's exports folder, by kind and name."""
+    return {f"{p['kind']} {p['name'].removeprefix('table_')}": p for p in passport.read(OUT)} if OUT.is_dir() else {}
+
+
+def state_of(key: str, there: dict[str, dict], now: dict[str, str]) -> tuple[str, str, Missing | None]:
+    """(state, remark, what is missing) of one export."""
+    missing = passport.absent(KINDS[key].required, now)
+    if missing is not None:
+        return "missing", missing.step, missing
+    if key not in there:
+        return "ready", "", None
+    changed = passport.changed(there[key], now)
+    return ("stale", f"{', '.join(changed)} changed since", None) if changed else ("done", "built", None)
+
+
+def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
+    """A row each: name, state, and for a missing input its step. Returns what is ticked."""
+    st.html(ROW)
+    wanted = []
+    with st.container(height=392, key="checklist"):
+        for title, word in (("Figures", "figure"), ("Tables", "table")):
+            parts.section(title)
+            for key in (k for k in KINDS if k.startswith(word)):
+                state, remark, missing = states[key]
+                left, right = st.columns([5, 4], gap="small", vertical_alignment="center")
+                ticked = left.checkbox(KINDS[key].title, value=missing is None, key=f"take {key}", disabled=missing is not None)
+                hint = f' title="{parts.text(missing.reason)}. {parts.text(missing.command)}"' if missing else ""
+                right.html(f'<span{hint}>{parts.badge(state)} <span class="dm-next">{parts.text(remark if state != "done" else "")}</span></span>')
+                if ticked and missing is None:
+                    wanted.append(key)
+    return wanted
+
+
+def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
+    """Write what is ticked into the study's exports folder."""
+    folder = study.current()
+    bar = st.progress(0.0, "Building")
+    figures, tables = ([k.split(" ", 1)[1] for k in wanted if k.startswith(word)] for word in ("figure", "table"))
+    total, done = len(wanted), []
+
+    def report(count: int, _: int, unit: str) -> None:
+        bar.progress(min(1.0, (count + (len(figures) if unit == "tables" else 0)) / total), f"Building {unit}")
+
+    if figures:
+        done += figure_export.export_figures(folder, figures, OUT, width, formats, report)
+    if tables:
+        done += table_export.export_tables(folder, tables, OUT, report)
+    bar.empty()
+    skipped = [e for e in done if e.passport is None]
+    st.session_state["built"] = f"{len(done) - len(skipped)} built into the study's exports folder." + "".join(f" {e.name}: {e.reason}." for e in skipped)
+    st.rerun()
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def zipped(folder: str, newest: float) -> bytes:
+    """The exports as one file; made again when a passport is newer."""
+    return figure_export.zipped(Path(folder))
+
+
+@st.cache_data(show_spinner=False, max_entries=60)
+def table_of(path: str, version: tuple[int, int], name: str) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
+    """A table's printed text and its note; or what is missing: step, reason, command."""
+    try:
+        table = TABLES[name].build(Path(path))
+    except Missing as missing:
+        return missing.step, missing.reason, missing.command
+    return table.shown(), table.note
+
+
+def show_missing(step: str, reason: str, command: str) -> None:
+    """Why there is nothing to show, and what to do."""
+    st.info(f"{step}: {reason}.")
+    if command:
+        st.code(command, language="bash")
+
+
+def show_figure(key: str, name: str, width: float | None, there: dict[str, dict]) -> None:
+    """Preview at print size with caption draft and passport."""
+    made = load.compute(figure_export.preview, name, width)
+    if made.missing is not None:
+        show_missing(*made.missing)
+        return
+    size = width or FIGURES[name].width
+    with st.container(height=420, border=True):
+        st.html(f'<img src="{made.picture}" alt="{parts.text(made.caption)}" style="width:{size:g}mm;background:#fff;display:block">')
+    st.caption(made.caption)
+    counts = ", ".join(f"{n:,} {what}" for what, n in made.counts.items())
+    st.html(f'<div class="dm-mute" style="font-size:12px">n: {parts.text(counts or "none")}. {parts.text(made.method)}</div>')
+    if key in there:
+        p = there[key]
+        st.html(f'<div class="dm-mute" style="font-size:12px">Built: numbers {p["data_hash"][:12]}. Again: <code>{parts.text(p["command"])}</code></div>')
+
+
+def show_table(name: str) -> None:
+    """A table as it is printed, with its note."""
+    path = study.current()
+    found = table_of(str(path), store.version(path), name)
+    if len(found) == 3:
+        show_missing(*found)
+        return
+    shown, note = found
+    st.dataframe(shown, hide_index=True, height=400)
+    st.caption(note)
+
+
+count_opening()
+now = load.compute(passport.inputs, passport.NAMES)
+there = built()
+states = {key: state_of(key, there, now) for key in KINDS}
+stale = sum(s == "stale" for s, _, _ in states.values())
+parts.heading(
+    "Figures",
+    f"{sum(s == 'missing' for s, _, _ in states.values())} of {len(KINDS)} lack an input" + (f", {stale} stale" if stale else ""),
+    bool(load.compute(passport.simulated_parts, passport.NAMES)),
+)
+parts.weak_label_note()
+left, right = st.columns([4, 8], gap="medium")
+with left:
+    a, b = st.columns([5, 4])
+    preset = a.selectbox("Journal preset", list(PRESETS), key="preset", bind="query-params")
+    formats = b.multiselect("Formats", list(figure_export.FORMATS), default=["pdf", "png"], key="formats")
+    wanted = checklist(states)
+    c, d = st.columns([1, 1])
+    pressed = c.button(f"Build {len(wanted)}", type="primary", width="stretch", disabled=not wanted or not formats)
+    if there:
+        newest = max(p.stat().st_mtime for p in OUT.glob(f"*{passport.SUFFIX}"))
+        d.download_button("Download ZIP", zipped(str(OUT), newest), "exports.zip", "application/zip", width="stretch", on_click="ignore")
+    else:
+        d.button("Download ZIP", disabled=True, width="stretch", help="Nothing has been built yet.")
+    if pressed:
+        build(wanted, PRESETS[preset], formats)
+    if "built" in st.session_state:
+        st.success(st.session_state.pop("built"))
+with right:
+    titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
+    chosen = st.selectbox("Preview", list(KINDS), index=list(KINDS).index("figure roc"), format_func=titles.get, key="preview", bind="query-params")
+    kind, name = chosen.split(" ", 1)
+    if kind == "figure":
+        show_figure(chosen, name, PRESETS[preset], there)
+    else:
+        show_table(name)

@@ -12,10 +12,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from core import store
 from core.naming import CLASSES, SPLITS
 from core.store import data
-from core.store import runs as run_table
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
-from evaluation.passport import Missing, closed_protocol
+from evaluation.passport import ABSENT, Missing, closed_protocol
 from evaluation.status import status
 
 
@@ -48,7 +47,7 @@ def framework_numbers(study: Path) -> list[tuple[str, str]]:
     """Head and lines of each step, with what is there."""
     found = status(study)
     if not found["mammograms"]:
-        raise Missing("Source", "there are no mammograms yet", "deepminer ingest phantom")
+        raise Missing(*ABSENT["data"])
     patches, coverage, notes, reading = (found[k] for k in ("patches", "coverage", "annotations", "reading"))
     names = [r["architecture"] for r in found["runs"] or [] if r["kind"] == "train"]
     return [
@@ -167,13 +166,9 @@ def _patch_lines(note: str, room: float) -> list[str]:
 
 def screenshot(study: Path, width: float) -> Drawn:
     """The annotation screen is a photograph of the product, not a drawing."""
-    raise Missing("Annotation", "the annotation screen is a screenshot, taken in a browser from the served page, not drawn", "make pictures")
+    raise Missing(*ABSENT["screenshot"])
 
 
 def ablation(study: Path, width: float) -> Drawn:
-    """What happens to the decision when units are silenced."""
-    with store.read(study) as con:
-        run = run_table.latest(con, "ablate")
-    if run is None:
-        raise Missing("Ablation", "no unit has been ablated yet", "deepminer ablate")
-    raise Missing("Ablation", f"this version draws no figure of {run}", "")
+    """What happens to the decision when units are silenced; this version has no step that does it."""
+    raise Missing(*ABSENT["ablate"])

@@ -11,10 +11,7 @@ from matplotlib.figure import Figure
 
 from core import store
 from core.store import runs as run_table
-from evaluation.passport import Missing
-
-_STEPS = {"evaluate": "Evaluation", "dissect": "Units", "explain": "Explanations", "patches": "Patches", "train": "Classifier", "coverage": "Units"}
-_COMMANDS = {"coverage": "deepminer dissect"}
+from evaluation.passport import ABSENT, Missing
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Kind:
-    """A figure that can be built. needs: names of its inputs (`evaluation.passport.inputs`); width: its natural
+    """A figure that can be built. needs: names of its inputs (`evaluation.passport.inputs`), required: those
+    without which there is no figure; width: its natural
     one in mm (85 one column, 174 two); draw(study, width) -> Drawn, or raises Missing."""
 
     name: str
     title: str
     needs: tuple[str, ...]
+    required: tuple[str, ...]
     width: float
     draw: Callable[[Path, float], Drawn] = field(repr=False)
 
@@ -48,5 +47,5 @@ def newest(study: Path, kind: str) -> str:
     with store.read(study) as con:
         run = run_table.latest(con, kind)
     if run is None:
-        raise Missing(_STEPS[kind], f"there is no {kind} run yet", _COMMANDS.get(kind, f"deepminer {kind}"))
+        raise Missing(*ABSENT[kind])
     return run

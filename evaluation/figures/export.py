@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from evaluation.passport import Missing, Passport
 
 FORMATS = ("pdf", "svg", "png", "tiff")
 MOST_PNG_DPI = 600
+SCREEN_DPI = 96
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,53 @@ def picture(figure: Figure, dpi: int) -> Image.Image:
     if len(raw) != size[0] * size[1] * 4:
         size = _size(figure, dpi, len(raw))
     return Image.frombuffer("RGBA", size, raw, "raw", "RGBA", 0, 1).convert("RGB")
+
+
+def web_picture(figure: Figure, kind: str, dpi: int) -> str:
+    """The figure as a data address: JPEG where it shows films, PNG where it shows lines."""
+    buffer = io.BytesIO()
+    with style.print_style():
+        image = picture(figure, dpi)
+    if kind == "line":
+        image.quantize(128).save(buffer, "PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A figure as a page shows it: its picture (data address), caption, n, method and what is simulated; or why there is none."""
+
+    picture: str
+    caption: str
+    counts: dict[str, int]
+    method: str
+    simulated: str
+    missing: tuple[str, str, str] | None = None
+
+
+def preview(study: Path, name: str, width_mm: float | None) -> Preview:
+    """A figure at its print size, twice as fine as a screen's pixels."""
+    kind = FIGURES[name]
+    try:
+        drawn, parts = draw(study, kind, width_mm or kind.width)
+    except Missing as missing:
+        return Preview("", "", {}, "", "", (missing.step, missing.reason, missing.command))
+    return Preview(
+        web_picture(drawn.figure, drawn.kind, 2 * SCREEN_DPI), drawn.caption + caption_tail(study, parts), drawn.counts, drawn.method, parts
+    )
+
+
+def zipped(folder_: Path) -> bytes:
+    """Every export of a folder, with its passports, as one ZIP file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for made in passports.read(folder_):
+            for file in (*made["files"], f"{made['name']}{passports.SUFFIX}"):
+                if (folder_ / file).is_file():
+                    archive.write(folder_ / file, file)
+    return buffer.getvalue()
 
 
 def _size(figure: Figure, dpi: int, length: int) -> tuple[int, int]:

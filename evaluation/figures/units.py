@@ -20,7 +20,7 @@ from evaluation import explained, gallery, overview
 from evaluation.explained import Explained
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
-from evaluation.passport import Missing, seed_of
+from evaluation.passport import ABSENT, Missing, seed_of
 from evaluation.results import decimal, percent
 
 TILES, PER_CLASS, TILE_PIXELS = 4, 4, 128
@@ -49,7 +49,7 @@ def units(study: Path, width: float) -> Drawn:
     dissect = newest(study, "dissect")
     table = named_units(study, dissect, PER_CLASS)
     if not len(table):
-        raise Missing("Annotation", "no selected unit carries a label yet", "deepminer invite annotator")
+        raise Missing(*ABSENT["labels"])
     patches_run = gallery.patches_run_of(study, dissect)
     with store.read(study) as con:
         tiles = unit_table.top_patches(con, dissect, patches_run, table["unit"].tolist(), TILES)
@@ -123,7 +123,7 @@ def coverage(study: Path, width: float) -> Drawn:
         chosen = unit_table.selected(con, dissect)
         settings = run_table.get(con, dissect)["settings"]["dissection"]
     if frame is None:
-        raise Missing("Units", "the coverage of the newest units has not been measured", "deepminer dissect")
+        raise Missing(*ABSENT["coverage"])
     figure, (ax,) = style.panels(width, 1, 70)
     style.grid(ax)
     select, notes, rows = settings["select"], [], []

@@ -79,9 +79,10 @@ class Table:
 
 @dataclass(frozen=True)
 class TableKind:
-    """A table that can be built: names of its inputs and what builds it from a study."""
+    """A table that can be built: names of its inputs (`evaluation.passport.inputs`), of those without which there is none, and what builds it from a study."""
 
     name: str
     title: str
     needs: tuple[str, ...]
+    required: tuple[str, ...]
     build: Callable[[Path], Table] = field(repr=False)
