@@ -113,6 +113,15 @@ class Run:
         folder.mkdir(exist_ok=True)
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
+    def reporting(self, report: Report) -> Report:
+        """Report to the caller and to the Overview at once."""
+
+        def both(done: int, total: int, unit: str) -> None:
+            report(done, total, unit)
+            self.progress.update(done, total, unit)
+
+        return both
+
     def save(self, name: str, array: np.ndarray) -> None:
         """An array beside the tables, written whole or not at all."""
         part = self.folder / f"{name}.partial"

@@ -33,7 +33,7 @@ def make(study: Path, settings: Settings, report: Report, train: str | None = No
         raise UserError(f"There are no patches in {', '.join(settings.dissection.splits)}; check dissection.splits in study.toml.")
     try:
         with runs.building(study, "dissect", VERSION, {"dissection": settings.dissection.model_dump()}, [parent, patches_run], "") as run:
-            _dissect(study, settings, run, parent, frame, films, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            _dissect(study, settings, run, parent, frame, films, run.reporting(report))
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)

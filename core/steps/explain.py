@@ -35,7 +35,7 @@ def make(study: Path, settings: Settings, report: Report, dissect: str | None = 
     request = {"splits": list(settings.explanation.splits), "mammograms": sorted(mammograms)}
     try:
         with runs.building(study, "explain", VERSION, request, [dissected, evaluated, train], "") as run:
-            _explain(study, run, dissected, evaluated, train, films, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            _explain(study, run, dissected, evaluated, train, films, run.reporting(report))
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)

@@ -29,7 +29,7 @@ def make(study: Path, settings: Settings, report: Report) -> Made:
     try:
         with runs.building(study, "patches", VERSION, request, [], data_hash(study)) as run:
             split = _split(study, settings)
-            frame, dropped = _all_patches(study, settings, split, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            frame, dropped = _all_patches(study, settings, split, run.reporting(report))
             classes = settings.patches.classes
             if classes == 3 and image_labels_only(study) and not (frame["label"] == 0).any():
                 # Weak labels without a single normal image cannot teach what normal is: the question becomes malignant against all other.
@@ -108,5 +108,3 @@ def _frame(made: Patches, mammogram_id: str, split: str, two_classes: bool) -> p
             "split": split,
         }
     )
-
-

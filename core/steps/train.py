@@ -36,7 +36,7 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
                 )
             films = Films(study)
             parts = [_part(films, frame[frame["split"] == split], classes) for split in ("train", "holdout")]
-            history, best = fit(network, *parts, settings.training, run.folder, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            history, best = fit(network, *parts, settings.training, run.folder, run.reporting(report))
             run.table("history", pd.DataFrame(history).astype({"learning_rate": float, "seconds": float}))
             weights_file = f"{settings.training.keep}.pt"
             run.manifest |= {

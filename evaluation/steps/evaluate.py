@@ -36,7 +36,7 @@ def make(study: Path, report: Report, train: str | None = None) -> Made:
     patches_run = parent_of(study, parent, "patches")
     try:
         with runs.building(study, "evaluate", VERSION, {"splits": SPLITS}, [parent, patches_run], "") as run:
-            _evaluate(study, run, parent, patches_run, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            _evaluate(study, run, parent, patches_run, run.reporting(report))
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)

@@ -31,7 +31,7 @@ def make(study: Path, report: Report, dissect: str) -> Made:
     """Measure a dissect run."""
     try:
         with runs.building(study, "meaning", VERSION, {"touching": TOUCHING, "others": OTHERS}, [dissect], "") as run:
-            frame, sampled = measure(study, dissect, lambda d, t, u: (report(d, t, u), run.progress.update(d, t, u))[0])
+            frame, sampled = measure(study, dissect, run.reporting(report))
             run.table("meanings", frame)
             run.manifest |= {"patches": sampled, "descriptors": sorted(frame["descriptor"].unique())}
         return Made(run.name, fresh=True)
@@ -61,7 +61,9 @@ def measure(study: Path, dissect: str, report: Report) -> tuple[pd.DataFrame, in
         findings, films, people = data.findings(con), data.mammograms(con), data.patients(con)
         rule = run_table.get(con, patches_run)["settings"]["patches"]
     patches = patch_table(study, patches_run, list(run["settings"]["dissection"]["splits"]))
-    patches = patches.merge(films[["mammogram_id", "view", "has_concepts"]], on="mammogram_id").merge(people[["patient_id", "density"]], on="patient_id")
+    patches = patches.merge(films[["mammogram_id", "view", "has_concepts"]], on="mammogram_id").merge(
+        people[["patient_id", "density"]], on="patient_id"
+    )
     patches = patches.sort_values("patch_id", ignore_index=True)
     rows, weights = sample(patches, 1)
     patches = patches.iloc[rows].reset_index(drop=True)
@@ -76,7 +78,8 @@ def measure(study: Path, dissect: str, report: Report) -> tuple[pd.DataFrame, in
     finding = shown[:, names.index(descriptors.FINDING)] if descriptors.FINDING in names else None
     who = patches["patient_id"].to_numpy(str)
     parts = [
-        _descriptor(word, activations[alive], shown[:, c], finding, who).assign(unit=alive.astype(np.int32), iou=iou[alive, c]) for c, word in enumerate(names)
+        _descriptor(word, activations[alive], shown[:, c], finding, who).assign(unit=alive.astype(np.int32), iou=iou[alive, c])
+        for c, word in enumerate(names)
     ]
     frame = pd.concat(parts, ignore_index=True)
     return frame.assign(p_adjusted=meaning.adjusted(frame)), len(patches)
@@ -90,8 +93,15 @@ def _descriptor(word: str, activations: np.ndarray, positive: np.ndarray, findin
 
 
 @torch.inference_mode()
-def overlaps(probe: Probe, reader: PatchReader, truths: list[descriptors.PatchTruth], names: list[str], weights: np.ndarray, quantile: np.ndarray,
-             report: Report) -> np.ndarray:
+def overlaps(
+    probe: Probe,
+    reader: PatchReader,
+    truths: list[descriptors.PatchTruth],
+    names: list[str],
+    weights: np.ndarray,
+    quantile: np.ndarray,
+    report: Report,
+) -> np.ndarray:
     """IoU float [units, descriptors] of regions (map above the unit's quantile) with masks; nan for descriptors without a place."""
     place = {word: i for i, word in enumerate(names)}
     level, both = torch.tensor(quantile)[None, :, None, None], torch.zeros(len(quantile), len(names))

@@ -210,7 +210,9 @@ def order_lint(cases: pd.DataFrame, design: Design, codes: list[str]) -> list[Fi
         told += [replace(f, field=f"order of {code}") for f in order_findings(table, tests) if f.severity == ERROR]
     if told:
         return told
-    return [Finding("order", "note", f"the orders of {len(codes)} planned readers ({', '.join(codes)}) predict neither truth nor the network's score")]
+    return [
+        Finding("order", "note", f"the orders of {len(codes)} planned readers ({', '.join(codes)}) predict neither truth nor the network's score")
+    ]
 
 
 def holdout_threshold(study: Path, explain: str) -> float | None:
