@@ -291,6 +291,12 @@ def empty_answer(recognisable: str = "nothing") -> dict[str, Any]:
     return {"recognisable": recognisable, "phenomena": [], "confidence": None, "words": "", "label": ""}
 
 
+def free_answer(text: str, words: str = "") -> dict[str, Any]:
+    """Free text given elsewhere as an answer with a label and no category: its phenomena are unknown, not none."""
+    said = " ".join(text.split())
+    return {"recognisable": "yes", "phenomena": [], "confidence": None, "words": words or text, "label": said}
+
+
 def make_answer(phenomena: Sequence[Mapping[str, Any]], confidence: int, words: str = "") -> dict[str, Any]:
     """A complete answer with the label that the phenomena print; checked."""
     return check({"recognisable": "yes", "phenomena": list(phenomena), "confidence": confidence, "words": words, "label": label(phenomena)})

@@ -9,7 +9,8 @@ import typer
 
 from core import runs
 from core.errors import UserError
-from dashboard.commands import demo, exports, pipeline, reading, study
+from dashboard.commands import demo, exports, labels, pipeline, reading, study
+from dashboard.commands.ablate import ablate
 
 app = typer.Typer(
     add_completion=False,
@@ -25,9 +26,11 @@ for command in (
     pipeline.evaluate,
     pipeline.dissect,
     pipeline.explain,
+    ablate,
     study.status,
     study.doctor,
     study.backup,
+    study.restore,
     study.serve,
     study.invite,
     demo.demo,
@@ -36,6 +39,7 @@ for command in (
     exports.report,
 ):
     app.command()(command)
+app.add_typer(labels.app, name="labels")
 app.add_typer(reading.app, name="reading")
 
 

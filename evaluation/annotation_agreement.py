@@ -109,7 +109,10 @@ def per_category(frame: pd.DataFrame) -> list[Row]:
 def overall(frame: pd.DataFrame) -> Row:
     """Krippendorff's alpha (nominal) of the first-named category over all experts and units."""
     order = {name: i for i, name in enumerate((*(c.name for c in lexicon.CATEGORIES), *NO_CATEGORY))}
-    ratings = _ratings(_structured(frame), lambda answer: order[answer["phenomena"][0]["category"] if answer["phenomena"] else answer["recognisable"]])
+    known = _structured(frame)
+    if not len(known):
+        return Row("first-named category", None, None, None, "Krippendorff's alpha, nominal", 0, "the answers are free text without categories")
+    ratings = _ratings(known, lambda answer: order[answer["phenomena"][0]["category"] if answer["phenomena"] else answer["recognisable"]])
     return _row("first-named category", krippendorff_alpha(ratings, "nominal"))
 
 

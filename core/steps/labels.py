@@ -55,13 +55,13 @@ def import_file(study: Path, file: Path, who: str) -> Imported:
         decided = [e for e in entries if e.set == CONSENSUS]
         flagged, without = _decide(con, run, file, decided, who)
         frame = annotations.annotations(con, run)
-    named = frame[~frame["practice"] & [lexicon.substantive(a) for a in frame["answer"]]] if len(frame) else frame
+    named = {int(r.unit) for r in frame.itertuples() if not r.practice and lexicon.substantive(r.answer)}
     codes = sorted({e.set for e in answered})
     return Imported(
         run,
         {code: sum(e.set == code for e in answered) for code in codes},
         {code: sum(e.set == code and e.substantive for e in answered) for code in codes},
-        int(named["unit"].nunique()) if len(named) else 0,
+        len(named),
         len(decided),
         len(decided) - len(without),
         flagged,

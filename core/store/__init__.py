@@ -1,5 +1,5 @@
 """The only door to a study's DuckDB file: `read(study)` and `write(study)`; everything that speaks SQL lives in this package."""
 
-from core.store.door import DoorBusy, backup, create, exists, read, version, write
+from core.store.door import DoorBusy, Restored, backup, create, exists, read, restore, version, write
 
-__all__ = ["DoorBusy", "backup", "create", "exists", "read", "version", "write"]
+__all__ = ["DoorBusy", "Restored", "backup", "create", "exists", "read", "restore", "version", "write"]

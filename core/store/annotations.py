@@ -142,7 +142,30 @@ def append(
     stored = con.execute("SELECT version, made FROM annotations WHERE annotation_id = ?", [annotation_id]).fetchone()
     if stored:
         return Saved(annotation_id, stored[0], stored[1])
-    checked = lexicon.check(answer)
+    return _insert(con, run, unit, code, lexicon.check(answer), seconds, annotation_id, repeat, practice, simulated, patch_labels_shown)
+
+
+def append_imported(con: Connection, *, run: str, unit: int, code: str, answer: Mapping[str, Any], annotation_id: str, origin: str) -> Saved:
+    """Add an answer that was given elsewhere, marked with its origin; free text (`lexicon.free_answer`) may name no category. UserError if this expert
+    has answered on the unit already: an import never becomes a revision."""
+    if number(con, "SELECT count(*) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND NOT practice", [run, unit, code]):
+        raise UserError(f"{code} has an answer on this unit already")
+    return _insert(con, run, unit, code, {**answer, "origin": origin}, None, annotation_id, False, False, False, False)
+
+
+def _insert(
+    con: Connection,
+    run: str,
+    unit: int,
+    code: str,
+    answer: Mapping[str, Any],
+    seconds: float | None,
+    annotation_id: str,
+    repeat: bool,
+    practice: bool,
+    simulated: bool,
+    patch_labels_shown: bool,
+) -> Saved:
     version = 1 + number(
         con,
         """SELECT coalesce(max(version), 0) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?""",
@@ -160,7 +183,7 @@ def append(
             version,
             repeat,
             practice,
-            json.dumps(checked, ensure_ascii=False),
+            json.dumps(dict(answer), ensure_ascii=False),
             seconds,
             patch_labels_shown,
             simulated,
@@ -168,6 +191,11 @@ def append(
         ],
     )
     return Saved(annotation_id, version, made)
+
+
+def unit_count(con: Connection, run: str) -> int:
+    """Units of a dissection, living or dead: indices run from 0 to one less."""
+    return number(con, "SELECT coalesce(max(unit) + 1, 0) FROM units WHERE run = ?", [run])
 
 
 def skip(con: Connection, run: str, unit: int, code: str, repeat: bool = False) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -89,7 +92,7 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(str(path), read_only=read_only, config={"threads": 2})
     except duckdb.Error as error:
         raise UserError(
-            f"The store {path} cannot be opened ({str(error).splitlines()[0]}); restore the last backup made with `deepminer backup`."
+            f"The store {path} cannot be opened ({str(error).splitlines()[0]}); bring back the last backup with `deepminer restore FILE`, which says what is lost."
         ) from error
 
 
@@ -111,11 +114,35 @@ def _check_version(con: duckdb.DuckDBPyConnection, study: Path) -> int:
 def create(study: Path) -> None:
     """Make an empty store in an existing folder, or bring an older one up to date. Does nothing where it is current."""
     with _locked(study, exclusive=True, patience=PATIENCE_S):
+        replayed = _has_log(study)
         con = _connect(study / STORE_NAME, read_only=False)
         try:
             migrate(con)
+            _note_replay(con, replayed)
         finally:
             con.close()
+
+
+def _has_log(study: Path) -> bool:
+    """Whether a write-ahead log lies beside the store: the last writer was killed, or the power failed."""
+    return (study / f"{STORE_NAME}.wal").exists()
+
+
+def _said(con: duckdb.DuckDBPyConnection) -> tuple[int, int, datetime | None]:
+    """How many annotations and answers a store holds, and when the last was given."""
+    row = con.execute("SELECT count(*), max(made) FROM annotations").fetchone()
+    other = con.execute("SELECT count(*), max(made) FROM answers").fetchone()
+    times = [r[1] for r in (row, other) if r[1] is not None]
+    return row[0], other[0], max(times, default=None)
+
+
+def _note_replay(con: duckdb.DuckDBPyConnection, replayed: bool) -> None:
+    """Write into the study's log that a write-ahead log was replayed, and how far the store reaches: what was said later is lost."""
+    if replayed:
+        annotations, answers, last = _said(con)
+        until = f"the last is of {last:%Y-%m-%d %H:%M:%S} UTC" if last else "none is dated"
+        detail = f"the writer before was ended; its log was replayed. {annotations} annotations and {answers} answers are here, {until}"
+        con.execute("INSERT INTO log VALUES (now()::TIMESTAMP, 'store', 'recovered', ?)", [detail])
 
 
 def _require(study: Path) -> None:
@@ -130,7 +157,7 @@ def read(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyC
     stale = False
     with _locked(study, exclusive=False, patience=patience):
         # A log left by a killed writer can only be replayed by a writer: a read-only open of it would fail.
-        if (study / f"{STORE_NAME}.wal").exists():
+        if _has_log(study):
             stale = True
         else:
             con = _connect(study / STORE_NAME, read_only=True)
@@ -156,10 +183,12 @@ def write(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPy
     """A connection with one open transaction: committed when the block ends, rolled back when it raises. One writer at a time."""
     _require(study)
     with _locked(study, exclusive=True, patience=patience):
+        replayed = _has_log(study)
         con = _connect(study / STORE_NAME, read_only=False)
         try:
             if _check_version(con, study) < SCHEMA_VERSION:
                 migrate(con)
+            _note_replay(con, replayed)
             con.execute("BEGIN")
             try:
                 yield con
@@ -189,3 +218,54 @@ def backup(study: Path, target: Path) -> None:
         finally:
             con.close()
     os.replace(part, target)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restored store holds, until when, and how much more the replaced one held (None: it could not be opened). kept: where that one lies now."""
+
+    annotations: int
+    answers: int
+    last: datetime | None
+    lost_annotations: int | None
+    lost_answers: int | None
+    kept: Path
+
+
+def restore(study: Path, source: Path) -> Restored:
+    """Put a backup in the store's place. The replaced store and its log are kept beside it under another name. UserError if the backup is not one."""
+    if not source.is_file():
+        raise UserError(f"{source} is not there; name a file made by `deepminer backup`.")
+    if not study.is_dir():
+        raise UserError(f"{study} is not a folder; name the study's folder with --study.")
+    with _locked(study, exclusive=True, patience=PATIENCE_S):
+        here = study / STORE_NAME
+        part = here.with_name(f"{STORE_NAME}.restoring")
+        shutil.copyfile(source, part)
+        try:
+            found = _count(part, study)
+        except UserError as error:
+            part.unlink()
+            raise UserError(f"{source} is not a backup of a study ({error}); name a file made by `deepminer backup`.") from error
+        try:
+            before = _count(here, study) if here.exists() else None
+        except (UserError, duckdb.Error):
+            before = None
+        kept = here.with_name(f"{STORE_NAME}.replaced-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+        for ending in ("", ".wal"):
+            old = here.with_name(here.name + ending)
+            if old.exists():
+                os.replace(old, kept.with_name(kept.name + ending))
+        os.replace(part, here)
+    lost = (None, None) if before is None else (max(0, before[0] - found[0]), max(0, before[1] - found[1]))
+    return Restored(found[0], found[1], found[2], lost[0], lost[1], kept)
+
+
+def _count(path: Path, study: Path) -> tuple[int, int, datetime | None]:
+    """What a store file holds; UserError if it cannot be opened or is no store."""
+    con = _connect(path, read_only=False)
+    try:
+        _check_version(con, study)
+        return _said(con)
+    finally:
+        con.close()

@@ -107,10 +107,25 @@ def doctor(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(help="new file for the copy of the store")], study: StudyOption = Path("."), as_json: JsonOption = False
 ) -> None:
-    """Copy the store (data, runs' tables, everybody's answers) into one file; to restore, put it in the study's place as study.duckdb."""
+    """Copy the store (data, runs' tables, everybody's answers) into one file; `deepminer restore` brings it back."""
     path = studied(study)
     store.backup(path, file)
     answer("backup", path, {"file": str(file), "bytes": file.stat().st_size}, as_json, f"Copied the store of {path} to {file}.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="a file made by `deepminer backup`")], study: StudyOption = Path("."), as_json: JsonOption = False
+) -> None:
+    """Put a backup in the store's place and say what is lost; the replaced store is kept beside it. Stop the server first."""
+    made = store.restore(study.resolve(), file)
+    until = f", the last of {made.last:%Y-%m-%d %H:%M:%S} UTC" if made.last else ""
+    lost = (
+        f"The replaced store held {made.lost_annotations} annotations and {made.lost_answers} answers more"
+        if made.lost_answers is not None
+        else "The replaced store cannot be opened: whatever was said after that is lost"
+    )
+    text = f"{made.annotations} annotations and {made.answers} answers are back{until}. {lost}; it is kept as {made.kept.name}."
+    answer("restore", study.resolve(), {**vars(made), "kept": made.kept.name}, as_json, text)
 
 
 def serve(

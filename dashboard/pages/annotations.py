@@ -101,7 +101,7 @@ def agreement_tab(run: str) -> None:
         st.info("Agreement is not estimable with one expert: invite a second annotator on the People page.")
     else:
         parts.section("Between experts", "presence of each category, per unit", bool(frame["simulated"].any()))
-        agreement_table([annotation_agreement.overall(frame), annotation_agreement.jaccard(frame), *annotation_agreement.per_category(frame)])
+        agreement_table([annotation_agreement.overall(frame), annotation_agreement.naming(frame), annotation_agreement.jaccard(frame), *annotation_agreement.per_category(frame)])
     again = annotation_agreement.repeats(frame)
     parts.section("Within each expert", "units shown a second time without saying so")
     if again:
