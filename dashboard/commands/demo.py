@@ -22,7 +22,7 @@ from core.store import units as unit_table
 from dashboard.commands.common import JsonOption, answer, progress
 from evaluation.reading import order_of, preset
 from evaluation.status import status
-from evaluation.steps import coverage, evaluate, meaning, reading
+from evaluation.steps import coverage, evaluate, meaning, reading, truthfulness
 
 PATIENTS, QUICK_PATIENTS = 200, 80
 READING, READER = "Simulated demonstration", "SIM-reader"
@@ -87,6 +87,9 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
         explain.make(folder, chosen, report)
     if experts:
         simulate_annotations(folder, dissected)
+    with progress("ablate") as report:
+        truthfulness.make(folder, report, dissected)
+    if experts:
         simulate_reading(folder)
     return folder
 

@@ -1,0 +1,66 @@
+"""Ablation statistics on made-up scores, and on the demonstration: the named units matter more than random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import store
+from core.store import runs as run_table
+from evaluation import meaning, truthfulness
+
+
+def test_the_fall_of_an_auc_has_an_interval_that_knows_noise_from_loss() -> None:
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(80), 5)
+    y = rng.uniform(size=400) < 0.3
+    good = rng.normal(size=400) + 2 * y
+    lost = truthfulness.auc_drop(y, good, rng.normal(size=400), patients)
+    same = truthfulness.auc_drop(y, good, good + 1e-3 * rng.normal(size=400), patients)
+    assert lost.low is not None and lost.low > 0.2 and same.low is not None and same.low <= 0 <= same.high + 1e-3
+    beyond = truthfulness.auc_drop(y, good, rng.normal(size=400), patients, [rng.normal(size=400)])
+    assert beyond.low < 0 < beyond.high
+    assert truthfulness.auc_drop(np.zeros(4, bool), good[:4], good[:4], patients[:4]).reason == "one class only"
+
+
+def test_a_clustered_mean_is_the_mean_and_widens_with_patients() -> None:
+    rng = np.random.default_rng(1)
+    shift = rng.normal(size=20)
+    values, patients = np.repeat(shift, 10) + 0.1 * rng.normal(size=200), np.repeat(np.arange(20), 10)
+    by_patient, alone = truthfulness.clustered_mean(values, patients), truthfulness.clustered_mean(values, np.arange(200))
+    assert by_patient.estimate == pytest.approx(values.mean()) and by_patient.high - by_patient.low > 2 * (alone.high - alone.low)
+    assert truthfulness.clustered_mean(values[:0], patients[:0]).estimate is None
+
+
+def dissection(study: Path) -> str:
+    with store.read(study) as con:
+        run = run_table.latest(con, "dissect")
+    assert run is not None
+    return run
+
+
+def test_on_the_phantom_selected_units_move_the_malignant_logit_more_than_random_ones(demonstration: Path) -> None:
+    rows = truthfulness.table(demonstration, dissection(demonstration)).set_index(["class", "subject", "name"])
+    beyond = rows.loc[(2, "selected", "logit_beyond_random")].iloc[0]
+    assert beyond["low"] > 0
+    curves = truthfulness.curves(demonstration, dissection(demonstration))
+    middle = curves[curves["step"] == 16].set_index("subject")["estimate"]
+    assert middle["by influence"] < middle["at random"]
+    ends = curves[curves["step"] == curves["step"].max()]["estimate"]
+    assert ends.nunique() == 1  # all units at zero: the order no longer matters
+    assert len(truthfulness.numbers(demonstration, dissection(demonstration))) == 3
+
+
+def test_on_the_phantom_the_map_finds_findings_and_random_weights_do_not(demonstration: Path) -> None:
+    rows = truthfulness.table(demonstration, dissection(demonstration)).set_index(["class", "subject", "name"])["estimate"]
+    assert rows.loc[(2, "map", "mass")].item() > 2 * rows.loc[(2, "random weights", "mass")].item()
+    assert rows.loc[(2, "map", "peak")].item() > rows.loc[(2, "map", "chance")].item() + 0.2
+
+
+def test_on_the_phantom_some_units_know_a_concept(demonstration: Path) -> None:
+    run = dissection(demonstration)
+    frames = [meaning.overlap_by_unit(demonstration, run, d) for d in meaning.descriptors(demonstration, run) if d.startswith("mass margin: spiculated")]
+    assert frames and frames[0]["auc"].max() > 0.65
+    assert {c.verdict for c in meaning.label_checks(demonstration, run).values()} & {"holds"}
