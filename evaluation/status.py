@@ -74,12 +74,13 @@ def _annotations(con: Connection) -> dict[str, int] | None:
 
 
 def _reading(study: Path) -> dict[str, Any] | None:
-    """Numbers of the newest protocol that was frozen. Correct answers and p only after it was closed: nobody sees them before."""
+    """Numbers of the newest protocol that was closed; where none is, progress of the newest frozen one. Nobody sees correct answers and p before closing."""
     with store.read(study) as con:
-        protocols = [p for p in readings.protocols(con) if p.state in ("frozen", "closed", "unblinded")]
-        if not protocols:
+        protocols = readings.protocols(con)
+        known = [p for p in protocols if p.state in ("closed", "unblinded")] or [p for p in protocols if p.state == "frozen"]
+        if not known:
             return None
-        newest = protocols[-1]
+        newest = known[-1]
         progress = readings.progress(con, newest.protocol, newest.version)
         cases = len(readings.cases(con, newest.protocol, newest.version))
     answered = int(progress["done"].sum()) if len(progress) else 0

@@ -26,6 +26,7 @@ from evaluation.steps import coverage, evaluate, meaning, reading, truthfulness
 
 PATIENTS, QUICK_PATIENTS = 200, 80
 READING, READER = "Simulated demonstration", "SIM-reader"
+OPEN = "Open demonstration"
 EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
 
 
@@ -90,6 +91,7 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
     with progress("ablate") as report:
         truthfulness.make(folder, report, dissected)
     if experts:
+        open_reading(folder)
         simulate_reading(folder)
     return folder
 
@@ -129,8 +131,22 @@ def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> 
     return run
 
 
+def open_reading(folder: Path) -> None:
+    """A frozen reading study that nobody has read, so that an invited person has something to read. The first seed whose design passes the linter is taken."""
+    with store.read(folder) as con:
+        if any(p.protocol == OPEN and p.state not in ("design", "lint") for p in readings.protocols(con)):
+            return
+    for seed in range(2, 12):
+        reading.create(folder, OPEN, preset("Recommended", name=OPEN, repeats=4, seed=seed), "demo")
+        _, findings = reading.run_lint(folder, OPEN, "demo")
+        if not reading.stops(findings):
+            reading.freeze(folder, OPEN, "demo", {f.field: "demonstration" for f in findings if f.severity == "warning"})
+            return
+    raise UserError(f"No design of {OPEN!r} passes the linter; run `deepminer reading create` with a design of your own.")
+
+
 def simulate_reading(folder: Path) -> None:
-    """A simulated reader takes a small reading study, which is then closed; a person can read a study of their own beside it."""
+    """A simulated reader takes a small reading study, which is then closed."""
     with store.read(folder) as con:
         if any(p.protocol == READING for p in readings.protocols(con)):
             return

@@ -15,6 +15,7 @@ from dashboard.commands.common import JsonOption, StudyOption, answer, studied
 from evaluation import replay as replay_module
 from evaluation.reading import planned_power, preset
 from evaluation.results import p_text
+from evaluation.steps import bundle as bundles
 from evaluation.steps import reading as stages
 
 app = typer.Typer(no_args_is_help=True, help="The blinded reading study: design, lint, freeze, close, score; replay of a published one.")
@@ -35,11 +36,12 @@ def create(
     cases_per_class: Annotated[int | None, typer.Option(help="cases of each class; as many as there are if not given")] = None,
     split: Annotated[str | None, typer.Option(help="train, holdout or test")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of cases and orders")] = None,
+    tell_prevalence: Annotated[bool, typer.Option("--tell-prevalence", help="tell readers the share of malignant cases")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Design a version: choose cases and their texts. Nothing is fixed before freezing."""
     path = studied(study)
-    given = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed}
+    given = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed, "prevalence_told": tell_prevalence or None}
     chosen = preset(design, name=name, **{k: v for k, v in given.items() if v is not None})
     made = stages.create(path, name, chosen, _who())
     power, needed = planned_power(chosen, len(made.cases))
@@ -130,6 +132,39 @@ def status(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
         ]
     lines = [f"{p['protocol']}, version {p['version']}: {p['state']}, {sum(r['done'] for r in p['readers'])} answers" for p in found]
     answer("reading status", path, {"protocols": found}, as_json, "\n".join(lines) or "No reading study yet.")
+
+
+@app.command()
+def bundle(
+    out: Annotated[Path, typer.Option(help="new folder for the bundle")],
+    study: StudyOption = Path("."),
+    protocol: ProtocolOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a study folder for another site: texts and the protocol's hash, no truth, scores, images or names. `deepminer serve --study OUT` serves it."""
+    path = studied(study)
+    made = bundles.make(path, out.resolve(), protocol, _who())
+    text = f"Bundle {made.id} in {out}: {made.cases} texts under {made.hash[:12]}. At the other site: deepminer serve, invite reader, then reading export-answers FILE"
+    answer("reading bundle", path, vars(made), as_json, text)
+
+
+@app.command(name="export-answers")
+def export_answers(file: Annotated[Path, typer.Argument(help="new file, .json")], study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+    """In a bundle: write all answers into one sealed file to send home."""
+    path = studied(study)
+    made = bundles.export_answers(path, file)
+    answer("reading export-answers", path, {"file": str(file), "readers": made}, as_json, f"{file}: {sum(made.values())} answers of {len(made)} readers. Send it home.")
+
+
+@app.command(name="import-answers")
+def import_answers(
+    file: Annotated[Path, typer.Argument(help="file made by export-answers")], study: StudyOption = Path("."), as_json: JsonOption = False
+) -> None:
+    """At home: add a bundle's answers, once. Refused when they do not fit the protocol's hash or were edited."""
+    path = studied(study)
+    made = bundles.import_answers(path, file, _who())
+    lines = [f"{code}: {count} answers" for code, count in made.readers.items()]
+    answer("reading import-answers", path, vars(made), as_json, f"From bundle {made.id} for {made.protocol}, version {made.version}:\n" + "\n".join(lines))
 
 
 @app.command()

@@ -135,8 +135,11 @@ def serve(
 ) -> None:
     """Serve the study in the browser and print the team's link."""
     from dashboard import server
+    from evaluation.steps import bundle
 
-    server.serve(studied(study), host, port, announce=lambda line: print(line, flush=True))
+    path = studied(study)
+    bundle.check(path)
+    server.serve(path, host, port, announce=lambda line: print(line, flush=True))
 
 
 def invite(

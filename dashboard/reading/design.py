@@ -34,11 +34,12 @@ def _chosen() -> tuple[str, Design] | None:
     split = f.selectbox("Split", ["test", "holdout"], index=0)
     cases = g.number_input("Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are")
     rule = h.selectbox("Truth rule", ["any_malignant", "first_abnormality"], index=0 if base.truth_rule != "first_abnormality" else 1)
-    i, j, k, m = st.columns(4)
+    i, j, k, m, n = st.columns([2, 2, 1, 2, 2])
     scale = i.selectbox("Answer", [6, 2], index=[6, 2].index(base.scale), format_func=lambda n: "six points" if n == 6 else "benign or malignant")
     influence = j.selectbox("Texts for the class", ["predicted", "malignant"], index=["predicted", "malignant"].index(base.influence_class))
     repeats = k.number_input("Hidden repeats", 0, 50, base.repeats)
     words = m.toggle("Keep verdict words", base.association_words, help="Words such as suspicious repeat the annotator's verdict")
+    told = n.toggle("Tell prevalence", base.prevalence_told, help="Readers are told the share of malignant cases before they start")
     try:
         design = preset(
             start,
@@ -53,6 +54,7 @@ def _chosen() -> tuple[str, Design] | None:
             influence_class=influence,
             repeats=int(repeats),
             association_words=words,
+            prevalence_told=told,
         )
     except UserError as error:
         st.error(str(error))

@@ -85,5 +85,9 @@ def monitor(protocol: Protocol) -> None:
         st.caption("Ends answering for everybody, opens the results for the team, and is written to the log.")
         typed = st.text_input("Type the study's name to close it", key="close_name")
         if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
-            stages.close(study.current(), protocol.protocol, identity.current().code)
+            try:
+                stages.close(study.current(), protocol.protocol, identity.current().code)
+            except UserError as error:
+                st.error(str(error))
+                return
             st.rerun()

@@ -15,10 +15,11 @@ from core import store
 from core.errors import UserError
 from core.naming import CLASSES
 from core.steps.common import latest
-from core.store import annotations, data, people, readings
+from core.store import annotations, bundles, data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
+from core.store.reader import PICTURES
 from core.store.readings import Case, Protocol
 from evaluation.diagnostic import fixed_threshold
 from evaluation.explained import dissect_of
@@ -118,10 +119,17 @@ def create(study: Path, protocol: str, design: Design, who: str, *, explain: str
         versions = [p for p in readings.protocols(con) if p.protocol == protocol]
         open_version = next((p.version for p in versions if p.state in ("design", "lint")), None)
         version = open_version or max((p.version for p in versions), default=0) + 1
-        plain = design.as_dict() | {"flow": [list(step) for step in flow.steps]}
+        plain = design.as_dict() | {"flow": [list(step) for step in flow.steps]} | _told(cases, design)
         readings.append_state(con, protocol=protocol, version=version, state="design", design=plain, run=run, simulated=simulated, who=who)
         readings.add_cases(con, protocol, version, [_case(row) for row in cases.to_dict("records")])
     return Designed(protocol, version, cases, flow)
+
+
+def _told(cases: pd.DataFrame, design: Design) -> dict[str, str]:
+    """What readers are told about prevalence, where the design says so: the words of their instructions."""
+    if not design.prevalence_told:
+        return {}
+    return {"told": f"Of every 100 cases, about {100 * float((cases['truth'] == 'malignant').mean()):.0f} come from a breast with a malignant finding."}
 
 
 def _case(row: Mapping[str, Any]) -> Case:
@@ -149,7 +157,7 @@ def find(con: Connection, protocol: str | None = None) -> Protocol:
 
 def design_of(protocol: Protocol) -> Design:
     """The design without what the store adds to it."""
-    return design_from({k: v for k, v in protocol.design.items() if k not in ("flow", "reasons")})
+    return design_from({k: v for k, v in protocol.design.items() if k not in ("flow", "reasons", "told")})
 
 
 def _annotators(con: Connection, dissect: str) -> list[str]:
@@ -246,6 +254,9 @@ def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, st
         raise UserError(
             f"{found.protocol} has {len(missing)} warnings without a reason (first: {missing[0]}); give one for each, such as --reason '{missing[0]}=accepted because ...'."
         )
+    pictures = [arm for arm in found.design["arms"] if arm in PICTURES]
+    if pictures:
+        raise UserError(f"{found.protocol} has the arm {pictures[0]}, and this version shows readers no images; take it out of the design and lint again.")
     digest = protocol_hash(design_of(found), cases)
     with store.write(study) as con:
         readings.append_state(
@@ -269,6 +280,9 @@ def close(study: Path, protocol: str | None, who: str) -> Protocol:
     with store.read(study) as con:
         found = find(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
+        bundled = bundles.own(con) is not None
+    if bundled:
+        raise UserError("This study is a bundle: the truth is not here, so it is closed at home. Write its answers with `deepminer reading export-answers FILE`.")
     if found.state != "frozen":
         raise UserError(f"Version {found.version} of {found.protocol} is {found.state}; only a frozen study can be closed.")
     check_frozen(design_of(found), cases, found.hash)
