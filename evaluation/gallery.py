@@ -14,6 +14,7 @@ from core.naming import CLASSES, unit_name
 from core.store import annotations, data
 from core.store import runs as run_table
 from core.store import units as unit_table
+from evaluation.unit_tables import spie_units
 
 TILES = 8
 CONTEXT = 32
@@ -25,41 +26,74 @@ def patches_run_of(study: Path, dissect: str) -> str:
         return next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-"))
 
 
-def rows(study: Path, dissect: str) -> pd.DataFrame:
+def rows(study: Path, dissect: str, rule: str = "influence") -> pd.DataFrame:
     """One row a distinct selected unit: unit, name, classes (it is selected for), rank, count, share (of hold-out images that have it among their top,
-    in the class where that is largest), layer, label, simulated, n_answers, top_patients, and label counts of its top 8 patches."""
+    in the class where that is largest), layer, label, simulated, answers, top_patients, and label counts of its top 8 patches.
+
+    rule: "influence" (HDSR 2021), "spie" (SPIE 2018: mostly cancer, plus a random share; not selected for any class), or "dead" (never positive: listed,
+    not ranked)."""
     patches_run = patches_run_of(study, dissect)
     with store.read(study) as con:
         run = run_table.get(con, dissect)
         chosen, units, labels = unit_table.selected(con, dissect), unit_table.units(con, dissect), annotations.labels(con, dissect)
         answers = annotations.annotations(con, dissect)
-        top = unit_table.top_patches(con, dissect, patches_run, sorted(set(chosen["unit"].astype(int))), TILES)
+        top = unit_table.top_patches(con, dissect, patches_run, None if rule == "spie" else _wanted(rule, chosen, units, None), CONTEXT if rule == "spie" else TILES)
+    wanted = _wanted(rule, chosen, units, top)
     images = len(run["manifest"]["mammograms"])
     said = Counter(answers[~answers["practice"] & ~answers["repeat"]]["unit"]) if len(answers) else Counter()
-    counts = top.groupby("unit")["label"].value_counts()
+    counts = top[top["rank"] < TILES].groupby("unit")["label"].value_counts()
     facts = units.set_index("unit")
-    found = []
-    for unit, mine in chosen.groupby("unit"):
-        best = mine.sort_values(["count", "class"], ascending=False).iloc[0]
-        label = labels.get(int(unit))
-        found.append(
-            {
-                "unit": int(unit),
-                "name": unit_name(int(unit)),
-                "classes": [CLASSES[int(c)] for c in mine.sort_values("count", ascending=False)["class"]],
-                "rank": int(best["rank"]),
-                "count": int(best["count"]),
-                "share": best["count"] / images,
-                "images": images,
-                "layer": facts.loc[unit, "layer"],
-                "label": label.text if label else "",
-                "simulated": bool(label and label.simulated),
-                "answers": said.get(unit, 0),
-                "top_patients": int(facts.loc[unit, "top_patients"]),
-                **{name: int(counts.get((unit, code), 0)) for code, name in enumerate(CLASSES)},
-            }
-        )
-    return pd.DataFrame(found).sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
+    found = [_row(unit, chosen[chosen["unit"] == unit], facts.loc[unit], labels.get(unit), said.get(unit, 0), counts, images) for unit in wanted]
+    frame = pd.DataFrame(found, columns=[*_COLUMNS, *CLASSES])
+    return frame.sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
+
+
+_COLUMNS = ("unit", "name", "classes", "rank", "count", "share", "images", "layer", "label", "simulated", "answers", "top_patients")
+
+
+def _wanted(rule: str, chosen: pd.DataFrame, units: pd.DataFrame, top: pd.DataFrame | None) -> list[int]:
+    if rule == "dead":
+        return sorted(units[units["dead"]]["unit"].astype(int))
+    if rule == "spie" and top is not None:
+        return spie_units(top, set(units[~units["dead"]]["unit"].astype(int)))
+    return sorted(set(chosen["unit"].astype(int)))
+
+
+def _row(unit: int, mine: pd.DataFrame, facts: pd.Series, label: Any, answers: int, counts: pd.Series, images: int) -> dict[str, Any]:
+    best = mine.sort_values(["count", "class"], ascending=False).iloc[0] if len(mine) else None
+    return {
+        "unit": unit,
+        "name": unit_name(unit),
+        "classes": [CLASSES[int(c)] for c in mine.sort_values("count", ascending=False)["class"]],
+        "rank": int(best["rank"]) if best is not None else 0,
+        "count": int(best["count"]) if best is not None else 0,
+        "share": best["count"] / images if best is not None else 0.0,
+        "images": images,
+        "layer": facts["layer"],
+        "label": label.text if label else "",
+        "simulated": bool(label and label.simulated),
+        "answers": answers,
+        "top_patients": int(facts["top_patients"]),
+        **{name: int(counts.get((unit, code), 0)) for code, name in enumerate(CLASSES)},
+    }
+
+
+def other_patches(study: Path, dissect: str, unit: int, kind: str, number: int = CONTEXT, seed: int = 1) -> pd.DataFrame:
+    """Patches that are not the unit's top ones, to hold a label against: "middle" (around the median activation) or "random" (seeded); columns as
+    `unit_table.top_patches`, rank is the place in the unit's order of all dissected patches (from 0)."""
+    folder = runs.folder(study, dissect)
+    values = np.array(np.load(folder / "activations.npy", mmap_mode="r")[:, unit], np.float32)
+    order = np.argsort(-values, kind="stable")
+    middle = len(order) // 2
+    places = np.arange(max(0, middle - number // 2), min(len(order), middle + number // 2))
+    if kind == "random":
+        places = np.sort(np.random.default_rng([seed, unit]).choice(len(order), min(number, len(order)), replace=False))
+    rows = order[places]
+    ids = np.load(folder / "patch_ids.npy")[rows]
+    with store.read(study) as con:
+        patches = data.patches_by_id(con, patches_run_of(study, dissect), [int(i) for i in ids])
+    found = pd.DataFrame({"patch_id": ids, "rank": places, "activation": values[rows], "unit": unit})
+    return found.merge(patches, on="patch_id")
 
 
 def unit_facts(study: Path, dissect: str, unit: int) -> dict[str, Any]:

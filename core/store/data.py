@@ -85,6 +85,15 @@ def film_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
     return con.execute("SELECT * EXCLUDE run FROM patches WHERE run = ? AND mammogram_id = ? ORDER BY patch_id", [run, mammogram_id]).df()
 
 
+def patches_by_id(con: Connection, run: str, ids: list[int]) -> pd.DataFrame:
+    """patch_id, label, y, x, side, split, mammogram_id, patient_id, file, width, height of these patches."""
+    return con.execute(
+        """SELECT p.patch_id, p.label, p.y, p.x, p.side, p.split, m.mammogram_id, m.patient_id, m.file, m.width, m.height
+        FROM patches p JOIN mammograms m USING (mammogram_id) WHERE p.run = ? AND list_contains(?, p.patch_id) ORDER BY p.patch_id""",
+        [run, ids],
+    ).df()
+
+
 def patch_counts(con: Connection, run: str) -> pd.DataFrame:
     """split, label, patches, mammograms, patients."""
     return con.execute(

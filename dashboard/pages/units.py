@@ -8,10 +8,10 @@ import streamlit as st
 from core.naming import CLASSES, unit_index, unit_name
 from core.store import runs as run_table
 from core.store import units as unit_table
-from dashboard import charts, identity, load, media, parts, theme
+from dashboard import charts, identity, load, media, parts, theme, unit_views
 from dashboard.components import gallery as gallery_rows
 from dashboard.components import tiles as unit_tiles
-from evaluation import gallery, overview
+from evaluation import gallery, meaning, overview
 from evaluation.results import decimal, percent
 
 identity.require("team")
@@ -21,7 +21,17 @@ if not len(dissections):
     parts.heading("Units")
     parts.empty("No network has been dissected yet.", "deepminer dissect")
 PER_PAGE = 24
-SORTS = {"Share of top 8": ("share", False), "Unit": ("unit", True), "Fewest patients": ("top_patients", True), "Answers": ("answers", False)}
+SORTS = {
+    "Share of top 8": ("share", False),
+    "IoU with findings": ("iou", False),
+    "AUC of the descriptor": ("auc", False),
+    "Unit": ("unit", True),
+    "Fewest patients": ("top_patients", True),
+    "Answers": ("answers", False),
+}
+VIEWS = {"units": "Units", "coverage": "Coverage", "truth": "Is it true?"}
+RULES = {"influence": "Selected by influence", "spie": "SPIE 2018 rule", "dead": "Dead units"}
+ANY = "Any descriptor"
 
 
 def tile(patch: dict, threshold: float, largest: float, dissect: str, size: int, region: bool = True) -> str:
@@ -62,27 +72,25 @@ def coverage_band(dissect: str) -> None:
     st.html(f'<div style="display:flex;border:1px solid var(--dm-line-soft);border-radius:4px;font-size:13px">{"".join(cells)}</div>')
 
 
-def filtered(table: pd.DataFrame) -> pd.DataFrame:
+def choose(options: list[str] | dict[str, str], label: str, key: str, where: object = st) -> str:
+    """A select box kept in the address."""
+    names = options if isinstance(options, dict) else {o: o for o in options}
+    return where.selectbox(label, list(names), format_func=names.get, label_visibility="collapsed", key=key, bind="query-params")  # type: ignore[attr-defined]
+
+
+def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
     """Filters and order, kept in the address."""
-    a, b, c, d, e = st.columns([3.2, 2, 2.4, 2.4, 2.4], vertical_alignment="center")
-    with a:
-        kind = st.segmented_control(
-            "Class",
-            ["all", *CLASSES[::-1]],
-            default="all",
-            required=True,
-            label_visibility="collapsed",
-            key="class",
-            bind="query-params",
-            format_func=str.capitalize,
-        )
-    label = b.selectbox("Label", ["Any label", "With a label", "No label"], label_visibility="collapsed", key="labelled", bind="query-params")
+    a, b, c, d, e = st.columns([3.2, 2, 2, 3, 2.4], vertical_alignment="center")
+    kind = a.segmented_control("Class", ["all", *CLASSES[::-1]], default="all", required=True, label_visibility="collapsed", key="class",
+                               bind="query-params", format_func=str.capitalize)  # fmt: skip
+    label = choose(["Any label", "With a label", "No label"], "Label", "labelled", b)
     words = c.text_input("Text in labels", placeholder="Text in labels", label_visibility="collapsed", key="text", bind="query-params")
-    run = d.selectbox("Run", list(dissections["run"])[::-1], label_visibility="collapsed", key="run", bind="query-params")
-    order = e.selectbox("Sort", list(SORTS), label_visibility="collapsed", key="sort", bind="query-params")
-    if run != st.session_state["units_run"]:
-        st.session_state["units_run"] = run
-        st.rerun()
+    descriptor = choose([ANY, *load.compute(meaning.descriptors, dissect)], "Descriptor", "descriptor", d)
+    order = choose(list(SORTS), "Sort", "sort", e)
+    known = None if descriptor == ANY else descriptor
+    table = table.merge(load.compute(meaning.overlap_by_unit, dissect, known), on="unit", how="left")
+    if known:
+        table = table[(table["p_adjusted"] < meaning.ALPHA) & (table["auc"] > 0.5)]
     if kind and kind != "all":
         table = table[[kind in found for found in table["classes"]]]
     if label != "Any label":
@@ -93,14 +101,31 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values([column, "unit"], ascending=[ascending, True], ignore_index=True)
 
 
-def show_gallery(dissect: str) -> None:
+def views() -> tuple[str, str, str]:
+    """Which view, which dissection, which rule of selection; all in the address."""
+    a, b, c = st.columns([5, 3, 4], vertical_alignment="center")
+    view = a.segmented_control("View", list(VIEWS), default="units", required=True, label_visibility="collapsed", key="view", bind="query-params",
+                               format_func=VIEWS.get)  # fmt: skip
+    rule = choose(RULES, "Selection", "rule", b) if view == "units" else "influence"
+    run = choose({r["run"]: _run_title(r) for r in dissections.iloc[::-1].to_dict("records")}, "Run", "run", c)
+    if run != st.session_state["units_run"]:
+        st.session_state["units_run"] = run
+        st.rerun()
+    return view or "units", run, rule
+
+
+def _run_title(row: dict) -> str:
+    """Layer, units and time beside the run's name, so that runs of one layer can be told apart."""
+    return f"{row['manifest']['layer']}, {row['manifest']['units']} units, {row['made']:%d %b %H:%M}, {row['run'][-6:]}"
+
+
+def show_gallery(dissect: str, rule: str) -> None:
     """The rows of selected units."""
-    table = load.compute(gallery.rows, dissect)
-    parts.heading(
-        "Units", f"{len(table)} selected of {load.ask(run_table.get, dissect)['manifest']['units']} in {dissect}", bool(table["simulated"].any())
-    )
-    parts.weak_label_note()
-    shown = filtered(table)
+    table = load.compute(gallery.rows, dissect, rule)
+    if rule == "dead" and not len(table):
+        st.info("No unit is dead: every one is positive on some patch.")
+        return
+    shown = filtered(table, dissect)
     coverage_band(dissect)
     if not len(shown):
         st.info("No selected unit fits these filters; widen them.")
@@ -124,8 +149,8 @@ def show_gallery(dissect: str) -> None:
                 "counts": {name: row[name] for name in CLASSES},
                 "label": row["label"],
                 "source": source,
-                "share": percent(row["share"], 0),
-                "images": f"{row['count']} of {row['images']} films",
+                "share": percent(row["share"], 0) if rule != "dead" else "dead",
+                "images": f"{row['count']} of {row['images']} films" if pd.isna(row["iou"]) else f"{row['count']} of {row['images']} films, IoU {decimal(row['iou'], 2)}",
             }
         )
     opened = gallery_rows.show(rows, key="gallery")
@@ -134,24 +159,34 @@ def show_gallery(dissect: str) -> None:
         st.rerun()
 
 
-def unit_items(facts: dict, dissect: str, threshold: float, count: int) -> list[dict]:
-    """The unit's top patches for the tiles."""
+def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: float, top: bool) -> list[dict]:
+    """Patches for the tiles; only top ones have a map and so a region."""
     items = []
-    for patch in facts["top"].head(count).to_dict("records"):
+    for patch in patches.to_dict("records"):
         w, h, side = patch["width"], patch["height"], patch["side"]
         items.append(
             {
-                "tile": tile(patch, threshold, float(facts["largest"]), dissect, 144),
+                "tile": tile(patch, threshold, float(facts["largest"]), dissect, 144, region=top),
                 "plain": tile(patch, threshold, float(facts["largest"]), dissect, 144, region=False),
                 "film": media.url("film", media.TEAM, file=patch["file"]),
                 "aspect": w / h,
                 "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
-                "left": f"Patch {patch['rank'] + 1}, activation {patch['activation']:.2f}",
+                "left": f"{'Patch' if top else 'Place'} {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
                 "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
                 "note": f"Patch label {CLASSES[int(patch['label'])]}, {patch['split']} split",
             }
         )
     return items
+
+
+PATCHES = {"top": "Top 32", "all": "Top 64", "middle": "Middle", "random": "Random"}
+
+
+def patches_of(dissect: str, unit: int, facts: dict, which: str) -> pd.DataFrame:
+    """Top patches, or others to hold the label against."""
+    if which in ("middle", "random"):
+        return load.compute(gallery.other_patches, dissect, unit, which)
+    return facts["top"].head(64 if which == "all" else gallery.CONTEXT)
 
 
 def header(dissect: str, unit: int) -> None:
@@ -193,10 +228,12 @@ def show_unit(dissect: str, unit: int) -> None:
             label_visibility="collapsed",
             key="region",
         )
-        many = second.toggle("64 patches", key="many", bind="query-params")
-        third.caption(f"32 patches from {facts['top_patients']} patients")
+        which = second.segmented_control("Patches", list(PATCHES), default="top", required=True, label_visibility="collapsed", key="patches",
+                                         bind="query-params", format_func=PATCHES.get)  # fmt: skip
+        third.caption(f"top 32 from {facts['top_patients']} patients")
         level = settings["threshold"] if rule and rule.startswith("0.2") else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
-        unit_tiles.show(unit_items(facts, dissect, level, 64 if many else gallery.CONTEXT), key="tiles", film_height=330)
+        top = which not in ("middle", "random")
+        unit_tiles.show(unit_items(patches_of(dissect, unit, facts, which or "top"), facts, dissect, level, top), key="tiles", film_height=330)
         if facts["top_patients"] < overview.FEW_PATIENTS:
             st.warning(f"The 32 top patches come from {facts['top_patients']} patients only: the unit may know a patient, not a finding.")
         if facts["dead"]:
@@ -215,10 +252,10 @@ def show_unit(dissect: str, unit: int) -> None:
             parts.section("Influence per class", "hold-out films")
             st.plotly_chart(charts.influence_bars(load.compute(gallery.influence_quartiles, dissect, unit)), config={"displayModeBar": False})
     with right:
-        unit_side(facts)
+        unit_side(facts, dissect, unit)
 
 
-def unit_side(facts: dict) -> None:
+def unit_side(facts: dict, dissect: str, unit: int) -> None:
     """Facts, report descriptors, phantom concepts, annotations."""
     top = facts["top"][facts["top"]["rank"] < gallery.CONTEXT]
     counts = top["label"].value_counts()
@@ -232,6 +269,7 @@ def unit_side(facts: dict) -> None:
             ("Largest", decimal(float(facts["largest"]), 2)),
         ]
     )
+    unit_views.meaning_of(dissect, unit)
     if facts["descriptors"]:
         parts.section("Report descriptors", "top 32")
         parts.facts([(k.capitalize(), parts.text(", ".join(f"{w} {n}" for w, n in c.most_common(3)))) for k, c in facts["descriptors"].items()])
@@ -254,7 +292,17 @@ asked = st.query_params.get("run")
 st.session_state.setdefault("units_run", asked if asked in known else known[-1])
 wanted = st.query_params.get("unit")
 if wanted is None:
-    show_gallery(st.session_state["units_run"])
+    current = st.session_state["units_run"]
+    count = len(load.compute(gallery.rows, current))
+    parts.heading("Units", f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}", parts.simulated_labels(current))
+    parts.weak_label_note()
+    view, current, rule = views()
+    if view == "coverage":
+        unit_views.coverage(current)
+    elif view == "truth":
+        unit_views.truth(current)
+    else:
+        show_gallery(current, rule)
 else:
     try:
         index = unit_index(wanted)

@@ -1,0 +1,117 @@
+"""Tables of units: the named ones by BI-RADS category (HDSR 2021, Fig. 3), units by category over all dissected networks (SPIE 2018, Fig. 4), coverage in
+full, and SPIE's way to choose units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import lexicon, store
+from core.naming import CLASSES, unit_name
+from core.store import annotations
+from core.store import runs as run_table
+from core.store import units as unit_table
+from evaluation.coverage import share_of_slots
+from evaluation.overview import labelled
+from evaluation.steps.coverage import tops_of
+
+SPIE_UNITS, SPIE_RANDOM, SPIE_CANCER = 45, 0.2, 0.5
+
+
+def named_units(study: Path, dissect: str) -> pd.DataFrame:
+    """One row a labelled unit: category (title of the first phenomenon's), unit, label, simulated, classes it is selected for; by category, then unit."""
+    with store.read(study) as con:
+        labels, chosen = annotations.labels(con, dissect), unit_table.selected(con, dissect)
+        answers = annotations.annotations(con, dissect).set_index("annotation_id")
+    rows = []
+    for unit, label in labels.items():
+        said = next((answers.loc[i, "answer"] for i in label.annotation_ids if i in answers.index and answers.loc[i, "answer"]["phenomena"]), None)
+        category = lexicon.category(said["phenomena"][0]["category"]).title if said else "Own words"
+        classes = [CLASSES[int(c)] for c in sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)]
+        rows.append({"category": category, "unit": unit, "label": label.text, "simulated": label.simulated, "classes": classes})
+    order = {c.title: i for i, c in enumerate(lexicon.CATEGORIES)}
+    frame = pd.DataFrame(rows, columns=["category", "unit", "label", "simulated", "classes"])
+    return frame.sort_values(["category", "unit"], key=lambda s: s.map(order).fillna(len(order)) if s.name == "category" else s, ignore_index=True)
+
+
+def cross_table(study: Path) -> pd.DataFrame:
+    """Categories as rows; for every dissected network and layer with a label the number of units and their names, as text: "3: unit_0001, ..."."""
+    with store.read(study) as con:
+        dissections = run_table.runs(con, "dissect").to_dict("records")
+        architecture = {r["run"]: r["manifest"]["architecture"] for r in run_table.runs(con, "train").to_dict("records")}
+    columns: dict[str, pd.Series] = {}
+    for run in dissections:
+        named = named_units(study, run["run"])
+        if len(named):
+            train = next(p for p in run["parents"] if p.startswith("train-"))
+            title = f"{architecture[train]}, {run['manifest']['layer']} ({run['run'][-4:]})"
+            columns[title] = named.groupby("category")["unit"].agg(lambda s: f"{len(s)}: " + ", ".join(unit_name(int(u)) for u in s))
+    titles = [c.title for c in lexicon.CATEGORIES if any(c.title in column.index for column in columns.values())]
+    if any("Own words" in column.index for column in columns.values()):
+        titles.append("Own words")
+    return pd.DataFrame({name: column.reindex(titles).fillna("0") for name, column in columns.items()}, index=titles)
+
+
+def coverage_table(study: Path, dissect: str) -> list[dict[str, Any]]:
+    """One row a class (malignant first): selected, low, high, split_half with its range, labelled, chance, held_out (test films of the explain run, None
+    without one), held_out_images, images, curve (coverage of the first k units)."""
+    with store.read(study) as con:
+        run = run_table.latest(con, "coverage", dissect)
+        frame = unit_table.coverage(con, run) if run else None
+        explained = run_table.latest(con, "explain", dissect)
+        top = run_table.get(con, dissect)["settings"]["dissection"]["top"]
+        chosen = unit_table.selected(con, dissect)
+        influences = unit_table.top_influences(con, explained, top) if explained else None
+        test = unit_table.explanations(con, explained) if explained else None
+    if frame is None:
+        return []
+    held = _held_out(influences, test, chosen)
+    rows = []
+    for code in sorted((int(c) for c in frame["class"].unique()), reverse=True):
+        mine = frame[frame["class"] == code].set_index("name")
+        curve = mine[mine.index.str.startswith("curve_")]["estimate"]
+        place = np.argsort([int(name.removeprefix("curve_")) for name in curve.index])
+        rows.append(
+            {
+                "class": code,
+                "selected": mine.loc["selected", "estimate"],
+                "low": mine.loc["interval", "low"],
+                "high": mine.loc["interval", "high"],
+                "split_half": mine.loc["split_half", "estimate"],
+                "half_low": mine.loc["split_half", "low"],
+                "half_high": mine.loc["split_half", "high"],
+                "labelled": labelled(study, dissect, code)[0],
+                "chance": mine.loc["chance", "estimate"],
+                "held_out": held.get(code, (None, 0))[0],
+                "held_out_images": held.get(code, (None, 0))[1],
+                "images": int(mine.loc["selected", "n"]),
+                "curve": curve.to_numpy(float)[place],
+            }
+        )
+    return rows
+
+
+def _held_out(influences: pd.DataFrame | None, explained: pd.DataFrame | None, chosen: pd.DataFrame) -> dict[int, tuple[float | None, int]]:
+    """Coverage on test films of the units that hold-out films selected, and the number of films, by class."""
+    if influences is None or explained is None:
+        return {}
+    test = set(explained[explained["split"] == "test"]["mammogram_id"])
+    influences = influences[influences["mammogram_id"].isin(test)]
+    if not len(influences):
+        return {}
+    codes, tops, _ = tops_of(influences)
+    return {code: (share_of_slots(tops[i], set(chosen[chosen["class"] == code]["unit"].astype(int))), tops.shape[1]) for i, code in enumerate(codes)}
+
+
+def spie_units(top: pd.DataFrame, alive: set[int], number: int = SPIE_UNITS, seed: int = 1) -> list[int]:
+    """SPIE 2018: units whose top patches are mostly cancer, and a random share of the others. top: unit, label (of each top patch); dead units are never
+    chosen. Mostly: more than half; where that gives too many, those with the largest share."""
+    share = top[top["unit"].isin(alive)].groupby("unit")["label"].agg(lambda s: float((s == 2).mean()))
+    number = min(number, len(share))
+    drawn = round(SPIE_RANDOM * number)
+    cancer = share[share > SPIE_CANCER].sort_values(ascending=False, kind="stable").index[: number - drawn].tolist()
+    rest = np.array(sorted(set(share.index) - set(cancer)))
+    return sorted(int(u) for u in [*cancer, *np.random.default_rng([seed, 31]).permutation(rest)[:drawn]])
