@@ -7,14 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from core import store
-from core.naming import unit_name
+from core.naming import CLASSES, unit_name
 from core.settings import load as load_settings
 from core.store import runs as run_table
 from core.store import units as unit_table
-from dashboard import identity, load, media, parts, study, theme
+from dashboard import identity, load, media, parts, study, theme, unit_views
 from dashboard.components import films
 from dashboard.components.films import Panel
-from evaluation import explained
+from evaluation import explained, truthfulness
 from evaluation.explained import Explained
 from evaluation.gallery import patches_run_of
 from evaluation.report_similarity import similarity
@@ -197,6 +197,17 @@ def agreement_with_reports() -> None:
     parts.table(pd.DataFrame(rows))
 
 
+def truth(code: int) -> None:
+    """Short numbers on whether explanations of this class are true of the network; all of them, not this case."""
+    dissect = load.compute(explained.dissect_of, run)
+    found = load.compute(truthfulness.numbers, dissect, code)
+    parts.section(f"Is it true of the network? {CLASSES[code].capitalize()}, all test films", "units set to zero, and where the class maps look", case.simulated)
+    if found:
+        unit_views.numbers(found)
+    else:
+        st.caption("Not tested yet: deepminer ablate sets the named units to zero and compares with random ones.")
+
+
 parts.weak_label_note()
 table, at, kind, random = controls()
 if not len(table):
@@ -219,4 +230,5 @@ with b:
         f"probability 1, influence {decimal(case.scale, 2)}; one scale for all cases</div>"
     )
 strip(case)
+truth(CLASSES.index(case.predicted) if case.predicted else 2)
 agreement_with_reports()
