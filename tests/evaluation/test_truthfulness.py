@@ -42,21 +42,22 @@ def dissection(study: Path) -> str:
 
 
 def test_on_the_phantom_selected_units_move_the_malignant_logit_more_than_random_ones(demonstration: Path) -> None:
-    rows = truthfulness.table(demonstration, dissection(demonstration)).set_index(["class", "subject", "name"])
-    beyond = rows.loc[(2, "selected", "logit_beyond_random")].iloc[0]
-    assert beyond["low"] > 0
+    rows = truthfulness.table(demonstration, dissection(demonstration))
+    beyond = rows[(rows["class"] == 2) & (rows["subject"] == "selected") & (rows["name"] == "logit_beyond_random")]
+    assert beyond["low"].item() > 0
     curves = truthfulness.curves(demonstration, dissection(demonstration))
     middle = curves[curves["step"] == 16].set_index("subject")["estimate"]
     assert middle["by influence"] < middle["at random"]
     ends = curves[curves["step"] == curves["step"].max()]["estimate"]
-    assert ends.nunique() == 1  # all units at zero: the order no longer matters
+    assert ends.iloc[0] == pytest.approx(ends.iloc[1], abs=1e-4)  # all units at zero: the order no longer matters
     assert len(truthfulness.numbers(demonstration, dissection(demonstration))) == 3
 
 
 def test_on_the_phantom_the_map_finds_findings_and_random_weights_do_not(demonstration: Path) -> None:
-    rows = truthfulness.table(demonstration, dissection(demonstration)).set_index(["class", "subject", "name"])["estimate"]
-    assert rows.loc[(2, "map", "mass")].item() > 2 * rows.loc[(2, "random weights", "mass")].item()
-    assert rows.loc[(2, "map", "peak")].item() > rows.loc[(2, "map", "chance")].item() + 0.2
+    rows = truthfulness.table(demonstration, dissection(demonstration))
+    found = rows[rows["class"] == 2].set_index(["subject", "name"])["estimate"]
+    assert found["map", "mass"] > 2 * found["random weights", "mass"]
+    assert found["map", "peak"] > found["map", "chance"] + 0.2
 
 
 def test_on_the_phantom_some_units_know_a_concept(demonstration: Path) -> None:
