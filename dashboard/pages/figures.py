@@ -22,8 +22,8 @@ parts.page()
 PRESETS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
 KINDS = {f"figure {name}": kind for name, kind in FIGURES.items()} | {f"table {name}": kind for name, kind in TABLES.items()}
 OUT = study.current() / "exports"
-ROW = """<style>[data-testid="stVerticalBlock"] .st-key-checklist [data-testid="stVerticalBlock"]{gap:0}
-.st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:30px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
+ROW = """<style>.st-key-checklist,.st-key-checklist [data-testid="stVerticalBlock"]{gap:0!important}
+.st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:28px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
 
 
 def count_opening() -> None:
@@ -49,7 +49,12 @@ def state_of(key: str, there: dict[str, dict], now: dict[str, str]) -> tuple[str
     if key not in there:
         return "ready", "", None
     changed = passport.changed(there[key], now)
-    return ("stale", f"{', '.join(changed)} changed since", None) if changed else ("done", "built", None)
+    return ("stale", f"{', '.join(changed)} changed since", None) if changed else ("done", "", None)
+
+
+def badge(state: str) -> str:
+    """A state; what is done is said to be built."""
+    return parts.badge(state).replace(" done<", " built<")
 
 
 def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
@@ -64,7 +69,7 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
                 left, right = st.columns([5, 4], gap="small", vertical_alignment="center")
                 ticked = left.checkbox(KINDS[key].title, value=missing is None, key=f"take {key}", disabled=missing is not None)
                 hint = f' title="{parts.text(missing.reason)}. {parts.text(missing.command)}"' if missing else ""
-                right.html(f'<span{hint}>{parts.badge(state)} <span class="dm-next">{parts.text(remark if state != "done" else "")}</span></span>')
+                right.html(f'<span{hint}>{badge(state)} <span class="dm-next">{parts.text(remark)}</span></span>')
                 if ticked and missing is None:
                     wanted.append(key)
     return wanted
