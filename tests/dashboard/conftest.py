@@ -30,12 +30,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def browser():
     """One Chromium for the session."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from playwright import sync_api as playwright
+
     with playwright.sync_playwright() as driver:
         try:
             chromium = driver.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
         except playwright.Error as error:
-            pytest.skip(f"no Chromium can be started ({str(error).splitlines()[0]}); install one or set CHROMIUM")
+            # Browser tests must run, not skip: `make test` brings a browser first.
+            pytest.fail(f"no Chromium can be started ({str(error).splitlines()[0]}); run python tests/bring_browser.py, or set CHROMIUM")
         yield chromium
         chromium.close()
 
