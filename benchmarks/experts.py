@@ -117,15 +117,15 @@ class Reader:
                 self.resent += 1
                 time.sleep(0.1)
 
-    def enter(self) -> dict:
+    def enter(self, patient: bool) -> dict:
         """Sign in, consent, begin; the first text."""
-        self.ask("/enter", f"token={self.token}")
-        self.ask("/expert/read/consent", "{}")
-        return json.loads(self.ask("/expert/read/begin", "{}")[1])["case"]
+        self.ask("/enter", f"token={self.token}", patient)
+        self.ask("/expert/read/consent", "{}", patient)
+        return json.loads(self.ask("/expert/read/begin", "{}", patient)[1])["case"]
 
     def read(self, until: threading.Event, rng: random.Random, patient: bool = False) -> None:
         """Answer until told to stop or done."""
-        case = self.enter()
+        case = self.enter(patient)
         until.wait(rng.random() * self.think)
         while not until.is_set() and case:
             value = rng.randint(1, 6)
@@ -189,7 +189,7 @@ def load(study: Path, minutes: float, count: int, think: float, train: bool) -> 
     server = Server(study)
     readers, until, training = invite(study, count, server.port, think), threading.Event(), None
     if train:
-        command = ["nice", "-n", "10", sys.executable, "-m", "dashboard.cli", "train", "--study", str(study), "--epochs", "500"]
+        command = ["nice", "-n", "19", sys.executable, "-m", "dashboard.cli", "train", "--study", str(study), "--epochs", "500"]
         training = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=(study / "train.log").open("w"))
         time.sleep(15)
     before = os.getloadavg()[0]
@@ -199,6 +199,8 @@ def load(study: Path, minutes: float, count: int, think: float, train: bool) -> 
     for thread in threads:
         thread.join()
     still = training is not None and training.poll() is None
+    if training is not None and not still:
+        raise RuntimeError((study / "train.log").read_text()[-1000:])
     if training is not None:
         training.terminate()
         training.wait()

@@ -63,6 +63,7 @@ SECURITY_HEADERS: Headers = [
 ]
 SIGN_IN = ("Please sign in", "Open the link that was sent to you. If you have used it before, your session has ended: open the link again.")
 LINK_ENDED = ("This link is not valid", "It was mistyped, replaced or withdrawn. Ask the research team for a new one.")
+BUSY = ("The server is busy", "It has just started, and the study is in use by a command. Try again in a few seconds.")
 NOT_YOURS = ("Not part of your invitation", "This address is not open to you. Go back to the page you came from.")
 WRONG_HOST = ("Unknown address", "This server does not answer under that name. Use the address in your link.")
 WRONG_ORIGIN = ("Request from another site", "The request did not come from this server's own pages and was refused.")
@@ -89,12 +90,15 @@ class Roster:
             self._checked = time.monotonic()
 
     async def person(self, token_hash: str, sure: bool = False) -> Person | None:
-        """Whose invitation this is, or None. sure: look into the store whatever the last look said."""
-        if sure or time.monotonic() - self._checked > RECHECK_S:
+        """Whose invitation this is, or None. sure: look into the store whatever the last look said. UserError only where there was no first look yet:
+        requests that come together after a start all wait for it, since whoever does not is told that the session has ended."""
+        if sure or self._version is None or time.monotonic() - self._checked > RECHECK_S:
             self._checked = time.monotonic()
             try:
                 await asyncio.to_thread(self.refresh)
             except UserError as busy:
+                if self._version is None:
+                    raise
                 logging.getLogger(__name__).warning("invitations could not be read again: %s", busy)
         return self._valid.get(token_hash)
 
@@ -176,10 +180,17 @@ class Gate:
             await self._refuse(scope, receive, send, 400, WRONG_HOST)
         elif not self._own_origin(scope, headers):
             await self._refuse(scope, receive, send, 403, WRONG_ORIGIN)
-        elif scope["type"] == "http" and scope["path"] == ENTER:
-            await self._enter(scope, receive, send)
         else:
-            await self._pass(scope, receive, send, headers)
+            try:
+                # The first look into the store after a start; later ones keep what is known.
+                await self._roster.person("")
+            except UserError:
+                await self._refuse(scope, receive, send, 503, BUSY)
+                return
+            if scope["type"] == "http" and scope["path"] == ENTER:
+                await self._enter(scope, receive, send)
+            else:
+                await self._pass(scope, receive, send, headers)
 
     def _known_host(self, host: str) -> bool:
         try:

@@ -27,6 +27,7 @@ PRACTICE = (
 )
 # Arms that are more than words: their cases must not be shown half.
 PICTURES = ("class_map", "image", "image_explanation")
+CLOSED = "This reading study has been closed; no further answers are taken. What you answered before is kept. Thank you."
 NOTHING = "Nothing to read yet. The research team will tell you when the reading study is open."
 
 
@@ -68,10 +69,11 @@ class Desk:
         return people.has_consented(con, self.code)
 
     def protocol(self, con: Connection) -> Protocol:
-        """The open protocol; Refused("empty") when nothing is frozen."""
+        """The open protocol; Refused("empty") when nothing is frozen, which is said differently to somebody who has read."""
         found = readings.open_protocol(con)
         if found is None:
-            raise Refused("empty", NOTHING)
+            been = con.execute("SELECT 1 FROM reading_items WHERE code = ? LIMIT 1", [self.code]).fetchone()
+            raise Refused("empty", CLOSED if been else NOTHING)
         if set(found.design.get("arms", ())) & set(PICTURES):
             raise Refused("empty", "This reading study needs images, which this page does not show. Please tell the research team.")
         return found
@@ -148,7 +150,7 @@ class Desk:
             raise Refused("consent", "Please give your consent first.")
         protocol = readings.open_protocol(con)
         if protocol is None:
-            raise Refused("closed", "This reading study has been closed; no further answers are taken. Thank you.")
+            raise Refused("closed", CLOSED)
         sheet = self.sheet(con, protocol)
         for place in (_current(sheet), _previous(sheet)):
             if place is not None and self._token(place) == token:

@@ -27,6 +27,7 @@ T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 MOST_BYTES = 64 * 1024
+MOST_READ = 64 * 1024 * 1024
 STATUS = {"stale": 409, "closed": 409, "consent": 409, "empty": 200, "answer": 422}
 
 
@@ -53,11 +54,16 @@ def _reply(body: Mapping[str, Any], status: int = 200) -> Response:
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    body = b""
+    body, length = b"", 0
+    # Read to the end even where it is too long: a browser whose sending is cut off sees a lost connection and would send it again for ever.
     async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise Refused("answer", "The text is too long to be saved; shorten it.")
+        length += len(piece)
+        if length <= MOST_BYTES:
+            body += piece
+        elif length > MOST_READ:
+            break
+    if length > MOST_BYTES:
+        raise Refused("answer", f"The text is too long to be saved ({length:,} bytes; at most {MOST_BYTES:,}); shorten it.")
     try:
         found = json.loads(body or b"{}")
     except ValueError:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from core import store
 from core.store import desk, people
+from core.store.door import DoorBusy
 from dashboard import study as serving
 from dashboard.gate import Cookies, Gate, may, roster
 
 HOST = (b"host", b"127.0.0.1:8501")
+
+
+def run(work) -> None:
+    """Run a coroutine in a thread of its own: the browser driver of other modules keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
 
 
 async def _inner(scope, receive, send) -> None:
@@ -54,7 +62,7 @@ class Door:
         async def send(message) -> None:
             sent.append(message)
         scope = {"type": "http", "path": path, "method": method, "query_string": query.encode(), "headers": [host, *headers], "scheme": "http"}
-        asyncio.run(self.gate(scope, receive, send))
+        run(self.gate(scope, receive, send))
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
     def cookie(self, code: str) -> tuple[bytes, bytes]:
@@ -127,6 +135,41 @@ def test_revocation_takes_effect_at_once(door: Door) -> None:
     assert door.ask("/enter", "POST", body=b"token=new")[0] == 303
 
 
+def test_requests_that_come_together_after_a_start_all_get_in(door: Door) -> None:
+    """A page in use sends several at once; none may be told that its session has ended because another one is still looking."""
+    cookie = door.cookie("R1")
+    roster.cache_clear()
+    gate = Gate(_inner, door.path, ("127.0.0.1",))
+    statuses = []
+
+    async def ask() -> None:
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message) -> None:
+            statuses.append(message.get("status"))
+        await gate({"type": "http", "path": "/", "method": "GET", "query_string": b"", "headers": [HOST, cookie], "scheme": "http"}, receive, send)
+
+    async def together() -> None:
+        await asyncio.gather(*(ask() for _ in range(8)))
+    run(together())
+    assert sorted(filter(None, statuses)) == [200] * 8
+
+
+def test_a_shut_door_at_the_start_is_no_ended_session(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    cookie = door.cookie("R1")
+    roster.cache_clear()
+    door.gate = Gate(_inner, door.path, ("127.0.0.1",))
+
+    def busy(path: Path):
+        raise DoorBusy("busy")
+    with monkeypatch.context() as patched:
+        patched.setattr("dashboard.gate.store.read", busy)
+        status, _, body = door.ask("/expert/read/state", headers=[cookie])
+        assert status == 503 and "Try again" in body
+    assert door.ask("/", headers=[cookie])[0] == 200
+
+
 def _socket(door: Door, headers, between=lambda: None, path: str = "/_stcore/stream"):
     """Messages the client gets from a websocket that says two things."""
     sent = []
@@ -139,7 +182,7 @@ def _socket(door: Door, headers, between=lambda: None, path: str = "/_stcore/str
 
     async def send(message) -> None:
         sent.append(message)
-    asyncio.run(door.gate({"type": "websocket", "path": path, "headers": [HOST, *headers], "query_string": b""}, receive, send))
+    run(door.gate({"type": "websocket", "path": path, "headers": [HOST, *headers], "query_string": b""}, receive, send))
     return sent
 
 

@@ -173,7 +173,7 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
             now = readings.get(con, NAME, 1)
             readings.append_state(con, protocol=NAME, version=1, state="closed", design=now.design, hash=now.hash)
         other.keyboard.press("1")
-        other.wait_for_selector("text=Nothing to read yet")
+        other.wait_for_selector("text=has been closed")
         with store.write(study) as con:
             people.revoke(con, "R1")
         other.wait_for_timeout(1200)

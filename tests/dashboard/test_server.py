@@ -17,8 +17,9 @@ from serving import Served, start_server, stop_server
 
 from core import store
 from core.errors import UserError
-from core.store import people
+from core.store import annotations, desk, people, readings
 from dashboard import server
+from dashboard.gate import Cookies
 
 
 class Client:
@@ -79,7 +80,7 @@ def test_no_log_and_no_page_holds_a_token(served: Served) -> None:
 
 def test_sentences_for_bad_requests(served: Served) -> None:
     client = Client(served.base).enter(token_of(served.invite("reader")))
-    for body, status, words in (("[1]", 409, "understood"), ("{", 409, "understood"), ("{}", 409, "consent")):
+    for body, status, words in (("[1]", 422, "understood"), ("{", 422, "understood"), ("{}", 409, "consent")):
         got, content = client.ask("/expert/read/answer", form=body)
         assert got in (status, 422) and words in json.loads(content)["sentence"], content
     got, content = client.ask("/expert/read/consent", form=json.dumps({"experience": "x" * 100_000}))
@@ -130,71 +131,146 @@ def test_a_busy_port_is_said_in_a_sentence(tmp_path: Path) -> None:
             server.serve(synthetic.make(tmp_path / "study", protocol=False), port=port)
 
 
-def test_kill_while_answering_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    study = synthetic.make(tmp_path / "study", protocol=False)
+@pytest.fixture(scope="module")
+def reading_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose reading study has enough cases for the tests below, which share it and are meant to run in this order."""
+    study = synthetic.make(tmp_path_factory.mktemp("reading") / "study", protocol=False)
     with store.write(study) as con:
         synthetic.add_protocol(con, 120)
-    acknowledged: dict[str, int] = {}
-    served = start_server(study)
-    tokens = {f"R{i}": token_of(served.invite("reader", f"R{i}")) for i in range(3)}
-
-    def read(code: str) -> None:
-        client = Client(served.base).enter(tokens[code])
-        try:
-            case = client.read("state")["stage"] == "case" and client.read("state")["case"]
-            if not case:
-                client.read("consent", {})
-                case = client.read("begin", {})["case"]
-            while True:
-                reply = client.read("answer", {"token": case["token"], "answer": 1 + acknowledged.get(code, 0) % 6, "seconds": 0.1})
-                acknowledged[code] = acknowledged.get(code, 0) + 1
-                case = reply["case"]
-        except (OSError, http.client.HTTPException):
-            return
-    for _ in range(2):
-        threads = [threading.Thread(target=read, args=(code,)) for code in tokens]
-        for thread in threads:
-            thread.start()
-        threads[0].join(1.5)
-        os.kill(served.process.pid, signal.SIGKILL)
-        served.process.wait()
-        for thread in threads:
-            thread.join()
-        served = start_server(study)
-    stop_server(served)
-    with store.read(study) as con:
-        rows = dict(con.execute("SELECT code, count(*) FROM answers GROUP BY code").fetchall())
-        doubled = con.execute("SELECT count(*) FROM answers WHERE revision > 1").fetchone()[0]
-        gaps = con.execute("SELECT count(*) FROM (SELECT code FROM answers GROUP BY code HAVING max(position) <> count(*))").fetchone()[0]
-    assert sum(acknowledged.values()) > 20
-    # At most one answer per reader and kill may be stored without having been acknowledged; none the other way round.
-    assert all(acknowledged[c] <= rows[c] <= acknowledged[c] + 2 for c in tokens) and doubled == 0 and gaps == 0
+    return study
 
 
-def test_many_readers_at_once_are_acknowledged_soon(tmp_path: Path) -> None:
-    study = synthetic.make(tmp_path / "study", protocol=False)
-    with store.write(study) as con:
-        synthetic.add_protocol(con, 100)
-    served = start_server(study)
+@pytest.fixture(scope="module")
+def port() -> int:
+    """A port that a killed server's successor takes over."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def seat(served: Served, code: str) -> tuple[Client, dict]:
+    """A reader at the first practice text."""
+    client = Client(served.base).enter(token_of(served.invite("reader", code)))
+    client.read("consent", {})
+    return client, client.read("begin", {})["case"]
+
+
+def test_many_readers_at_once_are_acknowledged_soon(reading_study: Path, port: int) -> None:
+    served = start_server(reading_study, port)
     waits: list[float] = []
+    seats = [seat(served, f"M{i}") for i in range(20)]
 
-    def read(token: str, late: float) -> None:
-        client = Client(served.base).enter(token)
-        client.read("consent", {})
-        case = client.read("begin", {})["case"]
+    def read(client: Client, case: dict, late: float) -> None:
         time.sleep(late)
         for _ in range(4):
             start = time.perf_counter()
             case = client.read("answer", {"token": case["token"], "answer": 4, "seconds": 1.0})["case"]
             waits.append(time.perf_counter() - start)
             time.sleep(0.7)
-    threads = [threading.Thread(target=read, args=(token_of(served.invite("reader")), i / 25)) for i in range(20)]
+    threads = [threading.Thread(target=read, args=(*place, i / 25)) for i, place in enumerate(seats)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     stop_server(served)
-    with store.read(study) as con:
+    with store.read(reading_study) as con:
         assert con.execute("SELECT count(*), count(DISTINCT (code, position)) FROM answers").fetchone() == (80, 80)
     waits.sort()
-    assert waits[int(0.95 * len(waits))] < 0.6, f"p95 {waits[int(0.95 * len(waits))]:.3f} s"
+    # On an idle machine; where others keep it busy, as much longer as they do. The goal of 250 ms is measured by benchmarks/experts.py.
+    limit = 0.6 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert waits[int(0.95 * len(waits))] < limit, f"p95 {waits[int(0.95 * len(waits))]:.3f} s, limit {limit:.1f} s"
+
+
+def test_kill_while_answering_loses_and_doubles_nothing(reading_study: Path, port: int) -> None:
+    """Readers send an answer again with the same token until it is acknowledged, as the page does, while the server is killed and started."""
+    served = start_server(reading_study, port)
+    acknowledged: dict[str, list[int]] = {f"R{i}": [] for i in range(3)}
+    over = threading.Event()
+
+    def read(code: str, client: Client, case: dict) -> None:
+        while not over.is_set():
+            value = 1 + (len(acknowledged[code]) + ord(code[1])) % 6
+            try:
+                reply = client.read("answer", {"token": case["token"], "answer": value, "seconds": 0.1})
+            except (OSError, http.client.HTTPException):
+                client.line.close()
+                time.sleep(0.05)
+                continue
+            acknowledged[code].append(value)
+            case = reply["case"]
+            time.sleep(0.03)
+    threads = [threading.Thread(target=read, args=(code, *seat(served, code))) for code in acknowledged]
+    for thread in threads:
+        thread.start()
+    for least in (5, 25):
+        deadline = time.monotonic() + 30
+        while sum(map(len, acknowledged.values())) < least and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(served.process.pid, signal.SIGKILL)
+        served.process.wait()
+        served = start_server(reading_study, port)
+    over.set()
+    for thread in threads:
+        thread.join()
+    stop_server(served)
+    assert sum(map(len, acknowledged.values())) >= 25
+    for code, values in acknowledged.items():
+        with store.read(reading_study) as con:
+            rows = con.execute("SELECT position, revision, answer FROM answers WHERE code = ? ORDER BY position", [code]).fetchall()
+        assert [(p, r) for p, r, _ in rows] == [(i, 1) for i in range(1, len(rows) + 1)]
+        assert [answer for *_, answer in rows] == values
+
+
+def test_bad_answers_are_said_and_change_nothing(served: Served) -> None:
+    client, case = seat(served, "B1")
+    sent = {"token": case["token"], "answer": 3, "seconds": 1.0, "idle": False}
+    first = client.read("answer", sent)
+    assert client.read("answer", sent)["case"] == first["case"]                              # sent again: the same answer, no second row
+    for body, words in ((sent | {"answer": 4}, "another window"), (sent | {"token": "x"}, "another window"), ({}, "another window"),
+                        (sent | {"token": first["case"]["token"], "answer": 7}, "1 to 6"), (sent | {"token": first["case"]["token"], "answer": "3"}, "1 to 6")):
+        status, content = client.ask("/expert/read/answer", body)
+        assert status in (409, 422) and words in json.loads(content)["sentence"], content
+    status, content = client.ask("/expert/read/answer", sent | {"words": "x" * 10_000_000})
+    assert status == 422 and "too long to be saved" in json.loads(content)["sentence"]
+    cookies = Cookies(desk.key(served.study))
+    with store.read(served.study) as con:
+        digest = next(h for h, person in people.valid(con).items() if person.code == "B1")
+        assert con.execute("SELECT position, revision, answer FROM answers WHERE code = 'B1'").fetchall() == [(1, 1, 3)]
+    client.headers["Cookie"] = f"{cookies.name}={cookies.make('B1', digest, -1)}"
+    status, content = client.ask("/expert/read/answer", sent)
+    assert status == 401 and b"open the link again" in content
+
+
+def test_ten_megabytes_of_own_words_are_refused_and_markup_is_text(served: Served) -> None:
+    client = Client(served.base).enter(token_of(served.invite("annotator", "A9")))
+    client.ask("/expert/annotate/consent", {})
+    unit = json.loads(client.ask("/expert/annotate/state")[1])["unit"]
+    answer = synthetic.mass() | {"words": "<img src=x onerror=alert(1)>", "label": "<b>Mass</b>"}
+    for change, words in (({"words": "x" * 10_000_000}, "too long"), ({"words": "x" * 20_000}, "shorten it to 2000"), ({"label": "x" * 3000}, "shorten it to 2000")):
+        status, content = client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer | change, "seconds": 1})
+        assert status == 422 and words in json.loads(content)["sentence"], content
+    with store.read(served.study) as con:
+        assert not len(annotations.of_person(con, synthetic.DISSECT, "A9"))
+    assert client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer, "seconds": 1})[0] == 200
+    with store.read(served.study) as con:
+        assert annotations.of_person(con, synthetic.DISSECT, "A9").iloc[0]["answer"]["words"] == "<img src=x onerror=alert(1)>"
+    status, content = client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer | {"words": "other"}, "seconds": 1})
+    assert status == 409 and "another window" in json.loads(content)["sentence"]
+
+
+def test_an_answer_after_the_lock(reading_study: Path, port: int) -> None:
+    served = start_server(reading_study, port)
+    try:
+        client, case = seat(served, "Z1")
+        case = client.read("answer", {"token": case["token"], "answer": 2, "seconds": 1.0})["case"]
+        with store.write(reading_study) as con:
+            now = readings.get(con, "ZQXSTUDY", 1)
+            readings.append_state(con, protocol="ZQXSTUDY", version=1, state="closed", design=now.design, hash=now.hash)
+        status, content = client.ask("/expert/read/answer", {"token": case["token"], "answer": 2, "seconds": 1.0})
+        assert status == 409 and "has been closed" in json.loads(content)["sentence"]
+        state = client.read("state")
+        assert state["stage"] == "empty" and "has been closed" in state["sentence"] and "case" not in state
+        with store.read(reading_study) as con:
+            assert con.execute("SELECT count(*) FROM answers WHERE code = 'Z1'").fetchone() == (1,)
+    finally:
+        stop_server(served)

@@ -133,7 +133,7 @@ def test_no_answer_after_closing_nor_without_consent(study: Path) -> None:
         state(con, "closed")
         with pytest.raises(Refused, match="closed"):
             at.answer(con, token, 3, 1.0, False)
-        with pytest.raises(Refused, match="Nothing to read yet"):
+        with pytest.raises(Refused, match="has been closed"):
             at.protocol(con)
 
 
