@@ -48,7 +48,8 @@ def controls() -> tuple[str, str, str, bool]:
         required=True,
         key="split",
         bind="query-params",
-        format_func=lambda s: NAMES[s] if s == "holdout" or not opened else f"Test, opened {opened} times",
+        format_func=NAMES.get,
+        help=f"The test split was opened {opened} times so far; every look is logged." if opened else "Looking at the test split is logged.",
     )
     level = c.segmented_control(
         "Level", list(performance.LEVELS), default="patch", required=True, key="level", bind="query-params", format_func=str.capitalize
@@ -224,6 +225,7 @@ with left:
     st.caption(
         f"{NAMES[split]}, {len(seen.truth):,} {unit} of {seen.patients} patients. Band: 95 % pointwise for malignant, patient bootstrap, 500 draws."
         + ("" if at is None else f" Threshold fixed on hold-out: sensitivity {decimal(at[1], 2)}, specificity {decimal(1 - at[0], 2)}.")
+        + (f" The test split was opened {len(load.ask(run_table.events, 'test split opened'))} times." if split == "test" else "")
     )
 with right:
     parts.section("One class against the rest", "95 % CI clustered by patient (Obuchowski)")

@@ -22,7 +22,8 @@ def roc(study: Path, width: float) -> Drawn:
     """ROC curves on patches and mammograms of the test split, with malignant's band and the region of the partial AUC."""
     run = newest(study, "evaluate")
     figure, axes = style.panels(width, 2, 84)
-    curves, table, notes, counts = [], [], [], {}
+    curves, table, notes = [], [], []
+    counts: dict[str, int] = {}
     for ax, level in zip(axes, ("patch", "image")):
         results = performance.class_results(study, run, SPLIT, level)
         if not results:
@@ -56,7 +57,7 @@ def _roc_panel(ax: Axes, results: list[ClassResult], point: object) -> None:
     ax.axhspan(0.8, 1, color="#E9ECEF", zorder=0, linewidth=0)
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
     for r in results:
-        if r.name == "malignant" and r.curve.low is not None:
+        if r.name == "malignant" and r.curve.low is not None and r.curve.high is not None:
             ax.fill_between(r.curve.grid, r.curve.low, r.curve.high, color=style.COLOURS[r.name], alpha=0.18, linewidth=0)
         ax.plot(r.curve.fpr, r.curve.tpr, label=f"{r.name} {decimal(r.auc.estimate)}", **style.line(r.name))  # type: ignore[arg-type]
     if point is not None and point.table.specificity.estimate is not None:  # type: ignore[attr-defined]
@@ -94,7 +95,7 @@ def calibration(study: Path, width: float) -> Drawn:
     figure, (ax,) = style.panels(width, 1, min(width, 84))
     style.grid(ax)
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
-    x, y = [b.predicted for b in bins], [b.observed.estimate for b in bins]
+    x, y = [b.predicted for b in bins], [b.observed.estimate or 0.0 for b in bins]
     error = [[o - (b.observed.low or o) for o, b in zip(y, bins)], [(b.observed.high or o) - o for o, b in zip(y, bins)]]
     ax.errorbar(x, y, yerror(error), marker="o", markersize=3.5, elinewidth=0.7, capsize=1.5, **style.line("malignant"))  # type: ignore[arg-type]
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="Predicted probability of malignant", ylabel="Observed share", aspect="equal")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from core import store
@@ -34,7 +35,7 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
     ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, linewidth=0.7, color=style.INK, shrinkA=0, shrinkB=0))
 
 
-def _canvas(width: float, height: float) -> tuple[object, Axes]:
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     figure = style.sheet(width, height)
     figure.set_layout_engine("none")
     ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -85,7 +86,7 @@ def framework(study: Path, width: float) -> Drawn:
             _arrow(ax, (x0, y0 - h / 2), (x1, y1 + h / 2))
     table = pd.DataFrame([{"step": head, "content": text.replace("\n", " ")} for head, text in steps])
     caption = "Framework: a classifier is trained on patches, its influential units are found and named by experts, and the names that explain a decision are read by others who see nothing else."
-    return Drawn(figure, {"steps": table}, caption, {}, "Numbers as of the export.")  # type: ignore[arg-type]
+    return Drawn(figure, {"steps": table}, caption, {}, "Numbers as of the export.")
 
 
 def flow_table(study: Path) -> pd.DataFrame:
@@ -156,7 +157,7 @@ def flow(study: Path, width: float) -> Drawn:
     )
     return Drawn(
         figure, {"flow": table}, caption, {"patients": patients, "mammograms": int(kept["mammograms"])}, "All images of a patient are in one split."
-    )  # type: ignore[arg-type]
+    )
 
 
 def _patch_lines(note: str, room: float) -> list[str]:

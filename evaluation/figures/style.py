@@ -74,8 +74,10 @@ def print_style() -> Iterator[None]:
 
 def sheet(width_mm: float, height_mm: float) -> Figure:
     """An empty figure of exactly this size. It has a canvas of its own, so nothing global remembers it."""
-    figure = Figure(figsize=(width_mm * MM, min(height_mm, TALLEST - STRIP) * MM), layout="constrained")
-    figure.get_layout_engine().set(w_pad=1.2 * MM, h_pad=1.2 * MM, wspace=0.03, hspace=0.03)  # type: ignore[union-attr]
+    figure = Figure(
+        figsize=(width_mm * MM, min(height_mm, TALLEST - STRIP) * MM),
+        layout=ConstrainedLayoutEngine(w_pad=1.2 * MM, h_pad=1.2 * MM, wspace=0.03, hspace=0.03),
+    )
     FigureCanvasAgg(figure)
     return figure
 

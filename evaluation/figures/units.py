@@ -14,6 +14,7 @@ from PIL import Image
 
 from core import runs, store
 from core.naming import CLASSES, unit_name
+from core.store import data as data_table
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation import explained, gallery, overview
@@ -208,8 +209,11 @@ def explanations(study: Path, width: float) -> Drawn:
     figure = style.sheet(width, 4 + 55 * len(chosen))
     axes = figure.subplots(len(chosen), most + 2, squeeze=False)
     rows, notes = [], []
+    patients, scales = set(), 0
     for (role, name, how), line, mark in zip(chosen, axes, "abcd"):
         case = explained.one(study, run, name)
+        patients.add(case.patient_id)
+        scales += _scale_bar(line[0], study, case)
         _explained_row(line, study, case, mark, most)
         notes.append(f"({mark}) decided {role}: truth {case.truth}, {how}")
         rows += [
@@ -233,17 +237,30 @@ def explanations(study: Path, width: float) -> Drawn:
         + "; ".join(notes)
         + ". Left to right: mammogram with outlined findings (red) and its report line; probability map of the decided class; "
         f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. One colour scale for all "
-        "cases: probability 0 to 1; contribution of a unit 0 to the largest of all explained mammograms."
+        "cases: probability 0 to 1; contribution of a unit 0 to the largest of all explained mammograms." + (" White bar: 10 mm." if scales else "")
     )
     return Drawn(
         figure,
         {"units": pd.DataFrame(rows)},
         caption,
-        {"mammograms": len(chosen), "patients": len({r["mammogram_id"].split(".")[0] for r in rows})},
+        {"mammograms": len(chosen), "patients": len(patients)},
         "Influence: largest value of the unit's map on the mammogram times its weight for the class.",
         "mixed",
         seed,
     )
+
+
+def _scale_bar(ax: Axes, study: Path, case: Explained) -> bool:
+    """A bar of 10 mm at the lower edge, where the size of a source pixel is known; whether it was drawn."""
+    with store.read(study) as con:
+        film = data_table.mammogram(con, case.mammogram_id) or {}
+    size = film.get("pixel_mm")
+    if not size or size != size:
+        return False
+    length = 10 / size * case.width / film["source_width"]
+    x, y = 0.04 * case.width, 0.97 * case.height
+    ax.plot([x, x + length], [y, y], color="white", linewidth=1.4, solid_capstyle="butt", zorder=5)
+    return True
 
 
 def _explained_row(axes: np.ndarray, study: Path, case: Explained, mark: str, most: int) -> None:

@@ -149,12 +149,12 @@ def test_a_picked_case_is_used_and_the_caption_says_so(own_study: Path) -> None:
         run = run_table.latest(con, "explain")
         table = unit_table.explanations(con, run)
     right = table[(table["predicted"] == 2) & (table["truth"] == 2)]["mammogram_id"].tolist()
-    random = dict((role, (name, how)) for role, name, how in chosen_cases(own_study, run, 1))
+    random = {role: (name, how) for role, name, how in chosen_cases(own_study, run, 1)}
     assert random["malignant, right"][1] == "random, seed 1"
     other = next(name for name in right if name != random["malignant, right"][0])
     with store.write(own_study) as con:
         unit_table.pick_for_figure(con, run, other, "hand-picked", "team")
-    picked = dict((role, (name, how)) for role, name, how in chosen_cases(own_study, run, 1))
+    picked = {role: (name, how) for role, name, how in chosen_cases(own_study, run, 1)}
     assert picked["malignant, right"] == (other, "hand-picked")
     assert "hand-picked" in preview(own_study, "explanations", None).caption
 
@@ -177,3 +177,15 @@ def test_the_zip_holds_every_file_of_every_passport(exported: Path) -> None:
         names = set(archive.namelist())
     for made in passport.read(exported):
         assert {*made["files"], f"{made['name']}.passport.json"} <= names
+
+
+def test_a_bar_of_10_mm_where_the_pixel_size_is_known(own_study: Path) -> None:
+    assert "10 mm" not in preview(own_study, "explanations", None).caption
+    with store.write(own_study) as con:
+        con.execute("UPDATE mammograms SET pixel_mm = 0.2")
+    drawn, _ = draw(own_study, FIGURES["explanations"], 174)
+    assert "White bar: 10 mm." in drawn.caption
+    bars = [line for line in drawn.figure.axes[0].lines if line.get_linewidth() == 1.4]
+    with store.read(own_study) as con:
+        film = con.execute("SELECT width, source_width FROM mammograms LIMIT 1").fetchone()
+    assert len(bars) == 1 and abs(float(bars[0].get_xdata()[1] - bars[0].get_xdata()[0]) - 50 * film[0] / film[1]) < 1e-9

@@ -1,0 +1,112 @@
+"""The Figures page: what is missing names its step, Build writes, stale exports carry a badge; and the tabs added to Performance and Explanations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import store
+from core import study as study_module
+from core.store import annotations
+from core.store import runs as run_table
+from dashboard import identity
+from dashboard.study import VARIABLE
+from evaluation.figures import FIGURES
+from evaluation.tables import TABLES
+
+PAGES = Path(__file__).resolve().parents[2] / "dashboard" / "pages"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch):
+    """Opens a page of a study as the team does."""
+
+    def page(name: str, path: Path, **query: str) -> AppTest:
+        monkeypatch.setenv(VARIABLE, str(path))
+        monkeypatch.setattr(identity, "current", lambda: identity.Identity("T1", "team"))
+        shown = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=120)
+        for key, value in query.items():
+            shown.query_params[key] = value
+        shown.run()
+        assert not shown.exception
+        return shown
+
+    return page
+
+
+def words(page: AppTest) -> str:
+    """All HTML and text of a page."""
+    return "\n".join([*(h.proto.body for h in page.get("html")), *(c.value for c in page.caption), *(i.value for i in page.info)])
+
+
+def take(page: AppTest, names: set[str]) -> None:
+    """Tick exactly these."""
+    for box in page.checkbox:
+        if not box.disabled:
+            box.set_value(box.key.removeprefix("take ") in names)
+
+
+def test_an_empty_study_names_the_step_of_everything(tmp_path: Path, opened) -> None:
+    page = opened("figures", study_module.init(tmp_path / "s"))
+    shown = words(page)
+    for step in ("Source", "Patches", "Evaluation", "Units", "Explanations", "Annotation", "Reading"):
+        assert step in shown
+    assert {b.key for b in page.checkbox if not b.disabled} == {"take table protocol", "take table checklist"}
+    assert "no classifier has been evaluated yet" in shown
+
+
+def test_build_writes_and_a_changed_input_makes_it_stale(own_study: Path, opened) -> None:
+    page = opened("figures", own_study)
+    assert {b.key for b in page.checkbox} == {f"take figure {n}" for n in FIGURES} | {f"take table {n}" for n in TABLES}
+    assert {b.key for b in page.checkbox if b.disabled} >= {"take figure annotation_screen"}
+    assert words(page).count('<span class="dm-badge stale">') == 0
+    take(page, {"figure coverage", "table units"})
+    page.multiselect(key="formats").set_value(["pdf"])
+    page.run()
+    next(b for b in page.button if b.label == "Build 2").click()
+    page.run()
+    assert not page.exception and "2 built" in page.success[0].value
+    assert (own_study / "exports" / "coverage.pdf").is_file() and (own_study / "exports" / "table_units.xlsx").is_file()
+    assert words(page).count(" built</span>") == 2
+    with store.write(own_study) as con:
+        run = run_table.latest(con, "dissect")
+        annotations.decide(con, run, annotations.selected_units(con, run)[0], "Another label", [], "looked again", "team")
+    page.run()
+    assert words(page).count('<span class="dm-badge stale">') == 2 and "labels changed since" in words(page)
+
+
+def test_preview_follows_the_preset_and_shows_what_is_missing(own_study: Path, opened) -> None:
+    page = opened("figures", own_study)
+    assert 'style="width:174mm' in words(page) and "SIMULATED" in words(page)
+    page.selectbox(key="preset").set_value("One column, 85 mm")
+    page.run()
+    assert 'style="width:85mm' in words(page)
+    page.selectbox(key="preview").set_value("table cohort")
+    page.run()
+    assert "Patients" in page.dataframe[0].value["Characteristic"].tolist()
+    page.selectbox(key="preview").set_value("figure annotation_screen")
+    page.run()
+    assert "screenshot" in page.info[0].value
+
+
+def test_looking_at_the_test_split_is_logged_once_a_visit(own_study: Path, opened) -> None:
+    def count() -> int:
+        with store.read(own_study) as con:
+            return len(run_table.events(con, "test split opened"))
+
+    before = count()
+    page = opened("figures", own_study)
+    page.run()
+    assert count() == before + 1
+
+
+def test_architectures_stand_on_the_performance_page(demonstration: Path, opened) -> None:
+    shown = words(opened("performance", demonstration))
+    assert "SPIE 2018, Table 1" in shown and ".8929" in shown and "AUC malignant" in shown
+
+
+def test_explanations_page_compares_with_the_reports(own_study: Path, opened) -> None:
+    shown = words(opened("explanations", own_study))
+    assert "Explanations against report lines" in shown and "Greedy matching" in shown and "Concept F1" in shown and ".627" in shown
