@@ -159,10 +159,10 @@ def strip(case: Explained) -> None:
             rank=0,
             level=threshold * float(facts[unit.unit]),
         )
-        faint = "" if unit.label else "opacity:.6;filter:grayscale(1)"
+        quiet, faded = ("", "") if unit.label else ("color:var(--dm-mute)", "filter:grayscale(1);opacity:.6")
         cells.append(
-            f'<div style="flex:1;display:flex;gap:8px;font-size:12px;line-height:1.35;min-width:0;{faint}">'
-            f'<img src="{url}" alt="top patch of {unit_name(unit.unit)}" width="48" height="48" style="border-radius:2px;flex:none">'
+            f'<div style="flex:1;display:flex;gap:8px;font-size:12px;line-height:1.35;min-width:0;{quiet}">'
+            f'<img src="{url}" alt="top patch of {unit_name(unit.unit)}" width="48" height="48" style="border-radius:2px;flex:none;{faded}">'
             f'<div style="min-width:0"><b>{unit.rank}</b> {unit_name(unit.unit)[5:]} <span style="float:right">&nbsp;{decimal(unit.influence, 2)}</span>'
             f'<div title="{parts.text(unit.label or "")}" style="overflow:hidden;display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical">'
             f'{parts.text(unit.label or "no label")}</div></div></div>'
@@ -204,6 +204,8 @@ def truth(code: int) -> None:
     parts.section(f"Is it true of the network? {CLASSES[code].capitalize()}, all test films", "units set to zero, and where the class maps look", case.simulated)
     if found:
         unit_views.numbers(found)
+    elif load.compute(truthfulness.run_of, dissect):
+        st.caption(unit_views.nothing_to_test(CLASSES[code]))
     else:
         st.caption("Not tested yet: deepminer ablate sets the named units to zero and compares with random ones.")
 

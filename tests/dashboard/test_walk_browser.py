@@ -42,11 +42,14 @@ def enter(page, server: Served, code: str) -> None:
 
 
 def settled(page) -> None:
-    page.wait_for_selector('[data-testid="stMainBlockContainer"]', timeout=30_000)
+    """Until the script has run and its content stands: an empty page has no faults."""
     page.wait_for_function(
-        "() => !document.querySelector('[data-testid=stStatusWidget]') && !document.querySelector('[data-stale=true]')", timeout=30_000
+        """() => { const app = document.querySelector('[data-testid="stApp"]');
+        return app && app.dataset.testScriptState === 'notRunning' && document.querySelectorAll('[data-testid="stElementContainer"]').length > 3
+            && !document.querySelector('[data-stale="true"]'); }""",
+        timeout=60_000,
     )
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(500)
 
 
 @pytest.mark.browser
@@ -75,7 +78,8 @@ def test_every_page_is_whole_in_both_themes_at_both_sizes(scheme: str, size: tup
 
 OURS = """async () => {
   const result = await axe.run({runOnly: ["wcag2a", "wcag2aa"]});
-  const ours = node => { const e = document.querySelector(node.target[0]); return e && !!e.closest('[data-testid="stHtml"], [data-testid="stBidiComponent"], .films, .gallery, .wrap'); };
+  const ours = node => { const first = Array.isArray(node.target[0]) ? node.target[0][0] : node.target[0];
+    const e = document.querySelector(first); return e && !!e.closest('[data-testid="stHtml"], [data-testid^="stBidiComponent"]'); };
   return result.violations.filter(v => ["serious", "critical"].includes(v.impact)).flatMap(v => v.nodes.filter(ours).map(n => v.id + ": " + n.html.slice(0, 160)));
 }"""
 
