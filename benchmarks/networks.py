@@ -144,7 +144,7 @@ def measure() -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for arch, steps, batch, count, rounds, goal in ((SMALL, 12, 64, 2048, 5, 0.8), (LARGE, 3, 4, 8, 2, 0.95)):
+        for arch, steps, batch, count, rounds, goal in ((SMALL, 12, 64, 2048, 5, 0.8), (LARGE, 3, 4, 4, 3, 0.95)):
             reader = films(folder / arch, networks.INPUT_SIDES.get(arch, 227), 30 if arch == SMALL else 2)
             rows.append(training(arch, reader, steps, batch, rounds, folder))
             rows += dissecting(arch, reader, count, 256 if arch == SMALL else 4, rounds, goal, folder)

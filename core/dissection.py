@@ -147,3 +147,28 @@ def region(unit_map: np.ndarray, side: int, threshold: float) -> np.ndarray:
         torch.from_numpy(np.asarray(unit_map, np.float32))[None, None], size=(side, side), mode="bilinear", align_corners=False
     )
     return up[0, 0].numpy() > threshold
+
+
+def receptive_field(probe: Probe, side: int, draws: int = 4, seed: int = 3) -> int:
+    """Side in pixels of what one position of the layer's map can see of a patch of `side`, from the gradient of a position in the middle to noise patches
+    (the union of `draws`; at most the patch)."""
+    module, seen = probe.network.layer(probe.name), torch.zeros(side, side, dtype=torch.bool)
+    kept: list[Tensor] = []
+    generator = torch.Generator().manual_seed(seed)
+    handle = module.register_forward_hook(lambda _m, _i, output: kept.append(output)) if module is not None else None
+    try:
+        with torch.enable_grad():
+            for _ in range(draws):
+                kept.clear()
+                x = (torch.rand(1, 1, side, side, generator=generator) * 255).requires_grad_(True)
+                last = probe.network.maps(x)
+                maps = kept[0] if kept else last
+                middle = maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum()
+                seen |= torch.autograd.grad(middle, x)[0][0, 0] != 0
+    finally:
+        if handle is not None:
+            handle.remove()
+    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+    if not len(rows):
+        return side
+    return int(max(rows.max() - rows.min(), columns.max() - columns.min())) + 1

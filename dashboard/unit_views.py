@@ -95,16 +95,22 @@ def numbers(found: list[truthfulness.Number]) -> None:
     st.html(f'<div class="dm-cells">{cells}</div>')
 
 
+def nothing_to_test(name: str) -> str:
+    """Why a tested run has no number for a class."""
+    return f"Not estimable: the test split has no {name} patches{'' if name == 'normal' else ' and no outlined ' + name + ' finding'}."
+
+
 def truth(dissect: str) -> None:
     """Ablation, deletion and localisation per class."""
     if load.compute(truthfulness.run_of, dissect) is None:
         parts.empty("Nobody has tested yet whether these explanations are true of the network.", "deepminer ablate")
     st.caption("Test split only; patients resampled for every interval. ✓ means that the interval excludes what chance or random units would give.")
-    for code in (2, 1, 0):
+    for code in sorted((int(c) for c in load.ask(unit_table.selected, dissect)["class"].unique()), reverse=True):
         found, curves = load.compute(truthfulness.numbers, dissect, code), load.compute(truthfulness.curves, dissect, code)
-        if not found:
-            continue
         st.html(f'<h4 class="dm">{parts.class_mark(CLASSES[code])}</h4>')
+        if not found:
+            st.caption(nothing_to_test(CLASSES[code]))
+            continue
         a, b = st.columns([8, 4], gap="medium")
         with a:
             numbers(found)

@@ -117,6 +117,14 @@ def unit_facts(study: Path, dissect: str, unit: int) -> dict[str, Any]:
     }
 
 
+def seen_by_peak(top: pd.DataFrame, field: int, map_side: int) -> pd.DataFrame:
+    """The same patches cut to what the peak of the unit's map can see: y, x, side of a square of `field` pixels around the peak, inside the film."""
+    centre = {a: top[a] + (top[f"peak_{a}"] + 0.5) * top["side"] / map_side for a in ("y", "x")}
+    last = {"y": top["height"] - field, "x": top["width"] - field}
+    corners = {a: (centre[a] - field / 2).round().clip(lower=0).clip(upper=last[a]).astype(int) for a in ("y", "x")}
+    return top.assign(**corners, side=field)
+
+
 def _descriptors(top: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Counter[str]]:
     """Report words of the findings that a top patch with a lesion label belongs to, counted once per patch."""
     found: dict[str, Counter[str]] = {}

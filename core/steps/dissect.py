@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from core import inference, runs
-from core.dissection import maxima, quantiles, top_maps, top_patches
+from core.dissection import maxima, quantiles, receptive_field, top_maps, top_patches
 from core.errors import UserError
 from core.films import Films, PatchReader
 from core.inference import Probe, influences
@@ -63,6 +63,8 @@ def _dissect(study: Path, settings: Settings, run: Run, parent: str, frame: pd.D
         "mammograms": list(films["mammogram_id"]),
         "influence": "activation x weight" if network.single_linear and layer == "last" else "activation x gradient",
         "quantile_positions": positions,
+        "map_side": int(maps.shape[2]),
+        "receptive_field": receptive_field(probe, reader.side),
         "dead_units": np.flatnonzero(top.values[:, 0] <= 0).tolist(),
     }
 

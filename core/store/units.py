@@ -21,11 +21,12 @@ def selected(con: Connection, run: str) -> pd.DataFrame:
 
 
 def top_patches(con: Connection, run: str, patches_run: str, units: list[int] | None = None, most: int = 64) -> pd.DataFrame:
-    """The first `most` top patches of these units (all if None): layer, unit, rank (from 0), activation, patch_id, label, y, x, side (of the patch in
-    the working image), mammogram_id, patient_id, file, width, height, split."""
+    """The first `most` top patches of these units (all if None): layer, unit, rank (from 0), activation, peak_y, peak_x (of the unit's map), patch_id,
+    label, y, x, side (of the patch in the working image), mammogram_id, patient_id, file, width, height, split."""
     return con.execute(
         """
-        SELECT t.layer, t.unit, t.rank, t.activation, t.patch_id, p.label, p.y, p.x, p.side, p.split, m.mammogram_id, m.patient_id, m.file, m.width, m.height
+        SELECT t.layer, t.unit, t.rank, t.activation, t.y AS peak_y, t.x AS peak_x, t.patch_id, p.label, p.y, p.x, p.side, p.split, m.mammogram_id,
+            m.patient_id, m.file, m.width, m.height
         FROM top_patches t JOIN patches p ON p.run = ? AND p.patch_id = t.patch_id JOIN mammograms m USING (mammogram_id)
         WHERE t.run = ? AND t.rank < ? AND (? IS NULL OR list_contains(?, t.unit)) ORDER BY t.unit, t.rank""",
         [patches_run, run, most, units, units or []],

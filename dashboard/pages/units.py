@@ -171,7 +171,7 @@ def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: floa
                 "film": media.url("film", media.TEAM, file=patch["file"]),
                 "aspect": w / h,
                 "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
-                "left": f"{'Patch' if top else 'Place'} {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
+                "left": f"Place {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
                 "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
                 "note": f"Patch label {CLASSES[int(patch['label'])]}, {patch['split']} split",
             }
@@ -219,21 +219,20 @@ def show_unit(dissect: str, unit: int) -> None:
     settings = load.ask(run_table.get, dissect)["settings"]["dissection"]
     left, right = st.columns([968, 264], gap="small")
     with left:
-        first, second, third = st.columns([4, 4, 3], vertical_alignment="center")
-        rule = first.segmented_control(
-            "Region",
-            ["0.2 of the largest", f"top {settings['quantile']:g} quantile"],
-            default="0.2 of the largest",
-            required=True,
-            label_visibility="collapsed",
-            key="region",
-        )
+        first, second, third = st.columns([5, 4, 2], vertical_alignment="center")
+        field = load.ask(run_table.get, dissect)["manifest"].get("receptive_field")
+        regions = ["0.2 of the largest", f"top {settings['quantile']:g} quantile", *([f"field, {field} px"] if field else [])]
+        rule = first.segmented_control("Region", regions, default=regions[0], required=True, label_visibility="collapsed", key="region", bind="query-params",
+                                       help="the field is what the peak of the unit's map can see") or regions[0]  # fmt: skip
         which = second.segmented_control("Patches", list(PATCHES), default="top", required=True, label_visibility="collapsed", key="patches",
                                          bind="query-params", format_func=PATCHES.get)  # fmt: skip
         third.caption(f"top 32 from {facts['top_patients']} patients")
-        level = settings["threshold"] if rule and rule.startswith("0.2") else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
+        level = settings["threshold"] if rule == regions[0] else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
         top = which not in ("middle", "random")
-        unit_tiles.show(unit_items(patches_of(dissect, unit, facts, which or "top"), facts, dissect, level, top), key="tiles", film_height=330)
+        shown = patches_of(dissect, unit, facts, which or "top")
+        if top and rule.startswith("field"):
+            shown, top = gallery.seen_by_peak(shown, field, load.ask(run_table.get, dissect)["manifest"]["map_side"]), False
+        unit_tiles.show(unit_items(shown, facts, dissect, level, top), key="tiles", film_height=330)
         if facts["top_patients"] < overview.FEW_PATIENTS:
             st.warning(f"The 32 top patches come from {facts['top_patients']} patients only: the unit may know a patient, not a finding.")
         if facts["dead"]:

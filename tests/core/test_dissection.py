@@ -181,3 +181,11 @@ def test_texts_and_printed_units_take_only_annotated_ones() -> None:
     units = top_units(np.array([0.0, 0, 0, 4, 1, 3, 2, 0, 0, 9]), labels, depth=8)
     assert [(u.rank, u.unit, u.label) for u in units[:3]] == [(1, 9, "i"), (2, 3, "c"), (3, 5, "e")]
     assert [u.label for u in printed(units, 2)] == ["i", "c"]
+
+
+def test_the_receptive_field_is_what_the_layers_arithmetic_says() -> None:
+    """Small: 5, +2*2, pool, +2*4, pool, +2*8, +2*8. AlexNet conv3: 11, pool, 5x5, pool, 3x3."""
+    torch.manual_seed(0)
+    small = networks.build("small", 3).eval()
+    assert dissection.receptive_field(Probe(small, "last"), 64) == 55
+    assert dissection.receptive_field(Probe(networks.build("alexnet", 2).eval(), "conv3"), 227) == 99

@@ -58,6 +58,12 @@ def test_middle_and_random_patches_are_where_they_say(demonstration: Path, disse
     assert abs(middle["rank"].mean() - len(values) / 2) < 2
 
 
+def test_the_field_lies_around_the_peak_and_inside_the_film() -> None:
+    top = pd.DataFrame({"y": [64, 0, 200], "x": [64, 0, 192], "side": 64, "peak_y": [3, 0, 7], "peak_x": [4, 0, 7], "height": 264, "width": 256})
+    found = gallery.seen_by_peak(top, 21, 8)
+    assert found[["y", "x", "side"]].to_numpy().tolist() == [[82, 90, 21], [0, 0, 21], [243, 235, 21]]
+
+
 def test_named_units_and_the_cross_table_count_the_same(demonstration: Path, dissection: str) -> None:
     named, table = unit_tables.named_units(demonstration, dissection), unit_tables.cross_table(demonstration)
     assert len(named) and named["simulated"].all()
