@@ -62,7 +62,7 @@ Block = Heading | Paragraph | Picture | Grid
 RESULTS = (
     ("Patients", ("flow",), ("cohort",)),
     ("Classifier", ("roc", "calibration", "subgroups"), ("classifiers", "architectures")),
-    ("Units and their names", ("units", "coverage", "agreement"), ("coverage", "agreement")),
+    ("Units and their names", ("units", "coverage", "agreement", "ablation"), ("coverage", "agreement")),
     ("Explanations", ("explanations",), ("similarity",)),
     ("Reading study", ("reading", "time_order"), ("reading", "truth_rules", "examples")),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.figures import classifier, diagrams, reading, units
+from evaluation.figures import ablation, classifier, diagrams, reading, units
 from evaluation.figures.drawn import Drawn, Kind
 
 _CHAIN = ("data", "patches", "train", "evaluate")
@@ -21,7 +21,7 @@ FIGURES: dict[str, Kind] = {
         Kind("calibration", "Calibration", _CHAIN, ("evaluate",), 85, classifier.calibration),
         Kind("subgroups", "Subgroups", _CHAIN, ("evaluate",), 85, classifier.subgroups),
         Kind("time_order", "Time and order", ("protocol",), ("protocol",), 174, reading.time_order),
-        Kind("ablation", "Ablation", ("dissect", "ablate"), ("ablate",), 85, diagrams.ablation),
+        Kind("ablation", "Ablation", ("data", "dissect", "labels", "ablate"), ("dissect", "ablate"), 174, ablation.ablation),
     )
 }
 

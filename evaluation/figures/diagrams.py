@@ -168,8 +168,3 @@ def _patch_lines(note: str, room: float) -> list[str]:
 def screenshot(study: Path, width: float) -> Drawn:
     """The annotation screen is a photograph of the product, not a drawing."""
     raise Missing(*ABSENT["screenshot"])
-
-
-def ablation(study: Path, width: float) -> Drawn:
-    """What happens to the decision when units are silenced; this version has no step that does it."""
-    raise Missing(*ABSENT["ablate"])
