@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -16,11 +16,11 @@ import torch
 from benchmarks import ingestion, networks, paper_scale, statistics
 from benchmarks.measure import Row
 
-SUBJECTS: dict[str, Callable[[], list[Row]]] = {
-    "networks": networks.measure,
-    "paper_scale": paper_scale.measure,
-    "ingestion": ingestion.measure,
+SUBJECTS: dict[str, Callable[[], Iterable[Row]]] = {
     "statistics": statistics.measure,
+    "ingestion": ingestion.measure,
+    "paper_scale": paper_scale.measure,
+    "networks": networks.measure,
 }
 HERE = Path(__file__).parent
 FIELDS = ("name", "value", "reference", "ratio", "goal", "unit")
@@ -63,11 +63,16 @@ def main() -> int:
             print(f"{'ok  ' if row.ratio >= row.goal else 'LOW '} {row.name}: {number(row.value)} against {number(row.reference)} {row.unit}, "
                   f"ratio {row.ratio:.3g} (goal {row.goal:g})", flush=True)
         print(f"     {name}: {time.perf_counter() - started:.0f} s so far", file=sys.stderr)
-    if not sys.argv[1:]:
-        plain = [{field: asdict(row)[field] for field in FIELDS} for row in rows]
-        (HERE / "results.json").write_text(json.dumps(plain, indent=1) + "\n")
-        (HERE / "RESULTS.md").write_text(table(rows, time.perf_counter() - started))
+        if not sys.argv[1:]:  # after every subject: a stopped run leaves what it has measured
+            write(rows, time.perf_counter() - started)
     return 0
+
+
+def write(rows: list[Row], took: float) -> None:
+    """Both files."""
+    plain = [{field: asdict(row)[field] for field in FIELDS} for row in rows]
+    (HERE / "results.json").write_text(json.dumps(plain, indent=1) + "\n")
+    (HERE / "RESULTS.md").write_text(table(rows, took))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -139,14 +140,12 @@ def explaining(arch: str, rounds: int, folder: Path) -> Row:
     return rate(f"explanation of a mammogram, {arch}", 1, mine, bare, 0.9, "mammograms/s", f"{shape[1]} x {shape[0]} px")
 
 
-def measure() -> list[Row]:
+def measure() -> Iterator[Row]:
     """All rows of this subject."""
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for arch, steps, batch, count, rounds, goal in ((SMALL, 12, 64, 2048, 5, 0.8), (LARGE, 3, 4, 4, 3, 0.95)):
             reader = films(folder / arch, networks.INPUT_SIDES.get(arch, 227), 30 if arch == SMALL else 2)
-            rows.append(training(arch, reader, steps, batch, rounds, folder))
-            rows += dissecting(arch, reader, count, 256 if arch == SMALL else 4, rounds, goal, folder)
-            rows.append(explaining(arch, 15 if arch == SMALL else 2, folder))
-    return rows
+            yield training(arch, reader, steps, batch, rounds, folder)
+            yield from dissecting(arch, reader, count, 256 if arch == SMALL else 4, rounds, goal, folder)
+            yield explaining(arch, 40 if arch == SMALL else 2, folder)

@@ -163,7 +163,7 @@ def top_64() -> Row:
     return within("top 64 of 2,048 units x 40,000 patches", min(seconds(lambda: dissection.top_patches(values)) for _ in range(3)), 1.5)
 
 
-def rows() -> Iterator[Row]:
+def measure() -> Iterator[Row]:
     """All rows of this subject."""
     yield top_64()
     with tempfile.TemporaryDirectory() as name:
@@ -188,7 +188,3 @@ def logged(path: Path) -> None:
     with store.write(path) as con:
         run_table.log(con, "bench", "nothing")
 
-
-def measure() -> list[Row]:
-    """All rows of this subject."""
-    return list(rows())
