@@ -141,7 +141,7 @@ def subgroups(study: Path, width: float) -> Drawn:
     for i, (_, _, auc, _, _) in enumerate(rows):
         if auc.low is not None and auc.high is not None:
             ax.plot([auc.low, auc.high], [i, i], color=style.INK, linewidth=1)
-        ax.plot(auc.estimate, i, "D" if i == 0 else "s", color=style.INK, markersize=4)
+        ax.plot(auc.estimate if auc.estimate is not None else float("nan"), i, "D" if i == 0 else "s", color=style.INK, markersize=4)
     ax.axvline(whole.estimate or 0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     labels = [f"{variable} {value}".strip() + f" ({n}; {patients})" for variable, value, _, n, patients in rows]
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, malignant (95 % CI)")

@@ -86,7 +86,10 @@ def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
     for i, (name, centre, low, high, _) in enumerate(rows):
         if low is not None and high is not None:
             ax.plot([low, high], [i, i], color=style.INK, linewidth=1)
-        ax.plot(centre, i, "D" if name == "all" else "s", color=style.INK, markersize=5 if name == "all" else 4)
+        if centre is None:
+            ax.text(0.52, i, "not estimable", va="center", fontsize=7, color=style.QUIET)
+        else:
+            ax.plot(centre, i, "D" if name == "all" else "s", color=style.INK, markersize=5 if name == "all" else 4)
     ax.axvline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     ax.set(
         yticks=range(len(rows)),

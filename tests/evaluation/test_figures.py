@@ -189,3 +189,20 @@ def test_a_bar_of_10_mm_where_the_pixel_size_is_known(own_study: Path) -> None:
     with store.read(own_study) as con:
         film = con.execute("SELECT width, source_width FROM mammograms LIMIT 1").fetchone()
     assert len(bars) == 1 and abs(float(bars[0].get_xdata()[1] - bars[0].get_xdata()[0]) - 50 * film[0] / film[1]) < 1e-9
+
+
+def test_a_reading_in_which_all_is_right_is_drawn_and_tabled(own_study: Path) -> None:
+    """Where every answer is right the clustered estimate does not exist; the exact test does."""
+    from evaluation.report import blocks
+    from evaluation.tables import TABLES
+
+    with store.write(own_study) as con:
+        con.execute("""UPDATE answers SET answer = CASE WHEN c.truth = 'malignant' THEN 6 ELSE 1 END FROM reading_items i JOIN reading_cases c
+            ON c.protocol = i.protocol AND c.version = i.version AND c.case_number = i.case_number WHERE answers.protocol = i.protocol
+            AND answers.version = i.version AND answers.code = i.code AND answers.position = i.position""")
+    for name in ("reading", "time_order"):
+        assert preview(own_study, name, None).picture.startswith("data:image")
+    drawn, _ = draw(own_study, FIGURES["reading"], 174)
+    assert any(t.get_text() == "not estimable" for t in drawn.figure.axes[0].texts)
+    assert TABLES["reading"].build(own_study).shown()["Value (95 % CI)"].iloc[0] == "–"
+    assert len(blocks(own_study, silent)) > 20

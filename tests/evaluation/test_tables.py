@@ -58,7 +58,9 @@ def test_numbers_are_the_pages(demonstration: Path, written: Path) -> None:
             assert f"{decimal(r.auc.estimate)} ({decimal(r.auc.low)} to {decimal(r.auc.high)})" in shown or r.auc.low is None
     score = scored(demonstration)[1]
     reading = pd.read_csv(written / "table_reading.csv")
-    assert reading["Value"].iloc[0] == pytest.approx(score.primary.estimate, abs=1e-9)
+    for name, value in (("Share right", score.primary.estimate), ("Exact binomial", score.binomial.estimate), ("AUC of the ratings", score.roc.estimate)):
+        shown_value = reading[reading["Result"].str.startswith(name)]["Value"].iloc[0]
+        assert pd.isna(shown_value) if value is None else shown_value == pytest.approx(value, abs=1e-9)
     assert f"{score.primary.correct} of {score.primary.n}" in reading["Result"].iloc[0]
     rules = pd.read_csv(written / "table_truth_rules.csv")
     assert list(rules["Right"]) == [r.correct for r in score.rules]
