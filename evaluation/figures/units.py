@@ -133,25 +133,8 @@ def coverage(study: Path, width: float) -> Drawn:
         mine = frame[frame["class"] == code].set_index("name")
         curve = [(int(k.split("_")[1]), v) for k, v in mine["estimate"].items() if str(k).startswith("curve_")]
         ax.plot(*zip(*curve), label=name, **style.line(name))
-        interval, x = mine.loc["interval"], select + (shift - 1) * 0.35
-        ax.errorbar(
-            [x],
-            [mine.loc["selected", "estimate"]],
-            yerr=[[mine.loc["selected", "estimate"] - interval["low"]], [interval["high"] - mine.loc["selected", "estimate"]]],
-            marker=style.MARKERS[name],
-            markersize=4,
-            color=style.COLOURS[name],
-            elinewidth=0.8,
-            capsize=2,
-        )
-        ax.plot(
-            [x],
-            [mine.loc["split_half", "estimate"]],
-            marker=style.MARKERS[name],
-            markersize=4,
-            markerfacecolor="white",
-            markeredgecolor=style.COLOURS[name],
-        )
+        interval = mine.loc["interval"]
+        _coverage_marks(ax, name, mine, select + (shift - 1) * 0.35)
         share, _, _ = overview.labelled(study, dissect, int(code))
         notes.append(
             f"{name} {percent(mine.loc['selected', 'estimate'])} (95 % CI {percent(interval['low'])} to {percent(interval['high'])}; split half "
@@ -177,6 +160,16 @@ def coverage(study: Path, width: float) -> Drawn:
     )
     methods = "; ".join(sorted(set(frame[frame["name"].isin(["interval", "split_half"])]["method"])))
     return Drawn(figure, {"coverage": pd.DataFrame(rows)}, caption, {"mammograms": images, "units selected": int(chosen["unit"].nunique())}, methods)
+
+
+def _coverage_marks(ax: Axes, name: str, mine: pd.DataFrame, x: float) -> None:
+    """Coverage of the selected units with its interval (filled) and the split-half value (open), of one class."""
+    value, interval = mine.loc["selected", "estimate"], mine.loc["interval"]
+    look = {"marker": style.MARKERS[name], "markersize": 4}
+    ax.errorbar(
+        [x], [value], yerr=[[value - interval["low"]], [interval["high"] - value]], color=style.COLOURS[name], elinewidth=0.8, capsize=2, **look
+    )
+    ax.plot([x], [mine.loc["split_half", "estimate"]], markerfacecolor="white", markeredgecolor=style.COLOURS[name], **look)
 
 
 def chosen_cases(study: Path, explain: str, seed: int) -> list[tuple[str, str, str]]:
