@@ -101,4 +101,4 @@ def explain_film(
 
 def compact(values: np.ndarray) -> np.ndarray:
     """As float16 where that holds them, else as they are."""
-    return values.astype(np.float16) if float(np.abs(values).max(initial=0)) < np.finfo(np.float16).max else values
+    return values.astype(np.float16) if float(np.abs(values).max(initial=0)) < float(np.finfo(np.float16).max) else values

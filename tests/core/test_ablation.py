@@ -18,11 +18,10 @@ def nothing(*_: object) -> None:
 
 @pytest.fixture
 def reader() -> Memory:
-    return Memory(np.random.default_rng(0).integers(0, 256, (9, 1, 64, 64)).astype(np.uint8))
+    return Memory(np.random.default_rng(0).integers(0, 256, (5, 1, 64, 64)).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("arch", "layer", "pool"), [("small", "last", "global"), ("resnet18", "last", "top_left_7"), ("resnet18", "layer3", "global"),
-                                                     ("alexnet", "conv3", "global")])  # fmt: skip
+@pytest.mark.parametrize(("arch", "layer", "pool"), [("small", "last", "global"), ("resnet18", "last", "top_left_7"), ("resnet18", "layer3", "global")])  # fmt: skip
 def test_units_at_zero_are_zero_in_the_running_network(arch: str, layer: str, pool: str, reader: Memory) -> None:
     torch.manual_seed(0)
     network = networks.build(arch, 3, pool=pool, units=16).eval().requires_grad_(False)
