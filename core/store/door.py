@@ -91,9 +91,13 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(str(path), read_only=read_only, config={"threads": 2})
     except duckdb.Error as error:
-        raise UserError(
-            f"The store {path} cannot be opened ({str(error).splitlines()[0]}); bring back the last backup with `deepminer restore FILE`, which says what is lost."
-        ) from error
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: Path, error: duckdb.Error) -> UserError:
+    return UserError(
+        f"The store {path} cannot be opened ({str(error).splitlines()[0]}); bring back the last backup with `deepminer restore FILE`, which says what is lost."
+    )
 
 
 def _check_version(con: duckdb.DuckDBPyConnection, study: Path) -> int:
@@ -184,8 +188,7 @@ def write(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPy
     _require(study)
     with _locked(study, exclusive=True, patience=patience):
         replayed = _has_log(study)
-        con = _connect(study / STORE_NAME, read_only=False)
-        try:
+        with _attached(study / STORE_NAME) as con:
             if _check_version(con, study) < SCHEMA_VERSION:
                 migrate(con)
             _note_replay(con, replayed)
@@ -196,8 +199,46 @@ def write(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPy
                 con.execute("ROLLBACK")
                 raise
             con.execute("COMMIT")
-        finally:
-            con.close()
+
+
+# In-memory databases of this process that nobody uses just now. A forked child must neither use its parent's nor let go of them: their threads did not
+# come along, and closing waits for those for ever.
+_idle: list[duckdb.DuckDBPyConnection] = []
+_inherited: list[duckdb.DuckDBPyConnection] = []
+
+
+def _forked() -> None:
+    _inherited.extend(_idle)
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _workshop() -> duckdb.DuckDBPyConnection:
+    return _idle.pop() if _idle else duckdb.connect(":memory:", config={"threads": 2})
+
+
+@contextmanager
+def _attached(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The store attached to an empty in-memory database of this process, for the holder of the exclusive lock only. Starting a DuckDB costs about 13 ms of
+    processor time and attaching a file 1 ms (measured with 2.0.0); nothing of the store is kept when it is detached."""
+    root = _workshop()
+    try:
+        root.execute("ATTACH '{}' AS study".format(str(path).replace("'", "''")))
+    except duckdb.Error as error:
+        root.close()
+        raise _unopened(path, error) from error
+    try:
+        with root.cursor() as con:
+            con.execute("USE study")
+            yield con
+        root.execute("DETACH study")
+    except BaseException:
+        # Whatever state this left, nobody uses it again; closing detaches.
+        root.close()
+        raise
+    _idle.append(root)
 
 
 def backup(study: Path, target: Path) -> None:
@@ -246,7 +287,7 @@ def restore(study: Path, source: Path) -> Restored:
             found = _count(part, study)
         except UserError as error:
             part.unlink()
-            raise UserError(f"{source} is not a backup of a study ({error}); name a file made by `deepminer backup`.") from error
+            raise UserError(f"{source} is not a backup of a study's store, or is damaged; name a file made by `deepminer backup`.") from error
         try:
             before = _count(here, study) if here.exists() else None
         except (UserError, duckdb.Error):

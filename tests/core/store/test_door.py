@@ -165,3 +165,66 @@ def test_backup_holds_everything_and_never_overwrites(empty: Path, tmp_path: Pat
     assert count(target.parent) == 1
     with pytest.raises(UserError, match="exists already"):
         store.backup(empty, target)
+
+
+def test_two_studies_can_be_written_at_once_and_after_a_fork(empty: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    store.create(other)
+    log(empty, "first")
+    with store.write(empty) as con, store.write(other) as second:
+        for each in (con, second):
+            each.execute("INSERT INTO log VALUES (now()::TIMESTAMP, 't', 'both', '')")
+    with pytest.raises(RuntimeError), store.write(empty) as con:
+        con.execute("INSERT INTO log VALUES (now()::TIMESTAMP, 't', 'undone', '')")
+        raise RuntimeError
+    child = multiprocessing.get_context("fork").Process(target=log, args=(empty, "child"))
+    child.start()
+    child.join(20)
+    log(empty, "after")
+    assert child.exitcode == 0 and count(empty) == 4 and count(other) == 1 and not (empty / "study.duckdb.wal").exists()
+
+
+COMMITS = """
+import os, signal, sys
+import duckdb
+con = duckdb.connect(sys.argv[1])
+for i in range(20):
+    con.execute("BEGIN")
+    con.execute("INSERT INTO answers VALUES ('P', 1, 'R1', ?, 1, 3, 1.0, FALSE, FALSE, now()::TIMESTAMP)", [i + 1])
+    con.execute("COMMIT")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_cut_or_damaged_log_opens_or_is_restored_with_the_loss_stated(empty: Path, tmp_path: Path) -> None:
+    with store.write(empty) as con:
+        con.execute("INSERT INTO answers VALUES ('P', 1, 'R0', 1, 1, 3, 1.0, FALSE, FALSE, now()::TIMESTAMP)")
+    saved, here = tmp_path / "saved.duckdb", empty / "study.duckdb"
+    store.backup(empty, saved)
+    subprocess.run([sys.executable, "-c", COMMITS, str(here)], check=False)
+    log_file = empty / "study.duckdb.wal"
+    whole, base = log_file.read_bytes(), here.read_bytes()
+    opened = restored = 0
+    for place in range(len(whole) // 9, len(whole), len(whole) // 9):
+        for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :]):
+            here.write_bytes(base)
+            log_file.write_bytes(content)
+            try:
+                with store.read(empty) as con:
+                    places = [row[0] for row in con.execute("SELECT position FROM answers WHERE code = 'R1' ORDER BY position").fetchall()]
+                    said = con.execute("SELECT detail FROM log WHERE event = 'recovered'").fetchall()
+            except UserError as error:
+                assert "deepminer restore" in str(error)
+                found = store.restore(empty, saved)
+                assert (found.answers, found.lost_answers) == (1, None) and found.kept.exists()
+                restored += 1
+                continue
+            assert places == list(range(1, len(places) + 1)) and f"{len(places) + 1} answers are here, the last is of" in said[0][0]
+            opened += 1
+    assert opened >= 9 and restored >= 1
+    with pytest.raises(UserError, match="not a backup"):
+        (tmp_path / "x").write_text("x")
+        store.restore(empty, tmp_path / "x")
+    with store.read(empty) as con:
+        assert con.execute("SELECT count(*) FROM answers").fetchone()[0] >= 1
