@@ -134,8 +134,8 @@ def _has_log(study: Path) -> bool:
 
 def _said(con: duckdb.DuckDBPyConnection) -> tuple[int, int, datetime | None]:
     """How many annotations and answers a store holds, and when the last was given."""
-    row = con.execute("SELECT count(*), max(made) FROM annotations").fetchone()
-    other = con.execute("SELECT count(*), max(made) FROM answers").fetchone()
+    (row,) = con.execute("SELECT count(*), max(made) FROM annotations").fetchall()
+    (other,) = con.execute("SELECT count(*), max(made) FROM answers").fetchall()
     times = [r[1] for r in (row, other) if r[1] is not None]
     return row[0], other[0], max(times, default=None)
 
@@ -251,7 +251,7 @@ def backup(study: Path, target: Path) -> None:
     with _locked(study, exclusive=True, patience=PATIENCE_S):
         con = _connect(study / STORE_NAME, read_only=False)
         try:
-            name = con.execute("SELECT current_database()").fetchone()[0]
+            name = con.execute("SELECT current_database()").fetchall()[0][0]
             quoted = str(part).replace("'", "''")
             con.execute(f"ATTACH '{quoted}' AS copy")
             con.execute(f'COPY FROM DATABASE "{name}" TO copy')

@@ -86,7 +86,7 @@ def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
     design = {name: found.design[name] for name in SHOWN if name in found.design}
     study_module.init(out, settings_preset().changed("study", name=f"Bundle {facts['id']}"))
     with store.write(out) as con:
-        common = {"protocol": found.protocol, "version": found.version, "design": design, "hash": found.hash, "who": who}
+        common: dict[str, Any] = {"protocol": found.protocol, "version": found.version, "design": design, "hash": found.hash, "who": who}
         readings.append_state(con, state="design", **common)
         bundles.add_shown(con, found.protocol, found.version, shown)
         for state in ("lint", "frozen"):
