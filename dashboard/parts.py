@@ -144,4 +144,7 @@ def image_labels() -> bool:
 def weak_label_note() -> None:
     """Said on every page whose numbers rest on image-level labels."""
     if image_labels():
-        st.warning("Labels are image-level: every tissue patch carries its film's diagnosis. All numbers here are made from such weak labels.")
+        st.html(
+            '<div style="font-size:12px;padding:2px 8px;border-radius:3px;background:var(--dm-warn-wash);color:var(--dm-warn)">'
+            "Labels are image-level: every tissue patch carries its film's diagnosis, and every number here is made from such weak labels.</div>"
+        )
