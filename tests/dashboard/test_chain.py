@@ -51,7 +51,17 @@ def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstratio
     assert set(found["patches"]) == set(found["coverage"]) == set(CLASSES)
     assert set(found["annotations"]) == {"units_selected", "units_annotated", "experts"} and found["annotations"]["experts"] == 2
     assert set(found["reading"]) == {"cases", "answered", "correct", "p_greater"} and None not in found["reading"].values()
-    assert {row["kind"] for row in found["runs"]} >= {"patches", "train", "evaluate", "dissect", "coverage", "concepts", "explain"}
+    assert {row["kind"] for row in found["runs"]} == {
+        "patches",
+        "train",
+        "evaluate",
+        "dissect",
+        "coverage",
+        "concepts",
+        "meaning",
+        "explain",
+        "ablate",
+    }
     auc = next(row["auc"] for row in found["runs"] if row["kind"] == "evaluate")
     assert 0.75 <= auc["malignant"] <= 0.98
 
