@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quick demonstration study. Do not write to it; take `own_study` for that."""
-    from dashboard.commands.demo import build
+    from dashboard.demonstration import build
 
     return build(tmp_path_factory.mktemp("demonstration") / "study", quick=True, experts=True)
 

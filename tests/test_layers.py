@@ -77,3 +77,8 @@ def test_no_page_brings_in_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL, *names], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "False", "a page's imports load torch"
+
+
+def test_a_command_that_does_not_compute_starts_without_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, "dashboard.cli"], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False", "the command line's imports load torch"

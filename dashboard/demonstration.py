@@ -1,0 +1,158 @@
+"""The demonstration: a phantom study with every step and, unless people are to do it, simulated experts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from core import ingest as ingestion
+from core import settings as settings_module
+from core import simulation, store
+from core import study as study_module
+from core.errors import UserError
+from core.settings import Settings
+from core.steps import concepts, dissect, explain, patches, train
+from core.store import annotations, people, readings
+from core.store import runs as run_table
+from core.store import units as unit_table
+from dashboard.commands.common import progress
+from evaluation.reading import order_of, preset
+from evaluation.steps import coverage, evaluate, meaning, reading, truthfulness
+
+PATIENTS, QUICK_PATIENTS = 200, 80
+READING, READER = "Simulated demonstration", "SIM-reader"
+OPEN = "Open demonstration"
+EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
+
+
+def settings_for(quick: bool) -> Settings:
+    """Settings of the demonstration: the phantom's, smaller when quick."""
+    chosen = settings_module.preset(settings_module.PHANTOM).changed("study", name="Phantom demonstration")
+    if quick:
+        chosen = chosen.changed("training", epochs=10, units=64)
+    return chosen
+
+
+def build(folder: Path, *, quick: bool, experts: bool) -> Path:
+    """Make the study, or finish one that was begun; a finished one is answered from what is there."""
+    chosen = settings_for(quick)
+    if (folder / settings_module.SETTINGS_NAME).exists():
+        study_module.require(folder)
+        if settings_module.load(folder).study.name != chosen.study.name:
+            raise UserError(f"{folder} is a study of your own; name another folder for the demonstration.")
+        chosen = settings_module.load(folder)
+    else:
+        study_module.init(folder, chosen)
+    with progress("mammograms") as report:
+        ingestion.ingest(
+            folder,
+            chosen,
+            "phantom",
+            None,
+            report,
+            workers=2,
+            patients=QUICK_PATIENTS if quick else PATIENTS,
+            seed=chosen.study.seed,
+            width=4 * chosen.images.input_side,
+            contrast=1.3 if quick else 1.0,
+        )
+    for title, step in (("patches", patches), ("train", train)):
+        with progress(title) as report:
+            step.make(folder, chosen, report)
+    with progress("evaluate") as report:
+        evaluate.make(folder, report)
+    with progress("dissect") as report:
+        dissected = dissect.make(folder, chosen, report).run
+        coverage.make(folder, report, dissected)
+        meaning.make(folder, report, dissected)
+        concepts.make(folder, report, dissected)
+    with progress("explain") as report:
+        explain.make(folder, chosen, report)
+    if experts:
+        simulate_annotations(folder, dissected)
+    with progress("ablate") as report:
+        truthfulness.make(folder, report, dissected)
+    if experts:
+        open_reading(folder)
+        simulate_reading(folder)
+    return folder
+
+
+def simulate_annotations(folder: Path, dissected: str) -> None:
+    """Two simulated experts answer on every selected unit, once."""
+    with store.read(folder) as con:
+        shares = concepts.from_table(unit_table.concepts(con, _concepts_run(con, dissected)))
+        selected = annotations.selected_units(con, dissected)
+        done = {(row.code, int(row.unit)) for row in annotations.annotations(con, dissected).itertuples()}
+        codes = set(people.people(con)["code"])
+    with store.write(folder) as con:
+        for number, (code, careful) in enumerate(EXPERTS):
+            if code not in codes:
+                people.add(con, code, "annotator", simulated=True)
+            for unit in selected:
+                if (code, unit) in done:
+                    continue
+                rng = np.random.default_rng([number, unit])
+                said = simulation.answer(shares.get(unit, []), rng, careful=careful)
+                annotations.append(
+                    con,
+                    run=dissected,
+                    unit=unit,
+                    code=code,
+                    answer=said,
+                    seconds=float(np.round(rng.gamma(9, 2.6), 1)),
+                    annotation_id=f"{dissected}-{code}-{unit}",
+                    simulated=True,
+                )
+
+
+def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> str:
+    run = run_table.latest(con, "concepts", dissected)
+    if run is None:
+        raise UserError("The simulated experts need a phantom study; leave annotation to people here.")
+    return run
+
+
+def open_reading(folder: Path) -> None:
+    """A frozen reading study that nobody has read, so that an invited person has something to read. The first seed whose design passes the linter is taken."""
+    with store.read(folder) as con:
+        if any(p.protocol == OPEN and p.state not in ("design", "lint") for p in readings.protocols(con)):
+            return
+    for seed in range(2, 12):
+        reading.create(folder, OPEN, preset("Recommended", name=OPEN, repeats=4, seed=seed), "demo")
+        _, findings = reading.run_lint(folder, OPEN, "demo")
+        if not reading.stops(findings):
+            reading.freeze(folder, OPEN, "demo", {f.field: "demonstration" for f in findings if f.severity == "warning"})
+            return
+    raise UserError(f"No design of {OPEN!r} passes the linter; run `deepminer reading create` with a design of your own.")
+
+
+def simulate_reading(folder: Path) -> None:
+    """A simulated reader takes a small reading study, which is then closed."""
+    with store.read(folder) as con:
+        if any(p.protocol == READING for p in readings.protocols(con)):
+            return
+    design = preset("Recommended", name=READING, readers=1, repeats=4, seed=1)
+    reading.create(folder, READING, design, READER, simulated=True)
+    _, findings = reading.run_lint(folder, READING, READER)
+    frozen = reading.freeze(folder, READING, READER, {f.field: "simulated demonstration" for f in findings if f.severity == "warning"})
+    with store.write(folder) as con:
+        people.add(con, READER, "reader", simulated=True)
+        cases = readings.cases(con, frozen.protocol, frozen.version)
+        order = order_of(cases, design, READER)
+        readings.assign(con, frozen.protocol, frozen.version, READER, [readings.Item(number, repeat=again) for number, again in order])
+        texts = dict(zip(cases["case_number"], cases["texts"]))
+        for position, (number, _) in enumerate(order, start=1):
+            rng = np.random.default_rng([99, position])
+            readings.append_answer(
+                con,
+                protocol=frozen,
+                code=READER,
+                position=position,
+                revision=1,
+                answer=simulation.reading(texts[number], design.scale, rng),
+                seconds=float(np.round(rng.gamma(6, 1.4), 1)),
+                simulated=True,
+            )
+    reading.close(folder, READING, READER)
