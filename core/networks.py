@@ -6,6 +6,7 @@ can never be prepared differently. `network.net` is the plain torchvision module
 
 from __future__ import annotations
 
+import difflib
 import pickle
 from pathlib import Path
 
@@ -209,9 +210,8 @@ def _family(arch: str) -> str:
 def _check_arch(arch: str) -> None:
     known = [name for name in models.list_models(module=models) if _family(name) in (*_SINGLE_LINEAR, *_DENSE_HEAD)]
     if arch != "small" and arch not in known:
-        raise UserError(
-            f"There is no architecture {arch!r} with a linear head; choose small, alexnet, vgg16, inception_v3, resnet152 or another of: {', '.join(known)}."
-        )
+        near = difflib.get_close_matches(arch, known, 4) or ["small", "alexnet", "vgg16", "inception_v3", "resnet152"]
+        raise UserError(f"There is no architecture {arch!r} with a linear head; choose {', '.join(near)} or another torchvision classifier.")
 
 
 def _bare(arch: str, classes: int, units: int) -> nn.Module:

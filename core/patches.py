@@ -103,7 +103,8 @@ def counts(union_share: np.ndarray, share: np.ndarray, rule: PatchRule) -> np.nd
 
 def label_patches(tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]], side: int, rule: PatchRule) -> Patches:
     """Patches of one image with labels by overlap. tissue: bool [h, w]; findings: (pathology, bool [h, w]) each, all in the working image.
-    UNPROVEN findings take no part in the truth: windows in which they would count are dropped, and counted. NORMAL findings are ignored."""
+    UNPROVEN findings take no part in the truth: windows in which they would count are dropped, and counted,
+    unless a malignant finding counts there too. NORMAL findings are ignored."""
     origins, tissue_share = _tissue_windows(tissue, side, rule)
     by_class: dict[int | None, list[np.ndarray]] = {BENIGN: [], MALIGNANT: [], None: [], NORMAL: []}
     for pathology, mask in findings:
@@ -121,10 +122,12 @@ def label_patches(tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]]
         label = malignant.astype(np.int64)
         touched = (union_m > 0) | (union_u > 0)
     ambiguous = (label == 0) & touched & ~unproven if rule.ambiguous == "drop" else np.zeros(len(origins), bool)
-    keep = ~unproven & ~ambiguous
+    # A malignant finding decides whatever else is there; an UNPROVEN one could still turn benign or normal into malignant.
+    dropped = unproven & ~malignant
+    keep = ~dropped & ~ambiguous
     return Patches(
         side, origins[keep, 0], origins[keep, 1], tissue_share[keep], union_b[keep], share_b[keep], union_m[keep], share_m[keep], label[keep],
-        dropped_unproven=int(unproven.sum()), dropped_ambiguous=int(ambiguous.sum()),
+        dropped_unproven=int(dropped.sum()), dropped_ambiguous=int(ambiguous.sum()),
     )  # fmt: skip
 
 

@@ -174,6 +174,8 @@ def building(study: Path, kind: str, version: int, settings: dict[str, Any], par
     with the error's sentence for the Overview, to be resumed or replaced by the next attempt."""
     name, there = request(study, kind, version, settings, parents, inputs)
     if there:
+        with store.write(study) as con:
+            table.use(con, name)
         raise Answered(name)
     folder = study / "runs" / f"{name}.partial"
     fresh = not folder.exists()

@@ -111,11 +111,6 @@ class ExplanationSettings(Section):
 
     printed: int = Field(5, ge=1, le=8, description="annotated units printed beside an explanation")
     splits: list[Literal["holdout", "test"]] = Field(["holdout", "test"], description="mammograms that are explained")
-    influence_class: Literal["predicted", "malignant"] = Field(
-        "predicted", description='reading texts: influence for the "predicted" class (paper) or always "malignant" (its code)'
-    )
-    depth: int = Field(20, ge=1, le=64, description="how deep the influence order is searched for annotated units (8, 20 or 64)")
-    texts: int = Field(3, ge=1, le=8, description="annotations shown per case in the reading study")
 
 
 class AnnotationSettings(Section):

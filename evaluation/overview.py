@@ -113,6 +113,7 @@ def _stale_reason(con: Connection, kind: str, row: dict[str, Any], stale: dict[s
         "patches": chosen.patches.model_dump(),
         "splits": chosen.splits.model_dump(),
         "seed": chosen.study.seed,
+        "input_side": chosen.images.input_side,
     }:
         return "study.toml changed since"
     for parent in row["parents"]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from core import store
 from core.errors import UserError
@@ -19,10 +20,13 @@ from core.naming import CLASSES
 from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
+from evaluation.auc_variance import bootstrap_aucs
 from evaluation.calibration import Calibration, calibration
 from evaluation.diagnostic import OperatingPoint, fixed_threshold, operating_point
+from evaluation.inputs import cluster_codes
 from evaluation.partial import PartialAuc, SpecificityAt, partial_auc, specificity_at
-from evaluation.roc import AucDifference, AucInterval, auc_interval, compare_aucs, compare_independent_aucs
+from evaluation.results import p_text
+from evaluation.roc import AucDifference, AucInterval, auc_interval, compare_aucs
 from evaluation.roc_curve import RocCurve, roc_curve
 
 LEVELS = ("patch", "image", "case")
@@ -69,13 +73,34 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Subgroup:
-    """AUC for malignant in one value of a variable."""
+    """AUC for malignant in one value of a variable, on n images; truth, score and patient [n] are those images'."""
 
     variable: str
     value: str
     auc: AucInterval
     n: int
     patients: int
+    truth: np.ndarray = field(repr=False)
+    score: np.ndarray = field(repr=False)
+    patient: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Whether the AUC differs between a variable's groups."""
+
+    variable: str
+    groups: int
+    statistic: float | None
+    df: int
+    p_value: float | None
+    reason: str | None
+
+    def sentence(self) -> str:
+        """For a caption."""
+        if self.p_value is None:
+            return f"{self.variable}: not estimable, {self.reason}"
+        return f"{self.variable}: chi-square {self.statistic:.2f}, {self.df} df, {p_text(self.p_value)}"
 
 
 @_settled
@@ -159,38 +184,66 @@ def malignant_calibration(study: Path, run: str, split: str) -> Calibration:
 
 @_settled
 def subgroups(study: Path, run: str, split: str) -> list[Subgroup]:
-    """AUC for malignant at image level by density, view and scanner; groups of fewer than five of either class are left out."""
+    """AUC for malignant at image level by density, view, scanner, lesion type and subtlety; groups of fewer than five of either class are left out."""
     with store.read(study) as con:
         scores = unit_table.image_scores(con, run, split)
         people = data.patients(con)[["patient_id", "density"]]
+        findings = data.findings(con)
+        findings = findings[findings["pathology"] == "MALIGNANT"]
     frame = scores[scores["truth"].notna()].merge(people, on="patient_id")
-    found = []
-    for variable in ("density", "view", "scanner"):
-        for value, rows in frame.groupby(variable):
-            y = (rows["truth"] == 2).to_numpy()
-            if min(y.sum(), (~y).sum()) < LEAST_IN_SUBGROUP or not str(value):
-                continue
+    found = [_subgroup(variable, value, rows) for variable in ("density", "view", "scanner") for value, rows in frame.groupby(variable)]
+    # Type and subtlety belong to findings: the malignant images that have a finding of that kind, against all that are not malignant.
+    benign = frame[frame["truth"] != 2]
+    for variable in ("lesion_type", "subtlety"):
+        for value, ids in findings.dropna(subset=[variable]).groupby(variable)["mammogram_id"]:
             found.append(
-                Subgroup(
-                    variable,
-                    str(value).removesuffix(".0"),
-                    auc_interval(y, rows["s_malignant"].to_numpy(float), rows["patient_id"].to_numpy(str), "obuchowski"),
-                    len(rows),
-                    rows["patient_id"].nunique(),
-                )
+                _subgroup(variable.replace("_", " "), value, pd.concat([frame[(frame["truth"] == 2) & frame["mammogram_id"].isin(set(ids))], benign]))
             )
-    return found
+    return [group for group in found if group is not None]
 
 
-def interactions(groups: list[Subgroup]) -> list[tuple[str, AucDifference]]:
-    """Per variable with two groups or more: the largest against the smallest AUC, unpaired. Says whether the AUC differs between groups."""
+def _subgroup(variable: str, value: object, rows: pd.DataFrame) -> Subgroup | None:
+    """The AUC of these images; None where either class has fewer than five."""
+    truth, score, patient = (rows["truth"] == 2).to_numpy(bool), rows["s_malignant"].to_numpy(float), rows["patient_id"].to_numpy(str)
+    if min(truth.sum(), (~truth).sum()) < LEAST_IN_SUBGROUP or not str(value):
+        return None
+    return Subgroup(
+        variable,
+        str(value).removesuffix(".0").lower(),
+        auc_interval(truth, score, patient, "obuchowski"),
+        len(rows),
+        rows["patient_id"].nunique(),
+        truth,
+        score,
+        patient,
+    )
+
+
+def interactions(groups: list[Subgroup], resamples: int = 500, seed: int = 1) -> list[Interaction]:
+    """Per variable with two groups or more: do their AUCs differ? Wald's chi-square on all contrasts, covariance by resampling patients (a patient's images
+    can be in several groups, so the groups are not independent)."""
     found = []
     for variable in dict.fromkeys(g.variable for g in groups):
-        mine = [g for g in groups if g.variable == variable and g.auc.standard_error is not None]
+        mine = [g for g in groups if g.variable == variable and g.auc.estimate is not None]
         if len(mine) >= 2:
-            ordered = sorted(mine, key=lambda g: g.auc.estimate or 0.0)
-            found.append((variable, compare_independent_aucs(ordered[-1].auc, ordered[0].auc)))
+            found.append(_interaction(variable, mine, resamples, seed))
     return found
+
+
+def _interaction(variable: str, groups: list[Subgroup], resamples: int, seed: int) -> Interaction:
+    codes, patients = cluster_codes(np.concatenate([g.patient for g in groups]), sum(len(g.patient) for g in groups))
+    ends = np.cumsum([len(g.patient) for g in groups])[:-1]
+    areas = np.stack([bootstrap_aucs(g.truth, g.score, part, patients, resamples, seed) for g, part in zip(groups, np.split(codes, ends))])
+    areas = areas[:, ~np.isnan(areas).any(0)]
+    contrast = np.array([(g.auc.estimate or 0.0) - (groups[0].auc.estimate or 0.0) for g in groups[1:]])
+    df = len(contrast)
+    if areas.shape[1] < 10 * (df + 1):
+        return Interaction(variable, len(groups), None, df, None, "too few resamples of patients hold both classes in every group")
+    covariance = np.atleast_2d(np.cov(areas[1:] - areas[0]))
+    if np.linalg.matrix_rank(covariance) < df:
+        return Interaction(variable, len(groups), None, df, None, "the AUCs of the groups do not vary between resamples of patients")
+    statistic = float(contrast @ np.linalg.solve(covariance, contrast))
+    return Interaction(variable, len(groups), statistic, df, float(chi2.sf(statistic, df)), None)
 
 
 @_settled

@@ -193,7 +193,10 @@ def primary_of(right: Array, patient: Array, design: Design) -> Primary:
         values = (interval.estimate, interval.low, interval.high, one.p_value, two.p_value, "exact binomial test, Clopper-Pearson interval",
                   one.reason)
     elif design.primary == "sign_flip":
-        values = (clusters.estimate, clusters.bootstrap_low, clusters.bootstrap_high, clusters.sign_flip_p_greater, clusters.sign_flip_p_two_sided,
+        # Where every patient has the same share the bootstrap never varies: no interval, rather than one of width 0.
+        flat = clusters.bootstrap_low == clusters.bootstrap_high
+        low_high = (None, None) if flat else (clusters.bootstrap_low, clusters.bootstrap_high)
+        values = (clusters.estimate, *low_high, clusters.sign_flip_p_greater, clusters.sign_flip_p_two_sided,
                   f"patient sign-flip ({clusters.sign_flip_method}), patient-bootstrap interval", clusters.reason)
     else:
         values = (clusters.gee_estimate, clusters.gee_low, clusters.gee_high, clusters.gee_p_greater, clusters.gee_p_two_sided,

@@ -32,27 +32,32 @@ def _patches(con: Connection) -> dict[str, int] | None:
 
 
 def _runs(con: Connection) -> list[dict[str, Any]] | None:
+    """Every run; those that rest on a classifier with its architecture and its patch AUC on the test split (None until it is evaluated)."""
     frame = run_table.runs(con)
-    manifests = dict(zip(frame["run"], frame["manifest"]))
+    parents, manifests = dict(zip(frame["run"], frame["parents"])), dict(zip(frame["run"], frame["manifest"]))
+    evaluated = {_train_of(run, parents): run for run in frame[frame["kind"] == "evaluate"]["run"]}
     rows = []
-    for row in frame.itertuples():
-        train = row.run if row.kind == "train" else next((p for p in row.parents if p.startswith("train-")), None)
-        rows.append(
-            {
-                "id": row.run,
-                "kind": row.kind,
-                "architecture": manifests[train]["architecture"] if train else None,
-                "auc": _auc(con, row.run, row.kind, "test"),
-            }
-        )
+    for run, kind in zip(frame["run"], frame["kind"]):
+        row: dict[str, Any] = {"id": run, "kind": kind}
+        train = _train_of(run, parents)
+        if train is not None:
+            row |= {"architecture": manifests[train]["architecture"], "auc": _auc(con, evaluated.get(train))}
+        rows.append(row)
     return rows or None
 
 
-def _auc(con: Connection, run: str, kind: str, split: str) -> dict[str, float] | None:
-    """Patch AUC per class of an evaluate run."""
-    if kind != "evaluate":
+def _train_of(run: str, parents: dict[str, list[str]]) -> str | None:
+    """The train run a run rests on (itself, or the nearest ancestor)."""
+    if run.startswith("train-"):
+        return run
+    return next((found for parent in parents.get(run, []) if (found := _train_of(parent, parents))), None)
+
+
+def _auc(con: Connection, run: str | None) -> dict[str, float] | None:
+    """Patch AUC per class of an evaluate run on the test split."""
+    if run is None:
         return None
-    metrics = run_table.metrics(con, run, split)
+    metrics = run_table.metrics(con, run, "test")
     rows = metrics[(metrics["level"] == "patch") & (metrics["name"] == "auc")]
     return {row["class"]: row["estimate"] for row in rows.to_dict("records")} or None
 
@@ -74,17 +79,19 @@ def _annotations(con: Connection) -> dict[str, int] | None:
 
 
 def _reading(study: Path) -> dict[str, Any] | None:
-    """Numbers of the newest protocol that was closed; where none is, progress of the newest frozen one. Nobody sees correct answers and p before closing."""
+    """Numbers of the newest protocol that was closed; where none is, progress of the newest frozen one. Cases and answers are those of the primary arm
+    without hidden repeats, of which `correct` are right. Nobody sees correct answers and p before closing."""
     with store.read(study) as con:
         protocols = readings.protocols(con)
         known = [p for p in protocols if p.state in ("closed", "unblinded")] or [p for p in protocols if p.state == "frozen"]
         if not known:
             return None
         newest = known[-1]
-        progress = readings.progress(con, newest.protocol, newest.version)
-        cases = len(readings.cases(con, newest.protocol, newest.version))
-    answered = int(progress["done"].sum()) if len(progress) else 0
+        cases, answers = readings.cases(con, newest.protocol, newest.version), readings.answers(con, newest.protocol, newest.version)
+    primary = set(cases[cases["arm"] == reading_step.design_of(newest).arms[0]]["case_number"])
+    answered = int((answers["case_number"].isin(primary) & ~answers["repeat"].astype(bool)).sum()) if len(answers) else 0
+    found: dict[str, Any] = {"cases": len(primary), "answered": answered, "correct": None, "p_greater": None}
     if newest.state == "frozen" or not answered:
-        return {"cases": cases, "answered": answered, "correct": None, "p_greater": None}
+        return found
     binomial = reading_step.scored(study, newest.protocol)[1].binomial
-    return {"cases": cases, "answered": answered, "correct": binomial.successes, "p_greater": binomial.p_value}
+    return found | {"correct": binomial.successes, "p_greater": binomial.p_value}

@@ -93,7 +93,7 @@ def explain_film(
         "lesion_class": codes[lesion],
         "p_normal": scores.normal,
         "p_benign": scores.benign,
-        "p_malignant": scores.malignant or 0.0,
+        "p_malignant": float("nan") if scores.malignant is None else scores.malignant,
         "file": f"maps/{file}",
     }
     return influence, row, (float(contributions.max(initial=0.0)), float(probability[-1].max()))

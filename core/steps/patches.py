@@ -25,7 +25,12 @@ VERSION = 3
 
 def make(study: Path, settings: Settings, report: Report) -> Made:
     """Split the patients and label all windows; UserError where no patch is left."""
-    request = {"patches": settings.patches.model_dump(), "splits": settings.splits.model_dump(), "seed": settings.study.seed}
+    request = {
+        "patches": settings.patches.model_dump(),
+        "splits": settings.splits.model_dump(),
+        "seed": settings.study.seed,
+        "input_side": settings.images.input_side,
+    }
     try:
         with runs.building(study, "patches", VERSION, request, [], data_hash(study)) as run:
             split = _split(study, settings)
@@ -62,6 +67,12 @@ def _all_patches(study: Path, settings: Settings, split: dict[str, str], report:
     )
     with store.read(study) as con:
         films, findings = data.mammograms(con), data.findings(con)
+    wrong = films[films["width"] != 4 * settings.images.input_side]
+    if len(wrong):
+        raise UserError(
+            f"images.input_side is {settings.images.input_side}, but {wrong['mammogram_id'].iloc[0]} was taken in {wrong['width'].iloc[0]} px wide, for {wrong['width'].iloc[0] // 4}; "
+            "set it back, or ingest into a new study."
+        )
     by_film = dict(list(findings.groupby("mammogram_id")))
     opened, frames, dropped = Films(study), [], {"unproven": 0, "ambiguous": 0, "films_without_tissue": 0}
     for i, film in enumerate(films.itertuples()):

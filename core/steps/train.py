@@ -25,6 +25,8 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
     classes = classes_of(study, parent)
     request = {"training": settings.training.model_dump(), "classes": classes, "input_side": settings.images.input_side}
     weights = settings.training.weights
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise UserError(f"There is no weights file {weights}; give an existing file, imagenet or none.")
     inputs = runs.file_hash(Path(weights)) if weights not in ("imagenet", "none") else ""
     try:
         with runs.building(study, "train", VERSION, request, [parent], inputs) as run:

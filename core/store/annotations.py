@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 
-from core import lexicon
+from core import lexicon, settings
 from core.errors import UserError
 from core.store import runs
 from core.store.desk import now, number
@@ -277,13 +278,25 @@ def decisions(con: Connection, run: str) -> pd.DataFrame:
     return frame
 
 
+def order_of_experts(con: Connection) -> list[str]:
+    """The settings' order of experts, read beside the store that is open; empty where there is no study.toml."""
+    for (path,) in con.execute("SELECT path FROM duckdb_databases() WHERE path IS NOT NULL").fetchall():
+        folder = Path(path).parent
+        if (folder / settings.SETTINGS_NAME).is_file():
+            return list(settings.load(folder).annotation.order_of_experts)
+    return []
+
+
 def labels(con: Connection, run: str, order: Sequence[str] = ()) -> dict[int, Label]:
-    """The label of every unit that has one (DEFINITIONS "Label of a unit"): the adjudicated text; else the answer of the first expert in `order`
+    """The label of every unit that has one (DEFINITIONS "Label of a unit"): the adjudicated text; else the answer of the first expert in `order` (the settings' if not given)
     (then people before simulated experts, by date of first answer) whose latest version is substantive. A repeat or practice answer never becomes a label, and an answer
     that its own author later changed to "nothing" does not either."""
     frame = annotations(con, run)
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    first_answer = con.execute("SELECT code, min(made) FROM annotations WHERE run = ? GROUP BY code ORDER BY bool_or(simulated), min(made), code", [run]).fetchall()
+    order = order or order_of_experts(con)
+    first_answer = con.execute(
+        "SELECT code, min(made) FROM annotations WHERE run = ? GROUP BY code ORDER BY bool_or(simulated), min(made), code", [run]
+    ).fetchall()
     place = {code: i for i, code in enumerate([*order, *(c for c, _ in first_answer if c not in order)])}
     simulated = dict(con.execute("SELECT annotation_id, simulated FROM annotations WHERE run = ?", [run]).fetchall())
     found: dict[int, Label] = {}

@@ -86,6 +86,9 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE ablations ADD COLUMN subject VARCHAR DEFAULT '';
     ALTER TABLE ablations ADD COLUMN step DOUBLE;
     """,
+    """
+    CREATE TABLE uses (run VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -57,19 +57,31 @@ def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
-    """run, kind, settings (dict), parents (list), manifest (dict), made, seconds; oldest first."""
-    frame = con.execute("SELECT * FROM runs WHERE ? IS NULL OR kind = ? ORDER BY made, run", [kind, kind]).df()
+    """run, kind, settings (dict), parents (list), manifest (dict), made, seconds; the one asked for last comes last."""
+    frame = con.execute(
+        """SELECT runs.* FROM runs LEFT JOIN (SELECT run, max(made) AS used FROM uses GROUP BY run) USING (run)
+        WHERE ? IS NULL OR kind = ? ORDER BY greatest(runs.made, coalesce(used, runs.made)), runs.made, run""",
+        [kind, kind],
+    ).df()
     for column in ("settings", "parents", "manifest"):
         frame[column] = [json.loads(text) for text in frame[column]]
     return frame
 
 
 def latest(con: Connection, kind: str, parent: str | None = None) -> str | None:
-    """The newest run of a kind (that has this parent), or None."""
+    """The run of a kind (that has this parent) that was made or asked for last, or None. An explanation of single mammograms is nobody's latest: the study's
+    explanations are those of whole splits."""
     frame = runs(con, kind)
+    if len(frame):
+        frame = frame[[not settings.get("mammograms") for settings in frame["settings"]]]
     if parent is not None:
         frame = frame[[parent in parents for parents in frame["parents"]]] if len(frame) else frame
     return str(frame["run"].iloc[-1]) if len(frame) else None
+
+
+def use(con: Connection, run: str) -> None:
+    """Remember that a run was asked for again: it is the current one of its kind from now on."""
+    con.execute("INSERT INTO uses VALUES (?, now()::TIMESTAMP)", [run])
 
 
 def get(con: Connection, run: str) -> dict[str, Any]:

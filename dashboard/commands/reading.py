@@ -51,10 +51,15 @@ def create(
 
 
 @app.command()
-def lint(study: StudyOption = Path("."), protocol: ProtocolOption = None, as_json: JsonOption = False) -> None:
+def lint(
+    study: StudyOption = Path("."),
+    protocol: ProtocolOption = None,
+    reviewed: Annotated[str, typer.Option(help="what you found when you looked at the cases whose truth rules differ")] = "",
+    as_json: JsonOption = False,
+) -> None:
     """Look for anything that gives the truth away or makes the result weak."""
     path = studied(study)
-    found, findings = stages.run_lint(path, protocol, _who())
+    found, findings = stages.run_lint(path, protocol, _who(), reviewed)
     lines = [f.sentence() for f in findings]
     stopped = stages.stops(findings)
     answer(
@@ -149,11 +154,19 @@ def bundle(
 
 
 @app.command(name="export-answers")
-def export_answers(file: Annotated[Path, typer.Argument(help="new file, .json")], study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+def export_answers(
+    file: Annotated[Path, typer.Argument(help="new file, .json")], study: StudyOption = Path("."), as_json: JsonOption = False
+) -> None:
     """In a bundle: write all answers into one sealed file to send home."""
     path = studied(study)
     made = bundles.export_answers(path, file)
-    answer("reading export-answers", path, {"file": str(file), "readers": made}, as_json, f"{file}: {sum(made.values())} answers of {len(made)} readers. Send it home.")
+    answer(
+        "reading export-answers",
+        path,
+        {"file": str(file), "readers": made},
+        as_json,
+        f"{file}: {sum(made.values())} answers of {len(made)} readers. Send it home.",
+    )
 
 
 @app.command(name="import-answers")
@@ -164,7 +177,13 @@ def import_answers(
     path = studied(study)
     made = bundles.import_answers(path, file, _who())
     lines = [f"{code}: {count} answers" for code, count in made.readers.items()]
-    answer("reading import-answers", path, vars(made), as_json, f"From bundle {made.id} for {made.protocol}, version {made.version}:\n" + "\n".join(lines))
+    answer(
+        "reading import-answers",
+        path,
+        vars(made),
+        as_json,
+        f"From bundle {made.id} for {made.protocol}, version {made.version}:\n" + "\n".join(lines),
+    )
 
 
 @app.command()

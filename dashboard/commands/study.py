@@ -31,7 +31,7 @@ def status(
     result = study_status(path)
     lines = [f"{name}: {'none yet' if value is None else value}" for name, value in result.items() if name != "runs"]
     lines += [
-        f"run {row['id']}" + (f": AUC malignant {row['auc']['malignant']:.3f}" if row["auc"] and row["auc"]["malignant"] is not None else "")
+        f"run {row['id']}" + (f": AUC malignant {row['auc']['malignant']:.3f}" if row.get("auc") and row["auc"]["malignant"] is not None else "")
         for row in result["runs"] or []
     ]
     lines += [f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']}) {row['message']}" for row in runs.unfinished(path)]

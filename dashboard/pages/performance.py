@@ -164,10 +164,8 @@ def subgroup_tab() -> None:
     st.plotly_chart(
         charts.forest(groups, results_by_name.get("malignant").auc.estimate if level == "image" else None), config={"displayModeBar": False}
     )
-    for variable, found in performance.interactions(groups):
-        st.caption(
-            f"{variable}: largest minus smallest AUC {decimal(found.difference)} ({decimal(found.low)} to {decimal(found.high)}, {p_text(found.p_value)}; picked after looking, not adjusted)."
-        )
+    for found in performance.interactions(groups):
+        st.caption(f"Do the AUCs differ? {found.sentence()}. Patients resampled; variables not adjusted for one another.")
 
 
 def failure_tab() -> None:
@@ -198,8 +196,13 @@ def architecture_tab() -> None:
         row["Published"] = parts.text("; ".join(f"{name} {decimal(value, 4)}" for name, value in r.published.items()) or "–")
         rows.append(row)
     parts.table(pd.DataFrame(rows))
-    reference = "; ".join(f"{name} {decimal(values.get('malignant (two classes)', values['malignant']), 4)}" for name, (values, _) in performance.PUBLISHED_ARCHITECTURES.items())
-    st.caption(f"Published malignant AUC, SPIE 2018, Table 1 (DDSM, validation patches, two classes): {reference}. Other data: to be read beside, not compared.")
+    reference = "; ".join(
+        f"{name} {decimal(values.get('malignant (two classes)', values['malignant']), 4)}"
+        for name, (values, _) in performance.PUBLISHED_ARCHITECTURES.items()
+    )
+    st.caption(
+        f"Published malignant AUC, SPIE 2018, Table 1 (DDSM, validation patches, two classes): {reference}. Other data: to be read beside, not compared."
+    )
 
 
 def _bounds(auc: AucInterval) -> str:

@@ -34,12 +34,14 @@ def lint_and_freeze(protocol: Protocol) -> None:
         f"{protocol.protocol}, version {protocol.version}: {protocol.state}. The linter asks whether anything shown predicts truth or the network's score."
     )
     if st.button("Lint" if protocol.state == "design" else "Lint again", type="primary" if protocol.state == "design" else "secondary"):
-        stages.run_lint(study.current(), protocol.protocol, who)
+        stages.run_lint(study.current(), protocol.protocol, who, st.session_state.get("reviewed", ""))
         st.rerun()
     if protocol.state != "lint":
         return
     findings_table(protocol.lint)
     found = [Finding(**f) for f in protocol.lint]
+    if any(f.field == "truth" and f.finding.endswith("nobody reviewed") for f in found):
+        st.text_input("What did you find in the cases whose truth rules differ? Then lint again.", key="reviewed", max_chars=300)
     if stops(found):
         st.error("Errors stop this study. Change the design, save it and lint again.")
         return

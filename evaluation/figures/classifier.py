@@ -12,7 +12,7 @@ from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
 from evaluation.passport import Missing
 from evaluation.performance import ClassResult
-from evaluation.results import decimal, interval_text, p_text
+from evaluation.results import decimal, interval_text
 
 SPLIT = "test"
 WORDS = {"patch": "patches", "image": "mammograms", "case": "patients"}
@@ -146,14 +146,11 @@ def subgroups(study: Path, width: float) -> Drawn:
     labels = [f"{variable} {value}".strip() + f" ({n}; {patients})" for variable, value, _, n, patients in rows]
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, malignant (95 % CI)")
     ax.set_yticklabels(labels)
-    tests = "; ".join(
-        f"{variable} {decimal(t.difference)} ({decimal(t.low)} to {decimal(t.high)}, {p_text(t.p_value)})"
-        for variable, t in performance.interactions(groups)
-    )
+    tests = "; ".join(found.sentence() for found in performance.interactions(groups))
     caption = (
         f"AUC for malignant on {len(seen.truth)} mammograms of {seen.patients} patients, {SPLIT} split, by subgroup (mammograms; patients in brackets). Bars: 95 % intervals. "
         f"Groups with fewer than {performance.LEAST_IN_SUBGROUP} mammograms of either class are left out."
-        + (f" Largest minus smallest AUC: {tests}; picked after looking, not adjusted." if tests else "")
+        + (f" Differences between groups (Wald test, patients resampled): {tests}." if tests else "")
         + " AUC, area under the curve; CI, confidence interval."
     )
     table = pd.DataFrame(

@@ -58,6 +58,7 @@ def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
     dissect = dissect_of(study, explain)
     with store.read(study) as con:
         frame = unit_table.explanations(con, explain)
+        frame = frame[frame["predicted"] >= 0]  # a film without tissue has no decision and no score
         influences = unit_table.top_influences(con, explain, 64)
         labels = {unit: label.text for unit, label in annotations.labels(con, dissect).items()}
         truth = truth_rules(con)
@@ -129,7 +130,9 @@ def _told(cases: pd.DataFrame, design: Design) -> dict[str, str]:
     """What readers are told about prevalence, where the design says so: the words of their instructions."""
     if not design.prevalence_told:
         return {}
-    return {"told": f"Of every 100 cases, about {100 * float((cases['truth'] == 'malignant').mean()):.0f} come from a breast with a malignant finding."}
+    return {
+        "told": f"Of every 100 cases, about {100 * float((cases['truth'] == 'malignant').mean()):.0f} come from a breast with a malignant finding."
+    }
 
 
 def _case(row: Mapping[str, Any]) -> Case:
@@ -165,8 +168,9 @@ def _annotators(con: Connection, dissect: str) -> list[str]:
     return list(frame["code"])
 
 
-def run_lint(study: Path, protocol: str | None, who: str) -> tuple[Protocol, tuple[Finding, ...]]:
-    """Lint the designed cases and record the findings; errors stop the study there."""
+def run_lint(study: Path, protocol: str | None, who: str, reviewed: str = "") -> tuple[Protocol, tuple[Finding, ...]]:
+    """Lint the designed cases and record the findings; errors stop the study there. reviewed: what a person says who looked at the cases whose truth rules
+    differ; the conflict is then a warning, which needs its reason when the study is frozen."""
     with store.read(study) as con:
         found = find(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
@@ -176,10 +180,18 @@ def run_lint(study: Path, protocol: str | None, who: str) -> tuple[Protocol, tup
         labels = {str(unit): label.text for unit, label in annotations.labels(con, dissect).items()}
         annotators = _annotators(con, dissect)
     shown = truth[truth["mammogram_id"].isin(cases["mammogram_id"])]
-    conflicts = int((shown["any_malignant"] != shown["first_abnormality"]).sum())
+    rules = shown[["any_malignant", "first_abnormality", "folder"]].dropna(axis=1, how="all")
+    conflicts = int(((rules.nunique(axis=1, dropna=False) > 1) | (rules == "unproven").any(axis=1)).sum())
     design = design_of(found)
     findings = lint(lint_table(cases), labels=labels, conflicts=conflicts, annotators=annotators, seed=design.seed)
     findings = (*findings, *order_lint(cases, design, planned_readers(study, design)))
+    if reviewed.strip():
+        findings = tuple(
+            Finding(f.field, WARNING, f"{f.finding.replace(' that nobody reviewed', '')}; reviewed by {who}: {reviewed.strip()}")
+            if _unreviewed(f)
+            else f
+            for f in findings
+        )
     findings = tuple(sorted(findings, key=lambda finding: finding.severity != ERROR))
     with store.write(study) as con:
         readings.append_state(
@@ -194,6 +206,11 @@ def run_lint(study: Path, protocol: str | None, who: str) -> tuple[Protocol, tup
             who=who,
         )
         return find(con, found.protocol), findings
+
+
+def _unreviewed(finding: Finding) -> bool:
+    """Whether a finding is the conflict of truth rules that a person may review."""
+    return finding.field == "truth" and finding.finding.endswith("nobody reviewed")
 
 
 def planned_readers(study: Path, design: Design) -> list[str]:
@@ -256,7 +273,9 @@ def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, st
         )
     pictures = [arm for arm in found.design["arms"] if arm in PICTURES]
     if pictures:
-        raise UserError(f"{found.protocol} has the arm {pictures[0]}, and this version shows readers no images; take it out of the design and lint again.")
+        raise UserError(
+            f"{found.protocol} has the arm {pictures[0]}, and this version shows readers no images; take it out of the design and lint again."
+        )
     digest = protocol_hash(design_of(found), cases)
     with store.write(study) as con:
         readings.append_state(
@@ -282,7 +301,9 @@ def close(study: Path, protocol: str | None, who: str) -> Protocol:
         cases = readings.cases(con, found.protocol, found.version)
         bundled = bundles.own(con) is not None
     if bundled:
-        raise UserError("This study is a bundle: the truth is not here, so it is closed at home. Write its answers with `deepminer reading export-answers FILE`.")
+        raise UserError(
+            "This study is a bundle: the truth is not here, so it is closed at home. Write its answers with `deepminer reading export-answers FILE`."
+        )
     if found.state != "frozen":
         raise UserError(f"Version {found.version} of {found.protocol} is {found.state}; only a frozen study can be closed.")
     check_frozen(design_of(found), cases, found.hash)

@@ -31,7 +31,7 @@ def literal_labels(tissue: np.ndarray, findings: list[tuple[str, np.ndarray]], s
                     share = max(share, mask[y : y + side, x : x + side].sum() / mask.sum())
                 wide, much = union / side**2 >= rule.min_overlap, share >= rule.min_overlap
                 numbers[name] = (union / side**2, share, (wide or much) if rule.rule == "or" else (wide and much))
-            if numbers["u"][2]:
+            if numbers["u"][2] and not numbers["m"][2]:
                 unproven += 1
                 continue
             if rule.classes == 3:

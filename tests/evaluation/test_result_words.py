@@ -9,7 +9,7 @@ def test_numbers():
     assert [decimal(v) for v in (0.8619, -0.04, 1.2152, 0.0, -0.0001, 10.05, 0.9999, None)] == [
         ".862", "-.040", "1.215", ".000", ".000", "10.050", "1.000", "–"]
     assert [p_text(v) for v in (0.0346, 0.0004, 0.9999, None)] == ["P = .035", "P < .001", "P > .999", "P not estimable"]
-    assert (percent(0.5515), percent(None)) == ("55.1 %", "–") or percent(0.5515) == "55.2 %"
+    assert (percent(0.5516), percent(0.25, 0), percent(None)) == ("55.2 %", "25 %", "–")
 
 
 def test_intervals_and_reasons():
