@@ -56,7 +56,7 @@ def commands() -> str:
         "# Commands",
         "",
         "`--study DIR` is the current folder if not given. Progress goes to stderr; with `--json` stdout is exactly one object.",
-        "Exit codes: 0 done; 1 a mistake in what was given, said in one sentence; 2 wrong usage.",
+        "A command ends with 0 when it is done, with 1 and a single sentence when something given to it was wrong, and with 2 when it was typed wrongly.",
         "",
     ]
     return "\n".join([*lines, *_group(get_command(app), "deepminer")]) + "\n"

@@ -1,6 +1,7 @@
 """Step `coverage`: how much of the network's top influences the selected units take, with what a sceptic asks for beside it.
 
-Coverage is measured on the images that chose the units, so it is optimistic: a split-half value and a patient-bootstrap interval stand beside it
+The images that choose the units are also those on which coverage is counted, which flatters it: a split-half value and a patient-bootstrap interval stand
+beside it
 (DEFINITIONS "Units"). Labelled coverage changes with every answer and is computed where it is shown.
 """
 
