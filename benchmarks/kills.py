@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -60,7 +58,7 @@ def kill_once(study: Path, arguments: tuple[str, ...], within: float) -> bool:
     process = subprocess.Popen(command(study, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(random.uniform(0, within))
     running = process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     return running
 

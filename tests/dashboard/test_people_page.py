@@ -66,6 +66,7 @@ def test_adjudication_keeps_the_answers(team, served: Served) -> None:
     team.wait_for_selector("text=first-named category")
     team.click("[data-testid=stTab]:has-text('Adjudication')")
     team.wait_for_selector("text=1 disagreements left, 0 decided, 1 agreed")
+    team.wait_for_selector("text=Mass with spiculated margin, suspicious")
     shown = team.locator("[role=tabpanel]:visible").inner_text()
     assert "Mass with spiculated margin, suspicious" in shown and "E1" not in shown and "E2" not in shown and "SIMULATED" in shown
     team.click("button:has-text('Accept A')")
