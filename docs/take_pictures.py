@@ -28,9 +28,7 @@ TEAM = {
     "performance": "performance",
     "units": "units",
     "explanations": "explanations",
-    "annotations": "annotations",
     "reading": "reading",
-    "figures": "figures",
 }
 
 
