@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,9 +90,8 @@ def check(study: Path, arguments: tuple[str, ...]) -> list[str]:
     return faults
 
 
-def every_step(times: int) -> list[Outcome]:
+def every_step(times: int) -> Iterator[Outcome]:
     """All steps in order, each killed on copies and then run once for the next."""
-    outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         study = small_study(Path(folder) / "whole")
         for arguments in STEPS:
@@ -101,9 +101,8 @@ def every_step(times: int) -> list[Outcome]:
             done = run(study, arguments)
             if done.returncode:
                 raise RuntimeError(done.stderr)
-            outcomes.append(trial(before, arguments, times, time.monotonic() - started))
+            yield trial(before, arguments, times, time.monotonic() - started)
             shutil.rmtree(before)
-    return outcomes
 
 
 if __name__ == "__main__":

@@ -9,6 +9,6 @@ from benchmarks import kills
 
 @pytest.mark.slow
 def test_every_step_survives_being_killed() -> None:
-    outcomes = kills.every_step(1)
+    outcomes = list(kills.every_step(1))
     assert [o.step for o in outcomes] == [arguments[0] for arguments in kills.STEPS]
     assert [fault for o in outcomes for fault in o.faults] == []
