@@ -99,7 +99,8 @@ def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> FilmM
     """The whole mammogram uint8 [h, w] in one pass."""
     with probe.watching():
         units, last = probe.run(as_tensor(film))
-        return FilmMaps(units[0].float().contiguous(), full.from_maps(last)[0].float())
+        # Left in the network's own memory order: turning millions of values round costs more than all that is done with them.
+        return FilmMaps(units[0].float(), full.from_maps(last)[0].float())
 
 
 def tissue_positions(tissue: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
