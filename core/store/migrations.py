@@ -89,6 +89,17 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE uses (run VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
     """,
+    """
+    CREATE TABLE audits (audit VARCHAR PRIMARY KEY, run VARCHAR NOT NULL, seed INTEGER NOT NULL, patches INTEGER NOT NULL, simulated BOOLEAN NOT NULL,
+        who VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    CREATE TABLE audit_ends (audit VARCHAR PRIMARY KEY, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL);
+    CREATE TABLE audit_items (audit VARCHAR NOT NULL, item INTEGER NOT NULL, unit INTEGER NOT NULL, label VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+        patch_id INTEGER NOT NULL, rank INTEGER NOT NULL, activation REAL NOT NULL, PRIMARY KEY (audit, item));
+    CREATE TABLE audit_answers (audit VARCHAR NOT NULL, code VARCHAR NOT NULL, item INTEGER NOT NULL, version INTEGER NOT NULL, answer VARCHAR NOT NULL,
+        seconds DOUBLE, simulated BOOLEAN NOT NULL, made TIMESTAMP NOT NULL, PRIMARY KEY (audit, code, item, version));
+    CREATE TABLE reading_pictures (protocol VARCHAR NOT NULL, version INTEGER NOT NULL, case_number INTEGER NOT NULL, slot INTEGER NOT NULL,
+        kind VARCHAR NOT NULL, source VARCHAR NOT NULL, PRIMARY KEY (protocol, version, case_number, slot));
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
