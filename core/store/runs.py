@@ -30,6 +30,7 @@ RUN_TABLES = (
     "explanations",
     "ablations",
     "meanings",
+    "attention",
 )
 
 
@@ -109,5 +110,5 @@ def metrics(con: Connection, run: str, split: str | None = None) -> pd.DataFrame
 
 
 def history(con: Connection, run: str) -> pd.DataFrame:
-    """Training history: epoch, part (train or holdout), loss, accuracy, learning_rate, seconds."""
+    """Training history: epoch, part (train or holdout), loss, accuracy, learning_rate, seconds, and on hold-out auc_<class> (class against rest)."""
     return con.execute("SELECT * EXCLUDE run FROM history WHERE run = ? ORDER BY epoch, part DESC", [run]).df()

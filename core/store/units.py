@@ -76,6 +76,14 @@ def ablations(con: Connection, run: str) -> pd.DataFrame:
     return con.execute("SELECT * EXCLUDE run FROM ablations WHERE run = ? ORDER BY class, subject, name, step", [run]).df()
 
 
+def attention(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
+    """place, source ("image" or a patient's column), value, missing, weight of one mammogram in an evaluate run of a network with auxiliary columns; the
+    weights sum to one. No rows for a network without."""
+    return con.execute(
+        "SELECT * EXCLUDE (run, mammogram_id) FROM attention WHERE run = ? AND mammogram_id = ? ORDER BY place", [run, mammogram_id]
+    ).df()
+
+
 def explanations(con: Connection, run: str) -> pd.DataFrame:
     """mammogram_id, patient_id, laterality, view, image file and size, split, predicted, lesion_class, truth, scores, file of maps."""
     return con.execute(
