@@ -100,6 +100,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE reading_pictures (protocol VARCHAR NOT NULL, version INTEGER NOT NULL, case_number INTEGER NOT NULL, slot INTEGER NOT NULL,
         kind VARCHAR NOT NULL, source VARCHAR NOT NULL, PRIMARY KEY (protocol, version, case_number, slot));
     """,
+    """
+    ALTER TABLE history ADD COLUMN auc_normal DOUBLE;
+    ALTER TABLE history ADD COLUMN auc_benign DOUBLE;
+    ALTER TABLE history ADD COLUMN auc_malignant DOUBLE;
+    CREATE TABLE attention (run VARCHAR NOT NULL, mammogram_id VARCHAR NOT NULL, place INTEGER NOT NULL, source VARCHAR NOT NULL,
+        value VARCHAR NOT NULL, missing BOOLEAN NOT NULL, weight DOUBLE NOT NULL);
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
