@@ -123,6 +123,14 @@ class AnnotationSettings(Section):
     show_patch_labels: bool = Field(False, description="show each patch's label to annotators, as the published survey did")
 
 
+class EvaluationSettings(Section):
+    """How explanations are compared with report lines (DEFINITIONS "Similarity to reports")."""
+
+    word_vectors: str = Field(
+        "", description='word2vec (.txt, .bin) or GloVe (.txt) file, absolute or inside the study folder; "": vectors from the study\'s own report lines and labels'
+    )
+
+
 class Settings(Section):
     """Every setting of a study."""
 
@@ -134,6 +142,7 @@ class Settings(Section):
     dissection: DissectionSettings = Field(default_factory=DissectionSettings)
     explanation: ExplanationSettings = Field(default_factory=ExplanationSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
     def changed(self, section: str, **values: Any) -> Settings:
         """A copy with some values of one section replaced and checked; None means unchanged."""

@@ -11,7 +11,7 @@ from core.store import annotations, data
 from core.store import units as unit_table
 from evaluation.explained import dissect_of
 from evaluation.similarity import CorpusSimilarity, corpus_similarity, report_tokens
-from evaluation.word_vectors import own_vectors
+from evaluation.word_vectors import study_vectors
 
 # What was published (v1); a network, reports and vectors of its own, so only to be read beside.
 PUBLISHED = {"top unit": 0.627, "top eight": 0.533}
@@ -21,16 +21,17 @@ TOP = 8
 @dataclass(frozen=True)
 class ReportSimilarity:
     """One way to turn an explanation into words ("top unit": the label of the most influential labelled unit of the eight; "top eight": the labels of
-    all of them), by one measure. published: the v1 value of greedy matching."""
+    all of them), by one measure. published: the v1 value of greedy matching; vectors: where the word vectors come from, "" where none are needed."""
 
     words: str
     measure: str
     result: CorpusSimilarity
     published: float | None
+    vectors: str = ""
 
     def sentence(self) -> str:
         """For a results section."""
-        return f"{self.words.capitalize()}: {self.result.sentence()}"
+        return f"{self.words.capitalize()}: {self.result.sentence()}" + (f" Word vectors: {self.vectors}." if self.vectors else "")
 
 
 def descriptive(report: str) -> str:
@@ -39,7 +40,7 @@ def descriptive(report: str) -> str:
 
 
 def similarity(study: Path, run: str) -> list[ReportSimilarity]:
-    """Greedy matching (vectors from the study's own lines and labels) and concept F1 of an explain run against its report lines, for the top unit and the
+    """Greedy matching (vectors of the study's word-vector file, else from its own lines and labels) and concept F1 of an explain run against its report lines, for the top unit and the
     top eight. Empty where no explained mammogram has a report line or no unit a label."""
     dissect = dissect_of(study, run)
     with store.read(study) as con:
@@ -56,12 +57,12 @@ def similarity(study: Path, run: str) -> list[ReportSimilarity]:
     # The class of the decision; a film without a decision is explained for malignant.
     codes = [int(c) if c >= 0 else 2 for c in frame["predicted"]]
     said = [[labels[u] for u in order.get((name, code), []) if u in labels] for name, code in zip(frame["mammogram_id"], codes)]
-    vectors = own_vectors([*references, *(report_tokens(text) for text in labels.values())])
+    vectors, source = study_vectors(study, [*references, *(report_tokens(text) for text in labels.values())])
     patients = frame["patient_id"].to_numpy(str)
     found = []
     for words, count in (("top unit", 1), ("top eight", TOP)):
         hypotheses = [report_tokens(" ".join(texts[:count])) for texts in said]
         for known in (vectors, None):
             result = corpus_similarity(references, hypotheses, patients, known)
-            found.append(ReportSimilarity(words, result.measure, result, PUBLISHED[words] if known else None))
+            found.append(ReportSimilarity(words, result.measure, result, PUBLISHED[words] if known else None, source if known else ""))
     return found

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core import store
+from core.errors import UserError
 from core.naming import CLASSES, unit_name
 from core.settings import load as load_settings
 from core.store import runs as run_table
@@ -172,11 +173,15 @@ def strip(case: Explained) -> None:
 
 def agreement_with_reports() -> None:
     """How far all explanations of the run say what the report lines say, beside patient-permuted chance."""
-    found = load.compute(similarity, run)
+    try:
+        found = load.compute(similarity, run)
+    except UserError as error:
+        st.error(str(error))
+        return
     if not found:
         st.caption("Explanations against report lines: not estimable, because no explained mammogram has a report line or no unit a label.")
         return
-    patients = f"{found[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports permuted between patients"
+    patients = f"{found[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports permuted between patients; word vectors: {found[0].vectors}"
     parts.section("Explanations against report lines", patients, case.simulated)
     rows = []
     for row in found:

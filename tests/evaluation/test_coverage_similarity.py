@@ -156,7 +156,11 @@ def test_vector_files(tmp_path):
     (tmp_path / "word.txt").write_text("mass 1 x\n")
     (tmp_path / "cut.bin").write_bytes(b"2 2\nmass " + struct.pack("<2f", 1, 0) + b"\noth")
     (tmp_path / "no.bin").write_bytes(b"hello world\n")
-    for name, words in (("short.txt", "line 2"), ("word.txt", "line 1"), ("cut.bin", "cut off"), ("no.bin", "first line"), ("absent.txt", "no such")):
+    (tmp_path / "endless.txt").write_text("mass 1 0\nother nan 1\n")
+    (tmp_path / "prose.txt").write_text("mass\nother\n")
+    damaged = (("short.txt", "line 2"), ("word.txt", "line 1"), ("endless.txt", "line 2: a value is not finite"), ("prose.txt", "line 1"), ("cut.bin", "cut off"), ("no.bin", "first line"),
+               ("absent.txt", "no such"))
+    for name, words in damaged:
         with pytest.raises(UserError, match=words):
             load_vectors(tmp_path / name)
     with pytest.raises(UserError, match="none of the study's words"):

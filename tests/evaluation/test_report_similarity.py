@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from core import store
+from core.errors import UserError
 from core.store import annotations, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
@@ -49,6 +51,26 @@ def test_concept_f1_of_the_top_unit_equals_a_plain_loop(demonstration: Path) -> 
     known = [v for v in values if v is not None]
     assert found.result.pairs == len(known) and found.result.undefined == len(values) - len(known)
     assert found.result.mean.estimate == pytest.approx(float(np.mean(known)))
+
+
+def test_a_word_vector_file_of_the_settings_is_used_and_named(demonstration: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(demonstration, study)
+    run = latest(study, "explain")
+    own = next(r for r in similarity(study, run) if r.words == "top eight")
+    assert own.vectors == "the study's own lines" and own.result.oov_reference == 0
+    settings = study / "study.toml"
+    settings.write_text(settings.read_text() + ("" if "[evaluation]" in settings.read_text() else '[evaluation]\nword_vectors = ""\n'))
+    settings.write_text(settings.read_text().replace('word_vectors = ""', 'word_vectors = "glove.txt"'))
+    with pytest.raises(UserError, match="no such word-vector file"):
+        similarity(study, run)
+    (study / "glove.txt").write_text("mass 1 0 0\nspiculated 0 1 0\ncircumscribed 0 0\n")
+    with pytest.raises(UserError, match="glove.txt, line 3"):
+        similarity(study, run)
+    (study / "glove.txt").write_text("mass 1 0 0\nspiculated 0 1 0\ncircumscribed 0 0 1\n")
+    found = next(r for r in similarity(study, run) if r.words == "top eight")
+    # Three words only: the others are out of vocabulary, and the rate says so.
+    assert found.vectors == "glove.txt" and (found.result.oov_reference or 0) > 0
 
 
 def test_architectures_repeat_the_stored_metrics(demonstration: Path) -> None:
