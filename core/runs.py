@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import store
+from core import distributed, store
 from core.errors import UserError
 from core.store import runs as table
 from core.study import write_text
@@ -98,7 +98,8 @@ class Progress:
 
 @dataclass
 class Run:
-    """A run being built. folder: write files here. table(name, frame): rows for the store. fresh: False if an interrupted attempt is continued."""
+    """A run being built. folder: write files here. table(name, frame): rows for the store. fresh: False if an interrupted attempt is continued.
+    Of many processes only the first writes; in the others tables and arrays go nowhere."""
 
     name: str
     kind: str
@@ -109,12 +110,16 @@ class Run:
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Rows for the store's table of this name (without its `run` column)."""
+        if not distributed.first():
+            return
         folder = self.folder / "tables"
         folder.mkdir(exist_ok=True)
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
     def reporting(self, report: Report) -> Report:
         """Report to the caller and to the Overview at once."""
+        if not distributed.first():
+            return lambda *_: None
 
         def both(done: int, total: int, unit: str) -> None:
             report(done, total, unit)
@@ -124,6 +129,8 @@ class Run:
 
     def save(self, name: str, array: np.ndarray) -> None:
         """An array beside the tables, written whole or not at all."""
+        if not distributed.first():
+            return
         part = self.folder / f"{name}.partial"
         with part.open("wb") as file:
             np.save(file, array)
@@ -171,31 +178,21 @@ def _command() -> str:
 @contextmanager
 def building(study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> Iterator[Run]:
     """Build one run: raises Answered if it exists; on success it is renamed and registered; on an error its folder stays hidden as `.partial`
-    with the error's sentence for the Overview, to be resumed or replaced by the next attempt."""
-    name, there = request(study, kind, version, settings, parents, inputs)
-    if there:
-        with store.write(study) as con:
-            table.use(con, name)
+    with the error's sentence for the Overview, to be resumed or replaced by the next attempt. Of many processes the first builds it, the others take part."""
+    name, fresh, lock = distributed.once(lambda: _opened(study, kind, version, settings, parents, inputs))
+    if lock is None:
         raise Answered(name)
-    folder = study / "runs" / f"{name}.partial"
-    fresh = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / ".building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder, mine = study / "runs" / f"{name}.partial", distributed.first()
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{name} is being made by another process in {study}; wait for it, then run the command again.") from error
         run = Run(name, kind, folder, Progress(folder / "progress.json", _command()), fresh)
-        run.progress.write("running")
         started = time.time()
         try:
+            if mine:
+                run.progress.write("running")
             yield run
-        except KeyboardInterrupt:
-            run.progress.write("failed", "stopped by hand")
-            raise
-        except Exception as error:
-            run.progress.write("failed", explain(error, folder))
+        except (KeyboardInterrupt, Exception) as error:
+            if mine:
+                run.progress.write("failed", "stopped by hand" if isinstance(error, KeyboardInterrupt) else explain(error, folder))
             raise
         run.manifest |= {
             "run": name,
@@ -209,17 +206,44 @@ def building(study: Path, kind: str, version: int, settings: dict[str, Any], par
             "seconds": round(time.time() - started, 3),
             "command": _command(),
         }
-        for leftover in (*folder.glob("resume*"), folder / "progress.json"):
-            leftover.unlink(missing_ok=True)
-        write_text(folder / "manifest.json", json.dumps(run.manifest, indent=1, default=str))
-        final = study / "runs" / name
-        if final.exists():
-            shutil.rmtree(folder)
-        else:
-            os.replace(folder, final)
-        _register(study, final)
+        distributed.once(lambda: _finished(study, run))
     finally:
+        if mine:
+            os.close(lock)
+
+
+def _opened(
+    study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
+) -> tuple[str, bool, int | None]:
+    """The run's name, whether nothing was there of it, and the lock on its folder; None for the lock if the whole run is there."""
+    name, there = request(study, kind, version, settings, parents, inputs)
+    if there:
+        with store.write(study) as con:
+            table.use(con, name)
+        return name, False, None
+    folder = study / "runs" / f"{name}.partial"
+    fresh = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
         os.close(lock)
+        raise UserError(f"{name} is being made by another process in {study}; wait for it, then run the command again.") from error
+    return name, fresh, lock
+
+
+def _finished(study: Path, run: Run) -> None:
+    """Give a whole run its name and tell the store."""
+    for leftover in (*run.folder.glob("resume*"), run.folder / "progress.json"):
+        leftover.unlink(missing_ok=True)
+    write_text(run.folder / "manifest.json", json.dumps(run.manifest, indent=1, default=str))
+    final = study / "runs" / run.name
+    if final.exists():
+        shutil.rmtree(run.folder)
+    else:
+        os.replace(run.folder, final)
+    _register(study, final)
 
 
 def explain(error: BaseException, where: Path) -> str:

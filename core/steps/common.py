@@ -1,4 +1,4 @@
-"""What every step needs: its settings, its parents, its patches."""
+"""What every step needs: its settings, its parents, its patches. Of many processes the first one asks the store for all of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from core import store
+from core.distributed import by_first
 from core.errors import UserError
 from core.store import data
 from core.store import runs as run_table
@@ -22,6 +23,7 @@ class Made:
     fresh: bool
 
 
+@by_first
 def latest(study: Path, kind: str, *, parent: str | None = None, given: str | None = None) -> str:
     """The run to build on: the given one, else the newest of its kind. UserError naming the command that makes one."""
     with store.read(study) as con:
@@ -36,6 +38,7 @@ def latest(study: Path, kind: str, *, parent: str | None = None, given: str | No
     return run
 
 
+@by_first
 def parent_of(study: Path, run: str, kind: str) -> str:
     """The parent of this kind."""
     with store.read(study) as con:
@@ -43,6 +46,7 @@ def parent_of(study: Path, run: str, kind: str) -> str:
     return next(p for p in parents if p.startswith(f"{kind}-"))
 
 
+@by_first
 def data_hash(study: Path) -> str:
     """Hash of all data in the study. UserError where nothing has been ingested."""
     with store.read(study) as con:
@@ -52,6 +56,7 @@ def data_hash(study: Path) -> str:
     return found
 
 
+@by_first
 def patch_table(study: Path, run: str, splits: list[str] | None = None) -> pd.DataFrame:
     """Patches of a run with file, patient_id and all label columns, in order of patch_id."""
     with store.read(study) as con:
@@ -60,6 +65,7 @@ def patch_table(study: Path, run: str, splits: list[str] | None = None) -> pd.Da
     return patches.merge(files, on="mammogram_id", how="left").sort_values("patch_id", ignore_index=True)
 
 
+@by_first
 def film_table(study: Path, patches_run: str, splits: list[str]) -> pd.DataFrame:
     """Mammograms of these splits with file, patient_id, split and truth (0, 1, 2 or missing), in order of id."""
     with store.read(study) as con:
@@ -70,18 +76,21 @@ def film_table(study: Path, patches_run: str, splits: list[str]) -> pd.DataFrame
     return films[films["split"].isin(splits)].sort_values("mammogram_id", ignore_index=True)
 
 
+@by_first
 def classes_of(study: Path, patches_run: str) -> int:
     """Classes of a patches run: 3 (normal, benign, malignant) or 2 (malignant against all other)."""
     with store.read(study) as con:
         return int(run_table.get(con, patches_run)["manifest"]["classes"])
 
 
+@by_first
 def image_labels_only(study: Path) -> bool:
     """Whether any source gave only image-level labels: every number made from them must say so."""
     with store.read(study) as con:
         return bool(data.sources(con)["image_labels"].any())
 
 
+@by_first
 def simulated_sources(study: Path) -> bool:
     """Whether the mammograms are synthetic."""
     with store.read(study) as con:
