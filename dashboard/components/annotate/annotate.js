@@ -29,6 +29,7 @@ class Annotating {
     this.find(".skip").onclick = () => this.skip();
     this.find(".all").onclick = () => this.drawer();
     this.find(".pause").onclick = () => this.pause();
+    this.find(".keys").onclick = () => this.form.unfold("keys");
     this.find(".add").onclick = () => this.form.add();
     this.find(".details").onclick = () => this.form.unfold("details");
     this.find(".words").onclick = () => this.form.unfold("words");
@@ -38,7 +39,14 @@ class Annotating {
 
   async load(name) { this.show((await this.desk.ask("state" + (name ? "?name=" + name : ""))).data); }
 
-  note(text, bad = false) { const node = this.find(".note"); node.textContent = text; node.className = "t12 note " + (bad ? "say" : "mute"); }
+  note(text) { this.find(".note").textContent = text; this.find(".note").title = text; }
+
+  // What stops the unit from being saved, as a whole sentence in place of the quieter buttons; gone with the next change.
+  fault(text, row = null) {
+    this.find(".fault").textContent = text || "";
+    this.find(".foot").classList.toggle("stopped", Boolean(text));
+    if (text) this.form.fault(row);
+  }
 
   show(state) {
     this.busy = false; this.unit = null;
@@ -61,16 +69,27 @@ class Annotating {
 
   showUnit({ unit, progress, early }) {
     this.unit = unit; this.early = early; this.shownAt = performance.now();
+    const begins = !unit.practice && this.practised;
+    this.practised = unit.practice;
+    this.fault("");
     this.find(".text").hidden = true; this.find(".ann").hidden = false; this.find(".drawer").hidden = true;
     this.find(".u").replaceChildren((unit.practice ? "Practice " : "Unit ") + unit.number + " ", make("span", { textContent: "/ " + unit.total }));
     const bar = this.find(".bar .prog");
     bar.firstElementChild.style.width = (100 * progress.done) / Math.max(1, progress.total) + "%";
     bar.setAttribute("aria-valuenow", progress.done); bar.setAttribute("aria-valuemax", progress.total);
-    this.find(".count").textContent = progress.done + " done, " + progress.skipped + " skipped";
+    this.find(".count").textContent = unit.practice ? "Not counted. The marked row takes digits; Keys explains." : progress.done + " done, " + progress.skipped + " skipped";
+    bar.hidden = unit.practice; this.find(".skip").hidden = this.find(".all").hidden = unit.practice;
     this.find(".skip").disabled = unit.practice || unit.status === "done";
     this.find(".previous").disabled = !unit.previous;
     this.film.load(unit.tiles); this.film.early(early);
     this.restore(unit);
+    if (begins) this.begin();
+  }
+
+  // Between practice and the first unit that counts.
+  begin() {
+    this.pause("Practice is over", ["From here on every answer counts and is saved. There are " + this.unit.total + " units; a few of them come twice.",
+      "You can stop at any time and go on later with the same link, put a unit off with Skip, and change an answer with Previous."], "Start with unit 1");
   }
 
   restore(unit) {
@@ -92,6 +111,7 @@ class Annotating {
 
   keep() {
     this.buttons();
+    this.fault("");
     clearTimeout(this.keeping);
     const unit = this.unit;
     this.keeping = setTimeout(() => this.store(unit), 1000);
@@ -102,7 +122,7 @@ class Annotating {
     clearTimeout(this.keeping); this.keeping = null;
     const time = clockTime();
     const draft = { token: unit.token, answer: { ...this.form.answer(), phenomena: this.form.phenomena, label: this.form.label }, seconds: this.watch.read(), time };
-    try { localStorage.setItem("dm-draft-" + unit.name, JSON.stringify(draft)); this.note("Draft kept " + time); } catch { this.note("This browser keeps no draft", true); }
+    try { localStorage.setItem("dm-draft-" + unit.name, JSON.stringify(draft)); this.note("Draft kept " + time); } catch { this.note("This browser keeps no draft"); }
   }
 
   buttons() {
@@ -119,13 +139,14 @@ class Annotating {
   async save() {
     if (!this.ready()) return;
     const unit = this.unit;
-    if (this.form.recognisable === null) { this.note("Choose a phenomenon, nothing or unsure first", true); return; }
+    const missing = this.form.missing();
+    if (missing) { this.fault(missing[1], missing[0]); return; }
     this.store(unit); this.hold(true); this.note("Saving");
     const { ok, data } = await this.desk.ask("answer", { token: unit.token, answer: this.form.answer(), seconds: this.watch.read() });
     this.hold(false);
     if (ok) { localStorage.removeItem("dm-draft-" + unit.name); this.show(data); return; }
     if (data.code === "stale") { await this.load(); }
-    this.note(data.sentence || "Not saved", true);
+    this.note(""); this.fault(data.sentence || "This was not saved; try again.");
   }
 
   async skip() {
@@ -135,7 +156,7 @@ class Annotating {
     const { ok, data } = await this.desk.ask("skip", { token: this.unit.token });
     this.hold(false);
     if (ok) this.show(data);
-    else { if (data.code === "stale") await this.load(); this.note(data.sentence || "", true); }
+    else { if (data.code === "stale") await this.load(); this.fault(data.sentence || "This was not done; try again."); }
   }
 
   async previous() {
@@ -147,14 +168,14 @@ class Annotating {
     this.hold(false);
   }
 
-  pause() {
+  pause(title = "Paused", paragraphs = ["Your answers are saved and this unit's draft is kept on this device. The clock stands still."], button = "Continue") {
     if (!this.unit) return;
     if (this.keeping) this.store(this.unit);
     this.watch.paused = true;
     const unit = this.unit;
     this.unit = null;
     this.find(".ann").hidden = true;
-    const page = textPage({ title: "Paused", paragraphs: ["Your answers are saved and this unit's draft is kept on this device. The clock stands still."], button: "Continue",
+    const page = textPage({ title, paragraphs, button,
       onDone: () => { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.watch.paused = false; this.unit = unit; this.shownAt = performance.now(); this.film.fit(); } });
     this.find(".text").hidden = false;
     this.find(".text").replaceChildren(page);
@@ -203,7 +224,11 @@ class Annotating {
     if (event.key === "Enter") { if (!own) { event.preventDefault(); this.save(); } }
     else if (event.key === "Backspace") { event.preventDefault(); this.previous(); }
     else if (event.key === "h" || event.key === "H") this.film.toggle();
-    else if (this.form.key(event.key)) event.preventDefault();
+    else if (event.key === "?") this.form.unfold("keys");
+    else if (this.form.key(event.key)) {
+      event.preventDefault();
+      if (!event.key.startsWith("Arrow") && target.closest?.(".grid")) target.blur();      // the arrows are the form's again
+    }
   }
 }
 

@@ -1,4 +1,12 @@
-// The structured answer: what is chosen, which question is open for the next digit, and the label it prints.
+// The structured answer: what is chosen, which row is marked, and the label it prints.
+// Keys: letters choose phenomenon and association; digits answer the marked row and mark the next open one; down leaves a row blank, up goes back,
+// C marks the confidence, and so does an association, since it stands below the rows.
+const SURE = "confidence", PHENOMENON = "phenomenon";
+
+const KEYS = [["M K D A F G N O", "choose the phenomenon; 0 nothing, U unsure; + adds a further one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
+  ["↓ ↑", "leave the marked row blank and go on; go back"], ["B I S", "association: benign, uncertain, suspicious; then the confidence is marked"],
+  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["H  Esc", "highlight on or off; unpin the patch, close this"]];
+
 class Form {
   constructor(root, lexicon, changed) {
     this.node = root.querySelector(".form"); this.pop = root.querySelector(".pop"); this.lexicon = lexicon; this.changed = changed;
@@ -11,7 +19,8 @@ class Form {
   set(answer) {
     this.recognisable = answer.recognisable; this.phenomena = structuredClone(answer.phenomena); this.confidence = answer.confidence; this.words = answer.words || "";
     this.label = answer.label !== null && answer.label !== this.printed() ? answer.label : null;   // null: as the choices print it
-    this.at = Math.max(0, this.phenomena.length - 1); this.passed = new Set(); this.benign = false; this.popped = null;
+    this.at = Math.max(0, this.phenomena.length - 1); this.benign = false; this.popped = null; this.wrong = null;
+    this.mark = this.unanswered();
     this.draw();
   }
 
@@ -42,55 +51,90 @@ class Form {
     return text.slice(0, 1).toUpperCase() + text.slice(1);
   }
 
-  // The question that the next digit answers: the first unanswered one of this phenomenon, then confidence.
-  open() {
-    const kind = this.kind();
-    if (this.recognisable === "yes" && kind)
-      for (const field of kind.fields) if (!field.optional && !this.current().terms[field.name] && !this.passed.has(field.name)) return field;
+  // The rows that digits answer, from top to bottom: the fields of this phenomenon that are shown, then confidence.
+  rows() {
+    const kind = this.recognisable === "yes" && !this.adding ? this.kind() : null;
+    return [...(kind ? kind.fields.filter((field) => !field.optional).map((field) => field.name) : []), ...(this.recognisable ? [SURE] : [])];
+  }
+
+  // The first row from `from` on without an answer; confidence where there is none.
+  unanswered(from = 0) {
+    const terms = this.recognisable === "yes" ? this.current()?.terms ?? {} : {};
+    return this.rows().slice(from).find((name) => name === SURE || !terms[name]) ?? null;
+  }
+
+  open() { return this.kind()?.fields.find((field) => field.name === this.mark) ?? null; }
+
+  to(row) { if (this.rows().includes(row)) { this.mark = row; this.benign = false; this.draw(); } }
+
+  step(by) {
+    const rows = this.rows();
+    this.to(rows[Math.min(rows.length - 1, Math.max(0, rows.indexOf(this.mark) + by))]);
+  }
+
+  // What is missing before this can be saved, as the row and a sentence; null if nothing is.
+  missing() {
+    if (this.recognisable === null || this.adding) return [PHENOMENON, "Choose a phenomenon, or Nothing, or Unsure."];
+    const at = this.recognisable === "yes" ? this.phenomena.findIndex((one) => this.kinds.get(one.category).association === "required" && !one.association) : -1;
+    if (at >= 0) {
+      this.at = at;
+      const noun = this.kinds.get(this.phenomena[at].category).noun;
+      return ["association", `Choose the association of the ${noun}: B benign, I uncertain or S suspicious.`];
+    }
+    if (this.recognisable === "yes" && this.confidence === null) return [SURE, "Choose your confidence: press C, then 1, 2 or 3."];
     return null;
   }
 
-  touch() { this.draw(); this.changed(); }
+  // Show which row is missing: red, in view, and first in line for the keys.
+  fault(row) {
+    this.wrong = row; this.mark = row === SURE ? SURE : this.mark;
+    this.draw();
+    this.node.querySelector(".wrong + .o, .wrong + * .o")?.focus({ preventScroll: true });
+  }
+
+  touch() { this.wrong = null; this.draw(); this.changed(); }
 
   choose(name) {
     const same = this.recognisable === "yes" && this.current()?.category === name;
-    this.recognisable = "yes"; this.label = null; this.benign = false; this.passed.clear();
+    this.recognisable = "yes"; this.label = null; this.benign = false;
     if (same) {
       this.phenomena.splice(this.at, 1); this.at = Math.max(0, this.phenomena.length - 1);
       if (!this.phenomena.length) this.recognisable = null;
     } else if (this.adding || !this.phenomena.length) {
       this.phenomena.push({ category: name, terms: {}, association: null }); this.at = this.phenomena.length - 1;
     } else this.phenomena[this.at] = { category: name, terms: {}, association: null };
-    this.adding = false; this.touch();
+    this.adding = false; this.mark = this.unanswered(); this.touch();
   }
 
-  no(what) { this.recognisable = this.recognisable === what ? (this.phenomena.length ? "yes" : null) : what; this.adding = false; this.label = null; this.touch(); }
+  no(what) {
+    this.recognisable = this.recognisable === what ? (this.phenomena.length ? "yes" : null) : what; this.adding = false; this.label = null;
+    this.mark = this.unanswered(); this.touch();
+  }
 
-  add() { if (this.recognisable === "yes" && this.phenomena.length < this.lexicon.most) { this.adding = true; this.benign = false; this.draw(); } }
+  add() { if (this.recognisable === "yes" && this.phenomena.length < this.lexicon.most) { this.adding = true; this.benign = false; this.mark = null; this.draw(); } }
 
   pick(field, term) {
-    if (term.opens) { this.benign = !this.benign; this.draw(); return; }
+    if (term.opens) { this.mark = field.name; this.benign = !this.benign; this.draw(); return; }
     const terms = this.current().terms;
-    if (terms[field.name] === term.name) delete terms[field.name]; else terms[field.name] = term.name;
+    if (terms[field.name] === term.name) { delete terms[field.name]; this.mark = field.optional ? this.mark : field.name; }
+    else { terms[field.name] = term.name; if (!field.optional) this.mark = this.unanswered(this.rows().indexOf(field.name) + 1); }
     this.benign = false; this.label = null; this.touch();
   }
 
   associate(name) {
     const kind = this.kind();
     if (this.recognisable !== "yes" || !kind || kind.association === "none") return;
-    this.current().association = this.current().association === name ? null : name; this.label = null; this.touch();
+    this.current().association = this.current().association === name ? null : name; this.label = null; this.benign = false; this.mark = SURE; this.touch();
   }
 
-  sure(value) { this.confidence = value; this.touch(); }
+  sure(value) { this.confidence = value; this.mark = SURE; this.touch(); }
 
   digit(key) {
     const field = this.open();
-    if (!field) { if (this.recognisable && "123".includes(key)) this.sure(Number(key)); return; }
-    const term = (this.benign && field.benign.length ? field.benign : field.terms).find((one) => one.key === key);
+    if (this.mark === SURE) { if ("123".includes(key)) this.sure(Number(key)); return; }
+    const term = field && (this.benign && field.benign.length ? field.benign : field.terms).find((one) => one.key === key);
     if (term) this.pick(field, term);
   }
-
-  pass() { const field = this.open(); if (field) { this.passed.add(field.name); this.benign = false; this.draw(); } }
 
   // Keys by name; true if the key was one of ours.
   key(key) {
@@ -102,7 +146,9 @@ class Form {
     else if (upper === "U") this.no("unsure");
     else if (key === "0") this.no("nothing");
     else if (key === "+") this.add();
-    else if (key === "ArrowDown") this.pass();
+    else if (upper === "C") this.to(SURE);
+    else if (key === "ArrowDown") this.step(1);
+    else if (key === "ArrowUp") this.step(-1);
     else if (/^[1-9]$/.test(key)) this.digit(key);
     else return false;
     return true;
@@ -114,7 +160,13 @@ class Form {
     return button;
   }
 
-  lab(text, open) { return make("div", { class: "lab" + (open ? " open" : ""), textContent: text }); }
+  // A row's name; the marked row says which keys it takes, the missing one is red.
+  lab(text, row = null, keys = "") {
+    const open = row !== null && row === this.mark;
+    const node = make("div", { class: "lab" + (open ? " open" : "") + (row !== null && row === this.wrong ? " wrong" : "") }, text, open && keys ? make("small", { textContent: keys }) : null);
+    if (row && this.rows().includes(row)) node.onclick = () => this.to(row);
+    return node;
+  }
 
   row(field, open) {
     const chosen = this.current().terms[field.name];
@@ -135,17 +187,21 @@ class Form {
       return tab;
     });
     if (this.adding) tabs.push(make("button", { type: "button", textContent: String(tabs.length + 1), "aria-pressed": "true" }));
-    const label = make("div", { class: "lab" }, "Phenomenon", tabs.length > 1 ? make("div", { class: "tabs" }, ...tabs) : null);
+    const label = make("div", { class: "lab" + (this.wrong === PHENOMENON ? " wrong" : "") }, "Phenomenon", tabs.length > 1 ? make("div", { class: "tabs" }, ...tabs) : null);
     return [label, make("div", { class: "o5" }, ...buttons)];
   }
 
   draw() {
     const kind = this.adding || this.recognisable !== "yes" ? null : this.kind();
+    if (!this.rows().includes(this.mark)) this.mark = this.unanswered();
     const open = this.adding ? null : this.open();
     const fields = kind ? kind.fields.filter((field) => !field.optional) : [];
     const shown = this.benign ? fields.filter((field) => field.benign.length) : fields;
     const rows = [...this.phenomena_row()];
-    for (const field of shown) rows.push(this.lab(field.title, open === field), this.row(field, open === field));
+    for (const field of shown) {
+      const most = this.benign && open === field ? field.benign.length : field.terms.length;
+      rows.push(this.lab(field.title, field.name, `1–${most}, ↓ blank`), this.row(field, open === field));
+    }
     const associable = kind && kind.association !== "none";
     const three = this.lexicon.associations.map((one) => this.button(one.title, one.key, Boolean(associable) && this.current().association === one.name,
       () => this.associate(one.name), !associable));
@@ -154,8 +210,9 @@ class Form {
       button.setAttribute("aria-pressed", String(this.confidence === i + 1)); button.onclick = () => this.sure(i + 1);
       return button;
     });
-    const confident = make("div", { class: "conf" }, make("span", { class: "lab" + (kind && !open && !this.confidence ? " open" : ""), textContent: "Confidence" }), ...sure);
-    rows.push(this.lab("Association"), make("div", { class: "split" }, make("div", { class: "o3" }, ...three), confident), this.lab("Printed label"), this.own());
+    const confident = make("div", { class: "conf" }, this.lab("Confidence ", SURE), ...sure);
+    confident.firstElementChild.append(make("kbd", { textContent: "C" }));
+    rows.push(this.lab("Association", "association"), make("div", { class: "split" }, make("div", { class: "o3" }, ...three), confident), this.lab("Printed label"), this.own());
     this.node.classList.toggle("tight", shown.length > 1 || shown.some((field) => (this.benign ? field.benign : field.terms).length > 5));
     this.node.replaceChildren(...rows);
     this.details();
@@ -182,6 +239,7 @@ class Form {
       this.pop.replaceChildren(this.lab("Own words"), area);
       area.focus();
     }
+    else if (this.popped === "keys") this.pop.replaceChildren(make("dl", {}, ...KEYS.flatMap(([key, text]) => [make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: text })])));
     if (this.popped !== "words") this.pop.querySelector("textarea")?.remove();
   }
 
