@@ -14,7 +14,7 @@ from core.images import read_film
 from core.ingest import ingest
 from core.sources import phantom
 
-FILMS, WIDTH = 10, 2400
+FILMS, WIDTH = 20, 2400
 
 
 def write_films(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,9 @@ def _thumbnail(pixels: np.ndarray, width: int = 128) -> np.ndarray:
     h, w = pixels.shape[0] // step * step, pixels.shape[1] // step * step
     if h == 0 or w == 0:
         return pixels.astype(float)
-    return pixels[:h, :w].reshape(h // step, step, w // step, step).mean((1, 3))
+    # Whole rows are added first: they lie side by side in memory.
+    rows = np.add.reduce(pixels[:h].reshape(h // step, step, -1), axis=1, dtype=np.uint32)
+    return rows[:, :w].reshape(h // step, w // step, step).sum(2) / step**2
 
 
 def working_image(pixels: np.ndarray, maximum: int, width: int) -> tuple[np.ndarray, tuple[float, float]]:
@@ -126,7 +129,7 @@ def working_image(pixels: np.ndarray, maximum: int, width: int) -> tuple[np.ndar
     (width / w, h' / h). Smaller: exact area averages; larger: bilinear."""
     h, w = pixels.shape
     height = max(1, round(h * width / w))
-    grey = np.minimum(pixels, maximum).astype(np.float32)
+    grey = (pixels if pixels.max(initial=0) <= maximum else np.minimum(pixels, maximum)).astype(np.float32)
     if (height, width) != (h, w):
         if width <= w:
             grey = (area_weights(w, width) @ (area_weights(h, height) @ grey).T).T
@@ -135,6 +138,7 @@ def working_image(pixels: np.ndarray, maximum: int, width: int) -> tuple[np.ndar
     return np.rint(grey * (255 / maximum)).clip(0, 255).astype(np.uint8), (width / w, height / h)
 
 
+@lru_cache(maxsize=32)  # films of one scanner share their sizes
 def area_weights(old: int, new: int) -> sparse.csr_array:
     """Matrix [new, old] whose row k averages old pixels over [k, k + 1] x old / new, pixels at the ends by the part covered."""
     edges = np.arange(new + 1) * (old / new)

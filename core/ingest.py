@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -181,8 +181,10 @@ def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> 
         raise UserError(
             f"{film.id} ({film.source_file or 'its film'}) is {film.pixels.shape[1]} x {film.pixels.shape[0]} px, smaller than a patch of {width // 4} px; leave it out or use --skip-bad."
         )
-    working, factors = images.working_image(film.pixels, film.maximum, width)
-    tissue = tissue_mask(working)
+    with ThreadPoolExecutor(1) as beside:  # hashing lets go of the interpreter: it costs nothing while the working image is made
+        pixel_hash = beside.submit(_pixel_hash, film.pixels)
+        working, factors = images.working_image(film.pixels, film.maximum, width)
+        tissue = tissue_mask(working)
     name = _file_name(film.id)
     np.save(folder / f"{name}.npy", working)
     np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
@@ -204,11 +206,15 @@ def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> 
         "image_label": film.image_label,
         "inverted": film.inverted,
         "tissue": float(tissue.mean()),
-        "pixel_hash": hashlib.sha256(np.ascontiguousarray(film.pixels).data).hexdigest(),
+        "pixel_hash": pixel_hash.result(),
         "has_concepts": film.concepts is not None,
         "unlocated": film.unlocated,
     }
     return row, [_finding_row(film.id, finding, factors) for finding in film.findings]
+
+
+def _pixel_hash(pixels: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def _finding_row(mammogram_id: str, finding: Finding, factors: tuple[float, float]) -> dict[str, Any]:
