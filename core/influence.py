@@ -10,8 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 DEPTH = 64
+SPIE_UNITS, SPIE_RANDOM, SPIE_CANCER = 45, 0.2, 0.5
+SPIE_TOP = 32  # top patches looked at
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,14 @@ def select(top: np.ndarray, units: int, number: int) -> Selection:
     order = np.argsort(-counts, kind="stable")[:number]
     order = order[counts[order] > 0]
     return Selection(order, counts[order])
+
+
+def spie_units(top: pd.DataFrame, alive: set[int], number: int = SPIE_UNITS, seed: int = 1) -> list[int]:
+    """SPIE 2018: units whose top patches are mostly cancer, and a random share of the others. top: unit, label (of each top patch); dead units are never
+    chosen. Mostly: more than half; where that gives too many, those with the largest share."""
+    share = top[top["unit"].isin(alive)].groupby("unit")["label"].agg(lambda s: float((s == 2).mean()))
+    number = min(number, len(share))
+    drawn = round(SPIE_RANDOM * number)
+    cancer = share[share > SPIE_CANCER].sort_values(ascending=False, kind="stable").index[: number - drawn].tolist()
+    rest = np.array(sorted(set(share.index) - set(cancer)))
+    return sorted(int(u) for u in [*cancer, *np.random.default_rng([seed, 31]).permutation(rest)[:drawn]])

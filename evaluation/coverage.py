@@ -153,6 +153,20 @@ def coverage_interval(tops: Array, patients: Any, units: int, select: int = 20, 
     return _summary(shares, whole, level, method)
 
 
+def chosen_coverage(tops: Array, patients: Any, chosen: Iterable[int], level: float = 0.95, resamples: int = BOOTSTRAPS, seed: int = 1) -> tuple[Interval, ...]:
+    """Coverage per class of units that were chosen otherwise than by these influences, with a percentile interval over patients."""
+    check_level(level)
+    codes, clusters = cluster_codes(patients, tops.shape[1])
+    method = f"patient bootstrap, {resamples} resamples, units given"
+    if clusters < 2:
+        return _nothing(len(tops), level, method, "one patient cannot be resampled")
+    hits = np.isin(tops, list(chosen)).sum(2)
+    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), resamples)
+    slots = (drawn @ np.bincount(codes, minlength=clusters)) * tops.shape[2]
+    shares = np.stack([(drawn @ np.bincount(codes, part, minlength=clusters)) / slots for part in hits], axis=1)
+    return _summary(shares, hits.mean(1) / tops.shape[2], level, method)
+
+
 def coverage_curve(tops: Array, units: int, up_to: int) -> Array:
     """Coverage per class when 1, 2, ..., `up_to` units are selected, float [class, up_to]."""
     counts = -np.sort(-count_units(tops, units), axis=1)[:, :up_to]

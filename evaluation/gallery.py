@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from core import runs, store
+from core.influence import spie_units
 from core.naming import CLASSES, unit_name
 from core.store import annotations, data
 from core.store import runs as run_table
 from core.store import units as unit_table
-from evaluation.unit_tables import spie_units
 
 TILES = 8
 CONTEXT = 32

@@ -18,8 +18,6 @@ from evaluation.coverage import share_of_slots
 from evaluation.overview import labelled
 from evaluation.steps.coverage import tops_of
 
-SPIE_UNITS, SPIE_RANDOM, SPIE_CANCER = 45, 0.2, 0.5
-
 
 def named_units(study: Path, dissect: str) -> pd.DataFrame:
     """One row a labelled unit: category (title of the first phenomenon's), unit, label, simulated, classes it is selected for; by category, then unit."""
@@ -104,14 +102,3 @@ def _held_out(influences: pd.DataFrame | None, explained: pd.DataFrame | None, c
         return {}
     codes, tops, _ = tops_of(influences)
     return {code: (share_of_slots(tops[i], set(chosen[chosen["class"] == code]["unit"].astype(int))), tops.shape[1]) for i, code in enumerate(codes)}
-
-
-def spie_units(top: pd.DataFrame, alive: set[int], number: int = SPIE_UNITS, seed: int = 1) -> list[int]:
-    """SPIE 2018: units whose top patches are mostly cancer, and a random share of the others. top: unit, label (of each top patch); dead units are never
-    chosen. Mostly: more than half; where that gives too many, those with the largest share."""
-    share = top[top["unit"].isin(alive)].groupby("unit")["label"].agg(lambda s: float((s == 2).mean()))
-    number = min(number, len(share))
-    drawn = round(SPIE_RANDOM * number)
-    cancer = share[share > SPIE_CANCER].sort_values(ascending=False, kind="stable").index[: number - drawn].tolist()
-    rest = np.array(sorted(set(share.index) - set(cancer)))
-    return sorted(int(u) for u in [*cancer, *np.random.default_rng([seed, 31]).permutation(rest)[:drawn]])

@@ -17,7 +17,7 @@ from core.runs import Report
 from core.steps.common import Made
 from core.store import runs as run_table
 from core.store import units as unit_table
-from evaluation.coverage import count_units, coverage_interval, coverage_of, split_half_coverage
+from evaluation.coverage import chosen_coverage, count_units, coverage_interval, coverage_of, split_half_coverage
 
 VERSION = 1
 
@@ -38,8 +38,11 @@ def measure(study: Path, dissect: str) -> pd.DataFrame:
     with store.read(study) as con:
         run = run_table.get(con, dissect)
         influences = unit_table.top_influences(con, dissect, run["settings"]["dissection"]["top"])
+        chosen = unit_table.selected(con, dissect)
     select, units = run["settings"]["dissection"]["select"], run["manifest"]["units"]
     codes, tops, patients = tops_of(influences)
+    if run["settings"]["dissection"].get("rule") == "spie":
+        return _given(codes, tops, patients, units, sorted(set(chosen["unit"].astype(int))))
     coverage = coverage_of(tops, units, select)
     halves, intervals = split_half_coverage(tops, patients, units, select), coverage_interval(tops, patients, units, select)
     rows = []
@@ -56,6 +59,21 @@ def measure(study: Path, dissect: str) -> pd.DataFrame:
             (code, f"curve_{k}", float(order[:k].sum() / order.sum()), None, None, "selected on the same images", n)
             for k in range(1, min(units, 3 * select) + 1)
         ]
+    return pd.DataFrame(rows, columns=["class", "name", "estimate", "low", "high", "method", "n"])
+
+
+def _given(codes: list[int], tops: np.ndarray, patients: np.ndarray, units: int, chosen: list[int]) -> pd.DataFrame:
+    """The same rows for units that their top patches chose: nothing was fitted to these images, so halving them changes nothing."""
+    rows, n, counted = [], tops.shape[1], count_units(tops, units)
+    for c, (code, found) in enumerate(zip(codes, chosen_coverage(tops, patients, chosen))):
+        rows += [
+            (code, "selected", found.estimate, None, None, f"{len(chosen)} units chosen by their top patches (SPIE 2018)", n),
+            (code, "split_half", found.estimate, None, None, "not chosen on these images: the halves give the same", n),
+            (code, "interval", found.estimate, found.low, found.high, found.method, n),
+            (code, "chance", min(1.0, len(chosen) / units), None, None, f"{len(chosen)} arbitrary of {units} units", n),
+        ]
+        order = np.sort(counted[c][chosen])[::-1].cumsum() / (n * tops.shape[2])
+        rows += [(code, f"curve_{k}", float(share), None, None, "the chosen units, most frequent first", n) for k, share in enumerate(order, start=1)]
     return pd.DataFrame(rows, columns=["class", "name", "estimate", "low", "high", "method", "n"])
 
 

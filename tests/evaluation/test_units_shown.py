@@ -11,10 +11,14 @@ import pytest
 from core import runs, settings, store
 from core.dissection import top_patches
 from core.errors import UserError
+from core.influence import spie_units
 from core.steps import dissect as dissect_step
+from core.store import annotations
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation import gallery, meaning, unit_tables
+from evaluation.coverage import chosen_coverage
+from evaluation.steps import coverage as coverage_step
 
 
 @pytest.fixture
@@ -42,9 +46,30 @@ def test_held_out_coverage_is_counted_on_test_films_only(demonstration: Path, di
 def test_spies_rule_takes_cancer_units_and_some_others_and_no_dead_ones() -> None:
     shares = {0: 1.0, 1: 0.9, 2: 0.6, 3: 0.4, 4: 0.0, 5: 0.0, 6: 0.0, 7: 1.0}
     top = pd.DataFrame([(u, 2 if i < s * 10 else 0) for u, s in shares.items() for i in range(10)], columns=["unit", "label"])
-    found = unit_tables.spie_units(top, alive=set(range(7)), number=5)
+    found = spie_units(top, alive=set(range(7)), number=5)
     assert {0, 1, 2} <= set(found) and 7 not in found and len(found) == 4  # three of cancer, one (a fifth) at random
-    assert unit_tables.spie_units(top, alive=set(range(7)), number=5) == found
+    assert spie_units(top, alive=set(range(7)), number=5) == found
+
+
+def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_is_counted(own_study: Path) -> None:
+    chosen = settings.load(own_study).changed("dissection", rule="spie")
+    made = dissect_step.make(own_study, chosen, lambda *_: None)
+    coverage = coverage_step.make(own_study, lambda *_: None, made.run)
+    with store.read(own_study) as con:
+        selected, shares = unit_table.selected(con, made.run), unit_table.coverage(con, coverage.run)
+        tops = unit_table.top_influences(con, made.run, 8)
+        queue = annotations.selected_units(con, made.run)
+    assert 1 < len(queue) <= 45 and all(sorted(part["unit"]) == queue for _, part in selected.groupby("class"))
+    for row in shares[shares["name"].isin(["selected", "interval", "split_half"])].to_dict("records"):
+        assert row["estimate"] == pytest.approx(tops[tops["class"] == row["class"]]["unit"].isin(queue).mean())
+
+
+def test_coverage_of_given_units_resamples_patients() -> None:
+    tops = np.array([[[0, 1], [0, 2], [3, 4], [3, 5]]])  # one class, four images of two patients
+    (found,) = chosen_coverage(tops, ["a", "a", "b", "b"], [0, 1, 2])
+    assert found.estimate == 0.5 and (found.low, found.high) == (0.0, 1.0)
+    (alone,) = chosen_coverage(tops, ["a"] * 4, [0])
+    assert alone.estimate is None and alone.reason == "one patient cannot be resampled"
 
 
 def test_middle_and_random_patches_are_where_they_say(demonstration: Path, dissection: str) -> None:
