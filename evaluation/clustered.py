@@ -53,6 +53,7 @@ class ClusteredProportion:
     method: str = "GEE, exchangeable, robust variance; patient sign-flip"
     unit: str = "patient"
     reason: str | None = None
+    icc_reason: str | None = None
 
     def sentence(self) -> str:
         """For a results section."""
@@ -113,6 +114,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
     no_effect = "every patient has the same share of right answers: the variance between patients is 0" if effect == 0 else None
     effective = n / effect if effect else None
     z_null = (p - p0) / np.sqrt(p0 * (1 - p0) / n * effect) if effect else None
+    alone = "no patient has two answers: there is no intraclass correlation" if n == m else None
     gee, gee_reason = gee_exchangeable(sums, sizes) if constant is None and not no_effect else (None, None)
     z = (gee.logit - _logit(p0)) / gee.standard_error if gee and gee.standard_error > 0 else None
     half = stats.norm.isf((1 - level) / 2) * gee.standard_error if gee and z is not None else None
@@ -127,7 +129,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
         flip_greater, flip_two, float((sums / sizes).mean()), weighted[1], low, high, standard_error=float(np.sqrt(variance)),
         korn_graubard_low=korn[0], korn_graubard_high=korn[1], working_correlation=gee.correlation if gee else None,
         gee_logit=gee.logit if gee else None, gee_standard_error=gee.standard_error if gee else None, patient_weighted_standard_error=weighted[0],
-        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason))
+        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason), icc_reason=alone or constant)
 
 
 def _number(value: float | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.results import decimal, interval_text, not_estimable, p_text, percent
+from evaluation.results import decimal, interval_text, join_reasons, not_estimable, p_text, percent
 
 if TYPE_CHECKING:
     from evaluation.reading_score import ReadingScore
@@ -20,7 +20,9 @@ def paragraph(score: ReadingScore) -> str:
 
 
 def _marked(score: ReadingScore, text: str) -> str:
-    return f"SIMULATED ANSWERS, not a result about people. {text}" if score.simulated else text
+    if score.simulated:
+        return f"SIMULATED ANSWERS, not a result about people. {text}"
+    return f"SIMULATED FILMS OR LABELS, not a result about patients. {text}" if score.synthetic else text
 
 
 def verdict(score: ReadingScore) -> str:
@@ -43,7 +45,9 @@ def _result(score: ReadingScore) -> list[str]:
     share = primary.correct / primary.n
     opening = (f"{who} classified {primary.correct} of {primary.n} texts ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
                f"{decimal(primary.estimate)}, {interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
-    effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}."
+    reasons = join_reasons(clusters.icc_reason, clusters.reason)
+    why = f" ({reasons})" if reasons else ""
+    effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}{why}."
     exact = (f"Assuming independent answers, the exact binomial test gives one-sided {p_text(score.binomial.p_value)}, two-sided "
              f"{p_text(score.binomial_two_sided.p_value)} (critical count {score.binomial.critical_count}; "
              f"{score.binomial.answers_to_flip} other answers would turn its one-sided verdict).")

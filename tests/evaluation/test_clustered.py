@@ -91,3 +91,11 @@ def test_degenerate_inputs_say_why():
         clustered_proportion([1, float("nan")], [1, 2])
     with pytest.raises(ValueError, match="patients for"):
         clustered_proportion([1, 0], [1])
+
+
+def test_one_answer_a_patient_has_no_intraclass_correlation_and_says_so() -> None:
+    found = clustered_proportion([1, 0, 1, 1], ["a", "b", "c", "d"])
+    assert found.icc is None and found.icc_reason == "no patient has two answers: there is no intraclass correlation"
+    assert found.reason is None and found.gee_p_greater is not None
+    alike = clustered_proportion([1, 1, 1, 1], ["a", "a", "c", "d"])
+    assert alike.icc is None and alike.icc_reason == alike.reason == "all answers are right: their variance is 0"
