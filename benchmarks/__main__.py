@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ingestion, networks, paper_scale, statistics
+from benchmarks import ingestion, networks, paper_scale, statistics, synthetic_store
 from benchmarks.measure import Row
 
 SUBJECTS: dict[str, Callable[[], Iterable[Row]]] = {
@@ -21,6 +21,7 @@ SUBJECTS: dict[str, Callable[[], Iterable[Row]]] = {
     "ingestion": ingestion.measure,
     "paper_scale": paper_scale.measure,
     "networks": networks.measure,
+    "performance_page": synthetic_store.measure,
 }
 HERE = Path(__file__).parent
 FIELDS = ("name", "value", "reference", "ratio", "goal", "unit")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import theme
+from evaluation.calibration import Calibration
 from evaluation.performance import ClassResult, Subgroup
 from evaluation.results import decimal
 
@@ -100,24 +101,34 @@ def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None
         )
     figure.add_annotation(x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": quiet})
     figure.update_layout(legend={"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"})
-    return frame(figure, None, 420, "1 - specificity", "sensitivity").update_xaxes(range=[-0.01, 1.01]).update_yaxes(range=[-0.01, 1.01])
+    return frame(figure, None, 390, "1 - specificity", "sensitivity").update_xaxes(range=[-0.01, 1.01]).update_yaxes(range=[-0.01, 1.01])
 
 
-def calibration(predicted: Sequence[float], observed: Sequence[float], low: Sequence[float], high: Sequence[float]) -> go.Figure:
-    """Observed share against predicted probability, with intervals."""
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": _ink()[2], "width": 1}, hoverinfo="skip"))
-    up, down = np.subtract(high, observed), np.subtract(observed, low)
-    figure.add_trace(
-        go.Scatter(
-            x=list(predicted),
-            y=list(observed),
-            mode="lines+markers",
-            line=theme.line("malignant"),
-            error_y={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1},
+def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
+    """Observed share against predicted probability per class, with intervals where they exist."""
+    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": _ink()[2], "width": 1}, hoverinfo="skip", showlegend=False))
+    for name, result in found.items():
+        bins = [b for b in result.bins if b.predicted is not None and b.observed.estimate is not None]
+        observed = [b.observed.estimate for b in bins]
+        ends = [(b.observed.low, b.observed.high) for b in bins]
+        up = [0.0 if high is None else high - y for y, (_, high) in zip(observed, ends)]
+        down = [0.0 if low is None else y - low for y, (low, _) in zip(observed, ends)]
+        line = theme.line(name)
+        figure.add_trace(
+            go.Scatter(
+                x=[b.predicted for b in bins],
+                y=observed,
+                mode="lines+markers",
+                name=name,
+                line=line,
+                marker={"color": line["color"]},
+                customdata=[b.n for b in bins],
+                hovertemplate="predicted %{x:.2f}<br>observed %{y:.2f}<br>n %{customdata:,}",
+                error_y={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1},
+            )
         )
-    )
-    figure.update_layout(showlegend=False)
-    return frame(figure, None, 200, "predicted", "observed")
+    figure.update_layout(showlegend=len(found) > 1, legend={"x": 0.02, "y": 0.98, "xanchor": "left", "yanchor": "top"})
+    return frame(figure, None, height, "predicted", "observed").update_xaxes(range=[-0.02, 1.02]).update_yaxes(range=[-0.02, 1.02])
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
@@ -142,7 +153,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
         )
     )
     figure.update_yaxes(autorange="reversed")
-    return frame(figure, None, 200, "predicted", "true")
+    return frame(figure, None, 190, "predicted", "true")
 
 
 def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evaluation.inputs import Array, one_class_reason, probabilities
+from evaluation.clustered import clustered_proportion
+from evaluation.inputs import Array, cluster_codes, one_class_reason, probabilities
 from evaluation.proportion import proportion_interval
 from evaluation.results import Interval, decimal, interval_text, not_estimable
 
@@ -19,7 +20,7 @@ SMALLEST = 1e-12
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """One bin of the calibration curve: mean predicted probability, observed share with Wilson interval."""
+    """One bin of the calibration curve: mean predicted probability, observed share with its interval."""
 
     low: float
     high: float
@@ -74,23 +75,27 @@ def _wald(estimate: float | None, error: float | None, level: float, reason: str
     return Interval(estimate, estimate - half, estimate + half, level, "Wald")
 
 
-def calibration(y: Any, probability: Any, level: float = 0.95) -> Calibration:
+def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = None) -> Calibration:
     """Slope and intercept of y ~ logit(p); calibration in the large = intercept with logit(p) as offset; observed / expected; Brier and
-    scaled Brier (1 - Brier / that of the prevalence); log loss; expected calibration error over the bins [k/10, (k+1)/10)."""
+    scaled Brier (1 - Brier / that of the prevalence); log loss; expected calibration error over the bins [k/10, (k+1)/10).
+
+    With `cluster` (patients, any hashable [n]) the standard errors of the regressions are robust to their dependence (sandwich by patient, Liang and
+    Zeger 1986, times m/(m-1)), and the bins' intervals are Korn and Graubard's on the effective sample size."""
     labels, p = probabilities(y, probability)
     if not len(labels):
         return Calibration(0, level=level, reason="there are no observations")
+    codes = None if cluster is None else cluster_codes(cluster, len(p))[0]
     reason = one_class_reason(labels)
     logit = np.log(np.clip(p, SMALLEST, 1 - SMALLEST) / np.clip(1 - p, SMALLEST, 1))
     slope_fit, large_fit = None, None
     if reason is None:
-        large_fit = _logistic(np.ones((len(p), 1)), labels, logit)
+        large_fit = _logistic(np.ones((len(p), 1)), labels, logit, codes)
         if np.ptp(logit) == 0:
             reason = "all probabilities are equal: a slope does not exist"
         else:
-            slope_fit = _logistic(np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)))
+            slope_fit = _logistic(np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)), codes)
             reason = None if slope_fit else "the probabilities separate the classes perfectly: a slope does not exist"
-    bins = _bins(labels, p, level)
+    bins = _bins(labels, p, level, codes)
     ece = float(sum(part.n * abs(part.predicted - part.observed.estimate) for part in bins
                     if part.predicted is not None and part.observed.estimate is not None) / len(p))
     brier, prevalence, clipped = float(((p - labels) ** 2).mean()), labels.mean(), np.clip(p, SMALLEST, 1 - SMALLEST)
@@ -99,11 +104,13 @@ def calibration(y: Any, probability: Any, level: float = 0.95) -> Calibration:
     return Calibration(
         len(p), slope, slope_error, intercept, large, large_error, float(labels.sum() / p.sum()) if p.sum() else None, brier,
         float(1 - brier / (prevalence * (1 - prevalence))) if 0 < prevalence < 1 else None,
-        float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()), ece, bins, level, reason=reason)
+        float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()), ece, bins, level, reason=reason,
+        unit="observation, taken as independent" if codes is None else "patient")
 
 
-def _logistic(design: Array, labels: Array, offset: Array) -> tuple[Array, Array] | None:
-    """Coefficients and standard errors of a logistic regression by Newton's method; None where the classes are separated."""
+def _logistic(design: Array, labels: Array, offset: Array, codes: Array | None = None) -> tuple[Array, Array] | None:
+    """Coefficients and standard errors (robust where `codes` gives clusters) of a logistic regression by Newton's method; None where the classes
+    are separated."""
     beta = np.zeros(design.shape[1])
     for _ in range(100):
         mean = 1 / (1 + np.exp(-np.clip(design @ beta + offset, -500, 500)))
@@ -115,17 +122,34 @@ def _logistic(design: Array, labels: Array, offset: Array) -> tuple[Array, Array
         # Halving keeps a long first step from overshooting.
         beta = beta + step / max(1.0, np.abs(step).max() / 5)
         if np.abs(step).max() < 1e-10:
-            return beta, np.sqrt(np.diag(np.linalg.inv(information)))
+            return beta, np.sqrt(np.diag(_covariance(np.linalg.inv(information), design * (labels - mean)[:, None], codes)))
     return None
 
 
-def _bins(labels: Array, p: Array, level: float) -> tuple[CalibrationBin, ...]:
+def _covariance(bread: Array, scores: Array, codes: Array | None) -> Array:
+    """Covariance of coefficients: the inverse information, or the sandwich with the scores [n, k] summed by cluster (not estimable: inf, for one)."""
+    if codes is None:
+        return bread
+    sums = np.stack([np.bincount(codes, column) for column in scores.T])
+    clusters = sums.shape[1]
+    return bread @ sums @ sums.T @ bread * (clusters / (clusters - 1) if clusters > 1 else np.inf)
+
+
+def _bins(labels: Array, p: Array, level: float, codes: Array | None) -> tuple[CalibrationBin, ...]:
     edges = np.arange(BINS + 1) / BINS
     member = np.minimum(np.searchsorted(edges, p, side="right") - 1, BINS - 1)
-    counts, hits = np.bincount(member, minlength=BINS), np.bincount(member, labels, BINS)
-    sums = np.bincount(member, p, BINS)
-    return tuple(CalibrationBin(float(edges[k]), float(edges[k + 1]), int(counts[k]), float(sums[k] / counts[k]) if counts[k] else None,
-                                proportion_interval(int(hits[k]), int(counts[k]), "wilson", level)) for k in range(BINS))
+    counts, sums = np.bincount(member, minlength=BINS), np.bincount(member, p, BINS)
+    bins = []
+    for k in range(BINS):
+        mine = labels[member == k]
+        observed = proportion_interval(int(mine.sum()), len(mine), "wilson", level) if codes is None else _clustered(mine, codes[member == k], level)
+        bins.append(CalibrationBin(float(edges[k]), float(edges[k + 1]), len(mine), float(sums[k] / counts[k]) if counts[k] else None, observed))
+    return tuple(bins)
+
+
+def _clustered(hits: Array, codes: Array, level: float) -> Interval:
+    found = clustered_proportion(hits, codes, level=level)
+    return Interval(found.estimate, found.korn_graubard_low, found.korn_graubard_high, level, "Korn-Graubard", found.reason, "patient")
 
 
 @dataclass(frozen=True)

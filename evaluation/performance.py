@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +13,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 from core import store
-from core.errors import UserError
-from core.naming import CLASSES
+from core.naming import CLASSES, label_name
 from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
@@ -108,32 +105,44 @@ def observations(study: Path, run: str, split: str, level: str) -> Observations:
     """Truth and scores of one level; observations without a truth (only UNPROVEN findings) are left out."""
     with store.read(study) as con:
         row = run_table.get(con, run)
-        classes = CLASSES if row["manifest"]["classes"] == 3 else ("malignant",)
         if level == "patch":
-            patches_run = next(p for p in row["parents"] if p.startswith("patches-"))
-            frame = unit_table.predictions(con, run, patches_run, split)
-            truth = frame["label"].to_numpy()
-            columns, key = [f"p_{c}" for c in classes], "patch_id"
+            frame = unit_table.predictions(con, run, next(p for p in row["parents"] if p.startswith("patches-")), split)
         else:
             frame = unit_table.image_scores(con, run, split)
-            frame = frame[frame["truth"].notna()]
-            if level == "case":
-                frame = frame.groupby("patient_id", as_index=False).agg(
-                    s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max")
-                )
-            truth, columns, key = frame["truth"].to_numpy(int), [f"s_{c}" for c in classes], "mammogram_id" if level == "image" else "patient_id"
-    return Observations(classes, frame[key].to_numpy(), truth, frame[columns].to_numpy(float), frame["patient_id"].to_numpy(str))
+    return observed(frame, level, row["manifest"]["classes"])
+
+
+def observed(frame: pd.DataFrame, level: str, classes: int) -> Observations:
+    """Observations from one split's predictions (level patch: patch_id, patient_id, label, p_<class>) or image scores (image and case: mammogram_id,
+    patient_id, truth, s_<class>; a case pools its images)."""
+    names = CLASSES if classes == 3 else ("malignant",)
+    if level == "patch":
+        key, truth, columns = "patch_id", frame["label"], [f"p_{c}" for c in names]
+    else:
+        frame = frame[frame["truth"].notna()]
+        frame = cases(frame) if level == "case" else frame
+        key, truth, columns = "mammogram_id" if level == "image" else "patient_id", frame["truth"], [f"s_{c}" for c in names]
+    return Observations(names, frame[key].to_numpy(), truth.to_numpy(int), frame[columns].to_numpy(float), frame["patient_id"].to_numpy(str))
+
+
+def cases(images: pd.DataFrame) -> pd.DataFrame:
+    """One row a patient: scores pooled over its images (largest s_benign and s_malignant, least s_normal), truth of the worst image."""
+    return images.groupby("patient_id", as_index=False).agg(
+        s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max")
+    )
 
 
 @_settled
 def class_results(study: Path, run: str, split: str, level: str) -> list[ClassResult]:
     """AUC, partial AUC, specificity at .8 and the curve with its band for every class."""
-    seen = observations(study, run, split, level)
+    return results_of(observations(study, run, split, level))
+
+
+def results_of(seen: Observations) -> list[ClassResult]:
+    """AUC, partial AUC, specificity at .8 and the curve with its band for every class; empty where there is no observation."""
     results = []
-    for name in seen.classes:
+    for name in seen.classes if len(seen.truth) else ():
         y, score = seen.of(name)
-        if not len(y):
-            continue
         results.append(
             ClassResult(
                 name,
@@ -146,32 +155,30 @@ def class_results(study: Path, run: str, split: str, level: str) -> list[ClassRe
     return results
 
 
-@_settled
-def confusion(study: Path, run: str, split: str, level: str) -> pd.DataFrame:
+def confusion(seen: Observations, level: str, threshold: float) -> pd.DataFrame:
     """Counts [truth, predicted]: patches by the largest probability; images and cases by the decision rule with the threshold fixed on hold-out."""
-    seen = observations(study, run, split, level)
-    with store.read(study) as con:
-        threshold = run_table.get(con, run)["manifest"]["normal_threshold"]
     if len(seen.classes) == 1:
         predicted = np.where(seen.scores[:, 0] >= (0.5 if level == "patch" else threshold), 2, 0)
-        names = ("normal", "malignant")
+        codes, truth = (0, 2), np.where(seen.truth == 2, 2, 0)
     else:
         lesion = np.where(seen.scores[:, 2] >= seen.scores[:, 1], 2, 1)
         predicted = seen.scores.argmax(1) if level == "patch" else np.where(seen.scores[:, 0] >= threshold, 0, lesion)
-        names = CLASSES
-    codes = [CLASSES.index(n) for n in names]
-    truth = seen.truth if len(seen.classes) == 3 else np.where(seen.truth == 2, 2, 0)
-    return pd.DataFrame([[int(((truth == t) & (predicted == p)).sum()) for p in codes] for t in codes], index=list(names), columns=list(names))
+        codes, truth = (0, 1, 2), seen.truth
+    names = [label_name(code, len(codes)) for code in codes]
+    return pd.DataFrame([[int(((truth == t) & (predicted == p)).sum()) for p in codes] for t in codes], index=names, columns=names)
 
 
 @_settled
 def malignant_operating_point(study: Path, run: str, split: str, level: str) -> OperatingPoint | None:
     """Sensitivity and specificity for malignant at the threshold that reaches sensitivity .8 on hold-out; None where hold-out has one class."""
-    holdout = observations(study, run, "holdout", level)
+    return point_of(observations(study, run, split, level), observations(study, run, "holdout", level))
+
+
+def point_of(seen: Observations, holdout: Observations) -> OperatingPoint | None:
+    """The same for observations at hand."""
     y, score = holdout.of("malignant")
     if len(set(y.tolist())) < 2:
         return None
-    seen = observations(study, run, split, level)
     return operating_point(*seen.of("malignant"), fixed_threshold(y, score), seen.patient)
 
 
@@ -189,7 +196,12 @@ def subgroups(study: Path, run: str, split: str) -> list[Subgroup]:
         scores = unit_table.image_scores(con, run, split)
         people = data.patients(con)[["patient_id", "density"]]
         findings = data.findings(con)
-        findings = findings[findings["pathology"] == "MALIGNANT"]
+    return subgroups_of(scores, people, findings)
+
+
+def subgroups_of(scores: pd.DataFrame, people: pd.DataFrame, findings: pd.DataFrame) -> list[Subgroup]:
+    """The same from one split's image scores (with view and scanner), patients (with density) and findings."""
+    findings = findings[findings["pathology"] == "MALIGNANT"]
     frame = scores[scores["truth"].notna()].merge(people, on="patient_id")
     found = [_subgroup(variable, value, rows) for variable in ("density", "view", "scanner") for value, rows in frame.groupby(variable)]
     # Type and subtlety belong to findings: the malignant images that have a finding of that kind, against all that are not malignant.
@@ -249,7 +261,11 @@ def _interaction(variable: str, groups: list[Subgroup], resamples: int, seed: in
 @_settled
 def compare_runs(study: Path, first: str, second: str, split: str, level: str) -> AucDifference:
     """Malignant AUC of two evaluate runs on the observations both have, paired and clustered by patient."""
-    a, b = (observations(study, run, split, level) for run in (first, second))
+    return compared(*(observations(study, run, split, level) for run in (first, second)))
+
+
+def compared(a: Observations, b: Observations) -> AucDifference:
+    """The same for observations at hand; ValueError where they share none."""
     common, left, right = np.intersect1d(a.key, b.key, return_indices=True)
     if not len(common):
         raise ValueError("the two runs share no observation")
@@ -257,33 +273,7 @@ def compare_runs(study: Path, first: str, second: str, split: str, level: str) -
     return compare_aucs(y[left], score[left], b.of("malignant")[1][right], a.patient[left])
 
 
-def prepare(study: Path, shown: str, others: tuple[str, ...] = ()) -> None:
-    """Compute what a visitor may ask for next, in a thread of its own: the shown run at every level, then the other runs' patches. Nothing is shown by
-    this, so it does not open the test split."""
-
-    def work() -> None:
-        # Whatever goes wrong here goes wrong again, and is said, when the page asks for it.
-        with suppress(UserError, ValueError):
-            for function, *args in _next_questions(shown, others):
-                # Not a daemon: a thread that dies inside the database takes the process with it. It ends soon after the main thread does.
-                if not threading.main_thread().is_alive():
-                    return
-                function(study, *args)
-
-    threading.Thread(target=work, name=f"prepare-{shown}", daemon=False).start()
-
-
-def _next_questions(shown: str, others: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-    for run, levels in [(shown, LEVELS), *((other, LEVELS[:1]) for other in others)]:
-        for split in ("holdout", "test"):
-            for level in levels:
-                yield from ((function, run, split, level) for function in (class_results, malignant_operating_point, confusion))
-            yield malignant_calibration, run, split
-    for split in ("holdout", "test"):
-        yield subgroups, shown, split
-        yield from ((compare_runs, shown, other, split, "patch") for other in others)
-
-
+@_settled
 def failures(study: Path, run: str, split: str, most: int = 8) -> pd.DataFrame:
     """Normal images with the highest and malignant ones with the lowest malignant score: kind, mammogram_id, patient_id, s_malignant."""
     with store.read(study) as con:
@@ -311,31 +301,69 @@ class Architecture:
 
 def architectures(study: Path, split: str, level: str) -> list[Architecture]:
     """Every evaluate run, newest last, with the AUCs that the evaluation measured and the papers' values beside them."""
+    return compared_architectures(study, tuple(r.run for r in background(study).runs), split, level)
+
+
+@_settled
+def compared_architectures(study: Path, runs: tuple[str, ...], split: str, level: str) -> list[Architecture]:
+    """The same for these evaluate runs."""
     with store.read(study) as con:
-        table = run_table.runs(con)
-        manifests = {row["run"]: row for row in table.to_dict("records")}
-        found = []
-        for run in table[table["kind"] == "evaluate"]["run"]:
-            metrics = run_table.metrics(con, run, split)
-            rows = metrics[(metrics["level"] == level) & (metrics["name"] == "auc")]
-            trained = manifests[next(p for p in manifests[run]["parents"] if p.startswith("train-"))]
-            training = trained["settings"]["training"]
-            name = trained["manifest"]["architecture"]
-            published, source = PUBLISHED_ARCHITECTURES.get(name, ({}, "")) if level == "patch" else ({}, "")
-            found.append(
-                Architecture(
-                    run,
-                    name,
-                    Path(training["weights"]).name,
-                    training["epochs"],
-                    {row["class"]: _stored_auc(row) for row in rows.to_dict("records")},
-                    int(rows["n"].max()) if len(rows) else 0,
-                    int(rows["patients"].max()) if len(rows) else 0,
-                    published,
-                    source,
-                )
+        trains = {row["run"]: row for row in run_table.runs(con, "train").to_dict("records")}
+        parents = {row["run"]: row["parents"] for row in run_table.runs(con, "evaluate").to_dict("records")}
+        metrics = {run: run_table.metrics(con, run, split) for run in runs}
+    found = []
+    for run, table in metrics.items():
+        rows = table[(table["level"] == level) & (table["name"] == "auc")]
+        trained = trains[next(p for p in parents[run] if p.startswith("train-"))]
+        training, name = trained["settings"]["training"], trained["manifest"]["architecture"]
+        published, source = PUBLISHED_ARCHITECTURES.get(name, ({}, "")) if level == "patch" else ({}, "")
+        found.append(
+            Architecture(
+                run,
+                name,
+                Path(training["weights"]).name,
+                training["epochs"],
+                {row["class"]: _stored_auc(row) for row in rows.to_dict("records")},
+                int(rows["n"].max()) if len(rows) else 0,
+                int(rows["patients"].max()) if len(rows) else 0,
+                published,
+                source,
             )
+        )
     return found
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """An evaluate run, the train run it judges, and that one's architecture."""
+
+    run: str
+    train: str
+    architecture: str
+
+
+@dataclass(frozen=True)
+class Background:
+    """What stands around the numbers of the Performance page. runs: newest last; trained: whether there is a classifier at all; opened: how often the test
+    split was looked at; simulated: whether the mammograms are synthetic."""
+
+    runs: tuple[EvaluatedRun, ...]
+    trained: bool
+    opened: int
+    simulated: bool
+
+
+def background(study: Path) -> Background:
+    """All of it in one visit to the store."""
+    with store.read(study) as con:
+        evaluated, trains = run_table.runs(con, "evaluate"), run_table.runs(con, "train")
+        opened, sources = len(run_table.events(con, "test split opened")), data.sources(con)
+    architecture = {row["run"]: row["manifest"]["architecture"] for row in trains.to_dict("records")}
+    runs = []
+    for row in evaluated.to_dict("records"):
+        train = next(p for p in row["parents"] if p.startswith("train-"))
+        runs.append(EvaluatedRun(row["run"], train, architecture[train]))
+    return Background(tuple(runs), bool(architecture), opened, bool(len(sources) and sources["simulated"].any()))
 
 
 def _stored_auc(row: dict[str, Any]) -> AucInterval:

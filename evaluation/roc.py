@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -189,6 +189,14 @@ class AucDifference:
         return (f"AUC {decimal(self.first)} against {decimal(self.second)}: difference {decimal(self.difference)} "
                 f"({interval_text(self.low, self.high, self.level)}), two-sided {p_text(self.p_value)} "
                 f"({self.method}; unit of analysis: {self.unit}).")
+
+    def reversed(self) -> AucDifference:
+        """The second minus the first."""
+        def minus(value: float | None) -> float | None:
+            return None if value is None else -value
+
+        return replace(self, difference=minus(self.difference), statistic=minus(self.statistic), low=minus(self.high), high=minus(self.low), first=self.second,
+                       second=self.first, p_greater=None if self.p_greater is None else 1 - self.p_greater)
 
 
 def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.95) -> AucDifference:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,15 @@ def roc_curve(y: Any, score: Any, cluster: Any = None, level: float = 0.95, resa
     low, high = _band(*counts, level)
     reason = None if low is not None else "too few resamples have both classes"
     return RocCurve(fpr, tpr, thresholds, GRID, low, high, level, shown, reason=reason)
+
+
+def thinned(curve: RocCurve, points: int = 300) -> RocCurve:
+    """The curve with about `points` of its vertices, evenly spread along its way from (0, 0) to (1, 1): a picture of it, no data for statistics."""
+    way = curve.fpr + curve.tpr
+    if len(way) <= points:
+        return curve
+    kept = np.unique(np.append(np.searchsorted(way, np.linspace(0, 2, points)[:-1]), len(way) - 1))
+    return replace(curve, fpr=curve.fpr[kept], tpr=curve.tpr[kept], thresholds=curve.thresholds[kept])
 
 
 def _bins(scores: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -9,67 +10,61 @@ from core import runs as run_module
 from core import store
 from core.store import runs as run_table
 from dashboard import charts, identity, load, parts, study
-from evaluation import performance
+from evaluation import performance, shown
 from evaluation.results import decimal, interval_text, p_text
 from evaluation.roc import AucInterval
 
 identity.require("team")
 parts.page()
-evaluations = load.ask(run_table.runs, "evaluate")
-if not len(evaluations):
+around = load.compute(performance.background)
+if not around.runs:
     parts.heading("Performance")
     broken = [b for b in run_module.unfinished(study.current()) if b["kind"] == "train"]
     if broken:
         st.warning(
             f"A training was {broken[0]['state']} at {broken[0]['done']} of {broken[0]['total']} {broken[0]['unit']}. {broken[0]['message']} The same command continues it."
         )
-    trained = len(load.ask(run_table.runs, "train"))
-    parts.empty("No classifier has been evaluated yet.", "deepminer evaluate" if trained else "deepminer train")
+    parts.empty("No classifier has been evaluated yet.", "deepminer evaluate" if around.trained else "deepminer train")
 NAMES = {"holdout": "Hold-out", "test": "Test"}
-trains = {row["run"]: row for row in load.ask(run_table.runs, "train").to_dict("records")}
+UNITS = {"patch": "patches", "image": "images", "case": "cases"}
+PLAIN = {"displayModeBar": False}
+evaluations = {r.run: r for r in around.runs}
 
 
 def title(run: str) -> str:
     """A run with its architecture."""
-    parent = next(p for p in evaluations.set_index("run").loc[run, "parents"] if p.startswith("train-"))
-    return f"{parent}, {trains[parent]['manifest']['architecture']}"
+    return f"{evaluations[run].architecture}, {evaluations[run].train}"
 
 
 def controls() -> tuple[str, str, str, bool]:
     """Run, split, level and the formula switch, all in the address."""
-    opened = len(load.ask(run_table.events, "test split opened"))
-    names = list(evaluations["run"])[::-1]
-    a, b, c, d = st.columns([3, 3, 3, 3], vertical_alignment="bottom")
-    run = a.selectbox("Run", names, format_func=title, key="run", bind="query-params")
+    a, b, c, d = st.columns([3.4, 2, 2.4, 2.6], vertical_alignment="center")
+    run = a.selectbox("Run", list(evaluations)[::-1], format_func=title, label_visibility="collapsed", key="run", bind="query-params")
     split = b.segmented_control(
-        "Split",
-        ["holdout", "test"],
-        default="holdout",
-        required=True,
-        key="split",
-        bind="query-params",
-        format_func=NAMES.get,
-        help=f"The test split was opened {opened} times so far; every look is logged." if opened else "Looking at the test split is logged.",
+        "Split", list(NAMES), default="holdout", required=True, label_visibility="collapsed", key="split", bind="query-params", format_func=NAMES.get
     )
     level = c.segmented_control(
-        "Level", list(performance.LEVELS), default="patch", required=True, key="level", bind="query-params", format_func=str.capitalize
-    )
+        "Level", list(performance.LEVELS), default="patch", required=True, label_visibility="collapsed", key="level", bind="query-params",
+        format_func=str.capitalize,
+    )  # fmt: skip
     published = d.toggle("DeepMiner 2021 formula", key="formula", bind="query-params")
     return run, split or "holdout", level or "patch", published
 
 
-def count_opening(run: str, split: str) -> None:
-    """Opening the test split is logged, once per visit and run."""
-    if split == "test" and st.session_state.get("opened") != run:
-        st.session_state["opened"] = run
-        with store.write(study.current()) as con:
-            run_table.log(con, identity.current().code, "test split opened", run)
+def count_opening(run: str, split: str) -> int:
+    """Opening the test split is logged, once per visit and run. Returns how often it was opened."""
+    if split != "test" or st.session_state.get("opened") == run:
+        return around.opened
+    st.session_state["opened"] = run
+    with store.write(study.current()) as con:
+        run_table.log(con, identity.current().code, "test split opened", run)
+    return around.opened + 1
 
 
-def class_table(results: list[performance.ClassResult], published: bool) -> None:
+def class_table() -> None:
     """One class against the rest."""
     rows = []
-    for r in results[::-1]:
+    for r in found.results[::-1]:
         row = {
             "Class": parts.class_mark(r.name),
             "AUC": f"<b>{decimal(r.auc.estimate)}</b>",
@@ -85,109 +80,142 @@ def class_table(results: list[performance.ClassResult], published: bool) -> None
             row["Published AUC"] = decimal(performance.PUBLISHED_AUC[r.name])
         rows.append(row)
     parts.table(pd.DataFrame(rows))
-    note = "pAUC over sensitivity .8 to 1: largest .2, chance .02."
-    st.caption(note + (" The DeepMiner 2021 formula is .2 x the area right of the first point at sensitivity .8: chance .036." if published else ""))
 
 
-def download(results: list[performance.ClassResult], run: str, split: str, level: str) -> None:
+def download() -> None:
     """The table as CSV with what it rests on."""
-    frame = pd.DataFrame(
-        [
-            {
-                "run": run,
-                "split": split,
-                "level": level,
-                "class": r.name,
-                "auc": r.auc.estimate,
-                "low": r.auc.low,
-                "high": r.auc.high,
-                "method": r.auc.method,
-                "pauc": r.partial.raw,
-                "pauc_fraction": r.partial.fraction,
-                "pauc_mcclish": r.partial.mcclish,
-                "specificity_at_80": r.specificity.interpolated,
-            }
-            for r in results
-        ]
-    )
-    st.download_button("Download table", frame.to_csv(index=False), f"performance-{split}-{level}.csv", "text/csv")
+    rows = [
+        {
+            "run": run,
+            "split": split,
+            "level": level,
+            "class": r.name,
+            "auc": r.auc.estimate,
+            "low": r.auc.low,
+            "high": r.auc.high,
+            "method": r.auc.method,
+            "pauc": r.partial.raw,
+            "pauc_fraction": r.partial.fraction,
+            "pauc_mcclish": r.partial.mcclish,
+            "specificity_at_80": r.specificity.interpolated,
+            "simulated": around.simulated,
+        }
+        for r in found.results
+    ]
+    st.download_button("Download", pd.DataFrame(rows).to_csv(index=False), f"performance-{split}-{level}.csv", "text/csv", type="tertiary")
 
 
-def calibration_plot() -> None:
-    """Calibration of the malignant probability on patches."""
-    found = load.compute(performance.malignant_calibration, run, split)
-    bins = [b for b in found.bins if b.predicted is not None and b.observed.estimate is not None]
-    parts.section("Calibration", f"malignant, patches; ECE {decimal(found.ece)}")
-    st.plotly_chart(
-        charts.calibration(
-            [b.predicted for b in bins], [b.observed.estimate for b in bins], [b.observed.low for b in bins], [b.observed.high for b in bins]
-        ),
-        config={"displayModeBar": False},
-    )
+def classes_tab() -> None:
+    """Areas per class, confusion, calibration in short."""
+    class_table()
+    a, b = st.columns([6, 1.3], vertical_alignment="top")
+    note = "CI clustered by patient (Obuchowski). pAUC over sensitivity .8 to 1: largest .2, chance .02."
+    a.caption(note + (" The DeepMiner 2021 formula is .2 x the area right of the first point at sensitivity .8: chance .036." if published else ""))
+    with b:
+        download()
+    first, second = st.columns(2, gap="small")
+    with first:
+        parts.section("Confusion", "share of true class" + ("" if level == "patch" else "; threshold fixed on hold-out"))
+        st.plotly_chart(charts.confusion(np.array(found.counts), found.names), config=PLAIN, alt="confusion of true and predicted classes")
+    with second:
+        parts.section("Calibration", f"malignant, {UNITS[level]}; ECE {decimal(found.calibrations['malignant'].ece)}" if found.calibrations else "")
+        st.plotly_chart(
+            charts.calibration({k: v for k, v in found.calibrations.items() if k == "malignant"}, 190), config=PLAIN, alt="calibration of malignant"
+        )
 
 
-def comparison() -> None:
-    """This run against another, paired on the same observations."""
-    others = [r for r in evaluations["run"] if r != run]
-    if not others:
-        st.caption("One run only. Train another architecture to compare: deepminer train --arch resnet18, then deepminer evaluate.")
-        return
+def calibration_tab() -> None:
+    """Calibration of every class at the chosen level, with intervals."""
     rows = []
-    for other in others:
-        found = load.compute(performance.compare_runs, run, other, split, level)
+    for name, c in reversed(found.calibrations.items()):
+        slope, large = c.slope_interval(), c.in_the_large_interval()
         rows.append(
             {
-                "This run minus": parts.text(title(other)),
-                "AUC, malignant": decimal(found.difference),
-                "95 % CI": f"{decimal(found.low)} to {decimal(found.high)}",
-                "p": p_text(found.p_value),
+                "Class": parts.class_mark(name),
+                "Slope (95 % CI)": f"<b>{decimal(slope.estimate, 2)}</b> {parts.text(_range(slope.low, slope.high, slope.reason))}",
+                "Intercept": decimal(c.intercept, 2),
+                "In the large (95 % CI)": f"{decimal(large.estimate, 2)} {parts.text(_range(large.low, large.high, large.reason))}",
+                "Observed / expected": decimal(c.observed_expected, 2),
+                "Brier": decimal(c.brier),
+                "ECE": decimal(c.ece),
             }
         )
     parts.table(pd.DataFrame(rows))
+    st.plotly_chart(charts.calibration(found.calibrations, 300), config=PLAIN, alt="observed share against predicted probability, per class")
+    score = {
+        "patch": "The network's probability of each patch.",
+        "image": "The film's score (largest probability over its tissue), read as a probability; it is none, so its slope need not be 1.",
+        "case": "The patient's score (largest over its films), read as a probability; it is none, so its slope need not be 1.",
+    }[level]
+    st.caption(
+        f"{score} Ideal: slope 1, intercept 0, in the large 0. Intervals clustered by patient: sandwich (slope, in the large), Korn and Graubard (points). "
+        "ECE over ten bins of equal width."
+    )
+
+
+def _range(low: float | None, high: float | None, reason: str | None) -> str:
+    return f"({reason})" if low is None or high is None else f"({decimal(low, 2)} to {decimal(high, 2)})"
+
+
+def comparison_tab() -> None:
+    """This run against every other, paired on the same observations."""
+    rows = []
+    for other in reversed([r for r in evaluations if r != run]):
+        try:
+            d = shown.comparison(study.current(), run, other, split, level)
+        except ValueError as error:
+            rows.append({"This run minus": parts.text(title(other)), "AUC, malignant": "–", "95 % CI": parts.text(error), "P, two-sided": "–"})
+            continue
+        bounds = f"{decimal(d.low)} to {decimal(d.high)}" if d.low is not None else parts.text(d.reason)
+        rows.append({"This run minus": parts.text(title(other)), "AUC, malignant": f"<b>{decimal(d.difference)}</b>", "95 % CI": bounds,
+                     "P, two-sided": parts.text(p_text(d.p_value).removeprefix("P "))})  # fmt: skip
+    if not rows:
+        st.caption("One run only. Train another architecture to compare: deepminer train --arch resnet18, then deepminer evaluate.")
+        return
+    parts.table(pd.DataFrame(rows))
+    st.caption(f"Malignant AUC on the same {UNITS[level]}, {NAMES[split].lower()}; Obuchowski's paired test, clustered by patient. Not adjusted for several comparisons.")
 
 
 def history_tab() -> None:
     """Loss and accuracy over the epochs of this run's training."""
-    parent = next(p for p in evaluations.set_index("run").loc[run, "parents"] if p.startswith("train-"))
-    curve = load.ask(run_table.history, parent)
+    curve = load.ask(run_table.history, evaluations[run].train)
     a, b = st.columns(2)
-    a.plotly_chart(charts.history(curve, "loss"), config={"displayModeBar": False})
-    b.plotly_chart(charts.history(curve, "accuracy"), config={"displayModeBar": False})
+    a.plotly_chart(charts.history(curve, "loss"), config=PLAIN, alt="loss over epochs")
+    b.plotly_chart(charts.history(curve, "accuracy"), config=PLAIN, alt="accuracy over epochs")
 
 
 def subgroup_tab() -> None:
-    """Malignant AUC by density, view and scanner, with a test of difference."""
-    groups = load.compute(performance.subgroups, run, split)
-    if not groups:
+    """Malignant AUC by density, view, scanner, lesion type and subtlety, with a test of difference."""
+    groups = shown.groups(study.current(), run, split)
+    if not groups.subgroups:
         st.caption("No subgroup has five images of either class in this split.")
         return
-    st.plotly_chart(
-        charts.forest(groups, results_by_name.get("malignant").auc.estimate if level == "image" else None), config={"displayModeBar": False}
-    )
-    for found in performance.interactions(groups):
-        st.caption(f"Do the AUCs differ? {found.sentence()}. Patients resampled; variables not adjusted for one another.")
+    overall = next((r.auc.estimate for r in found.results if r.name == "malignant"), None) if level == "image" else None
+    st.plotly_chart(charts.forest(groups.subgroups, overall), config=PLAIN, alt="malignant AUC by subgroup")
+    tests = " ".join(f"{test.sentence()}." for test in groups.interactions)
+    st.caption(f"Image level, whatever level is chosen above. Intervals clustered by patient. Do the AUCs differ? {tests} Patients resampled; not adjusted for one another.")
 
 
 def failure_tab() -> None:
     """The worst errors, one click from their explanation."""
-    frame = load.compute(performance.failures, run, split)
+    frame = performance.failures(study.current(), run, split)
     picked = st.dataframe(
         frame.rename(columns={"kind": "Failure", "mammogram_id": "Mammogram", "patient_id": "Patient", "s_malignant": "Malignant score"}),
         hide_index=True,
-        height=230,
+        height=330,
         on_select="rerun",
         selection_mode="single-row",
         key="failures",
     )
+    st.caption("The normal images with the highest and the malignant ones with the lowest malignant score. Choose a row to open its explanation.")
     if picked.selection.rows and st.button("Open its explanation", type="primary"):
         st.switch_page("pages/explanations.py", query_params={"film": frame["mammogram_id"].iloc[picked.selection.rows[0]]})
 
 
 def architecture_tab() -> None:
     """Every run in the form of SPIE 2018, Table 1, with the published values beside."""
-    found = load.compute(performance.architectures, split, level)
     rows = []
-    for r in found:
+    for r in performance.compared_architectures(study.current(), tuple(evaluations), split, level):
         row = {"Network": parts.text(f"{r.architecture}, {r.weights}, {r.epochs} epochs") + ("" if r.run != run else " <b>(shown)</b>")}
         for name in ("malignant", "benign", "normal"):
             auc = r.auc.get(name)
@@ -209,50 +237,33 @@ def _bounds(auc: AucInterval) -> str:
     return f"({decimal(auc.low)} to {decimal(auc.high)})" if auc.low is not None else f"({auc.reason})"
 
 
+parts.heading("Performance", "One class against the rest", around.simulated)
 parts.weak_label_note()
 run, split, level, published = controls()
-count_opening(run, split)
-results = load.compute(performance.class_results, run, split, level)
-results_by_name = {r.name: r for r in results}
-seen = load.compute(performance.observations, run, split, level)
-point = load.compute(performance.malignant_operating_point, run, split, level)
+opened = count_opening(run, split)
+found = shown.shown(study.current(), run, split, level)
 left, right = st.columns([5, 7], gap="medium")
 with left:
-    at = (
-        None
-        if point is None or point.table.specificity.estimate is None
-        else (1 - point.table.specificity.estimate, point.table.sensitivity.estimate)
-    )
-    st.plotly_chart(charts.roc(results, at), config={"displayModeBar": False})
-    unit = {"patch": "patches", "image": "images", "case": "cases"}[level]
+    table = found.point.table if found.point is not None else None
+    at = None if table is None or table.specificity.estimate is None else (1 - table.specificity.estimate, table.sensitivity.estimate)
+    st.plotly_chart(charts.roc(found.results, at), config=PLAIN, alt="ROC curves of every class with malignant's band")
     st.caption(
-        f"{NAMES[split]}, {len(seen.truth):,} {unit} of {seen.patients} patients. Band: 95 % pointwise for malignant, patient bootstrap, 500 draws."
+        f"{NAMES[split]}, {found.n:,} {UNITS[level]} of {found.patients} patients. Band: 95 % pointwise for malignant, patients resampled."
         + ("" if at is None else f" Threshold fixed on hold-out: sensitivity {decimal(at[1], 2)}, specificity {decimal(1 - at[0], 2)}.")
-        + (f" The test split was opened {len(load.ask(run_table.events, 'test split opened'))} times." if split == "test" else "")
+        + (f" The test split was opened {opened} {'time' if opened == 1 else 'times'} so far." if split == "test" else " Looking at the test split is logged.")
     )
 with right:
-    parts.section("One class against the rest", "95 % CI clustered by patient (Obuchowski)")
-    class_table(results, published)
-    first, second = st.columns(2, gap="small")
-    with first:
-        table = load.compute(performance.confusion, run, split, level)
-        parts.section("Confusion", "share of true class" + ("" if level == "patch" else "; threshold fixed on hold-out"))
-        st.plotly_chart(charts.confusion(table.to_numpy(), list(table.columns)), config={"displayModeBar": False})
-    with second:
-        calibration_plot()
     names = {
-        "Architectures": architecture_tab,
-        "Paired comparison": comparison,
-        "Training history": history_tab,
+        "Classes": classes_tab,
+        "Calibration": calibration_tab,
+        "Networks": architecture_tab,
+        "Comparison": comparison_tab,
+        "Training": history_tab,
         "Subgroups": subgroup_tab,
         "Failures": failure_tab,
-        "Download": lambda: download(results, run, split, level),
     }
-    # Only the open tab is computed.
+    # Only the open tab is drawn.
     for tab, show in zip(st.tabs(list(names), key="tab", on_change="rerun", bind="query-params"), names.values()):
         with tab:
             if tab.open:
                 show()
-if st.session_state.get("prepared") != run:
-    st.session_state["prepared"] = run
-    performance.prepare(study.current(), run, tuple(r for r in evaluations["run"] if r != run))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import inference, runs
+from core import distributed, inference, runs, store
+from core.auxiliary import IMAGE, Columns
 from core.explanation import ImageScores, image_scores, predicted_class
 from core.films import Films, PatchReader
 from core.inference import Probe, film_maps, tissue_positions
@@ -21,6 +22,8 @@ from core.naming import CLASSES
 from core.networks import Classifier, to_fully_convolutional
 from core.runs import Report, Run
 from core.steps.common import Made, film_table, image_labels_only, latest, parent_of, patch_table
+from core.store import data
+from evaluation import performance, shown
 from evaluation.diagnostic import fixed_threshold
 from evaluation.partial import partial_auc
 from evaluation.roc import auc_interval
@@ -39,36 +42,74 @@ def make(study: Path, report: Report, train: str | None = None) -> Made:
             _evaluate(study, run, parent, patches_run, run.reporting(report))
         return Made(run.name, fresh=True)
     except runs.Answered as found:
+        if distributed.first():
+            shown.ensure(study, found.name)
         return Made(found.name, fresh=False)
 
 
 def _evaluate(study: Path, run: Run, parent: str, patches_run: str, report: Report) -> None:
     network, films = inference.load(study, parent), Films(study)
     patches = patch_table(study, patches_run, SPLITS)
-    predicted = _predictions(network, films, patches, report)
+    predicted = _predictions(study, network, films, patches, report)
     run.table("predictions", predicted)
-    images, threshold = _image_table(network, films, film_table(study, patches_run, SPLITS), report)
+    images, threshold, attention = _image_table(study, network, films, film_table(study, patches_run, SPLITS), report)
+    if len(attention):
+        run.table("attention", attention)
+    distributed.once(lambda: _measure(study, run, patches_run, patches.merge(predicted, on="patch_id"), images, threshold, network.classes))
+
+
+def _measure(study: Path, run: Run, patches_run: str, patches: pd.DataFrame, images: pd.DataFrame, threshold: float, classes: int) -> None:
+    """The statistics of predicted patches and images."""
     run.table("image_scores", images.drop(columns="patient_id"))
-    patches = patches.merge(predicted, on="patch_id")
-    rows = [row for split in SPLITS for row in _split_metrics(split, patches, images, network.classes)]
+    rows = [row for split in SPLITS for row in _split_metrics(split, patches, images, classes)]
     run.table("metrics", pd.DataFrame(rows))
-    run.manifest |= {"normal_threshold": threshold, "classes": network.classes, "image_labels": image_labels_only(study)}
+    run.manifest |= {"normal_threshold": threshold, "classes": classes, "image_labels": image_labels_only(study)}
+    _keep_shown(study, run, patches_run, patches, images, threshold, classes)
 
 
-def _predictions(network: Classifier, films: Films, patches: pd.DataFrame, report: Report) -> pd.DataFrame:
-    p = inference.predict(network, PatchReader(films, patches), report)
+def _keep_shown(study: Path, run: Run, patches_run: str, patches: pd.DataFrame, images: pd.DataFrame, threshold: float, classes: int) -> None:
+    """What the Performance page shows, computed now so that the page need not."""
+    with store.read(study) as con:
+        films = data.mammograms(con)[["mammogram_id", "view", "scanner"]]
+        people, findings = data.patients(con)[["patient_id", "density"]], data.findings(con)
+    # The store keeps scores in single precision; what is shown must equal what anybody computes from the store.
+    images = images.merge(films, on="mammogram_id").astype(dict.fromkeys(SCORES, np.float32))
+
+    def part(split: str, level: str) -> pd.DataFrame:
+        frame = patches if level == "patch" else images
+        return frame[frame["split"] == split]
+
+    looks = {(split, level): performance.observed(part(split, level), level, classes) for split in SPLITS for level in performance.LEVELS}
+    groups = {split: performance.subgroups_of(part(split, "image"), people, findings) for split in SPLITS}
+    shown.write(run.folder, lambda split, level: looks[split, level], threshold, groups, shown.earlier(study, patches_run))
+
+
+def _predictions(study: Path, network: Classifier, films: Films, patches: pd.DataFrame, report: Report) -> pd.DataFrame:
+    columns = inference.patient_numbers(study, network.columns, patches["patient_id"])
+    p = inference.predict(network, PatchReader(films, patches), report, columns=columns)
     none = np.full(len(p), np.nan, np.float32)
     normal, benign = (p[:, 0], p[:, 1]) if p.shape[1] == 3 else (none, none)
     return pd.DataFrame({"patch_id": patches["patch_id"], "p_normal": normal, "p_benign": benign, "p_malignant": p[:, -1]})
 
 
-def _image_table(network: Classifier, films: Films, table: pd.DataFrame, report: Report) -> tuple[pd.DataFrame, float]:
+def _image_table(
+    study: Path, network: Classifier, films: Films, table: pd.DataFrame, report: Report
+) -> tuple[pd.DataFrame, float, pd.DataFrame]:
+    """Scores and decision per mammogram, the decision's threshold, and the attention weights where the network takes auxiliary columns."""
     full, probe = to_fully_convolutional(network), Probe(network, "last")
-    scores = []
-    for i, film in enumerate(table.itertuples()):
-        probability = film_maps(full, probe, films[film.file]).probabilities
-        scores.append(image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:])))
+    columns = inference.patient_numbers(study, network.columns, table["patient_id"])
+    files = list(table["file"])
+
+    def one(i: int) -> tuple[ImageScores, np.ndarray | None]:
+        maps = film_maps(full, probe, films[files[i]], None if columns is None else columns[i])
+        return image_scores(maps.probabilities, tissue_positions(films.tissue(files[i]), maps.probabilities.shape[1:])), maps.weights
+
+    scores, weights = [], []
+    for i, (score, weight) in distributed.dealt(range(len(files)), one):
+        scores.append(score)
+        weights.append(weight)
         report(i + 1, len(table), "mammograms")
+    attention = attention_table(network.columns, table, inference.patient_table(study), weights) if columns is not None else pd.DataFrame()
     frame = table[["mammogram_id", "patient_id", "split", "truth"]].assign(
         s_normal=[s.normal for s in scores], s_benign=[s.benign for s in scores], s_malignant=[s.malignant for s in scores]
     )
@@ -76,7 +117,25 @@ def _image_table(network: Classifier, films: Films, table: pd.DataFrame, report:
     frame = frame[frame["s_malignant"].notna()].reset_index(drop=True).astype(dict.fromkeys(SCORES, float))
     threshold = normal_threshold(frame[frame["split"] == "holdout"], network.classes)
     frame["predicted"] = [predicted_class(_scores(row), threshold) for row in frame.itertuples()]
-    return frame, threshold
+    return frame, threshold, attention
+
+
+def attention_table(columns: Columns, films: pd.DataFrame, patients: pd.DataFrame, weights: list[np.ndarray | None]) -> pd.DataFrame:
+    """A row per mammogram and source ("image", then the columns): mammogram_id, place, source, value (as text), missing, weight."""
+    known = patients.set_index("patient_id")
+    rows = []
+    for film, found in zip(films.itertuples(), weights):
+        assert found is not None  # the network takes columns
+        rows.append((film.mammogram_id, 0, IMAGE, "", False, float(found[0])))
+        for place, column in enumerate(columns.columns, start=1):
+            value = known.loc[film.patient_id, column.name]
+            missing = bool(pd.isna(value))
+            rows.append((film.mammogram_id, place, column.name, "" if missing else _text(value), missing, float(found[place])))
+    return pd.DataFrame(rows, columns=["mammogram_id", "place", "source", "value", "missing", "weight"]).astype({"place": "int32"})
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def _scores(row: Any) -> ImageScores:
@@ -92,18 +151,11 @@ def normal_threshold(holdout: pd.DataFrame, classes: int) -> float:
     return fixed_threshold(positive.to_numpy(bool), score.to_numpy(float), "youden")
 
 
-def case_table(images: pd.DataFrame) -> pd.DataFrame:
-    """One row a patient: scores pooled over its images (largest s_benign and s_malignant, least s_normal), truth of the worst image."""
-    return images.groupby(["patient_id", "split"], as_index=False).agg(
-        s_normal=("s_normal", "min"), s_benign=("s_benign", "max"), s_malignant=("s_malignant", "max"), truth=("truth", "max")
-    )
-
-
 def _split_metrics(split: str, patches: pd.DataFrame, images: pd.DataFrame, classes: int) -> Iterator[dict[str, Any]]:
     mine = patches[patches["split"] == split]
     columns = dict(zip(CLASSES, ("p_normal", "p_benign", "p_malignant")))
     films = images[(images["split"] == split) & images["truth"].notna()]
-    cases = case_table(films)
+    cases = performance.cases(films)
     for name in CLASSES if classes == 3 else ("malignant",):
         code = CLASSES.index(name)
         yield from class_metrics(split, "patch", name, mine["label"] == code, mine[columns[name]], mine["patient_id"])
