@@ -19,6 +19,9 @@ from evaluation.permutation import Association, PatientPermutations
 ERROR, WARNING, NOTE = "error", "warning", "note"
 ALPHA = 0.001
 VERDICTS = {"malignant": r"malignan\w*|cancer\w*|carcinoma\w*|suspicious", "benign": r"benign\w*|normal"}
+# The lexicon's own name of a finding that passes no verdict on it.
+ORDINARY = r"normal (fatty |glandular |dense )?tissue"
+MOST_NAMED = 8
 DOMINANT = 0.5
 FEW_TEXTS = 1 / 3
 WORDLESS_ARMS = ("class_map", "image")
@@ -177,24 +180,44 @@ def text_findings(table: pd.DataFrame, tests: PatientPermutations, labels: Mappi
     length = np.array([sum(map(len, shown)) for shown in texts], dtype=float)
     findings += _tell("number of texts", "the number of texts", tests.ordered(number, truth), "truth", WARNING)
     findings += _tell("length of texts", "the length of the texts", tests.ordered(length, truth), "truth", WARNING)
-    findings += _verdict_findings(texts, truth, tests)
+    names = table["case"] if "case" in table.columns else range(1, len(table) + 1)
+    findings += _verdict_findings(texts, list(names), truth, tests)
     return findings + _variety_findings(texts, labels)
+
+
+def verdict_words(texts: Sequence[str]) -> dict[str, list[str]]:
+    """The words in one case's shown texts that pass a verdict, by what they say: "malignant" and "benign" (or normal). "Normal tissue" is the lexicon's
+    name of a finding and passes none."""
+    shown = re.sub(ORDINARY, " ", " ; ".join(texts).lower())
+    return {side: re.findall(rf"\b(?:{pattern})", shown) for side, pattern in VERDICTS.items()}
 
 
 def verdict_balance(texts: Sequence[str]) -> int:
     """Words that say malignant minus words that say benign (or normal) in one case's texts."""
-    joined = " ".join(texts).lower()
-    return len(re.findall(VERDICTS["malignant"], joined)) - len(re.findall(VERDICTS["benign"], joined))
+    found = verdict_words(texts)
+    return len(found["malignant"]) - len(found["benign"])
 
 
-def _verdict_findings(texts: list[tuple[str, ...]], truth: Array, tests: PatientPermutations) -> list[Finding]:
-    spoken = sum(bool(re.search("|".join(VERDICTS.values()), " ".join(shown).lower())) for shown in texts)
+def _verdict_findings(texts: list[tuple[str, ...]], names: Sequence[object], truth: Array, tests: PatientPermutations) -> list[Finding]:
+    """Verdict words in what is shown, each with the cases that show it. names: what the cases are called."""
+    spoken: dict[str, list[str]] = {}
+    for name, shown in zip(names, texts):
+        for word in sorted({word for words in verdict_words(shown).values() for word in words}):
+            spoken.setdefault(word, []).append(str(name))
     if not spoken:
         return []
+    count = len({name for cases in spoken.values() for name in cases})
     result = tests.ordered(np.array([verdict_balance(shown) for shown in texts], dtype=float), truth)
     tail = "" if result.p is None else f" (their balance against truth: AUC {result.auc:.2f}, permutation P {_p(result.p)})"
-    return [Finding("texts", WARNING, f"the texts of {spoken} of {len(texts)} cases contain verdict words such as malignant, cancer, suspicious, "
-                    f"benign, normal: the reader may repeat the annotator's verdict{tail}", result.auc, result.p)]
+    words = "; ".join(f"{word!r} in {_cases(cases)}" for word, cases in sorted(spoken.items(), key=lambda item: -len(item[1])))
+    return [Finding("texts", WARNING, f"the texts of {count} of {len(texts)} cases contain verdict words, so that the reader may repeat the annotator's verdict: "
+                    f"{words}{tail}", result.auc, result.p)]
+
+
+def _cases(names: Sequence[str]) -> str:
+    """Cases by name, the first few of them."""
+    more = len(names) - MOST_NAMED
+    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
 
 
 def _variety_findings(texts: list[tuple[str, ...]], labels: Mapping[str, str] | None) -> list[Finding]:

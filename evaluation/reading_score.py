@@ -102,7 +102,7 @@ class NetworkResult:
 @dataclass(frozen=True)
 class ReadingScore:
     """A scored reading study, in the order in which it must be read. `first_answers`: the primary count on answers before correction;
-    `readers_auc`: the mean AUC over readers on the cases that all of them read (Obuchowski-Rockette, random readers and cases)."""
+    `synthetic`: the films or the labels were simulated, whoever read; `readers_auc`: the mean AUC over readers on the cases that all of them read (Obuchowski-Rockette, random readers and cases)."""
 
     design: Design
     primary: Primary
@@ -126,6 +126,7 @@ class ReadingScore:
     patients: int
     simulated: bool = False
     readers_auc: Interval | None = None
+    synthetic: bool = False
 
     def paragraph(self) -> str:
         """One paragraph to paste, which says no more than the data do."""
@@ -133,7 +134,7 @@ class ReadingScore:
 
 
 def score(answers: pd.DataFrame, key: pd.DataFrame, design: Design, first_answers: pd.DataFrame | None = None, threshold: float | None = None,
-          assigned: int | None = None, simulated: bool | None = None) -> ReadingScore:
+          assigned: int | None = None, simulated: bool | None = None, synthetic: bool = False) -> ReadingScore:
     """Scores a closed study.
 
     `answers` (latest): code, position, case_number, repeat, answer (1..scale) and, where known, seconds, revision, made, simulated;
@@ -155,7 +156,7 @@ def score(answers: pd.DataFrame, key: pd.DataFrame, design: Design, first_answer
         _information(main, design.seed), _network(main, threshold), arm_scores(joined, design), compare_arms(joined, design),
         _readers(main, key, design), conduct(joined, assigned),
         primary_of(first["right"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design),
-        int(main["patient_id"].nunique()), flagged if simulated is None else simulated, _readers_auc(main, 1 - design.alpha))
+        int(main["patient_id"].nunique()), flagged if simulated is None else simulated, _readers_auc(main, 1 - design.alpha), synthetic)
 
 
 def _joined(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -197,10 +198,11 @@ def primary_of(right: Array, patient: Array, design: Design) -> Primary:
         flat = clusters.bootstrap_low == clusters.bootstrap_high
         low_high = (None, None) if flat else (clusters.bootstrap_low, clusters.bootstrap_high)
         values = (clusters.estimate, *low_high, clusters.sign_flip_p_greater, clusters.sign_flip_p_two_sided,
-                  f"patient sign-flip ({clusters.sign_flip_method}), patient-bootstrap interval", clusters.reason)
+                  f"patient sign-flip ({clusters.sign_flip_method}), patient-bootstrap interval", clusters.reason if flat else None)
     else:
         values = (clusters.gee_estimate, clusters.gee_low, clusters.gee_high, clusters.gee_p_greater, clusters.gee_p_two_sided,
-                  "GEE, exchangeable correlation, robust variance, clustered by patient", clusters.reason)
+                  "GEE, exchangeable correlation, robust variance, clustered by patient",
+                  clusters.reason if clusters.gee_p_greater is None else None)
     estimate, low, high, p_one, p_two, method, reason = values
     p = p_one if design.side == "greater" else p_two
     return Primary(correct, n, estimate, low, high, p, p_one, p_two, design.side, design.alpha, method, None if p is None else p <= design.alpha,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.results import decimal, interval_text, join_reasons, not_estimable, p_text, percent
+from evaluation.results import decimal, interval_text, not_estimable, p_text, percent
 
 if TYPE_CHECKING:
     from evaluation.reading_score import ReadingScore
@@ -45,8 +45,7 @@ def _result(score: ReadingScore) -> list[str]:
     share = primary.correct / primary.n
     opening = (f"{who} classified {primary.correct} of {primary.n} texts ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
                f"{decimal(primary.estimate)}, {interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
-    reasons = join_reasons(clusters.icc_reason, clusters.reason)
-    why = f" ({reasons})" if reasons else ""
+    why = f" ({clusters.reason})" if clusters.reason else ""
     effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}{why}."
     exact = (f"Assuming independent answers, the exact binomial test gives one-sided {p_text(score.binomial.p_value)}, two-sided "
              f"{p_text(score.binomial_two_sided.p_value)} (critical count {score.binomial.critical_count}; "

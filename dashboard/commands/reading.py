@@ -165,7 +165,7 @@ def export_answers(
         path,
         {"file": str(file), "readers": made},
         as_json,
-        f"{file}: {sum(made.values())} answers of {len(made)} readers. Send it home.",
+        f"{file}: {sum(made.values())} answers of {len(made)} {'reader' if len(made) == 1 else 'readers'}. Send it home.",
     )
 
 

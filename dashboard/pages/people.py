@@ -46,21 +46,27 @@ def change(code: str, what: str) -> None:
 
 def invitation() -> None:
     """The form for a new person."""
-    with st.form("invite", border=True, clear_on_submit=True):
-        first, second, third = st.columns([2, 2, 1], vertical_alignment="bottom")
-        first.segmented_control(
+    with st.container(border=True):
+        first, rest = st.columns([2, 3], vertical_alignment="top")
+        # Outside the form, so that the code suggested is that of the role chosen.
+        role = first.segmented_control(
             "Role",
             list(ROLES),
             default="annotator",
             key="invite_role",
-            help="Annotators name units, readers read blinded texts, the team sees everything.",
+            help="Annotators name units, readers read blinded cases, the team sees everything.",
             required=True,
         )
-        code = second.text_input(
-            "Code (empty: the next free one)", max_chars=32, placeholder="R1", help="A code, never a name: codes are stored and exported."
-        )
-        if third.form_submit_button("Invite", type="primary", width="stretch"):
-            change(code, "invite")
+        with rest.form("invite", border=False, clear_on_submit=True):
+            second, third = st.columns([2, 1], vertical_alignment="bottom")
+            code = second.text_input(
+                "Code (empty: the next free one)",
+                max_chars=32,
+                placeholder=load.ask(people.next_code, role or "annotator"),
+                help="A code, never a name: codes are stored and exported.",
+            )
+            if third.form_submit_button("Invite", type="primary", width="stretch"):
+                change(code, "invite")
 
 
 def shown_once() -> None:

@@ -8,7 +8,7 @@ from core.errors import UserError
 from core.store import readings
 from core.store import runs as run_table
 from dashboard import identity, load, parts
-from dashboard.reading import design, freeze, replay, results
+from dashboard.reading import design, freeze, notes, replay, results
 from evaluation.steps import reading as stages
 
 identity.require("team")
@@ -16,7 +16,7 @@ parts.page()
 protocols = load.ask(readings.protocols)[::-1]
 explain = load.ask(run_table.latest, "explain")
 NEW, REPLAY = "New design", "Replay a published study"
-names = {f"{p.protocol}, version {p.version}": p for p in protocols}
+names = {notes.name_of(p): p for p in protocols}
 left, right = st.columns([3, 2], vertical_alignment="center")
 chosen = right.selectbox("Study", [*names, NEW, REPLAY], label_visibility="collapsed", key="study", bind="query-params")
 protocol = names.get(chosen)
@@ -26,7 +26,10 @@ with left:
         if protocol
         else "a blinded test of whether explanations carry information"
     )
-    parts.heading("Reading study", note, bool(protocol and protocol.simulated))
+    rests_on = protocol.run if protocol else explain if chosen == NEW else None
+    synthetic = bool(rests_on) and load.compute(stages.synthetic, rests_on)
+    parts.heading("Reading study", note, bool(protocol and protocol.simulated) or synthetic)
+notes.show()
 if chosen == REPLAY:
     replay.show()
 elif protocol is None:

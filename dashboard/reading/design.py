@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.errors import UserError
 from dashboard import identity, load, parts, study
+from dashboard.reading import notes
 from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_power, preset
 from evaluation.results import decimal, percent
 from evaluation.steps import reading as stages
@@ -93,7 +94,15 @@ def show(explain: str) -> None:
     st.caption(flow.sentence() + f" Power is of the exact one-sided test with one reader, alpha {design.alpha:g}.")
     with st.expander("First ten texts (what a reader will see)"):
         st.dataframe(pd.DataFrame({"Texts": [" | ".join(texts) for texts in main["texts"].head(10)]}), hide_index=True)
-    if st.button("Save this design", type="primary"):
+    st.button("Save this design", type="primary", on_click=_save, args=(name, design, explain))
+
+
+def _save(name: str, design: Design, explain: str) -> None:
+    """Save, choose what was saved, and leave the message for the run that follows."""
+    try:
         designed = stages.create(study.current(), name, design, identity.current().code, explain=explain)
-        st.success(f"Saved as {designed.protocol}, version {designed.version}. Next: lint.")
-        st.rerun()
+    except UserError as error:
+        notes.leave(str(error), bad=True)
+        return
+    st.session_state["study"] = notes.name_of(designed)
+    notes.leave(f"Saved as {notes.name_of(designed)}. Next: lint.")

@@ -9,7 +9,8 @@ from core.errors import UserError
 from core.store import readings
 from core.store.readings import Protocol
 from dashboard import identity, load, parts, study
-from evaluation.lint import WARNING, Finding, stops
+from dashboard.reading import notes
+from evaluation.lint import ERROR, WARNING, Finding, stops
 from evaluation.steps import reading as stages
 
 
@@ -27,6 +28,11 @@ def findings_table(findings: list[dict]) -> None:
     parts.table(pd.DataFrame(rows), left=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, singular or plural."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def lint_and_freeze(protocol: Protocol) -> None:
     """Lint, reasons for warnings, freeze by typing the name."""
     who = identity.current().code
@@ -34,7 +40,9 @@ def lint_and_freeze(protocol: Protocol) -> None:
         f"{protocol.protocol}, version {protocol.version}: {protocol.state}. The linter asks whether anything shown predicts truth or the network's score."
     )
     if st.button("Lint" if protocol.state == "design" else "Lint again", type="primary" if protocol.state == "design" else "secondary"):
-        stages.run_lint(study.current(), protocol.protocol, who, st.session_state.get("reviewed", ""))
+        linted = stages.run_lint(study.current(), protocol.protocol, who, st.session_state.get("reviewed", ""))[1]
+        counts = [sum(f.severity == severity for f in linted) for severity in (ERROR, WARNING)]
+        notes.leave(f"Linted: {counted(counts[0], 'error')}, {counted(counts[1], 'warning')}.", bad=counts[0] > 0)
         st.rerun()
     if protocol.state != "lint":
         return
@@ -59,7 +67,7 @@ def lint_and_freeze(protocol: Protocol) -> None:
         except UserError as error:
             st.error(str(error))
             return
-        st.success(f"Frozen. Hash {frozen.hash}. Invite readers on the People page.")
+        notes.leave(f"Frozen. Hash {frozen.hash}. Invite readers on the People page.")
         st.rerun()
 
 
@@ -92,4 +100,5 @@ def monitor(protocol: Protocol) -> None:
             except UserError as error:
                 st.error(str(error))
                 return
+            notes.leave("Closed and unblinded. No further answers are taken.")
             st.rerun()

@@ -14,20 +14,14 @@ from evaluation.results import decimal, p_text, percent
 
 def show(protocol: Protocol, score: ReadingScore) -> None:
     """Everything PAGES asks for."""
-    first, binomial = score.primary, score.binomial
+    binomial = score.binomial
     binomial_first = score.design.primary == "exact_binomial"
     left, right = st.columns([1, 1], gap="medium")
     with left:
-        interval = "CI not estimable" if first.low is None else f"{100 * (1 - first.alpha):g} % CI {percent(first.low)} to {percent(first.high)}"
-        st.html(
-            f'<div class="dm-mute" style="font-size:12px">Correct answers, primary analysis</div><div style="font-size:34px;font-weight:600;line-height:1.15">{percent(first.estimate)}'
-            f'<span style="font-size:16px;font-weight:400;margin-left:10px" class="dm-mute">{interval}, {p_text(first.p_value)}</span></div>'
-            f'<div class="dm-mute" style="font-size:12px">{parts.text(first.method)}; side {parts.text(first.side)} fixed beforehand; two-sided {p_text(first.p_two_sided)}. '
-            f"Truth rule {parts.text(score.design.truth_rule)}. {score.patients} patients.</div>"
-        )
+        st.html(_headline(score))
     with right:
         st.plotly_chart(_forest(score), config={"displayModeBar": False})
-    st.text_area("Statistics paragraph", score.paragraph(), height=96, help="Says no more than the data do; copy it")
+    st.text_area("Statistics paragraph", score.paragraph(), height="content", help="Says no more than the data do; copy it")
     sections = [("Clustering by patient", lambda: _clustering(score)), ("Exact binomial test", lambda: _binomial(score))]
     for number, (title, draw) in enumerate(reversed(sections) if binomial_first else sections, start=1):
         parts.section(f"{number}  {title}", "assumes independence" if title.startswith("Exact") and score.patients < binomial.trials else "")
@@ -40,13 +34,29 @@ def show(protocol: Protocol, score: ReadingScore) -> None:
     st.download_button("Download everything as JSON", _json(protocol, score), "reading-score.json", "application/json")
 
 
+def _headline(score: ReadingScore) -> str:
+    """The primary result large; where it cannot be estimated the count, why, and the next test."""
+    first, binomial = score.primary, score.binomial
+    foot = f"Truth rule {parts.text(score.design.truth_rule)}. {score.patients} patients."
+    if first.p_value is None:
+        large, beside = f"{first.correct} of {first.n}", "right" if first.estimate is None else f"right, {percent(first.estimate)}"
+        foot = (f"Primary analysis ({parts.text(first.method)}) not estimable: {parts.text(first.reason or 'no reason given')}.<br>Next, the exact binomial test "
+                f"(assumes independence): one-sided {p_text(binomial.p_value)}, two-sided {p_text(score.binomial_two_sided.p_value)}. {foot}")
+    else:
+        interval = "CI not estimable" if first.low is None else f"{100 * (1 - first.alpha):g} % CI {percent(first.low)} to {percent(first.high)}"
+        large, beside = percent(first.estimate), f"{interval}, {p_text(first.p_value)}"
+        foot = f"{parts.text(first.method)}; side {parts.text(first.side)} fixed beforehand; two-sided {p_text(first.p_two_sided)}. {foot}"
+    return (f'<div class="dm-mute" style="font-size:12px">Correct answers, primary analysis</div><div style="font-size:34px;font-weight:600;line-height:1.15">{large}'
+            f'<span style="font-size:16px;font-weight:400;margin-left:10px" class="dm-mute">{beside}</span></div><div class="dm-mute" style="font-size:12px">{foot}</div>')
+
+
 def _json(protocol: Protocol, score: ReadingScore) -> str:
     import json
 
     from dashboard.commands.common import plain
 
     return json.dumps(
-        {"protocol": protocol.protocol, "version": protocol.version, "hash": protocol.hash, "simulated": score.simulated, "score": plain(score)},
+        {"protocol": protocol.protocol, "version": protocol.version, "hash": protocol.hash, "simulated": score.simulated, "synthetic": score.synthetic, "score": plain(score)},
         indent=1,
     )
 
@@ -54,7 +64,9 @@ def _json(protocol: Protocol, score: ReadingScore) -> str:
 def _forest(score: ReadingScore) -> go.Figure:
     figure = go.Figure()
     rows = [(f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high) for r in score.readers]
-    rows.append((f"All, n = {score.primary.n}", score.primary.estimate, score.primary.low, score.primary.high))
+    # Where the primary analysis has no estimate the share itself still has its place, without an interval.
+    whole_share = score.primary.estimate if score.primary.estimate is not None else score.clusters.estimate
+    rows.append((f"All, n = {score.primary.n}", whole_share, score.primary.low, score.primary.high))
     for index, (name, centre, low, high) in enumerate(rows):
         whole = index == len(rows) - 1
         colour = theme.ACCENT_INK[theme.mode()] if whole else charts.ink()
@@ -77,11 +89,19 @@ def _forest(score: ReadingScore) -> go.Figure:
         )
     figure.add_vline(x=0.5, line={"dash": "dash", "width": 1, "color": charts.quiet()})
     figure.update_layout(showlegend=False)
+    # All shares at 1 would leave an axis without width, and half a marker beyond its end.
     return (
         charts.frame(figure, None, 60 + 26 * len(rows), "share right")
+        .update_xaxes(range=_reach(rows))
         .update_yaxes(autorange="reversed")
         .update_layout(margin={"l": 140, "r": 12, "t": 4, "b": 36})
     )
+
+
+def _reach(rows: list[tuple[str, float | None, float | None, float | None]]) -> list[float]:
+    """From a little below the least value to a little above the largest, chance included."""
+    values = [value for _, *three in rows for value in three if value is not None] + [0.5]
+    return [max(-0.03, min(values) - 0.05), min(1.03, max(values) + 0.05)]
 
 
 def _clustering(score: ReadingScore) -> None:

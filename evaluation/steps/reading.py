@@ -52,6 +52,14 @@ class Designed:
     flow: Flow
 
 
+def synthetic(study: Path, explain: str) -> bool:
+    """Whether what a study on this explain run shows is not of real patients and experts: synthetic films, or labels of simulated experts."""
+    dissect = dissect_of(study, explain)
+    with store.read(study) as con:
+        sources = data.sources(con)
+        return bool(len(sources) and sources["simulated"].any()) or any(label.simulated for label in annotations.labels(con, dissect).values())
+
+
 def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
     """Every explained mammogram as a possible case: ids, split, truth by each known rule, network score, predicted lesion class, texts of the explanation
     and of randomly drawn annotated units."""
@@ -344,4 +352,5 @@ def scored(study: Path, protocol: str | None = None) -> tuple[Protocol, ReadingS
     key = cases.merge(truth, on="mammogram_id", how="left")
     assigned = int((~items["practice"]).sum()) if len(items) else None
     threshold = holdout_threshold(study, found.run)
-    return found, score(answers, key, design, first_answers=first, threshold=threshold, assigned=assigned, simulated=found.simulated or None)
+    return found, score(answers, key, design, first_answers=first, threshold=threshold, assigned=assigned, simulated=found.simulated or None,
+                        synthetic=synthetic(study, found.run))

@@ -132,3 +132,14 @@ def test_one_truth_a_patient_is_exchanged_between_patients_of_any_size():
     assert set(whole.sum(axis=1)) == {1, 2, 3} and all(len(set(row[1:3])) == 1 and len(set(row[3:])) == 1 for row in whole)
     mixed = tests.truths(np.array([1, 1, 0, 1, 1, 0], dtype=bool))
     assert (mixed.sum(axis=1) == 4).all()
+
+
+def test_verdict_words_are_those_shown_with_their_cases() -> None:
+    texts = [("Normal tissue", "Mass")] * 30 + [("Probably benign mass",)] + [("Suspicious mass", "Abnormal vessel")] * 12
+    cases = pd.DataFrame({"case": range(101, 144), "texts": texts, "truth": [i % 2 == 0 for i in range(43)], "patient": range(43)})
+    labels = {str(i): text for i, text in enumerate(("Normal tissue", "Mass", "Mass, suspicious", "Probably benign mass", "Suspicious mass", "Abnormal vessel"))}
+    found = next(f for f in lint(cases, labels=labels) if "verdict words" in f.finding)
+    assert "the texts of 13 of 43 cases" in found.finding and "'benign' in case 131" in found.finding
+    assert "'suspicious' in cases 132, 133, 134, 135, 136, 137, 138, 139 and 4 more" in found.finding and "'normal'" not in found.finding
+    stripped = cases.assign(texts=[("Normal tissue", "Mass")] * 43)                        # verdict words of the labels that are not shown do not count
+    assert not [f for f in lint(stripped, labels=labels) if "verdict words" in f.finding]

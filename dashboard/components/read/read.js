@@ -48,7 +48,14 @@ class Reading {
       make("li", {}, make("b", { textContent: text ? String(i + 1) : "" }), make("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
     this.stage.replaceChildren(make("main", { class: "rd" }, head, texts, this.answers(shown), this.foot(shown)));
     this.watch.reset();
-    if (shown.pause) this.pause(true);
+    const begins = this.practised && !shown.practice;
+    this.practised = shown.practice;
+    if (begins) {
+      this.pause("Practice is over", ["From here on every answer counts and is saved. There are " + shown.total + " cases.",
+        "You can pause at any time and go on later with the same link. Backspace reopens the previous case, once."], "Start with case 1");
+    } else if (shown.pause) {
+      this.pause("Time for a pause?", [shown.number - 1 + " of " + shown.total + " cases are done and saved.", "Continue now, or close the page and come back later with your link."]);
+    }
   }
 
   answers(shown) {
@@ -72,14 +79,12 @@ class Reading {
     return make("footer", { class: "ft" }, make("span", { textContent: text }), make("span", { class: "sp" }), back);
   }
 
-  pause(offered) {
+  pause(title = "Paused", paragraphs = ["Every answer so far is saved. The clock stands still."], button = "Continue") {
     if (!this.case) return;
     const shown = this.case;
     this.case = null; this.watch.paused = true;
-    const page = textPage({ title: offered ? "Time for a pause?" : "Paused", button: "Continue", paragraphs: offered
-      ? [shown.number - 1 + " of " + shown.total + " cases are done and saved.", "Continue now, or close the page and come back later with your link."]
-      : ["Every answer so far is saved. The clock stands still."],
-    onDone: () => { this.watch.paused = false; this.shownAt = performance.now(); this.showCase({ ...shown, pause: false }); } });
+    const onDone = () => { this.watch.paused = false; this.shownAt = performance.now(); this.showCase({ ...shown, pause: false }); };
+    const page = textPage({ title, paragraphs, button, onDone });
     this.stage.replaceChildren(page);
     page.querySelector("button").focus();
   }
