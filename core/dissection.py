@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core import distributed
 from core.errors import UserError
 from core.films import PatchReader
 from core.inference import BATCH, Probe
@@ -38,14 +39,18 @@ class TopPatches:
 @torch.inference_mode()
 def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report: Report, batch: int = BATCH) -> np.ndarray:
     """Largest activation of every unit on every patch: a memory-mapped `.npy` [patches, units] at `path`. A killed pass goes on where it was flushed last
-    (the note `resume.json` beside the file says how far)."""
+    (the note `resume.json` beside the file says how far). Of many processes each looks at its part, and the first writes; in the others the array is empty."""
     note = path.parent / "resume.json"
-    done = json.loads(note.read_text())["rows"] if note.exists() and path.exists() else 0
-    out = np.load(path, mmap_mode="r+") if done else None
+    done = distributed.once(lambda: json.loads(note.read_text())["rows"] if note.exists() and path.exists() else 0)
+    out = np.load(path, mmap_mode="r+") if done and distributed.first() else None
+
+    def look(rows: np.ndarray) -> np.ndarray:
+        return probe.run(torch.from_numpy(reader.batch(rows)))[0].amax((2, 3)).float().numpy()
+
     with probe.watching():
-        for count, start in enumerate(range(done, len(reader), batch), start=1):
-            rows = np.arange(start, min(start + batch, len(reader)))
-            largest = probe.run(torch.from_numpy(reader.batch(rows)))[0].amax((2, 3)).float().numpy()
+        for count, (rows, largest) in enumerate(distributed.dealt(distributed.blocks(len(reader), batch, done), look), start=1):
+            if not distributed.first():
+                continue
             if out is None:
                 out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(precision), shape=(len(reader), largest.shape[1]))
             out[rows] = largest
@@ -54,7 +59,8 @@ def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report
                 forget(out)
                 write_text(note, json.dumps({"rows": int(rows[-1]) + 1}))
             report(int(rows[-1]) + 1, len(reader), "patches")
-    assert out is not None  # the caller has checked that there are patches
+    if out is None:
+        return np.empty((0, 0), np.float32)
     out.flush()
     return out
 
@@ -104,23 +110,25 @@ def forget(array: np.ndarray) -> None:
 
 @torch.inference_mode()
 def top_maps(probe: Probe, reader: PatchReader, top: TopPatches, report: Report, batch: int = BATCH) -> np.ndarray:
-    """Maps float16 [units, k, h, w] of every unit on its top patches; each patch is looked at once, for all its units."""
+    """Maps float16 [units, k, h, w] of every unit on its top patches; each patch is looked at once, for all its units (of many processes by one of them)."""
     units, k = top.rows.shape
     order = np.argsort(top.rows, axis=None, kind="stable")
     wanted = top.rows.ravel()[order]
     unique, first = np.unique(wanted, return_index=True)
     ends = np.append(first[1:], len(wanted))
     out: np.ndarray | None = None
+
+    def look(some: np.ndarray) -> np.ndarray:
+        return probe.run(torch.from_numpy(reader.batch(unique[some])))[0].half().numpy()
+
     with probe.watching():
-        for start in range(0, len(unique), batch):
-            some = unique[start : start + batch]
-            maps = probe.run(torch.from_numpy(reader.batch(some)))[0].half().numpy()
+        for some, maps in distributed.dealt(distributed.blocks(len(unique), batch), look):
             if out is None:
                 out = np.zeros((units * k, *maps.shape[2:]), np.float16)
-            for i in range(len(some)):
-                slots = order[first[start + i] : ends[start + i]]
+            for i, patch in enumerate(some):
+                slots = order[first[patch] : ends[patch]]
                 out[slots] = maps[i, slots // k]
-            report(start + len(some), len(unique), "top patches")
+            report(int(some[-1]) + 1, len(unique), "top patches")
     assert out is not None
     return out.reshape(units, k, *out.shape[1:])
 

@@ -12,13 +12,17 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from core.errors import UserError
+
+if TYPE_CHECKING:  # torch takes seconds to import; commands that do not compute start without it
+    from torch import Tensor, nn
 
 T, S = TypeVar("T"), TypeVar("S")
 P = ParamSpec("P")
@@ -71,10 +75,12 @@ def start() -> None:
 def leave() -> None:
     """Part from the others: this process works alone from here on."""
     global _alone
+    if world() == 1:
+        return
     import torch.distributed as dist
 
     _alone += 1
-    if dist.is_available() and dist.is_initialized():
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 
@@ -90,11 +96,19 @@ def every(work: Callable[[], T]) -> list[T]:
         mine, failed = (False, _sentence(error)), error
     answers = _gathered(mine)
     if failed is not None:
+        failed.__dict__["told"] = True
         raise failed
     for fine, answer in answers:
         if not fine:
-            raise UserError(answer)
+            error = UserError(answer)
+            error.__dict__["told"] = True
+            raise error
     return [answer for _, answer in answers]
+
+
+def silent(error: BaseException) -> bool:
+    """Whether somebody else says this error: every process has it, and the first one speaks."""
+    return not first() and bool(getattr(error, "told", False))
 
 
 def _sentence(error: Exception) -> str:
@@ -105,10 +119,8 @@ def _gathered(mine: Any) -> list[Any]:
     import torch.distributed as dist
 
     answers: list[Any] = [None] * world()
-    try:
+    with together():
         dist.all_gather_object(answers, mine)
-    except RuntimeError as error:
-        raise OthersEnded("Another process of this command has ended; its own message says why. Mend that and run the command again.") from error
     return answers
 
 
@@ -148,6 +160,43 @@ def dealt(items: Sequence[T], work: Callable[[T], S]) -> Iterator[tuple[T, S]]:
 def blocks(items: int, size: int, done: int = 0) -> list[np.ndarray]:
     """Rows `done` to `items` in blocks of `size`."""
     return [np.arange(begin, min(begin + size, items)) for begin in range(done, items, size)]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What needs every process: says so where one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world() == 1:
+            raise
+        raise OthersEnded(
+            f"Another of the {world()} processes has ended; its own message says why. Mend that and run the command again ({str(error).splitlines()[0][:80]})."
+        ) from error
+
+
+def joined(network: nn.Module) -> nn.Module:
+    """A network whose gradients are averaged over the processes, and that starts from the first one's weights; the network itself where it is alone."""
+    if world() == 1:
+        return network
+    start()
+    from torch.nn.parallel import DistributedDataParallel
+
+    # Buffers (batch-norm statistics) are the processes' own during an epoch; `average` brings them together.
+    with together():
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors by their mean over the processes."""
+    if world() == 1:
+        return
+    import torch.distributed as dist
+
+    with together():
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+            tensor /= world()
 
 
 def agree(study: Path) -> None:

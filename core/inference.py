@@ -6,17 +6,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import runs, store
+from core import auxiliary, distributed, runs, store
+from core.auxiliary import Columns
 from core.errors import UserError
 from core.films import Films, PatchReader
-from core.networks import Classifier, FullyConvolutional, build
+from core.networks import Classifier, FullyConvolutional, build, join, read_state
 from core.settings import TrainingSettings
+from core.store import data
 from core.store import runs as run_table
 
 BATCH = 64
@@ -24,24 +28,52 @@ BATCH = 64
 
 def load(study: Path, run: str) -> Classifier:
     """The network of a train run with the weights it keeps, in evaluation mode, channels last. UserError if its checkpoint changed since."""
-    with store.read(study) as con:
-        row = run_table.get(con, run)
+    row = distributed.once(lambda: _trained(study, run))
     settings = TrainingSettings.model_validate(row["settings"]["training"])
     path = runs.folder(study, run) / row["manifest"]["weights"]
     if runs.file_hash(path) != row["manifest"]["checkpoint"]:
         raise UserError(f"{path} is not the checkpoint that {run} made (its hash differs); restore it or train again.")
-    network = build(settings.architecture, row["settings"]["classes"], str(path), settings.units, settings.pool).eval()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
+    network = build(settings.architecture, row["settings"]["classes"], str(path), settings.units, settings.pool)
+    network.precision = settings.precision
+    join(network, auxiliary.from_plain(row["manifest"].get("auxiliary", [])))
+    if network.auxiliary is not None:
+        network.restore(read_state(path))
+    network.requires_grad_(False).eval()
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def _trained(study: Path, run: str) -> dict[str, Any]:
+    with store.read(study) as con:
+        return run_table.get(con, run)
+
+
+def patient_numbers(study: Path, columns: Columns, patients: Sequence[str] | pd.Series) -> np.ndarray | None:
+    """float32 [n, numbers]: the auxiliary columns of these patients (one a patch or a mammogram) as a network takes them; None where it takes none."""
+    if not columns.columns:
+        return None
+    table = patient_table(study)
+    rows = pd.Index(table["patient_id"]).get_indexer(list(patients))
+    return columns.encode(table)[rows]
+
+
+@distributed.by_first
+def patient_table(study: Path) -> pd.DataFrame:
+    """patient_id and every auxiliary column of the study's patients, in order of patient_id."""
+    with store.read(study) as con:
+        return auxiliary.patient_columns(data.patients(con)).sort_values("patient_id", ignore_index=True)
+
+
 @torch.inference_mode()
-def predict(network: Classifier, reader: PatchReader, report: runs.Report, batch: int = BATCH) -> np.ndarray:
-    """Softmax probabilities float32 [n, classes] of every patch of the reader, in order."""
+def predict(network: Classifier, reader: PatchReader, report: runs.Report, batch: int = BATCH, columns: np.ndarray | None = None) -> np.ndarray:
+    """Softmax probabilities float32 [n, classes] of every patch of the reader, in order. columns: float32 [n, numbers] of their patients."""
     out = np.empty((len(reader), network.classes), np.float32)
-    for rows, x in reader.batches(batch):
-        out[rows] = network(torch.from_numpy(x)).softmax(1).numpy()
+
+    def answer(rows: np.ndarray) -> np.ndarray:
+        some = None if columns is None else torch.from_numpy(columns[rows])
+        return network(torch.from_numpy(reader.batch(rows)), some).softmax(1).numpy()
+
+    for rows, p in distributed.dealt(distributed.blocks(len(reader), batch), answer):
+        out[rows] = p
         report(int(rows[-1]) + 1, len(reader), "patches")
     return out
 
@@ -78,10 +110,12 @@ class Probe:
 
 @dataclass(frozen=True)
 class FilmMaps:
-    """One mammogram through the network: units float32 [units, h, w] of the probed layer, logits float32 [classes, h', w'] of the class map."""
+    """One mammogram through the network: units float32 [units, h, w] of the probed layer, logits float32 [classes, h', w'] of the class map (the patient's
+    columns included), weights float32 [1 + columns] of the image and the columns (none without columns)."""
 
     units: Tensor
     logits: Tensor
+    weights: np.ndarray | None = None
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -95,12 +129,16 @@ def as_tensor(film: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> FilmMaps:
-    """The whole mammogram uint8 [h, w] in one pass."""
+def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray, columns: np.ndarray | None = None) -> FilmMaps:
+    """The whole mammogram uint8 [h, w] in one pass; columns: float32 [numbers] of its patient, whose part of the logits is the same at every position."""
     with probe.watching():
         units, last = probe.run(as_tensor(film))
         # Left in the network's own memory order: turning millions of values round costs more than all that is done with them.
-        return FilmMaps(units[0].float(), full.from_maps(last)[0].float())
+        maps = FilmMaps(units[0].float(), full.from_maps(last)[0].float())
+        if columns is None or full.network.auxiliary is None:
+            return maps
+        added, weights = full.network.attention(last, torch.from_numpy(columns)[None])
+        return FilmMaps(maps.units, maps.logits + added[0][:, None, None], weights[0].numpy())
 
 
 def tissue_positions(tissue: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -117,12 +155,15 @@ def influences(network: Classifier, full: FullyConvolutional, probe: Probe, film
     activation x gradient."""
     linear = network.single_linear and probe.name == "last"
     weights = network.class_weights().numpy() if linear else None
-    rows = []
-    for i, file in enumerate(files):
+
+    def one(file: str) -> np.ndarray:
         if weights is not None:
-            rows.append(film_maps(full, probe, films[file]).units.amax((1, 2)).numpy() * weights)
-        else:
-            rows.append(by_gradient(full, probe, films[file]))
+            return film_maps(full, probe, films[file]).units.amax((1, 2)).numpy() * weights
+        return by_gradient(full, probe, films[file])
+
+    rows = []
+    for i, (_, row) in enumerate(distributed.dealt(list(files), one)):
+        rows.append(row)
         report(i + 1, len(files), "mammograms")
     return np.stack(rows).astype(np.float32)
 
@@ -149,4 +190,5 @@ def by_gradient(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> np.
             finally:
                 handle.remove()
         means = logits.mean((2, 3))[0]
-        return np.stack([(caught[0] * torch.autograd.grad(mean, caught[0], retain_graph=True)[0]).detach().amax((2, 3))[0].numpy() for mean in means])
+        gradients = [torch.autograd.grad(mean, caught[0], retain_graph=True)[0] for mean in means]
+        return np.stack([(caught[0] * gradient).detach().amax((2, 3))[0].float().numpy() for gradient in gradients])

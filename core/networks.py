@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import difflib
 import pickle
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.auxiliary import Attention, Columns
 from core.errors import UserError
 from core.torchvision_import import prepare
 
@@ -56,6 +59,7 @@ _SINGLE_LINEAR = {
     "shufflenet": (("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"), "fc"),
 }
 _DENSE_HEAD = ("alexnet", "vgg")  # several linear layers on a fixed grid
+AUXILIARY = "auxiliary."  # in front of the auxiliary block's weights in a checkpoint
 INPUT_SIDES = {"small": 64, "inception_v3": 299}  # others: 227, the paper's
 
 # The papers' names of layers, as modules whose output holds the units' maps (after the non-linearity where there is one).
@@ -91,12 +95,16 @@ class SmallNet(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A network with a name. arch, classes, pool ("global" or "top_left_7"), input_side px; `single_linear`: influence is activation x weight."""
+    """A network with a name. arch, classes, pool ("global" or "top_left_7"), input_side px; `single_linear`: influence is activation x weight;
+    precision: number format of the body ("float32" or "bfloat16"; maps and logits are float32 in any case); columns, auxiliary: the patient's columns beside
+    the image and the block that joins them (none: the image alone)."""
 
     def __init__(self, arch: str, classes: int, net: nn.Module, pool: str = "global") -> None:
         super().__init__()
         self.arch, self.classes, self.pool, self.net = arch, classes, pool, net
         self.input_side = INPUT_SIDES.get(arch, 227)
+        self.precision = "float32"
+        self.columns, self.auxiliary = Columns(), None
         self.small = arch == "small"
         family = _family(arch)
         self.single_linear = family not in _DENSE_HEAD
@@ -114,10 +122,14 @@ class Classifier(nn.Module):
     def maps(self, x: Tensor) -> Tensor:
         """Unit maps that feed the head: [n, units, h', w'] from uint8 or float [n, 1, h, w]."""
         x = self.prepare(x)
-        for name in self._path:
-            # densenet applies its last ReLU as a function
-            x = F.relu(x) if name == "relu" and not hasattr(self.net, "relu") else self.net.get_submodule(name)(x)
-        return x
+        with self._numbers(x):
+            for name in self._path:
+                # densenet applies its last ReLU as a function
+                x = F.relu(x) if name == "relu" and not hasattr(self.net, "relu") else self.net.get_submodule(name)(x)
+        return x.float()
+
+    def _numbers(self, x: Tensor) -> AbstractContextManager[object]:
+        return torch.autocast(x.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
     def linear(self) -> nn.Linear:
         """The last linear layer."""
@@ -130,16 +142,37 @@ class Classifier(nn.Module):
             raise UserError(f"{self.arch} has no single linear head; its influence is activation x gradient.")
         return self.linear().weight.detach()
 
-    def logits(self, maps: Tensor) -> Tensor:
-        """Pool and classify maps [n, units, h', w'] of a native-size input: [n, classes]."""
+    def logits(self, maps: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Pool and classify maps [n, units, h', w'] of a native-size input: [n, classes]. columns: float32 [n, numbers] of the inputs' patients, as
+        `self.columns` encodes them; without them the image's part alone."""
+        image = self._image_logits(maps)
+        return image if self.auxiliary is None or columns is None else image + self.attention(maps, columns)[0]
+
+    def attention(self, maps: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """What the columns add to the logits of inputs with these maps [n, classes], and the weights of image and columns [n, 1 + columns]."""
+        assert self.auxiliary is not None
+        return self.auxiliary(maps.mean((2, 3)), columns)
+
+    def _image_logits(self, maps: Tensor) -> Tensor:
         if self.single_linear:
             pooled = maps[:, :, :7, :7].mean((2, 3)) if self.pool == "top_left_7" else maps.mean((2, 3))
             return self.net.get_submodule(self._head)(pooled)
         return self.net.classifier(torch.flatten(self.net.avgpool(maps), 1))  # type: ignore[operator, union-attr]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [n, classes] of patches uint8 or float [n, 1, side, side]."""
-        return self.logits(self.maps(x))
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Logits [n, classes] of patches uint8 or float [n, 1, side, side]; columns as in `logits`."""
+        return self.logits(self.maps(x), columns)
+
+    def state(self) -> dict[str, Tensor]:
+        """All weights: the network's under their usual names, the auxiliary block's under `auxiliary.`."""
+        block = {} if self.auxiliary is None else {f"{AUXILIARY}{key}": value for key, value in self.auxiliary.state_dict().items()}
+        return {**self.net.state_dict(), **block}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        self.net.load_state_dict({key: value for key, value in state.items() if not key.startswith(AUXILIARY)})
+        if self.auxiliary is not None:
+            self.auxiliary.load_state_dict({key.removeprefix(AUXILIARY): value for key, value in state.items() if key.startswith(AUXILIARY)})
 
     def layer(self, name: str) -> nn.Module | None:
         """The module whose output is the named layer; None for "last" of a single-linear network (the maps themselves).
@@ -157,7 +190,8 @@ class Classifier(nn.Module):
 
 class FullyConvolutional(nn.Module):
     """Class maps over whole mammograms (DEFINITIONS "Networks"): no pooling, the head as 1x1 convolution; AlexNet's and VGG's first linear layer as a
-    6x6 or 7x7 convolution over the native grid. On any input the spatial mean of a single-linear network's class map equals its pooled logits."""
+    6x6 or 7x7 convolution over the native grid. On any input the spatial mean of a single-linear network's class map equals its pooled logits. The
+    image's part alone: what a patient's columns add is a constant (`Classifier.attention`)."""
 
     def __init__(self, network: Classifier) -> None:
         super().__init__()
@@ -277,7 +311,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _load_state(network: Classifier, state: dict[str, Tensor], path: Path) -> None:
     own = network.net.state_dict()
-    state = {k: v for k, v in state.items() if not k.startswith(("AuxLogits.",))}
+    state = {k: v for k, v in state.items() if not k.startswith(("AuxLogits.", AUXILIARY))}
     # Checkpoints older than PyTorch 0.4.1 lack the counters of batch-norm.
     state = {**{k: v for k, v in own.items() if k.endswith("num_batches_tracked")}, **state}
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
@@ -291,6 +325,18 @@ def _load_state(network: Classifier, state: dict[str, Tensor], path: Path) -> No
             f"{path} does not fit {network.arch} with {network.classes} classes: {wrong[0]} is {tuple(state[wrong[0]].shape)}, not {tuple(own[wrong[0]].shape)}."
         )
     network.net.load_state_dict(state)
+
+
+def join(network: Classifier, columns: Columns) -> None:
+    """Give a network a new block for a patient's columns; does nothing for no columns."""
+    if not columns.columns:
+        return
+    if network.single_linear:
+        units = network.linear().in_features
+    else:
+        first = next(layer for layer in network.net.classifier if isinstance(layer, nn.Linear))  # type: ignore[union-attr]
+        units = first.in_features // network.net.avgpool.output_size[0] ** 2  # type: ignore[union-attr, index]
+    network.columns, network.auxiliary = columns, Attention(units, network.classes, columns.widths)
 
 
 def load_published_checkpoint(path: Path | str, arch: str, classes: int) -> Classifier:

@@ -84,10 +84,17 @@ class TrainingSettings(Section):
         description='"all": every training patch once an epoch (paper); "balanced": draws with equal class shares (hold-out loss and accuracy then weigh classes equally)',
     )
     draws: int = Field(4000, ge=2, description='patches drawn per epoch when sampling = "balanced"')
-    augment: bool = Field(False, description="random flips and quarter turns")
+    augment: bool = Field(False, description="random flips and quarter turns (paper: none)")
+    rotation: float = Field(0.0, ge=0, le=45, description="random rotations by up to this many degrees either way, edges mirrored (paper: none)")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the cross entropy (paper: none)")
     units: int = Field(256, ge=8, description='units of the last layer of the "small" network')
     freeze_batchnorm: bool = Field(False, description="keep batch-norm statistics fixed (makes many processes equal one)")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description='number format of the network\'s body in training and all later steps; "bfloat16" is faster on processors that have it'
+    )
+    auxiliary: list[str] = Field(
+        [], description='columns per patient joined to the image by attention, such as ["age", "density"] or names of feature_<name>; empty: the image alone'
+    )
     keep: Literal["best", "last"] = Field(
         "best", description='weights that all later steps use: of the epoch with the "best" hold-out accuracy, or of the "last"; both are saved'
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from core import runs
+from core import distributed, runs
 from core.errors import UserError
 from dashboard.commands import demo, exports, labels, pipeline, reading, study
 from dashboard.commands.ablate import ablate
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.exit(_say(str(error)))
+        sys.exit(1 if distributed.silent(error) else _say(str(error)))
     except OSError as error:
         if error.errno != 28:
             raise

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import inference, runs
-from core.dissection import maxima, quantiles, receptive_field, top_maps, top_patches
+from core import distributed, inference, runs
+from core.dissection import TopPatches, maxima, quantiles, receptive_field, top_maps, top_patches
 from core.errors import UserError
 from core.films import Films, PatchReader
 from core.inference import Probe, influences
 from core.influence import DEPTH, ranked, select
-from core.networks import to_fully_convolutional
+from core.networks import Classifier, to_fully_convolutional
 from core.runs import Report, Run
 from core.settings import Settings
 from core.steps.common import Made, film_table, latest, parent_of, patch_table
@@ -45,20 +45,37 @@ def _dissect(study: Path, settings: Settings, run: Run, parent: str, frame: pd.D
     probe, opened = Probe(network, layer), Films(study)
     reader = PatchReader(opened, frame)
     activations = maxima(probe, reader, run.folder / "activations.npy", settings.dissection.precision, report)
-    top = top_patches(activations)
+    top = distributed.once(lambda: top_patches(activations))
     maps = top_maps(probe, reader, top, report)
+    influence = influences(network, to_fully_convolutional(network), probe, opened, list(films["file"]), report)
+    distributed.once(lambda: _kept(run, settings, network, probe, reader, frame, films, top, maps, influence))
+
+
+def _kept(
+    run: Run,
+    settings: Settings,
+    network: Classifier,
+    probe: Probe,
+    reader: PatchReader,
+    frame: pd.DataFrame,
+    films: pd.DataFrame,
+    top: TopPatches,
+    maps: np.ndarray,
+    influence: np.ndarray,
+) -> None:
+    """What the run keeps of a dissection."""
+    layer = probe.name
     run.save("top_maps.npy", maps)
     run.save("patch_ids.npy", frame["patch_id"].to_numpy(np.int32))
     quantile, positions = quantiles(probe, reader, settings.dissection.quantile, settings.study.seed)
     run.table("units", _units(layer, top.values, quantile, frame["patient_id"].to_numpy()[top.rows]))
     run.table("top_patches", _top_table(layer, top.rows, top.values, maps, frame["patch_id"].to_numpy()))
-    influence = influences(network, to_fully_convolutional(network), probe, opened, list(films["file"]), report)
     run.save("influence.npy", influence)
     run.table("influences", influence_table(influence, films["mammogram_id"].to_numpy()))
     run.table("selected", _selected(influence, settings))
     run.manifest |= {
         "layer": layer,
-        "units": int(activations.shape[1]),
+        "units": int(influence.shape[2]),
         "patches": len(frame),
         "mammograms": list(films["mammogram_id"]),
         "influence": "activation x weight" if network.single_linear and layer == "last" else "activation x gradient",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import inference, runs, store
+from core import distributed, inference, runs, store
 from core.explanation import image_scores, lesion_class, predicted_class
 from core.films import Films
 from core.inference import Probe, by_gradient, film_maps, tissue_positions
@@ -42,15 +42,19 @@ def make(study: Path, settings: Settings, report: Report, dissect: str | None = 
 
 
 def _explain(study: Path, run: Run, dissected: str, evaluated: str, train: str, films: pd.DataFrame, report: Report) -> None:
-    with store.read(study) as con:
-        layer = run_table.get(con, dissected)["manifest"]["layer"]
-        threshold = run_table.get(con, evaluated)["manifest"]["normal_threshold"]
+    layer, threshold = distributed.once(lambda: _parents(study, dissected, evaluated))
     network = inference.load(study, train)
     full, probe, opened = to_fully_convolutional(network), Probe(network, layer), Films(study)
-    (run.folder / "maps").mkdir(exist_ok=True)
+    columns = inference.patient_numbers(study, network.columns, films["patient_id"])
+    distributed.once(lambda: (run.folder / "maps").mkdir(exist_ok=True))
+    listed = list(films.itertuples())
+
+    def one(i: int) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
+        mine = None if columns is None else columns[i]
+        return explain_film(network, full, probe, opened, listed[i], threshold, run.folder / "maps", mine)
+
     influence, rows, largest_unit, largest_class = [], [], 0.0, 0.0
-    for i, film in enumerate(films.itertuples()):
-        values, row, peaks = explain_film(network, full, probe, opened, film, threshold, run.folder / "maps")
+    for i, (values, row, peaks) in distributed.dealt(range(len(listed)), one):
         influence.append(values)
         rows.append(row)
         largest_unit, largest_class = max(largest_unit, peaks[0]), max(largest_class, peaks[1])
@@ -61,13 +65,26 @@ def _explain(study: Path, run: Run, dissected: str, evaluated: str, train: str, 
     run.manifest |= {"threshold": threshold, "largest_unit_contribution": largest_unit, "largest_class_probability": largest_class}
 
 
+def _parents(study: Path, dissected: str, evaluated: str) -> tuple[str, float]:
+    """The dissected layer and the decision's threshold."""
+    with store.read(study) as con:
+        return run_table.get(con, dissected)["manifest"]["layer"], run_table.get(con, evaluated)["manifest"]["normal_threshold"]
+
+
 def explain_film(
-    network: Classifier, full: FullyConvolutional, probe: Probe, films: Films, film: object, threshold: float, folder: Path
+    network: Classifier,
+    full: FullyConvolutional,
+    probe: Probe,
+    films: Films,
+    film: object,
+    threshold: float,
+    folder: Path,
+    columns: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
-    """One mammogram (a row with file, mammogram_id, split, truth): influences [classes, units], its row of the table, and the largest unit contribution
-    and malignant probability. Its maps go into `folder`."""
+    """One mammogram (a row with file, mammogram_id, split, truth; columns: its patient's auxiliary numbers): influences [classes, units], its row of the
+    table, and the largest unit contribution and malignant probability. Its maps go into `folder`."""
     pixels = films[film.file]  # type: ignore[attr-defined]
-    maps = film_maps(full, probe, pixels)
+    maps = film_maps(full, probe, pixels, columns)
     probability = maps.probabilities
     scores = image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:]))  # type: ignore[attr-defined]
     if network.single_linear and probe.name == "last":

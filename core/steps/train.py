@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from core import networks, runs
+from core import auxiliary, distributed, networks, runs
+from core.auxiliary import Columns
 from core.errors import UserError
 from core.films import Films, PatchReader
+from core.inference import patient_numbers, patient_table
+from core.naming import CLASSES
 from core.runs import Report
 from core.settings import Settings
 from core.steps.common import Made, classes_of, latest, patch_table
@@ -22,6 +26,7 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
     """Train on a patches run (the newest one if not given)."""
     parent = latest(study, "patches", given=patches)
     frame = patch_table(study, parent, ["train", "holdout"])
+    columns = _columns(study, settings.training.auxiliary, frame)
     classes = classes_of(study, parent)
     request = {"training": settings.training.model_dump(), "classes": classes, "input_side": settings.images.input_side}
     weights = settings.training.weights
@@ -36,25 +41,38 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
                 raise UserError(
                     f"{network.arch} takes patches of {network.input_side} px; set images.input_side = {network.input_side} and ingest into a new study."
                 )
-            films = Films(study)
-            parts = [_part(films, frame[frame["split"] == split], classes) for split in ("train", "holdout")]
+            network.precision = settings.training.precision
+            networks.join(network, columns)
+            parts = [_part(study, frame[frame["split"] == split], classes, columns) for split in ("train", "holdout")]
             history, best = fit(network, *parts, settings.training, run.folder, run.reporting(report))
-            run.table("history", pd.DataFrame(history).astype({"learning_rate": float, "seconds": float}))
+            numbers = ["learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)]
+            run.table("history", pd.DataFrame(history).astype(dict.fromkeys(numbers, float)))
             weights_file = f"{settings.training.keep}.pt"
-            run.manifest |= {
+            run.manifest |= {} if not distributed.first() else {
                 "weights": weights_file,
                 "architecture": network.arch,
                 "best_epoch": best,
                 "checkpoint": runs.file_hash(run.folder / weights_file),
                 "train_patches": len(parts[0].labels),
                 "holdout_patches": len(parts[1].labels),
+                "processes": distributed.world(),
+                "auxiliary": columns.as_plain(),
             }
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)
 
 
-def _part(films: Films, frame: pd.DataFrame, classes: int) -> Part:
+def _columns(study: Path, names: Sequence[str], patches: pd.DataFrame) -> Columns:
+    """The auxiliary columns, standardised on the patients that have training patches."""
+    if not names:
+        return Columns()
+    table = patient_table(study)
+    return auxiliary.fit(table[table["patient_id"].isin(patches.loc[patches["split"] == "train", "patient_id"])], names)
+
+
+def _part(study: Path, frame: pd.DataFrame, classes: int, columns: Columns) -> Part:
     """Labels as the network's outputs: with two classes 0 (other) and 1 (malignant)."""
     codes = frame["label"].to_numpy()
-    return Part(PatchReader(films, frame), codes if classes == 3 else (codes == 2).astype(codes.dtype))
+    labels = codes if classes == 3 else (codes == 2).astype(codes.dtype)
+    return Part(PatchReader(Films(study), frame), labels, patient_numbers(study, columns, frame["patient_id"]))

@@ -13,23 +13,37 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from core import runs
+from core import distributed, runs
 from core import study as study_module
+from core.errors import UserError
 
 StudyOption = Annotated[Path, typer.Option("--study", help="the study's folder", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 
 
-def studied(path: Path) -> Path:
-    """The study's absolute path, with runs registered that a killed process left behind."""
-    found = study_module.require(path)
-    runs.register_orphans(found)
+def studied(path: Path, together: bool = False) -> Path:
+    """The study's absolute path, with runs registered that a killed process left behind. together: the command may run in many processes (torchrun)."""
+    if distributed.world() > 1 and not together:
+        raise UserError("This command runs in one process; only train, evaluate, dissect and explain are started by torchrun.")
+    found = distributed.every(lambda: study_module.require(path))[distributed.rank()]
+    distributed.agree(found)
+    distributed.once(lambda: runs.register_orphans(found))
     return found
+
+
+def parted() -> None:
+    """After the step that many processes made together: the first goes on alone, the others are done."""
+    distributed.leave()
+    if not distributed.first():
+        raise typer.Exit
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr with rate and time left; yields report(done, total, unit)."""
+    """A bar on stderr with rate and time left; yields report(done, total, unit). Of many processes only the first has one."""
+    if not distributed.first():
+        yield lambda *_: None
+        return
     bars: dict[str, tqdm] = {}
 
     def report(done: int, total: int, unit: str) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from core import distributed, store
 from core import ingest as ingestion
 from core import settings as settings_module
-from core import store
 from core import study as study_module
 from core.errors import UserError
 from core.naming import CLASSES, label_name
@@ -17,7 +17,7 @@ from core.steps.common import Made
 from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
-from dashboard.commands.common import JsonOption, StudyOption, answer, progress, studied
+from dashboard.commands.common import JsonOption, StudyOption, answer, parted, progress, studied
 
 
 def init(folder: Annotated[Path, typer.Argument(help="the study's folder, made if it is missing")], as_json: JsonOption = False) -> None:
@@ -110,10 +110,11 @@ def train(
     """Train a classifier on the training patches; continues where a killed training stopped."""
     from core.steps import train as step
 
-    folder = studied(study)
+    folder = studied(study, together=True)
     chosen = settings_module.load(folder).changed("training", architecture=arch, epochs=epochs, weights=weights)
     with progress("train") as report:
         made = step.make(folder, chosen, report)
+    parted()
     with store.read(folder) as con:
         history = run_table.history(con, made.run)
     held = history[history["part"] == "holdout"]
@@ -132,9 +133,10 @@ def evaluate(
 
     if split not in step.SPLITS:
         raise UserError(f"--split is {split!r}: choose holdout or test.")
-    folder = studied(study)
+    folder = studied(study, together=True)
     with progress("evaluate") as report:
         made = step.make(folder, report)
+    parted()
     with store.write(folder) as con:
         if split == "test":
             run_table.log(con, "command line", "test split opened", made.run)
@@ -174,11 +176,15 @@ def dissect(
     from evaluation.steps import coverage as coverage_step
     from evaluation.steps import meaning as meaning_step
 
-    folder = studied(study)
+    folder = studied(study, together=True)
     chosen = settings_module.load(folder)
+    dissected = []
     for name in layer or [chosen.dissection.layer]:
         with progress(f"dissect {name}") as report:
-            made = step.make(folder, chosen.changed("dissection", layer=name), report)
+            dissected.append(step.make(folder, chosen.changed("dissection", layer=name), report))
+    parted()
+    for made in dissected:
+        with progress(f"dissect {made.run}") as report:
             covered = coverage_step.make(folder, report, made.run)
             meaning_step.make(folder, report, made.run)
             if _phantom(folder):
@@ -209,6 +215,11 @@ def _phantom(folder: Path) -> bool:
     return bool(len(films)) and bool(films["has_concepts"].all())
 
 
+def _mammogram_ids(folder: Path) -> set[str]:
+    with store.read(folder) as con:
+        return set(data.mammograms(con)["mammogram_id"])
+
+
 def explain(
     study: StudyOption = Path("."),
     mammogram: Annotated[list[str] | None, typer.Option(help="only this mammogram; may be repeated")] = None,
@@ -217,14 +228,14 @@ def explain(
     """Explain hold-out and test mammograms by class maps and the units behind the decision."""
     from core.steps import explain as step
 
-    folder = studied(study)
-    with store.read(folder) as con:
-        known = set(data.mammograms(con)["mammogram_id"])
+    folder = studied(study, together=True)
+    known = distributed.once(lambda: _mammogram_ids(folder))
     for name in mammogram or []:
         if name not in known:
             raise UserError(f"There is no mammogram {name!r} in {folder}; ids look like {min(known, default='S_0001_1.LEFT_CC')}.")
     with progress("explain") as report:
         made = step.make(folder, settings_module.load(folder), report, mammograms=mammogram or [])
+    parted()
     with store.read(folder) as con:
         count = len(unit_table.explanations(con, made.run))
     _said("explain", folder, made, {"mammograms": count}, as_json, f"{count} mammograms explained. Next: deepminer serve")
