@@ -53,7 +53,6 @@ class ClusteredProportion:
     method: str = "GEE, exchangeable, robust variance; patient sign-flip"
     unit: str = "patient"
     reason: str | None = None
-    icc_reason: str | None = None
 
     def sentence(self) -> str:
         """For a results section."""
@@ -129,7 +128,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
         flip_greater, flip_two, float((sums / sizes).mean()), weighted[1], low, high, standard_error=float(np.sqrt(variance)),
         korn_graubard_low=korn[0], korn_graubard_high=korn[1], working_correlation=gee.correlation if gee else None,
         gee_logit=gee.logit if gee else None, gee_standard_error=gee.standard_error if gee else None, patient_weighted_standard_error=weighted[0],
-        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason), icc_reason=alone or constant)
+        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason, alone))
 
 
 def _number(value: float | None) -> float | None:

@@ -16,7 +16,7 @@ from evaluation.inputs import Array
 from evaluation.lint import Finding, lint
 from evaluation.proportion import exact_binomial_test
 from evaluation.replay_input import MALIGNANT, UNPROVEN, ReplayCase, read_cases, read_labels
-from evaluation.results import decimal, interval_text, join_reasons, p_text, percent
+from evaluation.results import decimal, interval_text, p_text, percent
 from evaluation.roc import AucInterval, auc_interval
 
 RULES = ("folder", "first_abnormality", "any_malignant")
@@ -85,8 +85,7 @@ class ReplayResult:
         """The JSON of INTERFACE.md, whole."""
         clusters = ("icc", "design_effect", "gee_p_greater", "gee_p_two_sided", "sign_flip_p_greater", "patient_weighted_p_greater")
         interval = self.network.interval
-        reasons = join_reasons(self.clusters.icc_reason, self.clusters.reason)
-        because = {"reason": reasons} if reasons else {}  # only where a number is missing
+        because = {"reason": self.clusters.reason} if self.clusters.reason else {}  # only where a number is missing
         return {
             "n": self.n,
             "truth_rules": {name: asdict(score) for name, score in self.truth_rules.items()},
