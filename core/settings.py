@@ -111,6 +111,9 @@ class DissectionSettings(Section):
     precision: Literal["float16", "float32"] = Field("float32", description="number format of activations.npy")
     top: int = Field(8, ge=1, description="units with the largest influence counted per image")
     select: int = Field(20, ge=1, description="units selected per class: those most often among the top")
+    rule: Literal["influence", "spie"] = Field(
+        "influence", description='who is selected: "influence" (HDSR 2021), or "spie" (SPIE 2018: 45 units, mostly cancer among their top patches, and a random share)'
+    )
 
 
 class ExplanationSettings(Section):

@@ -12,13 +12,13 @@ from core.dissection import TopPatches, maxima, quantiles, receptive_field, top_
 from core.errors import UserError
 from core.films import Films, PatchReader
 from core.inference import Probe, influences
-from core.influence import DEPTH, ranked, select
+from core.influence import DEPTH, SPIE_TOP, ranked, select, spie_units
 from core.networks import Classifier, to_fully_convolutional
 from core.runs import Report, Run
 from core.settings import Settings
 from core.steps.common import Made, film_table, latest, parent_of, patch_table
 
-VERSION = 1
+VERSION = 2  # 2: receptive fields measured
 
 
 def make(study: Path, settings: Settings, report: Report, train: str | None = None) -> Made:
@@ -72,7 +72,10 @@ def _kept(
     run.table("top_patches", _top_table(layer, top.rows, top.values, maps, frame["patch_id"].to_numpy()))
     run.save("influence.npy", influence)
     run.table("influences", influence_table(influence, films["mammogram_id"].to_numpy()))
-    run.table("selected", _selected(influence, settings))
+    if settings.dissection.rule == "spie":
+        run.table("selected", _selected_by_patches(influence, top, frame["label"].to_numpy(), settings))
+    else:
+        run.table("selected", _selected(influence, settings))
     run.manifest |= {
         "layer": layer,
         "units": int(influence.shape[2]),
@@ -147,6 +150,24 @@ def _selected(influence: np.ndarray, settings: Settings) -> pd.DataFrame:
                     "unit": chosen.units.astype(np.int32),
                     "count": chosen.counts.astype(np.int32),
                 }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _selected_by_patches(influence: np.ndarray, top: TopPatches, labels: np.ndarray, settings: Settings) -> pd.DataFrame:
+    """The same units for every class, chosen by what their top patches are; ranked by how often each is among the class's top influences."""
+    units, shown_rows = len(top.rows), top.rows[:, :SPIE_TOP]
+    shown = pd.DataFrame({"unit": np.repeat(np.arange(units), len(shown_rows[0])), "label": labels[shown_rows].ravel()})
+    alive = set(np.flatnonzero(top.values[:, 0] > 0).tolist())
+    chosen = np.array(spie_units(shown, alive, seed=settings.study.seed), np.int32)
+    frames = []
+    for c, code in enumerate(class_codes(influence.shape[1])):
+        counts = np.bincount(ranked(influence[:, c], settings.dissection.top).ravel(), minlength=units)[chosen]
+        order = np.argsort(-counts, kind="stable")
+        frames.append(
+            pd.DataFrame(
+                {"class": code, "rank": np.arange(1, len(chosen) + 1, dtype=np.int32), "unit": chosen[order], "count": counts[order].astype(np.int32)}
             )
         )
     return pd.concat(frames, ignore_index=True)
