@@ -212,7 +212,7 @@ def agree(study: Path) -> None:
             token.unlink(missing_ok=True)
     apart = [f"process {r} ({path})" for r, (there, _, path) in enumerate(seen) if not there]
     if apart:
-        raise UserError(f"The study {study} of the first process is another folder for {', '.join(apart)}; give every machine the same, shared folder.")
+        raise UserError(f"The study {seen[0][2]} of the first process is another folder for {', '.join(apart)}; give every machine the same, shared folder.")
     if any(_plain(argv) != _plain(seen[0][1]) for _, argv, _ in seen):
         raise UserError("The processes were given different commands or options; start the same command on every machine.")
 
