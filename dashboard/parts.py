@@ -130,6 +130,17 @@ def empty(sentence: str, command: str) -> None:
     st.stop()
 
 
+def simulated_data() -> bool:
+    """Whether any source of mammograms is synthetic: every number made from them says so."""
+    sources = load.ask(data.sources)
+    return bool(len(sources) and sources["simulated"].any())
+
+
+def count(number: int, thing: str) -> str:
+    """`1 reader`, `2 readers`: a number with its noun."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def simulated_labels(dissect: str) -> bool:
     """Whether any label in use comes from a simulated expert."""
     return any(label.simulated for label in load.ask(annotations.labels, dissect).values())

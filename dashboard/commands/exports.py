@@ -45,7 +45,7 @@ def figures(
     width_mm: Annotated[
         float | None, typer.Option("--width-mm", help="85 (one column) or 174 (two); each figure's own if not given", min=60, max=300)
     ] = None,
-    formats: Annotated[str, typer.Option("--format", help="of pdf, svg, png, tiff, joined by commas")] = "pdf,svg,png,tiff",
+    formats: Annotated[str, typer.Option("--format", help="of pdf, svg, eps, png, tiff, joined by commas")] = "pdf,svg,eps,png,tiff",
     as_json: JsonOption = False,
 ) -> None:
     """Write figures for print with their data, caption and passport."""

@@ -28,13 +28,16 @@ if run is None:
     parts.heading("Explanations")
     ready = load.ask(run_table.latest, "dissect") is not None
     parts.empty("No mammogram has been explained yet.", "deepminer explain" if ready else "deepminer dissect")
-KINDS = {"malignant": "Predicted malignant", "benign": "Predicted benign", "normal": "Predicted normal", "wrong": "Wrong only", "all": "All"}
+KINDS = {"malignant": "Malignant", "benign": "Benign", "normal": "Normal", "wrong": "Wrong", "all": "All"}
+NOBODY = {"malignant": "is predicted malignant", "benign": "is predicted benign", "normal": "is predicted normal", "wrong": "is decided wrongly", "all": "is there"}
 settings = load_settings(study.current())
 
 
 def controls() -> tuple[pd.DataFrame, int, str, bool]:
     """Which cases, in which order, and where we are; all in the address."""
-    a, b, c, d, e, f = st.columns([6, 1.5, 1.5, 1.35, 1.1, 2.3], vertical_alignment="center")
+    title, a, b, c, d, e, f = st.columns([2.7, 4.5, 1.5, 1.4, 1.35, 1.1, 2.6], vertical_alignment="center")
+    with title:
+        parts.heading("Explanations", simulated=parts.simulated_data() or parts.simulated_labels(load.compute(explained.dissect_of, run)))
     with a:
         kind = st.segmented_control(
             "Cases",
@@ -45,6 +48,7 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
             key="kind",
             bind="query-params",
             format_func=KINDS.get,
+            help="by the network's decision; Wrong: decided against the truth",
         )
     seed = b.number_input(
         "Seed of the order", 1, 999, 1, label_visibility="collapsed", key="seed", bind="query-params", help="Seed of the order in which cases come"
@@ -119,19 +123,23 @@ def panels(case: Explained) -> list[Panel]:
             caption=(case.predicted or "malignant").capitalize(),
             note="probability over the film",
             heat=case.class_map,
+            scale=("0", "1"),
             alt="class probability map",
         ),
     ]
     named = [u for u in case.units if u.label][: settings.explanation.printed]
     for unit in named:
+        # Each map has its own colours, or a weak unit would be black; how strong it is, the bar says, on one scale for all cases.
+        largest = max(0.0, float(case.unit_maps[unit.rank - 1].max()))
         shown.append(
             outlined(
                 case,
                 title=f"{unit.rank} of 8, {unit_name(unit.unit)}",
-                right=decimal(unit.influence, 2),
                 caption=unit.label,
-                alt=f"map of {unit_name(unit.unit)}",
-                heat=np.clip(case.unit_maps[unit.rank - 1] / case.scale, 0, 1),
+                alt=f"map of {unit_name(unit.unit)}, largest value {decimal(largest, 2)}",
+                heat=np.clip(case.unit_maps[unit.rank - 1] / (largest or 1), 0, 1),
+                scale=("0", decimal(largest, 2)),
+                bar=(unit.influence / case.scale, f"influence {decimal(unit.influence, 2)}"),
             )
         )
     return shown
@@ -218,24 +226,18 @@ def truth(code: int) -> None:
 parts.weak_label_note()
 table, at, kind, random = controls()
 if not len(table):
-    st.info(f"No explained mammogram is {KINDS[kind].lower()}; choose another group.")
+    st.info(f"No explained mammogram {NOBODY[kind]}; choose another group.")
     st.stop()
 case = load.compute(explained.one, run, str(table["mammogram_id"].iloc[at]))
 verdict(case)
 films.show(panels(case), key="explanation", height=212)
 if not any(u.label for u in case.units):
     st.info("None of the 8 most influential units carries a label: this decision has no words. The strip below shows what excites them.")
-a, b = st.columns([5, 4], vertical_alignment="center")
-with a:
-    parts.section(
-        f"All 8 units with the largest influence on {case.predicted or 'malignant'}", "unlabelled units grey; influence beside each", case.simulated
-    )
-with b:
-    st.html(
-        '<div style="display:flex;align-items:center;justify-content:flex-end;gap:8px;font-size:12px" class="dm-mute">0 <span style="width:140px;height:7px;'
-        'background:linear-gradient(90deg,#000004,#1f0c48,#550f6d,#88226a,#ba3655,#e35933,#f98c0a,#f9c932,#fcffa4)"></span>'
-        f"probability 1, influence {decimal(case.scale, 2)}; one scale for all cases</div>"
-    )
+parts.section(
+    f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
+    f"unlabelled ones grey. Map colours run from 0 to each map's own largest value; influence bars share one scale for all cases, 0 to {decimal(case.scale, 2)}.",
+    case.simulated,
+)
 strip(case)
 truth(CLASSES.index(case.predicted) if case.predicted else 2)
 agreement_with_reports()

@@ -164,5 +164,5 @@ def subgroups(study: Path, width: float) -> Drawn:
         {"subgroups": table},
         caption,
         {"mammograms": len(seen.truth), "patients": seen.patients},
-        "AUC intervals by Obuchowski's method with patients as clusters; differences by an unpaired Wald test.",
+        "AUC intervals by Obuchowski's method with patients as clusters; differences by Wald's test, patients resampled.",
     )

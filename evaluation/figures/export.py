@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from evaluation.figures import FIGURES, style
 from evaluation.figures.drawn import Drawn, Kind
 from evaluation.passport import Missing, Passport
 
-FORMATS = ("pdf", "svg", "png", "tiff")
+FORMATS = ("pdf", "svg", "eps", "png", "tiff")
 MOST_PNG_DPI = 600
 SCREEN_DPI = 96
 
@@ -115,12 +116,18 @@ def folder(out: Path) -> Path:
 
 
 def save(figure: Figure, path: Path, kind: str) -> Path:
-    """One file: PDF and SVG as vectors without a date, so that equal figures are equal files; PNG and TIFF (LZW) in RGB with their resolution."""
+    """One file: PDF, SVG and EPS (without transparency, which it cannot hold) as vectors without a date, so that equal figures are equal files; PNG and TIFF
+    (LZW) in RGB with their resolution."""
     with style.print_style():
         if path.suffix == ".pdf":
             figure.savefig(path, metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None}, dpi=style.DPI["mixed"])
         elif path.suffix == ".svg":
             figure.savefig(path, metadata={"Date": None, "Creator": "DeepMiner"}, dpi=style.DPI["image"])
+        elif path.suffix == ".eps":
+            text = io.StringIO()
+            with style.opaque(figure):
+                figure.savefig(text, format="eps", metadata={"Creator": "DeepMiner", "Title": path.stem}, dpi=style.DPI["mixed"])
+            path.write_text(re.sub(r"%%CreationDate:.*\n", "", text.getvalue()), encoding="latin-1")
         else:
             dpi = style.DPI[kind] if path.suffix == ".tiff" else min(style.DPI[kind], MOST_PNG_DPI)
             image = picture(figure, dpi)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import font_manager
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 MM = 1 / 25.4
 SINGLE, DOUBLE, TALLEST = 85.0, 174.0, 230.0
@@ -107,6 +115,43 @@ def grid(ax: Axes, axis: str = "both") -> None:
 def line(name: str) -> dict[str, str]:
     """Colour and line style of a class: never colour alone."""
     return {"color": COLOURS[name], "linestyle": LINES[name]}
+
+
+def _on_white(colours: Any) -> Any:
+    """Colours with their transparency already on white paper, [n, 3] or one."""
+    rgba = to_rgba_array(colours)
+    return rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]
+
+
+@contextmanager
+def opaque(figure: Figure) -> Iterator[None]:
+    """Without transparency while it lasts, for formats that know none (EPS): everything transparent gets the colour it has on white paper."""
+    undo: list[Callable[[], object]] = []
+    for artist in figure.findobj():
+        # Facecolor and edgecolor of areas hold their alpha; of lines and words the alpha stands beside the colour.
+        for get, put in (("get_facecolor", "set_facecolor"), ("get_edgecolor", "set_edgecolor")):
+            if isinstance(artist, (Collection, Patch)):
+                before, alpha = getattr(artist, get)(), artist.get_alpha()
+                rgba = to_rgba_array(before)
+                if len(rgba) and ((rgba[:, 3] > 0) & (rgba[:, 3] < 1)).any():
+                    artist.set_alpha(None)
+                    getattr(artist, put)(_on_white(before))
+                    undo.append(partial(_restore, artist, put, before, alpha))
+        if isinstance(artist, (Line2D, Text)) and artist.get_alpha() not in (None, 1):
+            before, alpha = artist.get_color(), artist.get_alpha()
+            artist.set_alpha(None)
+            artist.set_color(_on_white([to_rgba(before, alpha)])[0])
+            undo.append(partial(_restore, artist, "set_color", before, alpha))
+    try:
+        yield
+    finally:
+        for step in reversed(undo):
+            step()
+
+
+def _restore(artist: Artist, put: str, colour: Any, alpha: Any) -> None:
+    getattr(artist, put)(colour)
+    artist.set_alpha(alpha)
 
 
 def mark_simulated(figure: Figure, parts: str) -> None:

@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from PIL import Image
 
 from core import runs, store
@@ -199,7 +202,7 @@ def explanations(study: Path, width: float) -> Drawn:
     if not chosen:
         raise Missing("Explanations", "no explained mammogram with a known truth was called malignant or benign", "deepminer explain")
     most = 4 if width >= 120 else 1
-    figure = style.sheet(width, 4 + 55 * len(chosen))
+    figure = style.sheet(width, 12 + 55 * len(chosen))
     axes = figure.subplots(len(chosen), most + 2, squeeze=False)
     rows, notes = [], []
     patients, scales = set(), 0
@@ -225,12 +228,14 @@ def explanations(study: Path, width: float) -> Drawn:
             }
             for u in case.units
         ]
+    _colour_bar(figure, axes)
     caption = (
         "Explained mammograms. "
         + "; ".join(notes)
         + ". Left to right: mammogram with outlined findings (red) and its report line; probability map of the decided class; "
-        f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. One colour scale for all "
-        "cases: probability 0 to 1; contribution of a unit 0 to the largest of all explained mammograms." + (" White bar: 10 mm." if scales else "")
+        f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. Colours run from 0 to 1 "
+        "in class maps and from 0 to the map's own largest value, which is the influence, in units' maps; grey bars: influence on one scale for all cases, 0 to the "
+        "largest of all explained mammograms." + (" White bar: 10 mm." if scales else "")
     )
     return Drawn(
         figure,
@@ -267,8 +272,24 @@ def _explained_row(axes: np.ndarray, study: Path, case: Explained, mark: str, mo
     _film(axes[1], film, case, case.class_map)
     _words(axes[1], f"{case.predicted} {decimal(case.scores.get(case.predicted or ''), 2)}", f"truth {case.truth}")
     for ax, unit in zip(axes[2:], [u for u in case.units if u.label][:most]):
-        _film(ax, film, case, case.unit_maps[unit.rank - 1] / case.scale)
+        own = case.unit_maps[unit.rank - 1]
+        _film(ax, film, case, own / max(float(own.max()), 1e-12))
+        _influence_bar(ax, unit.influence / case.scale)
         _words(ax, f"{unit.rank} of 8, {unit_name(unit.unit)}, {decimal(unit.influence, 2)}", _cut(unit.label or ""))
+
+
+def _influence_bar(ax: Axes, share: float) -> None:
+    """A bar at the film's upper edge: influence as a share of the largest in any case."""
+    for width, colour in ((1.0, style.GRID), (min(1.0, max(0.0, share)), style.QUIET)):
+        ax.plot([0, width], [1.015, 1.015], transform=ax.transAxes, color=colour, linewidth=2.2, solid_capstyle="butt", clip_on=False)
+
+
+def _colour_bar(figure: Figure, axes: np.ndarray) -> None:
+    """The colours of the maps, beneath all films."""
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), "inferno"), ax=axes, location="bottom", fraction=0.03, aspect=70, pad=0.01, shrink=0.6)
+    bar.set_ticks([0, 1], labels=["0", "1 (class map); largest value of the map (units)"])
+    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.ax.tick_params(length=2)
 
 
 def _cut(text: str, lines: int = 4) -> str:

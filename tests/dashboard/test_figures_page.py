@@ -103,7 +103,7 @@ def test_looking_at_the_test_split_is_logged_once_a_visit(own_study: Path, opene
 
 
 def test_architectures_stand_on_the_performance_page(demonstration: Path, opened) -> None:
-    shown = words(opened("performance", demonstration))
+    shown = words(opened("performance", demonstration, tab="Networks"))
     assert "SPIE 2018, Table 1" in shown and ".8929" in shown and "AUC malignant" in shown
 
 

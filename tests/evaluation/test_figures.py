@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.text import Text
 from PIL import Image
 from pypdf import PdfReader
@@ -86,6 +88,31 @@ def test_pictures_carry_their_resolution(exported: Path, name: str, dots: int) -
                 assert image.info["compression"] == "tiff_lzw"
     svg = (exported / f"{name}.svg").read_text()
     assert "<text" not in svg and "http://" not in svg.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+
+
+def test_eps_embeds_its_fonts_and_holds_no_transparency(exported: Path, demonstration: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = (exported / "calibration.eps").read_text(encoding="latin-1")
+    assert text.startswith("%!PS-Adobe-3.0 EPSF") and "/FontType 42" in text and "/FontType 3" not in text and "CreationDate" not in text
+    box = re.search(r"%%HiResBoundingBox: [\d.]+ [\d.]+ ([\d.]+)", text)
+    assert box is not None and abs(float(box[1]) / 72 * 25.4 - FIGURES["calibration"].width) < 0.5
+    drawn, _ = draw(demonstration, FIGURES["roc"], 85)
+    band = next(a for a in drawn.figure.findobj(PolyCollection) if 0 < a.get_facecolor()[0][3] < 1)
+    before = band.get_facecolor().tolist()
+    with style.opaque(drawn.figure):
+        assert all((a.get_facecolor()[:, 3] == 1).all() for a in drawn.figure.findobj(PolyCollection))
+        r, g, b, _ = band.get_facecolor()[0]
+        share = before[0][3]
+        assert (r, g, b) == pytest.approx([share * v + 1 - share for v in before[0][:3]])
+        with caplog.at_level("WARNING"):
+            drawn.figure.savefig(io.StringIO(), format="eps")
+        assert "transparency" not in caplog.text
+    assert band.get_facecolor().tolist() == before
+
+
+def test_maps_of_units_have_colours_that_the_figure_explains(demonstration: Path) -> None:
+    drawn, _ = draw(demonstration, FIGURES["explanations"], 174)
+    words = " ".join(t.get_text() for t in drawn.figure.findobj(Text))
+    assert "largest value of the map (units)" in words and "own largest value" in drawn.caption
 
 
 def test_lines_differ_without_colour() -> None:

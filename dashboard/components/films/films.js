@@ -85,8 +85,19 @@ function build(panel, height, patches) {
     if (event.key === "o" || event.key === "O") lines.style.display = lines.style.display ? "" : "none";
     if (event.key === "p" || event.key === "P") boxes.style.display = boxes.style.display ? "" : "none";
   };
+  if (panel.scale) {
+    const line = make("div", "line", figure);
+    make("span", "", line).textContent = panel.scale[0];
+    make("i", "ramp", line).style.background = `linear-gradient(90deg,${STOPS.map(c => `rgb(${c})`).join(",")})`;
+    make("span", "", line).textContent = panel.scale[1];
+  }
+  if (panel.bar) {
+    const line = make("div", "line", figure);
+    make("i", "share", make("i", "track", line)).style.width = 100 * Math.min(1, Math.max(0, panel.bar[0])) + "%";
+    make("span", "", line).textContent = panel.bar[1];
+  }
   if (panel.caption) make("div", "cap", figure).textContent = panel.caption;
-  if (panel.note) make("div", "note", figure).textContent = panel.note;
+  if (panel.note) { const note = make("div", "note", figure); note.textContent = note.title = panel.note; }
   return figure;
 }
 
