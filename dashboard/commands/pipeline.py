@@ -119,6 +119,8 @@ def train(
         history = run_table.history(con, made.run)
     held = history[history["part"] == "holdout"]
     text = f"{len(history[history['part'] == 'train'])} epochs" + (f", hold-out accuracy {held['accuracy'].max():.3f}" if len(held) else "")
+    if held["auc_malignant"].notna().any():
+        text += f", malignant AUC {held['auc_malignant'].iloc[-1]:.3f} after the last"
     _said("train", folder, made, {"history": history.to_dict("records")}, as_json, f"{text}. Next: deepminer evaluate")
 
 
