@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from tqdm import tqdm
 
 from core import runs, settings, store
 from core.store import runs as run_table
@@ -38,9 +43,29 @@ class Outcome:
     faults: tuple[str, ...]
 
 
-def command(study: Path, *arguments: str) -> list[str]:
-    """A command line of ours on a study."""
-    return [sys.executable, "-m", "dashboard.cli", *arguments, "--study", str(study)]
+# Children of a server that has our modules loaded start at once: what is killed is the step, not Python's start.
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["core.steps.train", "core.steps.dissect", "core.steps.explain", "core.steps.patches", "evaluation.steps.evaluate", "dashboard.cli"])
+
+
+def command(study: Path, arguments: tuple[str, ...], output: Path) -> None:
+    """A command line of ours on a study, in a process of its own; what it says goes into a file."""
+    from dashboard import cli
+
+    with output.open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    tqdm.set_lock(threading.RLock())  # its own lock between processes would be left behind by every kill
+    sys.argv = ["deepminer", *arguments, "--study", str(study)]
+    cli.main()
+
+
+def start(study: Path, arguments: tuple[str, ...]) -> tuple[BaseProcess, Path]:
+    """A step that runs, and the file that holds what it says."""
+    output = study.with_name(f"{study.name}.log")
+    process = PROCESSES.Process(target=command, args=(study, arguments, output))
+    process.start()
+    return process, output
 
 
 def small_study(folder: Path) -> Path:
@@ -49,18 +74,20 @@ def small_study(folder: Path) -> Path:
     return init(folder, chosen)
 
 
-def run(study: Path, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """Run a step to its end."""
-    return subprocess.run(command(study, *arguments), capture_output=True, text=True, check=False)
+def run(study: Path, arguments: tuple[str, ...]) -> str | None:
+    """Run a step to its end; what it says last if it fails."""
+    process, output = start(study, arguments)
+    process.join()
+    return None if process.exitcode == 0 else (output.read_text().strip().splitlines() or ["nothing was said"])[-1]
 
 
 def kill_once(study: Path, arguments: tuple[str, ...], within: float) -> bool:
     """Start a step and kill it after a random time below `within` seconds; whether it was still running."""
-    process = subprocess.Popen(command(study, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process, _ = start(study, arguments)
     time.sleep(random.uniform(0, within))
-    running = process.poll() is None
+    running = process.is_alive()
     process.kill()
-    process.wait()
+    process.join()
     return running
 
 
@@ -81,10 +108,10 @@ def check(study: Path, arguments: tuple[str, ...]) -> list[str]:
     with store.read(study) as con:
         known = set(run_table.runs(con)["run"])
     missing = [name for name in known if not (study / "runs" / name / "manifest.json").is_file()]
-    again = run(study, arguments)
+    failed = run(study, arguments)
     faults = [f"{name} is registered but not there" for name in missing]
-    if again.returncode:
-        faults.append(f"the next run failed: {again.stderr.strip().splitlines()[-1]}")
+    if failed:
+        faults.append(f"the next run failed: {failed}")
     if [b for b in runs.unfinished(study) if b["kind"] == arguments[0]]:
         faults.append("a half-made run is left")
     return faults
@@ -98,9 +125,9 @@ def every_step(times: int) -> Iterator[Outcome]:
             before = Path(folder) / f"before-{arguments[0]}"
             shutil.copytree(study, before)
             started = time.monotonic()
-            done = run(study, arguments)
-            if done.returncode:
-                raise RuntimeError(done.stderr)
+            failed = run(study, arguments)
+            if failed:
+                raise RuntimeError(failed)
             yield trial(before, arguments, times, time.monotonic() - started)
             shutil.rmtree(before)
 
