@@ -87,19 +87,29 @@ def _compare(first: pd.DataFrame, second: pd.DataFrame, name: str, other: str, l
 
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, level: float) -> Interval:
-    method = "patient bootstrap"
+    sides = [(rows["right"].to_numpy(dtype=bool), rows["patient_id"].to_numpy()) for rows in (first, second)]
     if first.empty or second.empty:
-        return Interval(None, None, None, level, method, "an arm has no answers", "patient")
-    patients = pd.concat([first["patient_id"], second["patient_id"]]).to_numpy()
+        return Interval(None, None, None, level, "patient bootstrap", "an arm has no answers", "patient")
+    return difference_of_shares(sides[0], sides[1], level)
+
+
+def difference_of_shares(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], level: float) -> Interval:
+    """Share of True in the first minus that in the second, with a percentile interval over patients drawn with replacement (seed 1), who may be in both.
+
+    Each side is (bool [n], patient [n])."""
+    method = "patient bootstrap"
+    if not len(first[0]) or not len(second[0]):
+        return Interval(None, None, None, level, method, "one side has no answers", "patient")
+    patients = np.concatenate([first[1], second[1]])
     codes, clusters = cluster_codes(patients, len(patients))
     drawn = draw_clusters(clusters, RESAMPLES, 1)
     shares = []
-    for rows, part in ((first, codes[: len(first)]), (second, codes[len(first):])):
-        sizes, right = (np.bincount(part, weights, clusters) for weights in (np.ones(len(rows)), rows["right"].to_numpy(dtype=float)))
+    for right, part in ((first[0], codes[: len(first[0])]), (second[0], codes[len(first[0]) :])):
+        sizes, hits = (np.bincount(part, weights, clusters) for weights in (np.ones(len(right)), right.astype(float)))
         with np.errstate(invalid="ignore"):
-            shares.append((drawn @ right) / (drawn @ sizes))
+            shares.append((drawn @ hits) / (drawn @ sizes))
     gaps = shares[0] - shares[1]
-    estimate = float(first["right"].mean() - second["right"].mean())
+    estimate = float(first[0].mean() - second[0].mean())
     kept = gaps[~np.isnan(gaps)]
     if clusters < 2 or len(kept) < RESAMPLES / 2:
         return Interval(estimate, None, None, level, method, "too few patients to resample", "patient")

@@ -128,7 +128,7 @@ def people(con: Connection) -> pd.DataFrame:
     Progress only: nothing here tells how good or how balanced anybody's answers are."""
     return con.execute("""
         WITH seen AS (SELECT who AS code, made FROM log UNION ALL SELECT code, made FROM annotations UNION ALL SELECT code, made FROM answers
-                      UNION ALL SELECT code, made FROM consents UNION ALL SELECT code, made FROM skips),
+                      UNION ALL SELECT code, made FROM consents UNION ALL SELECT code, made FROM skips UNION ALL SELECT code, made FROM audit_answers),
              last AS (SELECT code, max(made) AS last_seen FROM seen GROUP BY code),
              agreed AS (SELECT code, arg_max(experience, made) AS experience, count(*) > 0 AS consented FROM consents GROUP BY code),
              named AS (SELECT code, count(DISTINCT unit) AS annotated FROM annotations WHERE NOT practice GROUP BY code),

@@ -8,10 +8,14 @@ from typing import Annotated
 
 import typer
 
+from core.errors import UserError
 from core.steps import labels as step
+from core.study import write_text
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
+from evaluation.results import decimal, interval_text
+from evaluation.steps import audit as audits
 
-app = typer.Typer(no_args_is_help=True, help="Unit labels: import raw answers or a consensus, export every label set (JSON or CSV).")
+app = typer.Typer(no_args_is_help=True, help="Unit labels: import raw answers or a consensus, export every label set (JSON or CSV), audit how precise they are.")
 
 
 @app.command(name="import")
@@ -43,3 +47,50 @@ def export_labels(
     made = step.export_file(path, file)
     text = ", ".join(f"{name} {count}" for name, count in made["sets"].items())
     answer("labels export", path, made, as_json, f"{file}: {made['rows']} rows; units named: {text or 'none'}.")
+
+
+@app.command(name="audit-start")
+def audit_start(
+    study: StudyOption = Path("."),
+    patches: Annotated[int, typer.Option(help="patches of each kind (top, middle, random) a unit")] = 6,
+    seed: Annotated[int, typer.Option(help="seed of the patches and the orders")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Open an audit of all labels: annotators judge blindly whether patches show what the units are called."""
+    path = studied(study)
+    made = audits.start(path, patches, seed, getpass.getuser())
+    answer("labels audit-start", path, vars(made), as_json, f"{made.audit} is open; annotators find it behind the button Audit on their page. Results: deepminer labels audit")
+
+
+@app.command(name="audit-end")
+def audit_end(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+    """End the open audit: no further answers."""
+    path = studied(study)
+    made = audits.end(path, getpass.getuser())
+    answer("labels audit-end", path, vars(made), as_json, f"{made.audit} is ended.")
+
+
+@app.command(name="audit")
+def audit(
+    study: StudyOption = Path("."),
+    csv: Annotated[Path | None, typer.Option(help="new file for the table of results")] = None,
+    judgements: Annotated[Path | None, typer.Option(help="new file for every judgement (CSV); it tells kinds and ranks, so keep it from the experts")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Precision of every label: share of top, middle-ranked and random patches that experts say show it."""
+    path = studied(study)
+    found, result = audits.results(path)
+    table = audits.results_table(found, result)
+    for file, frame in ((csv, table), (judgements, audits.judgements_table(path, found) if judgements else table)):
+        if file is None:
+            continue
+        if file.exists():
+            raise UserError(f"{file} exists already; name a new file.")
+        write_text(file, frame.to_csv(index=False))
+    lines = ["SIMULATED judgements or labels." if result.simulated or found.simulated else ""]
+    lines += [f"{s.kind}: {decimal(s.interval.estimate)} ({interval_text(s.interval.low, s.interval.high, s.interval.level, s.interval.reason)}; {s.yes} yes, {s.no} no, "
+              f"{s.unsure} unsure, {s.patients} patients)" for s in result.pooled]
+    gap = result.difference_of(None)
+    lines.append(f"top minus random: {decimal(gap.estimate)} ({interval_text(gap.low, gap.high, gap.level, gap.reason)}, {gap.method})")
+    answer("labels audit", path, {"audit": found, "rows": table.astype(object).where(table.notna(), None).to_dict("records"), "agreement": result.agreement}, as_json,
+           "\n".join(filter(None, lines)))

@@ -36,7 +36,7 @@ class Desk {
 
   say(text) {
     this.lost = Boolean(text); this.bar.textContent = text || ""; this.bar.hidden = !text;
-    this.bar.parentNode.querySelectorAll(".form, .foot, .six").forEach((node) => { node.inert = this.lost; });
+    this.bar.parentNode.querySelectorAll(".form, .foot, .six, .three").forEach((node) => { node.inert = this.lost; });
   }
 
   async once(path, body) {

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,11 @@ STATUS = {"stale": 409, "closed": 409, "consent": 409, "empty": 200, "answer": 4
 def source(folder: str, name: str) -> str:
     """A component's own file as text."""
     return (Path(__file__).parent / folder / name).read_text(encoding="utf-8")
+
+
+def stamp(made: datetime | None) -> str | None:
+    """A stored time for the browser, which shows it in local time."""
+    return made.isoformat(timespec="seconds") + "Z" if made else None
 
 
 async def reading(work: Callable[[Connection], T]) -> T:

@@ -9,7 +9,7 @@ from core import lexicon, store
 from core.naming import unit_name
 from core.settings import load as load_settings
 from core.store import annotations
-from dashboard import identity, load, media, parts, study
+from dashboard import audit_tab, identity, load, media, parts, study
 from evaluation import annotation_agreement
 from evaluation.annotation_agreement import Dispute, Row
 from evaluation.results import decimal, interval_text
@@ -216,7 +216,7 @@ dissected = load.ask(annotations.current_run)
 parts.heading("Annotations", "what experts say the selected units respond to", simulated=bool(dissected and parts.simulated_labels(dissected)))
 if dissected is None:
     parts.empty("There are no units yet. Dissect the trained network first:", "deepminer dissect")
-one, two, three = st.tabs(["Progress", "Agreement", "Adjudication"])
+one, two, three, four = st.tabs(["Progress", "Agreement", "Adjudication", "Audit"])
 with one:
     progress_tab(dissected)
     labels_table(dissected)
@@ -224,3 +224,5 @@ with two:
     agreement_tab(dissected)
 with three:
     adjudication_tab(dissected)
+with four:
+    audit_tab.show(who.code)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core import store, study
-from core.store import annotations, data, people, readings
+from core.store import annotations, audits, data, people, readings
 from core.store.annotations import append
 from core.store.readings import Case
 
@@ -88,6 +88,13 @@ def add_protocol(con, count: int = 30, version: int = 1, design: dict | None = N
         readings.append_state(con, protocol="ZQXSTUDY", version=version, state=step, design=design, hash="ZQXHASH")
         if step == state:
             break
+
+
+def add_audit(con, units: int = 3, each: int = 2) -> audits.Audit:
+    """An open label audit of a few units' patches."""
+    patches = [row[0] for row in con.execute("SELECT patch_id FROM patches WHERE run = ? ORDER BY md5(patch_id::VARCHAR)", [PATCHES]).fetchall()]
+    items = [audits.Item(n + 1, n // (3 * each), LABELS[n // (3 * each)], audits.KINDS[n % 3], patches[n], n, 0.987654 - n / 1000) for n in range(units * 3 * each)]
+    return audits.start(con, DISSECT, 7, each, "team", items)
 
 
 def make(path: Path, protocol: bool = True) -> Path:

@@ -154,7 +154,7 @@ def test_rows_are_marked_left_blank_and_the_missing_one_is_shown(context, served
     assert marked() == "Type" and "↓ blank" in page.inner_text(".form .lab.open")
     press(page, "Enter")
     assert page.locator(".lab.wrong").inner_text() == "Association"
-    fault = page.locator(".fault")
+    fault = page.locator(".fault").first
     assert fault.inner_text() == "Choose the association of the calcifications: B benign, I uncertain or S suspicious."
     assert fault.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.parentNode.clientHeight + 1")
     press(page, "S")

@@ -36,7 +36,7 @@ def test_save_lint_freeze_and_a_result_that_cannot_be_estimated(own_study: Path,
     next(b for b in page.button if b.label == "Save this design").click().run()
     assert page.selectbox(key="study").value == NAME and f"Saved as {NAME}" in page.success[0].value and "SIMULATED" in said(page)
     next(b for b in page.button if b.label == "Lint").click().run()
-    assert [s.value for s in (*page.success, *page.error)][0].startswith("Linted: ") and "SIMULATED" in said(page)
+    assert next(s.value for s in (*page.success, *page.error)).startswith("Linted: ") and "SIMULATED" in said(page)
     page.run()
     assert not page.success                                        # shown once
     for field in page.text_input:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from core import lexicon
-from dashboard.components.annotate.routes import ROUTES
+from dashboard.components.annotate import audit_routes, routes
 from dashboard.components.expert import source
 
+ROUTES = [*routes.ROUTES, *audit_routes.ROUTES]
 __all__ = ["ROUTES", "mount"]
 
 
@@ -15,5 +16,5 @@ def mount() -> None:
 
     component = st.components.v2.component("expert_annotate", html=source("annotate", "annotate.html"),
                                            css=source("", "tokens.css") + source("annotate", "annotate.css"),
-                                           js=source("", "desk.js") + "".join(source("annotate", f"{n}.js") for n in ("film", "form", "annotate")))
+                                           js=source("", "desk.js") + source("", "viewer.js") + "".join(source("annotate", f"{n}.js") for n in ("film", "form", "audit", "annotate")))
     component(key="expert", data={"lexicon": lexicon.as_data()}, height="content")

@@ -7,8 +7,9 @@ class Annotating {
     this.watch = new Stopwatch();
     this.film = new Film(root);
     this.form = new Form(root, lexicon, () => this.keep());
+    this.auditing = new Auditing(root, this.desk, this);
     this.onKey = (event) => this.key(event);
-    this.onSign = () => this.watch.sign();
+    this.onSign = () => { this.watch.sign(); this.auditing.watch.sign(); };
     document.addEventListener("keydown", this.onKey);
     this.signs = ["pointermove", "pointerdown", "keydown", "wheel"];
     this.signs.forEach((name) => document.addEventListener(name, this.onSign, { passive: true }));
@@ -19,7 +20,7 @@ class Annotating {
   }
 
   stop() {
-    this.desk.stop(); this.watch.stop(); this.film.stop();
+    this.desk.stop(); this.watch.stop(); this.film.stop(); this.auditing.stop();
     document.removeEventListener("keydown", this.onKey);
     window.removeEventListener("pagehide", this.onLeave);
     this.signs.forEach((name) => document.removeEventListener(name, this.onSign));
@@ -29,6 +30,7 @@ class Annotating {
     this.find(".skip").onclick = () => this.skip();
     this.find(".all").onclick = () => this.drawer();
     this.find(".pause").onclick = () => this.pause();
+    this.find(".audit").onclick = () => this.audit();
     this.find(".keys").onclick = () => this.form.unfold("keys");
     this.find(".add").onclick = () => this.form.add();
     this.find(".details").onclick = () => this.form.unfold("details");
@@ -53,21 +55,38 @@ class Annotating {
     if (state.saved) this.saved = clockTime(state.saved);
     if (state.stage === "unit") { this.showUnit(state); return; }
     if (state.stage === "consent") this.text("Before you start", state.paragraphs, "Start with two practice units", true);
-    else if (state.stage === "done") this.text("All " + state.progress.total + " units are done", ["Every answer has been saved. Thank you. You can still look at your answers and change them."], "All units");
+    else if (state.stage === "done") {
+      const more = state.audit && state.audit.done < state.audit.total;
+      const paragraphs = ["Every answer has been saved. Thank you. You can still look at your answers and change them."];
+      if (more) paragraphs.push("There is a second task: say of " + state.audit.total + " single patches whether they show what they should (" + state.audit.done + " done).");
+      this.text("All " + state.progress.total + " units are done", paragraphs, "All units");
+      if (more) {
+        const go = make("button", { type: "button", class: "btn", textContent: "Start the audit" });
+        go.onclick = () => this.audit();
+        this.find(".text .row").append(go);
+      }
+    }
     else this.text("Annotate", [state.sentence || "There are no units to name yet."]);
   }
 
-  text(title, paragraphs, button, consent) {
-    const onDone = async (form) => {
+  // The other queue, in place of this one.
+  audit() {
+    if (this.unit && this.keeping) this.store(this.unit);
+    this.unit = null;
+    this.auditing.open();
+  }
+
+  text(title, paragraphs, button, consent, then) {
+    const onDone = then ?? (async (form) => {
       if (consent) this.show((await this.desk.ask("consent", form)).data);
       else { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.drawer(); }
-    };
+    });
     this.find(".ann").hidden = true;
     this.find(".text").hidden = false;
     this.find(".text").replaceChildren(textPage({ title, paragraphs, button, consent, onDone }));
   }
 
-  showUnit({ unit, progress, early }) {
+  showUnit({ unit, progress, early, audit }) {
     this.unit = unit; this.early = early; this.shownAt = performance.now();
     const begins = !unit.practice && this.practised;
     this.practised = unit.practice;
@@ -81,6 +100,8 @@ class Annotating {
     bar.hidden = unit.practice; this.find(".skip").hidden = this.find(".all").hidden = unit.practice;
     this.find(".skip").disabled = unit.practice || unit.status === "done";
     this.find(".previous").disabled = !unit.previous;
+    this.find(".audit").hidden = !audit;
+    if (audit) this.find(".audit").title = "Judge single patches: " + audit.done + " of " + audit.total + " done";
     this.film.load(unit.tiles); this.film.early(early);
     this.restore(unit);
     if (begins) this.begin();
@@ -211,6 +232,7 @@ class Annotating {
   key(event) {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0];
+    if (this.auditing.active) { if (!typing(event)) this.auditing.key(event); return; }
     if (event.key === "Escape") {
       if (typing(event)) target.blur();
       if (!this.find(".drawer").hidden) this.find(".drawer button").closest(".head").lastElementChild.click();

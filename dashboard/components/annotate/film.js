@@ -1,19 +1,10 @@
 // The grid of patches and the mammogram beside it. Pointing at a patch shows its place on the film; everything is in the browser by then.
-class Film {
+class Film extends Viewer {
   constructor(root) {
-    this.root = root;
-    this.grid = root.querySelector(".grid"); this.frame = root.querySelector(".r"); this.stage = root.querySelector(".r .stage");
-    this.pic = root.querySelector(".pic"); this.box = root.querySelector(".bx");
+    super(root.querySelector(".r"), root.querySelector("#wl"), root.querySelector(".r .wlt"));
+    this.root = root; this.grid = root.querySelector(".grid");
     this.pictures = new Map(); this.highlight = true; this.tiles = [];
-    this.window = 255; this.level = 128; this.resetView();
-    this.frame.onwheel = (event) => this.wheel(event);
-    this.frame.onpointerdown = (event) => this.drag(event);
-    this.frame.ondblclick = () => { this.window = 255; this.level = 128; this.resetView(); this.paint(); };
-    this.resize = new ResizeObserver(() => this.fit());
-    this.resize.observe(this.frame);
   }
-
-  stop() { this.resize.disconnect(); }
 
   picture(url) {
     if (!this.pictures.has(url)) {
@@ -78,16 +69,15 @@ class Film {
     if (this.at !== i) this.resetView();
     this.at = i;
     const image = this.picture(tile.film);
+    let node = image;
     if (image.failed) {
       const again = make("div", { class: "gone", textContent: "The film was not loaded. Click to try again." });
       again.onclick = () => { this.pictures.delete(tile.film); this.show(i); };
-      this.pic.replaceChildren(again);
-    } else if (this.pic.firstChild !== image) this.pic.replaceChildren(image);
-    const [x, y, w, h] = tile.box;
-    Object.assign(this.box.style, { left: 100 * x + "%", top: 100 * y + "%", width: 100 * w + "%", height: 100 * h + "%" });
+      node = again;
+    }
     this.buttons.forEach((button, j) => button.setAttribute("aria-selected", String(j === i)));
     this.root.querySelector(".pn").textContent = "Patch " + (i + 1) + " of " + this.tiles.length + (this.pinned && this.pinned === i ? ", pinned" : "");
-    this.fit();
+    this.put(node, tile.ratio, tile.box);
   }
 
   unpin() { this.pinned = 0; this.show(0); }
@@ -98,51 +88,8 @@ class Film {
     this.paint();
   }
 
-  resetView() { this.zoom = 1; this.x = 0; this.y = 0; }
-
-  fit() {
-    const tile = this.tiles[this.at];
-    if (!tile || !this.frame.clientHeight) return;
-    const height = Math.min(this.frame.clientHeight, this.frame.clientWidth / tile.ratio);
-    Object.assign(this.stage.style, { width: height * tile.ratio + "px", height: height + "px" });
-    this.paint();
-  }
-
   paint() {
-    this.stage.style.transform = this.zoom === 1 ? "" : `translate(${this.x}px,${this.y}px) scale(${this.zoom})`;
-    this.box.style.borderWidth = 2 / this.zoom + "px";
-    const plain = this.window === 255 && this.level === 128;
-    const slope = 255 / this.window;
-    const intercept = 0.5 - this.level / this.window;
-    this.root.querySelectorAll("#wl > * > *").forEach((node) => { node.setAttribute("slope", slope); node.setAttribute("intercept", intercept); });
-    this.pic.style.filter = plain ? "" : "url(#wl)";
-    this.root.querySelector(".wlt").textContent = `${Math.round(100 * this.zoom)} %\u2002W ${Math.round(this.window)}\u2002L ${Math.round(this.level)}`;
+    super.paint();
     this.root.querySelector(".hl").textContent = this.highlight ? "Highlight on: H" : "Highlight off: H";
-  }
-
-  wheel(event) {
-    event.preventDefault();
-    const zoom = Math.min(8, Math.max(1, this.zoom * Math.exp(-event.deltaY / 400)));
-    const here = this.stage.getBoundingClientRect();
-    const px = (event.clientX - here.left) / this.zoom, py = (event.clientY - here.top) / this.zoom;
-    this.x += px * (this.zoom - zoom); this.y += py * (this.zoom - zoom); this.zoom = zoom;
-    if (zoom === 1) this.resetView();
-    this.paint();
-  }
-
-  drag(event) {
-    if (event.button !== 0) return;
-    const start = { x: event.clientX, y: event.clientY, window: this.window, level: this.level, px: this.x, py: this.y };
-    this.frame.setPointerCapture(event.pointerId);
-    this.frame.onpointermove = (move) => {
-      const dx = move.clientX - start.x, dy = move.clientY - start.y;
-      if (move.shiftKey && this.zoom > 1) { this.x = start.px + dx; this.y = start.py + dy; }
-      else if (Math.abs(dx) + Math.abs(dy) > 2) {
-        this.window = Math.min(510, Math.max(8, start.window + dx));
-        this.level = Math.min(255, Math.max(0, start.level - dy / 2));
-      }
-      this.paint();
-    };
-    this.frame.onpointerup = this.frame.onpointercancel = () => { this.frame.onpointermove = null; };
   }
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -15,7 +14,8 @@ from core.store import annotations, people
 from core.store.annotations import Tile
 from core.store.annotator import Desk, Queue, Slot
 from dashboard import media, study
-from dashboard.components.expert import appending, reading, route
+from dashboard.components.annotate.audit_routes import summary
+from dashboard.components.expert import appending, reading, route, stamp
 
 Connection = duckdb.DuckDBPyConnection
 PREVIEW = 8
@@ -35,11 +35,6 @@ def desk(code: str) -> Desk:
     path = study.current()
     chosen = settings.load(path).annotation
     return Desk(code, study.secret(path), chosen.repeats, chosen.show_patch_labels)
-
-
-def stamp(made: datetime | None) -> str | None:
-    """A stored time for the browser, which shows it in local time."""
-    return made.isoformat(timespec="seconds") + "Z" if made else None
 
 
 def _tile(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str, Any]:
@@ -80,10 +75,10 @@ def _state(con: Connection, at: Desk, after: Slot | None = None, name: str | Non
     queue = at.queue(con)
     slot = at.find(queue, name) if name else queue.next(after)
     if slot is None:
-        return {"stage": "done", "progress": _progress(queue)}
+        return {"stage": "done", "progress": _progress(queue), "audit": summary(con, at.code)}
     following = queue.next(slot) if not slot.practice else None
     early = [] if following in (None, slot) else [u for t in _tiles(con, at, queue, following, 32) for u in (t["lit"], t["film"])]
-    return {"stage": "unit", "progress": _progress(queue), "unit": _unit(con, at, queue, slot), "early": early}
+    return {"stage": "unit", "progress": _progress(queue), "unit": _unit(con, at, queue, slot), "early": early, "audit": summary(con, at.code)}
 
 
 async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from core.store.desk import Refused
 from core.store.reader import Desk, Shown
 from core.store.readings import Protocol
 from dashboard import study
-from dashboard.components.annotate.routes import stamp
-from dashboard.components.expert import appending, reading, route
+from dashboard.components.expert import appending, reading, route, stamp
 
 Connection = duckdb.DuckDBPyConnection
 PAUSE_EVERY = 50
