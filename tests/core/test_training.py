@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests_support import Memory
 
-from core import networks, training
+from core import inference, networks, training
 from core.errors import UserError
 from core.settings import TrainingSettings
 
@@ -117,3 +119,77 @@ def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
         network.linear().weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"loss is nan in epoch 1, step 1; lower training\.learning_rate"):
         training.fit(network, part(36, 1), part(12, 2), SETTINGS, tmp_path / "nan", lambda *_: None)
+
+
+def test_rotations_keep_the_middle_and_are_drawn_for_the_whole_batch() -> None:
+    grid = torch.arange(32.0)
+    disc = (255 * ((grid[:, None] - 15.5) ** 2 + (grid - 15.5) ** 2 < 100)).to(torch.uint8).expand(6, 1, 32, 32)
+    torch.manual_seed(0)
+    turned = training.rotated(disc, 30.0)
+    assert (turned - disc.float()).abs().mean() < 6 and not torch.equal(turned, disc.float())  # a disc stays a disc
+    ramp = grid.expand(6, 1, 32, 32)
+    torch.manual_seed(0)
+    whole = training.rotated(ramp, 20.0)
+    slopes = whole[:, 0, 15, 17] - whole[:, 0, 15, 14]
+    assert (slopes <= 3 + 1e-4).all() and (slopes >= 3 * np.cos(np.radians(20)) - 1e-3).all() and slopes.std() > 0
+    torch.manual_seed(0)
+    assert torch.allclose(training.rotated(ramp[2:5], 20.0, 2, 6), whole[2:5])
+
+
+def test_parts_of_a_batch_are_augmented_as_the_whole_batch_is() -> None:
+    x = torch.arange(11 * 16, dtype=torch.uint8).view(11, 1, 4, 4)
+    torch.manual_seed(4)
+    whole = training.augmented(x)
+    for first, last in ((0, 11), (0, 5), (5, 11), (4, 5), (9, 11)):
+        torch.manual_seed(4)
+        assert torch.equal(training.augmented(x[first:last], first, 11), whole[first:last])
+    torch.manual_seed(4)
+    slow = torch.cat([torch.rot90(p.flip(-1) if flip else p, turns, (2, 3))
+                      for p in x.chunk(4) for turns, flip in [(int(torch.randint(4, ())), bool(torch.rand(()) < 0.5))]])
+    assert torch.equal(slow, whole)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=2, max_size=40))
+def test_the_area_is_the_share_of_pairs_in_order(pairs: list[tuple[bool, int]]) -> None:
+    positive, score = np.array([p for p, _ in pairs]), np.array([s for _, s in pairs], float)
+    slow = [1.0 if a > b else 0.5 if a == b else 0.0 for a in score[positive] for b in score[~positive]]
+    found = training.rank_auc(positive, score)
+    assert found is None if not slow else found == pytest.approx(np.mean(slow))
+
+
+def test_bfloat16_learns_resumes_and_says_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parity: the same weights in both formats. Measured on the demonstration's trained network: largest |p difference| .020, mean .0008 (docs/training.md)."""
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    settings = SETTINGS.model_copy(update={"epochs": 6, "optimizer": "adamw", "learning_rate": 5e-3, "precision": "bfloat16", "augment": False})
+
+    def fitted(folder: Path, stop_at: int | None = None) -> tuple[networks.Classifier, list[dict]]:
+        folder.mkdir(exist_ok=True)
+        torch.manual_seed(1)
+        network = networks.build("small", 3, units=8)
+        network.precision = settings.precision
+
+        def report(done: int, total: int, unit: str) -> None:
+            if done == stop_at:
+                raise KeyboardInterrupt
+
+        return network, training.fit(network, part(36, 1), part(12, 2), settings, folder, report)[0]
+
+    network, history = fitted(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "b", stop_at=8)
+    assert equal(fitted(tmp_path / "b")[0].state(), network.state())
+    assert max(row["accuracy"] for row in history if row["part"] == "holdout") > 0.8
+    reader = part(120, 5).reader
+    p = {}
+    for precision in ("float32", "bfloat16"):
+        network.precision = precision
+        p[precision] = inference.predict(network, reader, lambda *_: None)
+    apart = np.abs(p["float32"] - p["bfloat16"])
+    print(f"bfloat16 against float32: largest |p difference| {apart.max():.4f}, mean {apart.mean():.4f}")
+    assert 0 < apart.max() < 0.05 and apart.mean() < 0.005
+    film = np.random.default_rng(1).integers(0, 256, (96, 80)).astype(np.uint8)
+    for layer in ("last", "features.6"):
+        probe = inference.Probe(network, layer)
+        full = networks.to_fully_convolutional(network)
+        assert inference.film_maps(full, probe, film).units.dtype == torch.float32
+        assert inference.by_gradient(full, probe, film).dtype == np.float32
