@@ -82,21 +82,29 @@ def _said(command: str, folder: Path, made: Made, result: dict[str, Any], as_jso
     answer(command, folder, {"run": made.run, "fresh": made.fresh, **result}, as_json, f"{made.run}{found}: {text}")
 
 
-def patches(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+def patches(
+    study: StudyOption = Path("."),
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="folder of the published release: its windows, labels (ddsm_labels) and split instead of our own")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Split the patients and label every patch."""
     from core.steps import patches as step
 
     folder = studied(study)
     chosen = settings_module.load(folder)
     with progress("patches") as report:
-        made = step.make(folder, chosen, report)
+        made = step.make(folder, chosen, report, labels)
     with store.read(folder) as con:
         counts = data.patch_counts(con, made.run)
-        classes = run_table.get(con, made.run)["manifest"]["classes"]
+        manifest = run_table.get(con, made.run)["manifest"]
+    classes, absent = manifest["classes"], manifest.get("listed_films_absent", 0)
     text = "; ".join(
         f"{split}: " + ", ".join(f"{row.patches} {label_name(row.label, classes)}" for row in rows.itertuples()) for split, rows in counts.groupby("split")
     )
     note = "" if classes == chosen.patches.classes else "; two classes, malignant against all other, because no image is labelled normal"
+    note += f"; {absent} listed films are not in the study" if absent else ""
     _said("patches", folder, made, {"counts": counts.to_dict("records")}, as_json, f"{text}{note}. Next: deepminer train")
 
 
