@@ -134,7 +134,9 @@ def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
 def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
     """Shares of the true class, with counts when hovered."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    scale = [[0, _faint(theme.ACCENT[theme.mode()], 0.06)], [1, _faint(theme.ACCENT[theme.mode()], 0.75)]]
+    # The darkest cell must still carry text in the theme's ink at 4.5:1.
+    most = 0.75 if theme.mode() == "dark" else 0.5
+    scale = [[0, _faint(theme.ACCENT[theme.mode()], 0.06)], [1, _faint(theme.ACCENT[theme.mode()], most)]]
     figure = go.Figure(
         go.Heatmap(
             z=shares,
@@ -149,6 +151,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
             customdata=counts,
             text=[[decimal(float(v), 2) for v in row] for row in shares],
             texttemplate="%{text}",
+            textfont={"color": _ink()[0], "size": 12},
             hovertemplate="true %{y}, predicted %{x}: %{customdata}<extra></extra>",
         )
     )
@@ -208,11 +211,13 @@ def activation_histogram(values: dict[str, np.ndarray], lines: dict[str, float])
             figure.add_trace(
                 go.Scatter(x=(edges[1:] + edges[:-1]) / 2, y=share, mode="lines", line=theme.line(name) | {"width": 2, "shape": "spline"}, name=name)
             )
-    for name, at in lines.items():
-        figure.add_vline(
-            x=at, line={"color": _ink()[2], "dash": "dot", "width": 1}, annotation={"text": name, "font": {"size": 11, "color": _ink()[2]}}
-        )
-    figure.update_layout(showlegend=False, margin={"l": 8, "r": 8, "t": 18, "b": 34})
+    for i, (name, at) in enumerate(lines.items()):
+        figure.add_vline(x=at, line={"color": _ink()[2], "dash": "dot", "width": 1})
+        # One beneath the other, and inside the plot: thresholds can be near each other and near the edge.
+        side = "right" if at > 0.7 * top else "left"
+        figure.add_annotation(x=at, y=1, yref="paper", yshift=-14 * i, xanchor=side, yanchor="top", xshift=-3 if side == "right" else 3,
+                              text=f"{name}: {decimal(at, 2)}", showarrow=False, font={"size": 11, "color": _ink()[2]})  # fmt: skip
+    figure.update_layout(showlegend=False)
     return (
         frame(figure, None, 150, "largest activation on a patch").update_yaxes(visible=False).update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
     )

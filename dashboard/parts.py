@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import shlex
 from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
 
 from core.store import annotations, data
-from dashboard import load, theme
+from dashboard import load, study, theme
 
 _ICONS = {"done": "✓", "stale": "◷", "running": "◌", "interrupted": "◍", "failed": "✕", "missing": "○"}
 STYLE = """<style>
@@ -20,7 +21,8 @@ STYLE = """<style>
 .dm-badge.stale{background:var(--dm-warn-wash);color:var(--dm-warn)}.dm-badge.failed,.dm-badge.interrupted{background:var(--dm-err-wash);color:var(--dm-err)}
 .dm-badge.running{background:var(--dm-accent-wash);color:var(--dm-accent)}
 .dm-sim{display:inline-block;font-size:11px;font-weight:600;letter-spacing:.04em;padding:0 6px;border:1px solid var(--dm-warn);color:var(--dm-warn);border-radius:3px;margin-left:6px}
-.dm-metric .v{font-size:28px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}.dm-metric{font-size:12px;min-height:88px}.dm-metric .t{font-size:13px}
+.dm-metric .v{font-size:28px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}.dm-metric{font-size:12px;min-height:88px}.dm-metric .t{font-size:13px;white-space:nowrap}
+.dm-metric .line{display:block;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .dm-facts{width:100%;border-collapse:collapse;font-size:13px}.dm-facts td{padding:5px 0;border-bottom:1px solid var(--dm-line-soft)}.dm-facts td:first-child{color:var(--dm-mute);padding-right:12px}
 .dm-facts td:last-child{text-align:right;font-variant-numeric:tabular-nums}
 .dm-table{width:100%;border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
@@ -126,19 +128,20 @@ def age(made: datetime | None) -> str:
 def empty(sentence: str, command: str) -> None:
     """What an empty page says: a sentence and the exact command. Ends the page."""
     st.info(sentence)
-    st.code(f"{command} --study {st.session_state.get('study_name', '.')}", language="bash")
+    st.code(pasted(command), language="bash", wrap_lines=True)
     st.stop()
+
+
+def pasted(command: str) -> str:
+    """A command as it works in any folder of this machine: with the study's whole path, and exports into the study."""
+    path = study.current()
+    return command.replace("--out exports", f"--out {shlex.quote(str(path / 'exports'))}") + f" --study {shlex.quote(str(path))}"
 
 
 def simulated_data() -> bool:
     """Whether any source of mammograms is synthetic: every number made from them says so."""
     sources = load.ask(data.sources)
     return bool(len(sources) and sources["simulated"].any())
-
-
-def count(number: int, thing: str) -> str:
-    """`1 reader`, `2 readers`: a number with its noun."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def simulated_labels(dissect: str) -> bool:

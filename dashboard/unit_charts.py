@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.naming import CLASSES
 from dashboard import charts, theme
 from evaluation.results import percent
 
@@ -20,12 +19,12 @@ def coverage_curves(rows: Sequence[dict[str, Any]], chance_per_unit: float, heig
     most = max(len(row["curve"]) for row in rows)
     figure.add_trace(go.Scatter(x=[0, most], y=[0, min(1.0, most * chance_per_unit)], mode="lines", line={"color": charts.quiet(), "width": 1}, name="chance"))
     for row in rows:
-        name = CLASSES[row["class"]]
+        name = row["name"]
         figure.add_trace(
             go.Scatter(x=np.arange(1, len(row["curve"]) + 1), y=row["curve"], mode="lines", line=theme.line(name) | {"width": 2},
                        name=f"{name} {percent(row['selected'])}", hovertemplate=name + ", %{x} units: %{y:.1%}<extra></extra>")
         )
-    figure.update_layout(legend={"x": 0.98, "y": 0.04, "xanchor": "right", "yanchor": "bottom"})
+    figure.update_layout(legend={"x": 0.98, "y": 0.42, "xanchor": "right", "yanchor": "bottom"})
     return charts.frame(figure, None, height, "selected units", "share of top influences").update_yaxes(range=[0, 1.02], tickformat=".0%")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.naming import CLASSES, unit_name
+from core.naming import unit_name
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard import load, media, parts, unit_charts
 from evaluation import gallery, truthfulness, unit_tables
+from evaluation.class_words import class_words
 from evaluation.results import decimal, percent
 
 FIGURE3_TILES = 4
@@ -47,7 +48,7 @@ def coverage(dissect: str) -> None:
 def _coverage_row(row: dict) -> dict[str, str]:
     held = "–" if row["held_out"] is None else f"{percent(row['held_out'])} ({row['held_out_images']} films)"
     return {
-        "Class": parts.class_mark(CLASSES[row["class"]]),
+        "Class": parts.class_mark(row["name"]),
         "Selected": f"<b>{percent(row['selected'])}</b>",
         "CI 95 %": range_text(row["low"], row["high"]),
         "Split-half": percent(row["split_half"]),
@@ -97,7 +98,7 @@ def numbers(found: list[truthfulness.Number]) -> None:
 
 def nothing_to_test(name: str) -> str:
     """Why a tested run has no number for a class."""
-    return f"Not estimable: the test split has no {name} patches{'' if name == 'normal' else ' and no outlined ' + name + ' finding'}."
+    return f"Not estimable: the test split has no {name} patches{'' if name in ('normal', 'other') else ' and no outlined ' + name + ' finding'}."
 
 
 def truth(dissect: str) -> None:
@@ -105,18 +106,19 @@ def truth(dissect: str) -> None:
     if load.compute(truthfulness.run_of, dissect) is None:
         parts.empty("Nobody has tested yet whether these explanations are true of the network.", "deepminer ablate")
     st.caption("Test split only; patients resampled for every interval. ✓ means that the interval excludes what chance or random units would give.")
+    names = load.compute(class_words, dissect)
     for code in sorted((int(c) for c in load.ask(unit_table.selected, dissect)["class"].unique()), reverse=True):
         found, curves = load.compute(truthfulness.numbers, dissect, code), load.compute(truthfulness.curves, dissect, code)
-        st.html(f'<h4 class="dm">{parts.class_mark(CLASSES[code])}</h4>')
+        st.html(f'<h4 class="dm">{parts.class_mark(names[code])}</h4>')
         if not found:
-            st.caption(nothing_to_test(CLASSES[code]))
+            st.caption(nothing_to_test(names[code]))
             continue
         a, b = st.columns([8, 4], gap="medium")
         with a:
             numbers(found)
         with b:
             if len(curves):
-                st.plotly_chart(unit_charts.deletion(curves, CLASSES[code], 210), config={"displayModeBar": False}, key=f"deletion{code}")
+                st.plotly_chart(unit_charts.deletion(curves, names[code], 210), config={"displayModeBar": False}, key=f"deletion{code}")
 
 
 def meaning_of(dissect: str, unit: int, most: int = 5) -> None:

@@ -15,13 +15,15 @@ from core.naming import CLASSES
 from core.store import annotations, data
 from core.store import runs as run_table
 from core.store import units as unit_table
+from evaluation.class_words import class_words
 
 
 @dataclass(frozen=True)
 class Explained:
-    """One mammogram. predicted: class name or None (no tissue); truth: class name or None; scores by class name; units: the 8 most influential for the
-    decision; class_map float [h, w]: probability of the decision's class; unit_maps float [8, h', w']: contribution of each unit (map x weight), and
-    `scale`: the largest contribution among all explained mammograms, the same for every case; findings: table; simulated: a label is simulated."""
+    """One mammogram. predicted: class name ("other" for not malignant in a study of two classes) or None (no tissue); truth: class name or None; scores by
+    class name; units: the 8 most influential for the decision; class_map float [h, w]: probability of the decision's class; unit_maps float [8, h', w']:
+    contribution of each unit (map x weight), and `scale`: the largest contribution among all explained mammograms, the same for every case; findings:
+    table; simulated: a label is simulated."""
 
     mammogram_id: str
     patient_id: str
@@ -50,13 +52,18 @@ class Explained:
 
 
 def cases(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
-    """Explained mammograms of a kind ("malignant", "benign", "normal" by prediction, "wrong", "all") in a seeded order that follows nothing else."""
+    """Explained mammograms of a kind (a class's name by prediction, "wrong", "all") in a seeded order that follows nothing else; `right`: whether the
+    decision is the truth."""
     with store.read(study) as con:
         frame = unit_table.explanations(con, run)
+    names = class_words(study, run)
+    # With two classes benign films are "other": code 0 stands for all that is not malignant.
+    truth = frame["truth"] if len(names) == 3 else frame["truth"].replace(1, 0)
+    frame = frame.assign(right=frame["predicted"] == truth)
     if kind == "wrong":
-        frame = frame[frame["truth"].notna() & (frame["predicted"] != frame["truth"])]
-    elif kind in CLASSES:
-        frame = frame[frame["predicted"] == CLASSES.index(kind)]
+        frame = frame[frame["truth"].notna() & ~frame["right"]]
+    elif kind != "all":
+        frame = frame[frame["predicted"].isin([code for code, name in names.items() if name == kind])]
     return frame.iloc[np.random.default_rng([seed, 3]).permutation(len(frame))].reset_index(drop=True)
 
 
@@ -78,7 +85,7 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
         manifest = run_table.get(con, run)["manifest"]
     with np.load(runs.folder(study, run) / row["file"]) as maps:
         probability, order, unit_maps = maps["probability"].astype(np.float32), maps["units"], maps["maps"].astype(np.float32)
-    decided = None if row["predicted"] < 0 else CLASSES[int(row["predicted"])]
+    decided = None if row["predicted"] < 0 else class_words(study, run)[int(row["predicted"])]
     code = int(row["predicted"]) if decided else 2
     values = influences[influences["class"] == code].set_index("unit")["influence"]
     units = tuple(

@@ -11,10 +11,11 @@ import pandas as pd
 
 from core import runs, store
 from core.influence import spie_units
-from core.naming import CLASSES, unit_name
+from core.naming import class_names, unit_name
 from core.store import annotations, data
 from core.store import runs as run_table
 from core.store import units as unit_table
+from evaluation.class_words import class_words
 
 TILES = 8
 CONTEXT = 32
@@ -38,13 +39,13 @@ def rows(study: Path, dissect: str, rule: str = "influence") -> pd.DataFrame:
         chosen, units, labels = unit_table.selected(con, dissect), unit_table.units(con, dissect), annotations.labels(con, dissect)
         answers = annotations.annotations(con, dissect)
         top = unit_table.top_patches(con, dissect, patches_run, None if rule == "spie" else _wanted(rule, chosen, units, None), CONTEXT if rule == "spie" else TILES)
-    wanted = _wanted(rule, chosen, units, top)
+    wanted, names = _wanted(rule, chosen, units, top), class_words(study, dissect)
     images = len(run["manifest"]["mammograms"])
     said = Counter(answers[~answers["practice"] & ~answers["repeat"]]["unit"]) if len(answers) else Counter()
     counts = top[top["rank"] < TILES].groupby("unit")["label"].value_counts()
     facts = units.set_index("unit")
-    found = [_row(unit, chosen[chosen["unit"] == unit], facts.loc[unit], labels.get(unit), said.get(unit, 0), counts, images) for unit in wanted]
-    frame = pd.DataFrame(found, columns=[*_COLUMNS, *CLASSES])
+    found = [_row(unit, chosen[chosen["unit"] == unit], facts.loc[unit], labels.get(unit), said.get(unit, 0), counts, images, names) for unit in wanted]
+    frame = pd.DataFrame(found, columns=[*_COLUMNS, *names.values()])
     return frame.sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
 
 
@@ -59,12 +60,12 @@ def _wanted(rule: str, chosen: pd.DataFrame, units: pd.DataFrame, top: pd.DataFr
     return sorted(set(chosen["unit"].astype(int)))
 
 
-def _row(unit: int, mine: pd.DataFrame, facts: pd.Series, label: Any, answers: int, counts: pd.Series, images: int) -> dict[str, Any]:
+def _row(unit: int, mine: pd.DataFrame, facts: pd.Series, label: Any, answers: int, counts: pd.Series, images: int, names: dict[int, str]) -> dict[str, Any]:
     best = mine.sort_values(["count", "class"], ascending=False).iloc[0] if len(mine) else None
     return {
         "unit": unit,
         "name": unit_name(unit),
-        "classes": [CLASSES[int(c)] for c in mine.sort_values("count", ascending=False)["class"]],
+        "classes": [names[int(c)] for c in mine.sort_values("count", ascending=False)["class"]],
         "rank": int(best["rank"]) if best is not None else 0,
         "count": int(best["count"]) if best is not None else 0,
         "share": best["count"] / images if best is not None else 0.0,
@@ -74,7 +75,7 @@ def _row(unit: int, mine: pd.DataFrame, facts: pd.Series, label: Any, answers: i
         "simulated": bool(label and label.simulated),
         "answers": answers,
         "top_patients": int(facts["top_patients"]),
-        **{name: int(counts.get((unit, code), 0)) for code, name in enumerate(CLASSES)},
+        **{name: int(counts.get((unit, code), 0)) for code, name in names.items()},
     }
 
 
@@ -163,11 +164,10 @@ def activations(study: Path, dissect: str, unit: int) -> dict[str, np.ndarray]:
             .reindex(ids)
             .to_numpy()
         )
-    return {name: np.asarray(values[labels == code]) for code, name in enumerate(CLASSES)}
+    return {name: np.asarray(values[labels == code]) for code, name in class_words(study, dissect).items()}
 
 
 def influence_quartiles(study: Path, dissect: str, unit: int) -> dict[str, tuple[float, float, float]]:
     """Quartiles of the unit's influence on every class over the hold-out images."""
     influence = np.load(runs.folder(study, dissect) / "influence.npy", mmap_mode="r")[:, :, unit]
-    names = CLASSES if influence.shape[1] == 3 else ("other", "malignant")
-    return {name: tuple(float(v) for v in np.quantile(influence[:, c], (0.25, 0.5, 0.75))) for c, name in enumerate(names)}  # type: ignore[misc]
+    return {name: tuple(float(v) for v in np.quantile(influence[:, c], (0.25, 0.5, 0.75))) for c, name in enumerate(class_names(influence.shape[1]))}  # type: ignore[misc]

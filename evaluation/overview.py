@@ -13,7 +13,9 @@ from core.store import annotations, data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
+from evaluation import passport
 from evaluation.coverage import labelled_coverage
+from evaluation.results import counted
 from evaluation.steps.coverage import tops_of
 
 FEW_PATIENTS = 8
@@ -72,8 +74,8 @@ def _source(con: Connection) -> Step:
         "source",
         "Source",
         "done",
-        f"{counts['patients']:,} patients",
-        (f"{counts['mammograms']:,} films", f"{skipped} left out" if skipped else f"{counts['findings']:,} findings"),
+        counted(counts["patients"], "patient"),
+        (counted(counts["mammograms"], "film"), f"{skipped} left out" if skipped else counted(counts["findings"], "finding")),
         _time(sources["made"].max()),
         "",
         "data",
@@ -131,18 +133,18 @@ def _facts(con: Connection, kind: str, row: dict[str, Any]) -> tuple[str, tuple[
             f"split seed {row['settings']['seed']}",
         )
     if kind == "train":
-        return manifest["architecture"], (f"{row['settings']['training']['epochs']} epochs", f"best: epoch {manifest['best_epoch'] + 1}")
+        return manifest["architecture"], (counted(row['settings']['training']['epochs'], 'epoch'), f"best: epoch {manifest['best_epoch'] + 1}")
     if kind == "evaluate":
         metrics = run_table.metrics(con, row["run"], "holdout")
         found = metrics[(metrics["level"] == "patch") & (metrics["class"] == "malignant") & (metrics["name"] == "auc")]
         return f"{int(found['n'].iloc[0]):,} patches" if len(found) else "no patches", (
             "hold-out",
-            f"{int(found['patients'].iloc[0])} patients" if len(found) else "",
+            counted(int(found["patients"].iloc[0]), "patient") if len(found) else "",
         )
     if kind == "dissect":
         return f"{manifest['units']:,} units", (f"{len(annotations.selected_units(con, row['run']))} selected", f"{len(manifest['dead_units'])} dead")
     found = unit_table.explanations(con, row["run"])
-    return f"{len(found):,} films", (f"{(found['predicted'] == 2).sum()} malignant", "hold-out and test")
+    return counted(len(found), "film"), (f"{(found['predicted'] == 2).sum()} malignant", "hold-out and test")
 
 
 def _annotation(con: Connection) -> Step:
@@ -157,7 +159,7 @@ def _annotation(con: Connection) -> Step:
         "Annotation",
         state,
         f"{counts['units_annotated']} / {counts['units_selected']} units",
-        (f"{counts['experts']} experts",),
+        (counted(counts["experts"], "expert"),),
         made,
         "" if counts["experts"] else "deepminer invite annotator",
         "annotations",
@@ -165,41 +167,68 @@ def _annotation(con: Connection) -> Step:
 
 
 _NEXT_STAGE = {"design": "deepminer reading lint", "lint": "deepminer reading freeze", "frozen": "deepminer reading close"}
+FINISHED = ("closed", "unblinded")
+
+
+@dataclass(frozen=True)
+class ReadingState:
+    """How far a reading study is; never a result. done, total: answers given and answers there will be, from the readers who have an order and those who are
+    planned; readers: the larger number of the two; simulated: the study itself, or any answer."""
+
+    protocol: str
+    version: int
+    state: str
+    done: int
+    total: int
+    readers: int
+    simulated: bool
+    made: datetime
+
+
+def reading_states(con: Connection) -> list[ReadingState]:
+    """Every reading study's newest version, and each older one that was frozen: what is open first (people's before simulated ones), then what is finished,
+    then designs; newest first."""
+    every = readings.protocols(con)
+    newest = {p.protocol: p.version for p in sorted(every, key=lambda p: p.version)}
+    kept = [p for p in reversed(every) if p.state in ("frozen", *FINISHED) or newest[p.protocol] == p.version]
+    found = [_reading_state(con, p) for p in kept]
+    return sorted(found, key=lambda r: (0 if r.state == "frozen" else 1 if r.state in FINISHED else 2, r.state == "frozen" and r.simulated))
+
+
+def _reading_state(con: Connection, p: readings.Protocol) -> ReadingState:
+    progress = readings.progress(con, p.protocol, p.version)
+    done, total, present = (int(progress["done"].sum()), int(progress["total"].sum()), len(progress)) if len(progress) else (0, 0, 0)
+    planned = present
+    if p.state == "frozen":
+        # Readers get their order when they begin: before that the design says how many there will be.
+        planned = max(present, int(p.design.get("readers", 1)))
+        total += (planned - present) * (len(readings.cases(con, p.protocol, p.version)) + int(p.design.get("repeats", 0)))
+    simulated = p.simulated or bool(len(progress) and progress["simulated"].any())
+    return ReadingState(p.protocol, p.version, p.state, done, total, planned, simulated, _time(p.made) or datetime.now())
 
 
 def _reading(con: Connection) -> Step:
-    found = readings.protocols(con)
+    found = reading_states(con)
     if not found:
         return Step("reading", "Reading", "missing", "not designed", (), None, "deepminer reading create", "reading")
-    newest = found[-1]
-    progress = readings.progress(con, newest.protocol, newest.version)
-    done, total = (int(progress[c].sum()) for c in ("done", "total")) if len(progress) else (0, 0)
-    return Step(
-        "reading",
-        "Reading",
-        "done" if newest.state in ("closed", "unblinded") else "running" if newest.state == "frozen" else "missing",
-        f"{done} / {total} answers",
-        (newest.state, f"{len(progress)} readers"),
-        _time(newest.made),
-        "" if newest.state in ("closed", "unblinded") else _NEXT_STAGE[newest.state],
-        "reading",
-    )
+    first = found[0]
+    finished = sum(r.state in FINISHED for r in found)
+    state = "running" if first.state == "frozen" else "done" if first.state in FINISHED else "missing"
+    lines = (f"{first.state}, {counted(first.readers, 'reader')}", f"{finished} finished" if finished and first.state == "frozen" else "")
+    headline = f"{first.done} / {first.total} answers" if first.total else "no answers yet"
+    return Step("reading", "Reading", state, headline, lines, first.made, _NEXT_STAGE.get(first.state, ""), "reading")
 
 
 def _report(study: Path) -> Step:
-    made = sorted((study / "exports").rglob("*.json"), key=lambda p: p.stat().st_mtime)
+    folder = study / "exports"
+    made = sorted(folder.rglob(f"*{passport.SUFFIX}"), key=lambda p: p.stat().st_mtime)
     if not made:
         return Step("report", "Report", "missing", "no figures yet", (), None, "deepminer figures all --out exports", "figures")
-    return Step(
-        "report",
-        "Report",
-        "done",
-        f"{len(made)} exports",
-        (),
-        datetime.fromtimestamp(made[-1].stat().st_mtime, UTC).replace(tzinfo=None),
-        "",
-        "figures",
-    )
+    when = datetime.fromtimestamp(made[-1].stat().st_mtime, UTC).replace(tzinfo=None)
+    stale = passport.stale(study, folder)
+    note = "exports out of date: " + ", ".join(s.name for s in stale) if stale else ""
+    state, command = ("stale", "deepminer figures all --out exports") if stale else ("done", "")
+    return Step("report", "Report", state, counted(len(made), "export"), (f"{len(stale)} stale",) if stale else (), when, command, "figures", note)
 
 
 def _time(value: Any) -> datetime | None:
@@ -234,5 +263,5 @@ def warnings(study: Path) -> list[str]:
             ]
         opened = run_table.events(con, "test split opened")
         if len(opened):
-            found.append(f"The test split was opened {len(opened)} times, last {opened['made'].iloc[0]:%d %b %H:%M}.")
+            found.append(f"The test split was opened {counted(len(opened), 'time')}, last {opened['made'].iloc[0]:%d %b %H:%M}.")
     return found

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ ABSENT = {
     "screenshot": ("Annotation", "the annotation screen is a screenshot of the served page, not a drawing", "make pictures"),
 }
 SUFFIX = ".passport.json"
+# Inputs that hold numbers of the test split: an export made from one is an opening of it.
+FROM_TEST = frozenset({"evaluate", "explain", "ablate"})
 # Every input there is.
 NAMES = ("data", *RUN_KINDS, "labels", "annotations", "picks", "protocol", "screenshot")
 
@@ -86,6 +89,35 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def changed(passport: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
     """Names of the inputs that are not what they were; empty while the export is fresh."""
     return [name for name, value in passport["inputs"].items() if now.get(name, "") != value]
+
+
+@dataclass(frozen=True)
+class Stale:
+    """An export whose inputs are not what they were: which, and the command that makes it again."""
+
+    name: str
+    kind: str
+    changed: tuple[str, ...]
+    command: str
+
+    def sentence(self) -> str:
+        """For a terminal."""
+        return f"stale {self.kind} {self.name.removeprefix('table_')}: {', '.join(self.changed)} changed since; made again by {self.command}"
+
+
+def stale(study: Path, folder: Path) -> list[Stale]:
+    """The stale exports of a folder, with commands that can be pasted."""
+    there = read(folder) if folder.is_dir() else []
+    now = inputs(study, NAMES) if there else {}
+    places = {"--study STUDY": f"--study {shlex.quote(str(study))}", "--out DIR": f"--out {shlex.quote(str(folder))}"}
+    found = []
+    for passport in there:
+        command = passport["command"]
+        for place, words in places.items():
+            command = command.replace(place, words)
+        if changed(passport, now):
+            found.append(Stale(passport["name"], passport["kind"], tuple(changed(passport, now)), command))
+    return found
 
 
 def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:

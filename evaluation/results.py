@@ -50,6 +50,11 @@ def decimal(value: float | None, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 reader`, `2 readers`: a number with its noun (whose plural ends in s)."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage: `55.2 %`; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"

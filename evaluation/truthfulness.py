@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from core import store
-from core.naming import CLASSES
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation.auc_variance import bootstrap_aucs
+from evaluation.class_words import class_words
 from evaluation.clustered import bootstrap_ratio
 from evaluation.inputs import Array, cluster_codes
 from evaluation.results import Interval, decimal, interval_text, percent
@@ -81,7 +81,7 @@ def numbers(study: Path, dissect: str, code: int = 2) -> list[Number]:
     frame = table(study, dissect)
     mine = frame[frame["class"] == code]
     rows = {(r["subject"], r["name"]): r for r in mine[mine["step"].isna()].to_dict("records")}
-    name, found = CLASSES[code], []
+    name, found = class_words(study, dissect)[code], []
     for subject in ("labelled", "selected"):
         if (subject, "logit_beyond_random") not in rows:
             continue

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from core import lexicon, store
-from core.naming import CLASSES, unit_name
+from core.naming import unit_name
 from core.store import annotations
 from core.store import runs as run_table
 from core.store import units as unit_table
+from evaluation.class_words import class_words
 from evaluation.coverage import share_of_slots
 from evaluation.overview import labelled
 from evaluation.steps.coverage import tops_of
@@ -24,11 +25,11 @@ def named_units(study: Path, dissect: str) -> pd.DataFrame:
     with store.read(study) as con:
         labels, chosen = annotations.labels(con, dissect), unit_table.selected(con, dissect)
         answers = annotations.annotations(con, dissect).set_index("annotation_id")
-    rows = []
+    rows, names = [], class_words(study, dissect)
     for unit, label in labels.items():
         said = next((answers.loc[i, "answer"] for i in label.annotation_ids if i in answers.index and answers.loc[i, "answer"]["phenomena"]), None)
         category = lexicon.category(said["phenomena"][0]["category"]).title if said else "Own words"
-        classes = [CLASSES[int(c)] for c in sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)]
+        classes = [names[int(c)] for c in sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)]
         rows.append({"category": category, "unit": unit, "label": label.text, "simulated": label.simulated, "classes": classes})
     order = {c.title: i for i, c in enumerate(lexicon.CATEGORIES)}
     frame = pd.DataFrame(rows, columns=["category", "unit", "label", "simulated", "classes"])
@@ -54,7 +55,7 @@ def cross_table(study: Path) -> pd.DataFrame:
 
 
 def coverage_table(study: Path, dissect: str) -> list[dict[str, Any]]:
-    """One row a class (malignant first): selected, low, high, split_half with its range, labelled, chance, held_out (test films of the explain run, None
+    """One row a class (malignant first): class (code), name, selected, low, high, split_half with its range, labelled, chance, held_out (test films of the explain run, None
     without one), held_out_images, images, curve (coverage of the first k units)."""
     with store.read(study) as con:
         run = run_table.latest(con, "coverage", dissect)
@@ -66,7 +67,7 @@ def coverage_table(study: Path, dissect: str) -> list[dict[str, Any]]:
         test = unit_table.explanations(con, explained) if explained else None
     if frame is None:
         return []
-    held = _held_out(influences, test, chosen)
+    held, names = _held_out(influences, test, chosen), class_words(study, dissect)
     rows = []
     for code in sorted((int(c) for c in frame["class"].unique()), reverse=True):
         mine = frame[frame["class"] == code].set_index("name")
@@ -75,6 +76,7 @@ def coverage_table(study: Path, dissect: str) -> list[dict[str, Any]]:
         rows.append(
             {
                 "class": code,
+                "name": names[code],
                 "selected": mine.loc["selected", "estimate"],
                 "low": mine.loc["interval", "low"],
                 "high": mine.loc["interval", "high"],

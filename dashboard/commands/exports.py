@@ -11,27 +11,33 @@ from core import store
 from core.errors import UserError
 from core.store import runs as run_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, progress, studied
+from evaluation import passport
 from evaluation.figures.export import Export
 
 OutOption = Annotated[Path, typer.Option("--out", help="folder to write into, made if it is missing")]
 
 
 def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bool) -> None:
-    """The exports that were written, and for each that was not, the step that is missing."""
+    """The exports that were written, for each that was not the step that is missing, and the older ones in the folder that are stale by now."""
     written = [e for e in done if e.passport is not None]
     skipped = [e for e in done if e.passport is None]
     lines = [f"{len(written)} written to {out}: {', '.join(e.name for e in written) or 'none'}."]
     lines += [f"skipped {e.name}: {e.reason}" + (f" ({e.command})" if e.command else "") for e in skipped]
+    old = passport.stale(folder, out.resolve())
+    lines += [s.sentence() for s in old]
     result: dict[str, Any] = {
         "out": str(out),
         "written": [e.passport for e in written],
         "skipped": [{"name": e.name, "step": e.step, "reason": e.reason, "command": e.command} for e in skipped],
+        "stale": [{"name": s.name, "changed": s.changed, "command": s.command} for s in old],
     }
     answer(command, folder, result, as_json, "\n".join(lines))
 
 
-def _log_opening(folder: Path, what: str) -> None:
-    """Exports show the test split; that is an opening of it, and counted."""
+def _log_opening(folder: Path, what: str, done: list[Export]) -> None:
+    """Exports with numbers of the test split are an opening of it, counted once a command."""
+    if not any(e.passport is not None and passport.FROM_TEST & set(e.passport.inputs) for e in done):
+        return
     with store.write(folder) as con:
         evaluated = run_table.latest(con, "evaluate")
         if evaluated is not None:
@@ -54,7 +60,7 @@ def figures(
     folder = studied(study)
     with progress("figures") as report:
         done = export_figures(folder, names or [], out, width_mm, [f.strip() for f in formats.split(",") if f.strip()], report)
-    _log_opening(folder, "figures")
+    _log_opening(folder, "figures", done)
     _said("figures", folder, out, done, as_json)
 
 
@@ -70,7 +76,7 @@ def tables(
     folder = studied(study)
     with progress("tables") as report:
         done = export_tables(folder, names or [], out, report)
-    _log_opening(folder, "tables")
+    _log_opening(folder, "tables", done)
     _said("tables", folder, out, done, as_json)
 
 
@@ -87,7 +93,10 @@ def report(
         raise UserError(f"--out is {out}: name a file that ends in .html or .pdf.")
     with progress("report") as step:
         made = write_report(folder, out, step)
-    _log_opening(folder, "report")
+    with store.write(folder) as con:
+        evaluated = run_table.latest(con, "evaluate")
+        if evaluated is not None:
+            run_table.log(con, "command line, report", "test split opened", evaluated)
     answer(
         "report",
         folder,

@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.store import people
 from core.store import runs as run_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
+from evaluation import passport
 from evaluation.status import status as study_status
 
 LOCAL_FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs", "hfs", "f2fs")
@@ -35,6 +36,7 @@ def status(
         for row in result["runs"] or []
     ]
     lines += [f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']}) {row['message']}" for row in runs.unfinished(path)]
+    lines += [export.sentence() for export in passport.stale(path, path / "exports")]
     answer("status", path, result, as_json, "\n".join(lines))
 
 

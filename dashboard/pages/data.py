@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 import streamlit as st
 
@@ -11,6 +13,7 @@ from core.store import runs as run_table
 from dashboard import identity, load, media, parts
 from dashboard.components import films
 from dashboard.components.films import Box, Panel
+from evaluation.results import counted
 
 identity.require("team")
 parts.page()
@@ -19,6 +22,8 @@ if not counts["mammograms"]:
     parts.heading("Data")
     parts.empty("No mammograms yet. Bring in a source; a synthetic one needs no data of yours.", "deepminer ingest phantom")
 ANY = "Any"
+# Pixels: all columns of the table fit into its half of a 1,280-pixel page.
+PIXELS = {"Case": 82, "Split": 64, "Pathology": 80, "Lesion": 122, "Density": 62, "BI-RADS": 66}
 mammograms, findings, people = load.ask(data.mammograms), load.ask(data.findings), load.ask(data.patients)
 truth = load.ask(data.image_truth)
 patches_run = load.ask(run_table.latest, "patches")
@@ -43,7 +48,7 @@ def cases() -> pd.DataFrame:
             "Pathology": ids.map(names),
             "Lesion": ids.map(lesions).fillna(""),
             "Density": table["density"].astype("Int64"),
-            "Assessment": ids.map(assessed).astype("Int64"),
+            "BI-RADS": ids.map(assessed).astype("Int64"),
             "Subtlety": ids.map(subtle).astype("Int64"),
             "Films": ids.map(films_of.size()),
             "Scanner": ids.map(films_of["scanner"].first()),
@@ -55,10 +60,12 @@ def cases() -> pd.DataFrame:
 def filtered(table: pd.DataFrame) -> pd.DataFrame:
     """Filters, kept in the address."""
     with st.popover("Filters", width="stretch"):
-        for name in ("Split", "Pathology", "Lesion", "Density", "Assessment", "Subtlety", "Scanner"):
+        # Two columns, so that all fit beneath the button on a small screen.
+        places = itertools.cycle(st.columns(2, gap="small"))
+        for name in ("Split", "Pathology", "Lesion", "Density", "BI-RADS", "Subtlety", "Scanner"):
             values = sorted({str(v) for v in table[name].dropna() if str(v)})
             if len(values) > 1:
-                chosen = st.selectbox(name, [ANY, *values], key=f"data_{name.lower()}", bind="query-params")
+                chosen = next(places).selectbox(name, [ANY, *values], key=f"data_{name.lower()}", bind="query-params")
                 if chosen != ANY:
                     table = table[table[name].astype(str) == chosen]
         if st.toggle("Only cases with a problem", key="data_problem", bind="query-params"):
@@ -112,7 +119,7 @@ def case_view(case: str) -> None:
     film = mine[names.index(chosen)]
     big, small = st.columns([3, 2], gap="small")
     with big:
-        films.show([panel(film, True)], key="data_film", height=400)
+        films.show([panel(film, True)], key="data_film", height=376)
         st.caption("Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
     with small:
         films.show([panel(m, False) for m in mine[:2]], key="data_small", height=150)
@@ -164,20 +171,22 @@ def splits_tab() -> None:
 
 parts.heading(
     "Data",
-    f"{counts['patients']:,} patients, {counts['mammograms']:,} mammograms, {counts['findings']:,} findings",
-    simulated=bool(load.ask(data.sources)["simulated"].any()),
+    f"{counted(counts['patients'], 'patient')}, {counted(counts['mammograms'], 'mammogram')}, {counted(counts['findings'], 'finding')}",
+    simulated=parts.simulated_data(),
 )
 parts.weak_label_note()
 views, count_tab, split_tab, problem_tab = st.tabs(["Cases", "Counts", "Splits", f"Problems ({len(problems)})"])
 with views:
-    left, right = st.columns([2, 3], gap="small")
+    left, right = st.columns([2.2, 3], gap="small")
     with left:
         table = filtered(cases())
         st.caption(f"{len(table)} of {len(people)} cases")
         picked = st.dataframe(
-            table.drop(columns=["Scanner", "Problem", "Films"]),
+            table[list(PIXELS)],
             hide_index=True,
-            height=400,
+            height=396,
+            placeholder="–",
+            column_config={name: st.column_config.Column(width=width) for name, width in PIXELS.items()},
             on_select="rerun",
             selection_mode="single-row",
             key="data_cases",

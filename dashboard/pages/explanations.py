@@ -8,7 +8,7 @@ import streamlit as st
 
 from core import store
 from core.errors import UserError
-from core.naming import CLASSES, unit_name
+from core.naming import unit_name
 from core.settings import load as load_settings
 from core.store import runs as run_table
 from core.store import units as unit_table
@@ -16,6 +16,7 @@ from dashboard import identity, load, media, parts, study, theme, unit_views
 from dashboard.components import films
 from dashboard.components.films import Panel
 from evaluation import explained, truthfulness
+from evaluation.class_words import class_words
 from evaluation.explained import Explained
 from evaluation.gallery import patches_run_of
 from evaluation.report_similarity import similarity
@@ -28,8 +29,8 @@ if run is None:
     parts.heading("Explanations")
     ready = load.ask(run_table.latest, "dissect") is not None
     parts.empty("No mammogram has been explained yet.", "deepminer explain" if ready else "deepminer dissect")
-KINDS = {"malignant": "Malignant", "benign": "Benign", "normal": "Normal", "wrong": "Wrong", "all": "All"}
-NOBODY = {"malignant": "is predicted malignant", "benign": "is predicted benign", "normal": "is predicted normal", "wrong": "is decided wrongly", "all": "is there"}
+words = load.compute(class_words, run)
+KINDS = {name: name.capitalize() for name in reversed(words.values())} | {"wrong": "Wrong", "all": "All"}
 settings = load_settings(study.current())
 
 
@@ -214,11 +215,11 @@ def truth(code: int) -> None:
     """Short numbers on whether explanations of this class are true of the network; all of them, not this case."""
     dissect = load.compute(explained.dissect_of, run)
     found = load.compute(truthfulness.numbers, dissect, code)
-    parts.section(f"Is it true of the network? {CLASSES[code].capitalize()}, all test films", "units set to zero, and where the class maps look", case.simulated)
+    parts.section(f"Is it true of the network? {words[code].capitalize()}, all test films", "units set to zero, and where the class maps look", case.simulated)
     if found:
         unit_views.numbers(found)
     elif load.compute(truthfulness.run_of, dissect):
-        st.caption(unit_views.nothing_to_test(CLASSES[code]))
+        st.caption(unit_views.nothing_to_test(words[code]))
     else:
         st.caption("Not tested yet: deepminer ablate sets the named units to zero and compares with random ones.")
 
@@ -226,7 +227,7 @@ def truth(code: int) -> None:
 parts.weak_label_note()
 table, at, kind, random = controls()
 if not len(table):
-    st.info(f"No explained mammogram {NOBODY[kind]}; choose another group.")
+    st.info(f"No explained mammogram is {'decided wrongly' if kind == 'wrong' else 'predicted ' + kind}; choose another group.")
     st.stop()
 case = load.compute(explained.one, run, str(table["mammogram_id"].iloc[at]))
 verdict(case)
@@ -239,5 +240,5 @@ parts.section(
     case.simulated,
 )
 strip(case)
-truth(CLASSES.index(case.predicted) if case.predicted else 2)
+truth(next((code for code, name in words.items() if name == case.predicted), 2))
 agreement_with_reports()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from evaluation import passport
 from evaluation.figures import FIGURES
 from evaluation.figures import export as figure_export
 from evaluation.passport import Missing
+from evaluation.results import counted
 from evaluation.tables import TABLES
 from evaluation.tables import files as table_export
 
@@ -26,14 +28,17 @@ ROW = """<style>.st-key-checklist,.st-key-checklist [data-testid="stVerticalBloc
 .st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:28px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
 
 
-def count_opening() -> None:
-    """Exports show the test split: opening it is logged, once a visit."""
-    with store.read(study.current()) as con:
-        evaluated = run_table.latest(con, "evaluate")
-    if evaluated is not None and st.session_state.get("exports_opened") != evaluated:
-        st.session_state["exports_opened"] = evaluated
+def shows_test(keys: Iterable[str]) -> bool:
+    """Whether any of these holds numbers of the test split."""
+    return any(passport.FROM_TEST & set(KINDS[key].needs) for key in keys)
+
+
+def count_opening(what: str) -> None:
+    """An opening of the test split is logged: each build of exports that hold its numbers, and the first preview of one in a visit."""
+    evaluated = now["evaluate"]
+    if evaluated:
         with store.write(study.current()) as con:
-            run_table.log(con, identity.current().code, "test split opened", evaluated)
+            run_table.log(con, f"{identity.current().code}, {what}", "test split opened", evaluated)
 
 
 def built() -> dict[str, dict]:
@@ -66,7 +71,7 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
             parts.section(title)
             for key in (k for k in KINDS if k.startswith(word)):
                 state, remark, missing = states[key]
-                left, right = st.columns([5, 4], gap="small", vertical_alignment="center")
+                left, right = st.columns([13, 9], gap="xxsmall", vertical_alignment="center")
                 ticked = left.checkbox(KINDS[key].title, value=missing is None, key=f"take {key}", disabled=missing is not None)
                 hint = f' title="{parts.text(missing.reason)}. {parts.text(missing.command)}"' if missing else ""
                 right.html(f'<span{hint}>{badge(state)} <span class="dm-next">{parts.text(remark)}</span></span>')
@@ -78,6 +83,8 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
 def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
     """Write what is ticked into the study's exports folder."""
     folder = study.current()
+    if shows_test(wanted):
+        count_opening(f"{len(wanted)} exports built")
     bar = st.progress(0.0, "Building")
     figures, tables = ([k.split(" ", 1)[1] for k in wanted if k.startswith(word)] for word in ("figure", "table"))
     total, done = len(wanted), []
@@ -147,7 +154,6 @@ def show_table(name: str) -> None:
     st.caption(note)
 
 
-count_opening()
 now = load.compute(passport.inputs, passport.NAMES)
 there = built()
 states = {key: state_of(key, there, now) for key in KINDS}
@@ -158,7 +164,7 @@ parts.heading(
     bool(load.compute(passport.simulated_parts, passport.NAMES)),
 )
 parts.weak_label_note()
-left, right = st.columns([4, 8], gap="medium")
+left, right = st.columns([46, 78], gap="medium")
 with left:
     a, b = st.columns([5, 4])
     preset = a.selectbox("Journal preset", list(PRESETS), key="preset", bind="query-params")
@@ -173,12 +179,19 @@ with left:
         d.button("Download ZIP", disabled=True, width="stretch", help="Nothing has been built yet.")
     if pressed:
         build(wanted, PRESETS[preset], formats)
+    st.caption(
+        f"The test split was opened {counted(len(load.ask(run_table.events, 'test split opened')), 'time')} so far. Counted: each Build (or command) whose exports hold "
+        "its numbers, and the first preview of one in a visit; redrawing is not counted."
+    )
     if "built" in st.session_state:
         st.success(st.session_state.pop("built"))
 with right:
     titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
-    chosen = st.selectbox("Preview", list(KINDS), index=list(KINDS).index("figure roc"), format_func=titles.get, key="preview", bind="query-params")
+    chosen = st.selectbox("Preview", list(KINDS), index=0, format_func=titles.get, key="preview", bind="query-params")
     kind, name = chosen.split(" ", 1)
+    if states[chosen][0] != "missing" and shows_test([chosen]) and st.session_state.get("exports_opened") != now["evaluate"]:
+        st.session_state["exports_opened"] = now["evaluate"]
+        count_opening("preview of exports")
     if kind == "figure":
         show_figure(chosen, name, PRESETS[preset], there)
     else:

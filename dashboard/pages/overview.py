@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 
+import pandas as pd
 import streamlit as st
 
 from core import runs
 from core.naming import CLASSES
 from core.settings import load as load_settings
-from core.store import annotations, data, readings
+from core.store import annotations, data
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard import identity, load, parts, study
 from evaluation import overview
-from evaluation.results import decimal, interval_text, percent
+from evaluation.results import counted, decimal, interval_text, percent
 
 identity.require("team")
 parts.page()
@@ -40,10 +41,10 @@ def card(step: overview.Step) -> None:
 def metric(title: str, value: str, lines: list[str], simulated: bool = False) -> None:
     """A large number with what it rests on."""
     with st.container(border=True):
-        notes = "<br>".join(parts.text(line) for line in lines)
+        notes = "".join(f'<span class="dm-mute line" title="{parts.text(line)}">{parts.text(line)}</span>' for line in lines)
         st.html(
             f'<div class="dm-metric"><span class="t">{parts.text(title)}{parts.SIMULATED if simulated else ""}</span>'
-            f'<div class="v">{parts.text(value)}</div><span class="dm-mute">{notes}</span></div>'
+            f'<div class="v">{parts.text(value)}</div>{notes}</div>'
         )
 
 
@@ -63,7 +64,8 @@ def auc_metric() -> None:
     metric(
         "Malignant AUC",
         decimal(found["estimate"] if found["estimate"] == found["estimate"] else None),
-        [interval_text(low, high, 0.95, found["reason"]) + ", clustered", f"{found['n']:,} hold-out patches, {found['patients']} patients"],
+        [interval_text(low, high, 0.95, found["reason"]) + ", clustered", f"{found['n']:,} hold-out patches, {counted(found['patients'], 'patient')}"],
+        parts.simulated_data(),
     )
 
 
@@ -86,6 +88,7 @@ def coverage_metrics(dissect: str | None) -> None:
                 f"malignant; chance {percent(rows['chance']['estimate'])}",
                 f"split-half {percent(rows['split_half']['estimate'])}, CI {percent(rows['interval']['low'])} to {percent(rows['interval']['high'])}",
             ],
+            parts.simulated_data(),
         )
     share, named, total = load.compute(overview.labelled, dissect, CLASSES.index("malignant"))
     with columns[2]:
@@ -93,38 +96,40 @@ def coverage_metrics(dissect: str | None) -> None:
             "Labelled coverage",
             percent(share),
             [f"malignant; {named} of {total} units named", f"{rows['selected']['n']} hold-out films"],
-            parts.simulated_labels(dissect),
+            parts.simulated_labels(dissect) or parts.simulated_data(),
         )
 
 
 def annotation_metric(dissect: str | None) -> None:
-    """Median seconds an expert needs for a unit."""
+    """Median seconds an expert needs for a unit; people and simulated experts never in one number."""
     progress = load.ask(annotations.progress, dissect) if dissect else None
     if progress is None or not len(progress) or progress["median_seconds"].isna().all():
         metric("Median per unit", "–", ["nobody has annotated yet"])
         return
-    metric(
-        "Median per unit",
-        f"{progress['median_seconds'].median():.0f} s",
-        ["goal 30 s", f"{int(progress['units'].sum())} annotations, {len(progress)} experts"],
-        bool(progress["simulated"].any()),
-    )
+    people, machines = progress[~progress["simulated"].astype(bool)], progress[progress["simulated"].astype(bool)]
+    shown = people if len(people) else machines
+    lines = ["goal 30 s", f"{counted(int(shown['units'].sum()), 'annotation')}, {counted(len(shown), 'expert')}"]
+    if len(people) and len(machines):
+        lines.append(f"{counted(len(machines), 'simulated expert')} apart: {_seconds(machines)}")
+    metric("Median per unit", _seconds(shown), lines, not len(people) or parts.simulated_data())
+
+
+def _seconds(progress: pd.DataFrame) -> str:
+    known = progress["median_seconds"].dropna()
+    return f"{known.median():.0f} s" if len(known) else "–"
 
 
 def reading_metric() -> None:
-    """Progress of the reading study; never its results."""
-    found = load.ask(readings.protocols)
+    """Progress of the reading studies, what is open first; never results."""
+    found = load.ask(overview.reading_states)
     if not found:
-        metric("Reading progress", "–", ["nothing frozen yet", "deepminer reading create"])
+        metric("Reading progress", "–", ["nothing designed yet", "deepminer reading create"])
         return
-    newest = found[-1]
-    progress = load.ask(readings.progress, newest.protocol, newest.version)
-    metric(
-        "Reading progress",
-        f"{int(progress['done'].sum()) if len(progress) else 0} / {int(progress['total'].sum()) if len(progress) else 0}",
-        [f"{newest.protocol}, version {newest.version}: {newest.state}", f"{len(progress)} readers"],
-        newest.simulated,
-    )
+    first, others = found[0], found[1:2]
+    lines = [f"{first.state}, {counted(first.readers, 'reader')}: {first.protocol}, v{first.version}"]
+    lines += [f"{r.state}" + (f", {r.done} / {r.total}" if r.total else "") + f": {r.protocol}, v{r.version}" for r in others]
+    value = f"{first.done} / {first.total}" if first.total else "–"
+    metric("Reading progress", value, lines, any(r.simulated for r in found[:2]) or parts.simulated_data())
 
 
 def attention(steps: list[overview.Step]) -> None:
@@ -132,7 +137,7 @@ def attention(steps: list[overview.Step]) -> None:
     rows = [(s.state, f"{s.title}: {s.note or s.headline}", s.command) for s in steps if s.state in ("stale", "failed", "interrupted")]
     rows += [("note", note, "") for note in load.compute(overview.warnings)]
     parts.section("Needs attention", str(len(rows)))
-    with st.container(border=True, height=150):
+    with st.container(border=True, height=132):
         if not rows:
             st.caption("Nothing. Every step is up to date.")
         for state, sentence, command in rows:
@@ -148,7 +153,7 @@ def running() -> None:
         st.session_state["running"] = names
         st.rerun()
     parts.section("Running in a terminal", ", ".join(f"process {b['pid']}" for b in work))
-    with st.container(border=True, height=150):
+    with st.container(border=True, height=132):
         for body in work:
             passed = time.time() - body["started"]
             left = passed * (body["total"] - body["done"]) / body["done"] if body["done"] else None
@@ -164,17 +169,17 @@ def running() -> None:
 
 chain = load.compute(overview.steps) if not runs.unfinished(study.current()) else overview.steps(study.current())
 wanted = next_step(chain)
-left, right = st.columns([3, 2], vertical_alignment="center")
+left, right = st.columns([4, 5], vertical_alignment="center")
 with left:
     people = load.ask(data.counts)
     parts.heading(
         settings.study.name,
-        f"{people['patients']:,} patients, split seed {settings.study.seed}",
-        simulated=bool(len(load.ask(data.sources)) and load.ask(data.sources)["simulated"].any()),
+        f"{counted(people['patients'], 'patient')}, split seed {settings.study.seed}",
+        simulated=parts.simulated_data(),
     )
 with right:
     if wanted:
-        st.code(f"{wanted.command} --study {study.current().name}", language="bash")
+        st.code(parts.pasted(wanted.command), language="bash")
 for column, step in zip(st.columns(len(chain), gap="xsmall"), chain):
     with column:
         card(step)

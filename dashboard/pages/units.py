@@ -5,14 +5,15 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.naming import CLASSES, unit_index, unit_name
+from core.naming import unit_index, unit_name
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard import charts, identity, load, media, parts, theme, unit_views
 from dashboard.components import gallery as gallery_rows
 from dashboard.components import tiles as unit_tiles
 from evaluation import gallery, meaning, overview
-from evaluation.results import decimal, percent
+from evaluation.class_words import class_words
+from evaluation.results import counted, decimal, percent
 
 identity.require("team")
 parts.page()
@@ -47,12 +48,12 @@ def coverage_band(dissect: str) -> None:
     run = load.ask(run_table.latest, "coverage", dissect)
     if run is None:
         return
-    frame = load.ask(unit_table.coverage, run)
+    frame, names = load.ask(unit_table.coverage, run), load.compute(class_words, dissect)
     cells = []
     for code in sorted(frame["class"].unique(), reverse=True):
         rows = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
         share, _, _ = load.compute(overview.labelled, dissect, int(code))
-        colour = theme.CLASS_FILL[theme.mode()][CLASSES[code]]
+        colour = theme.CLASS_FILL[theme.mode()][names[code]]
         selected, low, high = rows["selected"]["estimate"], rows["interval"]["low"], rows["interval"]["high"]
         marks = (
             ""
@@ -60,14 +61,15 @@ def coverage_band(dissect: str) -> None:
             else f'<i style="position:absolute;left:{100 * low}%;width:{100 * (high - low)}%;top:4px;border-top:1px solid currentColor"></i>'
         )
         cells.append(
-            f'<div style="flex:1;padding:10px 16px;border-right:1px solid var(--dm-line-soft)"><div style="display:flex;justify-content:space-between"><b>{parts.class_mark(CLASSES[code])}</b>'
+            f'<div style="flex:1;padding:10px 16px;border-right:1px solid var(--dm-line-soft)"><div style="display:flex;justify-content:space-between"><b>{parts.class_mark(names[code])}</b>'
             f'<span><b style="font-size:16px">{percent(selected)}</b> <span class="dm-mute">selected</span></span></div>'
             f'<div style="position:relative;height:9px;background:var(--dm-wash);margin:6px 0">'
             f'<i style="position:absolute;left:0;width:{100 * selected}%;height:9px;background:{colour};opacity:.45"></i>'
             f'<i style="position:absolute;left:0;width:{100 * (share or 0)}%;height:9px;background:{colour}"></i>{marks}</div>'
-            f'<div class="dm-mute" style="display:flex;justify-content:space-between;font-size:12px"><span>labelled <b>{percent(share)}</b></span>'
-            f'<span>split-half <b>{percent(rows["split_half"]["estimate"])}</b></span>'
-            f"<span>CI <b>{percent(low)} to {percent(high)}</b></span><span>chance <b>{percent(rows['chance']['estimate'])}</b></span></div></div>"
+            f'<div class="dm-mute" style="display:grid;grid-template-columns:repeat(4,auto);justify-content:space-between;column-gap:8px;font-size:12px;line-height:1.3">'
+            f"<span>labelled</span><span>split-half</span><span>95 % CI</span><span>chance</span>"
+            f'<b>{percent(share)}</b><b>{percent(rows["split_half"]["estimate"])}</b><b>{unit_views.range_text(low, high)}</b>'
+            f"<b>{percent(rows['chance']['estimate'])}</b></div></div>"
         )
     st.html(f'<div style="display:flex;border:1px solid var(--dm-line-soft);border-radius:4px;font-size:13px">{"".join(cells)}</div>')
 
@@ -81,7 +83,7 @@ def choose(options: list[str] | dict[str, str], label: str, key: str, where: obj
 def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
     """Filters and order, kept in the address."""
     a, b, c, d, e = st.columns([3.2, 2, 2, 3, 2.4], vertical_alignment="center")
-    kind = a.segmented_control("Class", ["all", *CLASSES[::-1]], default="all", required=True, label_visibility="collapsed", key="class",
+    kind = a.segmented_control("Class", ["all", *list(load.compute(class_words, dissect).values())[::-1]], default="all", required=True, label_visibility="collapsed", key="class",
                                bind="query-params", format_func=str.capitalize)  # fmt: skip
     label = choose(["Any label", "With a label", "No label"], "Label", "labelled", b)
     words = c.text_input("Text in labels", placeholder="Text in labels", label_visibility="collapsed", key="text", bind="query-params")
@@ -135,18 +137,18 @@ def show_gallery(dissect: str, rule: str) -> None:
     some = shown.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
     settings = load.ask(run_table.get, dissect)["settings"]["dissection"]
     patches = load.ask(unit_table.top_patches, dissect, load.compute(gallery.patches_run_of, dissect), [int(u) for u in some["unit"]], gallery.TILES)
-    largest = load.ask(unit_table.units, dissect).set_index("unit")["largest"]
+    largest, names = load.ask(unit_table.units, dissect).set_index("unit")["largest"], list(load.compute(class_words, dissect).values())[::-1]
     rows = []
     for row in some.to_dict("records"):
         mine = patches[patches["unit"] == row["unit"]].to_dict("records")
-        source = f"{row['answers']} answers" + (", simulated" if row["simulated"] else "")
+        source = counted(row['answers'], 'answer') + (", simulated" if row["simulated"] else "")
         rows.append(
             {
                 "unit": row["unit"],
                 "name": row["name"],
                 "under": ", ".join(row["classes"]),
                 "tiles": [tile(p, settings["threshold"], float(largest[row["unit"]]), dissect, 156) for p in mine],
-                "counts": {name: row[name] for name in CLASSES},
+                "counts": {name: row[name] for name in names},
                 "label": row["label"],
                 "source": source,
                 "share": percent(row["share"], 0) if rule != "dead" else "dead",
@@ -161,7 +163,7 @@ def show_gallery(dissect: str, rule: str) -> None:
 
 def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: float, top: bool) -> list[dict]:
     """Patches for the tiles; only top ones have a map and so a region."""
-    items = []
+    items, names = [], load.compute(class_words, dissect)
     for patch in patches.to_dict("records"):
         w, h, side = patch["width"], patch["height"], patch["side"]
         items.append(
@@ -173,7 +175,7 @@ def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: floa
                 "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
                 "left": f"Place {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
                 "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
-                "note": f"Patch label {CLASSES[int(patch['label'])]}, {patch['split']} split",
+                "note": f"Patch label {names[int(patch['label'])]}, {patch['split']} split",
             }
         )
     return items
@@ -201,7 +203,7 @@ def header(dissect: str, unit: int) -> None:
         st.rerun()
     with a:
         parts.heading(
-            unit_name(unit), (row["label"] or "no label") if row is not None else "not selected", bool(row is not None and row["simulated"])
+            unit_name(unit), (row["label"] or "no label") if row is not None else "not selected", parts.simulated_data() or bool(row is not None and row["simulated"])
         )
     b.caption(f"{at + 1} of {len(order)}, by share of top 8" if at >= 0 else "")
     if c.button("Previous", shortcut="ArrowLeft", disabled=at <= 0):
@@ -226,7 +228,7 @@ def show_unit(dissect: str, unit: int) -> None:
                                        help="the field is what the peak of the unit's map can see") or regions[0]  # fmt: skip
         which = second.segmented_control("Patches", list(PATCHES), default="top", required=True, label_visibility="collapsed", key="patches",
                                          bind="query-params", format_func=PATCHES.get)  # fmt: skip
-        third.caption(f"top 32 from {facts['top_patients']} patients")
+        third.caption(f"top 32 from {counted(facts['top_patients'], 'patient')}")
         level = settings["threshold"] if rule == regions[0] else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
         top = which not in ("middle", "random")
         shown = patches_of(dissect, unit, facts, which or "top")
@@ -234,7 +236,7 @@ def show_unit(dissect: str, unit: int) -> None:
             shown, top = gallery.seen_by_peak(shown, field, load.ask(run_table.get, dissect)["manifest"]["map_side"]), False
         unit_tiles.show(unit_items(shown, facts, dissect, level, top), key="tiles", film_height=330)
         if facts["top_patients"] < overview.FEW_PATIENTS:
-            st.warning(f"The 32 top patches come from {facts['top_patients']} patients only: the unit may know a patient, not a finding.")
+            st.warning(f"The 32 top patches come from {counted(facts['top_patients'], 'patient')} only: the unit may know a patient, not a finding.")
         if facts["dead"]:
             st.warning("This unit is never positive on the dissected patches (dead): its patches mean nothing.")
         a, b = st.columns([3, 3])
@@ -257,13 +259,13 @@ def show_unit(dissect: str, unit: int) -> None:
 def unit_side(facts: dict, dissect: str, unit: int) -> None:
     """Facts, report descriptors, phantom concepts, annotations."""
     top = facts["top"][facts["top"]["rank"] < gallery.CONTEXT]
-    counts = top["label"].value_counts()
+    counts, names = top["label"].value_counts(), load.compute(class_words, dissect)
     parts.section("Facts", "hold-out")
     parts.facts(
         [
             ("Layer", parts.text(f"{facts['layer']}")),
-            *[("Selected for", f"{CLASSES[int(s['class'])]}, rank {s['rank']}") for s in facts["selected"]],
-            ("Top 32 classes", ", ".join(f"{CLASSES[c][0].upper()} {counts.get(c, 0)}" for c in (2, 1, 0))),
+            *[("Selected for", f"{names[int(s['class'])]}, rank {s['rank']}") for s in facts["selected"]],
+            ("Top 32 classes", ", ".join(f"{name[0].upper()} {counts.get(code, 0)}" for code, name in reversed(names.items()))),
             ("Patients", str(facts["top_patients"])),
             ("Largest", decimal(float(facts["largest"]), 2)),
         ]
@@ -293,7 +295,7 @@ wanted = st.query_params.get("unit")
 if wanted is None:
     current = st.session_state["units_run"]
     count = len(load.compute(gallery.rows, current))
-    parts.heading("Units", f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}", parts.simulated_labels(current))
+    parts.heading("Units", f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}", parts.simulated_labels(current) or parts.simulated_data())
     parts.weak_label_note()
     view, current, rule = views()
     if view == "coverage":

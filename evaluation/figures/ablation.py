@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from core.naming import CLASSES
 from evaluation import truthfulness
+from evaluation.class_words import class_words
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
 from evaluation.passport import ABSENT, Missing
@@ -17,7 +17,8 @@ from evaluation.results import decimal
 
 def ablation(study: Path, width: float) -> Drawn:
     """(a) Deletion curve of malignant; (b) fall of each class's logit beyond that with random units."""
-    frame = truthfulness.table(study, newest(study, "dissect"))
+    dissect = newest(study, "dissect")
+    frame, names = truthfulness.table(study, dissect), class_words(study, dissect)
     if not len(frame):
         raise Missing(*ABSENT["ablate"])
     figure, axes = style.panels(width, 2, 66)
@@ -26,10 +27,10 @@ def ablation(study: Path, width: float) -> Drawn:
     falls = frame[(frame["name"] == "logit_beyond_random") & frame["subject"].isin(["selected", "labelled"])].sort_values(
         ["class", "subject"], ascending=False
     )
-    _falls(axes[1], falls)
+    _falls(axes[1], falls, names)
     n = int(curve["n"].max()) if len(curve) else 0
     said = "; ".join(
-        f"{CLASSES[int(r['class'])]}, {int(r['n'])} {r['subject']} units {decimal(r['estimate'], 2)}"
+        f"{names[int(r['class'])]}, {int(r['n'])} {r['subject']} units {decimal(r['estimate'], 2)}"
         + (f" ({decimal(r['low'], 2)} to {decimal(r['high'], 2)})" if r["low"] == r["low"] else "")
         for r in falls.to_dict("records")
     )
@@ -58,13 +59,13 @@ def _deletion(ax: Axes, curve: pd.DataFrame) -> None:
     ax.legend(loc="upper right")
 
 
-def _falls(ax: Axes, falls: pd.DataFrame) -> None:
+def _falls(ax: Axes, falls: pd.DataFrame, names: dict[int, str]) -> None:
     style.grid(ax, "x")
     rows = falls.to_dict("records")
     for i, r in enumerate(rows):
-        name = CLASSES[int(r["class"])]
+        name = names[int(r["class"])]
         ax.plot([r["low"], r["high"]], [i, i], **style.line(name))  # type: ignore[arg-type]
         ax.plot(r["estimate"], i, marker=style.MARKERS[name], markersize=4, color=style.COLOURS[name])
     ax.axvline(0, color=style.QUIET, linewidth=0.7, linestyle="--")
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="Fall of the logit beyond random units")
-    ax.set_yticklabels([f"{CLASSES[int(r['class'])]}, {r['subject']} ({int(r['n'])})" for r in rows])
+    ax.set_yticklabels([f"{names[int(r['class'])]}, {r['subject']} ({int(r['n'])})" for r in rows])

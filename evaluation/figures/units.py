@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from core import runs, store
-from core.naming import CLASSES, unit_name
+from core.naming import unit_name
 from core.store import data as data_table
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation import explained, gallery, overview
+from evaluation.class_words import class_words
 from evaluation.explained import Explained
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
@@ -37,12 +38,12 @@ def named_units(study: Path, dissect: str, per_class: int) -> pd.DataFrame:
     table = gallery.rows(study, dissect)
     table = table[table["label"] != ""].set_index("unit")
     rows, taken = [], set()
-    for code in (2, 1, 0):
+    for code, name in reversed(class_words(study, dissect).items()):
         order = chosen[chosen["class"] == code].sort_values("rank")
         mine = [row for row in order.to_dict("records") if row["unit"] in table.index and row["unit"] not in taken][:per_class]
         taken |= {row["unit"] for row in mine}
         rows += [
-            table.loc[row["unit"]].to_dict() | {"unit": int(row["unit"]), "under": CLASSES[code], "rank": row["rank"], "count": row["count"]}
+            table.loc[row["unit"]].to_dict() | {"unit": int(row["unit"]), "under": name, "rank": row["rank"], "count": row["count"]}
             for row in mine
         ]
     return pd.DataFrame(rows)
@@ -130,9 +131,9 @@ def coverage(study: Path, width: float) -> Drawn:
         raise Missing(*ABSENT["coverage"])
     figure, (ax,) = style.panels(width, 1, 70)
     style.grid(ax)
-    select, notes, rows = settings["select"], [], []
+    select, notes, rows, names = settings["select"], [], [], class_words(study, dissect)
     for shift, code in enumerate(sorted(frame["class"].unique())):
-        name = CLASSES[int(code)]
+        name = names[int(code)]
         mine = frame[frame["class"] == code].set_index("name")
         curve = [(int(k.split("_")[1]), v) for k, v in mine["estimate"].items() if str(k).startswith("curve_")]
         ax.plot(*zip(*curve), label=name, **style.line(name))
@@ -175,16 +176,21 @@ def _coverage_marks(ax: Axes, name: str, mine: pd.DataFrame, x: float) -> None:
     ax.plot([x], [mine.loc["split_half", "estimate"]], markerfacecolor="white", markeredgecolor=style.COLOURS[name], **look)
 
 
+def _decisions(study: Path, explain: str) -> list[str]:
+    """Decisions that are shown: malignant and benign, or malignant and other."""
+    return list(class_words(study, explain).values())[::-1][:2]
+
+
 def chosen_cases(study: Path, explain: str, seed: int) -> list[tuple[str, str, str]]:
     """(role, mammogram_id, how it was chosen) for malignant and benign decisions, a right and a wrong one each: the team's newest pick of that kind, else the
     first in seeded order. Roles without a case are left out."""
     with store.read(study) as con:
         picks = {p["mammogram_id"]: p["how"] for p in unit_table.figure_picks(con, explain)}
     found = []
-    for name in ("malignant", "benign"):
+    for name in _decisions(study, explain):
         table = explained.cases(study, explain, name, seed)
         table = table[table["truth"].notna()]
-        for word, rows in (("right", table[table["truth"] == table["predicted"]]), ("wrong", table[table["truth"] != table["predicted"]])):
+        for word, rows in (("right", table[table["right"]]), ("wrong", table[~table["right"]])):
             ids = rows["mammogram_id"].tolist()
             mine = [i for i in reversed(list(picks)) if i in ids]
             if mine:

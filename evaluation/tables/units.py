@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import store
-from core.naming import CLASSES
 from core.store import annotations
 from core.store import units as unit_table
 from evaluation import gallery, overview
+from evaluation.class_words import class_words
 from evaluation.figures.drawn import newest
 from evaluation.figures.reading import agreement_rows
 from evaluation.passport import Missing
@@ -20,7 +20,7 @@ from evaluation.tables.table import Column, Table, bare_p
 def units(study: Path) -> Table:
     """Selected units with their label and the raw answers it comes from."""
     dissect = newest(study, "dissect")
-    table = gallery.rows(study, dissect)
+    table, names = gallery.rows(study, dissect), list(class_words(study, dissect).values())[::-1]
     with store.read(study) as con:
         said = annotations.annotations(con, dissect)
     said = said[~said["practice"] & ~said["repeat"]] if len(said) else said
@@ -42,9 +42,7 @@ def units(study: Path) -> Table:
             r["share"],
             r["layer"],
             r["top_patients"],
-            r["malignant"],
-            r["benign"],
-            r["normal"],
+            *(r[name] for name in names),
             r["label"],
             raw.get(r["unit"], ""),
         )
@@ -59,9 +57,7 @@ def units(study: Path) -> Table:
         Column("Share", percent),
         Column("Layer"),
         Column("Patients of top 32"),
-        Column("Top 8 malignant"),
-        Column("Top 8 benign"),
-        Column("Top 8 normal"),
+        *(Column(f"Top 8 {name}") for name in names),
         Column("Label", long=True),
         Column("Answers", long=True),
     )
@@ -78,13 +74,13 @@ def coverage(study: Path) -> Table:
     dissect, run = newest(study, "dissect"), newest(study, "coverage")
     with store.read(study) as con:
         frame = unit_table.coverage(con, run)
-    rows = []
+    rows, names = [], class_words(study, dissect)
     for code in sorted(frame["class"].unique(), reverse=True):
         at = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
         share, _, _ = overview.labelled(study, dissect, int(code))
         rows.append(
             (
-                CLASSES[int(code)],
+                names[int(code)],
                 int(at["selected"]["n"]),
                 at["selected"]["estimate"],
                 at["interval"]["low"],

@@ -12,8 +12,11 @@ from core import study as study_module
 from core.store import annotations
 from core.store import runs as run_table
 from dashboard import identity
+from dashboard.commands.exports import tables
+from dashboard.commands.study import status
 from dashboard.study import VARIABLE
 from evaluation.figures import FIGURES
+from evaluation.overview import steps
 from evaluation.tables import TABLES
 
 PAGES = Path(__file__).resolve().parents[2] / "dashboard" / "pages"
@@ -79,6 +82,8 @@ def test_build_writes_and_a_changed_input_makes_it_stale(own_study: Path, opened
 
 def test_preview_follows_the_preset_and_shows_what_is_missing(own_study: Path, opened) -> None:
     page = opened("figures", own_study)
+    page.selectbox(key="preview").set_value("figure roc")
+    page.run()
     assert 'style="width:174mm' in words(page) and "SIMULATED" in words(page)
     page.selectbox(key="preset").set_value("One column, 85 mm")
     page.run()
@@ -91,7 +96,7 @@ def test_preview_follows_the_preset_and_shows_what_is_missing(own_study: Path, o
     assert "screenshot" in page.info[0].value
 
 
-def test_looking_at_the_test_split_is_logged_once_a_visit(own_study: Path, opened) -> None:
+def test_openings_of_the_test_split_are_exports_and_first_previews(own_study: Path, opened) -> None:
     def count() -> int:
         with store.read(own_study) as con:
             return len(run_table.events(con, "test split opened"))
@@ -99,7 +104,38 @@ def test_looking_at_the_test_split_is_logged_once_a_visit(own_study: Path, opene
     before = count()
     page = opened("figures", own_study)
     page.run()
-    assert count() == before + 1
+    assert count() == before  # the framework holds no number of the test split
+    for preview in ("figure calibration", "table classifiers", "figure calibration"):
+        page.selectbox(key="preview").set_value(preview)
+        page.run()
+    assert count() == before + 1 and f"opened {before + 1} time" in words(page)
+    for names, more in (({"table cohort"}, 0), ({"table classifiers", "table architectures"}, 1)):
+        now = count()
+        take(page, names)
+        page.run()
+        next(b for b in page.button if b.label.startswith("Build")).click()
+        page.run()
+        assert count() == now + more
+
+
+def test_the_command_line_says_which_exports_are_stale(own_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = own_study / "exports"
+    tables(["units", "cohort"], out, own_study)
+    assert "stale" not in capsys.readouterr().out
+    with store.write(own_study) as con:
+        run = run_table.latest(con, "dissect")
+        annotations.decide(con, run, annotations.selected_units(con, run)[0], "Another label", [], "looked again", "team")
+        before = len(run_table.events(con, "test split opened"))
+    status(None, own_study)
+    said = capsys.readouterr().out
+    command = f"deepminer tables units --study {own_study} --out {out}"
+    assert f"stale table units: labels changed since; made again by {command}" in said and "cohort" not in said
+    tables(["cohort"], out, own_study)
+    assert command in capsys.readouterr().out
+    with store.read(own_study) as con:
+        assert len(run_table.events(con, "test split opened")) == before  # neither table holds numbers of the test split
+    report = next(step for step in steps(own_study) if step.kind == "report")
+    assert report.state == "stale" and report.headline == "2 exports" and "table_units" in report.note
 
 
 def test_architectures_stand_on_the_performance_page(demonstration: Path, opened) -> None:

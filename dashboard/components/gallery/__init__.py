@@ -9,7 +9,7 @@ from dashboard.components.expert import source
 
 
 def show(rows: Sequence[dict[str, Any]], *, key: str) -> int | None:
-    """Rows of {unit, name, under, tiles (urls), counts {normal, benign, malignant}, label, source, share, images}; the unit that was clicked, or None."""
+    """Rows of {unit, name, under, tiles (urls), counts {class: patches}, label, source, share, images}; the unit that was clicked, or None."""
     import streamlit as st
 
     component = st.components.v2.component("team_gallery", html='<div class="gallery"></div>', css=source("gallery", "gallery.css"),

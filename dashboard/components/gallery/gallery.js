@@ -7,8 +7,7 @@ function row(item, open) {
   const tiles = make("div", "tiles", r);
   item.tiles.forEach((url, i) => { const img = make("img", "", tiles); img.src = url; img.alt = `patch ${i + 1}`; img.loading = "lazy"; });
   const counts = make("div", "", r), bar = make("div", "bar", counts), text = [];
-  for (const kind of ["malignant", "benign", "normal"]) {
-    const n = item.counts[kind] || 0;
+  for (const [kind, n] of Object.entries(item.counts)) {
     if (n) make("i", kind, bar).style.flex = n;
     text.push(kind[0].toUpperCase() + " " + n);
   }

@@ -1,0 +1,24 @@
+"""Names of the classes of a study: three, or with two classes "other" for all that is not malignant (SPIE 2018)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core import store
+from core.naming import CLASSES, label_name
+from core.store import runs as run_table
+
+
+def class_words(study: Path, run: str) -> dict[int, str]:
+    """Name by code, from normal (or other) to malignant, of the patches run that a run rests on."""
+    with store.read(study) as con:
+        row = run_table.get(con, run)
+        while not row["run"].startswith("patches-"):
+            parent = next((p for p in row["parents"] if p.startswith("patches-")), row["parents"][0])
+            row = run_table.get(con, parent)
+    return words(row["manifest"]["classes"])
+
+
+def words(classes: int) -> dict[int, str]:
+    """Name by code for a study of three or two classes."""
+    return {code: label_name(code, classes) for code in range(len(CLASSES)) if classes == 3 or code != 1}
