@@ -171,7 +171,7 @@ def together() -> Iterator[None]:
         if world() == 1:
             raise
         raise OthersEnded(
-            f"Another of the {world()} processes has ended; its own message says why. Mend that and run the command again ({str(error).splitlines()[0][:80]})."
+            f"Another of the {world()} processes has ended; its own message says why. Mend that and run the command again: it goes on where it can."
         ) from error
 
 
@@ -184,7 +184,7 @@ def joined(network: nn.Module) -> nn.Module:
 
     # Buffers (batch-norm statistics) are the processes' own during an epoch; `average` brings them together.
     with together():
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        return DistributedDataParallel(network, forward_sync_buffers=False)
 
 
 def average(tensors: Sequence[Tensor]) -> None:

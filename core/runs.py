@@ -172,7 +172,8 @@ def request(study: Path, kind: str, version: int, settings: dict[str, Any], pare
 
 def _command() -> str:
     """How this run was asked for, without the folder the program lies in."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    return " ".join(["deepminer" if name == "cli.py" else name, *sys.argv[1:]])
 
 
 @contextmanager

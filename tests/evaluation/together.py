@@ -40,6 +40,7 @@ def main(untrained: Path, trained: Path) -> None:
     chosen = settings_module.load(trained)
     distributed.agree(untrained)
     runs = [train.make(untrained, chosen, quiet), train.make(trained, chosen, quiet), evaluate.make(trained, quiet)]
+    train.make(untrained, chosen.changed("training", freeze_batchnorm=False), quiet)
     runs += [dissect.make(trained, chosen, quiet), explain.make(trained, chosen, quiet)]
     mistakes = {
         "lost": said(lambda: list(distributed.dealt(distributed.blocks(7, 2), lost))),
