@@ -24,7 +24,8 @@ from core.errors import UserError
 if TYPE_CHECKING:  # torch takes seconds to import; commands that do not compute start without it
     from torch import Tensor, nn
 
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 P = ParamSpec("P")
 PATIENCE = timedelta(hours=2)  # the first process may compute alone that long (statistics, selection) while others wait
 _alone = 0  # above 0: this process acts by itself just now, whatever the others do
@@ -100,9 +101,9 @@ def every(work: Callable[[], T]) -> list[T]:
         raise failed
     for fine, answer in answers:
         if not fine:
-            error = UserError(answer)
-            error.__dict__["told"] = True
-            raise error
+            theirs = UserError(answer)
+            theirs.__dict__["told"] = True
+            raise theirs
     return [answer for _, answer in answers]
 
 

@@ -104,7 +104,8 @@ class Classifier(nn.Module):
         self.arch, self.classes, self.pool, self.net = arch, classes, pool, net
         self.input_side = INPUT_SIDES.get(arch, 227)
         self.precision = "float32"
-        self.columns, self.auxiliary = Columns(), None
+        self.columns = Columns()
+        self.auxiliary: Attention | None = None
         self.small = arch == "small"
         family = _family(arch)
         self.single_linear = family not in _DENSE_HEAD
@@ -165,8 +166,8 @@ class Classifier(nn.Module):
 
     def state(self) -> dict[str, Tensor]:
         """All weights: the network's under their usual names, the auxiliary block's under `auxiliary.`."""
-        block = {} if self.auxiliary is None else {f"{AUXILIARY}{key}": value for key, value in self.auxiliary.state_dict().items()}
-        return {**self.net.state_dict(), **block}
+        block = self.auxiliary.state_dict() if self.auxiliary is not None else {}
+        return {**self.net.state_dict(), **{f"{AUXILIARY}{key}": value for key, value in block.items()}}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
@@ -331,11 +332,10 @@ def join(network: Classifier, columns: Columns) -> None:
     """Give a network a new block for a patient's columns; does nothing for no columns."""
     if not columns.columns:
         return
-    if network.single_linear:
-        units = network.linear().in_features
-    else:
+    units = network.linear().in_features
+    if not network.single_linear:
         first = next(layer for layer in network.net.classifier if isinstance(layer, nn.Linear))  # type: ignore[union-attr]
-        units = first.in_features // network.net.avgpool.output_size[0] ** 2  # type: ignore[union-attr, index]
+        units = first.in_features // network.net.avgpool.output_size[0] ** 2  # type: ignore[union-attr, index, operator, assignment]
     network.columns, network.auxiliary = columns, Attention(units, network.classes, columns.widths)
 
 
