@@ -33,8 +33,8 @@ class Ablation:
             for rows in self._rows():
                 maps, last = probe.run(torch.from_numpy(reader.batch(rows)))
                 pooled = maps[:, :, :7, :7] if self.exact and network.pool == "top_left_7" else maps
-                means.append(pooled.mean((2, 3)).float())
-                logits.append(network.logits(last).float())
+                means.append(pooled.mean((2, 3)).float().cpu())
+                logits.append(network.logits(last).float().cpu())
                 report(int(rows[-1]) + 1, len(reader), "patches")
         self.means, self.logits = torch.cat(means).numpy(), torch.cat(logits).numpy()
 
@@ -55,13 +55,13 @@ class Ablation:
         module, parts = self._network.layer(self._layer), []
 
         def zero(_module: object, _inputs: object, output: Tensor) -> Tensor:
-            return output.index_fill(1, index, 0.0)
+            return output.index_fill(1, index.to(output.device), 0.0)
 
         handle = module.register_forward_hook(zero) if module is not None else None
         try:
             for rows in self._rows():
                 maps = self._network.maps(torch.from_numpy(self._reader.batch(rows)))
-                parts.append(self._network.logits(maps if module is not None else maps.index_fill(1, index, 0.0)).float())
+                parts.append(self._network.logits(maps if module is not None else maps.index_fill(1, index.to(maps.device), 0.0)).float().cpu())
         finally:
             if handle is not None:
                 handle.remove()

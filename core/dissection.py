@@ -45,7 +45,7 @@ def maxima(probe: Probe, reader: PatchReader, path: Path, precision: str, report
     out = np.load(path, mmap_mode="r+") if done and distributed.first() else None
 
     def look(rows: np.ndarray) -> np.ndarray:
-        return probe.run(torch.from_numpy(reader.batch(rows)))[0].amax((2, 3)).float().numpy()
+        return probe.run(torch.from_numpy(reader.batch(rows)))[0].amax((2, 3)).float().cpu().numpy()
 
     with probe.watching():
         for count, (rows, largest) in enumerate(distributed.dealt(distributed.blocks(len(reader), batch, done), look), start=1):
@@ -119,7 +119,7 @@ def top_maps(probe: Probe, reader: PatchReader, top: TopPatches, report: Report,
     out: np.ndarray | None = None
 
     def look(some: np.ndarray) -> np.ndarray:
-        return probe.run(torch.from_numpy(reader.batch(unique[some])))[0].half().numpy()
+        return probe.run(torch.from_numpy(reader.batch(unique[some])))[0].half().cpu().numpy()
 
     with probe.watching():
         for some, maps in distributed.dealt(distributed.blocks(len(unique), batch), look):
@@ -146,7 +146,7 @@ def quantiles(probe: Probe, reader: PatchReader, quantile: float, seed: int) -> 
             parts.append(maps.permute(1, 0, 2, 3).flatten(1).half())
     values = torch.cat(parts, 1)
     k = max(1, round(quantile * values.shape[1]))
-    return values.float().topk(k, dim=1).values[:, -1].numpy(), values.shape[1]
+    return values.float().topk(k, dim=1).values[:, -1].cpu().numpy(), values.shape[1]
 
 
 def region(unit_map: np.ndarray, side: int, threshold: float) -> np.ndarray:

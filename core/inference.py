@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from core import auxiliary, distributed, runs, store
 from core.auxiliary import Columns
+from core.device import device
 from core.errors import UserError
 from core.films import Films, PatchReader
 from core.networks import Classifier, FullyConvolutional, build, join, read_state
@@ -38,7 +39,7 @@ def load(study: Path, run: str) -> Classifier:
     join(network, auxiliary.from_plain(row["manifest"].get("auxiliary", [])))
     if network.auxiliary is not None:
         network.restore(read_state(path))
-    network.requires_grad_(False).eval()
+    network.requires_grad_(False).eval().to(device())
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -70,7 +71,7 @@ def predict(network: Classifier, reader: PatchReader, report: runs.Report, batch
 
     def answer(rows: np.ndarray) -> np.ndarray:
         some = None if columns is None else torch.from_numpy(columns[rows])
-        return network(torch.from_numpy(reader.batch(rows)), some).softmax(1).numpy()
+        return network(torch.from_numpy(reader.batch(rows)), some).softmax(1).cpu().numpy()
 
     for rows, p in distributed.dealt(distributed.blocks(len(reader), batch), answer):
         out[rows] = p
@@ -134,11 +135,11 @@ def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray, columns:
     with probe.watching():
         units, last = probe.run(as_tensor(film))
         # Left in the network's own memory order: turning millions of values round costs more than all that is done with them.
-        maps = FilmMaps(units[0].float(), full.from_maps(last)[0].float())
+        maps = FilmMaps(units[0].float().cpu(), full.from_maps(last)[0].float().cpu())
         if columns is None or full.network.auxiliary is None:
             return maps
         added, weights = full.network.attention(last, torch.from_numpy(columns)[None])
-        return FilmMaps(maps.units, maps.logits + added[0][:, None, None], weights[0].numpy())
+        return FilmMaps(maps.units, maps.logits + added[0].cpu()[:, None, None], weights[0].cpu().numpy())
 
 
 def tissue_positions(tissue: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -191,4 +192,4 @@ def by_gradient(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> np.
                 handle.remove()
         means = logits.mean((2, 3))[0]
         gradients = [torch.autograd.grad(mean, caught[0], retain_graph=True)[0] for mean in means]
-        return np.stack([(caught[0] * gradient).detach().amax((2, 3))[0].float().numpy() for gradient in gradients])
+        return np.stack([(caught[0] * gradient).detach().amax((2, 3))[0].float().cpu().numpy() for gradient in gradients])

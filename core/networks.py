@@ -117,7 +117,7 @@ class Classifier(nn.Module):
 
     def prepare(self, x: Tensor) -> Tensor:
         """uint8 or float [n, 1, h, w] in 0..255 to the normalised input [n, 1 or 3, h, w] (ImageNet's mean and deviation for torchvision networks)."""
-        x = (x.to(self.mean.dtype) - self.mean) / self.std
+        x = (x.to(self.mean.device, self.mean.dtype) - self.mean) / self.std
         return x.contiguous(memory_format=torch.channels_last)
 
     def maps(self, x: Tensor) -> Tensor:
@@ -138,10 +138,10 @@ class Classifier(nn.Module):
         return head if isinstance(head, nn.Linear) else [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
 
     def class_weights(self) -> Tensor:
-        """[classes, units] of the single linear head; UserError for AlexNet and VGG, which have none."""
+        """[classes, units] of the single linear head, on the processor; UserError for AlexNet and VGG, which have none."""
         if not self.single_linear:
             raise UserError(f"{self.arch} has no single linear head; its influence is activation x gradient.")
-        return self.linear().weight.detach()
+        return self.linear().weight.detach().cpu()
 
     def logits(self, maps: Tensor, columns: Tensor | None = None) -> Tensor:
         """Pool and classify maps [n, units, h', w'] of a native-size input: [n, classes]. columns: float32 [n, numbers] of the inputs' patients, as
@@ -152,7 +152,7 @@ class Classifier(nn.Module):
     def attention(self, maps: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """What the columns add to the logits of inputs with these maps [n, classes], and the weights of image and columns [n, 1 + columns]."""
         assert self.auxiliary is not None
-        return self.auxiliary(maps.mean((2, 3)), columns)
+        return self.auxiliary(maps.mean((2, 3)), columns.to(maps.device))
 
     def _image_logits(self, maps: Tensor) -> Tensor:
         if self.single_linear:

@@ -143,6 +143,7 @@ def _step(
     def forward() -> tuple[float, int, int]:
         x, y, columns = train.batch(rows[part])
         logits = model(_changed(x, settings, part.start, len(rows)), columns)
+        y = y.to(logits.device)
         losses.append(F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing))
         return float(losses[0].detach()), int((logits.detach().argmax(1) == y).sum()), mine
 
@@ -200,7 +201,7 @@ def measure(network: Classifier, part: Part, balanced: bool = False, batch: int 
 
     def say(rows: np.ndarray) -> Tensor:
         x, _, columns = part.batch(rows)
-        return network(x, columns)
+        return network(x, columns).cpu()
 
     for rows, logits in distributed.dealt(distributed.blocks(len(labels), batch), say):
         y, w = torch.from_numpy(labels[rows]), weight[rows]

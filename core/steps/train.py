@@ -10,6 +10,7 @@ import torch
 
 from core import auxiliary, distributed, networks, runs
 from core.auxiliary import Columns
+from core.device import device
 from core.errors import UserError
 from core.films import Films, PatchReader
 from core.inference import patient_numbers, patient_table
@@ -43,6 +44,7 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
                 )
             network.precision = settings.training.precision
             networks.join(network, columns)
+            network.to(device())
             parts = [_part(study, frame[frame["split"] == split], classes, columns) for split in ("train", "holdout")]
             history, best = fit(network, *parts, settings.training, run.folder, run.reporting(report))
             numbers = ["learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)]
