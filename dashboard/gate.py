@@ -43,7 +43,7 @@ _OPEN = ("/_stcore/health",)
 _COMMON = r"/|/_stcore/(health|stream|host-config)|/static/.+|/app/static/inter\.woff2|/favicon\.(png|ico|svg)|/manifest\.json"
 _MAY = {
     "annotator": re.compile(rf"{_COMMON}|/annotate|/image/[A-Za-z0-9_-]+|/expert/annotate/[a-z]+"),
-    "reader": re.compile(rf"{_COMMON}|/read|/expert/read/[a-z]+"),
+    "reader": re.compile(rf"{_COMMON}|/read|/image/[A-Za-z0-9_-]+|/expert/read/[a-z]+"),
 }
 _TEAM_NEVER = re.compile(r"/expert/.*")
 SECURITY_HEADERS: Headers = [

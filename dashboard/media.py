@@ -6,7 +6,7 @@ import io
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from core import blinded
 from dashboard import identity, study
 
 TEAM = "team"
-KINDS = ("film", "patch", "unit")
+KINDS = ("film", "patch", "unit", "blinded")
+# All that a reader may see, and only what was registered for that reader's own code when a case was shown.
+READERS = ("blinded",)
 MOST_BYTES = 128 * 1024 * 1024
 _lock = threading.Lock()
 _tokens: dict[tuple[Any, ...], str] = {}
@@ -34,7 +37,9 @@ def url(kind: str, audience: str, **what: Any) -> str:
     kind "film": file, and optionally width (pixels) - a whole mammogram.
     kind "patch": file, y, x, side, and optionally size (pixels of the square tile).
     kind "unit": a patch with the unit's region bright and outlined: file, y, x, side, run, unit, rank, level (threshold x the unit's largest
-    activation), and optionally size. A unit without maps is shown as its patch."""
+    activation), and optionally size. A unit without maps is shown as its patch.
+    kind "blinded": what a case of an image arm shows (shown, source as in `core.blinded`) at a place of one reader's order, so that a case that comes
+    twice has two addresses."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a kind of picture")
     picture = (kind, audience, tuple(sorted(what.items())))
@@ -43,6 +48,14 @@ def url(kind: str, audience: str, **what: Any) -> str:
             _tokens[picture] = secrets.token_urlsafe(16)
             _pictures[_tokens[picture]] = picture
         return f"/image/{_tokens[picture]}"
+
+
+def forget(audience: str, places: Collection[int]) -> None:
+    """End a reader's addresses but those of these places: what was read before, and cannot be reopened, is not to be had any more."""
+    with _lock:
+        ended = [picture for picture in _tokens if picture[1] == audience and picture[0] in READERS and dict(picture[2])["place"] not in places]
+        for picture in ended:
+            del _pictures[_tokens.pop(picture)]
 
 
 def _array(root: Path, file: str) -> np.ndarray:
@@ -129,6 +142,8 @@ def _render(root: Path, picture: tuple[Any, ...]) -> bytes:
     what = dict(items)
     if kind == "film":
         return _encoded(film(root, **what), 90)
+    if kind == "blinded":
+        return blinded.rendered(root, what["shown"], what["source"])
     if kind == "patch":
         return _encoded(patch(root, **what), 88)
     size = what.get("size", 176)
@@ -143,16 +158,25 @@ def _picture(request: Request) -> Response:
     """The route. Whoever is not of the audience gets what an unknown token gets."""
     who = identity.from_headers(request.headers)
     picture = _pictures.get(request.path_params["token"])
+    if who.role == "reader" and picture is not None and picture[0] in READERS and picture[1] == who.code:
+        return _drawn(picture, "no-store")
     if who.role not in (TEAM, "annotator"):
         return Response("Images are not part of your invitation.", 403, media_type="text/plain")
     if picture is None or picture[1] != (TEAM if who.role == TEAM else who.code):
         return Response("There is no such image; reload the page.", 404, media_type="text/plain")
+    return _drawn(picture, "private, max-age=3600, immutable")
+
+
+def _drawn(picture: tuple[Any, ...], keep: str) -> Response:
+    kind, _, items = picture
+    # The same pixels for every audience and place: drawn once.
+    what = tuple(item for item in items if item[0] != "place")
     try:
         root = study.current()
-        body = _rendered.get((root, *picture), lambda: _render(root, picture))
+        body = _rendered.get((root, kind, what), lambda: _render(root, picture))
     except OSError:
         return Response("The image cannot be read from the study's folder.", 410, media_type="text/plain")
-    return Response(body, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600, immutable"})
+    return Response(body, media_type="image/jpeg", headers={"Cache-Control": keep})
 
 
 ROUTES = [Route("/image/{token}", _picture, methods=["GET"])]

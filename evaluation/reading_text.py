@@ -36,14 +36,19 @@ def verdict(score: ReadingScore) -> str:
         weak = "" if primary.low is None or primary.low > 0.5 else ", although the two-sided interval includes chance"
         return f"By the prespecified test ({SIDES[primary.side]} {p_text(primary.p_value)}) this is better than chance{weak}."
     return (f"The prespecified test ({SIDES[primary.side]} {p_text(primary.p_value)}) did not show that this is better than chance, which does not "
-            "show that the texts carry nothing.")
+            f"show that the {_shown(score)} carry nothing.")
+
+
+def _shown(score: ReadingScore) -> str:
+    """What the primary arm's readers judged."""
+    return {"class_map": "class maps", "image": "images", "image_explanation": "images with texts"}.get(score.design.arms[0], "texts")
 
 
 def _result(score: ReadingScore) -> list[str]:
     primary, clusters, readers = score.primary, score.clusters, len(score.readers)
     who = "One reader" if readers == 1 else f"{readers} readers"
     share = primary.correct / primary.n
-    opening = (f"{who} classified {primary.correct} of {primary.n} texts ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
+    opening = (f"{who} classified {primary.correct} of {primary.n} {_shown(score)} ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
                f"{decimal(primary.estimate)}, {interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
     why = f" ({clusters.reason})" if clusters.reason else ""
     effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}{why}."

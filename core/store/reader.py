@@ -1,4 +1,4 @@
-"""All that a reader's page may ask for: the next text, the answer just given, the way back by one. Truth, pathology, case, patient, file, network
+"""All that a reader's page may ask for: the next case, the answer just given, the way back by one. Truth, pathology, case, patient, file, network
 score, arm, repeats, later cases, the own tally and other readers cannot be had here: no query below names their columns."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PRACTICE = (
     ("Focal asymmetry", "Heterogeneously dense tissue", "Mass with indistinct margin"),
     ("Pectoral muscle", "Milk of calcium calcifications", "Mass with obscured margin"),
 )
-# Arms that are more than words: their cases must not be shown half.
+# Arms that are more than words: without their pictures their cases would be shown half.
 PICTURES = ("class_map", "image", "image_explanation")
 CLOSED = "This reading study has been closed; no further answers are taken. What you answered before is kept. Thank you."
 NOTHING = "Nothing to read yet. The research team will tell you when the reading study is open."
@@ -33,7 +33,8 @@ NOTHING = "Nothing to read yet. The research team will tell you when the reading
 
 @dataclass(frozen=True)
 class Shown:
-    """One text as a reader sees it. number, total: place among the real cases or, in practice, among the practice texts."""
+    """One case as a reader sees it. number, total: place among the real cases or, in practice, among the practice cases; picture: (kind, source) for the
+    server to draw, never sent."""
 
     token: str
     texts: tuple[str, ...]
@@ -43,6 +44,7 @@ class Shown:
     given: int | None
     position: int
     may_reopen: bool
+    picture: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,13 @@ class Desk:
         if found is None:
             been = con.execute("SELECT 1 FROM reading_items WHERE code = ? LIMIT 1", [self.code]).fetchone()
             raise Refused("empty", CLOSED if been else NOTHING)
-        if set(found.design.get("arms", ())) & set(PICTURES):
-            raise Refused("empty", "This reading study needs images, which this page does not show. Please tell the research team.")
+        if set(found.design.get("arms", ())) & set(PICTURES) and not self.has_pictures(con, found):
+            raise Refused("empty", "This reading study needs images, which were not frozen with it. Please tell the research team.")
         return found
+
+    def has_pictures(self, con: Connection, protocol: Protocol) -> bool:
+        """Whether any case shows more than words."""
+        return con.execute("SELECT 1 FROM reading_pictures WHERE protocol = ? AND version = ? LIMIT 1", [protocol.protocol, protocol.version]).fetchone() is not None
 
     def seat(self, con: Connection, protocol: Protocol) -> None:
         """Give this reader an order at the first visit (needs a writing connection)."""
@@ -115,7 +121,13 @@ class Desk:
         alike = [p for p in sheet if p.practice == place.practice]
         number = alike.index(place) + 1
         texts = _slots(self._texts(con, protocol, place), protocol)
-        return Shown(self._token(place), texts, number, len(alike), place.practice, place.given, place.position, number > 1 and place.given is None)
+        back = number > 1 and place.given is None
+        return Shown(self._token(place), texts, number, len(alike), place.practice, place.given, place.position, back, self._picture(con, protocol, place))
+
+    def _picture(self, con: Connection, protocol: Protocol, place: Place) -> tuple[str, str] | None:
+        row = con.execute("SELECT kind, source FROM reading_pictures WHERE protocol = ? AND version = ? AND case_number = ?",
+                          [protocol.protocol, protocol.version, place.case_number]).fetchone()
+        return (row[0], row[1]) if row else None
 
     def _texts(self, con: Connection, protocol: Protocol, place: Place) -> Sequence[str]:
         if place.practice:

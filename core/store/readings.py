@@ -154,6 +154,29 @@ def add_cases(con: Connection, protocol: str, version: int, cases: Iterable[Case
         con.executemany("INSERT INTO reading_cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
+@dataclass(frozen=True)
+class Picture:
+    """What a case shows beside its texts. case_number < 0: practice; kind and source as in `core.blinded`."""
+
+    case_number: int
+    kind: str
+    source: str
+
+
+def add_pictures(con: Connection, protocol: str, version: int, pictures: Sequence[Picture]) -> None:
+    """Record what a version's cases show; once, when it is frozen."""
+    if number(con, "SELECT count(*) FROM reading_pictures WHERE protocol = ? AND version = ?", [protocol, version]):
+        raise UserError(f"Version {version} of {protocol} has its pictures already; they cannot change.")
+    if pictures:
+        con.executemany("INSERT INTO reading_pictures VALUES (?, ?, ?, 0, ?, ?)", [(protocol, version, p.case_number, p.kind, p.source) for p in pictures])
+
+
+def pictures(con: Connection, protocol: str, version: int) -> list[Picture]:
+    """What a version's cases show, by case number."""
+    rows = con.execute("SELECT case_number, kind, source FROM reading_pictures WHERE protocol = ? AND version = ? ORDER BY case_number", [protocol, version])
+    return [Picture(*row) for row in rows.fetchall()]
+
+
 def cases(con: Connection, protocol: str, version: int) -> pd.DataFrame:
     """For the team: case_number, mammogram_id, patient_id, arm, texts (list), truth, network_score, predicted."""
     frame = con.execute(

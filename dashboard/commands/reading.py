@@ -14,6 +14,7 @@ from core.store import readings
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
 from evaluation import replay as replay_module
 from evaluation.reading import planned_power, preset
+from evaluation.reading_design import ARMS
 from evaluation.results import p_text
 from evaluation.steps import bundle as bundles
 from evaluation.steps import reading as stages
@@ -36,12 +37,15 @@ def create(
     cases_per_class: Annotated[int | None, typer.Option(help="cases of each class; as many as there are if not given")] = None,
     split: Annotated[str | None, typer.Option(help="train, holdout or test")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of cases and orders")] = None,
+    arms: Annotated[str | None, typer.Option(help=f"arms with commas between, the primary one first: {', '.join(ARMS)}")] = None,
     tell_prevalence: Annotated[bool, typer.Option("--tell-prevalence", help="tell readers the share of malignant cases")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Design a version: choose cases and their texts. Nothing is fixed before freezing."""
     path = studied(study)
-    given = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed, "prevalence_told": tell_prevalence or None}
+    given: dict[str, Any] = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed, "prevalence_told": tell_prevalence or None}
+    if arms is not None:
+        given["arms"] = tuple(arm.strip() for arm in arms.split(","))
     chosen = preset(design, name=name, **{k: v for k, v in given.items() if v is not None})
     made = stages.create(path, name, chosen, _who())
     power, needed = planned_power(chosen, len(made.cases))
@@ -146,7 +150,7 @@ def bundle(
     protocol: ProtocolOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a study folder for another site: texts and the protocol's hash, no truth, scores, images or names. `deepminer serve --study OUT` serves it."""
+    """Make a study folder for another site: texts and the protocol's hash, no truth, scores or names, and images only where an arm shows them. `deepminer serve --study OUT` serves it."""
     path = studied(study)
     made = bundles.make(path, out.resolve(), protocol, _who())
     text = f"Bundle {made.id} in {out}: {made.cases} texts under {made.hash[:12]}. At the other site: deepminer serve, invite reader, then reading export-answers FILE"

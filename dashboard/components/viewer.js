@@ -4,7 +4,7 @@ class Viewer {
   constructor(frame, filter, said) {
     this.frame = frame; this.filter = filter; this.said = said;
     this.stage = frame.querySelector(".stage"); this.pic = frame.querySelector(".pic"); this.box = frame.querySelector(".bx");
-    this.window = 255; this.level = 128; this.ratio = 0; this.resetView();
+    this.window = 255; this.level = 128; this.ratio = 0; this.fixed = false; this.resetView();    // fixed: its colours mean something, dragging moves it
     frame.onwheel = (event) => this.wheel(event);
     frame.onpointerdown = (event) => this.drag(event);
     frame.ondblclick = () => this.reset();
@@ -62,8 +62,8 @@ class Viewer {
     this.frame.setPointerCapture(event.pointerId);
     this.frame.onpointermove = (move) => {
       const dx = move.clientX - start.x, dy = move.clientY - start.y;
-      if (move.shiftKey && this.zoom > 1) { this.x = start.px + dx; this.y = start.py + dy; }
-      else if (Math.abs(dx) + Math.abs(dy) > 2) {
+      if ((move.shiftKey || this.fixed) && this.zoom > 1) { this.x = start.px + dx; this.y = start.py + dy; }
+      else if (!this.fixed && Math.abs(dx) + Math.abs(dy) > 2) {
         this.window = Math.min(510, Math.max(8, start.window + dx));
         this.level = Math.min(255, Math.max(0, start.level - dy / 2));
       }

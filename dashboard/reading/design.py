@@ -14,7 +14,8 @@ from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_powe
 from evaluation.results import decimal, percent
 from evaluation.steps import reading as stages
 
-ARM_NAMES = {"explanation": "Explanation text", "shuffled": "Shuffled explanation", "random_units": "Text of random units"}
+ARM_NAMES = {"explanation": "Explanation text", "shuffled": "Shuffled explanation", "random_units": "Text of random units", "class_map": "Class map",
+             "image": "Image", "image_explanation": "Image and explanation text"}
 
 
 def _chosen() -> tuple[str, Design] | None:

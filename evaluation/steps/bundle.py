@@ -1,4 +1,4 @@
-"""A reading study at another site: a bundle (a study folder with texts and the protocol's hash, nothing else), its answers as one file, and their way back.
+"""A reading study at another site: a bundle (a study folder with texts, the pictures of image arms, and the protocol's hash, nothing else), its answers as one file, and their way back.
 
 Seals are HMACs with a key that only the bundle and the study at home hold: enough to notice a change by hand, at the other site too."""
 
@@ -8,20 +8,20 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core import store
+from core import blinded, store
 from core import study as study_module
 from core.errors import UserError
 from core.settings import preset as settings_preset
 from core.store import bundles, people, readings
 from core.store import runs as run_table
 from core.store.data import Connection
-from core.store.readings import Protocol
+from core.store.readings import Picture, Protocol
 from evaluation.reading import check_frozen
 from evaluation.steps.reading import design_of, find
 
@@ -78,6 +78,7 @@ def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
         found = _frozen(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
         shown = bundles.shown(con, found.protocol, found.version)
+        pictures = readings.pictures(con, found.protocol, found.version)
         number = len(bundles.issued(con)) + 1
     check_frozen(design_of(found), cases, found.hash)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -85,13 +86,15 @@ def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
     facts = {"id": f"B{number}", "key": secrets.token_hex(32), "hash": found.hash}
     design = {name: found.design[name] for name in SHOWN if name in found.design}
     study_module.init(out, settings_preset().changed("study", name=f"Bundle {facts['id']}"))
+    ready = _pictures(study, out, pictures)
     with store.write(out) as con:
         common: dict[str, Any] = {"protocol": found.protocol, "version": found.version, "design": design, "hash": found.hash, "who": who}
         readings.append_state(con, state="design", **common)
         bundles.add_shown(con, found.protocol, found.version, shown)
         for state in ("lint", "frozen"):
             readings.append_state(con, state=state, **common)
-        bundles.note_own(con, facts | {"seal": _seal(facts["key"], _content(con, found.protocol, found.version))})
+        readings.add_pictures(con, found.protocol, found.version, ready)
+        bundles.note_own(con, facts | {"seal": _seal(facts["key"], _content(con, out, found.protocol, found.version))})
     made = {"key": facts["key"], "protocol": found.protocol, "version": found.version, "hash": found.hash, "made": _now(), "imported": None}
     with store.write(study) as con:
         bundles.note_issued(con, facts["id"], made)
@@ -103,10 +106,32 @@ def _now() -> str:
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
-def _content(con: Connection, protocol: str, version: int) -> list[Any]:
-    """What a bundle's seal covers: its one protocol as frozen, and every text."""
+def _pictures(study: Path, out: Path, pictures: Sequence[Picture]) -> list[Picture]:
+    """Draw what the image arms show into a bundle, as readers will see it, under random names; nothing where no arm shows images."""
+    ready = []
+    for picture in pictures:
+        name = secrets.token_hex(12)
+        target = blinded.ready_file(out, name)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(blinded.rendered(study, picture.kind, picture.source))
+        ready.append(Picture(picture.case_number, picture.kind, blinded.source_of_ready(name)))
+    return ready
+
+
+def _content(con: Connection, study: Path, protocol: str, version: int) -> list[Any]:
+    """What a bundle's seal covers: its one protocol as frozen, every text, and every picture."""
     found = readings.get(con, protocol, version)
-    return [protocol, version, found.state if found else "", found.hash if found else "", found.design if found else {}, bundles.shown(con, protocol, version)]
+    shown = [protocol, version, found.state if found else "", found.hash if found else "", found.design if found else {}, bundles.shown(con, protocol, version)]
+    pictures = [[p.case_number, p.kind, p.source, _digest(study, p)] for p in readings.pictures(con, protocol, version)]
+    return [*shown, pictures] if pictures else shown
+
+
+def _digest(study: Path, picture: Picture) -> str:
+    """SHA-256 of a picture of a bundle; empty where its file is gone."""
+    try:
+        return hashlib.sha256(blinded.rendered(study, picture.kind, picture.source)).hexdigest()
+    except OSError:
+        return ""
 
 
 def check(study: Path) -> Protocol | None:
@@ -116,9 +141,9 @@ def check(study: Path) -> Protocol | None:
         if facts is None:
             return None
         protocols = readings.protocols(con)
-        whole = len(protocols) == 1 and hmac.compare_digest(_seal(facts["key"], _content(con, protocols[0].protocol, protocols[0].version)), facts["seal"])
+        whole = len(protocols) == 1 and hmac.compare_digest(_seal(facts["key"], _content(con, study, protocols[0].protocol, protocols[0].version)), facts["seal"])
     if not whole:
-        raise UserError(f"The bundle {study} was changed after it was made: its texts or its protocol do not fit its seal. Ask the research team for a new one.")
+        raise UserError(f"The bundle {study} was changed after it was made: its texts, its pictures or its protocol do not fit its seal. Ask the research team for a new one.")
     return protocols[0]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import store
+from core import blinded, store
 from core.errors import UserError
 from core.naming import CLASSES
 from core.steps.common import latest
@@ -19,8 +19,8 @@ from core.store import annotations, bundles, data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
-from core.store.reader import PICTURES
-from core.store.readings import Case, Protocol
+from core.store.reader import PICTURES, PRACTICE
+from core.store.readings import Case, Picture, Protocol
 from evaluation.diagnostic import fixed_threshold
 from evaluation.explained import dissect_of
 from evaluation.lint import ERROR, WARNING, Finding, lint, order_findings, stops
@@ -38,6 +38,7 @@ from evaluation.reading import (
     score,
     shown_texts,
 )
+from evaluation.reading_design import WORDLESS_ARMS
 
 BENIGN_WORDS = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
 
@@ -168,7 +169,7 @@ def find(con: Connection, protocol: str | None = None) -> Protocol:
 
 def design_of(protocol: Protocol) -> Design:
     """The design without what the store adds to it."""
-    return design_from({k: v for k, v in protocol.design.items() if k not in ("flow", "reasons", "told")})
+    return design_from({k: v for k, v in protocol.design.items() if k not in ("flow", "reasons", "told", "practice")})
 
 
 def _annotators(con: Connection, dissect: str) -> list[str]:
@@ -279,27 +280,49 @@ def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, st
         raise UserError(
             f"{found.protocol} has {len(missing)} warnings without a reason (first: {missing[0]}); give one for each, such as --reason '{missing[0]}=accepted because ...'."
         )
-    pictures = [arm for arm in found.design["arms"] if arm in PICTURES]
-    if pictures:
-        raise UserError(
-            f"{found.protocol} has the arm {pictures[0]}, and this version shows readers no images; take it out of the design and lint again."
-        )
     digest = protocol_hash(design_of(found), cases)
+    practice, pictures = shown_pictures(study, found, cases)
     with store.write(study) as con:
         readings.append_state(
             con,
             protocol=found.protocol,
             version=found.version,
             state="frozen",
-            design=found.design | {"reasons": dict(reasons or {})},
+            design=found.design | {"reasons": dict(reasons or {})} | ({"practice": practice} if pictures else {}),
             lint=found.lint,
             hash=digest,
             run=found.run,
             simulated=found.simulated,
             who=who,
         )
+        readings.add_pictures(con, found.protocol, found.version, pictures)
         run_table.log(con, who, "reading study frozen", f"{found.protocol} version {found.version} {digest}")
         return find(con, found.protocol)
+
+
+def shown_pictures(study: Path, protocol: Protocol, cases: pd.DataFrame) -> tuple[list[list[str]], list[Picture]]:
+    """What the cases of the image arms show, and the practice cases that go with them: texts as always (where an arm shows texts), then two films of
+    patients outside the study for each image arm. Practice case i has the number -i."""
+    arms = [arm for arm in protocol.design["arms"] if arm in PICTURES]
+    if not arms:
+        return [], []
+    with store.read(study) as con:
+        films = unit_table.explanations(con, protocol.run).set_index("mammogram_id")
+    shown = [_picture(row["case_number"], row["arm"], films.loc[row["mammogram_id"]], protocol.run) for row in cases.to_dict("records") if row["arm"] in arms]
+    practice = [list(texts) for texts in PRACTICE] if set(protocol.design["arms"]) - set(WORDLESS_ARMS) else []
+    others = films[~films["patient_id"].isin(cases["patient_id"])]
+    luck = np.random.default_rng([int(protocol.design["seed"]), 17]).permutation(len(others))
+    for place, (index, arm) in enumerate(zip(luck, [arm for arm in arms for _ in range(2)])):
+        practice.append([] if arm in WORDLESS_ARMS else list(PRACTICE[place % len(PRACTICE)]))
+        shown.append(_picture(-len(practice), arm, others.iloc[index], protocol.run))
+    return practice or [list(PRACTICE[0])], shown
+
+
+def _picture(number: int, arm: str, film: Any, run: str) -> Picture:
+    """What one case of an image arm shows."""
+    if arm == "class_map":
+        return Picture(int(number), blinded.CLASS_MAP, blinded.source_of_map(run, film["file"], film["film"]))
+    return Picture(int(number), blinded.FILM, blinded.source_of_film(film["film"]))
 
 
 def close(study: Path, protocol: str | None, who: str) -> Protocol:

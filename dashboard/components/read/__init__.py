@@ -13,5 +13,5 @@ def mount() -> None:
     import streamlit as st
 
     component = st.components.v2.component("expert_read", html=source("read", "read.html"), css=source("", "tokens.css") + source("read", "read.css"),
-                                           js=source("", "desk.js") + source("read", "read.js"))
+                                           js=source("", "desk.js") + source("", "viewer.js") + source("read", "read.js"))
     component(key="expert", data={}, height="content")

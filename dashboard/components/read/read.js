@@ -12,7 +12,7 @@ class Reading {
   }
 
   stop() {
-    this.desk.stop(); this.watch.stop();
+    this.desk.stop(); this.watch.stop(); this.viewer?.stop();
     document.removeEventListener("keydown", this.onKey);
     for (const name of ["pointermove", "pointerdown", "keydown"]) document.removeEventListener(name, this.onSign);
   }
@@ -24,7 +24,7 @@ class Reading {
     if (state.saved) this.saved = clockTime(state.saved);
     if (state.stage === "case") this.showCase(state.case);
     else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", true, "consent");
-    else if (state.stage === "instructions") this.page("How it works", state.paragraphs, "Start with five practice texts", false, "begin");
+    else if (state.stage === "instructions") this.page("How it works", state.paragraphs, state.button, false, "begin");
     else if (state.stage === "done") this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
     else this.page("Reading", [state.sentence || "Nothing to read yet."]);
   }
@@ -46,7 +46,9 @@ class Reading {
       make("div", { class: "prog", role: "progressbar", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause);
     const texts = make("ol", { class: "tx" }, ...shown.texts.map((text, i) =>
       make("li", {}, make("b", { textContent: text ? String(i + 1) : "" }), make("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
-    this.stage.replaceChildren(make("main", { class: "rd" }, head, texts, this.answers(shown), this.foot(shown)));
+    const film = shown.picture ? this.picture(shown) : null;
+    const words = shown.texts.length || !film ? texts : make("p", { class: "tx none", textContent: "This case shows no words." });
+    this.stage.replaceChildren(make("main", { class: "rd" + (film ? " pictured" : "") }, head, words, this.answers(shown), this.foot(shown), film));
     this.watch.reset();
     const begins = this.practised && !shown.practice;
     this.practised = shown.practice;
@@ -56,6 +58,28 @@ class Reading {
     } else if (shown.pause) {
       this.pause("Time for a pause?", [shown.number - 1 + " of " + shown.total + " cases are done and saved.", "Continue now, or close the page and come back later with your link."]);
     }
+  }
+
+  // The film or map beside the answers; no answer before it is there, and no time counted.
+  picture(shown) {
+    const map = shown.picture.kind === "class_map";
+    const frame = make("section", { class: "r", "aria-label": map ? "Map" : "Mammogram" }, make("div", { class: "stage" }, make("div", { class: "pic" })));
+    const said = make("b", { class: "wlt" });
+    const hint = map ? make("span", { class: "scale" }, "few signs ", make("i"), " many signs of malignancy") : make("span", { textContent: "Wheel zoom, drag window, double-click reset" });
+    frame.append(make("div", { class: "ov" }, hint, map ? null : said));
+    this.viewer?.stop();
+    this.viewer = new Viewer(frame, this.root.querySelector("#wl"), said);
+    this.viewer.fixed = map;
+    this.waiting = true;
+    const image = make("img", { alt: "", draggable: false });
+    image.onload = () => { if (this.case !== shown) return; this.waiting = false; this.shownAt = performance.now(); this.watch.reset(); this.viewer.put(image, image.naturalWidth / image.naturalHeight); };
+    image.onerror = () => {
+      const again = make("div", { class: "gone", textContent: "The image was not loaded. Click to try again." });
+      again.onclick = () => { if (this.case === shown) this.showCase(shown); };
+      frame.append(again);
+    };
+    image.src = shown.picture.url;
+    return frame;
   }
 
   answers(shown) {
@@ -89,7 +113,7 @@ class Reading {
     page.querySelector("button").focus();
   }
 
-  ready() { return this.case && !this.busy && !this.desk.lost && performance.now() - this.shownAt >= DEAD_MS; }
+  ready() { return this.case && !this.busy && !(this.case.picture && this.waiting) && !this.desk.lost && performance.now() - this.shownAt >= DEAD_MS; }
 
   async answer(value) {
     if (!this.ready()) return;

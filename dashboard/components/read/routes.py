@@ -1,4 +1,4 @@
-"""The reader's desk over HTTP: a text, a token, a place in the order. Nothing else may leave the server for a reader."""
+"""The reader's desk over HTTP: a case's texts and its picture's address, a token, a place in the order. Nothing else may leave the server for a reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.store import people, readings
 from core.store.desk import Refused
 from core.store.reader import Desk, Shown
 from core.store.readings import Protocol
-from dashboard import study
+from dashboard import media, study
 from dashboard.components.expert import appending, reading, route, stamp
 
 Connection = duckdb.DuckDBPyConnection
@@ -27,6 +27,16 @@ CONSENT = (
     "Your answers, the time you take and your experience are stored under a code, never with your name. They are used for research only.",
     "You will not be told whether an answer was right, during the study or by anything on the page. Please do not discuss cases with other readers.",
 )
+CONSENT_PICTURES = (
+    "You will be shown mammograms, maps that a computer program made of mammograms, or short descriptions of what it found, and judge how likely each breast "
+    "contains a malignant finding.",
+    *CONSENT[1:],
+)
+INSTRUCTIONS_PICTURES = (
+    "A case shows a film, a map, a list of short descriptions (the most influential first), or several of these. Judge by what is shown, and by that alone.",
+    "On a film: wheel zooms, drag changes window and level, shift and drag moves, double click resets. A map shows where the program saw signs of malignancy, "
+    "on the same scale for every case.",
+)
 INSTRUCTIONS = (
     "Each case is a list of short descriptions, the most influential first. Judge by these words alone.",
     "Press a number key or click. Your answer is saved at once and the next case opens when it has been saved.",
@@ -35,10 +45,20 @@ INSTRUCTIONS = (
 )
 
 
-def _shown(protocol: Protocol, shown: Shown) -> dict[str, Any]:
+def _picture(code: str, shown: Shown) -> dict[str, str] | None:
+    """The address of a case's picture, for this reader and place; addresses of places that cannot be reopened end."""
+    if shown.picture is None:
+        return None
+    media.forget(code, (shown.position - 1, shown.position, shown.position + 1))
+    kind, source = shown.picture
+    return {"kind": kind, "url": media.url("blinded", code, shown=kind, source=source, place=shown.position)}
+
+
+def _shown(code: str, protocol: Protocol, shown: Shown) -> dict[str, Any]:
     pause = not shown.practice and shown.given is None and shown.number > 1 and (shown.number - 1) % PAUSE_EVERY == 0
     answers = list(TWO if readings.scale(protocol.design) == 2 else SIX)
-    return {"token": shown.token, "texts": list(shown.texts), "number": shown.number, "total": shown.total, "practice": shown.practice,
+    texts = list(shown.texts) if any(shown.texts) else []
+    return {"token": shown.token, "texts": texts, "picture": _picture(code, shown), "number": shown.number, "total": shown.total, "practice": shown.practice,
             "given": shown.given, "back": shown.may_reopen, "pause": pause, "answers": answers, "question": _question(protocol)}
 
 
@@ -48,15 +68,24 @@ def _question(protocol: Protocol) -> str:
 
 def _state(con: Connection, at: Desk) -> dict[str, Any]:
     if not at.consented(con):
-        return {"stage": "consent", "paragraphs": CONSENT}
+        return {"stage": "consent", "paragraphs": _consent(con, at)}
     protocol = at.protocol(con)
     if not at.is_seated(con, protocol):
-        return {"stage": "instructions", "paragraphs": [*INSTRUCTIONS, *filter(None, [protocol.design.get("told", "")])]}
-    return _case(protocol, at.show(con, protocol))
+        pictured = at.has_pictures(con, protocol)
+        words = [*INSTRUCTIONS_PICTURES, *INSTRUCTIONS[1:]] if pictured else INSTRUCTIONS
+        return {"stage": "instructions", "paragraphs": [*words, *filter(None, [protocol.design.get("told", "")])],
+                "button": "Start with the practice cases" if pictured else "Start with five practice texts"}
+    return _case(at.code, protocol, at.show(con, protocol))
 
 
-def _case(protocol: Protocol, shown: Shown | None) -> dict[str, Any]:
-    return {"stage": "case", "case": _shown(protocol, shown)} if shown else {"stage": "done"}
+def _consent(con: Connection, at: Desk) -> tuple[str, ...]:
+    """The paragraphs a reader agrees to: they say whether images are shown."""
+    found = readings.open_protocol(con)
+    return CONSENT_PICTURES if found is not None and at.has_pictures(con, found) else CONSENT
+
+
+def _case(code: str, protocol: Protocol, shown: Shown | None) -> dict[str, Any]:
+    return {"stage": "case", "case": _shown(code, protocol, shown)} if shown else {"stage": "done"}
 
 
 def _at(code: str) -> Desk:
@@ -69,7 +98,7 @@ async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     def work(con: Connection) -> dict[str, Any]:
-        people.consent(con, code, str(body.get("experience", "")), " ".join(CONSENT))
+        people.consent(con, code, str(body.get("experience", "")), " ".join(_consent(con, _at(code))))
         return {}
     await appending(work)
     return await reading(lambda con: _state(con, _at(code)))
@@ -93,7 +122,7 @@ async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     def work(con: Connection) -> dict[str, Any]:
         saved, following, protocol = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
-        return {**_case(protocol, following), "saved": stamp(saved.made)}
+        return {**_case(code, protocol, following), "saved": stamp(saved.made)}
     return await appending(work)
 
 
@@ -102,7 +131,7 @@ async def _post_reopen(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     def work(con: Connection) -> dict[str, Any]:
         protocol = at.protocol(con)
-        return {"stage": "case", "case": _shown(protocol, at.reopen(con, protocol))}
+        return {"stage": "case", "case": _shown(code, protocol, at.reopen(con, protocol))}
     return await reading(work)
 
 

@@ -168,7 +168,7 @@ def test_what_is_shown_holds_no_secret_and_no_query_of_the_desk_names_one(study:
     with store.write(study) as con:
         for _ in range(12):
             shown = asdict(at.show(con, at.protocol(con)))
-            assert "ZQX" not in str(shown) and set(shown) == {"token", "texts", "number", "total", "practice", "given", "position", "may_reopen"}
+            assert "ZQX" not in str(shown) and set(shown) == {"token", "texts", "number", "total", "practice", "given", "position", "may_reopen", "picture"} and shown["picture"] is None
             answer(con, at)
     source = inspect.getsource(reader).split('"""', 2)[2]
     for column in ("truth", "network_score", "predicted", "mammogram_id", "arm"):
