@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import importlib
 import logging
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,8 @@ def serve(path: Path, host: str = "127.0.0.1", port: int = 8501, announce: Calla
         shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
         announce(f"DeepMiner serves {path}. Open this link (it is the research team's; do not pass it on to experts):")
         announce(f"    {link(f'http://{shown}:{listening.getsockname()[1]}', team_token(path))}")
+        # What pages with charts and statistics import takes a second: it is there before anybody asks for the second page.
+        threading.Thread(target=importlib.import_module, args=("dashboard.charts",), name="imports", daemon=True).start()
         # Links carry tokens in their query: no log may hold them.
         logging.getLogger("uvicorn.access").disabled = True
         config = uvicorn.Config(app, log_level="warning", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=2)

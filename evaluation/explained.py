@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ def cases(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
     return frame.iloc[np.random.default_rng([seed, 3]).permutation(len(frame))].reset_index(drop=True)
 
 
+@lru_cache(maxsize=256)
 def dissect_of(study: Path, run: str) -> str:
-    """The dissect run an explain run rests on."""
+    """The dissect run an explain run rests on; asked once, since runs never change."""
     with store.read(study) as con:
         return next(p for p in run_table.get(con, run)["parents"] if p.startswith("dissect-"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ TILES = 8
 CONTEXT = 32
 
 
+@lru_cache(maxsize=256)
 def patches_run_of(study: Path, dissect: str) -> str:
-    """The patches run a dissection looked at."""
+    """The patches run a dissection looked at; asked once, since runs never change."""
     with store.read(study) as con:
         return next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-"))
 

@@ -237,13 +237,19 @@ def _time(value: Any) -> datetime | None:
 
 def labelled(study: Path, dissect: str, code: int) -> tuple[float | None, int, int]:
     """Labelled coverage of a class (share of its top slots taken by selected units that carry a label), labelled units and distinct selected units."""
+    return labelled_by_class(study, dissect)[code]
+
+
+def labelled_by_class(study: Path, dissect: str) -> dict[int, tuple[float | None, int, int]]:
+    """The same for every class, by code."""
     with store.read(study) as con:
         row = run_table.get(con, dissect)
         influences = unit_table.top_influences(con, dissect, row["settings"]["dissection"]["top"])
         chosen, labels = unit_table.selected(con, dissect), set(annotations.labels(con, dissect))
     codes, tops, _ = tops_of(influences)
-    mine = set(chosen[chosen["class"] == code]["unit"].astype(int))
-    return labelled_coverage(tops[codes.index(code)], mine, labels), len(set(chosen["unit"]) & labels), chosen["unit"].nunique()
+    mine = {code: set(chosen[chosen["class"] == code]["unit"].astype(int)) for code in codes}
+    counts = len(set(chosen["unit"]) & labels), chosen["unit"].nunique()
+    return {code: (labelled_coverage(tops[i], mine[code], labels), *counts) for i, code in enumerate(codes)}
 
 
 def warnings(study: Path) -> list[str]:

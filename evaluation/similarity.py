@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -206,13 +207,20 @@ def _pair_scores(references: Sequence[Sequence[str]], hypotheses: Sequence[Seque
 def _permuted_means(score: Callable[[int, int], float], codes: Array, clusters: int, permutations: int, seed: int) -> Array:
     generator = np.random.default_rng(seed)
     members = [np.flatnonzero(codes == patient) for patient in range(clusters)]
+
+    @cache
+    def lent(patient: int, other: int) -> tuple[float, int]:
+        """Sum and number of the defined scores of a patient's explanations with another's reports."""
+        own = members[patient]
+        values = np.array([score(int(i), int(j)) for i, j in zip(np.resize(members[other], len(own)), own)])
+        return float(np.nansum(values)), int((~np.isnan(values)).sum())
+
     means = []
     for _ in range(permutations):
-        other = generator.permutation(clusters)
-        lent = [np.resize(members[other[patient]], len(own)) for patient, own in enumerate(members)]
-        values = np.array([score(int(i), int(j)) for theirs, own in zip(lent, members) for i, j in zip(theirs, own)])
-        if not np.isnan(values).all():
-            means.append(np.nanmean(values))
+        parts = [lent(patient, int(other)) for patient, other in enumerate(generator.permutation(clusters))]
+        defined = sum(n for _, n in parts)
+        if defined:
+            means.append(sum(total for total, _ in parts) / defined)
     return np.array(means)
 
 

@@ -157,10 +157,10 @@ def show_table(name: str) -> None:
 now = load.compute(passport.inputs, passport.NAMES)
 there = built()
 states = {key: state_of(key, there, now) for key in KINDS}
-stale = sum(s == "stale" for s, _, _ in states.values())
+stale, lacking = (sum(s == word for s, _, _ in states.values()) for word in ("stale", "missing"))
 parts.heading(
     "Figures",
-    f"{sum(s == 'missing' for s, _, _ in states.values())} of {len(KINDS)} lack an input" + (f", {stale} stale" if stale else ""),
+    f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input" + (f", {stale} stale" if stale else ""),
     bool(load.compute(passport.simulated_parts, passport.NAMES)),
 )
 parts.weak_label_note()

@@ -90,7 +90,7 @@ def coverage_metrics(dissect: str | None) -> None:
             ],
             parts.simulated_data(),
         )
-    share, named, total = load.compute(overview.labelled, dissect, CLASSES.index("malignant"))
+    share, named, total = load.compute(overview.labelled_by_class, dissect)[CLASSES.index("malignant")]
     with columns[2]:
         metric(
             "Labelled coverage",

@@ -49,10 +49,11 @@ def coverage_band(dissect: str) -> None:
     if run is None:
         return
     frame, names = load.ask(unit_table.coverage, run), load.compute(class_words, dissect)
+    shares = load.compute(overview.labelled_by_class, dissect)
     cells = []
     for code in sorted(frame["class"].unique(), reverse=True):
         rows = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
-        share, _, _ = load.compute(overview.labelled, dissect, int(code))
+        share = shares[int(code)][0]
         colour = theme.CLASS_FILL[theme.mode()][names[code]]
         selected, low, high = rows["selected"]["estimate"], rows["interval"]["low"], rows["interval"]["high"]
         marks = (
@@ -193,7 +194,7 @@ def patches_of(dissect: str, unit: int, facts: dict, which: str) -> pd.DataFrame
 
 def header(dissect: str, unit: int) -> None:
     """Name, label, place among the selected, previous and next."""
-    table = load.compute(gallery.rows, dissect)
+    table = load.compute(gallery.rows, dissect, "influence")
     order = [int(u) for u in table["unit"]]
     at = order.index(unit) if unit in order else -1
     row = table.iloc[at] if at >= 0 else None
@@ -294,7 +295,7 @@ st.session_state.setdefault("units_run", asked if asked in known else known[-1])
 wanted = st.query_params.get("unit")
 if wanted is None:
     current = st.session_state["units_run"]
-    count = len(load.compute(gallery.rows, current))
+    count = len(load.compute(gallery.rows, current, "influence"))
     parts.heading("Units", f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}", parts.simulated_labels(current) or parts.simulated_data())
     parts.weak_label_note()
     view, current, rule = views()
