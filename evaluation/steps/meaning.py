@@ -109,7 +109,7 @@ def overlaps(
     with probe.watching():
         for start in range(0, len(reader), BATCH):
             rows = np.arange(start, min(start + BATCH, len(reader)))
-            maps = probe.run(torch.from_numpy(reader.batch(rows)))[0]
+            maps = probe.run(torch.from_numpy(reader.batch(rows)))[0].cpu()
             weight = torch.from_numpy(weights[rows]).float()
             above = (maps > level).float() * weight[:, None, None, None]
             cells = torch.zeros(len(rows), len(names), *maps.shape[2:])
