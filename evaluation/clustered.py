@@ -113,7 +113,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
     no_effect = "every patient has the same share of right answers: the variance between patients is 0" if effect == 0 else None
     effective = n / effect if effect else None
     z_null = (p - p0) / np.sqrt(p0 * (1 - p0) / n * effect) if effect else None
-    alone = "no patient has two answers: there is no intraclass correlation" if n == m else None
+    alone = "no patient has two answers: there is no intraclass correlation" if n == m and constant is None else None
     gee, gee_reason = gee_exchangeable(sums, sizes) if constant is None and not no_effect else (None, None)
     z = (gee.logit - _logit(p0)) / gee.standard_error if gee and gee.standard_error > 0 else None
     half = stats.norm.isf((1 - level) / 2) * gee.standard_error if gee and z is not None else None
