@@ -170,11 +170,16 @@ class Gate:
         self._cookies = Cookies(study.secret(path))
         self._appends = study.appends(path)
         self._hosts = {h.lower() for h in hosts}
+        self._prefix = study.prefix()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        if self._prefix and scope["path"].startswith(f"{self._prefix}/"):
+            # The proxy left the prefix on; where it takes it off, the path is as it should be already.
+            path = scope["path"][len(self._prefix) :]
+            scope = dict(scope, path=path, raw_path=path.encode())
         headers: Headers = [(k, v) for k, v in scope["headers"] if not k.lower().replace(b"_", b"-").startswith(b"x-auth-")]
         if not self._known_host(_header(headers, b"host")):
             await self._refuse(scope, receive, send, 400, WRONG_HOST)
@@ -221,7 +226,7 @@ class Gate:
                 await self._refuse(scope, receive, send, 403, NOT_YOURS)
                 return
             if scope["type"] == "http" and scope["path"] == FRONT[person.role]:
-                await _answer(send, 303, b"", [(b"location", b"/")])
+                await _answer(send, 303, b"", [(b"location", self._home)])
                 return
             headers = [*headers, (b"x-auth-role", person.role.encode()), (b"x-auth-who", person.code.encode())]
         inner = dict(scope, headers=headers)
@@ -243,7 +248,7 @@ class Gate:
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in ("GET", "HEAD"):
             token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            await _answer(send, 200, sentences.start(token[:200]))
+            await _answer(send, 200, sentences.start(token[:200], f"{self._prefix}{ENTER}"))
             return
         if scope["method"] != "POST":
             await self._refuse(scope, receive, send, 403, NOT_YOURS)
@@ -255,9 +260,17 @@ class Gate:
             await self._refuse(scope, receive, send, 403, LINK_ENDED)
             return
         await asyncio.wrap_future(self._appends.submit(lambda con: people.entered(con, person.code)))
+        await _answer(send, 303, b"", [(b"location", self._home), self._signed_in(scope, person.code, token_hash)])
+
+    @property
+    def _home(self) -> bytes:
+        return f"{self._prefix}/".encode()
+
+    def _signed_in(self, scope: Scope, code: str, token_hash: str) -> tuple[bytes, bytes]:
+        """The session's cookie; over TLS (the proxy says so in X-Forwarded-Proto, which uvicorn believes of FORWARDED_ALLOW_IPS) for TLS only."""
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{self._cookies.name}={self._cookies.make(person.code, token_hash)}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}{secure}"
-        await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+        value = f"{self._cookies.name}={self._cookies.make(code, token_hash)}; Path={self._prefix}/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}{secure}"
+        return b"set-cookie", value.encode()
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, what: tuple[str, str]) -> None:
         if scope["type"] == "websocket":

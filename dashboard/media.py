@@ -47,7 +47,7 @@ def url(kind: str, audience: str, **what: Any) -> str:
         if picture not in _tokens:
             _tokens[picture] = secrets.token_urlsafe(16)
             _pictures[_tokens[picture]] = picture
-        return f"/image/{_tokens[picture]}"
+        return f"{study.prefix()}/image/{_tokens[picture]}"
 
 
 def forget(audience: str, places: Collection[int]) -> None:

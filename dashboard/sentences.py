@@ -24,8 +24,8 @@ def sentence(title: str, text: str) -> bytes:
     return _PAGE.format(title=escape(title), text=escape(text), more="").encode()
 
 
-def start(token: str) -> bytes:
+def start(token: str, action: str) -> bytes:
     """The page behind an invitation link. Only its POST signs in: a cookie set by the GET would be lost when the link is opened from webmail."""
     hidden = f'<input type="hidden" name="token" value="{escape(token, quote=True)}">'
-    form = f'<form method="post" action="/enter">{hidden}<button autofocus>Start</button></form>'
+    form = f'<form method="post" action="{escape(action, quote=True)}">{hidden}<button autofocus>Start</button></form>'
     return _PAGE.format(title="DeepMiner", text="You have been invited. Press Start to sign in on this device.", more=form).encode()

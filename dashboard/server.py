@@ -36,7 +36,7 @@ def team_token(path: Path) -> str:
 
 def link(base: str, token: str) -> str:
     """An invitation link under a server's address."""
-    return f"{base.rstrip('/')}{ENTER}?token={token}"
+    return f"{base.rstrip('/')}{study.prefix()}{ENTER}?token={token}"
 
 
 def _hosts(host: str) -> tuple[str, ...]:

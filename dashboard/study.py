@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from core.store import desk
 from core.store.together import Together
 
 VARIABLE = "DEEPMINER_STUDY"
+PREFIX = "DEEPMINER_PREFIX"
 
 
 def current() -> Path:
@@ -19,6 +21,14 @@ def current() -> Path:
     if not value:
         raise UserError(f"No study is being served ({VARIABLE} is not set); start the dashboard with `deepminer serve --study DIR`.")
     return Path(value)
+
+
+def prefix() -> str:
+    """The path under which a reverse proxy shows this server, such as "/mammography"; empty where it has a host of its own."""
+    value = os.environ.get(PREFIX, "").rstrip("/")
+    if value and not re.fullmatch(r"(/[A-Za-z0-9_-]+)+", value):
+        raise UserError(f"{PREFIX} is {value!r}; it must be a path such as /mammography, of letters, digits, dashes and underscores.")
+    return value
 
 
 @cache

@@ -27,8 +27,8 @@ const setTheme = (root) => {
 
 // Requests to the desk. A request that gets no answer is repeated with the same one-time token until it does; the bar says so meanwhile.
 class Desk {
-  constructor(base, bar) {
-    this.base = base; this.bar = bar; this.lost = false; this.ended = false;
+  constructor(prefix, base, bar) {
+    this.prefix = prefix; this.base = prefix + base; this.bar = bar; this.lost = false; this.ended = false;
     this.beat = setInterval(() => this.check(), 5000);
   }
 
@@ -69,7 +69,7 @@ class Desk {
   async check() {
     if (this.ended || document.hidden) return;
     try {
-      const reply = await fetch("/_stcore/health", { cache: "no-store", signal: AbortSignal.timeout(4000) });
+      const reply = await fetch(this.prefix + "/_stcore/health", { cache: "no-store", signal: AbortSignal.timeout(4000) });
       if (reply.ok && this.unreachable) { this.unreachable = false; this.say(""); }
       // Streamlit makes its page inert behind a dialog of its own; the desk's line is what counts here.
       if (reply.ok) document.getElementById("root")?.removeAttribute("inert");

@@ -217,7 +217,7 @@ def test_requests_from_other_sites_are_refused(door: Door) -> None:
         assert door.ask("/expert/annotate/answer", "POST", headers=[cookie, (b"origin", origin)])[0] == status
 
 
-@pytest.mark.parametrize("path", ["/people", "/units", "/overview", "/annotate", "/media/abc.png", "/image/abc", "/app/static/other.png", "/_stcore/metrics",
+@pytest.mark.parametrize("path", ["/people", "/units", "/overview", "/annotate", "/media/abc.png", "/image/a/b", "/app/static/other.png", "/_stcore/metrics",
                                   "/_stcore/upload_file/a/b", "/_stcore/agent/interact", "/component/x/y", "/expert/annotate/state", "/static/../app/static/x",
                                   "/app/static/inter.woff2/../x", "//people", "/static\\..\\x", "/_stcore/script-health-check", "/read/../people"])
 def test_a_reader_gets_one_page_and_nothing_else(door: Door, path: str) -> None:

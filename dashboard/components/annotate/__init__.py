@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core import lexicon
+from dashboard import study
 from dashboard.components.annotate import audit_routes, routes
 from dashboard.components.expert import source
 
@@ -17,4 +18,4 @@ def mount() -> None:
     component = st.components.v2.component("expert_annotate", html=source("annotate", "annotate.html"),
                                            css=source("", "tokens.css") + source("annotate", "annotate.css"),
                                            js=source("", "desk.js") + source("", "viewer.js") + "".join(source("annotate", f"{n}.js") for n in ("film", "form", "audit", "annotate")))
-    component(key="expert", data={"lexicon": lexicon.as_data()}, height="content")
+    component(key="expert", data={"lexicon": lexicon.as_data(), "prefix": study.prefix()}, height="content")

@@ -1,9 +1,9 @@
 // The page: queue, drafts, saving, keys. One one-time token per shown unit; what is typed stays in the browser until it is acknowledged.
 class Annotating {
-  constructor(root, lexicon) {
+  constructor(root, { lexicon, prefix }) {
     this.root = root;
     this.find = (name) => root.querySelector(name);
-    this.desk = new Desk("/expert/annotate/", this.find(".lost"));
+    this.desk = new Desk(prefix, "/expert/annotate/", this.find(".lost"));
     this.watch = new Stopwatch();
     this.film = new Film(root);
     this.form = new Form(root, lexicon, () => this.keep());
@@ -258,6 +258,6 @@ const annotatings = new WeakMap();
 export default function (component) {
   const root = component.parentElement.querySelector(".annroot");
   setTheme(root);
-  if (!annotatings.has(root)) annotatings.set(root, new Annotating(root, component.data.lexicon));
+  if (!annotatings.has(root)) annotatings.set(root, new Annotating(root, component.data));
   return () => { annotatings.get(root)?.stop(); annotatings.delete(root); };
 }

@@ -66,7 +66,7 @@ def as_data(panel: Panel) -> dict[str, Any]:
 
 
 def show(panels: Sequence[Panel], *, key: str, height: int, patches: bool = False) -> None:
-    """Show panels in one row of this film height (px). patches: boxes visible at first."""
+    """Show panels in one row of this film height (px on a screen 640 px high, more on a taller one). patches: boxes visible at first."""
     import streamlit as st
 
     component = st.components.v2.component("team_films", html='<div class="films"></div>', css=source("films", "films.css"), js=source("films", "films.js"))

@@ -45,7 +45,9 @@ function overlay(sheet, panel, tip) {
 function build(panel, height, patches) {
   const figure = make("figure", "panel"), head = make("div", "head", figure);
   make("span", "", head).textContent = panel.title; make("span", "", head).textContent = panel.right;
-  const stage = make("div", "stage", figure); stage.style.height = height + "px"; stage.tabIndex = 0;
+  const stage = make("div", "stage", figure);
+  // Pages are drawn for 640 px; on a taller screen films take the same share of it.
+  stage.style.height = `max(${height}px, ${(height / 6.4).toFixed(1)}vh)`; stage.tabIndex = 0;
   stage.setAttribute("role", "img"); stage.setAttribute("aria-label", panel.alt);
   const sheet = make("div", "sheet", stage), img = make("img", "", sheet), tip = make("div", "tip", stage);
   img.alt = panel.alt; img.draggable = false; img.src = panel.url;

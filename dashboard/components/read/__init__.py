@@ -1,7 +1,8 @@
-"""The reading page as one component. Mounted once, with no data at all; it talks to its own routes."""
+"""The reading page as one component. Mounted once, with nothing but the server's path; it talks to its own routes."""
 
 from __future__ import annotations
 
+from dashboard import study
 from dashboard.components.expert import source
 from dashboard.components.read.routes import ROUTES
 
@@ -14,4 +15,4 @@ def mount() -> None:
 
     component = st.components.v2.component("expert_read", html=source("read", "read.html"), css=source("", "tokens.css") + source("read", "read.css"),
                                            js=source("", "desk.js") + source("", "viewer.js") + source("read", "read.js"))
-    component(key="expert", data={}, height="content")
+    component(key="expert", data={"prefix": study.prefix()}, height="content")

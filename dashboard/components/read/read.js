@@ -1,8 +1,8 @@
 class Reading {
-  constructor(root) {
+  constructor(root, { prefix }) {
     this.root = root;
     this.stage = root.querySelector(".stage");
-    this.desk = new Desk("/expert/read/", root.querySelector(".lost"));
+    this.desk = new Desk(prefix, "/expert/read/", root.querySelector(".lost"));
     this.watch = new Stopwatch();
     this.onKey = (event) => this.key(event);
     this.onSign = () => this.watch.sign();
@@ -149,6 +149,6 @@ const readings = new WeakMap();
 export default function (component) {
   const root = component.parentElement.querySelector(".rdroot");
   setTheme(root);
-  if (!readings.has(root)) readings.set(root, new Reading(root));
+  if (!readings.has(root)) readings.set(root, new Reading(root, component.data));
   return () => { readings.get(root)?.stop(); readings.delete(root); };
 }
