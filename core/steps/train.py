@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,11 +17,12 @@ from core.films import Films, PatchReader
 from core.inference import patient_numbers, patient_table
 from core.naming import CLASSES
 from core.runs import Report
-from core.settings import Settings
+from core.settings import Settings, TrainingSettings
 from core.steps.common import Made, classes_of, latest, patch_table
 from core.training import Part, fit
 
 VERSION = 1
+LATER = ("rotation", "precision", "auxiliary")
 
 
 def make(study: Path, settings: Settings, report: Report, patches: str | None = None) -> Made:
@@ -29,15 +31,15 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
     frame = patch_table(study, parent, ["train", "holdout"])
     columns = _columns(study, settings.training.auxiliary, frame)
     classes = classes_of(study, parent)
-    request = {"training": settings.training.model_dump(), "classes": classes, "input_side": settings.images.input_side}
+    request = {"training": asked(settings.training), "classes": classes, "input_side": settings.images.input_side}
     weights = settings.training.weights
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise UserError(f"There is no weights file {weights}; give an existing file, imagenet or none.")
-    inputs = runs.file_hash(Path(weights)) if weights not in ("imagenet", "none") else ""
+    inputs = distributed.once(lambda: _weights_hash(weights))
     try:
         with runs.building(study, "train", VERSION, request, [parent], inputs) as run:
             torch.manual_seed(settings.training.seed)
-            network = networks.build(settings.training.architecture, classes, weights, settings.training.units, settings.training.pool)
+            # Of many processes the first has the weights; the others get them when they join it.
+            given = weights if distributed.first() else "none"
+            network = networks.build(settings.training.architecture, classes, given, settings.training.units, settings.training.pool)
             if network.input_side != settings.images.input_side and not network.single_linear:
                 raise UserError(
                     f"{network.arch} takes patches of {network.input_side} px; set images.input_side = {network.input_side} and ingest into a new study."
@@ -63,6 +65,21 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)
+
+
+def asked(training: TrainingSettings) -> dict[str, Any]:
+    """Settings that name a train run. Those that came later are left out at their defaults: runs made before them keep their names."""
+    later = {name for name in LATER if getattr(training, name) == type(training).model_fields[name].get_default()}
+    return training.model_dump(exclude=later)
+
+
+def _weights_hash(weights: str) -> str:
+    """Hash of a weights file; empty for "imagenet" and "none"."""
+    if weights in ("imagenet", "none"):
+        return ""
+    if not Path(weights).is_file():
+        raise UserError(f"There is no weights file {weights}; give an existing file, imagenet or none.")
+    return runs.file_hash(Path(weights))
 
 
 def _columns(study: Path, names: Sequence[str], patches: pd.DataFrame) -> Columns:

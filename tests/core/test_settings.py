@@ -9,6 +9,7 @@ import pytest
 
 from core import settings
 from core.errors import UserError
+from core.steps import train
 from core.study import init, require
 
 
@@ -83,3 +84,10 @@ def test_init_never_touches_what_is_there(tmp_path: Path) -> None:
         init(file)
     with pytest.raises(UserError, match="not a study folder"):
         require(tmp_path)
+
+
+def test_later_training_settings_name_a_run_only_where_they_are_used() -> None:
+    before = settings.preset().training
+    assert not {"rotation", "precision", "auxiliary"} & set(train.asked(before)) and "augment" in train.asked(before)
+    used = settings.preset().changed("training", rotation=5.0, auxiliary=["age"]).training
+    assert train.asked(used)["rotation"] == 5.0 and train.asked(used)["auxiliary"] == ["age"] and "precision" not in train.asked(used)
