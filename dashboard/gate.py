@@ -26,7 +26,7 @@ from core import store
 from core.errors import UserError
 from core.store import people
 from core.store.people import Person
-from dashboard import sentences, study
+from dashboard import oidc, sentences, study
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -102,6 +102,11 @@ class Roster:
                 logging.getLogger(__name__).warning("invitations could not be read again: %s", busy)
         return self._valid.get(token_hash)
 
+    async def invitation_of(self, code: str, role: str) -> str | None:
+        """The token hash of a valid invitation of this code in this role, or None."""
+        await self.person("", sure=True)
+        return next((token_hash for token_hash, person in self._valid.items() if (person.code, person.role) == (code, role)), None)
+
 
 @cache
 def roster(path: Path) -> Roster:
@@ -144,6 +149,14 @@ def _header(headers: Headers, name: bytes) -> str:
     return next((v.decode("latin-1") for k, v in headers if k.lower() == name), "")
 
 
+def _cookie(headers: Headers, name: str) -> str:
+    """The value of a cookie, or nothing."""
+    try:
+        return SimpleCookie(_header(headers, b"cookie"))[name].value
+    except (KeyError, CookieError):
+        return ""
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -171,6 +184,8 @@ class Gate:
         self._appends = study.appends(path)
         self._hosts = {h.lower() for h in hosts}
         self._prefix = study.prefix()
+        chosen = oidc.settings()
+        self._provider = oidc.Provider(chosen, study.secret(path)) if chosen else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -194,6 +209,8 @@ class Gate:
                 return
             if scope["type"] == "http" and scope["path"] == ENTER:
                 await self._enter(scope, receive, send)
+            elif scope["type"] == "http" and self._provider and scope["path"] in (oidc.BEGIN, oidc.BACK) and scope["method"] == "GET":
+                await self._institution(scope, send, headers, self._provider)
             else:
                 await self._pass(scope, receive, send, headers)
 
@@ -262,22 +279,48 @@ class Gate:
         await asyncio.wrap_future(self._appends.submit(lambda con: people.entered(con, person.code)))
         await _answer(send, 303, b"", [(b"location", self._home), self._signed_in(scope, person.code, token_hash)])
 
+    async def _institution(self, scope: Scope, send: Send, headers: Headers, provider: oidc.Provider) -> None:
+        """Sign a member of the team in through the institution: away to the provider, and back."""
+        kept = f"{self._cookies.name}_oidc"
+        lax = f"Path={self._prefix}{oidc.BEGIN}; HttpOnly; SameSite=Lax" + self._secure(scope)
+        again = (f"{self._prefix}{oidc.BEGIN}", "Begin again")
+        try:
+            if scope["path"] == oidc.BEGIN:
+                where, value = await asyncio.to_thread(provider.begin)
+                await _answer(send, 303, b"", [(b"location", where.encode()), (b"set-cookie", f"{kept}={value}; {lax}; Max-Age={oidc.STATE_S}".encode())])
+                return
+            query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+            code = await asyncio.to_thread(provider.finish, query, _cookie(headers, kept))
+            token_hash = await self._roster.invitation_of(code, "team")
+            if token_hash is None:
+                raise oidc.Refusal("You are in this server's list, but the research team has ended your invitation, or has given you another role.")
+            await asyncio.wrap_future(self._appends.submit(lambda con: people.entered(con, code)))
+        except oidc.Refusal as refusal:
+            await _answer(send, 403, sentences.sentence("Not signed in", str(refusal), again), [(b"set-cookie", f"{kept}=; {lax}; Max-Age=0".encode())])
+            return
+        # No redirect: the browser came from another site, and would not send the new cookie along with it.
+        page = sentences.sentence("You are signed in", f"As {code}, a member of the research team.", (self._home.decode(), "Open the study"))
+        await _answer(send, 200, page, [self._signed_in(scope, code, token_hash), (b"set-cookie", f"{kept}=; {lax}; Max-Age=0".encode())])
+
     @property
     def _home(self) -> bytes:
         return f"{self._prefix}/".encode()
 
     def _signed_in(self, scope: Scope, code: str, token_hash: str) -> tuple[bytes, bytes]:
         """The session's cookie; over TLS (the proxy says so in X-Forwarded-Proto, which uvicorn believes of FORWARDED_ALLOW_IPS) for TLS only."""
-        secure = "; Secure" if scope.get("scheme") == "https" else ""
-        value = f"{self._cookies.name}={self._cookies.make(code, token_hash)}; Path={self._prefix}/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}{secure}"
-        return b"set-cookie", value.encode()
+        kept = f"Path={self._prefix}/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}{self._secure(scope)}"
+        return b"set-cookie", f"{self._cookies.name}={self._cookies.make(code, token_hash)}; {kept}".encode()
+
+    def _secure(self, scope: Scope) -> str:
+        return "; Secure" if scope.get("scheme") == "https" else ""
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, what: tuple[str, str]) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4000 + status, "reason": what[0]})
         else:
-            await _answer(send, status, sentences.sentence(*what))
+            link = (f"{self._prefix}{oidc.BEGIN}", "Sign in through your institution") if what == SIGN_IN and self._provider else None
+            await _answer(send, status, sentences.sentence(*what, link))
 
 
 def _with_headers(send: Send) -> Send:

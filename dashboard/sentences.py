@@ -13,15 +13,17 @@ body{{margin:0;min-height:100vh;display:grid;place-items:center;background:var(-
 body,button{{font-family:Inter,system-ui,"Segoe UI",sans-serif;font-size:16px;line-height:1.5}}
 main{{width:480px;max-width:calc(100vw - 64px)}}h1{{font-size:22px;line-height:1.3;font-weight:600;margin:0 0 8px}}
 p{{margin:0 0 24px;color:var(--mute)}}
-button{{height:44px;padding:0 24px;border:0;border-radius:4px;background:var(--accent);color:#fff;font-weight:500;cursor:pointer}}
-button:focus-visible{{outline:2px solid var(--accent);outline-offset:2px}}</style></head>
+.go{{display:inline-block;line-height:44px;text-decoration:none}}
+button,.go{{height:44px;padding:0 24px;border:0;border-radius:4px;background:var(--accent);color:#fff;font-weight:500;cursor:pointer}}
+button:focus-visible,.go:focus-visible{{outline:2px solid var(--accent);outline-offset:2px}}</style></head>
 <body><main><h1>{title}</h1><p>{text}</p>{more}</main></body></html>
 """
 
 
-def sentence(title: str, text: str) -> bytes:
-    """A page that says one thing."""
-    return _PAGE.format(title=escape(title), text=escape(text), more="").encode()
+def sentence(title: str, text: str, link: tuple[str, str] | None = None) -> bytes:
+    """A page that says one thing. link: a button's address and words."""
+    more = f'<a class="go" href="{escape(link[0], quote=True)}">{escape(link[1])}</a>' if link else ""
+    return _PAGE.format(title=escape(title), text=escape(text), more=more).encode()
 
 
 def start(token: str, action: str) -> bytes:
