@@ -119,7 +119,7 @@ def case_view(case: str) -> None:
     film = mine[names.index(chosen)]
     big, small = st.columns([3, 2], gap="small")
     with big:
-        films.show([panel(film, True)], key="data_film", height=376)
+        films.show([panel(film, True)], key="data_film", height=362)
         st.caption("Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
     with small:
         films.show([panel(m, False) for m in mine[:2]], key="data_small", height=150)

@@ -202,7 +202,7 @@ def agreement_with_reports() -> None:
                 "Mean": f"<b>{decimal(mean.estimate)}</b>",
                 "95 % CI": f"{decimal(mean.low)} to {decimal(mean.high)}",
                 "Permuted": decimal(r.baseline),
-                "p, one-sided": parts.text(p_text(r.p_greater).removeprefix("P ")),
+                "p, one-sided": parts.text(p_text(r.p_greater).removeprefix("P ").removeprefix("= ")),
                 "Undefined": r.undefined,
                 "Unknown words, reports / explanations": f"{percent(r.oov_reference)} / {percent(r.oov_hypothesis)}",
                 "Published (v1)": decimal(row.published),

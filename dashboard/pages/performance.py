@@ -168,7 +168,7 @@ def comparison_tab() -> None:
             continue
         bounds = f"{decimal(d.low)} to {decimal(d.high)}" if d.low is not None else parts.text(d.reason)
         rows.append({"This run minus": parts.text(title(other)), "AUC, malignant": f"<b>{decimal(d.difference)}</b>", "95 % CI": bounds,
-                     "P, two-sided": parts.text(p_text(d.p_value).removeprefix("P "))})  # fmt: skip
+                     "P, two-sided": parts.text(p_text(d.p_value).removeprefix("P ").removeprefix("= "))})  # fmt: skip
     if not rows:
         st.caption("One run only. Train another architecture to compare: deepminer train --arch resnet18, then deepminer evaluate.")
         return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from core.errors import UserError
@@ -35,13 +37,18 @@ _LATEX = {
     "…": r"\ldots{}",
     '"': r"\textquotedbl{}",
 }
-# Text width of a page in landscape, in centimetres, that long columns share.
-ROOM_CM = 14.0
+# Letters that a line of LaTeX's own article class (345 pt) holds at each size.
+SIZES = (("footnotesize", 78), ("scriptsize", 88), ("tiny", 108))
+# Letters after which words may be hyphenated, in the order tried; lines of body after which a table goes over several pages.
+LONGEST_WORDS, LONG_TABLE = (14, 11, 9), 45
+# Letters that the gap between two columns takes, and a little for wide letters.
+GAP = 2.2
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    """Text that LaTeX prints as it is; a hash may be broken into lines."""
+    printed = "".join(_LATEX.get(sign, sign) for sign in text)
+    return re.sub(r"\b[0-9a-f]{24,}\b", lambda found: r"\allowbreak ".join(re.findall(".{1,8}", found[0])), printed)
 
 
 def markdown(table: Table, title: str) -> str:
@@ -57,31 +64,54 @@ def markdown(table: Table, title: str) -> str:
 
 
 def latex(table: Table, title: str, name: str) -> str:
-    """A LaTeX table (needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}); long columns are broken into lines."""
+    """A LaTeX table that fits the line it is put into: columns in shares of its width, broken into lines, in the largest type in which the words fit. Long
+    ones go over several pages. Needs what its first line says."""
     shown = table.shown()
-    long = [c.long for c in table.columns]
-    wide = ROOM_CM / max(1, sum(long))
+    size, room, shares = _fit(shown)
     numeric = [all(_is_number(v) for v in shown[c]) for c in shown.columns]
-    spec = "".join(f"p{{{wide:.1f}cm}}" if is_long else "r" if is_number else "l" for is_long, is_number in zip(long, numeric))
-    body = [" & ".join(latex_text(v) for v in row) + r" \\" for row in shown.itertuples(index=False)]
-    return "\n".join(
-        [
-            r"% needs \usepackage[T1]{fontenc} and \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\footnotesize",
-            rf"\caption{{{latex_text(title)}. {latex_text(table.note)}}}",
-            rf"\label{{tab:{name}}}",
-            rf"\begin{{tabular}}{{{spec}}}",
-            r"\toprule",
-            " & ".join(latex_text(str(c)) for c in shown.columns) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    # \hspace{0pt} lets TeX hyphenate the first word of a cell, too; names such as unit_0001 stay on their line.
+    spec = "".join(
+        rf">{{\ragged{'left' if is_number else 'right'}{'' if all('_' in v for v in shown[c]) else chr(92) + 'hspace{0pt}'}\arraybackslash}}"
+        rf"p{{\dimexpr {share:.3f}\linewidth-2\tabcolsep\relax}}"
+        for c, share, is_number in zip(shown.columns, shares, numeric)
     )
+    heading = " & ".join(latex_text(str(c)) for c in shown.columns) + r" \\"
+    caption = rf"\caption{{{latex_text(title)}. {latex_text(table.note)}}}\label{{tab:{name}}}"
+    body = [
+        " & ".join(latex_text(v).replace(r" \%", r"~\%") if is_number else latex_text(v) for v, is_number in zip(row, numeric)) + r" \\"
+        for row in shown.itertuples(index=False)
+    ]
+    heights = [max(-(-len(text) // max(1, int(share * room))) for text, share in zip(row, shares)) for row in shown.itertuples(index=False)]
+    if sum(heights) > LONG_TABLE:
+        again = heading.removesuffix(r" \\") + r"\tabularnewline"
+        kind, lines = "longtable", [
+            rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}", caption + r"\tabularnewline", r"\toprule", heading, r"\midrule", r"\endfirsthead", r"\toprule", again, r"\midrule",
+            r"\endhead", r"\bottomrule", r"\endfoot", *body, r"\end{longtable}"]  # fmt: skip
+        lines = ["{", rf"\{size}\setlength{{\tabcolsep}}{{2pt}}", *lines, "}"]
+    else:
+        kind, lines = "", [
+            r"\begin{table}", rf"\{size}\setlength{{\tabcolsep}}{{2pt}}", caption, rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}", r"\toprule", heading, r"\midrule", *body,
+            r"\bottomrule", r"\end{tabular}", r"\end{table}"]  # fmt: skip
+    packages = ", ".join(rf"\usepackage{{{package}}}" for package in ("array", "booktabs", kind) if package)
+    return "\n".join([rf"% needs \usepackage[T1]{{fontenc}}, {packages}", *lines, ""])
+
+
+def _fit(shown: pd.DataFrame) -> tuple[str, int, list[float]]:
+    """The type size in which every column can hold its longest word, the letters of a line at that size, and each column's share of the line: its longest
+    word and a part of what is left by how long its texts are."""
+    cells = [[str(c), *shown[c]] for c in shown.columns]
+    words = np.array([max(len(word) for text in column for word in text.replace(" %", "_%").split() or [""]) for column in cells])
+    wanted = np.array([np.mean(sorted(map(len, column))[-3:]) for column in cells]) + GAP
+    for longest in LONGEST_WORDS:
+        least = np.minimum(words, longest) + GAP
+        size, room = next(((size, room) for size, room in SIZES if min(wanted.sum(), 1.25 * least.sum()) <= room), SIZES[-1])
+        if least.sum() <= room:
+            break
+    wanted = np.maximum(wanted, least)
+    left = max(0.0, room - least.sum())
+    more = np.minimum(wanted - least, 60)
+    widths = least + (left * more / more.sum() if more.sum() else left / len(least))
+    return size, room, [float(w) for w in widths / widths.sum()]
 
 
 def _is_number(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -104,11 +105,16 @@ def test_latex_compiles(written: Path, tmp_path: Path) -> None:
     if engine is None:
         pytest.skip("no TeX engine is installed here (pdflatex, tectonic, xelatex or lualatex)")
     inputs = "\n".join((written / f"table_{name}.tex").read_text() + r"\clearpage" for name in TABLES) + latex(hostile(), "A", "x")
-    text = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{booktabs}\n\\begin{document}\n" + inputs + "\n\\end{document}\n"
+    text = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{array}\n\\usepackage{booktabs}\n\\usepackage{longtable}\n" \
+        "\\begin{document}\n" + inputs + "\n\\end{document}\n"
     (tmp_path / "all.tex").write_text(text, encoding="utf-8")
     options = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([engine, *options, "all.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0 and (tmp_path / "all.pdf").stat().st_size > 1000, done.stdout[-2000:]
+    # Nothing runs off the page: words stay in their column but for a few points of the gap.
+    log = (tmp_path / "all.log").read_text(errors="replace") if (tmp_path / "all.log").exists() else done.stdout
+    assert [float(width) for width in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log) if float(width) > 10] == []
+    assert not re.findall(r"Overfull \\vbox|Float too large", log)
 
 
 def test_an_empty_study_says_what_is_missing(tmp_path: Path) -> None:
