@@ -203,7 +203,7 @@ def dissect(
         selected, coverage = unit_table.selected(con, made.run), unit_table.coverage(con, covered.run)
         dead = run_table.get(con, made.run)["manifest"]["dead_units"]
     shares = coverage[coverage["name"] == "selected"]
-    text = ", ".join(f"{CLASSES[row['class']]} {100 * row['estimate']:.1f} %" for row in shares.to_dict("records"))
+    text = ", ".join(f"{label_name(row['class'], shares['class'].nunique())} {100 * row['estimate']:.1f} %" for row in shares.to_dict("records"))
     _said(
         "dissect",
         folder,
