@@ -48,7 +48,7 @@ GAP = 2.2
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is; a hash may be broken into lines."""
     printed = "".join(_LATEX.get(sign, sign) for sign in text)
-    return re.sub(r"\b[0-9a-f]{24,}\b", lambda found: r"\allowbreak ".join(re.findall(".{1,8}", found[0])), printed)
+    return re.sub(r"\b[0-9a-f]{12,}\b", lambda found: r"\allowbreak ".join(re.findall(".{1,6}", found[0])), printed)
 
 
 def markdown(table: Table, title: str) -> str:
