@@ -72,6 +72,7 @@ def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None
                     x=np.concatenate([result.curve.grid, result.curve.grid[::-1]]),
                     y=np.concatenate([result.curve.high, result.curve.low[::-1]]),
                     fill="toself",
+                    mode="lines",
                     fillcolor=_faint(line["color"], 0.15),
                     line={"width": 0},
                     hoverinfo="skip",

@@ -34,7 +34,7 @@ def deletion(curves: pd.DataFrame, name: str, height: int = 250) -> go.Figure:
     random, ordered = (curves[curves["subject"] == s] for s in ("at random", "by influence"))
     x = [np.log2(frame["step"].to_numpy(float) + 1) for frame in (random, ordered)]
     figure.add_trace(
-        go.Scatter(x=np.concatenate([x[0], x[0][::-1]]), y=np.concatenate([random["high"], random["low"][::-1]]), fill="toself", line={"width": 0},
+        go.Scatter(x=np.concatenate([x[0], x[0][::-1]]), y=np.concatenate([random["high"], random["low"][::-1]]), fill="toself", mode="lines", line={"width": 0},
                    fillcolor="rgba(127,127,127,.18)", hoverinfo="skip", showlegend=False)
     )
     figure.add_trace(go.Scatter(x=x[0], y=random["estimate"], mode="lines", line={"color": charts.quiet(), "width": 1.5}, name="random order"))

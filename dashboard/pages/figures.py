@@ -179,10 +179,7 @@ with left:
         d.button("Download ZIP", disabled=True, width="stretch", help="Nothing has been built yet.")
     if pressed:
         build(wanted, PRESETS[preset], formats)
-    st.caption(
-        f"The test split was opened {counted(len(load.ask(run_table.events, 'test split opened')), 'time')} so far. Counted: each Build (or command) whose exports hold "
-        "its numbers, and the first preview of one in a visit; redrawing is not counted."
-    )
+    openings = st.empty()
     if "built" in st.session_state:
         st.success(st.session_state.pop("built"))
 with right:
@@ -196,3 +193,8 @@ with right:
         show_figure(chosen, name, PRESETS[preset], there)
     else:
         show_table(name)
+# Said last: the preview may have been an opening itself.
+openings.caption(
+    f"The test split was opened {counted(len(load.ask(run_table.events, 'test split opened')), 'time')} so far. Counted: each Build (or command) whose exports hold "
+    "its numbers, and the first preview of one in a visit; redrawing is not counted."
+)
