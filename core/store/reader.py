@@ -120,25 +120,21 @@ class Desk:
             return None
         alike = [p for p in sheet if p.practice == place.practice]
         number = alike.index(place) + 1
-        texts = _slots(self._texts(con, protocol, place), protocol)
+        texts, picture = self._content(con, protocol, place)
         back = number > 1 and place.given is None
-        return Shown(self._token(place), texts, number, len(alike), place.practice, place.given, place.position, back, self._picture(con, protocol, place))
+        return Shown(self._token(place), _slots(texts, protocol), number, len(alike), place.practice, place.given, place.position, back, picture)
 
-    def _picture(self, con: Connection, protocol: Protocol, place: Place) -> tuple[str, str] | None:
-        row = con.execute("SELECT kind, source FROM reading_pictures WHERE protocol = ? AND version = ? AND case_number = ?",
-                          [protocol.protocol, protocol.version, place.case_number]).fetchone()
-        return (row[0], row[1]) if row else None
-
-    def _texts(self, con: Connection, protocol: Protocol, place: Place) -> Sequence[str]:
-        if place.practice:
-            return _practice(protocol)[-place.case_number - 1]
+    def _content(self, con: Connection, protocol: Protocol, place: Place) -> tuple[Sequence[str], tuple[str, str] | None]:
+        """Texts and picture of a place: one query, because it runs between a key and its acknowledgement."""
         row = con.execute(
-            "SELECT texts FROM reading_cases WHERE protocol = ? AND version = ? AND case_number = ?",
+            """SELECT c.texts, p.kind, p.source FROM (SELECT ? AS protocol, ? AS version, ? AS case_number) w
+            LEFT JOIN reading_cases c USING (protocol, version, case_number) LEFT JOIN reading_pictures p USING (protocol, version, case_number)""",
             [protocol.protocol, protocol.version, place.case_number],
         ).fetchone()
-        if row is None:
+        if row is None or (row[0] is None and not place.practice):
             raise Refused("stale", "This case is not there any more; tell the research team.")
-        return json.loads(row[0])
+        texts = _practice(protocol)[-place.case_number - 1] if place.practice else json.loads(row[0])
+        return texts, (row[1], row[2]) if row[1] else None
 
     def _token(self, place: Place) -> str:
         """One-time token for the next revision of the answer at a place."""

@@ -25,6 +25,7 @@ CONSENT = (
     "A first sitting takes about 15 minutes. You can stop at any time and go on later, on any device, with the same link.",
     "Your answers, the time you spend on each unit and your experience are stored under a code, never with your name. "
     "They are used for research only.",
+    "A second task may follow: to say of single patches whether they show what a group was called.",
     "Two practice units come first. A few units are shown a second time to measure consistency. "
     "There are no right or wrong answers: Nothing and Unsure are answers too.",
 )
