@@ -12,10 +12,11 @@ from core.naming import unit_name
 from core.settings import load as load_settings
 from core.store import runs as run_table
 from core.store import units as unit_table
-from dashboard import identity, load, media, parts, study, theme, unit_views
+from dashboard import attention_view, identity, load, media, parts, study, theme, unit_views
 from dashboard.components import films
 from dashboard.components.films import Panel
 from evaluation import explained, truthfulness
+from evaluation.attention import attended
 from evaluation.class_words import class_words
 from evaluation.explained import Explained
 from evaluation.gallery import patches_run_of
@@ -234,6 +235,7 @@ verdict(case)
 films.show(panels(case), key="explanation", height=212)
 if not any(u.label for u in case.units):
     st.info("None of the 8 most influential units carries a label: this decision has no words. The strip below shows what excites them.")
+attention_view.show(load.compute(attended, run, case.mammogram_id), parts.simulated_data())
 parts.section(
     f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
     f"unlabelled ones grey. Map colours run from 0 to each map's own largest value; influence bars share one scale for all cases, 0 to {decimal(case.scale, 2)}.",
