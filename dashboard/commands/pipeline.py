@@ -12,7 +12,7 @@ from core import ingest as ingestion
 from core import settings as settings_module
 from core import study as study_module
 from core.errors import UserError
-from core.naming import CLASSES, label_name
+from core.naming import label_name
 from core.steps.common import Made
 from core.store import data
 from core.store import runs as run_table
