@@ -110,7 +110,7 @@ def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
     figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": _ink()[2], "width": 1}, hoverinfo="skip", showlegend=False))
     for name, result in found.items():
         bins = [b for b in result.bins if b.predicted is not None and b.observed.estimate is not None]
-        observed = [b.observed.estimate for b in bins]
+        observed = [b.observed.estimate or 0.0 for b in bins]
         ends = [(b.observed.low, b.observed.high) for b in bins]
         up = [0.0 if high is None else high - y for y, (_, high) in zip(observed, ends)]
         down = [0.0 if low is None else y - low for y, (low, _) in zip(observed, ends)]
@@ -182,7 +182,7 @@ def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
     return frame(figure, None, 40 + 26 * len(groups), "AUC, malignant, image level").update_yaxes(autorange="reversed")
 
 
-def history(frame_: object, part: str) -> go.Figure:
+def history(frame_: object, part: str, title: str = "") -> go.Figure:
     """Loss or accuracy over epochs, training and hold-out."""
     figure = go.Figure()
     for name, dash in (("train", "dot"), ("holdout", "solid")):
@@ -198,7 +198,7 @@ def history(frame_: object, part: str) -> go.Figure:
             )
         )
     figure.update_layout(legend={"orientation": "h", "y": 1.1})
-    return frame(figure, None, 220, "epoch", part)
+    return frame(figure, None, 205, "epoch", title or part)
 
 
 def activation_histogram(values: dict[str, np.ndarray], lines: dict[str, float]) -> go.Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import shlex
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import pandas as pd
 import streamlit as st
@@ -125,7 +126,7 @@ def age(made: datetime | None) -> str:
     return "just now"
 
 
-def empty(sentence: str, command: str) -> None:
+def empty(sentence: str, command: str) -> NoReturn:
     """What an empty page says: a sentence and the exact command. Ends the page."""
     st.info(sentence)
     st.code(pasted(command), language="bash", wrap_lines=True)

@@ -159,11 +159,11 @@ def confusion(seen: Observations, level: str, threshold: float) -> pd.DataFrame:
     """Counts [truth, predicted]: patches by the largest probability; images and cases by the decision rule with the threshold fixed on hold-out."""
     if len(seen.classes) == 1:
         predicted = np.where(seen.scores[:, 0] >= (0.5 if level == "patch" else threshold), 2, 0)
-        codes, truth = (0, 2), np.where(seen.truth == 2, 2, 0)
+        codes, truth = [0, 2], np.where(seen.truth == 2, 2, 0)
     else:
         lesion = np.where(seen.scores[:, 2] >= seen.scores[:, 1], 2, 1)
         predicted = seen.scores.argmax(1) if level == "patch" else np.where(seen.scores[:, 0] >= threshold, 0, lesion)
-        codes, truth = (0, 1, 2), seen.truth
+        codes, truth = [0, 1, 2], seen.truth
     names = [label_name(code, len(codes)) for code in codes]
     return pd.DataFrame([[int(((truth == t) & (predicted == p)).sum()) for p in codes] for t in codes], index=names, columns=names)
 

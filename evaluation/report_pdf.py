@@ -8,6 +8,7 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from evaluation.figures import style
 from evaluation.figures.export import picture
@@ -161,7 +162,5 @@ def _row(pages: _Pages, row: list[str], room: list[float], weight: str) -> None:
     pages.y -= height
 
 
-def _rule(y: float) -> object:
-    from matplotlib.lines import Line2D
-
+def _rule(y: float) -> Line2D:
     return Line2D([MARGIN / WIDTH, 1 - MARGIN / WIDTH], [y / HEIGHT, y / HEIGHT], color=style.GRID, linewidth=0.4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -25,11 +27,12 @@ from evaluation.results import decimal, p_text, percent
 
 identity.require("team")
 parts.page()
-run = load.ask(run_table.latest, "explain")
-if run is None:
+newest = load.ask(run_table.latest, "explain")
+if newest is None:
     parts.heading("Explanations")
     ready = load.ask(run_table.latest, "dissect") is not None
     parts.empty("No mammogram has been explained yet.", "deepminer explain" if ready else "deepminer dissect")
+run: str = newest
 words = load.compute(class_words, run)
 KINDS = {name: name.capitalize() for name in reversed(words.values())} | {"wrong": "Wrong", "all": "All"}
 settings = load_settings(study.current())
@@ -49,7 +52,7 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
             label_visibility="collapsed",
             key="kind",
             bind="query-params",
-            format_func=KINDS.get,
+            format_func=KINDS.__getitem__,
             help="by the network's decision; Wrong: decided against the truth",
         )
     seed = b.number_input(
@@ -100,7 +103,7 @@ def verdict(case: Explained) -> None:
     )
 
 
-def outlined(case: Explained, **kinds: object) -> Panel:
+def outlined(case: Explained, **kinds: Any) -> Panel:
     """A panel of this film with its findings in maroon."""
     return Panel(
         media.url("film", media.TEAM, file=case.film),
@@ -108,7 +111,7 @@ def outlined(case: Explained, **kinds: object) -> Panel:
         case.height,
         outlines=[p for polygons in case.findings["outline"] for p in polygons],
         **kinds,
-    )  # type: ignore[arg-type]
+    )
 
 
 def panels(case: Explained) -> list[Panel]:

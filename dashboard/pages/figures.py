@@ -184,7 +184,7 @@ with left:
         st.success(st.session_state.pop("built"))
 with right:
     titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
-    chosen = st.selectbox("Preview", list(KINDS), index=0, format_func=titles.get, key="preview", bind="query-params")
+    chosen = st.selectbox("Preview", list(KINDS), index=0, format_func=titles.__getitem__, key="preview", bind="query-params")
     kind, name = chosen.split(" ", 1)
     if states[chosen][0] != "missing" and shows_test([chosen]) and st.session_state.get("exports_opened") != now["evaluate"]:
         st.session_state["exports_opened"] = now["evaluate"]

@@ -41,7 +41,7 @@ def controls() -> tuple[str, str, str, bool]:
     a, b, c, d = st.columns([3.4, 2, 2.4, 2.6], vertical_alignment="center")
     run = a.selectbox("Run", list(evaluations)[::-1], format_func=title, label_visibility="collapsed", key="run", bind="query-params")
     split = b.segmented_control(
-        "Split", list(NAMES), default="holdout", required=True, label_visibility="collapsed", key="split", bind="query-params", format_func=NAMES.get
+        "Split", list(NAMES), default="holdout", required=True, label_visibility="collapsed", key="split", bind="query-params", format_func=NAMES.__getitem__
     )
     level = c.segmented_control(
         "Level", list(performance.LEVELS), default="patch", required=True, label_visibility="collapsed", key="level", bind="query-params",
@@ -177,11 +177,15 @@ def comparison_tab() -> None:
 
 
 def history_tab() -> None:
-    """Loss and accuracy over the epochs of this run's training."""
+    """Loss, accuracy and, where training measured it, the AUC over the epochs of this run's training."""
     curve = load.ask(run_table.history, evaluations[run].train)
     a, b = st.columns(2)
     a.plotly_chart(charts.history(curve, "loss"), config=PLAIN, alt="loss over epochs")
     b.plotly_chart(charts.history(curve, "accuracy"), config=PLAIN, alt="accuracy over epochs")
+    if curve["auc_malignant"].notna().any():
+        c, _ = st.columns(2)
+        known = curve[curve["auc_malignant"].notna()]
+        c.plotly_chart(charts.history(known, "auc_malignant", "AUC, malignant"), config=PLAIN, alt="AUC of malignant over epochs")
 
 
 def subgroup_tab() -> None:
@@ -193,7 +197,8 @@ def subgroup_tab() -> None:
     overall = next((r.auc.estimate for r in found.results if r.name == "malignant"), None) if level == "image" else None
     st.plotly_chart(charts.forest(groups.subgroups, overall), config=PLAIN, alt="malignant AUC by subgroup")
     tests = " ".join(f"{test.sentence()}." for test in groups.interactions)
-    st.caption(f"Image level, whatever level is chosen above. Intervals clustered by patient. Do the AUCs differ? {tests} Patients resampled; not adjusted for one another.")
+    asked = f" Do the AUCs differ? {tests} Patients resampled; not adjusted for one another." if tests else ""
+    st.caption(f"Image level, whatever level is chosen above. Intervals clustered by patient.{asked}")
 
 
 def failure_tab() -> None:
@@ -245,7 +250,7 @@ found = shown.shown(study.current(), run, split, level)
 left, right = st.columns([5, 7], gap="medium")
 with left:
     table = found.point.table if found.point is not None else None
-    at = None if table is None or table.specificity.estimate is None else (1 - table.specificity.estimate, table.sensitivity.estimate)
+    at = None if table is None or table.specificity.estimate is None or table.sensitivity.estimate is None else (1 - table.specificity.estimate, table.sensitivity.estimate)
     st.plotly_chart(charts.roc(found.results, at), config=PLAIN, alt="ROC curves of every class with malignant's band")
     st.caption(
         f"{NAMES[split]}, {found.n:,} {UNITS[level]} of {found.patients} patients. Band: 95 % pointwise for malignant, patients resampled."

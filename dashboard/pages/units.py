@@ -78,7 +78,7 @@ def coverage_band(dissect: str) -> None:
 def choose(options: list[str] | dict[str, str], label: str, key: str, where: object = st) -> str:
     """A select box kept in the address."""
     names = options if isinstance(options, dict) else {o: o for o in options}
-    return where.selectbox(label, list(names), format_func=names.get, label_visibility="collapsed", key=key, bind="query-params")  # type: ignore[attr-defined]
+    return where.selectbox(label, list(names), format_func=names.__getitem__, label_visibility="collapsed", key=key, bind="query-params")  # type: ignore[attr-defined]
 
 
 def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def views() -> tuple[str, str, str]:
     """Which view, which dissection, which rule of selection; all in the address."""
     a, b, c = st.columns([5, 3, 4], vertical_alignment="center")
     view = a.segmented_control("View", list(VIEWS), default="units", required=True, label_visibility="collapsed", key="view", bind="query-params",
-                               format_func=VIEWS.get)  # fmt: skip
+                               format_func=VIEWS.__getitem__)  # fmt: skip
     rule = choose(RULES, "Selection", "rule", b) if view == "units" else "influence"
     run = choose({r["run"]: _run_title(r) for r in dissections.iloc[::-1].to_dict("records")}, "Run", "run", c)
     if run != st.session_state["units_run"]:
@@ -228,7 +228,7 @@ def show_unit(dissect: str, unit: int) -> None:
         rule = first.segmented_control("Region", regions, default=regions[0], required=True, label_visibility="collapsed", key="region", bind="query-params",
                                        help="the field is what the peak of the unit's map can see") or regions[0]  # fmt: skip
         which = second.segmented_control("Patches", list(PATCHES), default="top", required=True, label_visibility="collapsed", key="patches",
-                                         bind="query-params", format_func=PATCHES.get)  # fmt: skip
+                                         bind="query-params", format_func=PATCHES.__getitem__)  # fmt: skip
         third.caption(f"top 32 from {counted(facts['top_patients'], 'patient')}")
         level = settings["threshold"] if rule == regions[0] else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
         top = which not in ("middle", "random")

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from core import store
-from core.naming import CLASSES, SPLITS
+from core.naming import SPLITS
 from core.store import data
+from evaluation.class_words import class_words
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
 from evaluation.passport import ABSENT, Missing, closed_protocol
@@ -109,7 +110,7 @@ def flow_table(study: Path) -> pd.DataFrame:
     for split in SPLITS:
         mine = films[films["split"] == split]
         by = counts[counts["split"] == split].set_index("label")["patches"]
-        note = "; ".join(f"{int(by.get(code, 0)):,} {name}" for code, name in enumerate(CLASSES))
+        note = "; ".join(f"{int(by.get(code, 0)):,} {name}" for code, name in class_words(study, patches).items())
         rows.append({"step": split, "patients": mine["patient_id"].nunique(), "mammograms": len(mine), "note": note})
     for words, images, patients in closed.design.get("flow", []) if closed else []:
         rows.append({"step": f"reading: {words}", "patients": patients, "mammograms": images, "note": ""})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,7 @@ def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
     style.grid(ax)
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
     cases = table.drop_duplicates("case_number")
-    drawn = [
+    drawn: list[tuple[Any, pd.Series, pd.Series, dict[str, Any]]] = [
         (code, rows["malignant"], rows["answer"], {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK})
         for code, rows in table.groupby("code")
     ]

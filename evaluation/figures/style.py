@@ -112,7 +112,7 @@ def grid(ax: Axes, axis: str = "both") -> None:
     ax.grid(True, axis=axis, color=GRID, linewidth=0.5)  # type: ignore[arg-type]
 
 
-def line(name: str) -> dict[str, str]:
+def line(name: str) -> dict[str, Any]:
     """Colour and line style of a class: never colour alone."""
     return {"color": COLOURS[name], "linestyle": LINES[name]}
 

@@ -169,7 +169,7 @@ def coverage(study: Path, width: float) -> Drawn:
 def _coverage_marks(ax: Axes, name: str, mine: pd.DataFrame, x: float) -> None:
     """Coverage of the selected units with its interval (filled) and the split-half value (open), of one class."""
     value, interval = mine.loc["selected", "estimate"], mine.loc["interval"]
-    look = {"marker": style.MARKERS[name], "markersize": 4}
+    look: dict[str, Any] = {"marker": style.MARKERS[name], "markersize": 4}
     ax.errorbar(
         [x], [value], yerr=[[value - interval["low"]], [interval["high"] - value]], color=style.COLOURS[name], elinewidth=0.8, capsize=2, **look
     )

@@ -11,6 +11,7 @@ from core import store
 from core.naming import CLASSES, SPLITS
 from core.store import data
 from evaluation import performance
+from evaluation.class_words import class_words
 from evaluation.figures.drawn import newest
 from evaluation.results import decimal, percent
 from evaluation.tables.table import Column, Table
@@ -41,20 +42,20 @@ def cohort(study: Path) -> Table:
     if people["age"].notna().any():
         rows.append(row("Age, mean (SD)", lambda s: f"{patients(s)['age'].mean():.1f} ({patients(s)['age'].std():.1f})"))
     for density in sorted(people["density"].dropna().unique()):
-        rows.append(row(f"Density {int(density)}, patients", lambda s, d=density: _share(int((patients(s)["density"] == d).sum()), len(patients(s)))))
+        rows.append(row(f"Density {int(density)}, patients", lambda s, d=density: _share(int((patients(s)["density"] == d).sum()), len(patients(s)))))  # type: ignore[misc]
     for pathology in sorted(findings["pathology"].unique()):
         rows.append(
             row(
                 f"Findings {pathology.lower().replace('_', ' ')}",
-                lambda s, p=pathology: f"{(findings['split'].isin(s) & (findings['pathology'] == p)).sum():,}",
+                lambda s, p=pathology: f"{(findings['split'].isin(s) & (findings['pathology'] == p)).sum():,}",  # type: ignore[misc]
             )
         )
 
     def count(splits: list[str], codes: list[int]) -> int:
         return int(patches[patches["split"].isin(splits) & patches["label"].isin(codes)]["patches"].sum())
 
-    for code, name in enumerate(CLASSES):
-        rows.append(row(f"Patches {name}", lambda s, c=code: _share(count(s, [c]), count(s, [0, 1, 2]))))
+    for code, name in class_words(study, run).items():
+        rows.append(row(f"Patches {name}", lambda s, c=code: _share(count(s, [c]), count(s, [0, 1, 2]))))  # type: ignore[misc]
     columns = (Column("Characteristic"), Column("Training"), Column("Hold-out"), Column("Test"), Column("All"))
     return Table(
         columns,

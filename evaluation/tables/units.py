@@ -158,7 +158,7 @@ def similarity_table(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        "Vectors from the study's own lines and labels. Permuted: reports exchanged between patients. Unknown: words outside the vocabulary.",
+        f"Word vectors: {found[0].vectors}. Permuted: reports exchanged between patients. Unknown: words outside the vocabulary.",
         {"explanations": found[0].result.pairs},
         found[0].sentence(),
     )
