@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,26 @@ def answer(shares: Sequence[ConceptShare], rng: np.random.Generator, *, careful:
     words = CONCEPT_WORDS[seen[0].concept]
     phenomenon = {"category": words.category, "terms": dict(words.descriptors), "association": words.association or None}
     return lexicon.make_answer([phenomenon], confidence=3 if seen[0].share >= 0.8 else 2)
+
+
+def judgement(words: str, mask: np.ndarray, rng: np.random.Generator) -> str:
+    """Whether a patch shows what a unit is called, as an expert of the label audit says: "yes" where the concept of these words (without their association)
+    has at least 12 pixels of the patch's concept bits [side, side], "unsure" where it has fewer or the words name no concept, else "no"; one in twenty slips."""
+    concept = _concept_called(words)
+    if concept is None:
+        return "unsure"
+    pixels = int(((np.asarray(mask) & int(concept)) > 0).sum())
+    said = "yes" if pixels >= LEAST_PIXELS else "unsure" if pixels else "no"
+    return {"yes": "no", "no": "yes"}.get(said, said) if rng.uniform() < 0.05 else said
+
+
+@cache
+def _concept_called(words: str) -> Concept | None:
+    for concept, known in CONCEPT_WORDS.items():
+        printed = lexicon.label([{"category": known.category, "terms": dict(known.descriptors), "association": None}])
+        if printed == words:
+            return concept
+    return None
 
 
 def reading(texts: Sequence[str], scale: int, rng: np.random.Generator) -> int:

@@ -11,18 +11,20 @@ from core import settings as settings_module
 from core import simulation, store
 from core import study as study_module
 from core.errors import UserError
+from core.films import Films
 from core.settings import Settings
 from core.steps import concepts, dissect, explain, patches, train
-from core.store import annotations, people, readings
+from core.store import annotations, audits, data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard.commands.common import progress
 from evaluation.reading import order_of, preset
-from evaluation.steps import coverage, evaluate, meaning, reading, truthfulness
+from evaluation.steps import audit, coverage, evaluate, meaning, reading, truthfulness
 
 PATIENTS, QUICK_PATIENTS = 200, 80
 READING, READER = "Simulated demonstration", "SIM-reader"
 OPEN = "Open demonstration"
+AUDITED = 6
 EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
 
 
@@ -71,6 +73,7 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
         explain.make(folder, chosen, report)
     if experts:
         simulate_annotations(folder, dissected)
+        simulate_audit(folder)
     with progress("ablate") as report:
         truthfulness.make(folder, report, dissected)
     if experts:
@@ -112,6 +115,26 @@ def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> 
     if run is None:
         raise UserError("The simulated experts need a phantom study; leave annotation to people here.")
     return run
+
+
+def simulate_audit(folder: Path) -> None:
+    """The two simulated experts judge blindly whether patches show what the units are called; the audit is then ended."""
+    if audit.newest(folder) is not None:
+        return
+    made = audit.start(folder, AUDITED, 1, READER)
+    with store.read(folder) as con:
+        items = audits.items(con, made.audit)
+        rows = data.patches_by_id(con, annotations.patches_run(con, made.run) or "", sorted({i.patch_id for i in items}))
+    masks, films = {}, Films(folder)
+    for row in rows.itertuples():
+        masks[row.patch_id] = np.asarray(films.concepts(row.file)[row.y : row.y + row.side, row.x : row.x + row.side])
+    with store.write(folder) as con:
+        for number, (code, _) in enumerate(EXPERTS):
+            rng = np.random.default_rng([55, number])
+            for item in items:
+                said = simulation.judgement(item.label, masks[item.patch_id], rng)
+                audits.append_answer(con, made.audit, code, item.item, 1, said, float(np.round(rng.gamma(5, 0.8), 1)), simulated=True)
+    audit.end(folder, READER)
 
 
 def open_reading(folder: Path) -> None:

@@ -20,9 +20,10 @@ def button(page, label: str):
 
 def test_start_follow_and_end_an_audit(own_study: Path, team: Open, tmp_path: Path) -> None:  # noqa: F811
     page = team(own_study, "annotations")
+    assert "Progress of audit-1" in said(page) and "SIMULATED" in said(page) and any("Top minus random" in f.value.columns for f in page.dataframe)
     page.number_input(key="audit_patches").set_value(3).run()
     button(page, "Start the audit").click().run()
-    assert not page.exception and "audit-1 is open" in page.success[0].value and "Nobody has judged a patch yet" in said(page)
+    assert not page.exception and "audit-2 is open" in page.success[0].value and "Nobody has judged a patch yet" in said(page)
     with store.write(own_study) as con:
         audit = audits.current(con)
         for code, simulated in (("A1", False), ("S1", True)):
@@ -42,4 +43,4 @@ def test_start_follow_and_end_an_audit(own_study: Path, team: Open, tmp_path: Pa
     button(page, "End the audit").click().run()
     assert "is ended" in page.success[0].value and any(b.label == "Start the audit" for b in page.button)
     assert cli.invoke(app, ["labels", "audit-start", "--study", str(own_study), "--patches", "2"]).exit_code == 0
-    assert "audit-2 is ended" in cli.invoke(app, ["labels", "audit-end", "--study", str(own_study)]).stdout
+    assert "audit-3 is ended" in cli.invoke(app, ["labels", "audit-end", "--study", str(own_study)]).stdout

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import store
+from core import simulation, store
 from core.errors import UserError
+from core.sources.phantom_concepts import Concept
 from core.store import annotations, audits, people
 from evaluation.label_audit import audited, precision_interval, wilson
 from evaluation.proportion import proportion_interval
@@ -80,12 +81,32 @@ def test_places_are_apart_seeded_and_of_their_kind(total: int, number: int, seed
     assert all((found[kind] == again[kind]).all() for kind in found)
 
 
+def test_without_an_audit(tmp_path: Path) -> None:
+    store.create(tmp_path)
+    assert steps.newest(tmp_path) is None
+    for work in (lambda: steps.results(tmp_path), lambda: steps.end(tmp_path, "team"), lambda: steps.start(tmp_path, 4, 1, "team")):
+        with pytest.raises(UserError, match="no label audit|No label audit|No unit carries a label"):
+            work()
+
+
+def test_a_simulated_judgement_follows_the_pixels() -> None:
+    mask = np.zeros((64, 64), np.uint32)
+    mask[:4, :4] = int(Concept.NIPPLE)
+    said = [simulation.judgement("Nipple", mask, np.random.default_rng(i)) for i in range(200)]
+    assert 180 <= said.count("yes") < 200 and said.count("unsure") == 0
+    assert simulation.judgement("Pectoral muscle", mask, np.random.default_rng(0)) == "no"
+    assert simulation.judgement("Something else", mask, np.random.default_rng(0)) == "unsure"
+    assert simulation.judgement("Nipple", mask[3:], np.random.default_rng(0)) == "unsure"
+
+
 def test_an_audit_of_the_demonstration(own_study: Path) -> None:
-    with pytest.raises(UserError, match="no label audit"):
-        steps.results(own_study)
+    simulated, found = steps.results(own_study)                     # what the demonstration's simulated experts said
+    top, _, random = (share.interval for share in found.pooled)
+    assert simulated.ended is not None and found.simulated and top.low > random.high and found.difference_of(None).low > 0 and found.agreement.estimate > 0.6
     with pytest.raises(UserError, match="1 to 32"):
         steps.start(own_study, 0, 1, "team")
     audit = steps.start(own_study, 4, 1, "team")
+    assert audit.audit == "audit-2"
     with store.read(own_study) as con:
         labels = annotations.labels(con, audit.run)
         items = audits.items(con, audit.audit)
