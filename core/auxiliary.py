@@ -1,17 +1,17 @@
 """Auxiliary features (HDSR 2021, section 2.5): columns per patient beside the image, joined to it by attention whose weights can be read.
 
 Every column becomes a token t_j; the image's pooled features become t_0. Additive attention (Bahdanau et al. 2015, eq. 6) weighs them,
-a = softmax_j(v . tanh t_j) over the image and the columns, and the class logits are
+a = softmax_j(v . tanh t_j) over the image and the k columns, and the class logits are the weighed evidence of all,
 
-    logits = head(pooled maps) + sum over columns of a_j * V tanh(t_j).
+    logits = (1 + k) * (a_0 * head(pooled maps) + sum over columns of a_j * V tanh(t_j));
 
-The columns' part is one number per class for the whole input, the same at every position: the class map is the image's map plus that constant, so that its
-spatial mean stays the classifier's logit, and influence (activation x weight) is that of the image. The image's weight a_0 is what the columns leave to it.
+1 + k makes equal weights of a block that has learned nothing (V = 0) the image's own logits. Both a_0 and the columns' part are one number (per class) for the
+whole input, the same at every position: the class map is the image's map times a factor plus a constant, so that its spatial mean stays the classifier's
+logit. Influence (activation x weight) is that of the image; the factor, common to all units and classes of a case, changes no ranking.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -115,14 +115,15 @@ class Attention(nn.Module):
         self.tokens = nn.ModuleList([nn.Linear(width, size) for width in widths])
         self.score = nn.Linear(size, 1, bias=False)
         self.value = nn.Linear(size, classes, bias=False)
-        # At first the columns say nothing: training starts from the image alone.
+        # At first all weigh the same and the columns say nothing: training starts from the image alone.
         nn.init.zeros_(self.value.weight)
-        nn.init.normal_(self.score.weight, 0, 1 / math.sqrt(size))
+        nn.init.zeros_(self.score.weight)
 
-    def forward(self, pooled: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """pooled [n, units], columns [n, sum of widths] -> (what the columns add to the logits [n, classes], weights [n, 1 + columns] of the image and
-        the columns, summing to one)."""
+    def forward(self, pooled: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """pooled [n, units], columns [n, sum of widths] -> (factor of the image's logits [n, 1], what the columns add [n, classes], weights
+        [n, 1 + columns] of the image and the columns, summing to one)."""
         parts = columns.split(self.widths, 1)
         tokens = torch.stack([self.image(pooled), *(token(part) for token, part in zip(self.tokens, parts))], 1).tanh()
         weights = self.score(tokens)[:, :, 0].softmax(1)
-        return (weights[:, 1:, None] * self.value(tokens[:, 1:])).sum(1), weights
+        share = weights * weights.shape[1]
+        return share[:, :1], (share[:, 1:, None] * self.value(tokens[:, 1:])).sum(1), weights

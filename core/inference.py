@@ -131,15 +131,15 @@ def as_tensor(film: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def film_maps(full: FullyConvolutional, probe: Probe, film: np.ndarray, columns: np.ndarray | None = None) -> FilmMaps:
-    """The whole mammogram uint8 [h, w] in one pass; columns: float32 [numbers] of its patient, whose part of the logits is the same at every position."""
+    """The whole mammogram uint8 [h, w] in one pass; columns: float32 [numbers] of its patient, whose part in the logits is the same at every position."""
     with probe.watching():
         units, last = probe.run(as_tensor(film))
         # Left in the network's own memory order: turning millions of values round costs more than all that is done with them.
         maps = FilmMaps(units[0].float().cpu(), full.from_maps(last)[0].float().cpu())
         if columns is None or full.network.auxiliary is None:
             return maps
-        added, weights = full.network.attention(last, torch.from_numpy(columns)[None])
-        return FilmMaps(maps.units, maps.logits + added[0].cpu()[:, None, None], weights[0].cpu().numpy())
+        factor, added, weights = (part[0].cpu() for part in full.network.attention(last, torch.from_numpy(columns)[None]))
+        return FilmMaps(maps.units, factor * maps.logits + added[:, None, None], weights.numpy())
 
 
 def tissue_positions(tissue: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -147,10 +147,14 @@ class Classifier(nn.Module):
         """Pool and classify maps [n, units, h', w'] of a native-size input: [n, classes]. columns: float32 [n, numbers] of the inputs' patients, as
         `self.columns` encodes them; without them the image's part alone."""
         image = self._image_logits(maps)
-        return image if self.auxiliary is None or columns is None else image + self.attention(maps, columns)[0]
+        if self.auxiliary is None or columns is None:
+            return image
+        factor, added, _ = self.attention(maps, columns)
+        return factor * image + added
 
-    def attention(self, maps: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """What the columns add to the logits of inputs with these maps [n, classes], and the weights of image and columns [n, 1 + columns]."""
+    def attention(self, maps: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For inputs with these maps: the factor of the image's logits [n, 1], what the columns add to them [n, classes], and the weights of image and
+        columns [n, 1 + columns]."""
         assert self.auxiliary is not None
         return self.auxiliary(maps.mean((2, 3)), columns.to(maps.device))
 
@@ -192,7 +196,7 @@ class Classifier(nn.Module):
 class FullyConvolutional(nn.Module):
     """Class maps over whole mammograms (DEFINITIONS "Networks"): no pooling, the head as 1x1 convolution; AlexNet's and VGG's first linear layer as a
     6x6 or 7x7 convolution over the native grid. On any input the spatial mean of a single-linear network's class map equals its pooled logits. The
-    image's part alone: what a patient's columns add is a constant (`Classifier.attention`)."""
+    image's part alone: what a patient's columns make of it is a factor and a constant (`Classifier.attention`)."""
 
     def __init__(self, network: Classifier) -> None:
         super().__init__()

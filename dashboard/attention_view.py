@@ -25,6 +25,6 @@ def bars(found: tuple[Attended, ...]) -> str:
 def show(found: tuple[Attended, ...], simulated: bool) -> None:
     """The section of one case; nothing for a network without columns."""
     if found:
-        note = "attention over the image and the patient's columns, summing to 100 %; what the columns add is the same at every position of the class map"
+        note = "weights of the image and of the patient's columns in this decision, together 100 %; a column says the same at every position of the class map"
         parts.section("What was weighed", note, simulated)
         st.html(bars(found))

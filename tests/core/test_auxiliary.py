@@ -90,17 +90,17 @@ def test_signal_raises_the_area_and_noise_does_not_lower_it(signal: bool, image_
     network, area = trained(tmp_path / "columns", part, held, columns)
     with torch.inference_mode():
         x, _, numbers = held.batch(np.arange(200))
-        _, weights = network.attention(network.maps(x), numbers)  # type: ignore[arg-type]
+        _, _, weights = network.attention(network.maps(x), numbers)  # type: ignore[arg-type]
     image_weight, noise, marker, word = weights.mean(0).tolist()
     print(f"signal {signal}: AUC image {image:.3f}, with columns {area:.3f}; weights image {image_weight:.2f}, noise {noise:.2f}, marker {marker:.2f}, word {word:.2f}")
     assert torch.allclose(weights.sum(1), torch.ones(200), atol=1e-6) and (weights >= 0).all()
     if signal:
         assert area > image + 0.05 and marker > 2 * max(noise, word)
     else:
-        assert area > image - 0.02
+        assert area > image - 0.02 and image_weight > 0.6
 
 
-def test_without_columns_nothing_changes_and_with_them_the_map_is_the_images_plus_a_constant(tmp_path: Path) -> None:
+def test_without_columns_nothing_changes_and_with_them_the_map_is_the_images_times_a_factor_plus_a_constant(tmp_path: Path) -> None:
     (part, columns), _ = made(64, 3, True), None
     torch.manual_seed(1)
     plain = networks.build("small", 2, units=8).eval()
@@ -108,8 +108,10 @@ def test_without_columns_nothing_changes_and_with_them_the_map_is_the_images_plu
     network = networks.build("small", 2, units=8).eval()
     networks.join(network, columns)
     x, _, numbers = part.batch(np.arange(8))
-    assert torch.equal(plain(x), network(x, numbers)) and torch.equal(plain(x), network(x))  # a new block says nothing yet
     assert network.auxiliary is not None and numbers is not None
+    assert torch.equal(plain(x), network(x))
+    assert torch.allclose(plain(x), network(x, numbers), atol=1e-6)  # a new block says nothing yet
+    torch.nn.init.normal_(network.auxiliary.score.weight)
     torch.nn.init.normal_(network.auxiliary.value.weight)
     assert not torch.allclose(plain(x), network(x, numbers), atol=1e-3)
     film = np.random.default_rng(0).integers(0, 256, (200, 160)).astype(np.uint8)
@@ -119,7 +121,8 @@ def test_without_columns_nothing_changes_and_with_them_the_map_is_the_images_plu
         bare = inference.film_maps(full, probe, film)
         logits = network(torch.from_numpy(film)[None, None], numbers[:1])[0]
     assert torch.allclose(maps.logits.mean((1, 2)), logits, atol=1e-5)  # the identity of single linear heads holds
-    assert (maps.logits - bare.logits).std((1, 2)).max() < 1e-5 and maps.weights is not None and maps.weights.sum() == pytest.approx(1)
+    assert maps.weights is not None and maps.weights.sum() == pytest.approx(1)
+    assert (maps.logits - 4 * float(maps.weights[0]) * bare.logits).std((1, 2)).max() < 1e-5  # three columns and the image
     torch.save(network.state(), tmp_path / "w.pt")
     other = networks.build("small", 2, str(tmp_path / "w.pt"), 8)
     networks.join(other, columns)
