@@ -163,6 +163,16 @@ def order_findings(table: pd.DataFrame, tests: PatientPermutations) -> list[Find
     return findings
 
 
+def picture_findings(table: pd.DataFrame, seed: int) -> list[Finding]:
+    """What films show without meaning to: their shape, their grey and the scanner they come from must not tell truth. A warning, because the film itself is
+    what the arm shows. `table`: truth, patient, and the columns `height` (for a width of 1), `grey` (mean over the breast) and `scanner`, a row per film."""
+    truth, tests = _truth(table), PatientPermutations(table["patient"].to_numpy(), seed)
+    findings: list[Finding] = []
+    for name in ("height", "grey"):
+        findings += _tell("images", f"the films' {name}", tests.ordered(table[name].to_numpy(dtype=float), truth), "truth", WARNING)
+    return findings + _tell("images", "the films' scanner", tests.categories(pd.factorize(table["scanner"].astype(str))[0], truth), "truth", WARNING)
+
+
 def _worded_findings(table: pd.DataFrame, seed: int, labels: Mapping[str, str] | None) -> list[Finding]:
     """The texts' findings over the arms that show texts."""
     worded = table[~table["arm"].isin(WORDLESS_ARMS)] if "arm" in table.columns else table

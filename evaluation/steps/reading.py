@@ -23,7 +23,7 @@ from core.store.reader import PICTURES, PRACTICE
 from core.store.readings import Case, Picture, Protocol
 from evaluation.diagnostic import fixed_threshold
 from evaluation.explained import dissect_of
-from evaluation.lint import ERROR, WARNING, Finding, lint, order_findings, stops
+from evaluation.lint import ERROR, WARNING, Finding, lint, order_findings, picture_findings, stops
 from evaluation.permutation import PatientPermutations
 from evaluation.reading import (
     Design,
@@ -38,7 +38,7 @@ from evaluation.reading import (
     score,
     shown_texts,
 )
-from evaluation.reading_design import WORDLESS_ARMS
+from evaluation.reading_design import TEXT_ARMS, WORDLESS_ARMS
 
 BENIGN_WORDS = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
 
@@ -71,7 +71,7 @@ def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
         influences = unit_table.top_influences(con, explain, 64)
         labels = {unit: label.text for unit, label in annotations.labels(con, dissect).items()}
         truth = truth_rules(con)
-    if not labels:
+    if not labels and set(design.arms) & set(TEXT_ARMS):
         raise UserError("No unit carries a label yet, so no explanation has words; let an expert annotate first (People page, then Annotate).")
     order = {key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])}
     rng = np.random.default_rng([design.seed, 11])
@@ -194,6 +194,7 @@ def run_lint(study: Path, protocol: str | None, who: str, reviewed: str = "") ->
     design = design_of(found)
     findings = lint(lint_table(cases), labels=labels, conflicts=conflicts, annotators=annotators, seed=design.seed)
     findings = (*findings, *order_lint(cases, design, planned_readers(study, design)))
+    findings = (*findings, *_picture_lint(study, cases, design))
     if reviewed.strip():
         findings = tuple(
             Finding(f.field, WARNING, f"{f.finding.replace(' that nobody reviewed', '')}; reviewed by {who}: {reviewed.strip()}")
@@ -215,6 +216,23 @@ def run_lint(study: Path, protocol: str | None, who: str, reviewed: str = "") ->
             who=who,
         )
         return find(con, found.protocol), findings
+
+
+def _picture_lint(study: Path, cases: pd.DataFrame, design: Design) -> list[Finding]:
+    """Whether the films of the arms that show films differ by truth in what is no finding: shape, grey, scanner."""
+    shown = cases[cases["arm"].isin(("image", "image_explanation"))].drop_duplicates("mammogram_id")
+    if not len(shown):
+        return []
+    with store.read(study) as con:
+        films = data.mammograms(con).set_index("mammogram_id").loc[shown["mammogram_id"]]
+    grey = []
+    for file in films["file"]:
+        pixels = np.load(study / "images" / f"{file}.npy")[::4, ::4]
+        inside = blinded.breast(np.ascontiguousarray(pixels))
+        grey.append(float(pixels[inside].mean()) if inside.any() else 0.0)
+    table = pd.DataFrame({"truth": (shown["truth"] == "malignant").to_numpy(), "patient": shown["patient_id"].to_numpy(), "grey": grey,
+                          "height": (films["height"] / films["width"]).to_numpy(), "scanner": films["scanner"].to_numpy()})
+    return picture_findings(table, design.seed)
 
 
 def _unreviewed(finding: Finding) -> bool:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -14,7 +15,7 @@ from core import blinded, runs, store
 from core.errors import UserError
 from core.store import desk, people, readings
 from core.store.reader import PRACTICE, Desk
-from evaluation.lint import WARNING
+from evaluation.lint import WARNING, picture_findings
 from evaluation.reading import preset
 from evaluation.steps import bundle
 from evaluation.steps import reading as stages
@@ -135,3 +136,17 @@ def test_pictures_travel_only_where_an_arm_shows_them(own_study: Path, tmp_path:
         bundle.check(made.folder)
     files[0].write_bytes(whole)
     assert bundle.check(made.folder) is not None
+
+
+def test_films_that_tell_truth_by_scanner_shape_or_grey_are_a_warning(own_study: Path) -> None:
+    generator = np.random.default_rng(1)
+    truth = np.arange(60) % 2 == 0
+    table = pd.DataFrame({"truth": truth, "patient": range(60), "height": generator.normal(1.3, 0.1, 60), "grey": generator.normal(90, 9, 60), "scanner": generator.choice(["A", "B"], 60)})
+    assert {f.severity for f in picture_findings(table, 1)} == {"note"}
+    for name, values in (("height", 1.3 + truth), ("grey", 90 + 9 * truth), ("scanner", np.where(truth, "A", "B"))):
+        told = [f for f in picture_findings(table.assign(**{name: values}), 1) if f.severity == WARNING]
+        assert len(told) == 1 and f"the films' {name} predicts truth" in told[0].finding
+    stages.create(own_study, "Films", preset("Recommended", name="Films", arms=("image",)), "team")
+    assert "the films' grey does not predict truth" in " ".join(f.finding for f in stages.run_lint(own_study, "Films", "team")[1])
+    stages.create(own_study, "Words", preset("Recommended", name="Words", arms=("explanation",)), "team")
+    assert not [f for f in stages.run_lint(own_study, "Words", "team")[1] if f.field == "images"]
