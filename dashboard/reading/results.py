@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.store.readings import Protocol
 from dashboard import charts, parts, theme
+from dashboard.reading.design import ARM_NAMES
 from evaluation.reading import ReadingScore
 from evaluation.results import decimal, p_text, percent
 
@@ -214,7 +215,7 @@ def _arms(score: ReadingScore) -> None:
         pd.DataFrame(
             [
                 {
-                    "Arm": a.arm,
+                    "Arm": ARM_NAMES.get(a.arm, a.arm),
                     "Answers": a.clusters.n,
                     "Share right": decimal(a.clusters.estimate),
                     "Bootstrap interval": f"{decimal(a.clusters.bootstrap_low)} to {decimal(a.clusters.bootstrap_high)}",
@@ -224,9 +225,7 @@ def _arms(score: ReadingScore) -> None:
         )
     )
     for c in score.comparisons:
-        st.caption(
-            f"{c.first} minus {c.second}: {decimal(c.difference.estimate)} ({decimal(c.difference.low)} to {decimal(c.difference.high)}); {c.pairs} pairs, sign-flip {p_text(c.sign_flip_p_two_sided)}."
-        )
+        st.caption(c.sentence())
 
 
 def _conduct(score: ReadingScore) -> None:
@@ -236,11 +235,11 @@ def _conduct(score: ReadingScore) -> None:
     )
     parts.cells(
         [
-            ("Median per text", "–" if c.median_seconds is None else f"{c.median_seconds:.1f} s"),
+            ("Median per case", "–" if c.median_seconds is None else f"{c.median_seconds:.1f} s"),
             ("Quartiles", "–" if c.lower_seconds is None else f"{c.lower_seconds:.1f} to {c.upper_seconds:.1f} s"),
             ("Corrections", str(c.corrections)),
             ("First answers right", f"{score.first_answers.correct} / {score.first_answers.n}"),
-            ("Slope per 100 texts", decimal(c.trend.estimate)),
+            ("Slope per 100 cases", decimal(c.trend.estimate)),
             ("Sittings", "–" if c.sittings is None else str(c.sittings)),
         ]
     )
