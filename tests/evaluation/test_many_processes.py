@@ -16,13 +16,14 @@ import pytest
 import torch
 from together import quiet
 
-from core import distributed, ingest, networks, settings, study
+from core import distributed, ingest, settings, study
 from core.errors import UserError
 from core.steps import dissect, explain, patches, train
 from evaluation.steps import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"units": 16, "epochs": 3, "batch": 15, "draws": 200, "optimizer": "sgd", "learning_rate": 0.02, "weight_decay": 1e-4, "freeze_batchnorm": True, "rotation": 5.0}
+BASE = {"architecture": "small", "units": 16, "epochs": 3, "batch": 32, "draws": 500, "auxiliary": ["density"]}
+FROZEN = {"epochs": 3, "batch": 15, "draws": 200, "optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4, "freeze_batchnorm": True, "rotation": 5.0}
 
 
 def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
@@ -46,19 +47,21 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Three studies of the same patients."""
     one = tmp_path_factory.mktemp("many") / "one"
-    chosen = settings.preset(settings.PHANTOM | {"training": {"architecture": "small", **SMALL}})
+    chosen = settings.preset(settings.PHANTOM | {"training": BASE})
     study.init(one, chosen)
     ingest.ingest(one, chosen, "phantom", None, quiet, patients=15, seed=2, width=4 * chosen.images.input_side)
     patches.make(one, chosen, quiet)
     two, trained = one.with_name("two"), one.with_name("trained")
     shutil.copytree(one, two)
+    base = train.make(one, chosen, quiet).run
+    weights = one / "runs" / base / "last.pt"
+    chosen = chosen.changed("training", weights=str(weights), **FROZEN)
     train.make(one, chosen, quiet)
     shutil.copytree(one, trained)
     evaluate.make(one, quiet)
     dissect.make(one, chosen, quiet)
     explain.make(one, chosen, quiet)
-    train.make(one, chosen.changed("training", freeze_batchnorm=False), quiet)
-    done = torchrun(str(ROOT / "tests" / "evaluation" / "together.py"), str(two), str(trained))
+    done = torchrun(str(ROOT / "tests" / "evaluation" / "together.py"), str(two), str(trained), str(weights), json.dumps(FROZEN))
     assert done.returncode == 0, done.stderr[-3000:]
     return Made(one, two, trained, json.loads((trained / "said.json").read_text()))
 
@@ -80,10 +83,9 @@ def difference(a: pd.DataFrame, b: pd.DataFrame) -> float:
 def test_training_with_frozen_statistics_ends_at_the_same_weights(made: Made) -> None:
     one, two = made.one, made.two
     a, b = (torch.load(run_of(s, "train") / "last.pt", weights_only=True) for s in (one, two))
-    torch.manual_seed(1)
-    start = networks.build("small", 3, "none", int(SMALL["units"])).state()
+    start = torch.load(run_of(one, "train", frozen=False) / "last.pt", weights_only=True)
     apart = max(float((a[key].double() - b[key].double()).abs().max()) for key in a)
-    moved = max(float((a[key].double() - start[key].double()).abs().max()) for key in a)
+    moved = max(float((a[key].double() - start[key].double()).abs().max()) for key in start)
     print(f"final weights: largest difference {apart:.2g}, moved by training {moved:.2g}")
     assert apart <= 1e-5 < 1e-3 < moved
     losses, steps = [], []
@@ -97,11 +99,11 @@ def test_training_with_frozen_statistics_ends_at_the_same_weights(made: Made) ->
 
 
 def test_training_without_frozen_statistics_ends_within_the_stated_tolerance(made: Made) -> None:
-    """Every process normalises its own part of a batch: the final loss may differ by 5 % (docs/training.md)."""
+    """Every process normalises its own part of a batch: the final loss may differ by 10 % (docs/training.md)."""
     histories = [pd.read_parquet(run_of(s, "train", frozen=False) / "tables" / "history.parquet") for s in (made.one, made.two)]
     one, two = (h[h["part"] == "train"]["loss"].iloc[-1] for h in histories)
     print(f"final training loss: one process {one:.4f}, two {two:.4f}")
-    assert abs(two / one - 1) <= 0.05
+    assert abs(two / one - 1) <= 0.1
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "dissect", "explain"])

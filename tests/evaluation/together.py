@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,12 +36,14 @@ def lost(rows: np.ndarray) -> int:
     return len(rows)
 
 
-def main(untrained: Path, trained: Path) -> None:
-    """Train one study, take the other through every step after training; then what must end as the same sentence in both processes."""
+def main(untrained: Path, trained: Path, weights: str, frozen: dict[str, Any]) -> None:
+    """Train one study twice (from scratch, and on from given weights with frozen statistics), take the other through every step after training; then what
+    must end as the same sentence in both processes."""
     chosen = settings_module.load(trained)
     distributed.agree(untrained)
+    train.make(untrained, chosen, quiet)
+    chosen = chosen.changed("training", weights=weights, **frozen)
     runs = [train.make(untrained, chosen, quiet), train.make(trained, chosen, quiet), evaluate.make(trained, quiet)]
-    train.make(untrained, chosen.changed("training", freeze_batchnorm=False), quiet)
     runs += [dissect.make(trained, chosen, quiet), explain.make(trained, chosen, quiet)]
     mistakes = {
         "lost": said(lambda: list(distributed.dealt(distributed.blocks(7, 2), lost))),
@@ -55,4 +58,4 @@ def main(untrained: Path, trained: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))
