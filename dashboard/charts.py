@@ -31,9 +31,13 @@ def quiet() -> str:
 def frame(figure: go.Figure, width: int | None, height: int, x: str = "", y: str = "") -> go.Figure:
     """Sizes, axes and font."""
     ink, grid, mute = _ink()
+    axis = {"gridcolor": grid, "zeroline": False, "linecolor": grid, "tickfont": {"size": 11, "color": mute}}
+    # One call: every update of a plotly figure takes milliseconds.
     figure.update_layout(
         width=width,
         height=height,
+        xaxis=axis | {"title": {"text": x, "font": {"size": 12, "color": mute}}},
+        yaxis=axis | {"title": {"text": y, "font": {"size": 12, "color": mute}}},
         margin={"l": 48, "r": 12, "t": 12, "b": 40},
         font={"family": "Inter, sans-serif", "size": 12, "color": ink},
         paper_bgcolor="rgba(0,0,0,0)",
@@ -41,15 +45,6 @@ def frame(figure: go.Figure, width: int | None, height: int, x: str = "", y: str
         hovermode="closest",
         legend={"bgcolor": "rgba(0,0,0,0)"},
     )
-    axis = {
-        "gridcolor": grid,
-        "zeroline": False,
-        "linecolor": grid,
-        "tickfont": {"size": 11, "color": mute},
-        "title": {"font": {"size": 12, "color": mute}},
-    }
-    figure.update_xaxes(**axis, title_text=x)
-    figure.update_yaxes(**axis, title_text=y)
     return figure
 
 
@@ -101,8 +96,9 @@ def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None
             )
         )
     figure.add_annotation(x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": quiet})
-    figure.update_layout(legend={"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"})
-    return frame(figure, None, 390, "1 - specificity", "sensitivity").update_xaxes(range=[-0.01, 1.01]).update_yaxes(range=[-0.01, 1.01])
+    whole = {"range": [-0.01, 1.01]}
+    legend = {"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"}
+    return frame(figure, None, 390, "1 - specificity", "sensitivity").update_layout(legend=legend, xaxis=whole, yaxis=whole)
 
 
 def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
@@ -128,8 +124,9 @@ def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
                 error_y={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1},
             )
         )
-    figure.update_layout(showlegend=len(found) > 1, legend={"x": 0.02, "y": 0.98, "xanchor": "left", "yanchor": "top"})
-    return frame(figure, None, height, "predicted", "observed").update_xaxes(range=[-0.02, 1.02]).update_yaxes(range=[-0.02, 1.02])
+    whole = {"range": [-0.02, 1.02]}
+    legend = {"x": 0.02, "y": 0.98, "xanchor": "left", "yanchor": "top"}
+    return frame(figure, None, height, "predicted", "observed").update_layout(showlegend=len(found) > 1, legend=legend, xaxis=whole, yaxis=whole)
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
@@ -156,8 +153,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
             hovertemplate="true %{y}, predicted %{x}: %{customdata}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed")
-    return frame(figure, None, 190, "predicted", "true")
+    return frame(figure, None, 190, "predicted", "true").update_layout(yaxis={"autorange": "reversed"})
 
 
 def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:

@@ -72,6 +72,9 @@ def test_every_page_is_whole_in_both_themes_at_both_sizes(scheme: str, size: tup
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{path} scrolls sideways"
         top = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect().top")
         assert top <= 56, f"{path}: content starts at {top}"
+        if path == "performance":
+            tab = page.get_by_role("tab", name="Failures").bounding_box()
+            assert tab["y"] + tab["height"] < size[1] / 2, "the tabs are found without scrolling"
     context.close()
     assert faults == []
 
