@@ -56,7 +56,8 @@ class AuditResult:
 
 def audited(frame: pd.DataFrame, level: float = 0.95) -> AuditResult:
     """The audit's results. `frame`: latest judgements with code, item, unit, label, kind, patch_id, patient_id, answer (yes, no, unsure), simulated."""
-    shares, gaps = [], {}
+    shares: list[Share] = []
+    gaps: dict[int | None, Interval] = {}
     for unit, mine in frame.groupby("unit", sort=True):
         shares += [_share(mine[mine["kind"] == kind], int(unit), str(mine["label"].iloc[0]), kind, level) for kind in KINDS]
         gaps[int(unit)] = _gap(mine, level)

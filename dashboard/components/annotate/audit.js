@@ -38,6 +38,7 @@ class Auditing {
     this.root.querySelector(".text").hidden = true; this.host.find(".ann").hidden = true; this.section.hidden = false;
     this.find(".u").replaceChildren("Patch " + patch.number + " ", make("span", { textContent: "/ " + patch.total }));
     this.find(".prog i").style.width = (100 * (patch.number - 1)) / patch.total + "%";
+    this.find(".prog").setAttribute("aria-valuenow", patch.number - 1); this.find(".prog").setAttribute("aria-valuemax", patch.total);
     this.find(".note").textContent = this.saved ? "Saved " + this.saved : "";
     this.find(".words").textContent = patch.words;
     this.find(".fresh").hidden = !patch.fresh;

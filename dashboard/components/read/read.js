@@ -43,7 +43,7 @@ class Reading {
     pause.onclick = () => this.pause();
     const head = make("header", { class: "hd" },
       make("div", { class: "u" }, (shown.practice ? "Practice " : "") + shown.number + " ", make("span", { textContent: "/ " + shown.total })),
-      make("div", { class: "prog", role: "progressbar", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause);
+      make("div", { class: "prog", role: "progressbar", "aria-label": "done", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause);
     const texts = make("ol", { class: "tx" }, ...shown.texts.map((text, i) =>
       make("li", {}, make("b", { textContent: text ? String(i + 1) : "" }), make("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
     const film = shown.picture ? this.picture(shown) : null;
