@@ -26,7 +26,7 @@ ARCHITECTURES = ("alexnet", "vgg16", "inception_v3", "resnet152")
 PATIENTS, FILMS = 250, 4
 FIRST_S, INTERACTION_S = 1.5, 0.3
 SHARES = (0.86, 0.07, 0.07)
-TABS = ("Calibration", "Networks", "Comparison", "Training", "Subgroups", "Failures")
+TABS = ("Calibration", "Thresholds", "Networks", "Comparison", "Training", "Subgroups", "Failures")
 
 
 def make(path: Path, patches: int = 45_000, runs: int = 4, seed: int = 1) -> Path:

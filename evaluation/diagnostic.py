@@ -162,5 +162,5 @@ def operating_point(y: Any, score: Any, threshold: float, cluster: Any = None, l
 
 def _clustered(right: Any, patients: Any, level: float) -> Interval:
     result = clustered_proportion(right, patients, level=level)
-    reason = result.reason if result.korn_graubard_low is None else None
+    reason = result.reason.replace("answers", "calls") if result.reason and result.korn_graubard_low is None else None
     return Interval(result.estimate, result.korn_graubard_low, result.korn_graubard_high, level, "Korn-Graubard", reason, "patient")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -176,10 +176,24 @@ def malignant_operating_point(study: Path, run: str, split: str, level: str) -> 
 
 def point_of(seen: Observations, holdout: Observations) -> OperatingPoint | None:
     """The same for observations at hand."""
+    return points_of(seen, holdout, ("sensitivity .8",)).get("sensitivity .8")
+
+
+# Rules by which a threshold is fixed on hold-out: name -> (rule, value) of `fixed_threshold`.
+RULES = {
+    "sensitivity .8": ("sensitivity", 0.8),
+    "sensitivity .9": ("sensitivity", 0.9),
+    "specificity .9": ("specificity", 0.9),
+    "largest Youden index": ("youden", 0.0),
+}
+
+
+def points_of(seen: Observations, holdout: Observations, rules: Iterable[str] = tuple(RULES)) -> dict[str, OperatingPoint]:
+    """Malignant's operating points at thresholds fixed on hold-out, by rule; empty where hold-out has one class."""
     y, score = holdout.of("malignant")
     if len(set(y.tolist())) < 2:
-        return None
-    return operating_point(*seen.of("malignant"), fixed_threshold(y, score), seen.patient)
+        return {}
+    return {name: operating_point(*seen.of("malignant"), fixed_threshold(y, score, *RULES[name]), seen.patient) for name in rules}
 
 
 @_settled

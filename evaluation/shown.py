@@ -33,7 +33,7 @@ Look = Callable[[str, str], Observations]  # (split, level) -> observations
 @dataclass(frozen=True)
 class Shown:
     """One split and level of a run: n observations of so many patients; per class its areas (curves thinned to what a screen can show) and calibration;
-    the confusion counts [truth, predicted] under the names; malignant's operating point fixed on hold-out, if there is one."""
+    the confusion counts [truth, predicted] under the names; malignant's operating points at thresholds fixed on hold-out, by rule."""
 
     n: int
     patients: int
@@ -41,7 +41,12 @@ class Shown:
     calibrations: dict[str, Calibration]
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
-    point: OperatingPoint | None
+    points: dict[str, OperatingPoint]
+
+    @property
+    def point(self) -> OperatingPoint | None:
+        """The operating point that is drawn: the threshold that reaches sensitivity .8 on hold-out."""
+        return self.points.get("sensitivity .8")
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def _summary(look: Look, split: str, level: str, threshold: float) -> Shown:
     # Image scores are sums and differences of probabilities: rounding must not carry them out of [0, 1].
     found = {r.name: calibration(y, np.clip(score, 0, 1), cluster=seen.patient) for r in results for y, score in [seen.of(r.name)]}
     counts = tuple(tuple(int(n) for n in row) for row in table.to_numpy())
-    return Shown(len(seen.truth), seen.patients, results, found, tuple(table.columns), counts, performance.point_of(seen, look("holdout", level)))
+    return Shown(len(seen.truth), seen.patients, results, found, tuple(table.columns), counts, performance.points_of(seen, look("holdout", level)))
 
 
 def _groups(found: list[Subgroup]) -> Groups:

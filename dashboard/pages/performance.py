@@ -11,7 +11,7 @@ from core import store
 from core.store import runs as run_table
 from dashboard import charts, identity, load, parts, study
 from evaluation import performance, shown
-from evaluation.results import decimal, interval_text, p_text
+from evaluation.results import Interval, decimal, interval_text, p_text
 from evaluation.roc import AucInterval
 
 identity.require("team")
@@ -157,6 +157,31 @@ def _range(low: float | None, high: float | None, reason: str | None) -> str:
     return f"({reason})" if low is None or high is None else f"({decimal(low, 2)} to {decimal(high, 2)})"
 
 
+def threshold_tab() -> None:
+    """Operating points of malignant at thresholds fixed on hold-out."""
+    if not found.points:
+        st.caption("Hold-out has one class only: no threshold can be fixed on it.")
+        return
+    rows = []
+    for rule, p in found.points.items():
+        t = p.table
+        shares = {"Sensitivity": t.sensitivity, "Specificity": t.specificity, "PPV": t.ppv, "NPV": t.npv, "LR+": t.lr_positive, "LR-": t.lr_negative}
+        cells = {name: f"<b>{decimal(i.estimate, 2)}</b><br>{_narrow(i)}" for name, i in shares.items()}
+        rows.append({"Fixed on hold-out at": f"{parts.text(rule)}<br>score ≥ {p.threshold:.4g}", **cells, "TP / FN / FP / TN": f"{t.tp:,} / {t.fn:,} / {t.fp:,} / {t.tn:,}"})
+    parts.table(pd.DataFrame(rows))
+    st.caption(
+        f"Malignant against the rest, {UNITS[level]}, {NAMES[split].lower()}. Beneath: 95 % CI; sensitivity and specificity clustered by patient (Korn and Graubard), the others take "
+        f"{UNITS[level]} as independent. PPV and NPV hold for this split's share of malignant {UNITS[level]} only."
+    )
+
+
+def _narrow(interval: Interval) -> str:
+    """An interval on one line of a narrow column, or why there is none."""
+    if interval.low is None or interval.high is None:
+        return f'<span class="dm-mute">{parts.text(interval.reason or "–")}</span>'
+    return f'<span style="white-space:nowrap;font-size:12px">{decimal(interval.low, 2)}–{decimal(interval.high, 2)}</span>'
+
+
 def comparison_tab() -> None:
     """This run against every other, paired on the same observations."""
     rows = []
@@ -261,6 +286,7 @@ with right:
     names = {
         "Classes": classes_tab,
         "Calibration": calibration_tab,
+        "Thresholds": threshold_tab,
         "Networks": architecture_tab,
         "Comparison": comparison_tab,
         "Training": history_tab,
