@@ -149,7 +149,8 @@ def _bins(labels: Array, p: Array, level: float, codes: Array | None) -> tuple[C
 
 def _clustered(hits: Array, codes: Array, level: float) -> Interval:
     found = clustered_proportion(hits, codes, level=level)
-    return Interval(found.estimate, found.korn_graubard_low, found.korn_graubard_high, level, "Korn-Graubard", found.reason and found.reason.replace("right answers", "positives").replace("answers", "observations"), "patient")
+    reason = found.reason and found.reason.replace("right answers", "positives").replace("answers", "observations")
+    return Interval(found.estimate, found.korn_graubard_low, found.korn_graubard_high, level, "Korn-Graubard", reason, "patient")
 
 
 @dataclass(frozen=True)

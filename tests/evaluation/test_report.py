@@ -138,8 +138,9 @@ def test_a_wrong_place_is_refused_in_a_sentence(demonstration: Path, tmp_path: P
 
 
 def test_exports_of_the_test_split_are_logged(own_study: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["tables", "coverage", "--study", str(own_study), "--out", str(tmp_path), "--json"])
-    body = json.loads(result.stdout)
-    assert body["command"] == "tables" and [p["name"] for p in body["result"]["written"]] == ["table_coverage"]
-    with store.read(own_study) as con:
-        assert "command line, tables" in set(run_table.events(con, "test split opened")["who"])
+    for name, opens in (("coverage", False), ("classifiers", True)):  # coverage is measured on hold-out
+        result = CliRunner().invoke(app, ["tables", name, "--study", str(own_study), "--out", str(tmp_path), "--json"])
+        body = json.loads(result.stdout)
+        assert body["command"] == "tables" and [p["name"] for p in body["result"]["written"]] == [f"table_{name}"]
+        with store.read(own_study) as con:
+            assert ("command line, tables" in set(run_table.events(con, "test split opened")["who"])) == opens
