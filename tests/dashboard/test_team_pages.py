@@ -125,3 +125,23 @@ def test_a_design_is_saved_linted_and_frozen_by_hand(own_study: Path, team: Open
     next(b for b in page.button if b.label == "Freeze").click().run()
     assert not page.exception and not page.error
     assert "No accuracy, no balance of answers" in said(page)
+
+
+def test_seconds_of_people_and_of_simulated_experts_stay_apart(own_study: Path, team: Open) -> None:
+    assert ", 2 experts" in said(team(own_study, "overview"))
+    with store.write(own_study) as con:
+        con.execute("UPDATE annotations SET simulated = FALSE, seconds = 77 WHERE code = 'SIM-careful'")
+    text = said(team(own_study, "overview"))
+    assert '<div class="v">77 s</div>' in text and "1 simulated expert apart" in text
+
+
+def test_what_rests_on_synthetic_films_says_so_in_every_page_head(demonstration: Path, team: Open) -> None:
+    for name in ("overview", "data", "performance", "units", "explanations", "figures"):
+        head = next(part.proto.body for part in team(demonstration, name).get("html") if "dm-title" in part.proto.body and "<style>" not in part.proto.body)
+        assert "SIMULATED" in head, name
+
+
+def test_a_suggested_command_can_be_pasted(tmp_path: Path, team: Open) -> None:
+    study = init(tmp_path / "a study")
+    page = team(study, "performance")
+    assert page.code[0].value == f"deepminer train --study '{study}'"
