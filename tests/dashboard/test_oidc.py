@@ -156,6 +156,9 @@ def test_only_the_browser_that_began_comes_back(house: Served, stub: StubProvide
     thief.get("/oidc")
     assert thief.get(back)[0] == 403                                          # another's state
     state = parse_qs(urlsplit(back).query)["state"][0]
+    other = Visitor(house)
+    own = other.get(other.get("/oidc")[1])[1]
+    assert other.get(own.replace(parse_qs(urlsplit(own).query)["state"][0], state))[0] == 403 and other.get("/people")[0] == 401    # an answer to another question
     assert victim.get(f"{back}&iss=https://other.example")[0] in (200, 403)
     fresh = Visitor(house)
     fresh.get("/oidc")

@@ -34,6 +34,8 @@ def test_the_order_is_blind_repeatable_and_the_persons_own(study: Path) -> None:
     assert sorted(p.item for p in mine) == sorted(kinds)
     words = [p.words for p in mine]
     assert [w for i, w in enumerate(words) if i == 0 or words[i - 1] != w] == list(dict.fromkeys(words))         # words by words
+    under = [[p.item for p in mine if p.words == text] for text in dict.fromkeys(words)]
+    assert sum(items == sorted(items) for items in under) == 0                                                # not in the order in which they were drawn
     mean = {kind: sum(i % 12 for i, p in enumerate(mine) if kinds[p.item] == kind) / 24 for kind in audits.KINDS}
     assert max(mean.values()) - min(mean.values()) < 3.5                                                       # kinds are spread within the words
     assert {f.name for f in fields(Shown)} == {"token", "words", "tile", "number", "total", "given", "fresh", "may_reopen"}
@@ -59,9 +61,13 @@ def test_answers_are_added_once_and_only_the_previous_is_reopened(study: Path) -
         at.answer(con, second.token, "no", 1.0)
         with pytest.raises(Refused):
             at.answer(con, again.token, "no", 1.0)                                                              # no longer the previous one
-        frame = audits.judgements(con, audit, versions=True)
+        late, third = at.reopen(con), at.show(con, audit)
+        at.answer(con, third.token, "yes", 1.0)
+        with pytest.raises(Refused, match="another window"):
+            at.answer(con, late.token, "yes", 1.0)                                                              # a reopened patch that was left behind
+        frame = audits.judgements(con, audit, versions=True).iloc[:3]
         assert frame[["item", "version", "answer"]].values.tolist() == [[frame["item"][0], 1, "yes"], [frame["item"][0], 2, "unsure"], [frame["item"][2], 1, "no"]]
-        assert audits.judgements(con, audit)["answer"].tolist() == ["unsure", "no"] and audits.progress(con, audit.audit).iloc[0]["corrections"] == 1
+        assert audits.judgements(con, audit)["answer"].tolist() == ["unsure", "no", "yes"] and audits.progress(con, audit.audit).iloc[0]["corrections"] == 1
         for answer in ("maybe", None, 1, "YES"):
             with pytest.raises(UserError, match="yes, no or unsure"):
                 at.answer(con, at.show(con, audit).token, answer, 1.0)
