@@ -123,7 +123,7 @@ def entered(con: Connection, code: str) -> None:
 
 
 def people(con: Connection) -> pd.DataFrame:
-    """code, role, simulated, made, link (a valid one exists), experience, consented, annotated (units), answered (cases), last_seen.
+    """code, role, simulated, made, link (a valid one exists), experience, consented, annotated (units), audited (patches), answered (cases), last_seen.
 
     Progress only: nothing here tells how good or how balanced anybody's answers are."""
     return con.execute("""
@@ -132,10 +132,11 @@ def people(con: Connection) -> pd.DataFrame:
              last AS (SELECT code, max(made) AS last_seen FROM seen GROUP BY code),
              agreed AS (SELECT code, arg_max(experience, made) AS experience, count(*) > 0 AS consented FROM consents GROUP BY code),
              named AS (SELECT code, count(DISTINCT unit) AS annotated FROM annotations WHERE NOT practice GROUP BY code),
+             checked AS (SELECT code, count(DISTINCT (audit, item)) AS audited FROM audit_answers GROUP BY code),
              judged AS (SELECT code, count(DISTINCT (protocol, version, position)) AS answered FROM answers JOIN reading_items
                         USING (protocol, version, code, position) WHERE NOT practice GROUP BY code)
         SELECT p.code, p.role, p.simulated, p.made, EXISTS (SELECT 1 FROM invitations i WHERE i.code = p.code AND i.revoked_at IS NULL) AS link,
-               coalesce(experience, '') AS experience, coalesce(consented, FALSE) AS consented, coalesce(annotated, 0) AS annotated,
+               coalesce(experience, '') AS experience, coalesce(consented, FALSE) AS consented, coalesce(annotated, 0) AS annotated, coalesce(audited, 0) AS audited,
                coalesce(answered, 0) AS answered, last_seen
-        FROM people p LEFT JOIN last USING (code) LEFT JOIN agreed USING (code) LEFT JOIN named USING (code) LEFT JOIN judged USING (code)
+        FROM people p LEFT JOIN last USING (code) LEFT JOIN agreed USING (code) LEFT JOIN named USING (code) LEFT JOIN checked USING (code) LEFT JOIN judged USING (code)
         ORDER BY p.role, p.code""").df()

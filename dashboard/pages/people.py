@@ -94,6 +94,7 @@ def table(frame: pd.DataFrame) -> None:
             "Consent": ["yes" if v else "" for v in frame["consented"]],
             "Experience": frame["experience"],
             "Units annotated": frame["annotated"],
+            "Patches judged": frame["audited"],
             "Cases read": frame["answered"],
             "Also annotated": ["yes" if r == "reader" and a else "" for r, a in zip(frame["role"], frame["annotated"])],
             "Last seen": frame["last_seen"],

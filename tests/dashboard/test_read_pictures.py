@@ -18,6 +18,7 @@ from wire import Wire
 from core import store
 from core.store import readings
 from dashboard import media
+from evaluation.steps import bundle
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
 from test_image_arms import close_open, freeze
@@ -116,6 +117,21 @@ def test_nothing_sent_names_a_case_or_a_score(pictured: Served, context) -> None
         assert secret.encode() not in sent, secret
     for score in cases["network_score"]:
         assert f"{score:.5f}".encode() not in sent
+
+
+def test_a_bundle_shows_its_pictures_at_another_site(own_study: Path, tmp_path: Path) -> None:
+    close_open(own_study)
+    freeze(own_study, ("image", "class_map"))
+    made = bundle.make(own_study, tmp_path / "away", "Pictures", "team")
+    running = start_server(made.folder)
+    try:
+        (client, case), (other, _) = seat(running, "R1"), seat(running, "R2")
+        for _ in range(6):
+            status, body = client.ask(case["picture"]["url"])
+            assert status == 200 and Image.open(io.BytesIO(body)).format == "JPEG" and case["texts"] == [] and other.ask(case["picture"]["url"])[0] == 403
+            case = answer(client, case)["case"]
+    finally:
+        stop_server(running)
 
 
 def test_only_blinded_pictures_are_for_readers(own_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,4 +63,4 @@ def test_progress_of_people(study: Path) -> None:
         frame = people.people(con).set_index("code")
     assert frame.loc["A1", "annotated"] == 1 and frame.loc["R1", "answered"] == 0
     assert frame.loc["R1", "experience"] == "twelve years" and bool(frame.loc["R1", "consented"]) and not bool(frame.loc["A1", "consented"])
-    assert set(frame.columns) == {"role", "simulated", "made", "link", "experience", "consented", "annotated", "answered", "last_seen"}
+    assert set(frame.columns) == {"role", "simulated", "made", "link", "experience", "consented", "annotated", "audited", "answered", "last_seen"}
