@@ -145,3 +145,25 @@ def test_a_suggested_command_can_be_pasted(tmp_path: Path, team: Open) -> None:
     study = init(tmp_path / "a study")
     page = team(study, "performance")
     assert page.code[0].value == f"deepminer train --study '{study}'"
+
+
+def test_the_performance_page_waits_for_no_statistics(own_study: Path, team: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All it shows was computed by `evaluate`; on 45,000 patches it would take seconds."""
+    from evaluation import performance
+
+    def never(*_: object) -> None:
+        raise AssertionError("computed while somebody waits")
+
+    for name in ("observations", "results_of", "points_of", "subgroups", "compare_runs"):
+        monkeypatch.setattr(performance, name, never)
+    page = team(own_study, "performance")
+    for split in ("test", "holdout"):
+        page.segmented_control(key="split").set_value(split).run()
+        for level in performance.LEVELS:
+            page.segmented_control(key="level").set_value(level).run()
+            assert not page.exception and not page.error
+    words = {"Calibration": "Ideal: slope 1", "Thresholds": "PPV", "Networks": "SPIE 2018, Table 1", "Comparison": "One run only", "Subgroups": "Image level"}
+    for tab, word in words.items():
+        page.query_params["tab"] = tab
+        page.run()
+        assert not page.exception and not page.error and word in said(page)
