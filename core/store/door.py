@@ -133,9 +133,11 @@ def _has_log(study: Path) -> bool:
 
 
 def _said(con: duckdb.DuckDBPyConnection) -> tuple[int, int, datetime | None]:
-    """How many annotations and answers a store holds, and when the last was given."""
+    """How many annotations and answers (of readings and of label audits) a store holds, and when the last was given."""
+    audited = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'audit_answers'").fetchone()  # an older backup has none
+    answers = "SELECT made FROM answers" + (" UNION ALL SELECT made FROM audit_answers" if audited and audited[0] else "")
     (row,) = con.execute("SELECT count(*), max(made) FROM annotations").fetchall()
-    (other,) = con.execute("SELECT count(*), max(made) FROM answers").fetchall()
+    (other,) = con.execute(f"SELECT count(*), max(made) FROM ({answers})").fetchall()
     times = [r[1] for r in (row, other) if r[1] is not None]
     return row[0], other[0], max(times, default=None)
 

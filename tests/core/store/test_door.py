@@ -205,8 +205,8 @@ def test_a_cut_or_damaged_log_opens_or_is_restored_with_the_loss_stated(empty: P
     subprocess.run([sys.executable, "-c", COMMITS, str(here)], check=False)
     log_file = empty / "study.duckdb.wal"
     whole, base = log_file.read_bytes(), here.read_bytes()
-    opened = restored = 0
-    for place in range(len(whole) // 9, len(whole), len(whole) // 9):
+    cut = restored = 0
+    for place in (len(whole) * part // 9 for part in range(1, 9)):
         for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :]):
             here.write_bytes(base)
             log_file.write_bytes(content)
@@ -221,8 +221,8 @@ def test_a_cut_or_damaged_log_opens_or_is_restored_with_the_loss_stated(empty: P
                 restored += 1
                 continue
             assert places == list(range(1, len(places) + 1)) and f"{len(places) + 1} answers are here, the last is of" in said[0][0]
-            opened += 1
-    assert opened >= 9 and restored >= 1
+            cut += len(content) < len(whole)
+    assert cut == 8 and restored >= 1  # a log that was cut short always opens; a damaged one may not
     with pytest.raises(UserError, match="not a backup"):
         (tmp_path / "x").write_text("x")
         store.restore(empty, tmp_path / "x")
