@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -135,7 +136,8 @@ def write(folder: Path, look: Look, threshold: float, subgroups: Mapping[str, li
             mine = look(split, level)
             _write(out / f"{split}-{level}.json", _summary(look, split, level, threshold))
             for run, theirs in others.items():
-                if len(mine.truth):
+                # Runs without a common observation are not compared; the page says so.
+                with suppress(ValueError):
                     against[run][f"{split}-{level}"] = performance.compared(mine, theirs(split, level))
         _write(out / f"{split}-groups.json", _groups(subgroups[split]))
     _write(out / AGAINST, against)

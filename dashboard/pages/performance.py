@@ -272,6 +272,9 @@ parts.weak_label_note()
 run, split, level, published = controls()
 opened = count_opening(run, split)
 found = shown.shown(study.current(), run, split, level)
+if not found.n:
+    st.info(f"The {NAMES[split].lower()} split has no {UNITS[level]} with a known truth; choose another split.")
+    st.stop()
 left, right = st.columns([5, 7], gap="medium")
 with left:
     table = found.point.table if found.point is not None else None

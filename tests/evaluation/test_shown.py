@@ -125,6 +125,15 @@ def test_results_go_through_json_unchanged() -> None:
         decode({"is": "Stranger"}, shown.TYPES)
 
 
+def test_splits_without_observations_are_kept_as_such(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    some = performance.Observations(performance.CLASSES, np.arange(40), rng.integers(0, 3, 40), rng.random((40, 3)), rng.integers(0, 5, 40).astype(str))
+    none = performance.Observations(performance.CLASSES, np.array([]), np.array([], int), np.zeros((0, 3)), np.array([], str))
+    shown.write(tmp_path, lambda split, level: some if split == "holdout" else none, 0.5, {"holdout": [], "test": []}, {"evaluate-x": lambda split, level: none})
+    kept = decode(json.loads((tmp_path / shown.FOLDER / "test-case.json").read_text()), shown.TYPES)
+    assert kept.n == 0 and kept.results == () and json.loads((tmp_path / shown.FOLDER / shown.AGAINST).read_text()) == {"evaluate-x": {}}
+
+
 def test_case_scores_pool_the_images() -> None:
     frame = pd.DataFrame({"mammogram_id": ["a", "b", "c"], "patient_id": ["P", "P", "Q"], "truth": [0, 2, 1], "s_normal": [0.9, 0.2, 0.5],
                           "s_benign": [0.1, 0.3, 0.4], "s_malignant": [0.05, 0.7, 0.2]})  # fmt: skip
