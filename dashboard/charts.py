@@ -159,10 +159,11 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
 def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
     """AUC with interval per subgroup."""
     figure = go.Figure()
-    names = [f"{g.variable} {g.value}, n = {g.n}" for g in groups]
+    names = [f"{g.variable} {g.value} ({g.n}; {g.patients})" for g in groups]
     centre = [g.auc.estimate for g in groups]
-    up = [(g.auc.high or g.auc.estimate or 0) - (g.auc.estimate or 0) for g in groups]
-    down = [(g.auc.estimate or 0) - (g.auc.low or g.auc.estimate or 0) for g in groups]
+    # A bound that is not estimable draws nothing; one at 0 is a bound.
+    up = [0.0 if g.auc.high is None else g.auc.high - (g.auc.estimate or 0) for g in groups]
+    down = [0.0 if g.auc.low is None else (g.auc.estimate or 0) - g.auc.low for g in groups]
     figure.add_trace(
         go.Scatter(
             x=centre,

@@ -50,7 +50,7 @@ def _coverage_row(row: dict) -> dict[str, str]:
     return {
         "Class": parts.class_mark(row["name"]),
         "Selected": f"<b>{percent(row['selected'])}</b>",
-        "CI 95 %": range_text(row["low"], row["high"]),
+        "95 % CI": range_text(row["low"], row["high"]),
         "Split-half": percent(row["split_half"]),
         "Test films": held,
         "Labelled": percent(row["labelled"]) if row["labelled"] is not None else "–",

@@ -22,7 +22,7 @@ from core.store import units as unit_table
 from evaluation.auc_variance import obuchowski_covariance, placements
 from evaluation.inputs import Array, cluster_codes
 from evaluation.proportion import adjust
-from evaluation.results import decimal
+from evaluation.results import decimal, p_text
 
 LEVEL, ALPHA = 0.95, 0.05
 FEWEST_PATIENTS = 3
@@ -49,7 +49,7 @@ class LabelCheck:
         if self.descriptor is None:
             return "No report has a word for this name, so it cannot be checked."
         numbers = f"AUC {decimal(self.auc, 2)} ({decimal(self.low, 2)} to {decimal(self.high, 2)})"
-        return f"“{self.descriptor}” {self.verdict}: {numbers} among findings, p adjusted {decimal(self.p_adjusted)}."
+        return f"“{self.descriptor}” {self.verdict}: {numbers} among findings, adjusted {p_text(self.p_adjusted)}."
 
 
 def descriptor_aucs(activations: Array, positive: Array, patients: Any) -> pd.DataFrame:

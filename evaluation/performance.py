@@ -200,7 +200,7 @@ def points_of(seen: Observations, holdout: Observations, rules: Iterable[str] = 
 def malignant_calibration(study: Path, run: str, split: str) -> Calibration:
     """Calibration of the patch probability of malignant."""
     seen = observations(study, run, split, "patch")
-    return calibration(*seen.of("malignant"))
+    return calibration(*seen.of("malignant"), cluster=seen.patient)
 
 
 @_settled

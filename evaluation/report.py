@@ -19,6 +19,7 @@ from evaluation.figures.drawn import Drawn
 from evaluation.figures.export import caption_tail, draw
 from evaluation.figures.reading import scored
 from evaluation.passport import Missing, Passport, closed_protocol
+from evaluation.results import percent
 from evaluation.tables import TABLES, Table
 
 Report = Callable[[int, int, str], None]
@@ -144,9 +145,9 @@ def methods(study: Path) -> list[str]:
         closed = closed_protocol(con)
     p, s = chosen.patches, chosen.splits
     found = [
-        f"Patients were assigned to training, hold-out and test ({s.train:.0%}, {s.holdout:.0%}, the rest; seed {chosen.study.seed}); all images of a patient are in one split.",
-        f"Patches with a side of 25 % of the mammogram's width were taken at half their side; a patch was kept if tissue covered at least {p.min_tissue:.0%} of it. A class counted if its "
-        f"findings covered {p.min_overlap:.0%} of the patch {p.rule} {p.min_overlap:.0%} of one finding lay in it; malignant came before benign, all other patches were normal"
+        f"Patients were assigned to training, hold-out and test ({percent(s.train, 0)}, {percent(s.holdout, 0)}, the rest; seed {chosen.study.seed}); all images of a patient are in one split.",
+        f"Patches with a side of 25 % of the mammogram's width were taken at half their side; a patch was kept if tissue covered at least {percent(p.min_tissue, 0)} of it. A class counted if its "
+        f"findings covered {percent(p.min_overlap, 0)} of the patch {p.rule} {percent(p.min_overlap, 0)} of one finding lay in it; malignant came before benign, all other patches were normal"
         + (" (those that touched a finding were left out)." if p.ambiguous == "drop" else "."),
     ]
     if "train" in rows:

@@ -101,18 +101,30 @@ def numbers(study: Path, dissect: str, code: int = 2) -> list[Number]:
         mass, area, peak, chance = (rows["map", n] for n in ("mass", "area", "peak", "chance"))
         other_mass, other_peak = rows["random weights", "mass"], rows["random weights", "peak"]
         found.append(
-            Number("Class map inside the finding", percent(mass["estimate"], 0), f"an even map {percent(area['estimate'], 0)}, random weights "
-                   f"{percent(other_mass['estimate'], 0)}", mass["low"] is not None and mass["low"] > area["estimate"])
+            Number("Class map inside the finding", percent(mass["estimate"], 0), f"{_range(mass)}{int(mass['n'])} films; an even map {percent(area['estimate'], 0)}, random weights "
+                   f"{percent(other_mass['estimate'], 0)}", _estimable(mass) and mass["low"] > area["estimate"])
         )
         found.append(
-            Number("Peak of the map on the finding", percent(peak["estimate"], 0), f"{int(peak['n'])} films; by chance {percent(chance['estimate'], 0)}, random "
-                   f"weights {percent(other_peak['estimate'], 0)}", peak["low"] is not None and peak["low"] > chance["estimate"])
+            Number("Peak of the map on the finding", percent(peak["estimate"], 0), f"{_range(peak)}{int(peak['n'])} films; by chance {percent(chance['estimate'], 0)}, random "
+                   f"weights {percent(other_peak['estimate'], 0)}", _estimable(peak) and peak["low"] > chance["estimate"])
         )
     return found
 
 
 def _above(row: dict[str, Any]) -> bool:
-    return bool(pd.notna(row["low"]) and row["low"] > 0)
+    return _estimable(row) and row["low"] > 0
+
+
+def _range(row: dict[str, Any]) -> str:
+    """The interval of a share before what it is held against, or why there is none."""
+    if not _estimable(row):
+        return f"{100 * LEVEL:g} % CI not estimable: all patients have the same share; "
+    return f"{100 * LEVEL:g} % CI {percent(row['low'], 0)} to {percent(row['high'], 0)}; "
+
+
+def _estimable(row: dict[str, Any]) -> bool:
+    """Whether a bootstrap interval says anything: where every patient has the same value, resampling them gives no width, which is no certainty."""
+    return bool(pd.notna(row["low"]) and row["high"] > row["low"])
 
 
 def _with(row: dict[str, Any], digits: int) -> str:

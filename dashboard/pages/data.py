@@ -13,7 +13,7 @@ from core.store import runs as run_table
 from dashboard import identity, load, media, parts
 from dashboard.components import films
 from dashboard.components.films import Box, Panel
-from evaluation.results import counted
+from evaluation.results import counted, percent
 
 identity.require("team")
 parts.page()
@@ -78,7 +78,8 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
     if patches_run is None:
         return []
     mine = load.ask(data.film_patches, patches_run, mammogram_id)
-    classes = load.ask(run_table.get, patches_run)["manifest"]["classes"]
+    made = load.ask(run_table.get, patches_run)
+    classes, counting = made["manifest"]["classes"], percent(made["settings"]["patches"]["min_overlap"], 0)
     return [
         Box(
             p["x"] / width,
@@ -86,8 +87,8 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
             p["side"] / width,
             p["side"] / height,
             label_name(int(p["label"]), classes),
-            f"{label_name(int(p['label']), classes)}: malignant findings cover {p['malignant_cover']:.0%} of the patch, {p['malignant_part']:.0%} of one lies in it; "
-            f"benign {p['benign_cover']:.0%}, {p['benign_part']:.0%} (30 % counts)",
+            f"{label_name(int(p['label']), classes)}: malignant findings cover {percent(p['malignant_cover'], 0)} of the patch, {percent(p['malignant_part'], 0)} of one lies in it; "
+            f"benign {percent(p['benign_cover'], 0)}, {percent(p['benign_part'], 0)} ({counting} counts)",
         )
         for p in mine.sort_values("label").to_dict("records")
     ]
@@ -120,7 +121,7 @@ def case_view(case: str) -> None:
     big, small = st.columns([3, 2], gap="small")
     with big:
         films.show([panel(film, True)], key="data_film", height=362)
-        st.caption("Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
+        st.caption(f"{case}. Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
     with small:
         films.show([panel(m, False) for m in mine[:2]], key="data_small", height=150)
         if len(mine) > 2:
@@ -130,8 +131,8 @@ def case_view(case: str) -> None:
             [
                 ("Age", parts.text("–" if pd.isna(person["age"]) else int(person["age"]))),
                 ("Density", parts.text("–" if pd.isna(person["density"]) else int(person["density"]))),
-                ("Film turned", "yes" if film["inverted"] else "no"),
-                ("Tissue", f"{film['tissue']:.0%}"),
+                ("Negative film, turned", "yes" if film["inverted"] else "no"),
+                ("Tissue", percent(film["tissue"], 0)),
             ]
         )
         for row in findings[findings["mammogram_id"] == film["mammogram_id"]].to_dict("records"):

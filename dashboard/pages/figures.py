@@ -47,7 +47,9 @@ def built() -> dict[str, dict]:
 
 
 def state_of(key: str, there: dict[str, dict], now: dict[str, str]) -> tuple[str, str, Missing | None]:
-    """(state, remark, what is missing) of one export."""
+    """(state, remark, what is missing) of one export. A photograph of the served page lacks no input: it is no drawing of the study's."""
+    if KINDS[key].required == ("screenshot",):
+        return "screenshot", "made by make pictures", passport.absent(("screenshot",), {})
     missing = passport.absent(KINDS[key].required, now)
     if missing is not None:
         return "missing", missing.step, missing
@@ -186,7 +188,7 @@ with right:
     titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
     chosen = st.selectbox("Preview", list(KINDS), index=0, format_func=titles.__getitem__, key="preview", bind="query-params")
     kind, name = chosen.split(" ", 1)
-    if states[chosen][0] != "missing" and shows_test([chosen]) and st.session_state.get("exports_opened") != now["evaluate"]:
+    if states[chosen][2] is None and shows_test([chosen]) and st.session_state.get("exports_opened") != now["evaluate"]:
         st.session_state["exports_opened"] = now["evaluate"]
         count_opening("preview of exports")
     if kind == "figure":

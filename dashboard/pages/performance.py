@@ -110,12 +110,14 @@ def classes_tab() -> None:
     class_table()
     a, b = st.columns([6, 1.3], vertical_alignment="top")
     note = "CI clustered by patient (Obuchowski). pAUC over sensitivity .8 to 1: largest .2, chance .02."
+    if level == "patch":
+        note += " Published AUC: HDSR 2021, DDSM, test patches."
     a.caption(note + (" The DeepMiner 2021 formula is .2 x the area right of the first point at sensitivity .8: chance .036." if published else ""))
     with b:
         download()
     first, second = st.columns(2, gap="small")
     with first:
-        parts.section("Confusion", "share of true class" + ("" if level == "patch" else "; threshold fixed on hold-out"))
+        parts.section("Confusion", "share of true class; " + ("largest probability" if level == "patch" else "threshold fixed on hold-out"))
         st.plotly_chart(charts.confusion(np.array(found.counts), found.names), config=PLAIN, alt="confusion of true and predicted classes")
     with second:
         parts.section("Calibration", f"malignant, {UNITS[level]}; ECE {decimal(found.calibrations['malignant'].ece)}" if found.calibrations else "")
@@ -223,7 +225,7 @@ def subgroup_tab() -> None:
     st.plotly_chart(charts.forest(groups.subgroups, overall), config=PLAIN, alt="malignant AUC by subgroup")
     tests = " ".join(f"{test.sentence()}." for test in groups.interactions)
     asked = f" Do the AUCs differ? {tests} Patients resampled; not adjusted for one another." if tests else ""
-    st.caption(f"Image level, whatever level is chosen above. Intervals clustered by patient.{asked}")
+    st.caption(f"Image level, whatever level is chosen above; images and patients in brackets. Intervals clustered by patient.{asked}")
 
 
 def failure_tab() -> None:
@@ -235,9 +237,13 @@ def failure_tab() -> None:
         height=330,
         on_select="rerun",
         selection_mode="single-row",
+        column_config={"Malignant score": st.column_config.NumberColumn(format="%.4f")},
         key="failures",
     )
-    st.caption("The normal images with the highest and the malignant ones with the lowest malignant score. Choose a row to open its explanation.")
+    st.caption(
+        "The 8 normal images with the highest and the 8 malignant ones with the lowest malignant score, the likeliest errors first; few images leave no better choice. "
+        "Choose a row to open its explanation."
+    )
     if picked.selection.rows and st.button("Open its explanation", type="primary"):
         st.switch_page("pages/explanations.py", query_params={"film": frame["mammogram_id"].iloc[picked.selection.rows[0]]})
 

@@ -96,7 +96,9 @@ def calibration(study: Path, width: float) -> Drawn:
     style.grid(ax)
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
     x, y = [b.predicted for b in bins], [b.observed.estimate or 0.0 for b in bins]
-    error = [[o - (b.observed.low or o) for o, b in zip(y, bins)], [(b.observed.high or o) - o for o, b in zip(y, bins)]]
+    # A bound that is not estimable draws nothing; one at 0 is a bound.
+    error = [[0.0 if b.observed.low is None else o - b.observed.low for o, b in zip(y, bins)],
+             [0.0 if b.observed.high is None else b.observed.high - o for o, b in zip(y, bins)]]
     ax.errorbar(x, y, yerror(error), marker="o", markersize=3.5, elinewidth=0.7, capsize=1.5, **style.line("malignant"))  # type: ignore[arg-type]
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="Predicted probability of malignant", ylabel="Observed share", aspect="equal")
     table = pd.DataFrame(
@@ -115,9 +117,9 @@ def calibration(study: Path, width: float) -> Drawn:
     )
     caption = (
         f"Calibration of the malignant probability on {found.n:,} patches of {seen.patients} patients, {SPLIT} split, in ten bins of equal width. Bars: "
-        f"95 % Wilson intervals, which take patches as independent. Expected calibration error {decimal(found.ece)}, Brier score {decimal(found.brier)}."
+        f"95 % intervals clustered by patient (Korn and Graubard). Expected calibration error {decimal(found.ece)}, Brier score {decimal(found.brier)}."
     )
-    return Drawn(figure, {"bins": table}, caption, {"patches": found.n, "patients": seen.patients}, found.sentence())
+    return Drawn(figure, {"bins": table}, caption, {"patches": found.n, "patients": seen.patients}, f"{found.sentence()} Slope's interval clustered by patient (sandwich).")
 
 
 def yerror(pairs: list[list[float]]) -> list[list[float]]:

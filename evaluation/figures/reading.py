@@ -186,6 +186,8 @@ def time_order(study: Path, width: float) -> Drawn:
     axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))
     axes[1].legend(loc="lower right")
+    # Both panels over the same positions: a single block would else stretch over a width of its own.
+    axes[1].set_xlim(axes[0].get_xlim())
     caption = (
         f'Time and order in the reading study "{protocol.protocol}": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and '
         f"median of each {BLOCK} positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}"
@@ -240,8 +242,10 @@ def agreement(study: Path, width: float) -> Drawn:
         [{"what": r.name, "estimate": r.estimate, "low": r.low, "high": r.high, "n": r.n, "method": r.method, "reason": r.reason or ""} for r in rows]
     )
     methods = "; ".join(dict.fromkeys(r.method for r in rows))
+    if "alpha" in methods:
+        methods += "; alpha's interval: units resampled"
     caption = (
-        f"Agreement of {raters} annotators on the units both named: presence of each category, first-named category, share of categories in common, and each annotator with "
+        f"Agreement of {raters} annotators on the units that two or more answered: presence of each category, first-named category, share of categories in common, and each annotator with "
         "themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa, alpha). CI, confidence interval."
     )
     return Drawn(figure, {"agreement": table}, caption, {"annotators": raters, "units": max(r.n for r in rows)}, methods)

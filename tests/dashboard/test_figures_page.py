@@ -64,6 +64,9 @@ def test_build_writes_and_a_changed_input_makes_it_stale(own_study: Path, opened
     page = opened("figures", own_study)
     assert {b.key for b in page.checkbox} == {f"take figure {n}" for n in FIGURES} | {f"take table {n}" for n in TABLES}
     assert {b.key for b in page.checkbox if b.disabled} >= {"take figure annotation_screen"}
+    # A photograph of the served page is made by another command: it lacks no input of the study.
+    lacking = sum(b.disabled for b in page.checkbox) - 1
+    assert f"{lacking} of {len(FIGURES) + len(TABLES)} " in words(page) and "made by make pictures" in words(page)
     assert words(page).count('<span class="dm-badge stale">') == 0
     take(page, {"figure coverage", "table units"})
     page.multiselect(key="formats").set_value(["pdf"])
