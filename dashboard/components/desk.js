@@ -101,6 +101,27 @@ const typing = (event) => {
   return target instanceof HTMLElement && (target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type === "text"));
 };
 
+// A film by keyboard: Z zooms on the box (or the middle), W and L narrow the window and lower the level, with Shift the other way; R resets.
+// True if the key was one of these.
+const filmKey = (viewer, event) => {
+  const key = event.key.toLowerCase(), way = event.shiftKey ? -1 : 1;
+  if (key === "r") viewer.reset();
+  else if (key === "z") {
+    const { style, hidden } = viewer.box ?? { style: {}, hidden: true };
+    const middle = (from, size) => (hidden || !from ? 0.5 : (parseFloat(from) + parseFloat(size) / 2) / 100);
+    viewer.zoom = Math.min(8, Math.max(1, viewer.zoom * (way > 0 ? 1.5 : 1 / 1.5)));
+    if (viewer.zoom < 1.01) viewer.resetView();
+    else {
+      viewer.x = viewer.stage.clientWidth * (0.5 - middle(style.left, style.width) * viewer.zoom);
+      viewer.y = viewer.stage.clientHeight * (0.5 - middle(style.top, style.height) * viewer.zoom);
+    }
+    viewer.paint();
+  } else if (!viewer.fixed && key === "w") { viewer.window = Math.min(510, Math.max(8, viewer.window - 16 * way)); viewer.paint(); }
+  else if (!viewer.fixed && key === "l") { viewer.level = Math.min(255, Math.max(0, viewer.level - 8 * way)); viewer.paint(); }
+  else return false;
+  return true;
+};
+
 // A whole page of text with one button; with a consent box and a field for experience where asked.
 const textPage = ({ title, paragraphs, button, consent, onDone }) => {
   const experience = make("input", { type: "text", maxLength: 200, id: "experience", placeholder: "for example: breast radiologist, 12 years" });

@@ -72,6 +72,9 @@ async def _object(request: Request) -> dict[str, Any]:
         raise Refused("answer", f"The text is too long to be saved ({length:,} bytes; at most {MOST_BYTES:,}); shorten it.")
     try:
         found = json.loads(body or b"{}")
+        json.dumps(found, ensure_ascii=False).encode()             # fails on half a character, which no table can hold
+    except UnicodeEncodeError:
+        raise Refused("answer", "The text holds a broken character that cannot be saved; delete it and type it anew.") from None
     except ValueError:
         found = None
     if not isinstance(found, dict):

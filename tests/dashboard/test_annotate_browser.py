@@ -203,6 +203,59 @@ def test_held_double_and_early_keys_save_nothing_wrong(context, served: Served) 
     settle(page, "Unit 4 / 24")
 
 
+FOCUS = """() => { let a = document.activeElement; while (a?.shadowRoot?.activeElement) a = a.shadowRoot.activeElement;
+    return a === document.body ? "" : (a.getAttribute("aria-label") || a.textContent).trim(); }"""
+CLIPPED = """() => [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.ann')).find(Boolean)
+    .querySelectorAll('.bar .note, .form .o').values().filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent).toArray()"""
+
+
+def tab_to(page, text: str) -> None:
+    """Press Tab until this has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUS).startswith(text):
+            return
+    raise AssertionError(f"Tab never came to {text}")
+
+
+def test_skip_drawer_film_and_own_words_by_keyboard_alone(context, served: Served) -> None:
+    page = enter(context, served, "K7")
+    practise(page)
+    tab_to(page, "Skip")
+    press(page, "Enter")
+    settle(page, "Unit 2 / 24")
+    press(page, "0 Enter")                            # the next unit is answered, not skipped as well
+    settle(page, "Unit 3 / 24")
+    assert page.inner_text(".count") == "1 done, 1 skipped"
+    press(page, "K 1")
+    page.wait_for_selector("text=Draft kept")
+    assert page.evaluate(CLIPPED) == []
+    press(page, "+ Enter")
+    assert "take it back" in page.locator(".fault").first.inner_text()
+    press(page, "Escape S")
+    assert page.input_value(".own") == "Amorphous calcifications, suspicious" and page.locator(".tabs").count() == 0
+    press(page, "+ + 3")
+    tab_to(page, "Own words")
+    press(page, "Enter")
+    page.keyboard.type("seen twice")
+    press(page, "Escape")
+    assert page.inner_text(".words") == "Own words, written"
+    tab_to(page, "All units")
+    press(page, "Enter")
+    page.wait_for_selector(".drawer .list button")
+    page.wait_for_function("n => (" + FOCUS + ")().startsWith(n)", arg="3")
+    tab_to(page, "4")                                 # rows follow each other: nothing behind the drawer takes the focus
+    press(page, "Escape")
+    press(page, "z w Shift+L")
+    assert page.inner_text(".wlt").split() == ["150", "%", "W", "239", "L", "136"]
+    press(page, "r")
+    assert page.inner_text(".wlt").split() == ["100", "%", "W", "255", "L", "128"]
+    press(page, "Enter")
+    settle(page, "Unit 4 / 24")
+    last = stored(served, "K7")[-1]
+    assert (last["label"], last["words"], last["confidence"]) == ("Amorphous calcifications, suspicious", "seen twice", 3)
+
+
 def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
     failing = {"on": True}
     context.route("**/image/*", lambda route: route.abort() if failing["on"] else route.continue_())

@@ -246,7 +246,8 @@ def test_ten_megabytes_of_own_words_are_refused_and_markup_is_text(served: Serve
     client.ask("/expert/annotate/consent", {})
     unit = json.loads(client.ask("/expert/annotate/state")[1])["unit"]
     answer = synthetic.mass() | {"words": "<img src=x onerror=alert(1)>", "label": "<b>Mass</b>"}
-    for change, words in (({"words": "x" * 10_000_000}, "too long"), ({"words": "x" * 20_000}, "shorten it to 2000"), ({"label": "x" * 3000}, "shorten it to 2000")):
+    for change, words in (({"words": "x" * 10_000_000}, "too long"), ({"words": "x" * 20_000}, "shorten it to 2000"), ({"label": "x" * 3000}, "shorten it to 2000"),
+                          ({"words": "half \ud800"}, "broken character")):
         status, content = client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer | change, "seconds": 1})
         assert status == 422 and words in json.loads(content)["sentence"], content
     with store.read(served.study) as con:

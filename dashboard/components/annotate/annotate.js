@@ -41,7 +41,7 @@ class Annotating {
 
   async load(name) { this.show((await this.desk.ask("state" + (name ? "?name=" + name : ""))).data); }
 
-  note(text) { this.find(".note").textContent = text; this.find(".note").title = text; }
+  note(text, more = "") { this.find(".note").textContent = text; this.find(".note").title = text + more; }
 
   // What stops the unit from being saved, as a whole sentence in place of the quieter buttons; gone with the next change.
   fault(text, row = null) {
@@ -83,7 +83,9 @@ class Annotating {
     });
     this.find(".ann").hidden = true;
     this.find(".text").hidden = false;
-    this.find(".text").replaceChildren(textPage({ title, paragraphs, button, consent, onDone }));
+    const page = textPage({ title, paragraphs, button, consent, onDone });
+    this.find(".text").replaceChildren(page);
+    if (button && !consent) page.querySelector("button").focus();
   }
 
   showUnit({ unit, progress, early, audit }) {
@@ -91,6 +93,7 @@ class Annotating {
     const begins = !unit.practice && this.practised;
     this.practised = unit.practice;
     this.fault("");
+    this.root.getRootNode().activeElement?.blur();      // or Enter would press Skip again in place of saving
     this.find(".text").hidden = true; this.find(".ann").hidden = false; this.find(".drawer").hidden = true;
     this.find(".u").replaceChildren((unit.practice ? "Practice " : "Unit ") + unit.number + " ", make("span", { textContent: "/ " + unit.total }));
     const bar = this.find(".bar .prog");
@@ -116,7 +119,7 @@ class Annotating {
   restore(unit) {
     const draft = this.draft();
     if (draft) { this.form.set(draft.answer); this.watch.reset(draft.seconds); this.note("Draft kept " + draft.time); }
-    else if (unit.answer) { this.form.set(unit.answer); this.watch.reset(); this.note("Saved earlier; a change is kept beside it"); }
+    else if (unit.answer) { this.form.set(unit.answer); this.watch.reset(); this.note("Saved earlier", "; a change is kept beside it"); }
     else { this.form.clear(); this.watch.reset(); this.note(this.saved ? "Saved " + this.saved : ""); }
     this.buttons();
   }
@@ -150,6 +153,7 @@ class Annotating {
     const kind = this.form.recognisable === "yes" ? this.form.kind() : null;
     this.find(".details").hidden = !kind?.fields.some((field) => field.optional);
     this.find(".add").disabled = this.form.recognisable !== "yes" || this.form.phenomena.length >= this.form.lexicon.most;
+    this.find(".words").textContent = this.form.words ? "Own words, written" : "Own words";
     this.find(".save").disabled = this.busy;
   }
 
@@ -220,6 +224,7 @@ class Annotating {
     drawer.replaceChildren(make("div", { class: "head" }, make("b", { textContent: "All units" }), ...tabs, make("span", { class: "sp" }), close), list);
     tabs[0].onclick();
     drawer.hidden = false;
+    (list.children[data.units.findIndex((unit) => unit.name === this.unit?.name)] ?? list.firstElementChild ?? close).focus();
   }
 
   line(unit) {
@@ -237,6 +242,7 @@ class Annotating {
       if (typing(event)) target.blur();
       if (!this.find(".drawer").hidden) this.find(".drawer button").closest(".head").lastElementChild.click();
       else if (this.form.popped) this.form.unfold(this.form.popped);
+      else if (this.form.adding) this.form.add();
       else this.film.unpin();
       return;
     }
@@ -247,9 +253,10 @@ class Annotating {
     else if (event.key === "Backspace") { event.preventDefault(); this.previous(); }
     else if (event.key === "h" || event.key === "H") this.film.toggle();
     else if (event.key === "?") this.form.unfold("keys");
+    else if (filmKey(this.film, event)) return;
     else if (this.form.key(event.key)) {
       event.preventDefault();
-      if (!event.key.startsWith("Arrow") && target.closest?.(".grid")) target.blur();      // the arrows are the form's again
+      if (!event.key.startsWith("Arrow") && !target.closest?.(".form")) target.blur?.();      // the arrows are the form's again, and Enter saves
     }
   }
 }

@@ -95,6 +95,7 @@ class Auditing {
     const at = "123".indexOf(event.key);
     if (event.key === "Backspace") { event.preventDefault(); this.reopen(); }
     else if (event.key === "Escape" && this.patch?.given != null) this.load();
+    else if (this.patch && filmKey(this.film, event)) return;
     else if (at >= 0 && event.key.length === 1) { event.preventDefault(); this.judge(JUDGEMENTS[at]); }
   }
 }

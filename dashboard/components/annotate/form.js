@@ -3,9 +3,9 @@
 // C marks the confidence, and so does an association, since it stands below the rows.
 const SURE = "confidence", PHENOMENON = "phenomenon";
 
-const KEYS = [["M K D A F G N O", "choose the phenomenon; 0 nothing, U unsure; + adds a further one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
+const KEYS = [["M K D A F G N O", "choose the phenomenon (once more: take it away); 0 nothing, U unsure; + adds a further one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
   ["↓ ↑", "leave the marked row blank and go on; go back"], ["B I S", "association: benign, uncertain, suspicious; then the confidence is marked"],
-  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["H  Esc", "highlight on or off; unpin the patch, close this"]];
+  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["Tab, arrows", "to the patches; Space pins one, H highlight on or off"], ["Z W L R", "film: zoom, window, level (with Shift the other way), reset as a double click does"], ["Esc", "unpin the patch, close this"]];
 
 class Form {
   constructor(root, lexicon, changed) {
@@ -74,7 +74,8 @@ class Form {
 
   // What is missing before this can be saved, as the row and a sentence; null if nothing is.
   missing() {
-    if (this.recognisable === null || this.adding) return [PHENOMENON, "Choose a phenomenon, or Nothing, or Unsure."];
+    if (this.adding) return [PHENOMENON, "Choose the further phenomenon, or press + again to take it back."];
+    if (this.recognisable === null) return [PHENOMENON, "Choose a phenomenon, or Nothing, or Unsure."];
     const at = this.recognisable === "yes" ? this.phenomena.findIndex((one) => this.kinds.get(one.category).association === "required" && !one.association) : -1;
     if (at >= 0) {
       this.at = at;
@@ -111,7 +112,11 @@ class Form {
     this.mark = this.unanswered(); this.touch();
   }
 
-  add() { if (this.recognisable === "yes" && this.phenomena.length < this.lexicon.most) { this.adding = true; this.benign = false; this.mark = null; this.draw(); } }
+  // A further phenomenon is asked for; once more takes the question back.
+  add() {
+    if (this.adding) { this.adding = false; this.mark = this.marked; this.touch(); return; }
+    if (this.recognisable === "yes" && this.phenomena.length < this.lexicon.most) { this.adding = true; this.benign = false; this.marked = this.mark; this.mark = null; this.draw(); }
+  }
 
   pick(field, term) {
     if (term.opens) { this.mark = field.name; this.benign = !this.benign; this.draw(); return; }
@@ -155,9 +160,15 @@ class Form {
   }
 
   button(title, key, pressed, click, disabled = false) {
-    const button = make("button", { type: "button", class: "o", disabled }, title, key ? make("kbd", { textContent: key }) : null);
-    button.setAttribute("aria-pressed", String(pressed)); button.onclick = click;
+    const button = make("button", { type: "button", class: title.length > 14 ? "o long" : "o", disabled }, title, key ? make("kbd", { textContent: key }) : null);
+    button.setAttribute("aria-pressed", String(pressed)); button.onclick = () => { click(); this.refocus(title); };
     return button;
+  }
+
+  // The rows are drawn anew by a click: who came by Tab and Space stays where he was.
+  refocus(title) {
+    if (this.node.getRootNode().activeElement) return;
+    [...this.node.querySelectorAll(".o"), ...this.pop.querySelectorAll(".o")].find((one) => one.firstChild.textContent === title)?.focus({ preventScroll: true });
   }
 
   // A row's name; the marked row says which keys it takes, the missing one is red.

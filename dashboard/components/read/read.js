@@ -20,12 +20,18 @@ class Reading {
   async load() { this.show((await this.desk.ask("state")).data); }
 
   show(state) {
-    this.case = null; this.busy = false; this.shownAt = performance.now();
+    this.case = null; this.done = false; this.busy = false; this.shownAt = performance.now();
     if (state.saved) this.saved = clockTime(state.saved);
     if (state.stage === "case") this.showCase(state.case);
     else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", true, "consent");
     else if (state.stage === "instructions") this.page("How it works", state.paragraphs, state.button, false, "begin");
-    else if (state.stage === "done") this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
+    else if (state.stage === "done") {
+      this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
+      const back = make("button", { type: "button", class: "btn" }, "Reopen the last case ", make("kbd", { textContent: "⌫" }));
+      back.onclick = () => this.reopen();
+      this.stage.firstElementChild.append(make("div", { class: "row" }, back));
+      this.done = true;
+    }
     else this.page("Reading", [state.sentence || "Nothing to read yet."]);
   }
 
@@ -54,7 +60,7 @@ class Reading {
     this.practised = shown.practice;
     if (begins) {
       this.pause("Practice is over", ["From here on every answer counts and is saved. There are " + shown.total + " cases.",
-        "You can pause at any time and go on later with the same link. Backspace reopens the previous case, once."], "Start with case 1");
+        "You can pause at any time and go on later with the same link. Backspace reopens the previous case, and only that one."], "Start with case 1");
     } else if (shown.pause) {
       this.pause("Time for a pause?", [shown.number - 1 + " of " + shown.total + " cases are done and saved.", "Continue now, or close the page and come back later with your link."]);
     }
@@ -65,7 +71,7 @@ class Reading {
     const map = shown.picture.kind === "class_map";
     const frame = make("section", { class: "r", "aria-label": map ? "Map" : "Mammogram" }, make("div", { class: "stage" }, make("div", { class: "pic" })));
     const said = make("b", { class: "wlt" });
-    const hint = map ? make("span", { class: "scale" }, "few signs ", make("i"), " many signs of malignancy") : make("span", { textContent: "Wheel zoom, drag window, double-click reset" });
+    const hint = map ? make("span", { class: "scale" }, "few signs ", make("i"), " many signs of malignancy") : make("span", { textContent: "Zoom wheel or Z, window drag or W L, reset R" });
     frame.append(make("div", { class: "ov" }, hint, map ? null : said));
     this.viewer?.stop();
     this.viewer = new Viewer(frame, this.root.querySelector("#wl"), said);
@@ -98,8 +104,8 @@ class Reading {
     const back = make("button", { type: "button", class: "btn ghost" }, "Reopen the previous case", make("kbd", { textContent: "⌫" }));
     back.onclick = () => this.reopen();
     back.style.visibility = shown.back ? "visible" : "hidden";
-    const text = shown.given === null ? "Press 1 to " + shown.answers.length + ". The next case opens when your answer has been saved."
-      : "Reopened. Choose again to correct your answer, or press Esc to leave it.";
+    const text = shown.given === null ? "Press 1 to " + shown.answers.length + ". The next case opens when it has been saved."
+      : "Reopened. Choose again to correct it, or press Esc to leave it.";
     return make("footer", { class: "ft" }, make("span", { textContent: text }), make("span", { class: "sp" }), back);
   }
 
@@ -130,16 +136,19 @@ class Reading {
   }
 
   async reopen() {
-    if (!this.ready() || !this.case.back) return;
+    const back = this.done ? !this.busy && performance.now() - this.shownAt >= DEAD_MS : this.ready() && this.case.back;
+    if (!back || this.desk.lost) return;
     this.busy = true;
     const { ok, data } = await this.desk.ask("reopen", { previous: true });
     if (ok) this.show(data); else await this.load();
   }
 
   key(event) {
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event) || !this.case) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event) || !(this.case || this.done)) return;
+    if (this.case?.picture && this.viewer && filmKey(this.viewer, event)) return;
     const value = Number(event.key);
     if (event.key === "Backspace") { event.preventDefault(); this.reopen(); }
+    else if (this.done) return;
     else if (event.key === "Escape" && this.case.given !== null) this.load();
     else if (Number.isInteger(value) && value >= 1 && value <= this.case.answers.length) { event.preventDefault(); this.answer(value); }
   }

@@ -34,14 +34,14 @@ CONSENT_PICTURES = (
 )
 INSTRUCTIONS_PICTURES = (
     "A case shows a film, a map, a list of short descriptions (the most influential first), or several of these. Judge by what is shown, and by that alone.",
-    "On a film: wheel zooms, drag changes window and level, shift and drag moves, double click resets. A map shows where the program saw signs of malignancy, "
+    "On a film: wheel zooms, drag changes window and level, shift and drag moves, double click resets; the keys Z, W, L and R do the same. A map shows where the program saw signs of malignancy, "
     "on the same scale for every case.",
 )
 INSTRUCTIONS = (
     "Each case is a list of short descriptions, the most influential first. Judge by these words alone.",
     "Press a number key or click. Your answer is saved at once and the next case opens when it has been saved.",
-    "Backspace reopens the previous case once, to correct a slip. First answers are kept.",
-    "Practice texts come first; they do not count, and there is no feedback.",
+    "Backspace reopens the previous case, and only that one, to correct a slip. First answers are kept.",
+    "Practice comes first; it does not count, and there is no feedback.",
 )
 
 
