@@ -49,7 +49,7 @@ def built() -> dict[str, dict]:
 def state_of(key: str, there: dict[str, dict], now: dict[str, str]) -> tuple[str, str, Missing | None]:
     """(state, remark, what is missing) of one export. A photograph of the served page lacks no input: it is no drawing of the study's."""
     if KINDS[key].required == ("screenshot",):
-        return "screenshot", "made by make pictures", passport.absent(("screenshot",), {})
+        return "screenshot", "make pictures", passport.absent(("screenshot",), {})
     missing = passport.absent(KINDS[key].required, now)
     if missing is not None:
         return "missing", missing.step, missing
@@ -162,7 +162,7 @@ states = {key: state_of(key, there, now) for key in KINDS}
 stale, lacking = (sum(s == word for s, _, _ in states.values()) for word in ("stale", "missing"))
 parts.heading(
     "Figures",
-    f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input" + (f", {stale} stale" if stale else ""),
+    (f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input" if lacking else "every input is there") + (f", {stale} stale" if stale else ""),
     bool(load.compute(passport.simulated_parts, passport.NAMES)),
 )
 parts.weak_label_note()
