@@ -62,7 +62,7 @@ def add(con: Connection, code: str, role: str, simulated: bool = False) -> None:
     check_code(code)
     _role(role)
     if role_of(con, code) is not None:
-        raise UserError(f"The code {code} is taken; choose another, or give {code} a new link with reissue.")
+        raise UserError(f"The code {code} is taken; choose another, or give {code} a new link on the People page.")
     con.execute("INSERT INTO people VALUES (?, ?, ?, ?)", [code, role, simulated, now()])
 
 

@@ -122,6 +122,13 @@ const filmKey = (viewer, event) => {
   return true;
 };
 
+// What stands where an image was not loaded. The frame around it catches the pointer for windowing and would swallow the click.
+const retryButton = (text, again) => {
+  const button = make("button", { type: "button", class: "gone", textContent: text, onclick: again });
+  button.onpointerdown = (event) => event.stopPropagation();
+  return button;
+};
+
 // A whole page of text with one button; with a consent box and a field for experience where asked.
 const textPage = ({ title, paragraphs, button, consent, onDone }) => {
   const experience = make("input", { type: "text", maxLength: 200, id: "experience", placeholder: "for example: breast radiologist, 12 years" });

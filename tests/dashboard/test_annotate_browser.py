@@ -261,7 +261,11 @@ def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
     context.route("**/image/*", lambda route: route.abort() if failing["on"] else route.continue_())
     page = enter(context, served, "K6")
     page.wait_for_selector(".grid button.retry")
+    page.wait_for_selector("text=The film was not loaded")
     failing["on"] = False
+    page.click("text=The film was not loaded")
+    page.wait_for_function("""() => { const i = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.pic img')).find(Boolean);
+        return i && i.naturalWidth > 0; }""")
     page.click(".grid button:nth-child(3)")
     page.wait_for_function("""() => { const b = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.grid button:nth-child(3)')).find(Boolean);
         return b.className === '' && b.querySelector('img').naturalWidth > 0; }""")

@@ -58,10 +58,8 @@ class Auditing {
   }
 
   retry(text) {
-    const node = make("div", { class: "gone", textContent: text });
     const patch = this.patch;
-    node.onclick = () => { if (this.patch === patch) this.showPatch(patch, []); };
-    return node;
+    return retryButton(text, () => { if (this.patch === patch) this.showPatch(patch, []); });
   }
 
   ready() { return this.active && this.patch && !this.busy && !this.desk.lost && performance.now() - this.shownAt >= DEAD_MS; }

@@ -71,9 +71,7 @@ class Film extends Viewer {
     const image = this.picture(tile.film);
     let node = image;
     if (image.failed) {
-      const again = make("div", { class: "gone", textContent: "The film was not loaded. Click to try again." });
-      again.onclick = () => { this.pictures.delete(tile.film); this.show(i); };
-      node = again;
+      node = retryButton("The film was not loaded. Click to try again.", () => { this.pictures.delete(tile.film); this.show(i); });
     }
     this.buttons.forEach((button, j) => button.setAttribute("aria-selected", String(j === i)));
     this.root.querySelector(".pn").textContent = "Patch " + (i + 1) + " of " + this.tiles.length + (this.pinned && this.pinned === i ? ", pinned" : "");

@@ -80,9 +80,7 @@ class Reading {
     const image = make("img", { alt: "", draggable: false });
     image.onload = () => { if (this.case !== shown) return; this.waiting = false; this.shownAt = performance.now(); this.watch.reset(); this.viewer.put(image, image.naturalWidth / image.naturalHeight); };
     image.onerror = () => {
-      const again = make("div", { class: "gone", textContent: "The image was not loaded. Click to try again." });
-      again.onclick = () => { if (this.case === shown) this.showCase(shown); };
-      frame.append(again);
+      frame.append(retryButton("The image was not loaded. Click to try again.", () => { if (this.case === shown) this.showCase(shown); }));
     };
     image.src = shown.picture.url;
     return frame;
