@@ -191,6 +191,8 @@ def text_findings(table: pd.DataFrame, tests: PatientPermutations, labels: Mappi
     findings += _tell("number of texts", "the number of texts", tests.ordered(number, truth), "truth", WARNING)
     findings += _tell("length of texts", "the length of the texts", tests.ordered(length, truth), "truth", WARNING)
     names = table["case"] if "case" in table.columns else range(1, len(table) + 1)
+    # Identifiers that are numbers come as floats, so that their order is that of their values; in a sentence a case is 253, not 253.0.
+    names = [f"{n:g}" if isinstance(n, float) else str(n) for n in names]
     findings += _verdict_findings(texts, list(names), truth, tests)
     return findings + _variety_findings(texts, labels)
 
