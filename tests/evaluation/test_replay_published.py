@@ -51,6 +51,7 @@ def test_lint(result):
     told = " ".join(f["finding"] for f in findings)
     for words in ("the network's score", "46 labelled units", "49 distinct texts", "conflicting", "185 patients", "verdict words", "dominates"):
         assert words in told, words
+    assert "in cases 253, 726" in told  # as the sheet names them, not 253.0
 
 
 def test_shape_is_the_interfaces_and_survives_json(result):
