@@ -64,7 +64,12 @@ def start(study: Path, arguments: tuple[str, ...]) -> tuple[BaseProcess, Path]:
     """A step that runs, and the file that holds what it says."""
     output = study.with_name(f"{study.name}.log")
     process = PROCESSES.Process(target=command, args=(study, arguments, output))
-    process.start()
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = sys.modules[__name__]  # children load the main module, which under tests may be a page
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
     return process, output
 
 

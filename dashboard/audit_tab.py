@@ -18,7 +18,7 @@ SECONDS_EACH = 4
 
 
 def show(who: str) -> None:
-    """Everything about the newest audit; a form where none is open."""
+    """Everything about the newest audit, or another one that is chosen; a form where none is open."""
     note = st.session_state.pop("audit_note", "")
     if note:
         st.success(note)
@@ -26,8 +26,19 @@ def show(who: str) -> None:
     if audit is None or audit.ended is not None:
         _start(who)
     if audit is not None:
+        audit = _chosen(audit)
         _progress(audit, who)
         _results(audit)
+
+
+def _chosen(newest: Audit) -> Audit:
+    """The audit to show: a choice where there were several."""
+    found = load.compute(steps.every)
+    if len(found) < 2:
+        return newest
+    names = [audit.audit for audit in found]
+    name = st.columns([1, 3])[0].selectbox("Audit", names[::-1], index=names[::-1].index(newest.audit), key="audit_shown")
+    return found[names.index(name)]
 
 
 def _start(who: str) -> None:
@@ -52,6 +63,7 @@ def _on_start(number: int, who: str) -> None:
     except UserError as error:
         st.session_state["audit_note"] = str(error)
         return
+    st.session_state.pop("audit_shown", None)
     st.session_state["audit_note"] = f"{made.audit} is open. Annotators find it behind the button Audit on their page."
 
 
@@ -80,12 +92,12 @@ def _progress(audit: Audit, who: str) -> None:
 def _results(audit: Audit) -> None:
     """Pooled precision, then unit by unit; both downloads."""
     try:
-        found, result = load.compute(steps.results)
+        found, result = load.compute(steps.results, audit.audit)
     except UserError:
         return                                                     # nobody has answered, which the progress has said
     parts.section("Label precision", f"share of patches said to show the label; unsure counts as not shown; {METHOD}", simulated=audit.simulated or result.simulated)
     gap = result.difference_of(None)
-    parts.cells([(f"{share.kind.capitalize()} patches, {share.patients} patients", _text(share.interval)) for share in result.pooled]
+    parts.cells([(f"{share.kind.capitalize()} patches, {share.patients} patient{'s' * (share.patients != 1)}", _text(share.interval)) for share in result.pooled]
                 + [("Top minus random, patient bootstrap", _text(gap))] + _agreement(result))
     reasons = sorted({i.reason for i in (*(s.interval for s in result.pooled), gap) if i.reason})
     if reasons:

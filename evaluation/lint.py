@@ -90,7 +90,7 @@ def _tell(field: str, test: str, result: Association, what: str, severity: str =
     if result.auc is not None:
         auc = max(result.auc, 1 - result.auc)
         area = f"AUC {auc:.2f}{', smaller values with malignant or higher scores' if result.auc < 0.5 else ''}, "
-    words = f"{test} {'predicts' if leak else 'does not predict'} {what} ({area}permutation P {_p(result.p)})"
+    words = f"{test} {'predicts' if leak else 'is not shown to predict'} {what} ({area}permutation P {_p(result.p)})"
     return [Finding(field, severity if leak else NOTE, words, auc, result.p)]
 
 

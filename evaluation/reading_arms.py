@@ -113,6 +113,8 @@ def difference_of_shares(first: tuple[np.ndarray, np.ndarray], second: tuple[np.
     kept = gaps[~np.isnan(gaps)]
     if clusters < 2 or len(kept) < RESAMPLES / 2:
         return Interval(estimate, None, None, level, method, "too few patients to resample", "patient")
+    if kept.min() == kept.max():
+        return Interval(estimate, None, None, level, method, "every resample gives the same difference: no variance to judge it by", "patient")
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), level, method, None, "patient")
 

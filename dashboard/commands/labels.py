@@ -73,13 +73,14 @@ def audit_end(study: StudyOption = Path("."), as_json: JsonOption = False) -> No
 @app.command(name="audit")
 def audit(
     study: StudyOption = Path("."),
+    name: Annotated[str | None, typer.Option("--audit", help="which audit; the newest one if not given")] = None,
     csv: Annotated[Path | None, typer.Option(help="new file for the table of results")] = None,
     judgements: Annotated[Path | None, typer.Option(help="new file for every judgement (CSV); it tells kinds and ranks, so keep it from the experts")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Precision of every label: share of top, middle-ranked and random patches that experts say show it."""
     path = studied(study)
-    found, result = audits.results(path)
+    found, result = audits.results(path, name)
     table = audits.results_table(found, result)
     for file, frame in ((csv, table), (judgements, audits.judgements_table(path, found) if judgements else table)):
         if file is None:

@@ -82,9 +82,17 @@ def newest(study: Path) -> Audit | None:
     return next((a for a in reversed(found) if a.ended is None), found[-1] if found else None)
 
 
-def results(study: Path) -> tuple[Audit, AuditResult]:
-    """Precision of every audited label in the newest audit; UserError where there is none, or no answer."""
-    audit = newest(study)
+def every(study: Path) -> list[Audit]:
+    """All audits, the first one first."""
+    with store.read(study) as con:
+        return audits.audits(con)
+
+
+def results(study: Path, name: str | None = None) -> tuple[Audit, AuditResult]:
+    """Precision of every audited label in the named audit (the newest one if not given); UserError where there is none, or no answer."""
+    audit = newest(study) if name is None else next((a for a in every(study) if a.audit == name), None)
+    if audit is None and name is not None:
+        raise UserError(f"There is no label audit {name!r}; there are {', '.join(a.audit for a in every(study)) or 'none'}.")
     if audit is None:
         raise UserError("There has been no label audit; start one with `deepminer labels audit-start`.")
     with store.read(study) as con:

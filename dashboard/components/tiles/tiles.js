@@ -17,7 +17,7 @@ export default function ({data, parentElement}) {
     Object.assign(box.style, {left: left + x * width + "px", top: top + y * height + "px", width: w * width + "px", height: h * height + "px"});
     line.replaceChildren(...[it.left, it.right].map(t => { const s = document.createElement("span"); s.textContent = t; return s; }));
     note.textContent = it.note;
-    [...grid.children].forEach((b, k) => b.setAttribute("aria-selected", k === i));
+    [...grid.children].forEach((b, k) => b.setAttribute("aria-pressed", k === i));
   };
   grid.replaceChildren(...data.items.map((it, i) => {
     const b = document.createElement("button"); b.type = "button"; Object.assign(b.style, {width: data.tile + "px", height: data.tile + "px"});
