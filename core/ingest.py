@@ -11,10 +11,11 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -133,11 +134,14 @@ def _read_all(
 def _outcomes(module: str, tasks: list[Any], folder: Path, width: int, workers: int) -> Iterator[tuple[Any, Exception | None]]:
     """(task, None or the error) as patients are finished."""
     if workers <= 1 or len(tasks) < 4:
-        for task in tasks:
-            yield task, _attempt(module, task, folder, width)
+        with ThreadPoolExecutor(1) as ahead:  # decoding lets go of the interpreter: the next patient is read while this one is laid in
+            waiting = [ahead.submit(_read, module, task) for task in tasks[:1]]
+            for i, task in enumerate(tasks):
+                read, waiting = waiting[0], [ahead.submit(_read, module, following) for following in tasks[i + 1 : i + 2]]
+                yield task, _attempt(read.result, folder, width)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_attempt, module, task, folder, width): task for task in tasks}
+        futures = {pool.submit(_attempt, partial(_read, module, task), folder, width): task for task in tasks}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -145,9 +149,13 @@ def _outcomes(module: str, tasks: list[Any], folder: Path, width: int, workers: 
             pool.shutdown(cancel_futures=True)
 
 
-def _attempt(module: str, task: Any, folder: Path, width: int) -> Exception | None:
+def _read(module: str, task: Any) -> Patient:
+    return importlib.import_module(module).read(task)
+
+
+def _attempt(read: Callable[[], Patient], folder: Path, width: int) -> Exception | None:
     try:
-        _lay_in(importlib.import_module(module).read(task), folder, width)
+        _lay_in(read(), folder, width)
     except (UserError, OSError) as error:
         return error
     return None
