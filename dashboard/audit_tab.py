@@ -27,8 +27,8 @@ def show(who: str) -> None:
         _start(who)
     if audit is not None:
         audit = _chosen(audit)
-        _progress(audit, who)
-        _results(audit)
+        if _progress(audit, who):
+            _results(audit)
 
 
 def _chosen(newest: Audit) -> Audit:
@@ -72,8 +72,8 @@ def _on_end(who: str) -> None:
     st.session_state["audit_note"] = f"{ended.audit} is ended; no further answers are taken."
 
 
-def _progress(audit: Audit, who: str) -> None:
-    """Who has judged how much."""
+def _progress(audit: Audit, who: str) -> bool:
+    """Who has judged how much; whether anybody has."""
     frame = load.ask(audits.progress, audit.audit)
     state = "open" if audit.ended is None else f"ended {audit.ended:%d %b, %H:%M} UTC"
     left, right = st.columns([4, 1], vertical_alignment="bottom")
@@ -83,18 +83,16 @@ def _progress(audit: Audit, who: str) -> None:
         right.button("End the audit", width="stretch", on_click=_on_end, args=(who,), help="No further answers; what was answered stays.")
     if not len(frame):
         st.info("Nobody has judged a patch yet. Annotators find the audit behind the button Audit on their page.")
-        return
+        return False
     shown = pd.DataFrame({"Expert": frame["code"], "Simulated": frame["simulated"], "Patches": [f"{a} / {b}" for a, b in zip(frame["done"], frame["total"])],
                           "Corrected": frame["corrections"], "Median s": frame["median_seconds"].round(1), "Last answer": frame["last"]})
     st.dataframe(shown, hide_index=True, column_config={"Last answer": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC")})
+    return True
 
 
 def _results(audit: Audit) -> None:
     """Pooled precision, then unit by unit; both downloads."""
-    try:
-        found, result = load.compute(steps.results, audit.audit)
-    except UserError:
-        return                                                     # nobody has answered, which the progress has said
+    found, result = load.compute(steps.results, audit.audit)
     parts.section("Label precision", f"share of patches said to show the label; unsure counts as not shown; {METHOD}", simulated=audit.simulated or result.simulated)
     gap = result.difference_of(None)
     parts.cells([(f"{share.kind.capitalize()} patches, {share.patients} patient{'s' * (share.patients != 1)}", _text(share.interval)) for share in result.pooled]
