@@ -158,6 +158,7 @@ def influences(network: Classifier, full: FullyConvolutional, probe: Probe, film
     weights = network.class_weights().numpy() if linear else None
 
     def one(file: str) -> np.ndarray:
+        """The influences of one film."""
         if weights is not None:
             return film_maps(full, probe, films[file]).units.amax((1, 2)).numpy() * weights
         return by_gradient(full, probe, films[file])
@@ -175,6 +176,7 @@ def by_gradient(full: FullyConvolutional, probe: Probe, film: np.ndarray) -> np.
     caught: list[Tensor] = []
 
     def keep(_module: object, _inputs: object, output: Tensor) -> Tensor:
+        """The layer's hook: keeps its output for the gradient."""
         # A leaf in the middle of the graph: the gradient is wanted with respect to the maps, not to any weight. A copy goes on, for in-place layers.
         caught.append(output.detach().requires_grad_(True))
         return caught[-1].clone()

@@ -72,6 +72,7 @@ def _text(file: Path) -> str:
 
 def _json(file: Path, text: str) -> list[Entry]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """A JSON object whose names are all different."""
         names = [name for name, _ in pairs]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

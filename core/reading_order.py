@@ -50,6 +50,7 @@ def _apart(waiting: list[tuple[int, bool]], patients: Sequence[Hashable], texts:
         place = len(order)
 
         def shortfall(item: tuple[int, bool], place: int = place) -> int:
+            """How far the distances to like cases fall short if this case came next."""
             case = item[0]
             patient = max(0, PATIENT_GAP - (place - last_patient.get(patients[case], -PATIENT_GAP)))
             return patient + max(0, TEXT_GAP - (place - last_text.get(texts[case], -TEXT_GAP)))

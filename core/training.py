@@ -141,6 +141,7 @@ def _step(
     losses: list[Tensor] = []
 
     def forward() -> tuple[float, int, int]:
+        """Loss, right answers and number of this process's patches."""
         x, y, columns = train.batch(rows[part])
         logits = model(_changed(x, settings, part.start, len(rows)), columns)
         y = y.to(logits.device)
