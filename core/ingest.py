@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import images, outlines, store
+from core import clock, images, outlines, store
 from core.errors import UserError
 from core.records import Finding, Mammogram, Patient, Problem
 from core.runs import Progress, Report, canonical, explain
@@ -305,7 +304,7 @@ def _commit(
                 "options": json.dumps(options, default=str),
                 "simulated": simulated,
                 "image_labels": bool(films["image_label"].notna().any()),
-                "made": datetime.now(UTC).replace(tzinfo=None),
+                "made": clock.now(),
                 "patients": len(people),
                 "mammograms": len(films),
                 "skipped": int(complaints["skipped"].sum()) if len(complaints) else 0,

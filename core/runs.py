@@ -19,14 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core import distributed, store
+from core import clock, distributed, store
 from core.errors import UserError
 from core.store import runs as table
 from core.study import write_text
@@ -203,7 +202,7 @@ def building(study: Path, kind: str, version: int, settings: dict[str, Any], par
             "parents": parents,
             "inputs": inputs,
             "software": software(),
-            "made": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+            "made": clock.now().isoformat(),
             "seconds": round(time.time() - started, 3),
             "command": _command(),
         }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import shlex
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn
 
 import pandas as pd
 import streamlit as st
 
+from core import clock
 from core.store import annotations, data
 from dashboard import load, study, theme
 
@@ -119,7 +120,7 @@ def age(made: datetime | None) -> str:
     """How long ago, in the largest fitting unit."""
     if made is None:
         return ""
-    seconds = (datetime.now(UTC).replace(tzinfo=None) - made).total_seconds()
+    seconds = (clock.now() - made).total_seconds()
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from core import runs, settings, store
+from core import clock, runs, settings, store
 from core.naming import unit_name
 from core.store import annotations, data, readings
 from core.store import runs as run_table
@@ -93,7 +93,7 @@ def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | 
             working["state"],
             share,
             (),
-            datetime.fromtimestamp(working["seen"], UTC).replace(tzinfo=None),
+            clock.at(working["seen"]),
             command,
             PAGES[kind],
             working["message"],
@@ -204,7 +204,7 @@ def _reading_state(con: Connection, p: readings.Protocol) -> ReadingState:
         planned = max(present, int(p.design.get("readers", 1)))
         total += (planned - present) * (len(readings.cases(con, p.protocol, p.version)) + int(p.design.get("repeats", 0)))
     simulated = p.simulated or bool(len(progress) and progress["simulated"].any())
-    return ReadingState(p.protocol, p.version, p.state, done, total, planned, simulated, _time(p.made) or datetime.now())
+    return ReadingState(p.protocol, p.version, p.state, done, total, planned, simulated, _time(p.made) or clock.now())
 
 
 def _reading(con: Connection) -> Step:
@@ -224,7 +224,7 @@ def _report(study: Path) -> Step:
     made = sorted(folder.rglob(f"*{passport.SUFFIX}"), key=lambda p: p.stat().st_mtime)
     if not made:
         return Step("report", "Report", "missing", "no figures yet", (), None, "deepminer figures all --out exports", "figures")
-    when = datetime.fromtimestamp(made[-1].stat().st_mtime, UTC).replace(tzinfo=None)
+    when = clock.changed(made[-1])
     stale = passport.stale(study, folder)
     note = "exports out of date: " + ", ".join(s.name for s in stale) if stale else ""
     state, command = ("stale", "deepminer figures all --out exports") if stale else ("done", "")

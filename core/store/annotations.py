@@ -13,9 +13,10 @@ import duckdb
 import pandas as pd
 
 from core import lexicon, settings
+from core.clock import now
 from core.errors import UserError
 from core.store import runs
-from core.store.desk import now, number
+from core.store.desk import number
 
 Connection = duckdb.DuckDBPyConnection
 _LATEST = """SELECT * FROM annotations QUALIFY row_number() OVER (PARTITION BY run, unit, code, repeat, practice ORDER BY version DESC) = 1"""

@@ -11,9 +11,9 @@ from datetime import datetime
 import duckdb
 import pandas as pd
 
+from core.clock import now
 from core.errors import UserError
 from core.store import annotations
-from core.store.desk import now
 
 Connection = duckdb.DuckDBPyConnection
 ANSWERS = ("yes", "no", "unsure")

@@ -1,4 +1,4 @@
-"""What the two experts' desks share: refusals with a code, one-time tokens, the key file, the clock."""
+"""What the two experts' desks share: refusals with a code, one-time tokens, the key file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hmac
 import os
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,6 @@ class Refused(UserError):
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
-
-
-def now() -> datetime:
-    """The time in UTC without a zone, as the store keeps it."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def number(con: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> int:

@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
+from core.clock import now
 from core.errors import UserError
 from core.store.migrations import SCHEMA_VERSION, migrate
 
@@ -148,7 +149,7 @@ def _note_replay(con: duckdb.DuckDBPyConnection, replayed: bool) -> None:
         annotations, answers, last = _said(con)
         until = f"the last is of {last:%Y-%m-%d %H:%M:%S} UTC" if last else "none is dated"
         detail = f"the writer before was ended; its log was replayed. {annotations} annotations and {answers} answers are here, {until}"
-        con.execute("INSERT INTO log VALUES (now()::TIMESTAMP, 'store', 'recovered', ?)", [detail])
+        con.execute("INSERT INTO log VALUES (?, 'store', 'recovered', ?)", [now(), detail])
 
 
 def _require(study: Path) -> None:
@@ -294,7 +295,7 @@ def restore(study: Path, source: Path) -> Restored:
             before = _count(here, study) if here.exists() else None
         except (UserError, duckdb.Error):
             before = None
-        kept = here.with_name(f"{STORE_NAME}.replaced-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+        kept = here.with_name(f"{STORE_NAME}.replaced-{now():%Y%m%d-%H%M%S-%f}")
         for ending in ("", ".wal"):
             old = here.with_name(here.name + ending)
             if old.exists():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
+from core.clock import now
+
 # Machine-made tables have a `run` column; what people say is append-only and has `made`, who and a version. Outlines and answers are JSON text.
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -120,7 +122,7 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("BEGIN")
         try:
             con.execute(statements)
-            con.execute("INSERT INTO migrations VALUES (?, now()::TIMESTAMP)", [number])
+            con.execute("INSERT INTO migrations VALUES (?, ?)", [number, now()])
         except BaseException:
             con.execute("ROLLBACK")
             raise

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import duckdb
 import pandas as pd
 
+from core.clock import now
 from core.errors import UserError
-from core.store.desk import now, number
+from core.store.desk import number
 
 Connection = duckdb.DuckDBPyConnection
 ROLES = ("team", "annotator", "reader")

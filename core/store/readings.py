@@ -14,8 +14,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from core.clock import now
 from core.errors import UserError
-from core.store.desk import Refused, now, number
+from core.store.desk import Refused, number
 
 Connection = duckdb.DuckDBPyConnection
 STATES = ("design", "lint", "frozen", "closed", "unblinded")

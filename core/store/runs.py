@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from core.clock import now
 from core.errors import UserError
 
 Connection = duckdb.DuckDBPyConnection
@@ -82,7 +83,7 @@ def latest(con: Connection, kind: str, parent: str | None = None) -> str | None:
 
 def use(con: Connection, run: str) -> None:
     """Remember that a run was asked for again: it is the current one of its kind from now on."""
-    con.execute("INSERT INTO uses VALUES (?, now()::TIMESTAMP)", [run])
+    con.execute("INSERT INTO uses VALUES (?, ?)", [run, now()])
 
 
 def get(con: Connection, run: str) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def get(con: Connection, run: str) -> dict[str, Any]:
 
 def log(con: Connection, who: str, event: str, detail: str = "") -> None:
     """Append to the study's log."""
-    con.execute("INSERT INTO log VALUES (now()::TIMESTAMP, ?, ?, ?)", [who, event, detail])
+    con.execute("INSERT INTO log VALUES (?, ?, ?, ?)", [now(), who, event, detail])
 
 
 def events(con: Connection, event: str | None = None) -> pd.DataFrame:

@@ -7,6 +7,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from core.clock import now
+
 Connection = duckdb.DuckDBPyConnection
 
 
@@ -114,7 +116,7 @@ def predictions(con: Connection, run: str, patches_run: str, split: str) -> pd.D
 
 def pick_for_figure(con: Connection, run: str, mammogram_id: str, how: str, who: str) -> None:
     """Remember a case for the figures, and whether it was "random" or "hand-picked"."""
-    con.execute("INSERT INTO figure_picks VALUES (?, ?, ?, ?, now()::TIMESTAMP)", [run, mammogram_id, how, who])
+    con.execute("INSERT INTO figure_picks VALUES (?, ?, ?, ?, ?)", [run, mammogram_id, how, who, now()])
 
 
 def figure_picks(con: Connection, run: str) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core import blinded, store
 from core import study as study_module
+from core.clock import now
 from core.errors import UserError
 from core.settings import preset as settings_preset
 from core.store import bundles, people, readings
@@ -95,15 +95,11 @@ def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
             readings.append_state(con, state=state, **common)
         readings.add_pictures(con, found.protocol, found.version, ready)
         bundles.note_own(con, facts | {"seal": _seal(facts["key"], _content(con, out, found.protocol, found.version))})
-    made = {"key": facts["key"], "protocol": found.protocol, "version": found.version, "hash": found.hash, "made": _now(), "imported": None}
+    made = {"key": facts["key"], "protocol": found.protocol, "version": found.version, "hash": found.hash, "made": now().isoformat(timespec="seconds"), "imported": None}
     with store.write(study) as con:
         bundles.note_issued(con, facts["id"], made)
         run_table.log(con, who, "bundle made", f"{facts['id']} of {found.protocol} version {found.version} {found.hash}")
     return Bundle(facts["id"], found.protocol, found.version, found.hash, len(shown), out)
-
-
-def _now() -> str:
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _pictures(study: Path, out: Path, pictures: Sequence[Picture]) -> list[Picture]:
@@ -160,7 +156,7 @@ def export_answers(study: Path, file: Path) -> dict[str, int]:
     if not readers:
         raise UserError("Nobody has read yet, so there are no answers to export; invite a reader with `deepminer invite reader`.")
     content = {"schema": 1, "kind": KIND, "bundle": facts["id"], "protocol": protocol.protocol, "version": protocol.version, "hash": protocol.hash,
-               "exported": _now(), "readers": readers}
+               "exported": now().isoformat(timespec="seconds"), "readers": readers}
     study_module.write_text(file, json.dumps(content | {"seal": _seal(facts["key"], content)}, indent=1, ensure_ascii=False) + "\n")
     return {reader["code"]: _count(reader) for reader in readers}
 
@@ -195,7 +191,7 @@ def import_answers(study: Path, file: Path, who: str) -> Received:
             people.add(con, code, "reader")
             bundles.add_reader(con, found.protocol, found.version, reader, code)
             received[code] = _count(reader)
-        bundles.note_issued(con, bundle, facts | {"imported": _now()})
+        bundles.note_issued(con, bundle, facts | {"imported": now().isoformat(timespec="seconds")})
         run_table.log(con, who, "bundle answers imported", f"{bundle}: {sum(received.values())} answers of {', '.join(received)}")
     return Received(bundle, found.protocol, found.version, received)
 

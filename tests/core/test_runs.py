@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +41,35 @@ def test_the_same_request_is_answered_from_what_is_there(study: Path) -> None:
         build(study)
     assert found.value.name == name
     assert splits(study, name) == 2
+
+
+# Makes three runs in a row, then asks for the second one again.
+IN_A_ROW = """
+import sys
+from pathlib import Path
+from core import runs, store
+from core.store import runs as table
+from core.study import init
+
+study = init(Path(sys.argv[1]))
+def ask(number):
+    try:
+        with runs.building(study, "patches", 1, {"a": number}, [], "data") as run:
+            return run.name
+    except runs.Answered as found:
+        return found.name
+def latest():
+    with store.read(study) as con:
+        return table.latest(con, "patches")
+for number in (1, 2, 3, 2, 1, 3):
+    assert ask(number) == latest(), number
+"""
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+def test_the_run_asked_for_last_is_the_current_one_in_every_time_zone_and_within_one_second(zone: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_ROW, str(tmp_path / "study")], env={**os.environ, "TZ": zone}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_ingredient_changes_the_name() -> None:
