@@ -155,7 +155,7 @@ def dealt(items: Sequence[T], work: Callable[[T], S]) -> Iterator[tuple[T, S]]:
     for begin in range(0, len(items), world()):
         some = items[begin : begin + world()]
         answers = every(lambda some=some: work(some[rank()]) if rank() < len(some) else None)  # type: ignore[misc]
-        yield from zip(some, answers)  # type: ignore[misc]
+        yield from zip(some, answers)
 
 
 def blocks(items: int, size: int, done: int = 0) -> list[np.ndarray]:

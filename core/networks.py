@@ -102,6 +102,8 @@ class Classifier(nn.Module):
     def __init__(self, arch: str, classes: int, net: nn.Module, pool: str = "global") -> None:
         super().__init__()
         self.arch, self.classes, self.pool, self.net = arch, classes, pool, net
+        self.mean: Tensor
+        self.std: Tensor
         self.input_side = INPUT_SIDES.get(arch, 227)
         self.precision = "float32"
         self.columns = Columns()
@@ -162,7 +164,7 @@ class Classifier(nn.Module):
         if self.single_linear:
             pooled = maps[:, :, :7, :7].mean((2, 3)) if self.pool == "top_left_7" else maps.mean((2, 3))
             return self.net.get_submodule(self._head)(pooled)
-        return self.net.classifier(torch.flatten(self.net.avgpool(maps), 1))  # type: ignore[operator, union-attr]
+        return self.net.classifier(torch.flatten(self.net.avgpool(maps), 1))  # type: ignore[operator]
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Logits [n, classes] of patches uint8 or float [n, 1, side, side]; columns as in `logits`."""
@@ -193,6 +195,11 @@ class Classifier(nn.Module):
         return modules[known.get(name, name)]
 
 
+def _native_grid(net: nn.Module) -> int:
+    """Cells per side that AlexNet's or VGG's pooling leaves for the first linear layer (6, 7)."""
+    return int(net.avgpool.output_size[0])  # type: ignore[union-attr, index]
+
+
 class FullyConvolutional(nn.Module):
     """Class maps over whole mammograms (DEFINITIONS "Networks"): no pooling, the head as 1x1 convolution; AlexNet's and VGG's first linear layer as a
     6x6 or 7x7 convolution over the native grid. On any input the spatial mean of a single-linear network's class map equals its pooled logits. The
@@ -204,8 +211,9 @@ class FullyConvolutional(nn.Module):
         if network.single_linear:
             self.head: nn.Module = _as_convolution(network.linear(), 1)
         else:
-            grid = network.net.avgpool.output_size[0]  # type: ignore[union-attr, index]
-            layers, first = [], True
+            grid = _native_grid(network.net)
+            layers: list[nn.Module] = []
+            first = True
             for layer in network.net.classifier.children():  # type: ignore[union-attr]
                 if isinstance(layer, nn.Linear):
                     layers.append(_as_convolution(layer, grid if first else 1))
@@ -339,7 +347,7 @@ def join(network: Classifier, columns: Columns) -> None:
     units = network.linear().in_features
     if not network.single_linear:
         first = next(layer for layer in network.net.classifier if isinstance(layer, nn.Linear))  # type: ignore[union-attr]
-        units = first.in_features // network.net.avgpool.output_size[0] ** 2  # type: ignore[union-attr, index, operator, assignment]
+        units = first.in_features // _native_grid(network.net) ** 2
     network.columns, network.auxiliary = columns, Attention(units, network.classes, columns.widths)
 
 

@@ -148,7 +148,7 @@ class Settings(Section):
     images: ImageSettings = Field(default_factory=ImageSettings)
     splits: SplitSettings = Field(default_factory=SplitSettings)
     patches: PatchSettings = Field(default_factory=PatchSettings)
-    training: TrainingSettings = Field(default_factory=lambda: TrainingSettings(architecture="small", **SMALL))
+    training: TrainingSettings = Field(default_factory=lambda: TrainingSettings(architecture="small", **recipe("small")))
     dissection: DissectionSettings = Field(default_factory=DissectionSettings)
     explanation: ExplanationSettings = Field(default_factory=ExplanationSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)

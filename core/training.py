@@ -196,8 +196,8 @@ def measure(network: Classifier, part: Part, balanced: bool = False, batch: int 
     accuracy, as in training with balanced draws; else the commonest class would decide which epoch is best."""
     network.eval()
     labels = part.labels.astype(np.int64)
-    weight = 1.0 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
-    weight = torch.from_numpy(weight / weight.sum())
+    shares = 1.0 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
+    weight = torch.from_numpy(shares / shares.sum())
     loss, right, scores = 0.0, 0.0, []
 
     def say(rows: np.ndarray) -> Tensor:

@@ -7,7 +7,8 @@ import streamlit as st
 
 from core.errors import UserError
 from core.naming import unit_name
-from core.store import annotations, audits
+from core.store import annotations as annotation_table
+from core.store import audits
 from core.store.audits import Audit
 from dashboard import load, parts, study
 from evaluation.label_audit import METHOD, AuditResult, Share
@@ -43,8 +44,8 @@ def _chosen(newest: Audit) -> Audit:
 
 def _start(who: str) -> None:
     """What an audit would ask, and the button."""
-    run = load.ask(annotations.current_run)
-    units = len(load.ask(annotations.labels, run)) if run else 0
+    run = load.ask(annotation_table.current_run)
+    units = len(load.ask(annotation_table.labels, run)) if run else 0
     if not units:
         st.info("No unit carries a label yet, so there are no words to audit.")
         return

@@ -14,7 +14,8 @@ from core.errors import UserError
 from core.films import Films
 from core.settings import Settings
 from core.steps import concepts, dissect, explain, patches, train
-from core.store import annotations, audits, data, people, readings
+from core.store import annotations as annotation_table
+from core.store import audits, data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard.commands.common import progress
@@ -86,8 +87,8 @@ def simulate_annotations(folder: Path, dissected: str) -> None:
     """Two simulated experts answer on every selected unit, once."""
     with store.read(folder) as con:
         shares = concepts.from_table(unit_table.concepts(con, _concepts_run(con, dissected)))
-        selected = annotations.selected_units(con, dissected)
-        done = {(row.code, int(row.unit)) for row in annotations.annotations(con, dissected).itertuples()}
+        selected = annotation_table.selected_units(con, dissected)
+        done = {(row.code, int(row.unit)) for row in annotation_table.answers(con, dissected).itertuples()}
         codes = set(people.people(con)["code"])
     with store.write(folder) as con:
         for number, (code, careful) in enumerate(EXPERTS):
@@ -98,7 +99,7 @@ def simulate_annotations(folder: Path, dissected: str) -> None:
                     continue
                 rng = np.random.default_rng([number, unit])
                 said = simulation.answer(shares.get(unit, []), rng, careful=careful)
-                annotations.append(
+                annotation_table.append(
                     con,
                     run=dissected,
                     unit=unit,
@@ -124,7 +125,7 @@ def simulate_audit(folder: Path) -> None:
     made = audit.start(folder, AUDITED, 1, READER)
     with store.read(folder) as con:
         items = audits.items(con, made.audit)
-        rows = data.patches_by_id(con, annotations.patches_run(con, made.run) or "", sorted({i.patch_id for i in items}))
+        rows = data.patches_by_id(con, annotation_table.patches_run(con, made.run) or "", sorted({i.patch_id for i in items}))
     masks, films = {}, Films(folder)
     for row in rows.itertuples():
         masks[row.patch_id] = np.asarray(films.concepts(row.file)[row.y : row.y + row.side, row.x : row.x + row.side])

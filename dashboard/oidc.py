@@ -70,7 +70,8 @@ def settings() -> Settings | None:
         import joserfc  # noqa: F401
     except ImportError as error:
         raise UserError("Signing in with OpenID Connect needs the package joserfc; run `pip install joserfc`.") from error
-    return Settings(*(found[key].rstrip("/") if key == "address" else found[key] for key in needed), {who.lower(): code for who, code in people.items()})
+    found["address"] = found["address"].rstrip("/")
+    return Settings(**{key: found[key] for key in needed}, people={who.lower(): code for who, code in people.items()})
 
 
 def _only_tls(url: str, what: str) -> str:

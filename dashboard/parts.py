@@ -11,7 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from core import clock
-from core.store import annotations, data
+from core.store import annotations as annotation_table
+from core.store import data
 from dashboard import load, study, theme
 
 _ICONS = {"done": "✓", "stale": "◷", "running": "◌", "interrupted": "◍", "failed": "✕", "missing": "○"}
@@ -148,7 +149,7 @@ def simulated_data() -> bool:
 
 def simulated_labels(dissect: str) -> bool:
     """Whether any label in use comes from a simulated expert."""
-    return any(label.simulated for label in load.ask(annotations.labels, dissect).values())
+    return any(label.simulated for label in load.ask(annotation_table.labels, dissect).values())
 
 
 def image_labels() -> bool:

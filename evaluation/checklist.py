@@ -8,7 +8,8 @@ from typing import Any
 
 from core import settings as settings_module
 from core import store
-from core.store import annotations, data, readings
+from core.store import annotations as annotation_table
+from core.store import data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
@@ -286,7 +287,7 @@ def _network_facts(con: Connection, newest: dict[str, str | None]) -> dict[str, 
 
 
 def _expert_facts(con: Connection, dissect: str | None) -> dict[str, tuple[bool, str]]:
-    progress = annotations.progress(con, dissect) if dissect else None
+    progress = annotation_table.progress(con, dissect) if dissect else None
     count = 0 if progress is None else len(progress)
     chosen = unit_table.selected(con, dissect)["unit"].nunique() if dissect else 0
     return {

@@ -13,7 +13,8 @@ import pandas as pd
 from core import runs, store
 from core.explanation import NamedUnit
 from core.naming import CLASSES
-from core.store import annotations, data
+from core.store import annotations as annotation_table
+from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation.class_words import class_words
@@ -82,7 +83,7 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
         frame = unit_table.explanations(con, run)
         row: dict[str, Any] = frame[frame["mammogram_id"] == mammogram_id].iloc[0].to_dict()
         influences = unit_table.influences_of(con, run, mammogram_id)
-        labels = annotations.labels(con, dissect)
+        labels = annotation_table.labels(con, dissect)
         findings = data.findings(con, mammogram_id)
         manifest = run_table.get(con, run)["manifest"]
     with np.load(runs.folder(study, run) / row["file"]) as maps:

@@ -13,7 +13,8 @@ import pandas as pd
 from core import runs, store
 from core.influence import spie_units
 from core.naming import class_names, unit_name
-from core.store import annotations, data
+from core.store import annotations as annotation_table
+from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation.class_words import class_words
@@ -38,8 +39,8 @@ def rows(study: Path, dissect: str, rule: str = "influence") -> pd.DataFrame:
     patches_run = patches_run_of(study, dissect)
     with store.read(study) as con:
         run = run_table.get(con, dissect)
-        chosen, units, labels = unit_table.selected(con, dissect), unit_table.units(con, dissect), annotations.labels(con, dissect)
-        answers = annotations.annotations(con, dissect)
+        chosen, units, labels = unit_table.selected(con, dissect), unit_table.units(con, dissect), annotation_table.labels(con, dissect)
+        answers = annotation_table.answers(con, dissect)
         top = unit_table.top_patches(con, dissect, patches_run, None if rule == "spie" else _wanted(rule, chosen, units, None), CONTEXT if rule == "spie" else TILES)
     wanted, names = _wanted(rule, chosen, units, top), class_words(study, dissect)
     images = len(run["manifest"]["mammograms"])
@@ -108,7 +109,7 @@ def unit_facts(study: Path, dissect: str, unit: int) -> dict[str, Any]:
         chosen = unit_table.selected(con, dissect)
         top = unit_table.top_patches(con, dissect, patches_run, [unit])
         findings = data.findings(con)
-        answers = annotations.annotations(con, dissect)
+        answers = annotation_table.answers(con, dissect)
         concept_run = run_table.latest(con, "concepts", dissect)
         concepts = unit_table.concepts(con, concept_run) if concept_run else None
     return row | {

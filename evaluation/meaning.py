@@ -16,7 +16,7 @@ from scipy import stats
 
 from core import store
 from core.descriptors import of_answer
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation.auc_variance import obuchowski_covariance, placements
@@ -118,7 +118,7 @@ def label_checks(study: Path, dissect: str, units: Sequence[int] | None = None) 
     if run is None:
         return {}
     with store.read(study) as con:
-        labels, answers = annotations.labels(con, dissect), annotations.annotations(con, dissect).set_index("annotation_id")
+        labels, answers = annotation_table.labels(con, dissect), annotation_table.answers(con, dissect).set_index("annotation_id")
         meanings = unit_table.meanings(con, run)
     found = {}
     for unit, label in labels.items():

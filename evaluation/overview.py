@@ -9,7 +9,8 @@ from typing import Any
 
 from core import clock, runs, settings, store
 from core.naming import unit_name
-from core.store import annotations, data, readings
+from core.store import annotations as annotation_table
+from core.store import data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
@@ -142,16 +143,16 @@ def _facts(con: Connection, kind: str, row: dict[str, Any]) -> tuple[str, tuple[
             counted(int(found["patients"].iloc[0]), "patient") if len(found) else "",
         )
     if kind == "dissect":
-        return f"{manifest['units']:,} units", (f"{len(annotations.selected_units(con, row['run']))} selected", f"{len(manifest['dead_units'])} dead")
+        return f"{manifest['units']:,} units", (f"{len(annotation_table.selected_units(con, row['run']))} selected", f"{len(manifest['dead_units'])} dead")
     found = unit_table.explanations(con, row["run"])
     return counted(len(found), "film"), (f"{(found['predicted'] == 2).sum()} malignant", "hold-out and test")
 
 
 def _annotation(con: Connection) -> Step:
-    run = annotations.current_run(con)
+    run = annotation_table.current_run(con)
     if run is None:
         return Step("annotate", "Annotation", "missing", "no units yet", (), None, "deepminer dissect", "annotations")
-    counts, progress = annotations.counts(con, run), annotations.progress(con, run)
+    counts, progress = annotation_table.counts(con, run), annotation_table.progress(con, run)
     state = "missing" if not counts["experts"] else "done"
     made = _time(progress["last"].max()) if len(progress) else None
     return Step(
@@ -245,7 +246,7 @@ def labelled_by_class(study: Path, dissect: str) -> dict[int, tuple[float | None
     with store.read(study) as con:
         row = run_table.get(con, dissect)
         influences = unit_table.top_influences(con, dissect, row["settings"]["dissection"]["top"])
-        chosen, labels = unit_table.selected(con, dissect), set(annotations.labels(con, dissect))
+        chosen, labels = unit_table.selected(con, dissect), set(annotation_table.labels(con, dissect))
     codes, tops, _ = tops_of(influences)
     mine = {code: set(chosen[chosen["class"] == code]["unit"].astype(int)) for code in codes}
     counts = len(set(chosen["unit"]) & labels), chosen["unit"].nunique()
@@ -261,7 +262,7 @@ def warnings(study: Path) -> list[str]:
             found.append("Labels are image-level; every number made from them is weak.")
         if run is not None:
             units = unit_table.units(con, run)
-            chosen = set(annotations.selected_units(con, run))
+            chosen = set(annotation_table.selected_units(con, run))
             few = units[units["unit"].isin(chosen) & (units["top_patients"] < FEW_PATIENTS)]
             found += [
                 f"{unit_name(int(u.unit))}: its 32 top patches come from {u.top_patients} patients, fewer than {FEW_PATIENTS}."

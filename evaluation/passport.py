@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from core import runs, settings, store
-from core.store import annotations, data, readings
+from core.store import annotations as annotation_table
+from core.store import data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.study import write_text
@@ -131,10 +132,10 @@ def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
             elif name == "data":
                 found[name] = data.get_meta(con, "data_hash") or ""
             elif name == "labels":
-                labels = annotations.labels(con, dissect) if dissect else {}
+                labels = annotation_table.labels(con, dissect) if dissect else {}
                 found[name] = _digest({u: (label.text, label.simulated) for u, label in labels.items()}) if labels else ""
             elif name == "annotations":
-                said = annotations.annotations(con, dissect).to_dict("records") if dissect else []
+                said = annotation_table.answers(con, dissect).to_dict("records") if dissect else []
                 found[name] = _digest(said) if said else ""
             elif name == "picks":
                 found[name] = _digest(unit_table.figure_picks(con, explain)) if explain else ""
@@ -170,10 +171,10 @@ def simulated_parts(study: Path, names: Iterable[str]) -> str:
         if len(sources) and sources["simulated"].any():
             parts.append("images")
         dissect = run_table.latest(con, "dissect")
-        if dissect and wanted & {"labels", "protocol"} and any(label.simulated for label in annotations.labels(con, dissect).values()):
+        if dissect and wanted & {"labels", "protocol"} and any(label.simulated for label in annotation_table.labels(con, dissect).values()):
             parts.append("unit labels")
         if dissect and "annotations" in wanted:
-            said = annotations.annotations(con, dissect)
+            said = annotation_table.answers(con, dissect)
             if len(said) and said["simulated"].any():
                 parts.append("annotations")
         closed = closed_protocol(con)

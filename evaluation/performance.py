@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 def _settled(function: Callable[P, T]) -> Callable[P, T]:
     """Remember results: a run never changes, so what is computed from its name alone never goes stale. Callers must not write into a result."""
-    return lru_cache(maxsize=128)(function)  # type: ignore[return-value,arg-type]
+    return lru_cache(maxsize=128)(function)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

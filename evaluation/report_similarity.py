@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import store
-from core.store import annotations, data
+from core.store import annotations as annotation_table
+from core.store import data
 from core.store import units as unit_table
 from evaluation.explained import dissect_of
 from evaluation.similarity import CorpusSimilarity, corpus_similarity, report_tokens
@@ -47,7 +48,7 @@ def similarity(study: Path, run: str) -> list[ReportSimilarity]:
         frame = unit_table.explanations(con, run)
         influences = unit_table.top_influences(con, run, TOP)
         findings = data.findings(con)
-        labels = {unit: label.text for unit, label in annotations.labels(con, dissect).items()}
+        labels = {unit: label.text for unit, label in annotation_table.labels(con, dissect).items()}
     lines = findings[findings["report"] != ""].groupby("mammogram_id")["report"].agg(lambda parts: " ".join(descriptive(p) for p in parts))
     frame = frame[frame["mammogram_id"].isin(lines.index)]
     if not len(frame) or not labels:

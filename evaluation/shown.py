@@ -71,7 +71,7 @@ def shown(study: Path, run: str, split: str, level: str) -> Shown:
 def _shown(study: Path, run: str, split: str, level: str) -> Shown:
     kept = _kept(study, run, f"{split}-{level}.json")
     if kept is not None:
-        return kept  # type: ignore[no-any-return]
+        return kept
     with store.read(study) as con:
         threshold = run_table.get(con, run)["manifest"]["normal_threshold"]
     return _summary(lambda *where: performance.observations(study, run, *where), split, level, threshold)

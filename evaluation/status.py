@@ -7,7 +7,8 @@ from typing import Any
 
 from core import store
 from core.naming import CLASSES
-from core.store import annotations, data, readings
+from core.store import annotations as annotation_table
+from core.store import data, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
@@ -72,10 +73,10 @@ def _coverage(con: Connection) -> dict[str, float] | None:
 
 
 def _annotations(con: Connection) -> dict[str, int] | None:
-    run = annotations.current_run(con)
+    run = annotation_table.current_run(con)
     if run is None:
         return None
-    return annotations.counts(con, run)
+    return annotation_table.counts(con, run)
 
 
 def _reading(study: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core import lexicon, store
 from core.naming import unit_name
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation.class_words import class_words
@@ -23,8 +23,8 @@ from evaluation.steps.coverage import tops_of
 def named_units(study: Path, dissect: str) -> pd.DataFrame:
     """One row a labelled unit: category (title of the first phenomenon's), unit, label, simulated, classes it is selected for; by category, then unit."""
     with store.read(study) as con:
-        labels, chosen = annotations.labels(con, dissect), unit_table.selected(con, dissect)
-        answers = annotations.annotations(con, dissect).set_index("annotation_id")
+        labels, chosen = annotation_table.labels(con, dissect), unit_table.selected(con, dissect)
+        answers = annotation_table.answers(con, dissect).set_index("annotation_id")
     rows, names = [], class_words(study, dissect)
     for unit, label in labels.items():
         said = next((answers.loc[i, "answer"] for i in label.annotation_ids if i in answers.index and answers.loc[i, "answer"]["phenomena"]), None)

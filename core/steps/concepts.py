@@ -24,10 +24,8 @@ def make(study: Path, report: Report, dissect: str) -> Made:
     try:
         with runs.building(study, "concepts", VERSION, {}, [dissect], "") as run:
             shares = measure(study, dissect)
-            run.table(
-                "concepts",
-                pd.DataFrame([(s.unit, s.concept.name.lower(), s.share, s.iou) for s in shares], columns=["unit", "concept", "share", "iou"]),
-            )  # type: ignore[union-attr]
+            rows = [(s.unit, str(s.concept.name).lower(), s.share, s.iou) for s in shares]
+            run.table("concepts", pd.DataFrame(rows, columns=["unit", "concept", "share", "iou"]))
             report(1, 1, "tables")
         return Made(run.name, fresh=True)
     except runs.Answered as found:

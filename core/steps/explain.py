@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,17 +77,17 @@ def explain_film(
     full: FullyConvolutional,
     probe: Probe,
     films: Films,
-    film: object,
+    film: Any,
     threshold: float,
     folder: Path,
     columns: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
     """One mammogram (a row with file, mammogram_id, split, truth; columns: its patient's auxiliary numbers): influences [classes, units], its row of the
     table, and the largest unit contribution and malignant probability. Its maps go into `folder`."""
-    pixels = films[film.file]  # type: ignore[attr-defined]
+    pixels = films[film.file]
     maps = film_maps(full, probe, pixels, columns)
     probability = maps.probabilities
-    scores = image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:]))  # type: ignore[attr-defined]
+    scores = image_scores(probability, tissue_positions(films.tissue(film.file), probability.shape[1:]))
     if network.single_linear and probe.name == "last":
         influence = maps.units.amax((1, 2)).numpy() * network.class_weights().numpy()
     else:
@@ -100,13 +101,13 @@ def explain_film(
     contributions = maps.units[top.copy()].numpy() * (
         network.class_weights().numpy()[shown, top][:, None, None] if network.single_linear and probe.name == "last" else 1.0
     )
-    file = f"{film.file}.npz"  # type: ignore[attr-defined]
+    file = f"{film.file}.npz"
     np.savez(folder / file, probability=probability.astype(np.float16), units=top.astype(np.int32), maps=compact(contributions))
     row = {
         "mammogram_id": film.mammogram_id,
         "split": film.split,
         "predicted": -1 if decision is None else decision,
-        "truth": film.truth,  # type: ignore[attr-defined]
+        "truth": film.truth,
         "lesion_class": codes[lesion],
         "p_normal": scores.normal,
         "p_benign": scores.benign,

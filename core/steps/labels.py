@@ -16,7 +16,8 @@ from core.errors import UserError
 from core.label_files import CONSENSUS, LABEL, Entry
 from core.naming import unit_name
 from core.steps.common import latest
-from core.store import annotations, people
+from core.store import annotations as annotation_table
+from core.store import people
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -42,7 +43,7 @@ def import_file(study: Path, file: Path, who: str) -> Imported:
     entries = label_files.read(file)
     run = latest(study, "dissect")
     with store.write(study) as con:
-        count = annotations.unit_count(con, run)
+        count = annotation_table.unit_count(con, run)
         for entry in entries:
             if entry.unit >= count:
                 raise UserError(
@@ -54,7 +55,7 @@ def import_file(study: Path, file: Path, who: str) -> Imported:
             _add_answer(con, run, file, entry)
         decided = [e for e in entries if e.set == CONSENSUS]
         flagged, without = _decide(con, run, file, decided, who)
-        frame = annotations.annotations(con, run)
+        frame = annotation_table.answers(con, run)
     named = {int(r.unit) for r in frame.itertuples() if not r.practice and lexicon.substantive(r.answer)}
     codes = sorted({e.set for e in answered})
     return Imported(
@@ -87,7 +88,7 @@ def _add_answer(con: Connection, run: str, file: Path, entry: Entry) -> None:
         answer = lexicon.free_answer(entry.text) if entry.substantive else {**lexicon.empty_answer(), "words": entry.text.strip()}
     digest = hashlib.sha256(f"{run}|{entry.set}|{entry.unit}|{entry.text}".encode()).hexdigest()[:32]
     try:
-        annotations.append_imported(
+        annotation_table.append_imported(
             con, run=run, unit=entry.unit, code=entry.set, answer=answer, annotation_id=digest, origin=f"{file.name}: {entry.place}"
         )
     except UserError as error:
@@ -96,9 +97,9 @@ def _add_answer(con: Connection, run: str, file: Path, entry: Entry) -> None:
 
 def _decide(con: Connection, run: str, file: Path, entries: list[Entry], who: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Consensus labels with the raw answers of the same unit; (flagged, without)."""
-    frame = annotations.annotations(con, run)
+    frame = annotation_table.answers(con, run)
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    before = annotations.decisions(con, run)
+    before = annotation_table.decisions(con, run)
     same = {(int(d.unit), d.label) for d in before.itertuples()}
     flagged, without = [], []
     for entry in entries:
@@ -115,7 +116,7 @@ def _decide(con: Connection, run: str, file: Path, entries: list[Entry], who: st
         sources = [str(i) for i in raw["annotation_id"]] if len(raw) else []
         label = entry.text if entry.substantive else ""
         reason = entry.reason or f"imported from {file.name}"
-        annotations.decide(con, run, entry.unit, label, sources, reason + note, who)
+        annotation_table.decide(con, run, entry.unit, label, sources, reason + note, who)
     return tuple(flagged), tuple(without)
 
 
@@ -125,9 +126,9 @@ def export_file(study: Path, file: Path) -> dict[str, Any]:
     run = latest(study, "dissect")
     order = tuple(settings_module.load(study).annotation.order_of_experts)
     with store.read(study) as con:
-        frame = annotations.annotations(con, run)
-        decisions = annotations.decisions(con, run)
-        labels = annotations.labels(con, run, order)
+        frame = annotation_table.answers(con, run)
+        decisions = annotation_table.decisions(con, run)
+        labels = annotation_table.labels(con, run, order)
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
     rows = [_answer_row(row) for row in frame.itertuples()]
     rows += [
@@ -141,7 +142,7 @@ def export_file(study: Path, file: Path) -> dict[str, Any]:
 
 
 def _row(unit: int, name: str, label: str, **more: Any) -> dict[str, Any]:
-    empty = {
+    empty: dict[str, Any] = {
         "words": "",
         "recognisable": "yes" if label else "nothing",
         "phenomena": [],

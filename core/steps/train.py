@@ -47,8 +47,8 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
             network.precision = settings.training.precision
             networks.join(network, columns)
             network.to(device())
-            parts = [_part(study, frame[frame["split"] == split], classes, columns) for split in ("train", "holdout")]
-            history, best = fit(network, *parts, settings.training, run.folder, run.reporting(report))
+            drawn, held = (_part(study, frame[frame["split"] == split], classes, columns) for split in ("train", "holdout"))
+            history, best = fit(network, drawn, held, settings.training, run.folder, run.reporting(report))
             numbers = ["learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)]
             run.table("history", pd.DataFrame(history).astype(dict.fromkeys(numbers, float)))
             weights_file = f"{settings.training.keep}.pt"
@@ -57,8 +57,8 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
                 "architecture": network.arch,
                 "best_epoch": best,
                 "checkpoint": runs.file_hash(run.folder / weights_file),
-                "train_patches": len(parts[0].labels),
-                "holdout_patches": len(parts[1].labels),
+                "train_patches": len(drawn.labels),
+                "holdout_patches": len(held.labels),
                 "processes": distributed.world(),
                 "auxiliary": columns.as_plain(),
             }

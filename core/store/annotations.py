@@ -215,7 +215,7 @@ def _decoded(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def annotations(con: Connection, run: str | None = None, versions: bool = False) -> pd.DataFrame:
+def answers(con: Connection, run: str | None = None, versions: bool = False) -> pd.DataFrame:
     """Latest answers (or all versions), answer as dict: annotation_id, run, layer, unit, code, version, repeat, practice, answer,
     seconds, patch_labels_shown, simulated, made."""
     source = "SELECT * FROM annotations" if versions else _LATEST
@@ -236,7 +236,7 @@ def counts(con: Connection, run: str) -> dict[str, int]:
 
 def progress(con: Connection, run: str) -> pd.DataFrame:
     """Per expert: code, simulated, units (answered once), named (with a label), revised, repeats, median_seconds, last (time of the last answer)."""
-    frame = annotations(con, run, versions=True)
+    frame = answers(con, run, versions=True)
     frame = frame[~frame["practice"]] if len(frame) else frame
     rows = []
     for code, mine in frame.groupby("code", sort=True):
@@ -292,7 +292,7 @@ def labels(con: Connection, run: str, order: Sequence[str] = ()) -> dict[int, La
     """The label of every unit that has one (DEFINITIONS "Label of a unit"): the adjudicated text; else the answer of the first expert in `order` (the settings' if not given)
     (then people before simulated experts, by date of first answer) whose latest version is substantive. A repeat or practice answer never becomes a label, and an answer
     that its own author later changed to "nothing" does not either."""
-    frame = annotations(con, run)
+    frame = answers(con, run)
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
     order = order or order_of_experts(con)
     first_answer = con.execute(

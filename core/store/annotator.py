@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from core import lexicon
-from core.store import annotations, people
+from core.store import annotations as annotation_table
+from core.store import people
 from core.store.annotations import Saved, Tile
 from core.store.desk import Refused, clean_seconds, one_time
 
@@ -77,14 +78,14 @@ class Desk:
 
     def queue(self, con: Connection) -> Queue:
         """The queue. Refused("empty") when nothing has been dissected or selected."""
-        run = annotations.current_run(con)
-        units = annotations.selected_units(con, run) if run else []
+        run = annotation_table.current_run(con)
+        units = annotation_table.selected_units(con, run) if run else []
         if run is None or not units:
             raise Refused("empty", "There are no units to name yet. The research team will tell you when there are.")
-        mine = annotations.of_person(con, run, self.code)
+        mine = annotation_table.of_person(con, run, self.code)
         versions = {(r.unit, r.repeat, r.practice): r.version for r in mine.itertuples()}
-        put_off = annotations.skips(con, run, self.code)
-        practice = annotations.other_units(con, run, PRACTICE_UNITS)
+        put_off = annotation_table.skips(con, run, self.code)
+        practice = annotation_table.other_units(con, run, PRACTICE_UNITS)
         raw = [Slot(u, False, True, 0) for u in practice]
         raw += [Slot(u, again, False, n) for n, (u, again) in enumerate(order(units, f"{run}|{self.code}", self._repeats), start=1)]
         return Queue(run, tuple(self._with_status(s, versions, put_off) for s in raw))
@@ -111,7 +112,7 @@ class Desk:
 
     def tiles(self, con: Connection, queue: Queue, slot: Slot) -> list[Tile]:
         """The 32 strongest patches of the slot's unit."""
-        return annotations.tiles(con, queue.run, slot.unit, TILES)
+        return annotation_table.tiles(con, queue.run, slot.unit, TILES)
 
     def answer_of(self, con: Connection, queue: Queue, slot: Slot) -> dict[str, Any] | None:
         """This person's latest answer on the slot, or None."""
@@ -138,7 +139,7 @@ class Desk:
             slot = next(s for s in queue.slots if (s.unit, s.repeat, s.practice) == stored[:3])
             return Saved(token, stored[4], stored[5]), slot
         slot = self._current(queue, token)
-        saved = annotations.append(
+        saved = annotation_table.append(
             con,
             run=queue.run,
             unit=slot.unit,
@@ -159,7 +160,7 @@ class Desk:
         if slot.practice:
             raise Refused("answer", "The practice units cannot be skipped; choose Unsure to go on.")
         if slot.status != "done":
-            annotations.skip(con, queue.run, slot.unit, self.code, slot.repeat)
+            annotation_table.skip(con, queue.run, slot.unit, self.code, slot.repeat)
         return slot
 
     def _current(self, queue: Queue, token: str) -> Slot:

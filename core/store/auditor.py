@@ -10,7 +10,8 @@ from typing import Any
 
 import duckdb
 
-from core.store import annotations, audits, people
+from core.store import annotations as annotation_table
+from core.store import audits, people
 from core.store.annotations import Tile
 from core.store.audits import Audit
 from core.store.desk import Refused, clean_seconds, one_time
@@ -144,8 +145,9 @@ def _tile(con: Connection, audit: Audit, item: int) -> Tile:
         """SELECT p.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side
         FROM audit_items i JOIN patches p ON p.run = ? AND p.patch_id = i.patch_id JOIN mammograms m ON m.mammogram_id = p.mammogram_id
         WHERE i.audit = ? AND i.item = ?""",
-        [annotations.patches_run(con, audit.run), audit.audit, item],
+        [annotation_table.patches_run(con, audit.run), audit.audit, item],
     ).fetchone()
     if row is None:
         raise Refused("stale", "This patch is not there any more; tell the research team.")
-    return Tile(0, *row, 0)
+    patch_id, mammogram_id, file, width, height, y, x, side = row
+    return Tile(0, patch_id, mammogram_id, file, width, height, y, x, side, 0)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from core.clock import now
 from core.errors import UserError
-from core.store import annotations
+from core.store import annotations as annotation_table
 
 Connection = duckdb.DuckDBPyConnection
 ANSWERS = ("yes", "no", "unsure")
@@ -100,7 +100,7 @@ def judgements(con: Connection, audit: Audit, versions: bool = False) -> pd.Data
         JOIN mammograms m ON m.mammogram_id = p.mammogram_id WHERE a.audit = ?
         {"" if versions else "QUALIFY row_number() OVER (PARTITION BY a.code, a.item ORDER BY a.version DESC) = 1"}
         ORDER BY a.made, a.code, a.item, a.version""",
-        [annotations.patches_run(con, audit.run), audit.audit],
+        [annotation_table.patches_run(con, audit.run), audit.audit],
     ).df()
 
 

@@ -10,6 +10,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from core.store.desk import number
+
 Connection = duckdb.DuckDBPyConnection
 
 
@@ -111,7 +113,7 @@ def splits(con: Connection, run: str) -> pd.DataFrame:
 def counts(con: Connection) -> dict[str, int]:
     """Numbers of patients, mammograms and findings."""
     names = ("patients", "mammograms", "findings")
-    return {name: con.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+    return {name: number(con, f"SELECT count(*) FROM {name}") for name in names}
 
 
 def image_truth(con: Connection) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from core.clock import now
 from core.errors import UserError
+from core.store.desk import number
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -38,7 +39,7 @@ RUN_TABLES = (
 def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
     """Append a whole run: its row and every table in `tables/`. Does nothing if it is registered."""
     name = manifest["run"]
-    if con.execute("SELECT count(*) FROM runs WHERE run = ?", [name]).fetchone()[0]:
+    if number(con, "SELECT count(*) FROM runs WHERE run = ?", [name]):
         return
     for path in sorted((folder / "tables").glob("*.parquet")):
         if path.stem not in RUN_TABLES:

@@ -8,7 +8,7 @@ import streamlit as st
 from core import lexicon, store
 from core.naming import unit_name
 from core.settings import load as load_settings
-from core.store import annotations
+from core.store import annotations as annotation_table
 from dashboard import audit_tab, identity, load, media, parts, study
 from evaluation import annotation_agreement
 from evaluation.annotation_agreement import Dispute, Row
@@ -46,9 +46,9 @@ def agreement_table(rows: list[Row]) -> None:
 
 def progress_tab(run: str) -> None:
     """How far everybody is."""
-    frame = load.ask(annotations.progress, run)
-    total = len(load.ask(annotations.selected_units, run))
-    parts.section("Progress", f"{total} distinct units of {load.ask(annotations.slots, run)} places in the class lists")
+    frame = load.ask(annotation_table.progress, run)
+    total = len(load.ask(annotation_table.selected_units, run))
+    parts.section("Progress", f"{total} distinct units of {load.ask(annotation_table.slots, run)} places in the class lists")
     if not len(frame):
         parts.empty("Nobody has annotated yet. Invite an expert on the People page, or in a terminal:", "deepminer invite annotator")
     shown = pd.DataFrame(
@@ -74,8 +74,8 @@ def progress_tab(run: str) -> None:
 def labels_table(run: str) -> None:
     """Every label with the answers it comes from; downloads as a table."""
     order = tuple(load_settings(study.current()).annotation.order_of_experts)
-    labels = load.ask(annotations.labels, run, order)
-    answers = {r.annotation_id: f"{r.code}, version {r.version}" for r in load.ask(annotations.annotations, run, True).itertuples()}
+    labels = load.ask(annotation_table.labels, run, order)
+    answers = {r.annotation_id: f"{r.code}, version {r.version}" for r in load.ask(annotation_table.answers, run, True).itertuples()}
     parts.section("Labels", f"{len(labels)} units carry one", simulated=any(label.simulated for label in labels.values()))
     st.dataframe(
         pd.DataFrame(
@@ -96,7 +96,7 @@ def labels_table(run: str) -> None:
 
 def agreement_tab(run: str) -> None:
     """Between experts and within each."""
-    frame = load.ask(annotations.annotations, run)
+    frame = load.ask(annotation_table.answers, run)
     if annotation_agreement.raters(frame) < 2:
         st.info("Agreement is not estimable with one expert: invite a second annotator on the People page.")
     else:
@@ -113,15 +113,15 @@ def agreement_tab(run: str) -> None:
 def decide(run: str, unit: int, label: str, sources: list[str], reason: str) -> None:
     """Record the decision under the adjudicator's code and go on."""
     with store.write(study.current()) as con:
-        annotations.decide(con, run, unit, label, sources, reason, who.code)
+        annotation_table.decide(con, run, unit, label, sources, reason, who.code)
 
 
 def pictures(run: str, unit: int) -> None:
     """The unit's strongest patches with their regions."""
-    level = load_settings(study.current()).dissection.threshold * load.ask(annotations.largest, run, unit)
+    level = load_settings(study.current()).dissection.threshold * load.ask(annotation_table.largest, run, unit)
     urls = [
         media.url("unit", media.TEAM, run=run, unit=unit, rank=t.rank, level=level, file=t.file, y=t.y, x=t.x, side=t.side)
-        for t in load.ask(annotations.tiles, run, unit, TILES)
+        for t in load.ask(annotation_table.tiles, run, unit, TILES)
     ]
     st.html(
         '<div style="display:grid;grid-template-columns:repeat(8,1fr);gap:4px">'
@@ -179,9 +179,9 @@ def toggle_writing() -> None:
 
 def adjudication_tab(run: str) -> None:
     """Disagreements first; a decision never touches the answers it rests on."""
-    answers = load.ask(annotations.annotations, run)
+    answers = load.ask(annotation_table.answers, run)
     found = annotation_agreement.disputes(answers)
-    decided = load.ask(annotations.decisions, run)
+    decided = load.ask(annotation_table.decisions, run)
     waiting = [d for d in found if d.unit not in set(decided["unit"]) and d.conflict > 0]
     if not found:
         st.info("Nothing to adjudicate: no unit has been answered by two experts.")
@@ -212,7 +212,7 @@ def adjudication_tab(run: str) -> None:
         )
 
 
-dissected = load.ask(annotations.current_run)
+dissected = load.ask(annotation_table.current_run)
 parts.heading("Annotations", "what experts say the selected units respond to", simulated=bool(dissected and parts.simulated_labels(dissected)))
 if dissected is None:
     parts.empty("There are no units yet. Dissect the trained network first:", "deepminer dissect")

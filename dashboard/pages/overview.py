@@ -10,7 +10,8 @@ import streamlit as st
 from core import runs
 from core.naming import CLASSES
 from core.settings import load as load_settings
-from core.store import annotations, data
+from core.store import annotations as annotation_table
+from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard import identity, load, parts, study
@@ -102,7 +103,7 @@ def coverage_metrics(dissect: str | None) -> None:
 
 def annotation_metric(dissect: str | None) -> None:
     """Median seconds an expert needs for a unit; people and simulated experts never in one number."""
-    progress = load.ask(annotations.progress, dissect) if dissect else None
+    progress = load.ask(annotation_table.progress, dissect) if dissect else None
     if progress is None or not len(progress) or progress["median_seconds"].isna().all():
         metric("Median per unit", "–", ["nobody has annotated yet"])
         return

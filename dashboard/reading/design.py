@@ -32,7 +32,7 @@ def _chosen() -> tuple[str, Design] | None:
     readers = c.number_input("Readers", 1, 50, base.readers)
     seed = d.number_input("Seed", 0, 9999, base.seed)
     e, f, g, h = st.columns([2, 1, 1, 2])
-    arms = e.multiselect("Arms", list(ARM_NAMES), [x for x in base.arms if x in ARM_NAMES], format_func=ARM_NAMES.get)
+    arms = e.multiselect("Arms", list(ARM_NAMES), [x for x in base.arms if x in ARM_NAMES], format_func=lambda arm: ARM_NAMES[arm])
     split = f.selectbox("Split", ["test", "holdout"], index=0)
     cases = g.number_input("Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are")
     rule = h.selectbox("Truth rule", ["any_malignant", "first_abnormality"], index=0 if base.truth_rule != "first_abnormality" else 1)

@@ -64,7 +64,7 @@ def _falls(ax: Axes, falls: pd.DataFrame, names: dict[int, str]) -> None:
     rows = falls.to_dict("records")
     for i, r in enumerate(rows):
         name = names[int(r["class"])]
-        ax.plot([r["low"], r["high"]], [i, i], **style.line(name))  # type: ignore[arg-type]
+        ax.plot([r["low"], r["high"]], [i, i], **style.line(name))
         ax.plot(r["estimate"], i, marker=style.MARKERS[name], markersize=4, color=style.COLOURS[name])
     ax.axvline(0, color=style.QUIET, linewidth=0.7, linestyle="--")
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="Fall of the logit beyond random units")

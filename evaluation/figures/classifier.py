@@ -59,7 +59,7 @@ def _roc_panel(ax: Axes, results: list[ClassResult], point: object) -> None:
     for r in results:
         if r.name == "malignant" and r.curve.low is not None and r.curve.high is not None:
             ax.fill_between(r.curve.grid, r.curve.low, r.curve.high, color=style.COLOURS[r.name], alpha=0.18, linewidth=0)
-        ax.plot(r.curve.fpr, r.curve.tpr, label=f"{r.name} {decimal(r.auc.estimate)}", **style.line(r.name))  # type: ignore[arg-type]
+        ax.plot(r.curve.fpr, r.curve.tpr, label=f"{r.name} {decimal(r.auc.estimate)}", **style.line(r.name))
     if point is not None and point.table.specificity.estimate is not None:  # type: ignore[attr-defined]
         at = 1 - point.table.specificity.estimate, point.table.sensitivity.estimate  # type: ignore[attr-defined]
         ax.plot(*at, "o", markersize=5, markerfacecolor="white", markeredgecolor=style.COLOURS["malignant"], markeredgewidth=1.2, zorder=5)

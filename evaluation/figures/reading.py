@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from core import store
-from core.store import annotations, readings
+from core.store import annotations as annotation_table
+from core.store import readings
 from evaluation import annotation_agreement
 from evaluation.figures import style
 from evaluation.figures.classifier import yerror
@@ -206,7 +207,7 @@ def agreement_rows(study: Path) -> tuple[list[annotation_agreement.Row], int]:
     """Agreement between annotators, as the Annotations page shows it, and the number of annotators; Missing for fewer than two."""
     dissect = newest(study, "dissect")
     with store.read(study) as con:
-        frame = annotations.annotations(con, dissect)
+        frame = annotation_table.answers(con, dissect)
     raters = annotation_agreement.raters(frame)
     if raters < 2:
         raise Missing("Annotation", f"agreement needs two annotators; there {'is one' if raters == 1 else 'are none'}", "deepminer invite annotator")

@@ -294,7 +294,7 @@ def _colour_bar(figure: Figure, axes: np.ndarray) -> None:
     """The colours of the maps, beneath all films."""
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), "inferno"), ax=axes, location="bottom", fraction=0.03, aspect=70, pad=0.01, shrink=0.6)
     bar.set_ticks([0, 1], labels=["0", "1 (class map); largest value of the map (units)"])
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.5)
     bar.ax.tick_params(length=2)
 
 

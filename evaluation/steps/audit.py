@@ -11,7 +11,8 @@ from core import runs, store
 from core.errors import UserError
 from core.lexicon import without_association
 from core.naming import unit_name
-from core.store import annotations, audits
+from core.store import annotations as annotation_table
+from core.store import audits
 from core.store import runs as run_table
 from core.store.audits import Audit, Item
 from evaluation.label_audit import AuditResult, audited
@@ -56,8 +57,8 @@ def start(study: Path, number: int, seed: int, who: str) -> Audit:
     if not 1 <= number <= MOST_PATCHES:
         raise UserError(f"An audit has 1 to {MOST_PATCHES} patches of each kind; {number} were asked for.")
     with store.read(study) as con:
-        run = annotations.current_run(con)
-        labels = annotations.labels(con, run) if run else {}
+        run = annotation_table.current_run(con)
+        labels = annotation_table.labels(con, run) if run else {}
     if run is None or not labels:
         raise UserError("No unit carries a label yet, so there are no words to audit; let an expert annotate first (People page, then Annotate).")
     items = draw(study, run, {unit: label.text for unit, label in labels.items()}, number, seed)

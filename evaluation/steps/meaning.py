@@ -116,7 +116,7 @@ def overlaps(
             for i, row in enumerate(rows):
                 for word, pixels in truths[row].masks.items():
                     if word in place:
-                        cells[i, place[word]] = F.adaptive_avg_pool2d(torch.from_numpy(pixels).float()[None], maps.shape[2:])[0]
+                        cells[i, place[word]] = F.adaptive_avg_pool2d(torch.from_numpy(pixels).float()[None], (maps.shape[2], maps.shape[3]))[0]
             both += torch.einsum("buhw,bchw->uc", above, cells)
             region += above.sum((0, 2, 3))
             mask += (cells * weight[:, None, None, None]).sum((0, 2, 3))

@@ -15,7 +15,8 @@ from core import blinded, store
 from core.errors import UserError
 from core.naming import CLASSES
 from core.steps.common import latest
-from core.store import annotations, bundles, data, people, readings
+from core.store import annotations as annotation_table
+from core.store import bundles, data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from core.store.data import Connection
@@ -58,7 +59,7 @@ def synthetic(study: Path, explain: str) -> bool:
     dissect = dissect_of(study, explain)
     with store.read(study) as con:
         sources = data.sources(con)
-        return bool(len(sources) and sources["simulated"].any()) or any(label.simulated for label in annotations.labels(con, dissect).values())
+        return bool(len(sources) and sources["simulated"].any()) or any(label.simulated for label in annotation_table.labels(con, dissect).values())
 
 
 def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
         frame = unit_table.explanations(con, explain)
         frame = frame[frame["predicted"] >= 0]  # a film without tissue has no decision and no score
         influences = unit_table.top_influences(con, explain, 64)
-        labels = {unit: label.text for unit, label in annotations.labels(con, dissect).items()}
+        labels = {unit: label.text for unit, label in annotation_table.labels(con, dissect).items()}
         truth = truth_rules(con)
     if not labels and set(design.arms) & set(TEXT_ARMS):
         raise UserError("No unit carries a label yet, so no explanation has words; let an expert annotate first (People page, then Annotate).")
@@ -173,7 +174,7 @@ def design_of(protocol: Protocol) -> Design:
 
 
 def _annotators(con: Connection, dissect: str) -> list[str]:
-    frame = annotations.progress(con, dissect)
+    frame = annotation_table.progress(con, dissect)
     return list(frame["code"])
 
 
@@ -186,7 +187,7 @@ def run_lint(study: Path, protocol: str | None, who: str, reviewed: str = "") ->
         truth = truth_rules(con)
     dissect = dissect_of(study, found.run)
     with store.read(study) as con:
-        labels = {str(unit): label.text for unit, label in annotations.labels(con, dissect).items()}
+        labels = {str(unit): label.text for unit, label in annotation_table.labels(con, dissect).items()}
         annotators = _annotators(con, dissect)
     shown = truth[truth["mammogram_id"].isin(cases["mammogram_id"])]
     rules = shown[["any_malignant", "first_abnormality", "folder"]].dropna(axis=1, how="all")

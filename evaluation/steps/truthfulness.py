@@ -25,7 +25,8 @@ from core.outlines import fill
 from core.runs import Report
 from core.steps.common import Made, film_table, latest, parent_of, patch_table
 from core.steps.dissect import class_codes
-from core.store import annotations, data
+from core.store import annotations as annotation_table
+from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation.truthfulness import auc_drop, clustered_mean
@@ -41,7 +42,7 @@ def make(study: Path, report: Report, dissect: str | None = None) -> Made:
     """Test a dissect run (the newest if not given) with the labels of this moment. UserError where the test split is empty."""
     dissected = latest(study, "dissect", given=dissect)
     with store.read(study) as con:
-        labelled = sorted(annotations.labels(con, dissected))
+        labelled = sorted(annotation_table.labels(con, dissected))
     try:
         with runs.building(study, "ablate", VERSION, {"labelled": labelled, "draws": DRAWS}, [dissected], "") as run:
             frame = measure(study, dissected, set(labelled), run.reporting(report))

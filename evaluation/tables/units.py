@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import store
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import units as unit_table
 from evaluation import gallery, overview
 from evaluation.class_words import class_words
@@ -22,7 +22,7 @@ def units(study: Path) -> Table:
     dissect = newest(study, "dissect")
     table, names = gallery.rows(study, dissect), list(class_words(study, dissect).values())[::-1]
     with store.read(study) as con:
-        said = annotations.annotations(con, dissect)
+        said = annotation_table.answers(con, dissect)
     said = said[~said["practice"] & ~said["repeat"]] if len(said) else said
     raw = (
         {

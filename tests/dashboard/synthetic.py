@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from core import store, study
-from core.store import annotations, audits, data, people, readings
+from core.store import annotations as annotation_table
+from core.store import audits, data, people, readings
 from core.store.annotations import append
 from core.store.readings import Case
 
@@ -115,7 +116,7 @@ def mass(margin: str = "spiculated", association: str = "suspicious", confidence
             "words": "", "label": ""}
 
 
-def annotate(con, code: str, unit: int, answer: dict, simulated: bool = False, **more) -> annotations.Saved:
+def annotate(con, code: str, unit: int, answer: dict, simulated: bool = False, **more) -> annotation_table.Saved:
     """One stored answer of a person who is added if need be."""
     if people.role_of(con, code) is None:
         people.add(con, code, "annotator", simulated)

@@ -11,7 +11,7 @@ from serving import Served, start_server, stop_server
 from wire import Wire
 
 from core import lexicon, store
-from core.store import annotations
+from core.store import annotations as annotation_table
 
 pytestmark = pytest.mark.browser
 
@@ -58,7 +58,7 @@ def practise(page) -> None:
 def stored(served: Served, code: str, practice: bool = False) -> list[dict]:
     """What the store holds of one person, in order of answering."""
     with store.read(served.study) as con:
-        frame = annotations.annotations(con, versions=True)
+        frame = annotation_table.answers(con, versions=True)
     mine = frame[(frame["code"] == code) & (frame["practice"] == practice)]
     return [{"unit": int(r.unit), "version": int(r.version), "repeat": bool(r.repeat), "seconds": r.seconds, **r.answer} for r in mine.itertuples()]
 

@@ -15,7 +15,8 @@ from core import runs, store
 from core.films import Films
 from core.inference import load as load_network
 from core.naming import CLASSES
-from core.store import annotations, data, people, readings
+from core.store import annotations as annotation_table
+from core.store import data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 
@@ -117,7 +118,7 @@ def test_coverage_is_the_share_of_slots_counted_by_hand(demonstration: Path) -> 
 def test_most_selected_units_answer_clearly_to_one_concept(demonstration: Path) -> None:
     with store.read(demonstration) as con:
         concepts = unit_table.concepts(con, run_table.latest(con, "concepts") or "")
-        chosen = annotations.selected_units(con, latest_dissect(con))
+        chosen = annotation_table.selected_units(con, latest_dissect(con))
     best = concepts[concepts["unit"].isin(chosen)].sort_values("share").groupby("unit").tail(1)
     assert (best["share"] >= 0.5).sum() >= 8
 
@@ -128,7 +129,7 @@ def latest_dissect(con) -> str:
 
 def test_simulated_answers_carry_that_word(demonstration: Path) -> None:
     with store.read(demonstration) as con:
-        assert annotations.annotations(con)["simulated"].all()
+        assert annotation_table.answers(con)["simulated"].all()
         found = people.people(con)
         assert found[found["code"].str.startswith("SIM")]["simulated"].all()
         assert {p.protocol: p.simulated for p in readings.protocols(con)} == {"Open demonstration": False, "Simulated demonstration": True}

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import store
 from core import study as study_module
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from dashboard import identity
 from dashboard.commands.exports import tables
@@ -79,7 +79,7 @@ def test_build_writes_and_a_changed_input_makes_it_stale(own_study: Path, opened
     assert words(page).count(" built</span>") == 2
     with store.write(own_study) as con:
         run = run_table.latest(con, "dissect")
-        annotations.decide(con, run, annotations.selected_units(con, run)[0], "Another label", [], "looked again", "team")
+        annotation_table.decide(con, run, annotation_table.selected_units(con, run)[0], "Another label", [], "looked again", "team")
     page.run()
     assert words(page).count('<span class="dm-badge stale">') == 2 and "labels changed since" in words(page)
 
@@ -128,7 +128,7 @@ def test_the_command_line_says_which_exports_are_stale(own_study: Path, capsys: 
     assert "stale" not in capsys.readouterr().out
     with store.write(own_study) as con:
         run = run_table.latest(con, "dissect")
-        annotations.decide(con, run, annotations.selected_units(con, run)[0], "Another label", [], "looked again", "team")
+        annotation_table.decide(con, run, annotation_table.selected_units(con, run)[0], "Another label", [], "looked again", "team")
         before = len(run_table.events(con, "test split opened"))
     status(None, own_study)
     said = capsys.readouterr().out

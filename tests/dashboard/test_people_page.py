@@ -7,7 +7,8 @@ import synthetic
 from serving import Served
 
 from core import lexicon, store
-from core.store import annotations, people
+from core.store import annotations as annotation_table
+from core.store import people
 from dashboard import server
 
 pytestmark = pytest.mark.browser
@@ -57,7 +58,7 @@ def test_invite_use_and_revoke(team, browser, served: Served) -> None:
     assert "not valid" in page.inner_text("body")
     expert.close()
     with store.read(served.study) as con:
-        assert people.role_of(con, "A7") == "annotator" and len(annotations.annotations(con)) == 0
+        assert people.role_of(con, "A7") == "annotator" and len(annotation_table.answers(con)) == 0
         assert "A7" not in {p.code for p in people.valid(con).values()}
 
 
@@ -77,7 +78,7 @@ def test_adjudication_keeps_the_answers(team, served: Served) -> None:
     team.click("button:has-text('Accept A')")
     team.wait_for_selector("text=0 disagreements left, 1 decided")
     with store.read(served.study) as con:
-        labels = annotations.labels(con, synthetic.DISSECT)
-        assert labels[4].text == "Mass with spiculated margin, suspicious" and len(annotations.annotations(con)) == 4
-        decision = annotations.decisions(con, synthetic.DISSECT).iloc[0]
+        labels = annotation_table.labels(con, synthetic.DISSECT)
+        assert labels[4].text == "Mass with spiculated margin, suspicious" and len(annotation_table.answers(con)) == 4
+        decision = annotation_table.decisions(con, synthetic.DISSECT).iloc[0]
     assert decision["decided_by"] == "team" and "answer A" in decision["reason"] and list(decision["sources"]) == list(labels[4].annotation_ids)

@@ -17,7 +17,8 @@ from serving import Served, start_server, stop_server
 
 from core import store
 from core.errors import UserError
-from core.store import annotations, desk, people, readings
+from core.store import annotations as annotation_table
+from core.store import desk, people, readings
 from dashboard import server
 from dashboard.gate import Cookies
 
@@ -251,10 +252,10 @@ def test_ten_megabytes_of_own_words_are_refused_and_markup_is_text(served: Serve
         status, content = client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer | change, "seconds": 1})
         assert status == 422 and words in json.loads(content)["sentence"], content
     with store.read(served.study) as con:
-        assert not len(annotations.of_person(con, synthetic.DISSECT, "A9"))
+        assert not len(annotation_table.of_person(con, synthetic.DISSECT, "A9"))
     assert client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer, "seconds": 1})[0] == 200
     with store.read(served.study) as con:
-        assert annotations.of_person(con, synthetic.DISSECT, "A9").iloc[0]["answer"]["words"] == "<img src=x onerror=alert(1)>"
+        assert annotation_table.of_person(con, synthetic.DISSECT, "A9").iloc[0]["answer"]["words"] == "<img src=x onerror=alert(1)>"
     status, content = client.ask("/expert/annotate/answer", {"token": unit["token"], "answer": answer | {"words": "other"}, "seconds": 1})
     assert status == 409 and "another window" in json.loads(content)["sentence"]
 

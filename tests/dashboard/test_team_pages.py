@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import store
 from core.naming import unit_name
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.study import init
 from dashboard import identity
@@ -73,7 +73,7 @@ def test_an_empty_study_says_what_to_do(name: str, tmp_path: Path, team: Open) -
 
 def test_the_unit_of_the_address_is_shown(demonstration: Path, team: Open) -> None:
     with store.read(demonstration) as con:
-        unit = annotations.selected_units(con, run_table.latest(con, "dissect") or "")[0]
+        unit = annotation_table.selected_units(con, run_table.latest(con, "dissect") or "")[0]
     page = team(demonstration, "units", unit=unit_name(unit))
     assert not page.exception
     page.query_params["unit"] = unit_name(unit)

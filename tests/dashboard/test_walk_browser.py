@@ -15,7 +15,7 @@ from serving import ROOT, Served, start_server, stop_server
 
 from core import store
 from core.naming import unit_name
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 
 PAGES = ("", "data", "performance", "units", "explanations", "annotations", "reading", "figures", "people")
@@ -74,7 +74,7 @@ def test_every_page_is_whole_in_both_themes_at_both_sizes(scheme: str, size: tup
     page.on("console", lambda m: faults.append(f"{page.url}: {m.text}") if m.type == "error" and "Failed to load resource" not in m.text else None)
     enter(page, server, f"W{scheme}{size[0]}")
     with store.read(server.study) as con:
-        unit = annotations.selected_units(con, run_table.latest(con, "dissect") or "")[0]
+        unit = annotation_table.selected_units(con, run_table.latest(con, "dissect") or "")[0]
     for path in (*PAGES, f"units?unit={unit_name(unit)}", "reading?study=New+design"):
         page.goto(f"{server.base}/{path}")
         settled(page)

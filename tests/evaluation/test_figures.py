@@ -17,7 +17,7 @@ from pypdf import PdfReader
 from core import store, study
 from core.errors import UserError
 from core.naming import CLASSES
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation import passport, performance
@@ -164,8 +164,8 @@ def test_an_export_is_stale_once_its_inputs_change(own_study: Path, tmp_path: Pa
     assert not any(passport.changed(p, passport.inputs(own_study, passport.NAMES)) for p in passport.read(tmp_path))
     with store.write(own_study) as con:
         run = run_table.latest(con, "dissect")
-        unit = annotations.selected_units(con, run)[0]
-        annotations.decide(con, run, unit, "Something new", [], "looked again", "team")
+        unit = annotation_table.selected_units(con, run)[0]
+        annotation_table.decide(con, run, unit, "Something new", [], "looked again", "team")
     now = passport.inputs(own_study, passport.NAMES)
     changed = {p["name"]: passport.changed(p, now) for p in passport.read(tmp_path)}
     assert changed == {"units": ["labels"], "roc": []}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core import simulation, store
 from core.errors import UserError
 from core.sources.phantom_concepts import Concept
-from core.store import annotations, audits, people
+from core.store import annotations as annotation_table
+from core.store import audits, people
 from evaluation.label_audit import audited, precision_interval, wilson
 from evaluation.proportion import proportion_interval
 from evaluation.steps import audit as steps
@@ -108,7 +109,7 @@ def test_an_audit_of_the_demonstration(own_study: Path) -> None:
     audit = steps.start(own_study, 4, 1, "team")
     assert audit.audit == "audit-2"
     with store.read(own_study) as con:
-        labels = annotations.labels(con, audit.run)
+        labels = annotation_table.labels(con, audit.run)
         items = audits.items(con, audit.audit)
     assert audit.simulated and len(items) == 12 * len(labels) and {i.unit for i in items} == set(labels)
     assert not any(word in i.label.lower() for i in items for word in ("suspicious", "benign", "uncertain"))

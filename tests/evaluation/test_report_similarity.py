@@ -12,7 +12,8 @@ import pytest
 
 from core import store
 from core.errors import UserError
-from core.store import annotations, readings
+from core.store import annotations as annotation_table
+from core.store import readings
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation import performance
@@ -37,7 +38,7 @@ def test_concept_f1_of_the_top_unit_equals_a_plain_loop(demonstration: Path) -> 
     run = latest(demonstration, "explain")
     found = next(r for r in similarity(demonstration, run) if r.words == "top unit" and r.measure == "Concept F1")
     with store.read(demonstration) as con:
-        table, labels = unit_table.explanations(con, run), annotations.labels(con, dissect_of(demonstration, run))
+        table, labels = unit_table.explanations(con, run), annotation_table.labels(con, dissect_of(demonstration, run))
         lines = con.execute("SELECT mammogram_id, report FROM findings ORDER BY mammogram_id, number").df()
         values = []
         for row in table.to_dict("records"):

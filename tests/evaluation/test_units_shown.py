@@ -13,7 +13,7 @@ from core.dissection import top_patches
 from core.errors import UserError
 from core.influence import spie_units
 from core.steps import dissect as dissect_step
-from core.store import annotations
+from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.store import units as unit_table
 from evaluation import gallery, meaning, unit_tables
@@ -58,7 +58,7 @@ def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_
     with store.read(own_study) as con:
         selected, shares = unit_table.selected(con, made.run), unit_table.coverage(con, coverage.run)
         tops = unit_table.top_influences(con, made.run, 8)
-        queue = annotations.selected_units(con, made.run)
+        queue = annotation_table.selected_units(con, made.run)
     assert 1 < len(queue) <= 45 and all(sorted(part["unit"]) == queue for _, part in selected.groupby("class"))
     for row in shares[shares["name"].isin(["selected", "interval", "split_half"])].to_dict("records"):
         assert row["estimate"] == pytest.approx(tops[tops["class"] == row["class"]]["unit"].isin(queue).mean())

@@ -10,7 +10,8 @@ from starlette.routing import BaseRoute
 
 from core import lexicon, settings
 from core.naming import CLASSES
-from core.store import annotations, people
+from core.store import annotations as annotation_table
+from core.store import people
 from core.store.annotations import Tile
 from core.store.annotator import Desk, Queue, Slot
 from dashboard import media, study
@@ -47,7 +48,7 @@ def _tile(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str,
 
 def _tiles(con: Connection, at: Desk, queue: Queue, slot: Slot, count: int) -> list[dict[str, Any]]:
     threshold = settings.load(study.current()).dissection.threshold
-    level = threshold * annotations.largest(con, queue.run, slot.unit)
+    level = threshold * annotation_table.largest(con, queue.run, slot.unit)
     tiles = at.tiles(con, queue, slot)[:count]
     shown = [_tile(at.code, queue.run, slot.unit, tile, level) for tile in tiles]
     if at.shows_patch_labels:

@@ -9,7 +9,8 @@ import synthetic
 
 from core import lexicon, store
 from core.errors import UserError
-from core.store import annotations, people
+from core.store import annotations as annotation_table
+from core.store import people
 from core.store.annotator import Desk, order
 from core.store.desk import Refused, key, one_time
 
@@ -35,11 +36,11 @@ def test_versions_are_added_and_the_latest_is_a_view(study: Path) -> None:
         first = synthetic.annotate(con, "A1", 3, synthetic.mass("spiculated"))
         second = synthetic.annotate(con, "A1", 3, synthetic.mass("obscured"))
         assert (first.version, second.version) == (1, 2)
-        assert len(annotations.annotations(con, RUN, versions=True)) == 2
-        latest = annotations.annotations(con, RUN)
+        assert len(annotation_table.answers(con, RUN, versions=True)) == 2
+        latest = annotation_table.answers(con, RUN)
         assert [a["label"] for a in latest["answer"]] == ["Mass with obscured margin, suspicious"]
-        same = annotations.append(con, run=RUN, unit=3, code="A1", answer=synthetic.mass(), seconds=1.0, annotation_id=second.annotation_id)
-        assert same == second and len(annotations.annotations(con, RUN, versions=True)) == 2
+        same = annotation_table.append(con, run=RUN, unit=3, code="A1", answer=synthetic.mass(), seconds=1.0, annotation_id=second.annotation_id)
+        assert same == second and len(annotation_table.answers(con, RUN, versions=True)) == 2
         with pytest.raises(UserError):
             synthetic.annotate(con, "A1", 3, {"recognisable": "yes", "phenomena": []})
 
@@ -54,20 +55,20 @@ def test_label_of_a_unit(study: Path) -> None:
         theirs = synthetic.annotate(con, "A2", 4, synthetic.mass("indistinct"))
         synthetic.annotate(con, "A2", 5, synthetic.mass(), repeat=True)   # a repeat is no label
         synthetic.annotate(con, "A2", 6, synthetic.mass(), practice=True)
-        labels = annotations.labels(con, RUN)
+        labels = annotation_table.labels(con, RUN)
         assert set(labels) == {1, 4} and labels[1].simulated and not labels[4].simulated
         assert labels[1].annotation_ids == (second.annotation_id,) and labels[4].annotation_ids == (mine.annotation_id,)
         early = synthetic.annotate(con, "S1", 7, synthetic.mass("obscured"), simulated=True)
-        assert annotations.labels(con, RUN)[7].annotation_ids == (early.annotation_id,)
+        assert annotation_table.labels(con, RUN)[7].annotation_ids == (early.annotation_id,)
         late = synthetic.annotate(con, "A9", 7, synthetic.mass("indistinct"))     # a person counts before a simulated expert
-        assert annotations.labels(con, RUN)[7].annotation_ids == (late.annotation_id,)
-        annotations.decide(con, RUN, 7, "", [], "only for this test", "team")
-        assert annotations.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (theirs.annotation_id,)
-        annotations.decide(con, RUN, 4, "Edge of a mass", [mine.annotation_id, theirs.annotation_id], "both see it", "team")
-        annotations.decide(con, RUN, 1, "", [second.annotation_id], "not convincing", "team")
-        labels = annotations.labels(con, RUN)
+        assert annotation_table.labels(con, RUN)[7].annotation_ids == (late.annotation_id,)
+        annotation_table.decide(con, RUN, 7, "", [], "only for this test", "team")
+        assert annotation_table.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (theirs.annotation_id,)
+        annotation_table.decide(con, RUN, 4, "Edge of a mass", [mine.annotation_id, theirs.annotation_id], "both see it", "team")
+        annotation_table.decide(con, RUN, 1, "", [second.annotation_id], "not convincing", "team")
+        labels = annotation_table.labels(con, RUN)
         assert set(labels) == {4} and labels[4].text == "Edge of a mass" and len(labels[4].annotation_ids) == 2
-        assert annotations.counts(con, RUN) == {"units_selected": synthetic.SELECTED, "units_annotated": 1, "experts": 4}
+        assert annotation_table.counts(con, RUN) == {"units_selected": synthetic.SELECTED, "units_annotated": 1, "experts": 4}
 
 
 def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
@@ -146,7 +147,7 @@ def test_no_consent_no_answer_and_nothing_to_name(study: Path, empty: Path) -> N
 
 def test_tiles_are_the_strongest_patches(study: Path) -> None:
     with store.read(study) as con:
-        tiles = annotations.tiles(con, RUN, 7)
+        tiles = annotation_table.tiles(con, RUN, 7)
         expected = con.execute("SELECT patch_id FROM top_patches WHERE run = ? AND unit = 7 AND rank < 32 ORDER BY rank", [RUN]).fetchall()
     assert [t.patch_id for t in tiles] == [e[0] for e in expected] and len(tiles) == 32
     assert all(t.file.startswith("zqxfile") and t.side == synthetic.SIDE for t in tiles)

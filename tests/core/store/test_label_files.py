@@ -12,7 +12,8 @@ from core import lexicon, store
 from core.errors import UserError
 from core.label_files import read
 from core.steps import labels as step
-from core.store import annotations, people
+from core.store import annotations as annotation_table
+from core.store import people
 from evaluation import annotation_agreement
 
 PUBLISHED = Path(__file__).resolve().parents[3] / ".." / "shared" / "reference" / "unit_labels"
@@ -38,14 +39,14 @@ def test_the_published_labels(large: Path, tmp_path: Path) -> None:
     raw = step.import_file(large, PUBLISHED / "raw_by_expert.json", "team")
     assert raw.substantive == {"expert_1": 16, "expert_2": 50} and raw.answers == {"expert_1": 16, "expert_2": 58} and raw.units == 51
     with store.read(large) as con:
-        assert len(annotations.labels(con, RUN)) == 51
-        frame = annotations.annotations(con, RUN)
+        assert len(annotation_table.labels(con, RUN)) == 51
+        frame = annotation_table.answers(con, RUN)
     mine = frame[(frame["code"] == "expert_1") & (frame["unit"] == 587)].iloc[0]["answer"]
     assert mine["words"] == mine["label"] == "Masses with spiculations, suspicious for breast cancer" and "raw_by_expert.json: expert_1, unit_0588" in mine["origin"]
     cleaned = step.import_file(large, PUBLISHED / "cleaned.json", "team")
     assert (cleaned.decided, cleaned.traced, cleaned.without) == (46, 46, ()) and cleaned.flagged == ("unit_1065", "unit_1118", "unit_1405")
     with store.read(large) as con:
-        labels = annotations.labels(con, RUN)
+        labels = annotation_table.labels(con, RUN)
     assert labels[587].text == "Masses with spiculations, suspicious for breast cancer" and mine is not None
     ids = set(frame["annotation_id"])
     assert all(set(one.annotation_ids) <= ids and one.annotation_ids for one in labels.values())
@@ -68,16 +69,16 @@ def test_what_is_exported_can_be_imported(large: Path, made: Path, tmp_path: Pat
         synthetic.annotate(con, "E1", 3, synthetic.mass("spiculated"))
         synthetic.annotate(con, "E2", 3, lexicon.empty_answer("unsure"))
         synthetic.annotate(con, "E2", 5, {**synthetic.mass(), "words": 'said "so",\nand <b>more</b>'})
-        annotations.decide(con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team")
+        annotation_table.decide(con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team")
     first = step.export_file(large, tmp_path / name)
     other = tmp_path / "other"
     shutil.copytree(made, other)
     step.import_file(other, tmp_path / name, "team")
     with store.read(other) as con:
-        again = {(r.code, int(r.unit)): r.answer for r in annotations.annotations(con, RUN).itertuples()}
-        assert annotations.decisions(con, RUN).iloc[0]["label"] == "Mass; seen by one"
+        again = {(r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()}
+        assert annotation_table.decisions(con, RUN).iloc[0]["label"] == "Mass; seen by one"
     with store.read(large) as con:
-        before = {(r.code, int(r.unit)): r.answer for r in annotations.annotations(con, RUN).itertuples()}
+        before = {(r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()}
     assert {k: {n: v for n, v in a.items() if n != "origin"} for k, a in again.items()} == before and all("origin" in a for a in again.values())
     assert step.export_file(other, tmp_path / f"again_{name}")["sets"] == first["sets"]
 
@@ -108,7 +109,7 @@ def test_a_wrong_file_is_said_and_changes_nothing(study: Path, tmp_path: Path, w
         step.import_file(study, given(tmp_path, what, name), "team")
     assert words in str(error.value) and name in str(error.value) and len(str(error.value)) < 600
     with store.read(study) as con:
-        assert not len(annotations.annotations(con)) and len(people.people(con)) == 1
+        assert not len(annotation_table.answers(con)) and len(people.people(con)) == 1
 
 
 def test_no_dissection_is_said(tmp_path: Path) -> None:
