@@ -67,6 +67,21 @@ class ClassResult:
     specificity: SpecificityAt
     curve: RocCurve
 
+    def row(self) -> dict[str, object]:
+        """The numbers as one row of a table to take away."""
+        return {
+            "class": self.name,
+            "auc": self.auc.estimate,
+            "low": self.auc.low,
+            "high": self.auc.high,
+            "method": self.auc.method,
+            "reason": self.auc.reason or "",
+            "pauc": self.partial.raw,
+            "pauc_fraction": self.partial.fraction,
+            "pauc_mcclish": self.partial.mcclish,
+            "specificity_at_80": self.specificity.interpolated,
+        }
+
 
 @dataclass(frozen=True)
 class Subgroup:

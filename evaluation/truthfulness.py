@@ -20,10 +20,12 @@ from evaluation.results import Interval, decimal, interval_text, percent
 from evaluation.roc import auc
 
 LEVEL, RESAMPLES = 0.95, 2_000
+SAME = "all patients have the same value"
 
 
 def clustered_mean(values: Array, patients: Any) -> Interval:
-    """Mean of values [n] with a percentile interval of the patient bootstrap; None with its reason where nothing or one patient is there."""
+    """Mean of values [n] with a percentile interval of the patient bootstrap; None with its reason where nothing or one patient is there, or where all
+    patients have the same mean: resampling them gives no width, which is no certainty."""
     method = f"patient bootstrap, {RESAMPLES} resamples"
     if not len(values):
         return Interval(None, None, None, LEVEL, method, "there is nothing to measure", "patient")
@@ -32,7 +34,13 @@ def clustered_mean(values: Array, patients: Any) -> Interval:
     if clusters < 2:
         return Interval(estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient")
     sums, sizes = np.bincount(codes, np.asarray(values, float), clusters), np.bincount(codes, minlength=clusters).astype(float)
-    return Interval(estimate, *bootstrap_ratio(sums, sizes, LEVEL, RESAMPLES), LEVEL, method, None, "patient")
+    return _with_width(estimate, *bootstrap_ratio(sums, sizes, LEVEL, RESAMPLES), method)
+
+
+def _with_width(estimate: float, low: float, high: float, method: str) -> Interval:
+    if high - low <= 1e-12 * max(1.0, abs(estimate)):
+        return Interval(estimate, None, None, LEVEL, method, SAME, "patient")
+    return Interval(estimate, low, high, LEVEL, method, None, "patient")
 
 
 def auc_drop(labels: Array, before: Array, after: Array, patients: Any, others: list[Array] | None = None) -> Interval:
@@ -48,7 +56,7 @@ def auc_drop(labels: Array, before: Array, after: Array, patients: Any, others: 
         return Interval(estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient")
     drawn = np.mean([bootstrap_aucs(labels, s, codes, clusters, RESAMPLES, 1) for s in instead], axis=0)
     low, high = np.nanquantile(drawn - bootstrap_aucs(labels, after, codes, clusters, RESAMPLES, 1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(estimate, float(low), float(high), LEVEL, method, None, "patient")
+    return _with_width(estimate, float(low), float(high), method)
 
 
 @dataclass(frozen=True)
@@ -118,13 +126,12 @@ def _above(row: dict[str, Any]) -> bool:
 def _range(row: dict[str, Any]) -> str:
     """The interval of a share before what it is held against, or why there is none."""
     if not _estimable(row):
-        return f"{100 * LEVEL:g} % CI not estimable: all patients have the same share; "
+        return f"{100 * LEVEL:g} % CI not estimable: one patient, or {SAME}; "
     return f"{100 * LEVEL:g} % CI {percent(row['low'], 0)} to {percent(row['high'], 0)}; "
 
 
 def _estimable(row: dict[str, Any]) -> bool:
-    """Whether a bootstrap interval says anything: where every patient has the same value, resampling them gives no width, which is no certainty."""
-    return bool(pd.notna(row["low"]) and row["high"] > row["low"])
+    return bool(pd.notna(row["low"]))
 
 
 def _with(row: dict[str, Any], digits: int) -> str:

@@ -84,24 +84,7 @@ def class_table() -> None:
 
 def download() -> None:
     """The table as CSV with what it rests on."""
-    rows = [
-        {
-            "run": run,
-            "split": split,
-            "level": level,
-            "class": r.name,
-            "auc": r.auc.estimate,
-            "low": r.auc.low,
-            "high": r.auc.high,
-            "method": r.auc.method,
-            "pauc": r.partial.raw,
-            "pauc_fraction": r.partial.fraction,
-            "pauc_mcclish": r.partial.mcclish,
-            "specificity_at_80": r.specificity.interpolated,
-            "simulated": around.simulated,
-        }
-        for r in found.results
-    ]
+    rows = [{"run": run, "split": split, "level": level} | r.row() | {"simulated": around.simulated} for r in found.results]
     st.download_button("Download", pd.DataFrame(rows).to_csv(index=False), f"performance-{split}-{level}.csv", "text/csv", type="tertiary")
 
 

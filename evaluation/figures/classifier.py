@@ -35,7 +35,7 @@ def roc(study: Path, width: float) -> Drawn:
         curves += [
             pd.DataFrame({"level": level, "class": r.name, "fpr": r.curve.fpr, "tpr": r.curve.tpr, "threshold": r.curve.thresholds}) for r in results
         ]
-        table += [_roc_row(level, r) for r in results]
+        table += [{"level": level} | r.row() for r in results]
         notes.append(
             f"{WORDS[level]} (n = {len(seen.truth):,}, {seen.patients} patients): "
             + "; ".join(f"{r.name} AUC {decimal(r.auc.estimate)} ({interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason)})" for r in results[::-1])
@@ -66,22 +66,6 @@ def _roc_panel(ax: Axes, results: list[ClassResult], point: object) -> None:
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="Sensitivity", aspect="equal")
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUC", title_fontsize=7)
-
-
-def _roc_row(level: str, r: ClassResult) -> dict[str, object]:
-    return {
-        "level": level,
-        "class": r.name,
-        "auc": r.auc.estimate,
-        "low": r.auc.low,
-        "high": r.auc.high,
-        "method": r.auc.method,
-        "reason": r.auc.reason or "",
-        "pauc": r.partial.raw,
-        "pauc_fraction": r.partial.fraction,
-        "pauc_mcclish": r.partial.mcclish,
-        "specificity_at_80": r.specificity.interpolated,
-    }
 
 
 def calibration(study: Path, width: float) -> Drawn:

@@ -33,19 +33,21 @@ def test_a_clustered_mean_is_the_mean_and_widens_with_patients() -> None:
     by_patient, alone = truthfulness.clustered_mean(values, patients), truthfulness.clustered_mean(values, np.arange(200))
     assert by_patient.estimate == pytest.approx(values.mean()) and by_patient.high - by_patient.low > 2 * (alone.high - alone.low)
     assert truthfulness.clustered_mean(values[:0], patients[:0]).estimate is None
+    same = truthfulness.clustered_mean(np.full(200, 0.1), patients)
+    assert same.estimate == pytest.approx(0.1) and same.low is None and same.reason == "all patients have the same value"
 
 
 def test_an_interval_without_width_is_not_estimable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def rows(peak: tuple[float, float]) -> pd.DataFrame:
+    def rows(peak: tuple[float | None, float | None]) -> pd.DataFrame:
         shares = {("map", "mass"): (0.2, 0.1, 0.3), ("map", "area"): (0.05, 0.04, 0.06), ("map", "peak"): (0.5, *peak), ("map", "chance"): (0.05, 0.04, 0.06),
                   ("random weights", "mass"): (0.05, 0.04, 0.06), ("random weights", "peak"): (0.1, 0.0, 0.4)}  # fmt: skip
         return pd.DataFrame([{"class": 2, "subject": s, "name": n, "step": None, "estimate": e, "low": low, "high": high, "n": 8} for (s, n), (e, low, high) in shares.items()])
 
     monkeypatch.setattr(truthfulness, "class_words", lambda *_: {2: "malignant"})
-    monkeypatch.setattr(truthfulness, "table", lambda *_: rows((0.5, 0.5)))
+    monkeypatch.setattr(truthfulness, "table", lambda *_: rows((None, None)))
     mass, peak = truthfulness.numbers(tmp_path, "dissect-1")
     assert mass.good and "95 % CI 10 % to 30 %; 8 films" in mass.note
-    assert not peak.good and "not estimable: all patients have the same share" in peak.note
+    assert not peak.good and "not estimable: one patient, or all patients have the same value" in peak.note
     monkeypatch.setattr(truthfulness, "table", lambda *_: rows((0.3, 0.7)))
     assert truthfulness.numbers(tmp_path, "dissect-1")[1].good
 
