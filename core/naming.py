@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CLASSES = ("normal", "benign", "malignant")
 SPLITS = ("train", "holdout", "test")
+SPLIT_NAMES = {"train": "train", "holdout": "hold-out", "test": "test"}  # as people read them
 
 
 def unit_name(unit: int) -> str:

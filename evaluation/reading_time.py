@@ -14,9 +14,10 @@ from evaluation.results import Interval, decimal, interval_text
 @dataclass(frozen=True)
 class Conduct:
     """`trend`: change of the share right per 100 places in the order, readers' means taken out, patients as clusters. Seconds: median and
-    quartiles over answers with a time. `missing` answers, where it is known how many were assigned."""
+    quartiles over answers with a time. `repeats` of the answers were to cases shown a second time. `missing` answers, where it is known how many were assigned."""
 
     answers: int
+    repeats: int
     missing: int | None
     median_seconds: float | None
     lower_seconds: float | None
@@ -34,7 +35,8 @@ class Conduct:
         drift = slope.sentence() if slope.estimate is None else (
             f"change of the share right per 100 cases {decimal(slope.estimate)} ({interval_text(slope.low, slope.high, slope.level, slope.reason)})")
         lost = "" if self.missing is None else f", {self.missing} missing"
-        return f"{self.answers} answers{lost}, {self.corrections} corrected; {time}; {drift}."
+        again = f" ({self.repeats} of them to hidden repeats)" if self.repeats else ""
+        return f"{self.answers} answers{again}{lost}, {self.corrections} corrected; {time}; {drift}."
 
 
 def conduct(joined: pd.DataFrame, assigned: int | None = None, level: float = 0.95) -> Conduct:
@@ -43,7 +45,7 @@ def conduct(joined: pd.DataFrame, assigned: int | None = None, level: float = 0.
     quartiles = [float(value) for value in seconds.quantile([0.5, 0.25, 0.75])] if len(seconds) else [None] * 3
     corrected = int((joined["revision"] > 1).sum()) if "revision" in joined.columns else 0
     idle = int(joined["idle"].fillna(False).astype(bool).sum()) if "idle" in joined.columns else 0
-    return Conduct(len(joined), None if assigned is None else assigned - len(joined), quartiles[0], quartiles[1], quartiles[2], idle, corrected,
+    return Conduct(len(joined), int(joined["repeat"].sum()), None if assigned is None else assigned - len(joined), quartiles[0], quartiles[1], quartiles[2], idle, corrected,
                    _sittings(joined), trend(joined[~joined["repeat"]], level))
 
 

@@ -62,9 +62,14 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def interval_text(low: float | None, high: float | None, level: float, reason: str | None = None) -> str:
     """`95 % CI .496 to .606`, or why there is none."""
+    return f"{100 * level:g} % CI {bounds_text(low, high, reason)}"
+
+
+def bounds_text(low: float | None, high: float | None, reason: str | None = None) -> str:
+    """`.496 to .606` where a heading says already what it is, or why there is none."""
     if low is None or high is None:
-        return f"{100 * level:g} % CI {not_estimable(reason)}"
-    return f"{100 * level:g} % CI {decimal(low)} to {decimal(high)}" + (f"; {reason}" if reason else "")
+        return not_estimable(reason)
+    return f"{decimal(low)} to {decimal(high)}" + (f"; {reason}" if reason else "")
 
 
 def join_reasons(*reasons: str | None) -> str | None:

@@ -12,7 +12,7 @@ from core.store import annotations as annotation_table
 from dashboard import audit_tab, identity, load, media, parts, study
 from evaluation import annotation_agreement
 from evaluation.annotation_agreement import Dispute, Row
-from evaluation.results import decimal, interval_text
+from evaluation.results import bounds_text, decimal
 
 who = identity.require("team")
 parts.page()
@@ -34,7 +34,7 @@ def agreement_table(rows: list[Row]) -> None:
                 {
                     "": parts.text(r.name),
                     "Agreement": decimal(r.estimate) if r.estimate is not None else "–",
-                    "95 % interval": parts.text(interval_text(r.low, r.high, 0.95, r.reason)),
+                    "95 % interval": parts.text(bounds_text(r.low, r.high, r.reason)),
                     "n": r.n,
                     "Method": parts.text(r.method),
                 }

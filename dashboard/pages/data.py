@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 import streamlit as st
 
-from core.naming import CLASSES, SPLITS, label_name
+from core.naming import CLASSES, SPLIT_NAMES, label_name
 from core.store import data
 from core.store import runs as run_table
 from dashboard import identity, load, media, parts
@@ -44,7 +44,7 @@ def cases() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Case": ids,
-            "Split": table["split"],
+            "Split": table["split"].replace(SPLIT_NAMES),
             "Pathology": ids.map(names),
             "Lesion": ids.map(lesions).fillna(""),
             "Density": table["density"].astype("Int64"),
@@ -147,6 +147,7 @@ def counts_tab() -> None:
     table = load.ask(data.patch_counts, patches_run)
     classes = load.ask(run_table.get, patches_run)["manifest"]["classes"]
     table["Class"] = [label_name(int(c), classes) for c in table["label"]]
+    table["split"] = table["split"].replace(SPLIT_NAMES)
     st.dataframe(
         table.rename(columns={"split": "Split", "patches": "Patches", "mammograms": "Films", "patients": "Patients"})[
             ["Split", "Class", "Patches", "Films", "Patients"]
@@ -163,7 +164,8 @@ def splits_tab() -> None:
     """That no patient is in two splits."""
     shared = splits.groupby("patient_id")["split"].nunique().gt(1).sum()
     st.markdown(f"**{shared} patients shared** between splits.")
-    st.dataframe(splits.groupby("split").size().reindex(SPLITS).rename("Patients").reset_index().rename(columns={"split": "Split"}), hide_index=True)
+    counts = splits["split"].replace(SPLIT_NAMES).value_counts().reindex(SPLIT_NAMES.values())
+    st.dataframe(pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True)
     doubled = mammograms[mammograms.duplicated("pixel_hash", keep=False)]
     st.caption(
         f"{len(doubled)} films have the same pixels as another film of the same patient; two patients never share one (ingestion refuses them)."

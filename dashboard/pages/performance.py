@@ -11,7 +11,7 @@ from core import store
 from core.store import runs as run_table
 from dashboard import charts, identity, load, parts, study
 from evaluation import performance, shown
-from evaluation.results import Interval, decimal, interval_text, p_text
+from evaluation.results import Interval, bounds_text, decimal, p_text
 from evaluation.roc import AucInterval
 
 identity.require("team")
@@ -68,7 +68,7 @@ def class_table() -> None:
         row = {
             "Class": parts.class_mark(r.name),
             "AUC": f"<b>{decimal(r.auc.estimate)}</b>",
-            "95 % CI": parts.text(interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason).removeprefix("95 % CI ")),
+            "95 % CI": parts.text(bounds_text(r.auc.low, r.auc.high, r.auc.reason)),
             "pAUC raw": decimal(r.partial.raw),
             "/ 0.2": decimal(r.partial.fraction),
             "McClish": decimal(r.partial.mcclish),

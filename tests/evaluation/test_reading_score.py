@@ -69,6 +69,7 @@ def test_a_skilled_study():
     assert comparison.pairs == 120 and comparison.difference.low > 0 and comparison.mcnemar.exact_p_value < 0.05
     assert comparison.mrmc.p_value is not None and comparison.sign_flip_p_two_sided < 0.05 and "against" in comparison.sentence()
     assert got.conduct.missing == 2 and got.conduct.corrections == 3 and got.conduct.trend.low < 0 < got.conduct.trend.high
+    assert got.conduct.repeats > 0 and f"({got.conduct.repeats} of them to hidden repeats)" in got.conduct.sentence()
     assert got.hidden_repeats.estimate is not None and got.network.against.p_value is not None and got.network.right is not None
     assert got.readers_auc.low < got.readers_auc.estimate < got.readers_auc.high
     words = got.paragraph()

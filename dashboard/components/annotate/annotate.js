@@ -229,7 +229,7 @@ class Annotating {
 
   line(unit) {
     const strip = make("div", { class: "strip" }, ...unit.tiles.map((url) => make("img", { src: url, alt: "", loading: "lazy" })));
-    const button = make("button", { type: "button" }, String(unit.number), strip, make("span", { class: "said", textContent: unit.label }), make("span", { class: "mute t12", textContent: unit.status }));
+    const button = make("button", { type: "button" }, String(unit.number), strip, make("span", { class: "said", textContent: unit.label, title: unit.label }), make("span", { class: "mute t12", textContent: unit.status }));
     button.onclick = () => this.load(unit.name);
     return button;
   }
