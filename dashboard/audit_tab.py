@@ -11,8 +11,8 @@ from core.store import annotations as annotation_table
 from core.store import audits
 from core.store.audits import Audit
 from dashboard import load, parts, study
-from evaluation.label_audit import METHOD, AuditResult, Share
-from evaluation.results import Interval, decimal
+from evaluation.label_audit import METHOD, AuditResult
+from evaluation.results import decimal
 from evaluation.steps import audit as steps
 
 SECONDS_EACH = 4
@@ -96,8 +96,8 @@ def _results(audit: Audit) -> None:
     found, result = load.compute(steps.results, audit.audit)
     parts.section("Label precision", f"share of patches said to show the label; unsure counts as not shown; {METHOD}", simulated=audit.simulated or result.simulated)
     gap = result.difference_of(None)
-    parts.cells([(f"{share.kind.capitalize()} patches, {share.patients} patient{'s' * (share.patients != 1)}", _text(share.interval)) for share in result.pooled]
-                + [("Top minus random, patient bootstrap", _text(gap))] + _agreement(result))
+    parts.cells([(f"{share.kind.capitalize()} patches, {share.patients} patient{'s' * (share.patients != 1)}", share.interval.short()) for share in result.pooled]
+                + [("Top minus random, patient bootstrap", gap.short())] + _agreement(result))
     reasons = sorted({i.reason for i in (*(s.interval for s in result.pooled), gap) if i.reason})
     if reasons:
         st.caption("Not estimable: " + "; ".join(reasons) + ".")
@@ -116,25 +116,12 @@ def _agreement(result: AuditResult) -> list[tuple[str, str]]:
     return [("Agreement, alpha", f"{decimal(found.estimate)} ({decimal(found.low)} to {decimal(found.high)})" if found.low is not None else decimal(found.estimate))]
 
 
-def _text(found: Interval) -> str:
-    """`.82 (.71 to .90)`, without the parentheses where there is no interval."""
-    if found.estimate is None:
-        return "–"
-    return decimal(found.estimate, 2) + (f" ({decimal(found.low, 2)} to {decimal(found.high, 2)})" if found.low is not None else "")
-
-
 def _by_unit(result: AuditResult) -> pd.DataFrame:
     """A row a unit: its words, precision of the three kinds, and the difference."""
     rows: dict[int, dict[str, object]] = {}
     for share in result.units:
         row = rows.setdefault(share.unit or 0, {"Unit": unit_name(share.unit or 0), "Label": share.label})
-        row[share.kind.capitalize()] = _share_text(share)
+        row[share.kind.capitalize()] = share.text()
         if share.kind == "top":
-            row["gap"] = _text(result.difference_of(share.unit))
+            row["gap"] = result.difference_of(share.unit).short()
     return pd.DataFrame(list(rows.values())).rename(columns={"gap": "Top minus random"})[["Unit", "Label", "Top", "Middle", "Random", "Top minus random"]]
-
-
-def _share_text(share: Share) -> str:
-    judged = share.yes + share.no + share.unsure
-    why = f"; {share.interval.reason}" if share.interval.reason else ""
-    return f"{share.yes} of {judged}, {_text(share.interval)}{why}" if judged else "–"

@@ -37,6 +37,12 @@ class Share:
     experts: int
     interval: Interval
 
+    def text(self) -> str:
+        """`6 of 8, .75 (.41 to .93)`, and why where there is no interval."""
+        judged = self.yes + self.no + self.unsure
+        why = f"; {self.interval.reason}" if self.interval.reason else ""
+        return f"{self.yes} of {judged}, {self.interval.short()}{why}" if judged else "–"
+
 
 @dataclass(frozen=True)
 class AuditResult:

@@ -27,6 +27,12 @@ class Interval:
         bounds = interval_text(self.low, self.high, self.level, self.reason)
         return f"{decimal(self.estimate)} ({bounds}, {METHOD_NAMES.get(self.method, self.method)}; unit of analysis: {self.unit})"
 
+    def short(self, digits: int = 2) -> str:
+        """`.82 (.71 to .90)` for a cell of a table; without the parentheses where there is no interval, a dash where there is no number."""
+        if self.estimate is None:
+            return "–"
+        return decimal(self.estimate, digits) + (f" ({decimal(self.low, digits)} to {decimal(self.high, digits)})" if self.low is not None else "")
+
 
 def not_estimable(reason: str | None) -> str:
     """The words shown in place of a number that does not exist."""

@@ -14,6 +14,7 @@ from dashboard.components import tiles as unit_tiles
 from evaluation import gallery, meaning, overview
 from evaluation.class_words import class_words
 from evaluation.results import counted, decimal, percent
+from evaluation.steps import audit
 
 identity.require("team")
 parts.page()
@@ -287,6 +288,11 @@ def unit_side(facts: dict, dissect: str, unit: int) -> None:
             f'<div style="font-size:13px">{parts.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br>'
             f'<span class="dm-mute">Expert {parts.text(said["code"])}, confidence {parts.text(said["answer"]["confidence"] or "–")}{seconds}</span></div>'
         )
+    judged = load.compute(audit.of_unit, dissect, unit)
+    if judged is not None:
+        held, found = judged
+        parts.section("Label audit", f"patches that show it, {held.audit}", simulated=held.simulated or found.simulated)
+        parts.facts([(f"{share.kind.capitalize()} patches", parts.text(share.text())) for share in found.units])
 
 
 known = list(dissections["run"])

@@ -103,6 +103,17 @@ def results(study: Path, name: str | None = None) -> tuple[Audit, AuditResult]:
     return audit, audited(frame)
 
 
+def of_unit(study: Path, run: str, unit: int) -> tuple[Audit, AuditResult] | None:
+    """The newest audit of a dissection in which this unit's patches were judged, and the result on them alone; None where there is none."""
+    with store.read(study) as con:
+        for audit in reversed([a for a in audits.audits(con) if a.run == run]):
+            frame = audits.judgements(con, audit)
+            mine = frame[frame["unit"] == unit]
+            if len(mine):
+                return audit, audited(mine)
+    return None
+
+
 def results_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
     """A row per unit and kind, then the pooled ones, with the difference top - random beside: what the page shows and the CSV holds."""
     rows = []

@@ -104,6 +104,9 @@ def test_an_audit_of_the_demonstration(own_study: Path) -> None:
     simulated, found = steps.results(own_study)                     # what the demonstration's simulated experts said
     top, _, random = (share.interval for share in found.pooled)
     assert simulated.ended is not None and found.simulated and top.low > random.high and found.difference_of(None).low > 0 and found.agreement.estimate > 0.6
+    shown = steps.of_unit(own_study, simulated.run, found.units[0].unit)
+    assert shown is not None and shown[0].audit == "audit-1" and shown[1].units == found.units[:3]
+    assert steps.of_unit(own_study, simulated.run, -1) is None
     with pytest.raises(UserError, match="1 to 32"):
         steps.start(own_study, 0, 1, "team")
     audit = steps.start(own_study, 4, 1, "team")
