@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from evaluation.inputs import Array, check_level
+from evaluation.inputs import Array, check_level, float_array
 from evaluation.results import decimal, interval_text, not_estimable, p_text
 
 BOOTSTRAPS = 1_000
@@ -42,10 +43,14 @@ class Agreement:
 
 
 def _square(table: Any) -> Array:
-    counts = np.asarray(table, dtype=np.float64)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or (counts < 0).any() or np.isnan(counts).any() or (counts % 1).any():
+    counts = float_array(table, "the table's counts")
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not _whole(counts):
         raise ValueError("the table must be square and hold counts: rows the first rater's categories, columns the second's, in the same order")
     return counts
+
+
+def _whole(counts: Array) -> bool:
+    return bool(np.isfinite(counts).all() and (counts >= 0).all() and not (counts % 1).any())
 
 
 def _none(method: str, reason: str, level: float, n: int) -> Agreement:
@@ -106,10 +111,10 @@ def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:
 def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
     """Fleiss' kappa. `counts` [item, category]: how many raters chose it; every item has the same number of raters (else use
     Krippendorff's alpha). `standard_error` is the one under no agreement (with z and P); the interval is a jackknife over items."""
-    table = np.asarray(counts, dtype=np.float64)
+    table = float_array(counts, "counts")
     check_level(level)
     method = "Fleiss' kappa"
-    if table.ndim != 2 or np.isnan(table).any() or (table < 0).any() or (table % 1).any():
+    if table.ndim != 2 or not _whole(table):
         raise ValueError("counts must hold whole numbers: a row per item, a column per category")
     n = len(table)
     if not n:
@@ -144,6 +149,8 @@ def _jackknife(table: Array, per_item: Array, kappa: float, level: float) -> tup
         return None, None, "without one item all ratings are the same: no interval"
     values = (observed - expected) / (1 - expected)
     error = np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum())
+    if error < 1e-12:
+        return None, None, "kappa is the same without any one of the items: the variance is 0 and gives no interval"
     half = float(stats.t.isf((1 - level) / 2, n - 1) * error)
     return max(-1.0, kappa - half), min(1.0, kappa + half), None
 
@@ -169,19 +176,22 @@ def krippendorff_alpha(ratings: Any, metric: str = "nominal", level: float = 0.9
         reason = "too few items differ for an interval"
         return Agreement(alpha, None, None, None, reason, method, level, items, observed, expected)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    if high - low < 1e-12:
+        reason = "all items agree alike: resampling them gives no width, which is no certainty"
+        return Agreement(alpha, None, None, None, reason, method, level, items, observed, expected)
     return Agreement(alpha, float(np.std(kept, ddof=1)), float(low), float(high), None, method, level, items, observed, expected)
 
 
 def _coincidences(ratings: Any, metric: str) -> tuple[Array, Array]:
     """The values in their order, and each item's coincidences [item, value, value] (pairs of ratings / (ratings - 1))."""
-    table = np.asarray(ratings, dtype=object)
-    if table.ndim != 2:
-        raise ValueError("ratings must be a table: a row per rater, a column per item, with None where an item was not rated")
-    present = np.array([[value is not None and value == value for value in row] for row in table]).reshape(table.shape)
+    table = _rated(ratings)
+    present = ~pd.isna(table)
     kept = list(table[present])
     if metric != "nominal" and any(isinstance(value, str) for value in kept):
         raise ValueError(f"the metric {metric} needs numbers, but {next(v for v in kept if isinstance(v, str))!r} was rated")
     values = sorted(set(kept), key=lambda value: (str(type(value)), value) if metric == "nominal" else value)
+    if metric != "nominal" and values and not np.isfinite(np.array(values, dtype=float)).all():
+        raise ValueError(f"the metric {metric} needs finite numbers")
     if metric == "ratio" and values and values[0] < 0:
         raise ValueError("the ratio metric needs values from 0 on")
     code = {value: index for index, value in enumerate(values)}
@@ -193,6 +203,17 @@ def _coincidences(ratings: Any, metric: str) -> tuple[Array, Array]:
             tables.append((np.outer(counts, counts) - np.diag(counts)) / (len(codes) - 1))
     axis = np.arange(len(values), dtype=float) if metric == "nominal" else np.array(values, dtype=float)
     return axis, np.array(tables)
+
+
+def _rated(ratings: Any) -> Array:
+    """Ratings as they are, object [rater, item]."""
+    try:
+        table = np.asarray(ratings, dtype=object)
+    except ValueError:
+        table = np.empty(0)
+    if table.ndim != 2:
+        raise ValueError("ratings must be a table: a row per rater, a column per item, with None where an item was not rated")
+    return table
 
 
 def _alpha(table: Array, values: Array, metric: str) -> tuple[float | None, float | None, float | None]:

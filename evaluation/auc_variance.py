@@ -132,7 +132,7 @@ def _weighted_wins(labels: Array, score: Array, codes: Array, drawn: Array) -> A
     """Won pairs of each resample by one pass over the sorted scores with the patients' multiplicities as weights; for many patients."""
     order = np.argsort(score, kind="stable")
     sorted_labels, sorted_codes = labels[order], codes[order]
-    ends = np.flatnonzero(np.append(np.diff(score[order]) > 0, True))
+    ends = np.flatnonzero(np.append(score[order][1:] > score[order][:-1], True))
     won = np.empty(len(drawn))
     for row, multiplicity in enumerate(drawn):
         weight = multiplicity[sorted_codes]

@@ -11,7 +11,7 @@ from scipy import stats
 from evaluation.clustered import clustered_proportion
 from evaluation.inputs import Array, cluster_codes, one_class_reason, probabilities
 from evaluation.proportion import proportion_interval
-from evaluation.results import Interval, decimal, interval_text, not_estimable
+from evaluation.results import Interval, decimal, interval_text, join_reasons, not_estimable
 
 BINS = 10
 # A network's softmax reaches exactly 0 and 1 in float32; their logit must stay finite.
@@ -63,14 +63,14 @@ class Calibration:
         if self.brier is None:
             return f"Calibration {not_estimable(self.reason)}."
         slope = self.slope_interval()
-        words = (f"slope {decimal(slope.estimate, 2)} ({interval_text(slope.low, slope.high, self.level)}), intercept {decimal(self.intercept, 2)}, "
+        words = (f"slope {decimal(slope.estimate, 2)} ({interval_text(slope.low, slope.high, self.level, slope.reason)}), intercept {decimal(self.intercept, 2)}, "
                  f"in the large {decimal(self.in_the_large, 2)}" if self.slope is not None else f"slope {not_estimable(self.reason)}")
         return f"Calibration of {self.n} probabilities: {words}; Brier score {decimal(self.brier)}, expected calibration error {decimal(self.ece)}."
 
 
 def _wald(estimate: float | None, error: float | None, level: float, reason: str | None) -> Interval:
-    if estimate is None or error is None:
-        return Interval(None, None, None, level, "Wald", reason)
+    if estimate is None or not error:
+        return Interval(estimate, None, None, level, "Wald", reason or "its standard error is 0")
     half = float(stats.norm.isf((1 - level) / 2)) * error
     return Interval(estimate, estimate - half, estimate + half, level, "Wald")
 
@@ -84,23 +84,27 @@ def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = No
     labels, p = probabilities(y, probability)
     if not len(labels):
         return Calibration(0, level=level, reason="there are no observations")
-    codes = None if cluster is None else cluster_codes(cluster, len(p))[0]
+    codes, clusters = (None, 0) if cluster is None else cluster_codes(cluster, len(p))
+    alone = "all observations come from one patient: nothing is known about other patients" if clusters == 1 else None
+    robust = None if alone else codes
     reason = one_class_reason(labels)
     logit = np.log(np.clip(p, SMALLEST, 1 - SMALLEST) / np.clip(1 - p, SMALLEST, 1))
     slope_fit, large_fit = None, None
     if reason is None:
-        large_fit = _logistic(np.ones((len(p), 1)), labels, logit, codes)
+        large_fit = _logistic(np.ones((len(p), 1)), labels, logit, robust)
         if np.ptp(logit) == 0:
             reason = "all probabilities are equal: a slope does not exist"
         else:
-            slope_fit = _logistic(np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)), codes)
+            slope_fit = _logistic(np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)), robust)
             reason = None if slope_fit else "the probabilities separate the classes perfectly: a slope does not exist"
+        reason = join_reasons(reason, None if large_fit else "too many probabilities are 0 or 1 for a calibration in the large", alone)
     bins = _bins(labels, p, level, codes)
     ece = float(sum(part.n * abs(part.predicted - part.observed.estimate) for part in bins
                     if part.predicted is not None and part.observed.estimate is not None) / len(p))
     brier, prevalence, clipped = float(((p - labels) ** 2).mean()), labels.mean(), np.clip(p, SMALLEST, 1 - SMALLEST)
     slope, slope_error, intercept = (float(slope_fit[0][1]), float(slope_fit[1][1]), float(slope_fit[0][0])) if slope_fit else (None, None, None)
     large, large_error = (float(large_fit[0][0]), float(large_fit[1][0])) if large_fit else (None, None)
+    slope_error, large_error = (None, None) if alone else (slope_error, large_error)
     return Calibration(
         len(p), slope, slope_error, intercept, large, large_error, float(labels.sum() / p.sum()) if p.sum() else None, brier,
         float(1 - brier / (prevalence * (1 - prevalence))) if 0 < prevalence < 1 else None,
@@ -127,12 +131,12 @@ def _logistic(design: Array, labels: Array, offset: Array, codes: Array | None =
 
 
 def _covariance(bread: Array, scores: Array, codes: Array | None) -> Array:
-    """Covariance of coefficients: the inverse information, or the sandwich with the scores [n, k] summed by cluster (not estimable: inf, for one)."""
+    """Covariance of coefficients: the inverse information, or the sandwich with the scores [n, k] summed by two clusters or more."""
     if codes is None:
         return bread
     sums = np.stack([np.bincount(codes, column) for column in scores.T])
     clusters = sums.shape[1]
-    return bread @ sums @ sums.T @ bread * (clusters / (clusters - 1) if clusters > 1 else np.inf)
+    return bread @ sums @ sums.T @ bread * clusters / (clusters - 1)
 
 
 def _bins(labels: Array, p: Array, level: float, codes: Array | None) -> tuple[CalibrationBin, ...]:

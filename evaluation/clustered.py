@@ -120,7 +120,8 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
     flip_greater, flip_two, flip_method = sign_flip(2 * sums - sizes) if p0 == 0.5 else (None, None, "only defined against .5")
     weighted = _patient_weighted(sums / sizes, p0)
     korn = _korn_graubard(p, n, m, effective, level) if effective else (None, None)
-    low, high = bootstrap_ratio(sums, sizes, level)
+    # Resampling equal patients gives no width, which is no certainty.
+    low, high = bootstrap_ratio(sums, sizes, level) if effect else (None, None)
     return ClusteredProportion(
         float(p), int(n), m, anova_icc(sums, sizes), _number(effect), _number(effective), _tail(z_null),
         gee.estimate if gee else None, _expit(gee.logit - half) if gee and half is not None else None,

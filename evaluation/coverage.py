@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.inputs import Array, check_level, cluster_codes
+from evaluation.inputs import Array, check_level, cluster_codes, float_array
 from evaluation.results import Interval, not_estimable, percent
 
 REPEATS = 100
@@ -57,11 +57,13 @@ def top_units(max_activations: Any, class_weights: Any, top: int = 8) -> Array:
 
     Influence = (largest activation of the unit over the image) x (its weight for the class), signed, no bias. `max_activations` [image,
     unit], `class_weights` [class, unit]."""
-    activations, weights = np.asarray(max_activations, dtype=np.float64), np.asarray(class_weights, dtype=np.float64)
+    activations, weights = float_array(max_activations, "activations"), float_array(class_weights, "weights")
     if activations.ndim != 2 or weights.ndim != 2 or activations.shape[1] != weights.shape[1]:
         raise ValueError(f"activations of shape {activations.shape} and weights of shape {weights.shape}: [image, unit] and [class, unit] are needed")
-    if np.isnan(activations).any() or np.isnan(weights).any():
-        raise ValueError("an activation or a weight is not a number: dissect this run again")
+    if not (np.isfinite(activations).all() and np.isfinite(weights).all()):
+        raise ValueError("an activation or a weight is not a finite number: dissect this run again")
+    if not len(weights):
+        raise ValueError("there are no classes: a row of weights for each is needed")
     if not 1 <= top <= activations.shape[1]:
         raise ValueError(f"the {top} top units of {activations.shape[1]} do not exist")
     return np.stack([np.argsort(-(activations * row), axis=1, kind="stable")[:, :top] for row in weights])

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from evaluation.clustered import clustered_proportion
-from evaluation.inputs import check_level, labels_and_scores, one_class_reason
+from evaluation.inputs import check_level, labels_and_scores, one_class_reason, whole_number
 from evaluation.partial import vertices
 from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text
 
@@ -64,11 +64,8 @@ class OperatingPoint:
 
 def diagnostic_table(tp: int, fn: int, fp: int, tn: int, level: float = 0.95) -> DiagnosticTable:
     """Accuracy of a binary call from its four counts; whatever has an empty margin is None with a reason."""
-    for name, count in (("tp", tp), ("fn", fn), ("fp", fp), ("tn", tn)):
-        if int(count) != count or count < 0:
-            raise ValueError(f"{name} is {count}: counts must be whole numbers from 0 on")
+    tp, fn, fp, tn = (whole_number(count, name) for name, count in (("tp", tp), ("fn", fn), ("fp", fp), ("tn", tn)))
     check_level(level)
-    tp, fn, fp, tn = int(tp), int(fn), int(fp), int(tn)
     n, diseased, healthy, called = tp + fn + fp + tn, tp + fn, fp + tn, tp + fp
     reason = None if n else "there are no observations"
     fisher = float(stats.fisher_exact([[tp, fn], [fp, tn]], "greater").pvalue) if n else None
@@ -93,6 +90,8 @@ def _share(part: int, whole: int, level: float, name: str) -> Interval:
 
 
 def _log_interval(estimate: float, error: float, level: float, method: str) -> Interval:
+    if error == 0:
+        return Interval(estimate, None, None, level, method, "all are called alike: the variance is 0 and gives no interval")
     half = stats.norm.isf((1 - level) / 2) * error
     return Interval(estimate, float(estimate * np.exp(-half)), float(estimate * np.exp(half)), level, method)
 
@@ -122,6 +121,8 @@ def _balanced(tp: int, m: int, tn: int, n: int, level: float) -> Interval:
     se, sp = tp / m, tn / n
     half = stats.norm.isf((1 - level) / 2) * 0.5 * np.sqrt(se * (1 - se) / m + sp * (1 - sp) / n)
     centre = (se + sp) / 2
+    if half == 0:
+        return Interval(centre, None, None, level, "Wald", "each class is called all right or all wrong: the variance is 0 and gives no interval")
     return Interval(centre, float(max(0.0, centre - half)), float(min(1.0, centre + half)), level, "Wald")
 
 

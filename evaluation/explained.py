@@ -44,6 +44,11 @@ class Explained:
     findings: pd.DataFrame
     simulated: bool
 
+    def heat(self, unit: NamedUnit) -> np.ndarray:
+        """A unit's map as colours float [h', w'] in 0..1: the square root of its share of `scale`, so that one scale for all cases and units leaves weak ones
+        visible. 1/2 stands for a quarter of the scale; negative contributions are 0."""
+        return np.sqrt(np.clip(self.unit_maps[unit.rank - 1] / self.scale, 0, 1))
+
     @property
     def verdict(self) -> str:
         """true or false positive or negative, for malignant."""

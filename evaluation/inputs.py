@@ -10,9 +10,55 @@ import pandas as pd
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+def array(values: Any, name: str) -> Array:
+    """Values as an array; masked ones are nan. Rows of different lengths are a ValueError."""
+    try:
+        given = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: rows of different lengths; every row needs the same number of values") from error
+    if np.ma.isMaskedArray(values):
+        given = given.astype(object)
+        given[np.ma.getmaskarray(values)] = np.nan
+    return given
+
+
+def float_array(values: Any, name: str) -> Array:
+    """Numbers of any shape as float64, missing ones nan; what is no number (a word, a date, a complex number) is a ValueError."""
+    given = array(values, name)
+    if given.dtype.kind in "mMc":
+        raise ValueError(f"{name} must be numbers, not values of type {given.dtype}")
+    if given.dtype.kind == "O":
+        given = np.where(pd.isna(given), np.nan, given)
+    try:
+        return given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, but {_first_word(given)!r} is none") from error
+
+
+def _first_word(given: Array) -> str:
+    for value in given.ravel().tolist():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return str(value)
+    return str(given.ravel()[0])
+
+
+def whole_number(value: Any, name: str, least: int = 0) -> int:
+    """A count as int; a missing, fractional or smaller one is a ValueError."""
+    try:
+        number = int(value)
+        good = number == value and number >= least
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise ValueError(f"{name} is {value}: whole numbers from {least} on are needed")
+    return number
+
+
 def binary_labels(y: Any) -> Array:
     """Labels as a bool array [n]; anything but 0/1, False/True is a ValueError."""
-    values = np.asarray(y)
+    values = array(y, "labels")
     if values.ndim != 1:
         raise ValueError(f"labels must be a list of 0 and 1, not an array of shape {values.shape}")
     missing = np.flatnonzero(pd.isna(values))
@@ -26,15 +72,15 @@ def binary_labels(y: Any) -> Array:
 
 def numbers(values: Any, name: str, length: int | None = None) -> Array:
     """Numbers as float64 [n]; a missing value, or another length than `length`, is a ValueError. Infinite values have ranks, so they pass."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of numbers, not an array of shape {array.shape}")
-    if length is not None and len(array) != length:
-        raise ValueError(f"{len(array)} values of {name} for {length} labels: each observation needs both")
-    wrong = np.flatnonzero(np.isnan(array))
+    given = float_array(values, name)
+    if given.ndim != 1:
+        raise ValueError(f"{name} must be a list of numbers, not an array of shape {given.shape}")
+    if length is not None and len(given) != length:
+        raise ValueError(f"{len(given)} values of {name} for {length} labels: each observation needs both")
+    wrong = np.flatnonzero(np.isnan(given))
     if len(wrong):
-        raise ValueError(f"{name} {wrong[0] + 1} of {len(array)} is not a number: leave such observations out, and count them, before testing")
-    return array
+        raise ValueError(f"{name} {wrong[0] + 1} of {len(given)} is not a number: leave such observations out, and count them, before testing")
+    return given
 
 
 def labels_and_scores(y: Any, score: Any) -> tuple[Array, Array]:
@@ -55,14 +101,23 @@ def probabilities(y: Any, probability: Any) -> tuple[Array, Array]:
 
 def cluster_codes(cluster: Any, length: int) -> tuple[Array, int]:
     """Clusters (patients) of any hashable kind as codes 0..k-1 [n], and k."""
-    values = np.asarray(cluster)
+    values = _identifiers(cluster)
     if values.shape != (length,):
-        raise ValueError(f"{len(values)} patients for {length} observations: each observation needs its patient")
+        found = f"{len(values)} patients" if values.ndim == 1 else f"patients of shape {values.shape}"
+        raise ValueError(f"{found} for {length} observations: each observation needs its patient")
     codes, unique = pd.factorize(values, sort=True)
     missing = np.flatnonzero(codes < 0)
     if len(missing):
         raise ValueError(f"observation {missing[0] + 1} of {length} has no patient: each observation needs its patient")
     return codes, len(unique)
+
+
+def _identifiers(cluster: Any) -> Array:
+    """Identifiers as they are: numpy would turn a list of words with a gap into words throughout ("nan"), and tuples into columns."""
+    if not isinstance(cluster, (list, tuple)):
+        return array(cluster, "patients")
+    kinds = {type(value) for value in cluster}
+    return np.asarray(cluster) if kinds <= {int} or kinds <= {str} else np.fromiter(cluster, dtype=object, count=len(cluster))
 
 
 def check_level(level: float) -> float:

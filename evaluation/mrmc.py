@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from evaluation.auc_variance import jackknife_aucs, placements
-from evaluation.inputs import Array, binary_labels, check_level, one_class_reason
+from evaluation.inputs import Array, binary_labels, check_level, float_array, one_class_reason
 from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text
 
 DESIGNS = {"rrrc": "random readers, random cases", "rrfc": "random readers, fixed cases", "frrc": "fixed readers, random cases"}
@@ -68,7 +68,7 @@ def obuchowski_rockette(scores: Any, truth: Any, design: str = "rrrc", covarianc
     (MS(T:R)^2 / ((t-1)(r-1))); rrfc: F = MS(T) / MS(T:R); frrc: chi-square with Var - Cov1 + (r-1) max(Cov2 - Cov3, 0). One modality gives
     its mean over readers only; one reader is estimable as a fixed reader only.
     """
-    values, labels = np.asarray(scores, dtype=np.float64), binary_labels(truth)
+    values, labels = float_array(scores, "scores"), binary_labels(truth)
     check_level(level)
     if design not in DESIGNS or covariance not in COVARIANCES:
         raise ValueError(f"{design!r} with {covariance!r}: the design must be one of {', '.join(DESIGNS)}, "
@@ -117,8 +117,8 @@ def _unbiased(labels: Array, scores: Array, auc: Array) -> Array:
     m, n, k = int(labels.sum()), int((~labels).sum()), len(scores)
     wins = np.empty((k, m, n))
     for index, score in enumerate(scores):
-        difference = score[labels][:, None] - score[~labels][None, :]
-        wins[index] = (difference > 0) + 0.5 * (difference == 0)
+        above, below = score[labels][:, None], score[~labels][None, :]
+        wins[index] = (above > below) + 0.5 * (above == below)
     flat, rows, columns = wins.reshape(k, -1), wins.sum(axis=2), wins.sum(axis=1)
     total = flat.sum(axis=1)
     disjoint = np.outer(total, total) - rows @ rows.T - columns @ columns.T + flat @ flat.T
@@ -228,9 +228,9 @@ def compare_with_standalone(scores: Any, standalone: Any, truth: Any, design: st
                             level: float = 0.95) -> StandaloneComparison:
     """Readers `scores` [reader, case] against one score [case] on the same cases: Obuchowski-Rockette for a single modality applied to the
     differences of AUC, whose covariances follow from those of all AUCs together."""
-    values, labels = np.asarray(scores, dtype=np.float64), binary_labels(truth)
+    values, labels = float_array(scores, "scores"), binary_labels(truth)
     check_level(level)
-    both = np.vstack([values, np.asarray(standalone, dtype=np.float64)[None]])
+    both = np.vstack([values, float_array(standalone, "the standalone score")[None]])
     if both.shape[1] != len(labels) or np.isnan(both).any():
         raise ValueError("every reader and the standalone score must have a number for every case")
     reason = one_class_reason(labels)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from sklearn import metrics
 
 from evaluation.inputs import Array, labels_and_scores, one_class_reason
@@ -53,7 +54,8 @@ def vertices(labels: Array, scores: Array) -> tuple[Array, Array, Array]:
     """False- and true-positive rates of every distinct threshold, from (0, 0) to (1, 1), and the thresholds (inf first). Call positive what
     scores at least the threshold."""
     order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) < 0, True))
+    # Compared, not subtracted: two infinite scores have no difference.
+    ends = np.flatnonzero(np.append(scores[order][1:] < scores[order][:-1], True))
     hits = np.cumsum(labels[order])[ends]
     rates = (ends + 1 - hits) / (~labels).sum(), hits / labels.sum()
     return np.append(0.0, rates[0]), np.append(0.0, rates[1]), np.append(np.inf, scores[order][ends])
@@ -91,7 +93,8 @@ def partial_auc(y: Any, score: Any, min_sensitivity: float = 0.8) -> PartialAuc:
 
 
 def _deepminer_2021(labels: Array, scores: Array, min_sensitivity: float) -> float:
-    fpr, tpr, _ = metrics.roc_curve(labels, scores)
+    # scikit-learn takes finite scores only; ranks give the same curve.
+    fpr, tpr, _ = metrics.roc_curve(labels, stats.rankdata(scores))
     kept = tpr >= min_sensitivity
     return float((1 - min_sensitivity) * np.trapezoid(tpr[kept], fpr[kept]))
 

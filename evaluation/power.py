@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evaluation.inputs import Array
+from evaluation.inputs import Array, whole_number
 from evaluation.results import decimal, not_estimable
 
 # "Stable" is judged over all larger studies up to at least this n (DEFINITIONS' 654 for .55 was).
@@ -90,12 +90,11 @@ def critical_counts(n: Array, p0: float, alpha: float) -> Array:
 def binomial_power(n: int, p1: float, p0: float = 0.5, alpha: float = 0.05) -> Power:
     """Exact power of the one-sided (greater) binomial test with `n` independent answers when the true share is `p1`."""
     _checked(p1, p0, alpha)
-    if int(n) != n or n < 1:
-        raise ValueError(f"{n} answers: a whole number from 1 on is needed")
+    n = whole_number(n, "the number of answers", 1)
     critical = int(critical_counts(np.array([n]), p0, alpha)[0])
     reachable = critical <= n
     result = Power(stats.binom.sf(critical - 1, n, p1) if reachable else 0.0)
-    result.n, result.p1, result.p0, result.alpha = int(n), p1, p0, alpha
+    result.n, result.p1, result.p0, result.alpha = n, p1, p0, alpha
     result.critical_count = critical if reachable else None
     result.size = float(stats.binom.sf(critical - 1, n, p0)) if reachable else 0.0
     return result
@@ -107,7 +106,7 @@ def binomial_sample_size(p1: float, p0: float = 0.5, alpha: float = 0.05, power:
     _checked(p1, p0, alpha)
     if not 0 < power < 1:
         raise ValueError(f"the power is {power:g}: it must lie between 0 and 1")
-    if not design_effect >= 1:
+    if not 1 <= design_effect < np.inf:
         raise ValueError(f"the design effect is {design_effect:g}: it is 1 for independent answers and larger for clustered ones")
     settings: dict[str, Any] = {"p1": p1, "p0": p0, "alpha": alpha, "power": power, "design_effect": design_effect}
     if p1 <= p0:

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from evaluation.clustered import ClusteredProportion, clustered_proportion
-from evaluation.inputs import Array, check_level
+from evaluation.inputs import Array, check_level, float_array, whole_number
 from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text, percent
 
 __all__ = [
@@ -72,9 +72,13 @@ def exact_binomial_test(successes: int, trials: int, p0: float = 0.5, alternativ
 
 
 def _checked_counts(successes: int, trials: int) -> tuple[int, int]:
-    if not (0 <= successes <= trials) or int(successes) != successes or int(trials) != trials:
+    try:
+        right, answered = whole_number(successes, "right"), whole_number(trials, "answered")
+    except ValueError:
+        right, answered = 1, 0
+    if right > answered:
         raise ValueError(f"{successes} of {trials} is not a count: whole numbers with 0 <= right <= answered are needed")
-    return int(successes), int(trials)
+    return right, answered
 
 
 def _mid_p(x: int, n: int, p0: float, alternative: str) -> float:
@@ -186,22 +190,21 @@ class McNemar:
 def mcnemar(b: int, c: int) -> McNemar:
     """McNemar's test on the discordant pairs: exact binomial, mid-p = 2 P(X <= min) - P(X = min) (Fagerland 2013), chi-square with and
     without Edwards' correction (taken as 0 where b = c, as R does)."""
-    for value in (b, c):
-        if int(value) != value or value < 0:
-            raise ValueError(f"{value} discordant pairs is not a count: whole numbers from 0 on are needed")
-    n, least = int(b + c), int(min(b, c))
+    # Small numpy integers would overflow in sums and squares.
+    b, c = whole_number(b, "the number of discordant pairs"), whole_number(c, "the number of discordant pairs")
+    n, least = b + c, min(b, c)
     tail = float(stats.binom.cdf(least, n, 0.5))
     exact, mid = min(1.0, 2 * tail), float(2 * tail - stats.binom.pmf(least, n, 0.5))
     if not n:
         return McNemar(0, 0, exact, mid, None, None, None, None, reason="no discordant pairs: the chi-square forms do not exist")
     plain, corrected = (b - c) ** 2 / n, max(0.0, abs(b - c) - 1) ** 2 / n
-    return McNemar(int(b), int(c), exact, mid, plain, float(stats.chi2.sf(plain, 1)), corrected, float(stats.chi2.sf(corrected, 1)))
+    return McNemar(b, c, exact, mid, plain, float(stats.chi2.sf(plain, 1)), corrected, float(stats.chi2.sf(corrected, 1)))
 
 
 def adjust(p_values: Sequence[float | None], method: str = "holm") -> Array:
     """P-values adjusted for their number, in the order given [n]: `holm`, `hochberg`, `bonferroni` (family-wise error), `bh`, `by` (false
     discovery rate), as R's `p.adjust`: what could not be estimated (None or nan) stays nan and is not counted."""
-    given = np.asarray(p_values, dtype=np.float64)
+    given = float_array(p_values, "p-values")
     if given.ndim != 1 or ((given < 0) | (given > 1)).any():
         raise ValueError("p-values must be a list of numbers between 0 and 1")
     known = ~np.isnan(given)

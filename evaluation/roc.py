@@ -11,7 +11,7 @@ from scipy import stats
 from evaluation.auc_variance import bootstrap_aucs, delong_covariance, obuchowski_covariance, placements
 from evaluation.calibration import Calibration, NetBenefit, calibration, net_benefit
 from evaluation.diagnostic import DiagnosticTable, OperatingPoint, diagnostic_table, fixed_threshold, operating_point
-from evaluation.inputs import Array, binary_labels, check_level, cluster_codes, labels_and_scores, numbers, one_class_reason
+from evaluation.inputs import Array, array, binary_labels, check_level, cluster_codes, float_array, labels_and_scores, numbers, one_class_reason
 from evaluation.partial import PartialAuc, SpecificityAt, partial_auc, partial_auc_low_fpr, specificity_at
 from evaluation.results import METHOD_NAMES, decimal, interval_text, join_reasons, not_estimable, p_text
 from evaluation.roc_curve import RocCurve, roc_curve
@@ -28,6 +28,7 @@ METHODS = ("delong", "obuchowski", "bootstrap")
 FREE_PRODUCTS = 2_000_000_000
 TIED = "all scores are tied: the variance is 0 and the interval has no width"
 SEPARATED = "the scores separate the classes perfectly: the variance is 0 and gives no interval"
+NO_WIDTH = "every patient tells the same: the variance between patients is 0 and gives no interval"
 
 
 class Auc(float):
@@ -132,9 +133,15 @@ def auc_interval(y: Any, score: Any, cluster: Any = None, method: str = "delong"
     covariance, why_not = _covariance(labels, np.atleast_2d(scores), codes if method == "obuchowski" else None, clusters)
     if covariance is None:
         return AucInterval(area, None, None, None, level, method, why_not, *counts, shown)
-    error = float(np.sqrt(max(0.0, covariance[0, 0])))
+    error, tied = float(np.sqrt(max(0.0, covariance[0, 0]))), _tied(scores)
+    if error < 1e-12 and not tied:
+        return AucInterval(area, None, None, None, level, method, NO_WIDTH, *counts, shown)
     half = float(stats.norm.isf((1 - level) / 2)) * error
-    return AucInterval(area, error, max(0.0, area - half), min(1.0, area + half), level, method, None if error else TIED, *counts, shown)
+    return AucInterval(area, error, max(0.0, area - half), min(1.0, area + half), level, method, TIED if tied else None, *counts, shown)
+
+
+def _tied(scores: Array) -> bool:
+    return bool(scores.min() == scores.max())
 
 
 def _covariance(labels: Array, scores: Array, codes: Array | None, clusters: int) -> tuple[Array | None, str | None]:
@@ -158,8 +165,10 @@ def _bootstrap_interval(labels: Array, scores: Array, codes: Array, clusters: in
         reason = "every resample of patients has one class only"
         return AucInterval(area, None, None, None, level, "bootstrap", reason, *counts, shown, degenerate, resamples)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    tied = TIED if low == high == area else None
-    return AucInterval(area, float(kept.std(ddof=1)), float(low), float(high), level, "bootstrap", tied, *counts, shown, degenerate, resamples)
+    tied = _tied(scores)
+    if high - low < 1e-12 and not tied:
+        return AucInterval(area, None, None, None, level, "bootstrap", NO_WIDTH, *counts, shown, degenerate, resamples)
+    return AucInterval(area, float(kept.std(ddof=1)), float(low), float(high), level, "bootstrap", TIED if tied else None, *counts, shown, degenerate, resamples)
 
 
 @dataclass(frozen=True)
@@ -217,12 +226,12 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     if covariance is None:
         return AucDifference(difference, reason=reason, **named)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    # Equal rankings leave a rounding error of about 1e-18 where the variance is 0.
-    if variance <= 1e-15:
+    # Equal rankings leave a rounding error where the variance is 0.
+    if variance <= 1e-12 * (covariance[0, 0] + covariance[1, 1]):
         reason = "the two scores rank every pair alike, or both separate perfectly: the variance of their difference is 0"
         return AucDifference(difference, reason=reason, **named)
     error = float(np.sqrt(variance))
-    z, half = difference / error, stats.norm.isf((1 - level) / 2) * error
+    z, half = difference / error, float(stats.norm.isf((1 - level) / 2)) * error
     return AucDifference(difference, error, z, float(2 * stats.norm.sf(abs(z))), difference - half, difference + half,
                          covariance=float(covariance[0, 1]), p_greater=float(stats.norm.sf(z)), **named)
 
@@ -276,14 +285,14 @@ class MulticlassAuc:
 
 def multiclass_auc(y: Any, probabilities: Any) -> MulticlassAuc:
     """AUCs of k classes. `y` class numbers 0..k-1 [n], `probabilities` [n, k]. A class that does not occur has no AUC, nor then has a mean."""
-    truth, rows = np.asarray(y), np.asarray(probabilities, dtype=np.float64)
+    truth, rows = array(y, "labels"), float_array(probabilities, "probabilities")
     if rows.ndim != 2 or truth.shape != (len(rows),) or rows.shape[1] < 2:
         raise ValueError(f"{truth.shape} labels for probabilities of shape {rows.shape}: one row per label and one column per class are needed")
     if np.isnan(rows).any():
         raise ValueError(f"probability row {np.flatnonzero(np.isnan(rows).any(axis=1))[0] + 1} of {len(rows)} is not a number")
     k = rows.shape[1]
     if len(truth) and not np.isin(truth, np.arange(k)).all():
-        raise ValueError(f"class {truth[~np.isin(truth, np.arange(k))][0]!r} is not one of 0 to {k - 1}")
+        raise ValueError(f"class {str(truth[~np.isin(truth, np.arange(k))][0])!r} is not one of 0 to {k - 1}")
     single = [auc(truth == c, rows[:, c]).estimate for c in range(k)]
     absent = [c for c in range(k) if single[c] is None]
     if absent:

@@ -79,7 +79,8 @@ def thinned(curve: RocCurve, points: int = 300) -> RocCurve:
 
 def _bins(scores: Array) -> Array:
     """Each observation's bin, 0 for the highest scores; equal scores share one."""
-    edges = np.unique(np.quantile(scores, np.linspace(0, 1, THRESHOLDS + 1), method="lower"))
+    # The lower quantiles, picked out: infinite scores have an order but no differences.
+    edges = np.unique(np.sort(scores)[np.floor(np.linspace(0, 1, THRESHOLDS + 1) * (len(scores) - 1)).astype(int)])
     return len(edges) - np.searchsorted(edges, scores, side="right")
 
 

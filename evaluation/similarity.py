@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.inputs import Array, cluster_codes
+from evaluation.inputs import Array, cluster_codes, float_array
 from evaluation.results import Interval, decimal, not_estimable, p_text, percent
 
 # Words that structure a DDSM report line without saying anything about the finding.
@@ -39,11 +39,8 @@ class GreedyMatch:
 
 def report_tokens(text: str) -> tuple[str, ...]:
     """A text as words: lower case, split on space `_` `-` `/` and punctuation, structural words and `n/a` dropped."""
-    kept: list[str] = []
-    for part in re.split(r"[\s_\-]+", text.lower()):
-        if part.strip(".,;:()[]'\"") != "n/a":
-            kept += [word for word in re.findall(r"[^\W_]+", part) if word not in STRUCTURAL]
-    return tuple(kept)
+    said = re.sub(r"(?<![^\W_])n/a(?![^\W_])", " ", text.lower())
+    return tuple(word for word in re.findall(r"[^\W_]+", said) if word not in STRUCTURAL)
 
 
 def greedy_matching(reference_tokens: Sequence[str], hypothesis_tokens: Sequence[str], vectors: Vectors, oov: str = "skip") -> GreedyMatch:
@@ -58,6 +55,8 @@ def greedy_matching(reference_tokens: Sequence[str], hypothesis_tokens: Sequence
         if not len(rows):
             reason = f"no word of the {name} is in the vocabulary" if len(tokens) else f"the {name} has no words"
             return GreedyMatch(None, None, None, rates[0], rates[1], reason, oov)
+    if sides[0].shape[1] != sides[1].shape[1]:
+        raise ValueError(f"word vectors of {sides[0].shape[1]} and of {sides[1].shape[1]} numbers: every word needs as many as the others")
     cosine = sides[0] @ sides[1].T
     forward, backward = float(cosine.max(axis=1).mean()), float(cosine.max(axis=0).mean())
     return GreedyMatch((forward + backward) / 2, forward, backward, rates[0], rates[1], None, oov)
@@ -70,11 +69,13 @@ def _unknown_share(tokens: Sequence[str], vectors: Vectors) -> float | None:
 def _unit_rows(tokens: Sequence[str], vectors: Vectors, oov: str) -> Array:
     known: list[Any] = [vectors[token] for token in tokens if token in vectors]
     if oov == "mean" and vectors:
-        mean = np.mean(np.array(list(vectors.values()), dtype=np.float64), axis=0)
+        mean = np.mean(float_array(list(vectors.values()), "word vectors"), axis=0)
         known = [vectors.get(token, mean) for token in tokens]
     if not known:
         return np.empty((0, 0))
-    rows = np.array(known, dtype=np.float64)
+    rows = float_array(known, "word vectors")
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError("a word vector is no list of finite numbers: every word needs as many as the others")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 

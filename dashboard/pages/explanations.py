@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -68,16 +67,14 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
         if wanted in set(everything["mammogram_id"]):
             table, ids, at, hand_picked = everything, list(everything["mammogram_id"]), list(everything["mammogram_id"]).index(wanted), True
     c.caption(f"Image {at + 1} of {len(ids)}" if ids else "no image")
-    if d.button("Previous", shortcut="ArrowLeft", disabled=at <= 0):
-        st.query_params["film"] = ids[at - 1]
-        st.session_state["walked"] = True
-        st.rerun()
-    if e.button("Next", shortcut="ArrowRight", disabled=at + 1 >= len(ids)):
-        st.query_params["film"] = ids[at + 1]
-        st.session_state["walked"] = True
-        st.rerun()
-    # A case reached by walking the seeded order is random; one opened from a list or an address was picked by somebody.
-    random = not hand_picked and (wanted is None or st.session_state.get("walked", False))
+    # The first case of the seeded order and those reached from it step by step are random; one opened from a list or an address was picked by somebody,
+    # and so were its neighbours.
+    random = not hand_picked and (wanted is None or st.session_state.get("walked_to") == wanted)
+    for button, label, key, step in ((d, "Previous", "ArrowLeft", -1), (e, "Next", "ArrowRight", 1)):
+        if button.button(label, shortcut=key, disabled=not 0 <= at + step < len(ids)):
+            st.query_params["film"] = ids[at + step]
+            st.session_state["walked_to"] = ids[at + step] if random else None
+            st.rerun()
     if ids and f.button(f"Add to figure, {'random' if random else 'hand-picked'}", type="primary", width="stretch"):
         with store.write(study.current()) as con:
             unit_table.pick_for_figure(con, run, ids[at], "random" if random else "hand-picked", identity.current().code)
@@ -117,6 +114,8 @@ def outlined(case: Explained, **kinds: Any) -> Panel:
 def panels(case: Explained) -> list[Panel]:
     """Mammogram, class map, and up to five named units."""
     report = "; ".join(r for r in case.findings["report"] if r) or ("no report line" if len(case.findings) else "no finding")
+    shows = case.predicted or "malignant"
+    score = case.scores.get(shows)
     shown = [
         outlined(
             case, title="Mammogram", right=case.view, caption="Report", note=report.replace("_", " ").lower(), alt="mammogram with outlined findings"
@@ -124,9 +123,9 @@ def panels(case: Explained) -> list[Panel]:
         outlined(
             case,
             title="Class map",
-            right=decimal(float(case.class_map.max()), 2),
-            caption=(case.predicted or "malignant").capitalize(),
-            note="probability over the film",
+            right="" if score is None else decimal(score, 2),
+            caption=shows.capitalize(),
+            note="probability" if score is None else f"probability; {'smallest' if shows == 'normal' else 'largest'} in tissue {decimal(score, 2)}",
             heat=case.class_map,
             scale=("0", "1"),
             alt="class probability map",
@@ -134,17 +133,15 @@ def panels(case: Explained) -> list[Panel]:
     ]
     named = [u for u in case.units if u.label][: settings.explanation.printed]
     for unit in named:
-        # Each map has its own colours, or a weak unit would be black; how strong it is, the bar says, on one scale for all cases.
-        largest = max(0.0, float(case.unit_maps[unit.rank - 1].max()))
         shown.append(
             outlined(
                 case,
                 title=f"{unit.rank} of 8, {unit_name(unit.unit)}",
+                right=decimal(unit.influence, 2),
                 caption=unit.label,
-                alt=f"map of {unit_name(unit.unit)}, largest value {decimal(largest, 2)}",
-                heat=np.clip(case.unit_maps[unit.rank - 1] / (largest or 1), 0, 1),
-                scale=("0", decimal(largest, 2)),
-                bar=(unit.influence / case.scale, f"influence {decimal(unit.influence, 2)}"),
+                alt=f"map of {unit_name(unit.unit)}, influence {decimal(unit.influence, 2)}",
+                heat=case.heat(unit),
+                scale=("0", decimal(case.scale, 2)),
             )
         )
     return shown
@@ -241,7 +238,7 @@ if not any(u.label for u in case.units):
 attention_view.show(load.compute(attended, run, case.mammogram_id), parts.simulated_data())
 parts.section(
     f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
-    f"unlabelled ones grey. Map colours run from 0 to each map's own largest value; influence bars share one scale for all cases, 0 to {decimal(case.scale, 2)}.",
+    f"unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
     case.simulated,
 )
 strip(case)

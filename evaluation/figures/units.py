@@ -234,14 +234,13 @@ def explanations(study: Path, width: float) -> Drawn:
             }
             for u in case.units
         ]
-    _colour_bar(figure, axes)
+    _colour_bar(figure, axes, case.scale)
     caption = (
         "Explained mammograms. "
         + "; ".join(notes)
         + ". Left to right: mammogram with outlined findings (red) and its report line; probability map of the decided class; "
-        f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. Colours run from 0 to 1 "
-        "in class maps and from 0 to the map's own largest value, which is the influence, in units' maps; grey bars: influence on one scale for all cases, 0 to the "
-        "largest of all explained mammograms." + (" White bar: 10 mm." if scales else "")
+        f"maps of up to {most} of the labelled units among the 8 with the largest influence on the decision, with rank, unit, influence and label. Colours, one "
+        "scale for all cases: class maps from 0 to 1; units' maps by square root from 0 to the largest contribution of any unit to any explained mammogram." + (" White bar: 10 mm." if scales else "")
     )
     return Drawn(
         figure,
@@ -278,22 +277,14 @@ def _explained_row(axes: np.ndarray, study: Path, case: Explained, mark: str, mo
     _film(axes[1], film, case, case.class_map)
     _words(axes[1], f"{case.predicted} {decimal(case.scores.get(case.predicted or ''), 2)}", f"truth {case.truth}")
     for ax, unit in zip(axes[2:], [u for u in case.units if u.label][:most]):
-        own = case.unit_maps[unit.rank - 1]
-        _film(ax, film, case, own / max(float(own.max()), 1e-12))
-        _influence_bar(ax, unit.influence / case.scale)
+        _film(ax, film, case, case.heat(unit))
         _words(ax, f"{unit.rank} of 8, {unit_name(unit.unit)}, {decimal(unit.influence, 2)}", _cut(unit.label or ""))
 
 
-def _influence_bar(ax: Axes, share: float) -> None:
-    """A bar at the film's upper edge: influence as a share of the largest in any case."""
-    for width, colour in ((1.0, style.GRID), (min(1.0, max(0.0, share)), style.QUIET)):
-        ax.plot([0, width], [1.015, 1.015], transform=ax.transAxes, color=colour, linewidth=2.2, solid_capstyle="butt", clip_on=False)
-
-
-def _colour_bar(figure: Figure, axes: np.ndarray) -> None:
-    """The colours of the maps, beneath all films."""
+def _colour_bar(figure: Figure, axes: np.ndarray, scale: float) -> None:
+    """The colours of the maps, beneath all films: what they stand for in class maps (linear) and in units' maps (square root)."""
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), "inferno"), ax=axes, location="bottom", fraction=0.03, aspect=70, pad=0.01, shrink=0.6)
-    bar.set_ticks([0, 1], labels=["0", "1 (class map); largest value of the map (units)"])
+    bar.set_ticks([0, 0.5, 1], labels=["0", f"class map 0.5, units {decimal(scale / 4, 2)}", f"class map 1, units {decimal(scale, 2)}"])
     bar.outline.set_linewidth(0.5)
     bar.ax.tick_params(length=2)
 

@@ -167,3 +167,25 @@ def test_the_performance_page_waits_for_no_statistics(own_study: Path, team: Ope
         page.query_params["tab"] = tab
         page.run()
         assert not page.exception and not page.error and word in said(page)
+
+
+def test_a_case_opened_from_a_list_is_never_called_random(demonstration: Path, team: Open) -> None:
+    page = team(demonstration, "explanations")
+
+    def how() -> str:
+        return next(b.label for b in page.button if b.label.startswith("Add to figure")).removeprefix("Add to figure, ")
+
+    def press(label: str) -> None:
+        next(b for b in page.button if b.label == label).click().run()
+
+    assert how() == "random"
+    press("Next")
+    press("Next")
+    assert how() == "random"
+    third = page.query_params["film"][0]
+    press("Previous")
+    page.query_params["film"] = third  # as a link from another page does
+    page.run()
+    assert how() == "hand-picked"
+    press("Next")
+    assert how() == "hand-picked"

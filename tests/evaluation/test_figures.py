@@ -20,11 +20,12 @@ from core.naming import CLASSES
 from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.store import units as unit_table
-from evaluation import passport, performance
+from evaluation import explained, passport, performance
 from evaluation.figures import FIGURES, style
 from evaluation.figures.export import FORMATS, draw, export_figure, export_figures, preview, zipped
 from evaluation.figures.units import chosen_cases
 from evaluation.passport import Missing
+from evaluation.results import decimal
 
 NOT_DRAWN = {"annotation_screen", "ablation"}
 DRAWN = [name for name in FIGURES if name not in NOT_DRAWN]
@@ -112,7 +113,12 @@ def test_eps_embeds_its_fonts_and_holds_no_transparency(exported: Path, demonstr
 def test_maps_of_units_have_colours_that_the_figure_explains(demonstration: Path) -> None:
     drawn, _ = draw(demonstration, FIGURES["explanations"], 174)
     words = " ".join(t.get_text() for t in drawn.figure.findobj(Text))
-    assert "largest value of the map (units)" in words and "own largest value" in drawn.caption
+    with store.read(demonstration) as con:
+        run = run_table.latest(con, "explain")
+    shown = [explained.one(demonstration, run or "", str(name)) for name in explained.cases(demonstration, run or "", "all", 1)["mammogram_id"][:6]]
+    assert len({case.scale for case in shown}) == 1 and f"units {decimal(shown[0].scale, 2)}" in words and "one scale for all cases" in drawn.caption
+    strongest = max((unit.influence, case.heat(unit).max()) for case in shown for unit in case.units)
+    assert strongest[1] == pytest.approx((strongest[0] / shown[0].scale) ** 0.5, abs=0.02)
 
 
 def test_lines_differ_without_colour() -> None:

@@ -28,8 +28,7 @@ class Box:
 @dataclass(frozen=True)
 class Panel:
     """One film. url: its picture; width, height: of the working image; outlines: polygons [n, 2] in working-image pixels; nested: inner outlines;
-    heat: float [h, w] in 0..1 of the scale shown beneath, or None; scale: the two ends of the heat's colours as text; bar: a share in 0..1 and its words,
-    drawn as a bar beneath."""
+    heat: float [h, w] in 0..1 of the scale shown beneath, or None; scale: the two ends of the heat's colours as text."""
 
     url: str
     width: int
@@ -44,7 +43,6 @@ class Panel:
     boxes: Sequence[Box] = ()
     heat: np.ndarray | None = field(default=None, repr=False)
     scale: tuple[str, str] | None = None
-    bar: tuple[float, str] | None = None
 
 
 def _path(polygons: Sequence[np.ndarray], panel: Panel) -> list[str]:
@@ -62,7 +60,7 @@ def as_data(panel: Panel) -> dict[str, Any]:
     return {
         "url": panel.url, "aspect": panel.width / panel.height, "title": panel.title, "right": panel.right, "caption": panel.caption, "note": panel.note,
         "alt": panel.alt, "outlines": _path(panel.outlines, panel), "nested": _path(panel.nested, panel), "boxes": [vars(box) for box in panel.boxes],
-        "heat": None if panel.heat is None else _heat(panel.heat), "scale": panel.scale, "bar": panel.bar}
+        "heat": None if panel.heat is None else _heat(panel.heat), "scale": panel.scale}
 
 
 def show(panels: Sequence[Panel], *, key: str, height: int, patches: bool = False) -> None:

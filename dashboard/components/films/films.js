@@ -93,11 +93,6 @@ function build(panel, height, patches) {
     make("i", "ramp", line).style.background = `linear-gradient(90deg,${STOPS.map(c => `rgb(${c})`).join(",")})`;
     make("span", "", line).textContent = panel.scale[1];
   }
-  if (panel.bar) {
-    const line = make("div", "line", figure);
-    make("i", "share", make("i", "track", line)).style.width = 100 * Math.min(1, Math.max(0, panel.bar[0])) + "%";
-    make("span", "", line).textContent = panel.bar[1];
-  }
   if (panel.caption) make("div", "cap", figure).textContent = panel.caption;
   if (panel.note) { const note = make("div", "note", figure); note.textContent = note.title = panel.note; }
   return figure;
