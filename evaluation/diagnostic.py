@@ -128,12 +128,14 @@ def _balanced(tp: int, m: int, tn: int, n: int, level: float) -> Interval:
 
 def fixed_threshold(y: Any, score: Any, rule: str = "sensitivity", value: float = 0.8) -> float:
     """The threshold to fix on hold-out: the highest that reaches a `sensitivity`, the lowest that reaches a `specificity`, or the one with
-    the largest Youden index (`youden`; the highest of equals). Positive is what scores at least the threshold."""
+    the largest Youden index (`youden`; the highest of equals). Positive is what scores at least the threshold; the one that calls nothing
+    positive is the next number above the highest score."""
     labels, scores = labels_and_scores(y, score)
     reason = one_class_reason(labels)
     if reason:
         raise ValueError(f"a threshold cannot be fixed: {reason}")
     fpr, tpr, thresholds = vertices(labels, scores)
+    thresholds[0] = np.nextafter(thresholds[1], np.inf)
     if rule == "sensitivity":
         return float(thresholds[np.flatnonzero(tpr >= value - 1e-12)[0]])
     if rule == "specificity":

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.agreement import cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha
+from evaluation.calibration import CalibrationBin
 from evaluation.clustered import clustered_proportion
 from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.roc import (
@@ -32,11 +33,17 @@ small = st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3), 
 
 
 def sound(result: Any) -> None:
-    """No nan or infinity in any field (degrees of freedom apart), a reason wherever the estimate is missing, and a sentence."""
+    """No nan or infinity in any field (degrees of freedom apart), no interval without width or a reason, a reason wherever the estimate is missing,
+    and a sentence; the same of every result inside."""
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
         if isinstance(value, float) and field.name != "df":
             assert math.isfinite(value), (type(result).__name__, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if hasattr(part, "sentence"):
+                sound(part)
+    if type(result) is not CalibrationBin and isinstance(getattr(result, "low", None), float) and result.high - result.low < 1e-12:
+        assert result.reason, result
     if getattr(result, "estimate", 0) is None or getattr(result, "raw", 0) is None:
         assert result.reason
     if hasattr(result, "low") and result.low is not None and hasattr(result, "estimate") and isinstance(result.low, float):
@@ -57,6 +64,27 @@ def test_roc(rows):
             sound(operating_point(y, a, 2, cluster).table)
     for result in (partial_auc(y, a), partial_auc_low_fpr(y, a), specificity_at(y, a), calibration(y, np.array(a) / 3), net_benefit(y, np.array(a) / 3, 0.3)):
         sound(result)
+    by_patient = calibration(y, np.array(a) / 3, cluster=patient)
+    sound(by_patient)
+    sound(by_patient.slope_interval())
+    sound(by_patient.in_the_large_interval())
+
+
+@QUICK
+@given(small)
+def test_infinite_scores_have_ranks_and_nothing_else(rows):
+    y, a, b, patient = (list(column) for column in zip(*rows)) if rows else ([], [], [], [])
+    infinite = np.array([-np.inf, 0.0, 1.0, np.inf])[np.array(a, dtype=int)]
+    for method in ("delong", "obuchowski", "bootstrap"):
+        assert auc_interval(y, infinite, patient, method, resamples=50) == auc_interval(y, a, patient, method, resamples=50)
+    assert compare_aucs(y, infinite, b, patient) == compare_aucs(y, a, b, patient)
+    assert partial_auc(y, infinite) == partial_auc(y, a)
+    assert partial_auc_low_fpr(y, infinite) == partial_auc_low_fpr(y, a)
+    assert specificity_at(y, infinite) == specificity_at(y, a)
+    assert np.array_equal(roc_curve(y, infinite, patient, resamples=40).tpr, roc_curve(y, a, patient, resamples=40).tpr)
+    for covariance in ("jackknife", "delong", "unbiased"):
+        pair = [obuchowski_rockette([[scores, b]], y, covariance=covariance) for scores in (infinite, a)]
+        assert pair[0].modality_means == pair[1].modality_means
 
 
 @QUICK
