@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from evaluation.inputs import Array, check_level, float_array
-from evaluation.results import decimal, interval_text, not_estimable, p_text
+from evaluation.results import counted, decimal, interval_text, not_estimable, p_text
 
 BOOTSTRAPS = 1_000
 
@@ -39,7 +39,7 @@ class Agreement:
         if self.estimate is None:
             return f"{self.method} {not_estimable(self.reason)}."
         test = f", against no agreement {p_text(self.p_value)}" if self.p_value is not None else ""
-        return f"{self.method} {decimal(self.estimate)} ({interval_text(self.low, self.high, self.level, self.reason)}; {self.n} items{test})."
+        return f"{self.method} {decimal(self.estimate)} ({interval_text(self.low, self.high, self.level, self.reason)}; {counted(self.n, 'item')}{test})."
 
 
 def _square(table: Any) -> Array:

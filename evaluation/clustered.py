@@ -10,7 +10,7 @@ from scipy import stats
 
 from evaluation.auc_variance import drawn_clusters
 from evaluation.inputs import Array, binary_labels, check_level, cluster_codes
-from evaluation.results import decimal, interval_text, join_reasons, not_estimable, p_text, percent
+from evaluation.results import counted, decimal, interval_text, join_reasons, not_estimable, p_text, percent
 
 # Above this sum of |right - wrong| the sign-flip distribution is normal to many digits and the exact sum is no longer worth its time.
 EXACT_SIGN_FLIP_LIMIT = 20_000
@@ -58,7 +58,7 @@ class ClusteredProportion:
         """For a results section."""
         if self.estimate is None:
             return f"Proportion {not_estimable(self.reason)}."
-        text = f"{self.successes} of {self.n} answers from {self.clusters} patients ({percent(self.estimate)}) were right"
+        text = f"{self.successes} of {counted(self.n, 'answer')} from {counted(self.clusters, 'patient')} ({percent(self.estimate)}) were right"
         if self.gee_p_greater is None:
             return f"{text}; cluster-robust inference {not_estimable(self.reason)}."
         return (f"{text}; GEE with exchangeable correlation and robust variance {decimal(self.gee_estimate)} "

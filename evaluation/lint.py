@@ -15,6 +15,7 @@ from core.errors import UserError
 from core.lexicon import without_association
 from evaluation.inputs import Array
 from evaluation.permutation import Association, PatientPermutations
+from evaluation.results import counted
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 ALPHA = 0.001
@@ -262,7 +263,7 @@ def design_findings(table: pd.DataFrame, conflicts: int, annotators: Collection[
     """Patients, truth rules, arms, readers, and the classes' sizes."""
     findings, patients, n = [], table["patient"].nunique(), len(table)
     if patients < n:
-        findings.append(Finding("patients", WARNING, f"{n} cases come from {patients} patients: answers are not independent, the test must allow "
+        findings.append(Finding("patients", WARNING, f"{n} cases come from {counted(patients, 'patient')}: answers are not independent, the test must allow "
                                 "for it"))
     if conflicts:
         findings.append(Finding("truth", ERROR, f"{conflicts} cases have conflicting or unproven truth rules that nobody reviewed"))

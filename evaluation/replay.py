@@ -85,7 +85,8 @@ class ReplayResult:
         """The JSON of INTERFACE.md, whole."""
         clusters = ("icc", "design_effect", "gee_p_greater", "gee_p_two_sided", "sign_flip_p_greater", "patient_weighted_p_greater")
         interval = self.network.interval
-        because = {"reason": self.clusters.reason} if self.clusters.reason else {}  # only where a number is missing
+        # Only where a number is missing, or its interval has no width.
+        because, alone = ({"reason": part.reason} if part.reason else {} for part in (self.clusters, interval))
         return {
             "n": self.n,
             "truth_rules": {name: asdict(score) for name, score in self.truth_rules.items()},
@@ -94,7 +95,7 @@ class ReplayResult:
             "lint": [finding.as_dict() for finding in self.lint],
             "texts": self.texts.as_dict(),
             "information": self.information.as_dict(),
-            "network": {"auc": interval.estimate, "low": interval.low, "high": interval.high, "correct_at_half": self.network.correct_at_half},
+            "network": {"auc": interval.estimate, "low": interval.low, "high": interval.high, "correct_at_half": self.network.correct_at_half} | alone,
         }
 
     def sentences(self) -> list[str]:

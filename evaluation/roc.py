@@ -13,7 +13,7 @@ from evaluation.calibration import Calibration, NetBenefit, calibration, net_ben
 from evaluation.diagnostic import DiagnosticTable, OperatingPoint, diagnostic_table, fixed_threshold, operating_point
 from evaluation.inputs import Array, array, binary_labels, check_level, cluster_codes, float_array, labels_and_scores, numbers, one_class_reason
 from evaluation.partial import PartialAuc, SpecificityAt, partial_auc, partial_auc_low_fpr, specificity_at
-from evaluation.results import METHOD_NAMES, decimal, interval_text, join_reasons, not_estimable, p_text
+from evaluation.results import METHOD_NAMES, counted, decimal, interval_text, join_reasons, not_estimable, p_text
 from evaluation.roc_curve import RocCurve, roc_curve
 
 __all__ = [
@@ -99,7 +99,7 @@ class AucInterval:
         """For a results section."""
         if self.estimate is None:
             return f"AUC {not_estimable(self.reason)}."
-        patients = "taken as independent" if self.clusters is None else f"from {self.clusters} patients"
+        patients = "taken as independent" if self.clusters is None else f"from {counted(self.clusters, 'patient')}"
         return (f"AUC {decimal(self.estimate)} ({interval_text(self.low, self.high, self.level, self.reason)}, {METHOD_NAMES[self.method]}; "
                 f"{self.positives} positive and {self.negatives} negative observations {patients}).")
 

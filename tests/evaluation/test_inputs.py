@@ -123,6 +123,12 @@ def test_perfect_agreement_is_no_certainty():
         assert found.reason
 
 
+def test_one_of_a_kind_is_said_as_one():
+    assert "1 of 1 answer from 1 patient (" in clustered_proportion([1], ["a"]).sentence()
+    assert "from 1 patient)" in auc_interval([1, 0, 1, 0], [2, 3, 1, 1], ["a"] * 4, "bootstrap").sentence()
+    assert "; 1 item)" in cohen_kappa([[0, 1], [0, 0]]).sentence()
+
+
 def test_all_right_has_no_bootstrap_interval():
     found = clustered_proportion([1, 1, 1], ["a", "b", "b"])
     assert (found.bootstrap_low, found.bootstrap_high) == (None, None)

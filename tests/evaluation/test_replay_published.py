@@ -92,6 +92,14 @@ def test_small_study_scores(tmp_path):
     assert result.n == 4 and result.truth_rules["folder"].correct == 3 and not result.discrepant and result.clusters.clusters == 4
 
 
+def test_a_network_without_an_interval_says_why(tmp_path):
+    for score, words in ((0.5, "tied"), (None, "separate the classes perfectly")):
+        sheet, answers, key = small()
+        for row in key:
+            row[3] = score or (0.9 if row[4] == "MALIGNANT" else 0.1)
+        assert words in replay(*write(tmp_path, sheet, answers, key)).as_dict()["network"]["reason"]
+
+
 @pytest.mark.parametrize(("change", "words"), [
     (lambda s, a, k: a.pop(), "line 5: case '3' has no answer"),
     (lambda s, a, k: a.append(a[0]), "line 6: case '0' occurs a second time"),
