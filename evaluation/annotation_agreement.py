@@ -132,6 +132,8 @@ def jaccard(frame: pd.DataFrame, seed: int = 1) -> Row:
     generator = np.random.default_rng(seed)
     means = values[generator.integers(0, len(values), (BOOTSTRAPS, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
+    if high - low < 1e-12:
+        return Row("categories shared", float(values.mean()), None, None, method, len(values), "all units have the same value: no interval")
     return Row("categories shared", float(values.mean()), float(low), float(high), method, len(values))
 
 

@@ -67,6 +67,7 @@ def descriptor_aucs(activations: Array, positive: Array, patients: Any) -> pd.Da
         assert covariance is not None  # several patients on both sides
         parts.append((placed.auc, np.sqrt(np.maximum(np.diag(covariance), 0))))
     auc, error = (np.concatenate(p) for p in zip(*parts))
+    error[error < 1e-12] = 0  # what rounding leaves where every patient tells the same
     half = stats.norm.isf((1 - LEVEL) / 2) * error
     z = np.divide(auc - 0.5, error, out=np.full(len(auc), np.nan), where=error > 0)
     bound = np.where(error > 0, half, np.nan)

@@ -230,4 +230,7 @@ def _bootstrap_mean(values: Array, kept: Array, codes: Array, clusters: int, lev
     drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), 2000)
     totals = drawn @ sizes
     low, high = np.quantile((drawn @ sums)[totals > 0] / totals[totals > 0], [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values[kept].mean()), float(low), float(high), level, "patient bootstrap", None, "patient")
+    mean = float(values[kept].mean())
+    if high - low < 1e-12:
+        return Interval(mean, None, None, level, "patient bootstrap", "all patients have the same value", "patient")
+    return Interval(mean, float(low), float(high), level, "patient bootstrap", None, "patient")

@@ -32,6 +32,11 @@ def test_jaccard_by_hand() -> None:
     assert found.estimate == pytest.approx((1 + 0.5 + 1 + 0 + 1) / 5) and found.n == 5 and found.low < found.estimate < found.high
 
 
+def test_agreeing_everywhere_is_no_certainty() -> None:
+    same = agreement.jaccard(frame([(code, unit, said("mass")) for code in "AB" for unit in range(6)]))
+    assert (same.estimate, same.low, same.high) == (1, None, None) and same.reason
+
+
 def test_kappa_per_category_by_hand() -> None:
     rows = {r.name: r for r in agreement.per_category(TWO)}
     observed, chance = 4 / 5, (2 / 5) * (3 / 5) + (3 / 5) * (2 / 5)

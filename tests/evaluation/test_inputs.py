@@ -10,11 +10,12 @@ import pytest
 
 from evaluation.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from evaluation.coverage import unit_coverage
+from evaluation.meaning import descriptor_aucs
 from evaluation.mrmc import obuchowski_rockette
 from evaluation.power import binomial_power, binomial_sample_size
 from evaluation.proportion import adjust, clustered_proportion, exact_binomial_test, mcnemar, proportion_interval
 from evaluation.roc import auc, auc_interval, calibration, compare_aucs, diagnostic_table, fixed_threshold, multiclass_auc, operating_point, roc_curve
-from evaluation.similarity import greedy_matching, report_tokens
+from evaluation.similarity import corpus_similarity, greedy_matching, report_tokens
 
 NAN, INF = float("nan"), float("inf")
 TRUTH = [0, 1, 0, 1]
@@ -127,6 +128,17 @@ def test_one_of_a_kind_is_said_as_one():
     assert "1 of 1 answer from 1 patient (" in clustered_proportion([1], ["a"]).sentence()
     assert "from 1 patient)" in auc_interval([1, 0, 1, 0], [2, 3, 1, 1], ["a"] * 4, "bootstrap").sentence()
     assert "; 1 item)" in cohen_kappa([[0, 1], [0, 0]]).sentence()
+
+
+def test_the_same_from_every_patient_is_no_certainty():
+    words = [("mass",), ("calcification",), ("oval",)]
+    found = corpus_similarity(words, words, ["a", "b", "c"], None)
+    assert (found.mean.estimate, found.mean.low, found.mean.high) == (1, None, None)
+    assert "not estimable" in found.sentence()
+    activations = np.array([[0.1, 0.1, 0.2, 0.2, 0.7, 0.7, 0.4, 0.4]])
+    row = descriptor_aucs(activations, np.tile([True, False], 4), np.repeat([0, 1, 2, 3], 2)).iloc[0]
+    assert row["auc"] == 0.5
+    assert row[["low", "high", "p"]].isna().all()
 
 
 def test_all_right_has_no_bootstrap_interval():
