@@ -20,11 +20,11 @@ run: .venv/installed
 	@.venv/bin/deepminer demo $(STUDY)
 	@.venv/bin/deepminer serve --study $(STUDY) --port $(PORT)
 
-# All tests, browser tests included.
+# All tests, browser tests included, in two processes: a file of tests stays in one.
 test: .venv/installed
 	@.venv/bin/python tests/bring_browser.py
 	@.venv/bin/ruff check .
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 # Ratios against bare references measured in the same run.
 bench: .venv/installed

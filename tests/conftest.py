@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# `make test` starts two workers (pytest-xdist), one a core; alone, a test may have both.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
 
 
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick demonstration study. Do not write to it; take `own_study` for that."""
+    """The quick demonstration study. Do not write to it; take `own_study` for that. Of several workers the first to ask builds it, each has a copy."""
     from dashboard.demonstration import build
 
-    return build(tmp_path_factory.mktemp("demonstration") / "study", quick=True, experts=True)
+    mine = tmp_path_factory.mktemp("demonstration") / "study"
+    if WORKER is None:
+        return build(mine, quick=True, experts=True)
+    common = tmp_path_factory.getbasetemp().parent / "demonstration"
+    with common.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not common.exists():
+            build(common.with_suffix(".making"), quick=True, experts=True).rename(common)
+    shutil.copytree(common, mine)
+    return mine
 
 
 @pytest.fixture
