@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import sparse, stats
 
 from evaluation.inputs import Array, check_level, float_array
 from evaluation.results import counted, decimal, interval_text, not_estimable, p_text
 
 BOOTSTRAPS = 1_000
+# Numbers in one block of resamples: 32 MB.
+BLOCK = 4_000_000
+METRICS = ("nominal", "ordinal", "interval", "ratio")
 
 
 @dataclass(frozen=True)
@@ -162,16 +164,16 @@ def krippendorff_alpha(ratings: Any, metric: str = "nominal", level: float = 0.9
     if metric not in METRICS:
         raise ValueError(f"the metric is {metric!r}: it must be one of {', '.join(METRICS)}")
     method = f"Krippendorff's alpha, {metric}"
-    values, coincidences = _coincidences(ratings, metric)
-    items = len(coincidences)
+    values, counts = _counts(ratings, metric)
+    items = counts.shape[0]
     if not items:
         return _none(method, "no item was rated twice", level, 0)
-    alpha, observed, expected = _alpha(coincidences.sum(axis=0), values, metric)
-    if alpha is None:
+    observed, expected = (float(part[0]) for part in _disagreement(np.ones((1, items)), counts, values, metric))
+    if np.isnan(expected):
         return _none(method, "all ratings are the same: there is no disagreement to expect", level, items)
-    drawn = np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), BOOTSTRAPS)
-    resampled = (drawn @ coincidences.reshape(items, -1)).reshape(BOOTSTRAPS, len(values), len(values))
-    kept = [a for a in (_alpha(table, values, metric)[0] for table in resampled) if a is not None]
+    alpha = 1 - observed / expected
+    resampled = _resampled(counts, values, metric, seed)
+    kept = resampled[~np.isnan(resampled)]
     if items < 3 or len(kept) < BOOTSTRAPS / 2:
         reason = "too few items differ for an interval"
         return Agreement(alpha, None, None, None, reason, method, level, items, observed, expected)
@@ -182,27 +184,23 @@ def krippendorff_alpha(ratings: Any, metric: str = "nominal", level: float = 0.9
     return Agreement(alpha, float(np.std(kept, ddof=1)), float(low), float(high), None, method, level, items, observed, expected)
 
 
-def _coincidences(ratings: Any, metric: str) -> tuple[Array, Array]:
-    """The values in their order, and each item's coincidences [item, value, value] (pairs of ratings / (ratings - 1))."""
+def _counts(ratings: Any, metric: str) -> tuple[Array, Any]:
+    """The values in their order, and how often each was given to each item that was rated twice or more, sparse [item, value]."""
     table = _rated(ratings)
     present = ~pd.isna(table)
+    present &= present.sum(axis=0) > 1
     kept = list(table[present])
     if metric != "nominal" and any(isinstance(value, str) for value in kept):
         raise ValueError(f"the metric {metric} needs numbers, but {next(v for v in kept if isinstance(v, str))!r} was rated")
     values = sorted(set(kept), key=lambda value: (str(type(value)), value) if metric == "nominal" else value)
-    if metric != "nominal" and values and not np.isfinite(np.array(values, dtype=float)).all():
+    axis = np.arange(len(values), dtype=float) if metric == "nominal" else np.array(values, dtype=float)
+    if not np.isfinite(axis).all():
         raise ValueError(f"the metric {metric} needs finite numbers")
-    if metric == "ratio" and values and values[0] < 0:
+    if metric == "ratio" and (axis < 0).any():
         raise ValueError("the ratio metric needs values from 0 on")
     code = {value: index for index, value in enumerate(values)}
-    tables = []
-    for column, seen in zip(table.T, present.T):
-        codes = np.array([code[value] for value in column[seen]], dtype=int)
-        if len(codes) > 1:
-            counts = np.bincount(codes, minlength=len(values)).astype(float)
-            tables.append((np.outer(counts, counts) - np.diag(counts)) / (len(codes) - 1))
-    axis = np.arange(len(values), dtype=float) if metric == "nominal" else np.array(values, dtype=float)
-    return axis, np.array(tables)
+    columns, item = np.unique(np.nonzero(present)[1], return_inverse=True)
+    return axis, sparse.csr_array((np.ones(len(kept)), (item, [code[value] for value in kept])), shape=(len(columns), len(values)))
 
 
 def _rated(ratings: Any) -> Array:
@@ -216,29 +214,40 @@ def _rated(ratings: Any) -> Array:
     return table
 
 
-def _alpha(table: Array, values: Array, metric: str) -> tuple[float | None, float | None, float | None]:
-    marginal = table.sum(axis=0)
-    distance = METRICS[metric](values, marginal)
-    total = marginal.sum()
-    observed = float((table * distance).sum() / total)
-    expected = float(marginal @ distance @ marginal / (total * (total - 1))) if total > 1 else 0.0
-    return (1 - observed / expected, observed, expected) if expected > 0 else (None, None, None)
+def _resampled(counts: Any, values: Array, metric: str, seed: int) -> Array:
+    """Alpha of items drawn with replacement [resamples], nan where all ratings drawn are the same."""
+    items = counts.shape[0]
+    generator, block = np.random.default_rng(seed), max(1, BLOCK // max(counts.shape))
+    parts = []
+    for start in range(0, BOOTSTRAPS, block):
+        drawn = generator.multinomial(items, np.full(items, 1 / items), min(block, BOOTSTRAPS - start)).astype(float)
+        observed, expected = _disagreement(drawn, counts, values, metric)
+        parts.append(1 - observed / expected)
+    return np.concatenate(parts)
 
 
-def _ordinal(values: Array, marginal: Array) -> Array:
-    """Squared number of ratings between two values, their own counted half."""
-    middle = np.cumsum(marginal) - marginal / 2
-    return np.subtract.outer(middle, middle) ** 2
+def _disagreement(drawn: Array, counts: Any, values: Array, metric: str) -> tuple[Array, Array]:
+    """Observed and expected disagreement [draw] of items taken `drawn` [draw, item] times: mean distance of two ratings of one item, each item's pairs
+    divided by its ratings less one, and of any two ratings; nan where all ratings are the same (Krippendorff 2011)."""
+    marginal, sizes = drawn @ counts, counts.sum(axis=1)
+    total = marginal.sum(axis=1)
+    if metric == "nominal":
+        within, between = sizes**2 - counts.power(2).sum(axis=1), total**2 - (marginal**2).sum(axis=1)
+    elif metric == "ratio":
+        distance = _ratio(values)
+        within, between = ((counts @ distance) * counts.toarray()).sum(axis=1), ((marginal @ distance) * marginal).sum(axis=1)
+    else:
+        # Squared differences of places on an axis; the ordinal place is the number of ratings below, its own counted half.
+        place = np.cumsum(marginal, axis=1) - marginal / 2 if metric == "ordinal" else np.broadcast_to(values, marginal.shape)
+        place = place - ((marginal * place).sum(axis=1) / total)[:, None]
+        first, second = counts @ place.T, counts @ (place**2).T
+        within, between = (2 * (sizes[:, None] * second - first**2)).T, 2 * total * (marginal * place**2).sum(axis=1)
+    alike = np.diff(counts.indptr) == 1
+    observed = (drawn * np.where(alike, 0.0, within / (sizes - 1))).sum(axis=1) / total
+    expected = np.where((marginal > 0).sum(axis=1) > 1, between / (total * (total - 1)), np.nan)
+    return observed, expected
 
 
-def _ratio(values: Array, marginal: Array) -> Array:
+def _ratio(values: Array) -> Array:
     total = np.add.outer(values, values)
     return np.divide(np.subtract.outer(values, values), total, out=np.zeros_like(total), where=total > 0) ** 2
-
-
-METRICS: dict[str, Callable[[Array, Array], Array]] = {
-    "nominal": lambda values, marginal: 1.0 - np.eye(len(values)),
-    "ordinal": _ordinal,
-    "interval": lambda values, marginal: np.subtract.outer(values, values) ** 2,
-    "ratio": _ratio,
-}

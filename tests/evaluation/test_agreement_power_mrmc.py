@@ -185,3 +185,14 @@ def test_mrmc_degenerate(reference):
         obuchowski_rockette(scores, truth, "both")
     with pytest.raises(ValueError, match="is needed"):
         obuchowski_rockette(scores[0], truth)
+
+
+def test_alpha_of_measurements_needs_no_table_of_all_values():
+    """As many values as ratings: a dense table of pairs for every item would take gigabytes."""
+    ratings = np.random.default_rng(1).normal(size=(3, 1500))
+    for metric, place in (("interval", lambda x: x), ("ordinal", stats.rankdata)):
+        placed = place(ratings.ravel()).reshape(ratings.shape)
+        observed, expected = placed.var(axis=0, ddof=1).mean(), placed.var(ddof=1)
+        found = krippendorff_alpha(ratings, metric)
+        assert found.estimate == pytest.approx(1 - observed / expected, rel=1e-9)
+        assert found.low < found.estimate < found.high
