@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 from evaluation.auc_variance import drawn_clusters
 from evaluation.inputs import Array, binary_labels, check_level, cluster_codes
@@ -119,6 +120,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
     half = stats.norm.isf((1 - level) / 2) * gee.standard_error if gee and z is not None else None
     flip_greater, flip_two, flip_method = sign_flip(2 * sums - sizes) if p0 == 0.5 else (None, None, "only defined against .5")
     weighted = _patient_weighted(sums / sizes, p0)
+    no_flip = None if p0 == 0.5 else "the sign-flip test exists against .5 only"
     korn = _korn_graubard(p, n, m, effective, level) if effective else (None, None)
     # Resampling equal patients gives no width, which is no certainty.
     low, high = bootstrap_ratio(sums, sizes, level) if effect else (None, None)
@@ -129,7 +131,7 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
         flip_greater, flip_two, float((sums / sizes).mean()), weighted[1], low, high, standard_error=float(np.sqrt(variance)),
         korn_graubard_low=korn[0], korn_graubard_high=korn[1], working_correlation=gee.correlation if gee else None,
         gee_logit=gee.logit if gee else None, gee_standard_error=gee.standard_error if gee else None, patient_weighted_standard_error=weighted[0],
-        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason, alone))
+        successes=round(sums.sum()), p0=p0, level=level, sign_flip_method=flip_method, reason=join_reasons(constant, no_effect, gee_reason, alone, no_flip))
 
 
 def _number(value: float | None) -> float | None:
@@ -152,25 +154,45 @@ def gee_exchangeable(sums: Array, sizes: Array) -> tuple[Gee | None, str | None]
     """Intercept-only binomial GEE with exchangeable working correlation and sandwich variance (Liang and Zeger 1986), in closed form.
 
     With one mean for all, a cluster of n_i answers enters with weight w_i = 1 / (1 + (n_i - 1) a): mu = sum w S / sum w n, and
-    a = mean product of Pearson residuals over pairs / their mean square, repeated until a stands still. Equals R's geepack; statsmodels
+    a = mean product of Pearson residuals over pairs / their mean square, until a stands still. Equals R's geepack; statsmodels
     differs in the fourth digit of `a` only, by its divisor. `sums` right answers [m], `sizes` answers [m]; the proportion lies inside (0, 1).
     """
-    pairs, correlation = (sizes * (sizes - 1)).sum(), 0.0
+    correlation = _working_correlation(sums, sizes)
+    if correlation is None:
+        return None, "the working correlation is too negative for the largest patient: GEE does not exist"
+    weight = 1 / (1 + (sizes - 1) * correlation)
+    mu = (weight * sums).sum() / (weight * sizes).sum()
+    robust = np.sqrt((weight**2 * (sums - sizes * mu) ** 2).sum()) / (weight * sizes).sum()
+    error = float(robust / (mu * (1 - mu)))
+    reason = None if error > 0 else "every patient has the same share of right answers: the robust variance is 0"
+    return Gee(float(mu), _logit(mu), error, float(correlation)), reason
+
+
+def _working_correlation(sums: Array, sizes: Array) -> float | None:
+    """Where estimating the correlation with its own weights gives it back; None where that lies below what the largest patient allows."""
+    if sizes.max() < 2:
+        return 0.0
+    correlation, least = 0.0, -(1 - 1e-9) / (sizes.max() - 1)
     for _ in range(500):
-        inflation = 1 + (sizes - 1) * correlation
-        if (inflation <= 1e-9).any():
-            return None, "the working correlation is too negative for the largest patient: GEE does not exist"
-        weight = 1 / inflation
-        mu = (weight * sums).sum() / (weight * sizes).sum()
-        squares = (sums * (1 - mu) ** 2 + (sizes - sums) * mu**2).sum()
-        products = ((sums - sizes * mu) ** 2).sum() - squares
-        previous, correlation = correlation, (products / pairs) / (squares / sizes.sum()) if pairs else 0.0
+        previous, correlation = correlation, _next_correlation(correlation, sums, sizes)
         if abs(correlation - previous) < 1e-12:
-            robust = np.sqrt((weight**2 * (sums - sizes * mu) ** 2).sum()) / (weight * sizes).sum()
-            error = float(robust / (mu * (1 - mu)))
-            reason = None if error > 0 else "every patient has the same share of right answers: the robust variance is 0"
-            return Gee(float(mu), _logit(mu), error, float(correlation)), reason
-    return None, "GEE did not converge"
+            return correlation
+        if correlation < least:
+            break
+
+    def gap(value: float) -> float:
+        return _next_correlation(value, sums, sizes) - value
+
+    # Where the answers of a patient tend to differ the steps overshoot: to and fro about the solution, or past what is allowed.
+    return float(brentq(gap, least, 0.0, xtol=1e-14)) if gap(least) > 0 > gap(0.0) else None
+
+
+def _next_correlation(correlation: float, sums: Array, sizes: Array) -> float:
+    weight = 1 / (1 + (sizes - 1) * correlation)
+    mu = (weight * sums).sum() / (weight * sizes).sum()
+    squares = (sums * (1 - mu) ** 2 + (sizes - sums) * mu**2).sum()
+    products = ((sums - sizes * mu) ** 2).sum() - squares
+    return float((products / (sizes * (sizes - 1)).sum()) / (squares / sizes.sum()))
 
 
 def sign_flip(differences: Any) -> tuple[float, float, str]:

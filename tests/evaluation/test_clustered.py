@@ -99,3 +99,22 @@ def test_one_answer_a_patient_has_no_intraclass_correlation_and_says_so() -> Non
     assert found.gee_p_greater is not None and "not estimable" not in found.sentence()
     alike = clustered_proportion([1, 1, 1, 1], ["a", "a", "c", "d"])
     assert alike.icc is None and alike.reason == "all answers are right: their variance is 0"
+
+
+def test_a_negative_working_correlation_is_found_where_steps_overshoot():
+    """Patients whose answers tend to differ: repeated steps go to and fro about the solution."""
+    sums, sizes = np.array([3.0, 1, 3, 1, 0, 1, 3, 0, 3, 3, 3, 2]), np.array([4.0, 2, 3, 1, 1, 2, 5, 1, 5, 6, 7, 4])
+    found, reason = gee_exchangeable(sums, sizes)
+    assert reason is None and -1 / (sizes.max() - 1) < found.correlation < 0
+    # Liang and Zeger's two equations, pair by pair.
+    answers = [np.repeat([1.0, 0.0], [int(s), int(n - s)]) for s, n in zip(sums, sizes)]
+    mu, deviation = found.estimate, np.sqrt(found.estimate * (1 - found.estimate))
+    residuals = [(a - mu) / deviation for a in answers]
+    products = sum(e.sum() ** 2 - (e**2).sum() for e in residuals) / (sizes * (sizes - 1)).sum()
+    assert products / np.mean(np.concatenate(residuals) ** 2) == pytest.approx(found.correlation, abs=1e-9)
+    assert sum((a - mu).sum() / (1 + (len(a) - 1) * found.correlation) for a in answers) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_sign_flip_says_that_it_needs_a_half():
+    found = clustered_proportion([1, 0, 1, 1, 0], [1, 1, 2, 3, 3], p0=0.3)
+    assert found.sign_flip_p_greater is None and "against .5 only" in found.reason
