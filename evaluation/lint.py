@@ -49,6 +49,11 @@ class Finding:
         return f"{self.severity.capitalize()}, {self.field}: {self.finding}"
 
 
+def reason_for(reasons: Mapping[str, str], field: str, finding: str) -> str:
+    """Why a warning was accepted: the reason given for this very finding (key "field: finding"), else the one for all warnings of its field; "" without one."""
+    return reasons.get(f"{field}: {finding}", reasons.get(field, "")).strip()
+
+
 def stops(findings: Iterable[Finding]) -> bool:
     """Whether a study with these findings must not be frozen."""
     return any(finding.severity == ERROR for finding in findings)

@@ -18,6 +18,7 @@ from evaluation.figures import FIGURES
 from evaluation.figures.drawn import Drawn
 from evaluation.figures.export import caption_tail, draw
 from evaluation.figures.reading import scored
+from evaluation.lint import reason_for
 from evaluation.passport import Missing, Passport, closed_protocol
 from evaluation.results import percent
 from evaluation.tables import TABLES, Table
@@ -191,7 +192,7 @@ def limits(study: Path) -> list[str]:
         reasons = closed.design.get("reasons", {})
         found += [
             f"Linter, {f['severity']}, {f['field']}: {f['finding']}."
-            + (f" Accepted because: {reasons[f['field']]}." if f["severity"] == "warning" and f["field"] in reasons else "")
+            + (f" Accepted because: {why}." if f["severity"] == "warning" and (why := reason_for(reasons, f["field"], f["finding"])) else "")
             for f in closed.lint
             if f["severity"] != "note"
         ]

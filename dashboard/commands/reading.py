@@ -14,8 +14,8 @@ from core.store import readings
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
 from evaluation import replay as replay_module
 from evaluation.reading import planned_power, preset
-from evaluation.reading_design import ARMS
-from evaluation.results import p_text
+from evaluation.reading_design import ARMS, RULES
+from evaluation.results import decimal, percent
 from evaluation.steps import bundle as bundles
 from evaluation.steps import reading as stages
 
@@ -38,20 +38,24 @@ def create(
     split: Annotated[str | None, typer.Option(help="train, holdout or test")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of cases and orders")] = None,
     arms: Annotated[str | None, typer.Option(help=f"arms with commas between, the primary one first: {', '.join(ARMS)}")] = None,
+    truth_rule: Annotated[str | None, typer.Option(help=f"{', '.join(RULES)}; the preset's if not given")] = None,
     tell_prevalence: Annotated[bool, typer.Option("--tell-prevalence", help="tell readers the share of malignant cases")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Design a version: choose cases and their texts. Nothing is fixed before freezing."""
     path = studied(study)
-    given: dict[str, Any] = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed, "prevalence_told": tell_prevalence or None}
+    given: dict[str, Any] = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed, "truth_rule": truth_rule, "prevalence_told": tell_prevalence or None}
     if arms is not None:
         given["arms"] = tuple(arm.strip() for arm in arms.split(","))
     chosen = preset(design, name=name, **{k: v for k, v in given.items() if v is not None})
     made = stages.create(path, name, chosen, _who())
-    power, needed = planned_power(chosen, len(made.cases))
-    result = {"protocol": name, "version": made.version, "cases": len(made.cases), "flow": made.flow, "power": power, "sample_size": needed}
-    text = f"{name}, version {made.version}: {len(made.cases)} texts. {made.flow.sentence()} Power {power.power:.3f} for {chosen.expected_share:.0%} correct."
-    answer("reading create", path, result, as_json, text + " Next: deepminer reading lint")
+    # What is tested is the primary arm; the other arms' texts do not add to its power.
+    primary = int((made.cases["arm"] == chosen.arms[0]).sum())
+    power, needed = planned_power(chosen, primary)
+    result = {"protocol": name, "version": made.version, "cases": len(made.cases), "primary_cases": primary, "flow": made.flow, "power": power, "sample_size": needed}
+    text = f"{name}, version {made.version}: {len(made.cases)} cases, {primary} of them in the primary arm. {made.flow.sentence()}"
+    text += f" Power {decimal(power.power)} for {percent(chosen.expected_share, 0)} right. Next: deepminer reading lint"
+    answer("reading create", path, result, as_json, text)
 
 
 @app.command()
@@ -79,7 +83,7 @@ def lint(
 def freeze(
     study: StudyOption = Path("."),
     protocol: ProtocolOption = None,
-    reason: Annotated[list[str] | None, typer.Option(help="FIELD=why this warning is accepted; one for every warning")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="FIELD=why the warnings about this field are accepted; every field with a warning needs one")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Freeze the linted version: from now on readers can read it and nobody can change it."""
@@ -87,6 +91,10 @@ def freeze(
     pairs = [text.partition("=") for text in reason or []]
     if any(not mark for _, mark, _ in pairs):
         raise UserError("--reason takes FIELD=why, such as --reason 'texts=one label dominates by design'.")
+    fields = [field.strip() for field, _, _ in pairs]
+    twice = next((field for field in fields if fields.count(field) > 1), None)
+    if twice is not None:
+        raise UserError(f"--reason is given twice for {twice}; write one reason for all its warnings, or freeze on the Reading study page, which asks for each.")
     found = stages.freeze(path, protocol, _who(), {field.strip(): why.strip() for field, _, why in pairs})
     answer(
         "reading freeze",
@@ -200,12 +208,4 @@ def replay(
 ) -> None:
     """Lint and score somebody else's reading study in the published CSV form."""
     result = replay_module.replay(cases, responses, key, labels)
-    folder = result.as_dict()["truth_rules"]["folder"]
-    text = f"{folder['correct']} of {folder['n']} right by image folder, exact binomial {p_text(folder['p_greater'])} (assumes independence)."
-    answer(
-        "reading replay",
-        None,
-        result.as_dict(),
-        as_json,
-        text + "\n" + "\n".join(f"{f['severity']}, {f['field']}: {f['finding']}" for f in result.as_dict()["lint"]),
-    )
+    answer("reading replay", None, result.as_dict(), as_json, "\n".join(result.sentences()))

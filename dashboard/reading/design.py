@@ -7,15 +7,35 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from core import store
 from core.errors import UserError
+from core.store import annotations as annotation_table
 from dashboard import identity, load, parts, study
 from dashboard.reading import notes
-from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_power, preset
+from evaluation.explained import dissect_of
+from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_power, preset, shown_texts
 from evaluation.results import decimal, percent
 from evaluation.steps import reading as stages
 
 ARM_NAMES = {"explanation": "Explanation text", "shuffled": "Shuffled explanation", "random_units": "Text of random units", "class_map": "Class map",
              "image": "Image", "image_explanation": "Image and explanation text"}
+
+RULE_NAMES = {"folder": "folder of the source", "first_abnormality": "first abnormality", "any_malignant": "any malignant"}
+
+
+def _rules(path: Path) -> list[str]:
+    """Truth rules that this study's data know; by folder only where the source files patients under a diagnosis."""
+    with store.read(path) as con:
+        truth = stages.truth_rules(con)
+    return [rule for rule in RULE_NAMES if rule != "folder" or truth["folder"].notna().any()]
+
+
+def _labels(path: Path, explain: str, design: Design) -> int:
+    """How many different labels the units carry, in the words that the design would show."""
+    dissect = dissect_of(path, explain)
+    with store.read(path) as con:
+        texts = [label.text for label in annotation_table.labels(con, dissect).values()]
+    return len({shown for text in texts for shown in shown_texts([0], {0: text}, design)})
 
 
 def _chosen() -> tuple[str, Design] | None:
@@ -35,7 +55,10 @@ def _chosen() -> tuple[str, Design] | None:
     arms = e.multiselect("Arms", list(ARM_NAMES), [x for x in base.arms if x in ARM_NAMES], format_func=lambda arm: ARM_NAMES[arm])
     split = f.selectbox("Split", ["test", "holdout"], index=0)
     cases = g.number_input("Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are")
-    rule = h.selectbox("Truth rule", ["any_malignant", "first_abnormality"], index=0 if base.truth_rule != "first_abnormality" else 1)
+    known = load.compute(_rules)
+    preferred = base.truth_rule if base.truth_rule in known else "any_malignant"
+    lacking = None if preferred == base.truth_rule else f"The preset's rule, {RULE_NAMES[base.truth_rule]}, is not known of this study's data."
+    rule = h.selectbox("Truth rule", known, index=known.index(preferred), format_func=RULE_NAMES.__getitem__, help=lacking)
     i, j, k, m, n = st.columns([2, 2, 1, 2, 2])
     scale = i.selectbox("Answer", [6, 2], index=[6, 2].index(base.scale), format_func=lambda n: "six points" if n == 6 else "benign or malignant")
     influence = j.selectbox("Texts for the class", ["predicted", "malignant"], index=["predicted", "malignant"].index(base.influence_class))
@@ -87,7 +110,7 @@ def show(explain: str) -> None:
         ("Cases", f"{len(main)}"),
         ("Patients", f"{main['patient_id'].nunique()}"),
         ("Distinct texts", f"{main['texts'].map(tuple).nunique()}"),
-        ("Labels shown", f"{len(labels)}"),
+        ("Labels shown", f"{len(labels)} of {load.compute(_labels, explain, design)}"),
         (f"Power at {percent(design.expected_share, 0)} right", decimal(power.power)),
         ("Needed for power .8", f"{needed.stable_n}"),
     ]

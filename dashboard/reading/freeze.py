@@ -10,8 +10,13 @@ from core.store import readings
 from core.store.readings import Protocol
 from dashboard import identity, load, parts, study
 from dashboard.reading import notes
+from dashboard.reading.design import ARM_NAMES, RULE_NAMES
 from evaluation.lint import ERROR, WARNING, Finding, stops
+from evaluation.reading_text import SIDES
+from evaluation.results import counted
 from evaluation.steps import reading as stages
+
+PRIMARY_NAMES = {"gee": "GEE, clustered by patient", "sign_flip": "patient sign-flip", "exact_binomial": "exact binomial test"}
 
 
 def findings_table(findings: list[dict]) -> None:
@@ -28,17 +33,21 @@ def findings_table(findings: list[dict]) -> None:
     parts.table(pd.DataFrame(rows), left=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, singular or plural."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _fixed(protocol: Protocol) -> str:
+    """What freezing fixes, in a sentence: test, side, truth rule, exclusions, seed."""
+    d = stages.design_of(protocol)
+    of_patient = "all images" if d.images_per_patient is None else counted(d.images_per_patient, "image")
+    return (
+        f"Primary analysis {PRIMARY_NAMES[d.primary]}, {SIDES[d.side]}, alpha {d.alpha:g}; truth rule {RULE_NAMES[d.truth_rule]}, cases whose truth rules "
+        f"differ {'left out' if d.discrepant == 'out' else 'kept'}; {d.split} split, {of_patient} a patient; "
+        f"arms {', '.join(ARM_NAMES[arm].lower() for arm in d.arms)}; {counted(d.readers, 'reader')}; seed {d.seed}."
+    )
 
 
 def lint_and_freeze(protocol: Protocol) -> None:
     """Lint, reasons for warnings, freeze by typing the name."""
     who = identity.current().code
-    st.caption(
-        f"{protocol.protocol}, version {protocol.version}: {protocol.state}. The linter asks whether anything shown predicts truth or the network's score."
-    )
+    st.caption(_fixed(protocol) + " The linter asks whether anything shown predicts truth or the network's score.")
     if st.button("Lint" if protocol.state == "design" else "Lint again", type="primary" if protocol.state == "design" else "secondary"):
         linted = stages.run_lint(study.current(), protocol.protocol, who, st.session_state.get("reviewed", ""))[1]
         counts = [sum(f.severity == severity for f in linted) for severity in (ERROR, WARNING)]
@@ -54,10 +63,13 @@ def lint_and_freeze(protocol: Protocol) -> None:
         st.error("Errors stop this study. Change the design, save it and lint again.")
         return
     reasons = {
-        f.field: st.text_input(f"Why is this acceptable? {f.field}: {f.finding}", key=f"reason_{i}", max_chars=300)
+        f"{f.field}: {f.finding}": st.text_input(f"Why is this acceptable? {f.field}: {f.finding}", key=f"reason_{i}", max_chars=300)
         for i, f in enumerate(found)
         if f.severity == WARNING
     }
+    open_one = load.ask(readings.open_protocol)
+    if open_one is not None:
+        st.warning(f"{notes.name_of(open_one)} is frozen and not closed. Freezing this one sends every reader here; close that one first.")
     typed = st.text_input(
         "Type the study's name to freeze it", key="freeze_name", help="After freezing nothing can change; a change makes a new version"
     )
@@ -73,9 +85,7 @@ def lint_and_freeze(protocol: Protocol) -> None:
 
 def monitor(protocol: Protocol) -> None:
     """Progress without any result; closing, typed and logged."""
-    st.caption(
-        f"{protocol.protocol}, version {protocol.version}, frozen, hash {protocol.hash[:12]}. No accuracy, no balance of answers, no comparison with the network before closing."
-    )
+    st.caption(_fixed(protocol) + " No accuracy, no balance of answers, no comparison with the network before closing.")
     progress = load.ask(readings.progress, protocol.protocol, protocol.version)
     if len(progress):
         names = {
@@ -88,11 +98,17 @@ def monitor(protocol: Protocol) -> None:
             "last_seen": "Last seen",
             "simulated": "Simulated",
         }
-        st.dataframe(progress.rename(columns=names), hide_index=True)
+        formats = {
+            "Median s": st.column_config.NumberColumn(format="%.1f"),
+            "Last seen": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+        }
+        st.dataframe(progress.rename(columns=names), hide_index=True, column_config=formats)
     else:
         st.info("Nobody has read yet. Invite readers on the People page; their link opens the first case.")
     with st.expander("Close and unblind"):
-        st.caption("Ends answering for everybody, opens the results for the team, and is written to the log.")
+        left = int(progress["missing"].sum()) if len(progress) else 0
+        lost = f" {counted(left, 'answer')} of readers who have begun {'is' if left == 1 else 'are'} still missing." if left else ""
+        st.caption(f"Ends answering for everybody, opens the results for the team, and is written to the log.{lost}")
         typed = st.text_input("Type the study's name to close it", key="close_name")
         if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
             try:

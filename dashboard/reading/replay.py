@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ import streamlit as st
 
 from core.errors import UserError
 from dashboard import parts
+from dashboard.reading.design import RULE_NAMES
 from dashboard.reading.freeze import findings_table
 from evaluation.replay import ReplayResult, replay
 from evaluation.results import decimal, p_text
@@ -28,15 +31,19 @@ def show() -> None:
         st.info("Give the sheet the reader saw, the answers and the key in the published CSV form. Nothing is kept.")
         return
     with tempfile.TemporaryDirectory() as folder, st.spinner("Permuting ..."):
-        paths = []
-        for name, file in zip(("sheet.csv", "answers.csv", "key.csv", "labels.json"), files):
-            paths.append(None if file is None else Path(folder) / name)
-            if file is not None:
-                paths[-1].write_bytes(file.getvalue())  # type: ignore[union-attr]
+        paths: list[Path | None] = []
+        said: dict[str, str] = {}
+        for name, word, file in zip(("sheet.csv", "answers.csv", "key.csv", "labels.json"), ("Sheet", "Answers", "Key", "Labels"), files):
+            path = None if file is None else Path(folder) / name
+            paths.append(path)
+            if path is not None and file is not None:
+                path.write_bytes(file.getvalue())
+                said[str(path)] = f"{word} ({file.name})"
         try:
             result = replay(*paths)  # type: ignore[arg-type]
         except UserError as error:
-            st.error(str(error))
+            # In the names of what was uploaded: nobody knows our temporary files.
+            st.error(reduce(lambda text, path: text.replace(path, said[path]), said, str(error)))
             return
     _show(result)
 
@@ -49,13 +56,14 @@ def _show(result: ReplayResult) -> None:
         pd.DataFrame(
             [
                 {
-                    "Rule": name,
+                    "Rule": RULE_NAMES[name],
                     "Correct": r["correct"],
                     "n": r["n"],
                     "one-sided": p_text(r["p_greater"]),
                     "two-sided": p_text(r["p_two_sided"]),
                     "Sensitivity": decimal(r["sensitivity"]),
                     "Specificity": decimal(r["specificity"]),
+                    "Critical count": r["critical_count"],
                     "To flip": r["answers_to_flip"],
                 }
                 for name, r in rules.items()
@@ -74,6 +82,10 @@ def _show(result: ReplayResult) -> None:
             ("Distinct texts", f"{texts['ordered']} / {texts['unordered']}"),
         ]
     )
+    parts.section("In words", "what the texts, the network and the tests can tell")
+    lint = {f"{finding.sentence()}." for finding in result.lint}
+    st.html('<ul style="margin:0;padding-left:18px;font-size:13px">' + "".join(f"<li>{parts.text(line)}</li>" for line in result.sentences() if line not in lint) + "</ul>")
+    st.download_button("Download everything as JSON", json.dumps(found, indent=1), "replay.json", "application/json", on_click="ignore")
     parts.section("Lint")
     findings_table(found["lint"])
     if found["discrepant"]:

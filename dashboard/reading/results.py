@@ -8,9 +8,11 @@ import streamlit as st
 
 from core.store.readings import Protocol
 from dashboard import charts, parts, theme
-from dashboard.reading.design import ARM_NAMES
+from dashboard.reading.design import ARM_NAMES, RULE_NAMES
+from evaluation.clustered import ClusteredProportion
 from evaluation.reading import ReadingScore
-from evaluation.results import decimal, p_text, percent
+from evaluation.results import Interval, counted, decimal, interval_text, not_estimable, p_text, percent
+from evaluation.roc import AucInterval
 
 
 def show(protocol: Protocol, score: ReadingScore) -> None:
@@ -38,7 +40,7 @@ def show(protocol: Protocol, score: ReadingScore) -> None:
 def _headline(score: ReadingScore) -> str:
     """The primary result large; where it cannot be estimated the count, why, and the next test."""
     first, binomial = score.primary, score.binomial
-    foot = f"Truth rule {parts.text(score.design.truth_rule)}. {score.patients} patients."
+    foot = f"Truth rule {RULE_NAMES[score.design.truth_rule]}. {score.patients} patients."
     if first.p_value is None:
         large, beside = f"{first.correct} of {first.n}", "right" if first.estimate is None else f"right, {percent(first.estimate)}"
         foot = (f"Primary analysis ({parts.text(first.method)}) not estimable: {parts.text(first.reason or 'no reason given')}.<br>Next, the exact binomial test "
@@ -136,7 +138,8 @@ def _binomial(score: ReadingScore) -> None:
 
 def _truth(score: ReadingScore) -> None:
     t = score.table
-    parts.section("3  Answers against truth", f"malignant = answer {score.design.threshold} to {score.design.scale}")
+    answers = "2" if score.design.scale == 2 else f"{score.design.threshold} to {score.design.scale}"
+    parts.section("3  Answers against truth", f"malignant = answer {answers}; n = {score.primary.n} answers")
     a, b = st.columns(2)
     with a:
         parts.table(
@@ -155,16 +158,22 @@ def _truth(score: ReadingScore) -> None:
                 ("AUC of ratings", decimal(score.roc.estimate)),
             ]
         )
-    parts.section("4  Truth rules", f"{len(score.discrepant)} discrepant cases")
+        mean = score.readers_auc
+        over = f" Mean AUC over readers {_with_interval(mean)} (Obuchowski-Rockette, random readers and cases)." if len(score.readers) > 1 and mean is not None else ""
+        st.caption(
+            f"Intervals that take answers as independent: sensitivity {_with_interval(t.sensitivity)}, specificity "
+            f"{_with_interval(t.specificity)}. AUC of ratings {_with_interval(score.roc)}, patients as clusters.{over}"
+        )
+    parts.section("4  Truth rules", counted(len(score.discrepant), "discrepant case"))
     parts.table(
         pd.DataFrame(
             [
                 {
-                    "Rule": r.rule + (" (primary)" if r.rule == score.design.truth_rule else ""),
+                    "Rule": RULE_NAMES[r.rule] + (" (primary)" if r.rule == score.design.truth_rule else ""),
                     "Correct": r.correct,
                     "n": r.n,
                     "p, exact one-sided": p_text(r.binomial.p_value),
-                    "Differs from primary": f"{r.differing} cases",
+                    "Differs from primary": counted(r.differing, "case"),
                     "Unproven": r.unproven,
                 }
                 for r in score.rules
@@ -183,7 +192,7 @@ def _information(score: ReadingScore) -> None:
             ("Distinct texts, in order / in any order", f"{score.repeats.ordered} / {score.repeats.unordered}", f"{score.repeats.labels_used} labels")
         )
         rows.append(("Same answer to the same text", f"{score.repeats.same_answer_pairs} of {score.repeats.pairs} pairs", ""))
-    rows.append(("Same answer to a hidden repeat", decimal(score.hidden_repeats.estimate), score.hidden_repeats.reason or ""))
+    rows.append(_hidden(score))
     if score.information is not None:
         i = score.information
         rows += [
@@ -194,13 +203,29 @@ def _information(score: ReadingScore) -> None:
     parts.table(pd.DataFrame([(parts.text(a), parts.text(b), parts.text(c)) for a, b, c in rows], columns=["Check", "Value", "Beside it"]))
 
 
+def _hidden(score: ReadingScore) -> tuple[str, str, str]:
+    """How often the answer to a hidden repeat was the same; what the study lacks where there was none."""
+    again = score.hidden_repeats
+    reason = "the design has no hidden repeats" if not score.design.repeats else again.reason or "" if again.estimate is None else interval_text(
+        again.low, again.high, again.level, again.reason
+    )
+    return "Same answer to a hidden repeat", decimal(again.estimate), reason
+
+
+def _with_interval(found: Interval | AucInterval) -> str:
+    """An estimate with its interval, or why it has none."""
+    if found.estimate is None:
+        return not_estimable(found.reason)
+    return f"{decimal(found.estimate)} ({interval_text(found.low, found.high, found.level, found.reason)})"
+
+
 def _network(score: ReadingScore) -> None:
     n = score.network
-    parts.section("6  Network alone", "same cases")
+    parts.section("6  Network alone", f"same {counted(n.n, 'case')}, patients as clusters")
     parts.cells(
         [
             ("AUC", decimal(n.auc.estimate)),
-            ("95 % CI", f"{decimal(n.auc.low)} to {decimal(n.auc.high)}"),
+            ("95 % CI", "not estimable" if n.auc.low is None else f"{decimal(n.auc.low)} to {decimal(n.auc.high)}"),
             ("Readers' AUC", decimal(score.roc.estimate)),
             ("Right at hold-out threshold", "–" if n.right is None else f"{n.right} of {n.n}"),
         ]
@@ -218,7 +243,7 @@ def _arms(score: ReadingScore) -> None:
                     "Arm": ARM_NAMES.get(a.arm, a.arm),
                     "Answers": a.clusters.n,
                     "Share right": decimal(a.clusters.estimate),
-                    "Bootstrap interval": f"{decimal(a.clusters.bootstrap_low)} to {decimal(a.clusters.bootstrap_high)}",
+                    "Bootstrap interval": _bootstrap(a.clusters),
                 }
                 for a in score.arms
             ]
@@ -228,20 +253,27 @@ def _arms(score: ReadingScore) -> None:
         st.caption(c.sentence())
 
 
+def _bootstrap(found: ClusteredProportion) -> str:
+    """The patient bootstrap's interval; one without width is none."""
+    low, high = found.bootstrap_low, found.bootstrap_high
+    if low is None or high is None or not low < high:
+        return f"– ({found.reason or 'every resample gives the same share'})"
+    return f"{decimal(low)} to {decimal(high)}"
+
+
 def _conduct(score: ReadingScore) -> None:
-    c = score.conduct
-    parts.section(
-        "8  Time and order", "first answers" if score.first_answers.correct != score.primary.correct else "no answer changed the count by correction"
-    )
+    c, first = score.conduct, score.first_answers.correct
+    changed = f"corrections took the count from {first} to {score.primary.correct}" if first != score.primary.correct else "no correction changed the count"
+    parts.section(f"{8 if len(score.arms) > 1 else 7}  Time and order", changed)
     parts.cells(
         [
             ("Median per case", "–" if c.median_seconds is None else f"{c.median_seconds:.1f} s"),
             ("Quartiles", "–" if c.lower_seconds is None else f"{c.lower_seconds:.1f} to {c.upper_seconds:.1f} s"),
             ("Corrections", str(c.corrections)),
             ("First answers right", f"{score.first_answers.correct} / {score.first_answers.n}"),
-            ("Slope per 100 cases", decimal(c.trend.estimate)),
             ("Sittings", "–" if c.sittings is None else str(c.sittings)),
         ]
     )
+    st.caption(f"Change of the share right per 100 cases: {_with_interval(c.trend)}.")
     if len(score.readers) == 1:
         st.caption("One reader: the result does not generalise to readers.")

@@ -24,7 +24,7 @@ from core.store.reader import PICTURES, PRACTICE
 from core.store.readings import Case, Picture, Protocol
 from evaluation.diagnostic import fixed_threshold
 from evaluation.explained import dissect_of
-from evaluation.lint import ERROR, WARNING, Finding, lint, order_findings, picture_findings, stops
+from evaluation.lint import ERROR, WARNING, Finding, lint, order_findings, picture_findings, reason_for, stops
 from evaluation.permutation import PatientPermutations
 from evaluation.reading import (
     Design,
@@ -40,6 +40,7 @@ from evaluation.reading import (
     shown_texts,
 )
 from evaluation.reading_design import TEXT_ARMS, WORDLESS_ARMS
+from evaluation.results import counted
 
 BENIGN_WORDS = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
 
@@ -72,6 +73,8 @@ def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
         influences = unit_table.top_influences(con, explain, 64)
         labels = {unit: label.text for unit, label in annotation_table.labels(con, dissect).items()}
         truth = truth_rules(con)
+    if design.truth_rule == "folder" and truth["folder"].isna().all():
+        raise UserError("The truth rule folder needs patients whom the source files under a diagnosis, and this study's are not; choose any_malignant or first_abnormality.")
     if not labels and set(design.arms) & set(TEXT_ARMS):
         raise UserError("No unit carries a label yet, so no explanation has words; let an expert annotate first (People page, then Annotate).")
     order = {key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])}
@@ -124,6 +127,8 @@ def _word(pathology: str | None) -> str | None:
 
 def create(study: Path, protocol: str, design: Design, who: str, *, explain: str | None = None, simulated: bool = False) -> Designed:
     """Design a new version of a protocol: choose its cases with their texts. Versions count from 1; a frozen one is never touched."""
+    with store.read(study) as con:
+        _at_home(con)
     run = latest(study, "explain", given=explain)
     cases, flow = choose_cases(candidates(study, run, design), design)
     with store.write(study) as con:
@@ -168,6 +173,15 @@ def find(con: Connection, protocol: str | None = None) -> Protocol:
     return found[-1]
 
 
+def _at_home(con: Connection) -> None:
+    """UserError in a bundle, which is only read: design, truth and score are where it was made."""
+    if bundles.own(con) is not None:
+        raise UserError(
+            "This study is a bundle: the truth is not here, so it is designed, closed and scored at home. Write its answers with "
+            "`deepminer reading export-answers FILE`."
+        )
+
+
 def design_of(protocol: Protocol) -> Design:
     """The design without what the store adds to it."""
     return design_from({k: v for k, v in protocol.design.items() if k not in ("flow", "reasons", "told", "practice")})
@@ -182,6 +196,7 @@ def run_lint(study: Path, protocol: str | None, who: str, reviewed: str = "") ->
     """Lint the designed cases and record the findings; errors stop the study there. reviewed: what a person says who looked at the cases whose truth rules
     differ; the conflict is then a warning, which needs its reason when the study is frozen."""
     with store.read(study) as con:
+        _at_home(con)
         found = find(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
         truth = truth_rules(con)
@@ -264,7 +279,7 @@ def order_lint(cases: pd.DataFrame, design: Design, codes: list[str]) -> list[Fi
     if told:
         return told
     return [
-        Finding("order", "note", f"the orders of {len(codes)} planned readers ({', '.join(codes)}) predict neither truth nor the network's score")
+        Finding("order", "note", f"the orders of {counted(len(codes), 'planned reader')} ({', '.join(codes)}) predict neither truth nor the network's score")
     ]
 
 
@@ -282,7 +297,8 @@ def holdout_threshold(study: Path, explain: str) -> float | None:
 
 
 def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, str] | None = None) -> Protocol:
-    """Freeze a linted version: its hash covers design and sealed key. reasons: field -> why a warning is accepted; every warning needs one."""
+    """Freeze a linted version: its hash covers design and sealed key. reasons: why warnings are accepted, by "field: finding" for one warning or by field for all
+    warnings of that field; every warning needs one, and a reason for what was not found is a UserError."""
     with store.read(study) as con:
         found = find(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
@@ -294,11 +310,7 @@ def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, st
     if stops(findings):
         first = next(f for f in findings if f.severity == ERROR)
         raise UserError(f"{found.protocol} cannot be frozen: {first.field}: {first.finding}. Change the design and lint again.")
-    missing = [f.field for f in findings if f.severity == WARNING and not (reasons or {}).get(f.field, "").strip()]
-    if missing:
-        raise UserError(
-            f"{found.protocol} has {len(missing)} warnings without a reason (first: {missing[0]}); give one for each, such as --reason '{missing[0]}=accepted because ...'."
-        )
+    _check_reasons(found.protocol, [f for f in findings if f.severity == WARNING], reasons or {})
     digest = protocol_hash(design_of(found), cases)
     practice, pictures = shown_pictures(study, found, cases)
     with store.write(study) as con:
@@ -317,6 +329,19 @@ def freeze(study: Path, protocol: str | None, who: str, reasons: Mapping[str, st
         readings.add_pictures(con, found.protocol, found.version, pictures)
         run_table.log(con, who, "reading study frozen", f"{found.protocol} version {found.version} {digest}")
         return find(con, found.protocol)
+
+
+def _check_reasons(protocol: str, warnings: list[Finding], reasons: Mapping[str, str]) -> None:
+    """UserError unless every warning has a reason and every reason its warning."""
+    unknown = set(reasons) - {f.field for f in warnings} - {f"{f.field}: {f.finding}" for f in warnings}
+    if unknown:
+        raise UserError(f"The linter has no warning about {sorted(unknown)[0]!r}; its warnings are about {', '.join(dict.fromkeys(f.field for f in warnings)) or 'nothing'}.")
+    missing = [f for f in warnings if not reason_for(reasons, f.field, f.finding)]
+    if missing:
+        raise UserError(
+            f"{protocol} has {counted(len(missing), 'warning')} without a reason (first: {missing[0].field}: {missing[0].finding}); give one for each, "
+            f"such as --reason '{missing[0].field}=accepted because ...'."
+        )
 
 
 def shown_pictures(study: Path, protocol: Protocol, cases: pd.DataFrame) -> tuple[list[list[str]], list[Picture]]:
@@ -347,13 +372,9 @@ def _picture(number: int, arm: str, film: Any, run: str) -> Picture:
 def close(study: Path, protocol: str | None, who: str) -> Protocol:
     """Close and unblind: no further answers, results may be seen from now on. Logged; checks that design and key are what was frozen."""
     with store.read(study) as con:
+        _at_home(con)
         found = find(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
-        bundled = bundles.own(con) is not None
-    if bundled:
-        raise UserError(
-            "This study is a bundle: the truth is not here, so it is closed at home. Write its answers with `deepminer reading export-answers FILE`."
-        )
     if found.state != "frozen":
         raise UserError(f"Version {found.version} of {found.protocol} is {found.state}; only a frozen study can be closed.")
     check_frozen(design_of(found), cases, found.hash)
@@ -378,6 +399,7 @@ def close(study: Path, protocol: str | None, who: str) -> Protocol:
 def scored(study: Path, protocol: str | None = None) -> tuple[Protocol, ReadingScore]:
     """The score of a closed version; UserError before that: nobody sees results of an open study."""
     with store.read(study) as con:
+        _at_home(con)
         found = find(con, protocol)
         if found.state not in ("closed", "unblinded"):
             raise UserError(

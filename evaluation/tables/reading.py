@@ -10,6 +10,7 @@ from core.store import readings
 from evaluation.checklist import items
 from evaluation.clustered import clustered_proportion
 from evaluation.figures.reading import answered, scored
+from evaluation.lint import reason_for
 from evaluation.passport import Missing
 from evaluation.proportion import exact_binomial_test
 from evaluation.reading_text import SIDES
@@ -172,7 +173,7 @@ def protocol_table(study: Path) -> Table:
     rows += [
         (
             f"lint {f['severity']}: {f['field']}",
-            f["finding"] + (f" (accepted: {p.design['reasons'].get(f['field'])})" if f["severity"] == "warning" else ""),
+            f["finding"] + (f" (accepted: {reason_for(p.design['reasons'], f['field'], f['finding'])})" if f["severity"] == "warning" else ""),
         )
         for f in p.lint
     ]

@@ -6,14 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 from test_team_pages import Open, said, team  # noqa: F401 - a fixture
 
 from core import store
+from core.errors import UserError
 from core.store import people, readings
 from core.store.reader import Desk
 from dashboard import study as served
+from dashboard.commands.reading import create
+from evaluation.lint import WARNING
+from evaluation.reading import preset
+from evaluation.results import decimal
 from evaluation.steps import reading as stages
+from evaluation.tables.reading import protocol_table
 
+PUBLISHED = Path(__file__).resolve().parents[2] / ".." / "shared" / "reference" / "published_study"
 NAME = "Reading study, version 1"
 
 
@@ -25,7 +33,7 @@ def read_all(study: Path) -> None:
         Desk("R1", served.secret(study)).seat(con, protocol)
         truth = readings.cases(con, protocol.protocol, protocol.version).set_index("case_number")["truth"]
         for item in readings.items(con, protocol.protocol, protocol.version).itertuples():
-            answer = 6 if not item.practice and truth[item.case_number] == "malignant" else 1
+            answer = protocol.design["scale"] if not item.practice and truth[item.case_number] == "malignant" else 1
             readings.append_answer(con, protocol=protocol, code="R1", position=item.position, revision=1, answer=answer, seconds=2.0)
 
 
@@ -77,3 +85,106 @@ def test_the_code_suggested_is_the_next_of_the_role(own_study: Path, team: Open)
     assert page.get("button_group")[0].value == "reader" and page.text_input[0].placeholder == "R2"      # the role chosen stays
     judged = next(f.value for f in page.dataframe if "Patches judged" in f.value.columns).set_index("Code")["Patches judged"]
     assert judged["SIM-careful"] > 0 and judged["R1"] == 0
+
+
+def warned(study: Path, name: str) -> list[str]:
+    """A saved and linted design's warnings, as their fields."""
+    stages.create(study, name, preset("Recommended", name=name), "team")
+    return [f.field for f in stages.run_lint(study, name, "team")[1] if f.severity == WARNING]
+
+
+def test_every_warning_needs_a_reason_of_its_own_and_none_is_lost(own_study: Path, team: Open) -> None:  # noqa: F811
+    fields = warned(own_study, "Reading study")
+    assert len(fields) > len(set(fields))                          # several warnings about one field
+    page = team(own_study, "reading")
+    asked = [field for field in page.text_input if field.key and field.key.startswith("reason_")]
+    assert len(asked) == len(fields)
+    for number, field in enumerate(asked[1:], start=1):
+        field.set_value(f"reason {number}")
+    page.text_input(key="freeze_name").set_value("Reading study").run()
+    next(b for b in page.button if b.label == "Freeze").click().run()
+    assert "1 warning without a reason" in page.error[0].value
+    next(field for field in page.text_input if field.key == asked[0].key).set_value("reason 0").run()
+    next(b for b in page.button if b.label == "Freeze").click().run()
+    assert page.success[0].value.startswith("Frozen. Hash ")
+    printed = [str(row[1]) for row in protocol_table(own_study).rows]
+    for number in range(len(fields)):
+        assert sum(f"(accepted: reason {number})" in text for text in printed) == 1, number
+
+
+def test_a_reason_for_what_was_not_found_is_refused(own_study: Path) -> None:
+    fields = warned(own_study, "Reading study")
+    with pytest.raises(UserError, match="no warning about 'nosuch'"):
+        stages.freeze(own_study, "Reading study", "team", dict.fromkeys(fields, "yes") | {"nosuch": "yes"})
+    assert stages.freeze(own_study, "Reading study", "team", dict.fromkeys(fields, "yes")).state == "frozen"
+
+
+def test_before_freezing_the_page_says_what_is_fixed_and_who_reads_elsewhere(own_study: Path, team: Open) -> None:  # noqa: F811
+    warned(own_study, "Reading study")
+    page = team(own_study, "reading")
+    assert "Primary analysis GEE, clustered by patient, one-sided, alpha 0.05; truth rule any malignant" in page.caption[0].value
+    assert "Open demonstration, version 1 is frozen and not closed" in page.warning[0].value
+
+
+def test_an_arm_whose_answers_are_all_alike_has_no_bootstrap_interval(own_study: Path, team: Open) -> None:  # noqa: F811
+    text = said(team(own_study, "reading"))                        # the simulated reader is right everywhere
+    assert "1.000 to 1.000" not in text and ".000 to .000" not in text and "all answers are right: their variance is 0" in text
+    assert "8  Time and order" in text and "any_malignant" not in text
+
+
+def test_sections_are_counted_without_a_gap_where_there_is_one_arm(own_study: Path, team: Open) -> None:  # noqa: F811
+    chosen = preset("Recommended", name="One arm", arms=("explanation",), scale=2)
+    stages.create(own_study, "One arm", chosen, "team")
+    fields = [f.field for f in stages.run_lint(own_study, "One arm", "team")[1] if f.severity == WARNING]
+    stages.freeze(own_study, "One arm", "team", dict.fromkeys(fields, "yes"))
+    read_all(own_study)
+    stages.close(own_study, "One arm", "team")
+    text = said(team(own_study, "reading"))
+    assert "6  Network alone" in text and "7  Time and order" in text and "malignant = answer 2;" in text
+
+
+def test_the_2021_preset_says_that_the_folder_rule_is_unknown_here(own_study: Path, team: Open) -> None:  # noqa: F811
+    with pytest.raises(UserError, match="truth rule folder needs patients"):
+        stages.create(own_study, "As published", preset("DeepMiner 2021", name="As published", cases_per_class=None), "team")
+    page = team(own_study, "reading")
+    page.selectbox(key="study").set_value("New design").run()
+    page.selectbox(key="preset").set_value("DeepMiner 2021").run()
+    rule = next(box for box in page.selectbox if box.label == "Truth rule")
+    assert rule.value == "any_malignant" and "folder of the source, is not known" in rule.help and "folder" not in rule.options
+
+
+def test_power_is_that_of_the_primary_arm_on_page_and_command_line(own_study: Path, team: Open, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    page = team(own_study, "reading")
+    page.selectbox(key="study").set_value("New design").run()
+    shown = said(page)
+    create(own_study, "By command", as_json=True)
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["primary_cases"] < result["cases"] and f"<b>{decimal(result['power'])}</b>" in shown
+
+
+def test_a_bundle_is_designed_linted_and_scored_at_home(own_study: Path, tmp_path: Path) -> None:
+    from evaluation.steps import bundle as bundles
+
+    bundles.make(own_study, tmp_path / "bundle", "Open demonstration", "team")
+    for refused in (lambda at: stages.run_lint(at, None, "team"), stages.scored, lambda at: stages.create(at, "x", preset("Recommended"), "team"),
+                    lambda at: stages.close(at, None, "team")):
+        with pytest.raises(UserError, match="This study is a bundle: the truth is not here"):
+            refused(tmp_path / "bundle")
+
+
+def replay_page() -> None:
+    from dashboard.reading import replay
+
+    replay.show()
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published study is not beside the repository")
+def test_a_replay_names_the_uploaded_files_and_says_what_the_texts_can_tell() -> None:
+    page = AppTest.from_function(replay_page, default_timeout=60).run()
+    sheet, answers, key = ((PUBLISHED / f"explanations-benchmark{end}.csv").read_bytes() for end in ("", "-responses", "-answer-key"))
+    for place, (name, data) in enumerate((("ours.csv", sheet), ("reader one.csv", answers.replace(b"Cancer or Benign", b"Verdict", 1)), ("truth.csv", key))):
+        page.get("file_uploader")[place].set_value((name, data, "text/csv")).run()
+    assert page.error[0].value.startswith("Answers (reader one.csv), line 1: the column 'Cancer or Benign (C/B)?' is missing")
+    page.get("file_uploader")[1].set_value(("reader one.csv", answers, "text/csv")).run()
+    text = said(page)
+    assert "is right in 163 of 330 cases" in text and "Without the 1 unproven: 181 of 329" in text and not page.error
