@@ -46,10 +46,12 @@ def _shown(score: ReadingScore) -> str:
 
 def _result(score: ReadingScore) -> list[str]:
     primary, clusters, readers = score.primary, score.clusters, len(score.readers)
-    who = "One reader" if readers == 1 else f"{readers} readers"
     share = primary.correct / primary.n
-    opening = (f"{who} classified {primary.correct} of {primary.n} {_shown(score)} ({score.patients} patients) correctly ({percent(share)}; {primary.method}: "
-               f"{decimal(primary.estimate)}, {interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
+    # Several readers answer on the same texts: their answers are not so many texts.
+    opening = (f"One reader classified {primary.correct} of {primary.n} {_shown(score)} ({score.patients} patients) correctly" if readers == 1 else
+               f"{readers} readers gave {primary.n} answers on {_shown(score)} of {score.patients} patients, {primary.correct} of them right")
+    opening += (f" ({percent(share)}; {primary.method}: {decimal(primary.estimate)}, "
+                f"{interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
     why = f" ({clusters.reason})" if clusters.reason else ""
     effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}{why}."
     exact = (f"Assuming independent answers, the exact binomial test gives one-sided {p_text(score.binomial.p_value)}, two-sided "

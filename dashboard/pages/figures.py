@@ -68,7 +68,7 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
     """A row each: name, state, and for a missing input its step. Returns what is ticked."""
     st.html(ROW)
     wanted = []
-    with st.container(height=392, key="checklist"):
+    with st.container(height=320, key="checklist"):  # so that progress and the message after building stay in sight at 640 px
         for title, word in (("Figures", "figure"), ("Tables", "table")):
             parts.section(title)
             for key in (k for k in KINDS if k.startswith(word)):
@@ -181,9 +181,9 @@ with left:
         d.button("Download ZIP", disabled=True, width="stretch", help="Nothing has been built yet.")
     if pressed:
         build(wanted, PRESETS[preset], formats)
-    openings = st.empty()
     if "built" in st.session_state:
         st.success(st.session_state.pop("built"))
+    openings = st.empty()
 with right:
     titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
     chosen = st.selectbox("Preview", list(KINDS), index=0, format_func=titles.__getitem__, key="preview", bind="query-params")

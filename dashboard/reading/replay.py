@@ -90,4 +90,5 @@ def _show(result: ReplayResult) -> None:
     findings_table(found["lint"])
     if found["discrepant"]:
         parts.section("Discrepant cases", "truth rules differ")
-        st.dataframe(pd.DataFrame(found["discrepant"]), hide_index=True)
+        names = {"case": "Case", "image": "Image", "response": "Answer"} | {rule: word.capitalize() for rule, word in RULE_NAMES.items()}
+        st.dataframe(pd.DataFrame(found["discrepant"]).rename(columns=names), hide_index=True)

@@ -75,6 +75,8 @@ def test_build_writes_and_a_changed_input_makes_it_stale(own_study: Path, opened
     next(b for b in page.button if b.label == "Build 2").click()
     page.run()
     assert not page.exception and "2 built" in page.success[0].value
+    below = [part.type for part in page.columns[0].children.values()]
+    assert below.index("success") < len(below) - 1 - below[::-1].index("caption")       # said before the long remark, so that it is seen unscrolled
     assert (own_study / "exports" / "coverage.pdf").is_file() and (own_study / "exports" / "table_units.xlsx").is_file()
     assert words(page).count(" built</span>") == 2
     with store.write(own_study) as con:

@@ -73,6 +73,7 @@ def test_a_skilled_study():
     assert got.hidden_repeats.estimate is not None and got.network.against.p_value is not None and got.network.right is not None
     assert got.readers_auc.low < got.readers_auc.estimate < got.readers_auc.high
     words = got.paragraph()
+    assert f"3 readers gave {got.primary.n} answers on texts of {got.patients} patients, {got.primary.correct} of them right (" in words
     assert "Mean AUC over readers" in words and "better than chance" in words and "treated as fixed" in words and "network" in words
 
 
