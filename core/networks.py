@@ -270,8 +270,11 @@ def _bare(arch: str, classes: int, units: int) -> nn.Module:
 
 def build(arch: str, classes: int, weights: str | None = None, units: int = 256, pool: str = "global") -> Classifier:
     """A network ready for training or inference. weights: None or "none" (random), "imagenet" (fetched by torchvision on first use), or the path of a
-    state dict, a `.pth.tar` in the published form, or ours. units: of the "small" network. UserError for an unknown architecture or an unfit file."""
+    state dict, a `.pth.tar` in the published form, or ours. units: of the "small" network. UserError for an unknown architecture, fewer than two classes, or
+    an unfit file."""
     _check_arch(arch)
+    if classes < 2:
+        raise UserError(f"A classifier has two classes or more; {classes} were asked for.")
     network = Classifier(arch, classes, _bare(arch, classes, units), pool)
     if weights in (None, "none"):
         return network

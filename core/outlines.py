@@ -9,18 +9,22 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from core.errors import UserError
 from core.records import Finding
 
 
 def fill(polygons: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """Union of the filled polygons as bool [h, w]. Pixels the border runs through belong to it, so that even the smallest outline has a pixel;
-    parts beyond the image are cut off."""
+    parts beyond the image are cut off. UserError for a point that is not a number."""
     image = Image.new("L", (shape[1], shape[0]))
     pen = ImageDraw.Draw(image)
     for polygon in polygons:
-        points = np.rint(np.asarray(polygon, float)).astype(int)
+        points = np.asarray(polygon, float)
         if len(points) == 0:
             continue
+        if not np.isfinite(points).all():
+            raise UserError(f"Point {int(np.argmin(np.isfinite(points).all(1))) + 1} of an outline is not a number; correct the outline.")
+        points = np.rint(points).astype(int)
         corners = [(int(x), int(y)) for x, y in points]
         if len(corners) == 1:
             pen.point(corners, fill=1)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import identity
+from core import settings
+from core.errors import UserError
+from dashboard import identity, study
 
 PAGES = Path(__file__).parent / "pages"
 TEAM = (("overview", "Overview"), ("data", "Data"), ("performance", "Performance"), ("units", "Units"), ("explanations", "Explanations"),
@@ -23,7 +25,12 @@ if who.role == "team":
     st.set_page_config(page_title="DeepMiner", layout="wide")
     there = [(name, title) for name, title in TEAM if (PAGES / f"{name}.py").is_file()]
     pages = [st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=i == 0) for i, (name, title) in enumerate(there)]
-    st.navigation(pages, position="top").run()
+    page = st.navigation(pages, position="top")
+    try:
+        settings.load(study.current())  # every page's fragments rest on them too
+        page.run()
+    except UserError as error:  # a sentence for the team, such as a mistake in study.toml; experts' pages say nothing of the inside
+        st.error(str(error))
 elif who.role in EXPERT:
     name, title = EXPERT[who.role]
     st.set_page_config(page_title=title, layout="wide")

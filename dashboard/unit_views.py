@@ -11,14 +11,9 @@ from core.store import units as unit_table
 from dashboard import load, media, parts, unit_charts
 from evaluation import gallery, truthfulness, unit_tables
 from evaluation.class_words import class_words
-from evaluation.results import decimal, percent
+from evaluation.results import decimal, percent, percent_range
 
 FIGURE3_TILES = 4
-
-
-def range_text(low: float | None, high: float | None) -> str:
-    """Two percentages, or a dash."""
-    return "–" if low is None or low != low else f"{percent(low)} to {percent(high)}"
 
 
 def coverage(dissect: str) -> None:
@@ -50,7 +45,7 @@ def _coverage_row(row: dict) -> dict[str, str]:
     return {
         "Class": parts.class_mark(row["name"]),
         "Selected": f"<b>{percent(row['selected'])}</b>",
-        "95 % CI": range_text(row["low"], row["high"]),
+        "95 % CI": percent_range(row["low"], row["high"]),
         "Split-half": percent(row["split_half"]),
         "Test films": held,
         "Labelled": percent(row["labelled"]) if row["labelled"] is not None else "–",

@@ -181,5 +181,10 @@ def _nothing(classes: int, level: float, method: str, reason: str) -> tuple[Inte
 
 def _summary(shares: Array, estimates: Any, level: float, method: str) -> tuple[Interval, ...]:
     bounds = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return tuple(Interval(float(estimate), float(low), float(high), level, method, None, "patient")
-                 for estimate, low, high in zip(estimates, *bounds))
+    return tuple(_bounded(float(estimate), float(low), float(high), level, method) for estimate, low, high in zip(estimates, *bounds))
+
+
+def _bounded(estimate: float, low: float, high: float, level: float, method: str) -> Interval:
+    if high - low < 1e-9:
+        return Interval(estimate, None, None, level, method, "every resample gives the same share", "patient")
+    return Interval(estimate, low, high, level, method, None, "patient")

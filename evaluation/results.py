@@ -62,8 +62,13 @@ def counted(number: int, noun: str) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage: `55.2 %`; a dash for None."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    """A share as a percentage: `55.2 %`; a dash for None or NaN."""
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
+
+
+def percent_range(low: float | None, high: float | None, digits: int = 1) -> str:
+    """`62.9 % to 79.3 %`, or that there is none (None or NaN)."""
+    return "not estimable" if low is None or low != low else f"{percent(low, digits)} to {percent(high, digits)}"
 
 
 def interval_text(low: float | None, high: float | None, level: float, reason: str | None = None) -> str:

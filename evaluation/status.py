@@ -33,17 +33,17 @@ def _patches(con: Connection) -> dict[str, int] | None:
 
 
 def _runs(con: Connection) -> list[dict[str, Any]] | None:
-    """Every run; those that rest on a classifier with its architecture and its patch AUC on the test split (None until it is evaluated)."""
+    """Every run with the architecture of its classifier (the one it rests on; for patches the newest trained on them) and that classifier's patch AUC on the
+    test split; None until there is one, or until it is evaluated."""
     frame = run_table.runs(con)
     parents, manifests = dict(zip(frame["run"], frame["parents"])), dict(zip(frame["run"], frame["manifest"]))
     evaluated = {_train_of(run, parents): run for run in frame[frame["kind"] == "evaluate"]["run"]}
+    trained = {parent: run for run in frame[frame["kind"] == "train"]["run"] for parent in parents[run]}
     rows = []
     for run, kind in zip(frame["run"], frame["kind"]):
-        row: dict[str, Any] = {"id": run, "kind": kind}
-        train = _train_of(run, parents)
-        if train is not None:
-            row |= {"architecture": manifests[train]["architecture"], "auc": _auc(con, evaluated.get(train))}
-        rows.append(row)
+        train = trained.get(run) if kind == "patches" else _train_of(run, parents)
+        architecture = None if train is None else manifests[train]["architecture"]
+        rows.append({"id": run, "kind": kind, "architecture": architecture, "auc": None if train is None else _auc(con, evaluated.get(train))})
     return rows or None
 
 
@@ -54,22 +54,24 @@ def _train_of(run: str, parents: dict[str, list[str]]) -> str | None:
     return next((found for parent in parents.get(run, []) if (found := _train_of(parent, parents))), None)
 
 
-def _auc(con: Connection, run: str | None) -> dict[str, float] | None:
-    """Patch AUC per class of an evaluate run on the test split."""
+def _auc(con: Connection, run: str | None) -> dict[str, float | None] | None:
+    """Patch AUC per class of an evaluate run on the test split; None for a class that the network does not tell apart."""
     if run is None:
         return None
     metrics = run_table.metrics(con, run, "test")
     rows = metrics[(metrics["level"] == "patch") & (metrics["name"] == "auc")]
-    return {row["class"]: row["estimate"] for row in rows.to_dict("records")} or None
+    found = {row["class"]: row["estimate"] for row in rows.to_dict("records")}
+    return {name: found.get(name) for name in CLASSES} if found else None
 
 
-def _coverage(con: Connection) -> dict[str, float] | None:
+def _coverage(con: Connection) -> dict[str, float | None] | None:
     run = run_table.latest(con, "coverage")
     if run is None:
         return None
     frame = unit_table.coverage(con, run)
     rows = frame[frame["name"] == "selected"]
-    return {CLASSES[int(row["class"])]: row["estimate"] for row in rows.to_dict("records")}
+    found = {CLASSES[int(row["class"])]: row["estimate"] for row in rows.to_dict("records")}
+    return {name: found.get(name) for name in CLASSES}
 
 
 def _annotations(con: Connection) -> dict[str, int] | None:

@@ -16,7 +16,7 @@ from evaluation.auc_variance import bootstrap_aucs
 from evaluation.class_words import class_words
 from evaluation.clustered import bootstrap_ratio
 from evaluation.inputs import Array, cluster_codes
-from evaluation.results import Interval, decimal, interval_text, percent
+from evaluation.results import Interval, decimal, interval_text, percent, percent_range
 from evaluation.roc import auc
 
 LEVEL, RESAMPLES = 0.95, 2_000
@@ -127,7 +127,7 @@ def _range(row: dict[str, Any]) -> str:
     """The interval of a share before what it is held against, or why there is none."""
     if not _estimable(row):
         return f"{100 * LEVEL:g} % CI not estimable: one patient, or {SAME}; "
-    return f"{100 * LEVEL:g} % CI {percent(row['low'], 0)} to {percent(row['high'], 0)}; "
+    return f"{100 * LEVEL:g} % CI {percent_range(row['low'], row['high'], 0)}; "
 
 
 def _estimable(row: dict[str, Any]) -> bool:

@@ -53,15 +53,15 @@ class Overlay:
     problems: tuple[Problem, ...] = field(default=())
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path | str) -> list[str]:
     """Lines of a text file of the archive (bytes that are no ASCII are replaced); UserError if it cannot be read."""
     try:
-        return path.read_bytes().decode("ascii", "replace").splitlines()
+        return Path(path).read_bytes().decode("ascii", "replace").splitlines()
     except OSError as error:
         raise UserError(f"The file {path} cannot be read ({error.strerror}): check the archive's copy.") from None
 
 
-def read_ics(path: Path) -> Case:
+def read_ics(path: Path | str) -> Case:
     """Read a case's .ics. Unknown keywords and dates are passed over (dates would identify); UserError for a file without name or films, and for a
     film's line that cannot be read."""
     words: dict[str, str] = {}
@@ -91,7 +91,7 @@ def read_ics(path: Path) -> Case:
     )
 
 
-def _film_line(path: Path, number: int, parts: list[str]) -> FilmLine:
+def _film_line(path: Path | str, number: int, parts: list[str]) -> FilmLine:
     values = {key.upper(): value for key, value in pairwise(parts[1:])}
     lines, pixels = _number(values.get("LINES", "")), _number(values.get("PIXELS_PER_LINE", ""))
     if not lines or not pixels:
@@ -108,7 +108,7 @@ def _number(text: str) -> int | None:
     return int(found.group()) if found else None
 
 
-def read_overlay(path: Path) -> tuple[Finding, ...]:
+def read_overlay(path: Path | str) -> tuple[Finding, ...]:
     """Findings of an .OVERLAY, with outlines float [n, 2] of (x, y) counted from 0; see parse_overlay."""
     return parse_overlay(read_lines(path), str(path)).findings
 

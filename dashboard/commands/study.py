@@ -140,6 +140,7 @@ def serve(
     from evaluation.steps import bundle
 
     path = studied(study)
+    settings_module.load(path)
     bundle.check(path)
     server.serve(path, host, port, announce=lambda line: print(line, flush=True))
 

@@ -16,7 +16,7 @@ from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard import identity, load, parts, study
 from evaluation import overview
-from evaluation.results import counted, decimal, interval_text, percent
+from evaluation.results import counted, decimal, interval_text, percent, percent_range
 
 identity.require("team")
 parts.page()
@@ -87,7 +87,7 @@ def coverage_metrics(dissect: str | None) -> None:
             percent(rows["selected"]["estimate"]),
             [
                 f"malignant; chance {percent(rows['chance']['estimate'])}",
-                f"split-half {percent(rows['split_half']['estimate'])}, CI {percent(rows['interval']['low'])} to {percent(rows['interval']['high'])}",
+                f"split-half {percent(rows['split_half']['estimate'])}, CI {percent_range(rows['interval']['low'], rows['interval']['high'])}",
             ],
             parts.simulated_data(),
         )

@@ -13,7 +13,7 @@ from dashboard.components import gallery as gallery_rows
 from dashboard.components import tiles as unit_tiles
 from evaluation import gallery, meaning, overview
 from evaluation.class_words import class_words
-from evaluation.results import counted, decimal, percent
+from evaluation.results import counted, decimal, percent, percent_range
 from evaluation.steps import audit
 
 identity.require("team")
@@ -70,7 +70,7 @@ def coverage_band(dissect: str) -> None:
             f'<i style="position:absolute;left:0;width:{100 * (share or 0)}%;height:9px;background:{colour}"></i>{marks}</div>'
             f'<div class="dm-mute" style="display:grid;grid-template-columns:repeat(4,auto);justify-content:space-between;column-gap:8px;font-size:12px;line-height:1.3">'
             f"<span>labelled</span><span>split-half</span><span>95 % CI</span><span>chance</span>"
-            f'<b>{percent(share)}</b><b>{percent(rows["split_half"]["estimate"])}</b><b>{unit_views.range_text(low, high)}</b>'
+            f'<b>{percent(share)}</b><b>{percent(rows["split_half"]["estimate"])}</b><b>{percent_range(low, high)}</b>'
             f"<b>{percent(rows['chance']['estimate'])}</b></div></div>"
         )
     st.html(f'<div style="display:flex;border:1px solid var(--dm-line-soft);border-radius:4px;font-size:13px">{"".join(cells)}</div>')

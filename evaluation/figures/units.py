@@ -26,7 +26,7 @@ from evaluation.explained import Explained
 from evaluation.figures import style
 from evaluation.figures.drawn import Drawn, newest
 from evaluation.passport import ABSENT, Missing, seed_of
-from evaluation.results import decimal, percent
+from evaluation.results import decimal, percent, percent_range
 
 TILES, PER_CLASS, TILE_PIXELS = 4, 4, 128
 
@@ -141,7 +141,7 @@ def coverage(study: Path, width: float) -> Drawn:
         _coverage_marks(ax, name, mine, select + (shift - 1) * 0.35)
         share, _, _ = overview.labelled(study, dissect, int(code))
         notes.append(
-            f"{name} {percent(mine.loc['selected', 'estimate'])} (95 % CI {percent(interval['low'])} to {percent(interval['high'])}; split half "
+            f"{name} {percent(mine.loc['selected', 'estimate'])} (95 % CI {percent_range(interval['low'], interval['high'])}; split half "
             f"{percent(mine.loc['split_half', 'estimate'])}; labelled {percent(share)})"
         )
         rows += [{"class": name, "name": k, "estimate": v} for k, v in mine["estimate"].items()] + [

@@ -98,6 +98,12 @@ def test_a_tree_comes_in_with_exactly_its_findings_and_oddities(tree: Path) -> N
     assert len(causes) == 2 and "overlay that is missing" in causes[0] and "without any overlay" in causes[1]
 
 
+def test_scripts_may_name_files_by_text(tree: Path) -> None:
+    folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
+    ics, over = next(folder.glob("*.ics")), next(folder.glob("*LEFT_CC.OVERLAY"))
+    assert ddsm.read_ics(str(ics)) == ddsm.read_ics(ics) and len(ddsm.read_overlay(str(over))) == len(ddsm.read_overlay(over)) == 2
+
+
 def test_pixels_are_brightness_linear_in_optical_density(tree: Path) -> None:
     film = ddsm.read(ddsm.tasks(tree)[0][0]).mammograms[0]
     assert film.pixels.shape == (LINES, PIXELS) and film.pixels.dtype == np.uint16 and film.maximum == 65535

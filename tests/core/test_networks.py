@@ -109,6 +109,8 @@ def test_unfit_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     torch.save([1, 2], path)
     with pytest.raises(UserError, match="holds no state dict"):
         networks.build("resnet18", 3, str(path))
+    with pytest.raises(UserError, match="two classes or more; 1 were asked for"):
+        networks.build("small", 1)
     with pytest.raises(UserError, match="no architecture 'resnet1'"):
         networks.build("resnet1", 3)
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from core.errors import UserError
 from core.outlines import fill, finding_masks, scaled, trace
 from core.records import Finding
 
@@ -16,6 +18,11 @@ def test_a_filled_polygon_contains_its_border_and_is_cut_at_the_image() -> None:
     assert fill([square + 3], (6, 6)).sum() == 4, "columns 4 and 5, rows 4 and 5"
     assert fill([np.array([[2.2, 3.3]])], (6, 6)).sum() == 1, "even a point has a pixel"
     assert not fill([np.zeros((0, 2))], (6, 6)).any() and not fill([], (6, 6)).any()
+
+
+def test_a_point_that_is_no_number_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="Point 2 of an outline is not a number"):
+        fill([np.array([[1, 1], [np.nan, 2], [3, 3]])], (6, 6))
 
 
 def test_filled_parts_are_united() -> None:

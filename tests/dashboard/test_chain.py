@@ -63,7 +63,7 @@ def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstratio
         "explain",
         "ablate",
     }
-    assert None not in [value for row in found["runs"] for value in row.values()]
+    assert all(set(row) == {"id", "kind", "architecture", "auc"} and None not in row.values() for row in found["runs"])
     assert found["reading"]["correct"] <= found["reading"]["answered"] == found["reading"]["cases"]
     auc = next(row["auc"] for row in found["runs"] if row["kind"] == "evaluate")
     assert 0.75 <= auc["malignant"] <= 0.98

@@ -169,6 +169,14 @@ def test_the_performance_page_waits_for_no_statistics(own_study: Path, team: Ope
         assert not page.exception and not page.error and word in said(page)
 
 
+def test_coverage_without_an_interval_says_so(own_study: Path, team: Open) -> None:
+    with store.write(own_study) as con:
+        con.execute("UPDATE coverage SET low = NULL, high = NULL WHERE name = 'interval'")
+    for name in ("overview", "units"):
+        page = team(own_study, name)
+        assert not page.exception and "not estimable" in said(page) and "nan %" not in said(page), name
+
+
 def test_a_case_opened_from_a_list_is_never_called_random(demonstration: Path, team: Open) -> None:
     page = team(demonstration, "explanations")
 
@@ -189,3 +197,12 @@ def test_a_case_opened_from_a_list_is_never_called_random(demonstration: Path, t
     assert how() == "hand-picked"
     press("Next")
     assert how() == "hand-picked"
+
+
+def test_a_mistake_in_the_settings_is_a_sentence_and_not_an_exception(own_study: Path, team: Open) -> None:
+    file = own_study / "study.toml"
+    file.write_text(file.read_text().replace("printed = 5", "printed = 50"))
+    page = team(own_study, "overview")  # the way of every page: app.py looks before it runs one
+    assert not page.exception
+    (error,) = page.error
+    assert "study.toml: explanation.printed" in error.value and "less than or equal to 8" in error.value

@@ -86,6 +86,8 @@ def test_coverage_degenerate():
     tops, units, _ = noise_tops()
     one = ["a"] * 60
     assert split_half_coverage(tops, one, units)[0].reason and coverage_interval(tops, one, units)[0].reason
+    everything = coverage_interval(tops, ["a", "b"] * 30, units, select=units)[0]
+    assert everything.estimate == 1 and everything.low is None and everything.reason == "every resample gives the same share"
     for wrong in (lambda: unit_coverage(np.ones((2, 5)), np.ones((1, 4))), lambda: unit_coverage(np.ones((2, 5)), np.ones((1, 5))),
                   lambda: unit_coverage(np.full((2, 9), np.nan), np.ones((1, 9))), lambda: coverage_of(tops, units, 0)):
         with pytest.raises(ValueError):

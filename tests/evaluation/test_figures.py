@@ -121,6 +121,13 @@ def test_maps_of_units_have_colours_that_the_figure_explains(demonstration: Path
     assert strongest[1] == pytest.approx((strongest[0] / shown[0].scale) ** 0.5, abs=0.02)
 
 
+def test_coverage_without_an_interval_is_drawn_and_said(own_study: Path) -> None:
+    with store.write(own_study) as con:
+        con.execute("UPDATE coverage SET low = NULL, high = NULL WHERE name = 'interval'")
+    drawn, _ = draw(own_study, FIGURES["coverage"], 85)
+    assert "95 % CI not estimable" in drawn.caption and "nan %" not in drawn.caption
+
+
 def test_lines_differ_without_colour() -> None:
     for table in (style.LINES, style.MARKERS):
         assert len({table[name] for name in CLASSES}) == 3
