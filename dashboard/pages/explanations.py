@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import store
 from core.errors import UserError
-from core.naming import unit_name
+from core.naming import SPLIT_NAMES, unit_name
 from core.settings import load as load_settings
 from core.store import runs as run_table
 from core.store import units as unit_table
@@ -96,7 +96,7 @@ def verdict(case: Explained) -> None:
         f'<div style="display:flex;gap:28px;align-items:center;border:1px solid var(--dm-line-soft);border-radius:4px;padding:6px 16px;font-size:13px">'
         f'<div><span class="dm-mute">Predicted</span><br><b style="font-size:16px;color:{ink.get(decided, "inherit")}">{decided}</b></div>'
         f'<div><span class="dm-mute">Truth</span><br><b style="font-size:16px">{truth}</b> {parts.badge("done").replace("✓ done", case.verdict) if case.verdict else ""}</div>{bars}'
-        f'<div style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)}, {parts.text(case.view)}<br>{case.split}</div></div>'
+        f'<div style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)}, {parts.text(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>'
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.naming import unit_index, unit_name
+from core.naming import SPLIT_NAMES, unit_index, unit_name
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard import charts, identity, load, media, parts, theme, unit_views
@@ -177,7 +177,7 @@ def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: floa
                 "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
                 "left": f"Place {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
                 "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
-                "note": f"Patch label {names[int(patch['label'])]}, {patch['split']} split",
+                "note": f"Patch label {names[int(patch['label'])]}, {SPLIT_NAMES[patch['split']]} split",
             }
         )
     return items

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import UserError
+from core.naming import SPLIT_NAMES
 from core.store import readings
 from core.store.readings import Protocol
 from dashboard import identity, load, parts, study
@@ -39,7 +40,7 @@ def _fixed(protocol: Protocol) -> str:
     of_patient = "all images" if d.images_per_patient is None else counted(d.images_per_patient, "image")
     return (
         f"Primary analysis {PRIMARY_NAMES[d.primary]}, {SIDES[d.side]}, alpha {d.alpha:g}; truth rule {RULE_NAMES[d.truth_rule]}, cases whose truth rules "
-        f"differ {'left out' if d.discrepant == 'out' else 'kept'}; {d.split} split, {of_patient} a patient; "
+        f"differ {'left out' if d.discrepant == 'out' else 'kept'}; {SPLIT_NAMES[d.split]} split, {of_patient} a patient; "
         f"arms {', '.join(ARM_NAMES[arm].lower() for arm in d.arms)}; {counted(d.readers, 'reader')}; seed {d.seed}."
     )
 
