@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from core import store
@@ -44,13 +45,17 @@ def scored(study: Path) -> tuple[readings.Protocol, ReadingScore]:
 
 
 def answered(study: Path) -> pd.DataFrame:
-    """Answers of the primary arm without hidden repeats: code, position, answer, seconds, right, malignant, score (the network's), patient_id."""
+    """Answers of the primary arm without hidden repeats: code, position (the first case after practice is 1), answer, seconds, right, malignant, score (the
+    network's), patient_id."""
     protocol = closed(study)
     design = stages.design_of(protocol)
     with store.read(study) as con:
         answers = readings.answers(con, protocol.protocol, protocol.version)
         cases = readings.cases(con, protocol.protocol, protocol.version)
+        items = readings.items(con, protocol.protocol, protocol.version)
     table = answers[~answers["repeat"].astype(bool)].merge(cases, on="case_number")
+    practice = items[items["practice"].astype(bool)].groupby("code")["position"].max()
+    table["position"] = table["position"] - table["code"].map(practice).fillna(0).astype(int)
     table = table[table["arm"] == design.arms[0]]
     malignant = table["truth"] == "malignant"
     return table.assign(malignant=malignant, right=malignant == (table["answer"] >= design.threshold), score=table["network_score"])
@@ -156,6 +161,7 @@ def time_order(study: Path, width: float) -> Drawn:
                 {
                     "reader": code,
                     "from": int(start) * BLOCK + 1,
+                    "middle": float(rows["position"].mean()),
                     "n": len(rows),
                     "median_seconds": rows["seconds"].median(),
                     "right": int(rows["right"].sum()),
@@ -166,7 +172,7 @@ def time_order(study: Path, width: float) -> Drawn:
             )
     found = pd.DataFrame(blocks)
     for marker, (code, rows) in zip("osD^v<>Pph*X" * 9, found.groupby("reader")):
-        middle = rows["from"] + (BLOCK - 1) / 2
+        middle = rows["middle"]
         axes[0].plot(middle, rows["median_seconds"], color=style.INK, linewidth=1)
         axes[1].errorbar(
             middle,
@@ -183,6 +189,7 @@ def time_order(study: Path, width: float) -> Drawn:
     for ax in axes:
         style.grid(ax)
         ax.set_xlabel("Position in the order")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set(ylabel="Seconds", ylim=(0, None))
     axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))

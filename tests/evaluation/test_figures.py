@@ -246,3 +246,13 @@ def test_a_reading_in_which_all_is_right_is_drawn_and_tabled(own_study: Path) ->
     assert any(t.get_text() == "not estimable" for t in drawn.figure.axes[0].texts)
     assert TABLES["reading"].build(own_study).shown()["Value (95 % CI)"].iloc[0] == "–"
     assert len(blocks(own_study, silent)) > 20
+
+
+def test_the_order_of_reading_counts_from_the_first_case_after_practice(own_study: Path) -> None:
+    drawn, _ = draw(own_study, FIGURES["time_order"], 174)
+    with store.read(own_study) as con:
+        practice = con.execute("SELECT count(*) FROM reading_items WHERE practice AND protocol = 'Simulated demonstration'").fetchone()[0]
+    positions, blocks = drawn.data["answers"]["position"], drawn.data["blocks"]
+    assert practice > 0 and positions.min() == 1 and blocks["from"].iloc[0] == 1
+    assert all(start <= middle <= positions.max() for start, middle in zip(blocks["from"], blocks["middle"]))
+    assert all(tick == round(tick) for axis in drawn.figure.axes for tick in axis.get_xticks())
