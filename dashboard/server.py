@@ -26,6 +26,7 @@ from dashboard.gate import ENTER, Gate
 
 ROOT = Path(__file__).resolve().parent.parent
 TEAM_CODE = "team"
+ADDRESS = ".address"  # in a study's folder: where it is served just now
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -37,6 +38,12 @@ def team_token(path: Path) -> str:
 def link(base: str, token: str) -> str:
     """An invitation link under a server's address."""
     return f"{base.rstrip('/')}{study.prefix()}{ENTER}?token={token}"
+
+
+def address(path: Path) -> str:
+    """Where a study is served on this machine (or was, if its server was killed); the default address where it is not."""
+    file = path / ADDRESS
+    return file.read_text() if file.is_file() else "http://127.0.0.1:8501"
 
 
 def _hosts(host: str) -> tuple[str, ...]:
@@ -79,7 +86,9 @@ def serve(path: Path, host: str = "127.0.0.1", port: int = 8501, announce: Calla
         app = application(path, host)
         shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
         announce(f"DeepMiner serves {path}. Open this link (it is the research team's; do not pass it on to experts):")
-        announce(f"    {link(f'http://{shown}:{listening.getsockname()[1]}', team_token(path))}")
+        here = f"http://{shown}:{listening.getsockname()[1]}"
+        announce(f"    {link(here, team_token(path))}")
+        (path / ADDRESS).write_text(here)
         # What pages with charts and statistics import takes a second: it is there before anybody asks for the second page.
         threading.Thread(target=importlib.import_module, args=("dashboard.charts",), name="imports", daemon=True).start()
         # Links carry tokens in their query: no log may hold them.
@@ -88,4 +97,5 @@ def serve(path: Path, host: str = "127.0.0.1", port: int = 8501, announce: Calla
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
+            (path / ADDRESS).unlink(missing_ok=True)
             study.appends(path).close()

@@ -149,7 +149,7 @@ def invite(
     role: Annotated[str, typer.Argument(help="team, annotator or reader")],
     study: StudyOption = Path("."),
     name: Annotated[str | None, typer.Option("--name", help="the person's code, such as R1 (no names of persons)")] = None,
-    base: Annotated[str, typer.Option(help="address under which the server is reached")] = "http://127.0.0.1:8501",
+    base: Annotated[str | None, typer.Option(help="address under which the server is reached, if not where `serve` runs on this machine")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Invite a person; the link is shown this once."""
@@ -160,5 +160,5 @@ def invite(
     with store.write(path) as con:
         code = name or people.next_code(con, role)
         people.invite(con, code, role, people.token_hash(token))
-    address = server.link(base, token)
+    address = server.link(base or server.address(path), token)
     answer("invite", path, {"code": code, "role": role, "link": address}, as_json, f"{code} ({role}), shown this once: {address}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from core import store
 from core.store import people
+from dashboard.server import ADDRESS, address
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,19 +43,18 @@ class Served:
         return f"{self.base}/enter?token={token}"
 
 
-def start_server(study: Path, port: int | None = None) -> Served:
-    """Serve a study in a subprocess and wait until it answers."""
-    if port is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+def start_server(study: Path, port: int = 0) -> Served:
+    """Serve a study in a subprocess, on a free port if none is given, and wait until it answers."""
+    (study / ADDRESS).unlink(missing_ok=True)
     code = "import sys; from pathlib import Path; from dashboard.server import serve; serve(Path(sys.argv[1]), port=int(sys.argv[2]))"
     log = open(study / "server.log", "a")  # noqa: SIM115 - the child keeps it
     process = subprocess.Popen([sys.executable, "-c", code, str(study), str(port)], cwd=ROOT, stdout=log, stderr=log)
     log.close()
-    served = Served(study, f"http://127.0.0.1:{port}", process)
     for _ in range(300):
+        served = Served(study, address(study), process)
         try:
+            if not (study / ADDRESS).is_file():
+                raise OSError("it does not listen yet")
             urllib.request.urlopen(f"{served.base}/_stcore/health", timeout=2).close()
             return served
         except OSError:

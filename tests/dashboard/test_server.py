@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import synthetic
-from serving import Served, start_server, stop_server
+from serving import ROOT, Served, start_server, stop_server
 
 from core import store
 from core.errors import UserError
@@ -62,6 +64,8 @@ def test_the_printed_link_opens_the_teams_pages_and_stays_the_same(served: Serve
     log = (served.study / "server.log").read_text()
     link = next(line.strip() for line in log.splitlines() if "/enter?token=" in line)
     assert link == server.link(served.base, server.team_token(served.study))
+    done = subprocess.run([sys.executable, "-m", "dashboard.cli", "invite", "reader", "--study", str(served.study), "--json"], capture_output=True, text=True, cwd=ROOT)
+    assert json.loads(done.stdout)["result"]["link"].startswith(f"{served.base}/enter?token=")
     team = Client(served.base)
     assert team.ask("/")[0] == 401
     team.enter(token_of(link))
