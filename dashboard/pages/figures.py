@@ -152,7 +152,7 @@ def show_table(name: str) -> None:
         show_missing(*found)
         return
     shown, note = found
-    st.dataframe(shown, hide_index=True, height=400)
+    st.dataframe(shown, hide_index=True, height=min(400, 35 * (len(shown) + 1) + 3))  # no empty rows beneath a short table
     st.caption(note)
 
 

@@ -150,6 +150,15 @@ def truth_rules(study: Path) -> Table:
     )
 
 
+def _setting(value: Any) -> str:
+    """A setting of the protocol in words; None limits nothing."""
+    if value is None or isinstance(value, bool):
+        return "not limited" if value is None else "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def protocol_table(study: Path) -> Table:
     """The frozen protocol: every setting, its hash, the linter's warnings with the reasons given."""
     with store.read(study) as con:
@@ -166,7 +175,7 @@ def protocol_table(study: Path) -> Table:
         ("explain run", p.run),
     ]
     rows += [
-        (k.replace("_", " "), "not limited" if v is None else ", ".join(map(str, v)) if isinstance(v, list) else str(v))
+        (k.replace("_", " "), _setting(v))
         for k, v in p.design.items()
         if k not in ("flow", "reasons", "name")
     ]

@@ -107,7 +107,9 @@ def test_every_warning_needs_a_reason_of_its_own_and_none_is_lost(own_study: Pat
     next(field for field in page.text_input if field.key == asked[0].key).set_value("reason 0").run()
     next(b for b in page.button if b.label == "Freeze").click().run()
     assert page.success[0].value.startswith("Frozen. Hash ")
-    printed = [str(row[1]) for row in protocol_table(own_study).rows]
+    rows = protocol_table(own_study).rows
+    assert ("comparison share", "0.3333") in rows and ("prevalence told", "no") in rows
+    printed = [str(row[1]) for row in rows]
     for number in range(len(fields)):
         assert sum(f"(accepted: reason {number})" in text for text in printed) == 1, number
 

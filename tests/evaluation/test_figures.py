@@ -249,10 +249,22 @@ def test_a_reading_in_which_all_is_right_is_drawn_and_tabled(own_study: Path) ->
 
 
 def test_the_order_of_reading_counts_from_the_first_case_after_practice(own_study: Path) -> None:
+    from core.store import people, readings
+    from core.store.reader import Desk
+    from evaluation.steps import reading as stages
+
+    with store.write(own_study) as con:
+        people.invite(con, "R1", "reader", "x")
+        desk = Desk("R1", b"secret")
+        protocol = desk.protocol(con)
+        desk.seat(con, protocol)
+        items = readings.items(con, protocol.protocol, protocol.version)
+        for item in items.itertuples():
+            readings.append_answer(con, protocol=protocol, code="R1", position=item.position, revision=1, answer=1 + item.position % 6, seconds=2.0)
+    stages.close(own_study, protocol.protocol, "team")
     drawn, _ = draw(own_study, FIGURES["time_order"], 174)
-    with store.read(own_study) as con:
-        practice = con.execute("SELECT count(*) FROM reading_items WHERE practice AND protocol = 'Simulated demonstration'").fetchone()[0]
+    cases = int((~items["practice"]).sum())
     positions, blocks = drawn.data["answers"]["position"], drawn.data["blocks"]
-    assert practice > 0 and positions.min() == 1 and blocks["from"].iloc[0] == 1
+    assert items["practice"].sum() == 5 and positions.min() >= 1 and positions.max() <= cases and blocks["from"].iloc[0] == 1
     assert all(start <= middle <= positions.max() for start, middle in zip(blocks["from"], blocks["middle"]))
     assert all(tick == round(tick) for axis in drawn.figure.axes for tick in axis.get_xticks())
