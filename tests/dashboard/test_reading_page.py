@@ -103,7 +103,9 @@ def test_every_warning_needs_a_reason_of_its_own_and_none_is_lost(own_study: Pat
         field.set_value(f"reason {number}")
     page.text_input(key="freeze_name").set_value("Reading study").run()
     next(b for b in page.button if b.label == "Freeze").click().run()
-    assert "1 warning without a reason" in page.error[0].value
+    assert page.error[0].value.startswith("Not frozen: a warning without a reason: texts: ")
+    kinds = [part.type for part in page.main.children.values()]
+    assert kinds.index("error") < kinds.index("button", kinds.index("error"))      # in sight where the button is
     next(field for field in page.text_input if field.key == asked[0].key).set_value("reason 0").run()
     next(b for b in page.button if b.label == "Freeze").click().run()
     assert page.success[0].value.startswith("Frozen. Hash ")
@@ -190,3 +192,11 @@ def test_a_replay_names_the_uploaded_files_and_says_what_the_texts_can_tell() ->
     page.get("file_uploader")[1].set_value(("reader one.csv", answers, "text/csv")).run()
     text = said(page)
     assert "is right in 163 of 330 cases" in text and "Without the 1 unproven: 181 of 329" in text and not page.error
+
+
+def test_a_name_is_shown_as_it_was_typed(own_study: Path, team: Open) -> None:  # noqa: F811
+    page = team(own_study, "reading")
+    page.selectbox(key="study").set_value("New design").run()
+    page.text_input(key="protocol").set_value("Ours *one* [x]").run()
+    next(b for b in page.button if b.label == "Save this design").click().run()
+    assert r"Saved as Ours \*one\* \[x\], version 1." in page.success[0].value and page.selectbox(key="study").value == "Ours *one* [x], version 1"
