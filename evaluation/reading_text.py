@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.results import decimal, interval_text, not_estimable, p_text, percent
+from evaluation.results import counted, decimal, interval_text, not_estimable, p_text, percent
 
 if TYPE_CHECKING:
     from evaluation.reading_score import ReadingScore
@@ -92,6 +92,8 @@ def _limits(score: ReadingScore) -> str:
         limits.append("one reader, so the result does not generalise to readers")
     elif score.readers:
         limits.append(f"{len(score.readers)} readers, treated as fixed in the primary analysis")
+    if score.readers and len(score.readers) != score.design.readers:
+        limits.append(f"the protocol planned {counted(score.design.readers, 'reader')}")
     missing = sum(reader.missing for reader in score.readers)
     if missing:
         limits.append(f"{missing} answers are missing")

@@ -106,6 +106,7 @@ def test_missing_answers_one_class_and_none_at_all():
     partial = answers[answers["position"] <= 50]
     got = score(partial, key, preset("Recommended"))
     assert sum(reader.missing for reader in got.readers) > 0 and "are missing" in got.paragraph()
+    assert "the protocol planned 3 readers" in got.paragraph()     # two read
     none = score(answers.iloc[:0], key, preset("Recommended"))
     assert none.primary.p_value is None and none.primary.reason and "nothing to report" in none.paragraph()
     malignant = key[(key["truth"] == "malignant")]
