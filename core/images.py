@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage, sparse
 
 from core import dicom
@@ -35,7 +36,8 @@ class Film:
 
 
 def read_film(path: Path) -> Film:
-    """Decode PNG, JPEG, TIFF (8 to 16 bits, grey or colour) or DICOM, by content rather than by name. UserError naming the file if it is
+    """Decode PNG, JPEG, TIFF (8 to 16 bits, grey or colour) or DICOM, by content rather than by name; turned as its orientation tag says, because
+    outlines are drawn on what viewers show. UserError naming the file if it is
     missing, unreadable or of another kind."""
     try:
         data = path.read_bytes()
@@ -48,8 +50,10 @@ def read_film(path: Path) -> Film:
         found = dicom.read(data, path)
         return Film(found.pixels, found.maximum, file_hash, found.inverted, found.pixel_mm, found.laterality, found.view, found.scanner)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = _grey(image, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow thinks of tags that are not used here
+            with Image.open(io.BytesIO(data)) as image:
+                pixels = _grey(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError:
         raise UserError(f"The image {path} is none that can be read (PNG, JPEG, TIFF or DICOM): convert it or leave the row out.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of them for damaged files

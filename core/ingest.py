@@ -1,11 +1,13 @@
 """Ingestion: a source's patients become working images and rows, everything or nothing.
 
 Each patient is read by a worker and laid into `STUDY/ingest.partial/<source>/` (images and one record); a patient whose record is there is not read
-again, so a killed ingestion goes on where it stopped. Only when every patient is in are the images moved and the rows committed, in one transaction.
+again unless its rows or files changed since, so a killed or refused ingestion goes on where it stopped. Only when every patient is in are the images
+moved and the rows committed, in one transaction.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -70,7 +72,8 @@ def ingest(
     say so, instead of stopping. Further options go to the source. UserError leaves the study as it was."""
     module = source_module(kind)
     location = "" if path is None else str(path)
-    source_id = _source_id(kind, location, options, shard, settings.images.input_side)
+    place = _source_id(kind, location, options, shard, settings.images.input_side)
+    source_id = _source_id(kind, location, options, shard, settings.images.input_side, _table_hash(path))
     with store.read(study) as con:
         known = data.sources(con)
     if source_id in set(known["source_id"]):
@@ -79,7 +82,7 @@ def ingest(
     tasks = tasks[shard[0] - 1 :: shard[1]]
     if not tasks:
         raise UserError(f"{location or kind} holds no patient; check the path and the kind of source.")
-    folder = study / "ingest.partial" / source_id
+    folder = study / "ingest.partial" / place
     folder.mkdir(parents=True, exist_ok=True)
     progress = Progress(folder / "progress.json", f"ingest {kind}")
     try:
@@ -95,10 +98,18 @@ def ingest(
     return result
 
 
-def _source_id(kind: str, location: str, options: dict[str, Any], shard: tuple[int, int], side: int) -> str:
+def _source_id(kind: str, location: str, options: dict[str, Any], shard: tuple[int, int], side: int, *content: str) -> str:
     plain = {k: v for k, v in options.items() if v is not None}
-    text = canonical([kind, os.path.abspath(location) if location else "", plain, shard, side])
+    text = canonical([kind, os.path.abspath(location) if location else "", plain, shard, side, *filter(None, content)])
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _table_hash(path: Path | None) -> str:
+    """SHA-256 of a source that is one file: a table that was changed is another source. "" for folders, and for what cannot be read (the source says so)."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
+    except OSError:
+        return ""
 
 
 def _answered(study: Path, source_id: str) -> Ingested:
@@ -117,7 +128,8 @@ def _file_name(identifier: str) -> str:
 def _read_all(
     module: ModuleType, tasks: list[Any], folder: Path, width: int, workers: int, skip_bad: bool, report: Report, progress: Progress
 ) -> list[Problem]:
-    waiting = [t for t in tasks if not (folder / f"{_file_name(t.patient)}.json").exists()]
+    stamped = [(task, _stamp(module, task)) for task in tasks]
+    waiting = [(task, stamp) for task, stamp in stamped if not _laid_in(folder, task.patient, stamp)]
     done, left_out = len(tasks) - len(waiting), []
     for task, error in _outcomes(module.__name__, waiting, folder, width, workers):
         if error is not None:
@@ -130,17 +142,33 @@ def _read_all(
     return left_out
 
 
-def _outcomes(module: str, tasks: list[Any], folder: Path, width: int, workers: int) -> Iterator[tuple[Any, Exception | None]]:
-    """(task, None or the error) as patients are finished."""
+def _stamp(module: ModuleType, task: Any) -> str:
+    """A value that changes with what a patient is made from: its rows, and length and time of change of its files."""
+    files = []
+    for file in module.files(task):
+        found = file.stat() if file.is_file() else None
+        files.append([str(file), found.st_size, found.st_mtime_ns] if found else [str(file)])
+    text = json.dumps([dataclasses.asdict(task), files], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _laid_in(folder: Path, patient: str, stamp: str) -> bool:
+    """Whether the patient's record is there and made from what the source holds now."""
+    path = folder / f"{_file_name(patient)}.json"
+    return path.exists() and json.loads(path.read_text()).get("stamp") == stamp
+
+
+def _outcomes(module: str, tasks: list[tuple[Any, str]], folder: Path, width: int, workers: int) -> Iterator[tuple[Any, Exception | None]]:
+    """(task, None or the error) as patients are finished; tasks with their stamps."""
     if workers <= 1 or len(tasks) < 4:
         with ThreadPoolExecutor(1) as ahead:  # decoding lets go of the interpreter: the next patient is read while this one is laid in
-            waiting = [ahead.submit(_read, module, task) for task in tasks[:1]]
-            for i, task in enumerate(tasks):
-                read, waiting = waiting[0], [ahead.submit(_read, module, following) for following in tasks[i + 1 : i + 2]]
-                yield task, _attempt(read.result, folder, width)
+            waiting = [ahead.submit(_read, module, task) for task, _ in tasks[:1]]
+            for i, (task, stamp) in enumerate(tasks):
+                read, waiting = waiting[0], [ahead.submit(_read, module, following) for following, _ in tasks[i + 1 : i + 2]]
+                yield task, _attempt(read.result, folder, width, stamp)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_attempt, partial(_read, module, task), folder, width): task for task in tasks}
+        futures = {pool.submit(_attempt, partial(_read, module, task), folder, width, stamp): task for task, stamp in tasks}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -152,18 +180,21 @@ def _read(module: str, task: Any) -> Patient:
     return importlib.import_module(module).read(task)
 
 
-def _attempt(read: Callable[[], Patient], folder: Path, width: int) -> Exception | None:
+def _attempt(read: Callable[[], Patient], folder: Path, width: int, stamp: str) -> Exception | None:
     try:
-        _lay_in(read(), folder, width)
+        _lay_in(read(), folder, width, stamp)
     except (UserError, OSError) as error:
         return error
     return None
 
 
-def _lay_in(patient: Patient, folder: Path, width: int) -> None:
-    """Write one patient's working images, then its record: the record's presence means that all is there."""
+def _lay_in(patient: Patient, folder: Path, width: int, stamp: str) -> None:
+    """Write one patient's working images, then its record: the record's presence means that all is there, as `stamp` says."""
+    path = folder / f"{_file_name(patient.id)}.json"
+    path.unlink(missing_ok=True)  # of an earlier state of the source: its images are about to be replaced
     films = [_lay_in_film(patient.id, film, folder, width) for film in patient.mammograms]
     record = {
+        "stamp": stamp,
         "patient": {
             "patient_id": patient.id,
             "age": patient.age,
@@ -177,7 +208,6 @@ def _lay_in(patient: Patient, folder: Path, width: int) -> None:
         "findings": [row for _, rows in films for row in rows],
         "problems": [[p.item, p.cause, p.action, p.skipped] for p in patient.problems],
     }
-    path = folder / f"{_file_name(patient.id)}.json"
     part = path.with_suffix(".partial")
     part.write_text(json.dumps(record))
     os.replace(part, path)

@@ -87,13 +87,16 @@ class Patient:
 
 class Source(Protocol):
     """A kind of input. tasks lists one small picklable task per patient, checking everything that can be checked without pixels
-    (UserError for a mistake); read loads one patient in a worker process. Both are module-level functions of core.sources.<kind>.
+    (UserError for a mistake); read loads one patient in a worker process; files names what a task is made from, so that a change is seen when an
+    ingestion goes on. All are module-level functions of core.sources.<kind>.
 
     tasks(path, **options) -> (list of tasks, list of study-wide Problems); each task has an attribute `patient` (str)."""
 
     simulated: bool
 
     def tasks(self, path: Path | None, **options: Any) -> tuple[list[Any], list[Problem]]: ...
+
+    def files(self, task: Any) -> list[Path]: ...
 
     def read(self, task: Any) -> Patient: ...
 

@@ -86,6 +86,11 @@ def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], li
     return found, problems
 
 
+def files(task: CbisTask) -> list[Path]:
+    """The films and masks found for the patient's rows."""
+    return sorted({file for row in task.rows for file in (row.image, *row.roi)})
+
+
 def read(task: CbisTask) -> Patient:
     """Read one patient: findings of all tables that lie in the same view are united in one film."""
     by_view: dict[tuple[str, str], list[CbisRow]] = {}

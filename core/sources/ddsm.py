@@ -92,6 +92,11 @@ def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[DdsmTask], li
     return [found[name] for name in sorted(found)], problems
 
 
+def files(task: DdsmTask) -> list[Path]:
+    """All that lies in the case's folder."""
+    return sorted(task.ics.parent.iterdir())
+
+
 def read(task: DdsmTask) -> Patient:
     """Decode one case. UserError naming the file for a film that cannot be decoded."""
     case = read_ics(task.ics)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import itertools
+import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +56,7 @@ def tasks(path: Path | None, image_labels: bool = False, skip_bad: bool = False)
     for row in rows:
         if not row.get("patient"):
             raise row.wrong("the patient is missing", "every row needs one")
-        patients.setdefault(row.get("patient"), []).append(row)
+        patients.setdefault(_patient(row), []).append(row)
     owners = _Owners()
     found, problems = [], []
     for patient, rows in patients.items():
@@ -68,8 +70,24 @@ def tasks(path: Path | None, image_labels: bool = False, skip_bad: bool = False)
                 raise
             problems.append(Problem(patient, str(error), "patient left out", skipped=True))
         else:
-            found.append(ManifestTask(patient, tuple(rows), image_labels))
+            once, repeats = _once(rows)
+            problems += [Problem(patient, f"row {row.line} repeats an earlier row", "taken once") for row in repeats]
+            found.append(ManifestTask(patient, tuple(once), image_labels))
     return found, problems
+
+
+def _once(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows without those that say all of an earlier one again, and those: a finding written twice is one finding."""
+    seen: dict[tuple[tuple[str, str], ...], Row] = {}
+    for row in rows:
+        seen.setdefault(tuple(sorted(row.cells.items())), row)
+    once = list(seen.values())
+    return once, [row for row in rows if row not in once]
+
+
+def files(task: ManifestTask) -> list[Path]:
+    """The patient's images and masks."""
+    return sorted({_image_path(row) for row in task.rows} | {_mask_path(row) for row in task.rows if _is_mask(row.get("outline"))})
 
 
 def read(task: ManifestTask) -> Patient:
@@ -79,7 +97,7 @@ def read(task: ManifestTask) -> Patient:
         by_image.setdefault(_image_path(row), []).append(row)
     ids: set[str] = set()
     mammograms = tuple(_mammogram(task, path, rows, ids) for path, rows in by_image.items())
-    features = {name.removeprefix("feature_"): _value(_first(task.rows, name)) for name in task.rows[0].cells if name.startswith("feature_")}
+    features = {name.removeprefix("feature_"): _value(task.rows, name) for name in task.rows[0].cells if name.startswith("feature_")}
     ages = [row.number("age", 0, 120) for row in task.rows]
     densities = [_density(row) for row in task.rows]
     return Patient(
@@ -107,7 +125,7 @@ class _Owners:
             file.seek(size // 2)
             others = self._by_piece.setdefault((size, hashlib.sha256(file.read(1 << 16)).digest()), [])
         for other in others:
-            if other.get("patient") == row.get("patient") or not filecmp.cmp(path, _image_path(other), shallow=False):
+            if _patient(other) == _patient(row) or not filecmp.cmp(path, _image_path(other), shallow=False):
                 continue
             same = "" if other.get("image") == row.get("image") else f" as {other.get('image')}"
             told = f"but row {other.line} gives it{same} to patient {other.get('patient')}"
@@ -121,8 +139,8 @@ def _check(row: Row, image_labels: bool) -> None:
         raise row.wrong(f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}")
     if not row.get("image"):
         raise row.wrong("the image is missing", "every row needs a file")
-    if not _image_path(row).is_file():
-        raise row.wrong(f"the image {_image_path(row)} does not exist", "correct the path (relative to the table's folder) or leave the row out")
+    if not _there(_image_path(row)):
+        raise row.wrong(f"the image {str(_image_path(row))[:200]} does not exist", "correct the path (relative to the table's folder) or leave the row out")
     for column, meaning, allowed in (("laterality", laterality_of, "LEFT, RIGHT"), ("view", view_of, "CC, MLO")):
         if row.get(column) and meaning(row.get(column)) is None:
             raise row.wrong(f"unknown {column} {row.get(column)!r}", f"use {allowed} or UNKNOWN")
@@ -131,8 +149,8 @@ def _check(row: Row, image_labels: bool) -> None:
     row.number("age", 0, 120)
     _density(row)
     if _is_mask(row.get("outline")):
-        if not _mask_path(row).is_file():
-            raise row.wrong(f"the mask {_mask_path(row)} does not exist", "correct the path or give a polygon or a box")
+        if not _there(_mask_path(row)):
+            raise row.wrong(f"the mask {str(_mask_path(row))[:200]} does not exist", "correct the path or give a polygon or a box")
     elif row.get("outline"):
         _polygons(row)
     elif not image_labels and _pathology(row) != "NORMAL":
@@ -208,12 +226,30 @@ def _place(rows: list[Row], film: Film, may_be_unknown: bool) -> tuple[str, str]
     return side, view
 
 
+def _patient(row: Row) -> str:
+    """The patient's name in one spelling: letters with accents can be written in two ways that look the same."""
+    return unicodedata.normalize("NFC", row.get("patient"))
+
+
 def _image_path(row: Row) -> Path:
-    return row.table.parent / row.get("image")
+    return _path(row, "image")
 
 
 def _mask_path(row: Row) -> Path:
-    return row.table.parent / row.get("outline")
+    return _path(row, "outline")
+
+
+def _path(row: Row, column: str) -> Path:
+    """The file that a cell names, seen from the table's folder; with the separators of Windows where there is no file of just that name."""
+    path = row.table.parent / row.get(column)
+    return path if "\\" not in path.name or _there(path) else row.table.parent / row.get(column).replace("\\", "/")
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text too long for a name
+        return False
 
 
 def _is_mask(text: str) -> bool:
@@ -268,12 +304,14 @@ def _splits(rows: tuple[Row, ...] | list[Row]) -> str | None:
     return names.pop() if names else None
 
 
-def _first(rows: tuple[Row, ...], column: str) -> str:
-    return next((row.get(column) for row in rows if row.get(column)), "")
-
-
-def _value(text: str) -> float | str:
+def _value(rows: tuple[Row, ...], column: str) -> float | str:
+    """The first cell of a column that holds something, as a number where it is one; "nan" is nothing. UserError for an infinite number."""
+    row = next((row for row in rows if row.get(column) and row.get(column).lower() != "nan"), rows[0])
+    text = row.get(column) if row.get(column).lower() != "nan" else ""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    if not math.isfinite(number):
+        raise row.wrong(f"{column} is {text!r}", "write a finite number or leave the cell empty")
+    return number

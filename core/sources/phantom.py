@@ -65,6 +65,11 @@ def tasks(
     return [PhantomTask(f"S_{index + 1:04d}_1", seed, index, chosen) for index in range(patients)], []
 
 
+def files(task: PhantomTask) -> list[Path]:
+    """None: a phantom comes from its seed."""
+    return []
+
+
 def read(task: PhantomTask) -> Patient:
     """Draw one patient. About .06 s a view at 256 px."""
     settings, rng = task.settings, np.random.default_rng([task.seed, task.index])

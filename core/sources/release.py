@@ -73,6 +73,11 @@ def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[ReleaseTask],
     return [ReleaseTask(case, tuple(cases[case])) for case in sorted(cases)], problems
 
 
+def files(task: ReleaseTask) -> list[Path]:
+    """The case's films and masks."""
+    return [file for image in task.images for file in (image.file, image.mask) if file is not None]
+
+
 def read(task: ReleaseTask) -> Patient:
     """Read one case. A film that is filed in two volumes comes in once, with the findings of both masks."""
     problems: list[Problem] = []

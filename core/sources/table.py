@@ -75,6 +75,9 @@ def _rows(path: Path, reader: Iterator[list[str]], needed: dict[str, tuple[str, 
             names = " or ".join(repr(name) for name in (column, *others))
             raise UserError(f"The table {path} has no column {names}: its header holds {header}; add the column.")
         columns[columns.index(found[0])] = column
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice:
+        raise UserError(f"The table {path} has two columns {twice!r}: take one of them out.")
     before = reader.line_num  # type: ignore[attr-defined]
     for cells in reader:
         line, before = before + 1, reader.line_num  # type: ignore[attr-defined]

@@ -71,7 +71,7 @@ def ingest(
     if done.answered:
         text = "This source is in the study already; nothing was done."
     if done.problems:
-        text += f" {len(done.problems)} problems, such as: {done.problems[0]['item']}: {done.problems[0]['cause']}."
+        text += f" {len(done.problems)} problems, such as: {done.problems[0]['item']}: {done.problems[0]['cause'].rstrip('.')}."
     if image_labels:
         text += " Labels are image-level: every result made from them says so."
     answer("ingest", folder, {"source": done, "totals": counts}, as_json, text + " Next: deepminer patches")

@@ -41,6 +41,26 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
     assert read_film(tmp_path / "film.jpg").pixels.shape == (4, 5)
 
 
+def test_films_come_in_as_viewers_turn_them(tmp_path: Path) -> None:
+    """A camera's or scanner's orientation tag: 6 says that the picture is shown turned a quarter to the right."""
+    upright = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (16, 1)) + np.arange(16, dtype=np.uint8)[:, None]
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("png", "tif"):
+        turned.save(tmp_path / f"film.{suffix}", exif=exif)
+        assert np.array_equal(read_film(tmp_path / f"film.{suffix}").pixels, upright)
+    turned.save(tmp_path / "film.jpg", exif=exif, quality=100)
+    assert np.abs(read_film(tmp_path / "film.jpg").pixels.astype(int) - upright).max() <= 2
+
+
+def test_a_cut_tiff_is_a_sentence_and_no_warning(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 65535, (80, 60)).astype(np.uint16)).save(tmp_path / "f.tif", compression="tiff_lzw")
+    (tmp_path / "f.tif").write_bytes((tmp_path / "f.tif").read_bytes()[:4000])
+    with pytest.raises(UserError, match="f.tif"):
+        read_film(tmp_path / "f.tif")
+
+
 def test_films_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), dtype=np.uint8)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])

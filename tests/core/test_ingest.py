@@ -146,6 +146,31 @@ def test_a_fault_is_a_sentence_and_leaves_the_study_as_it_was(rows: list[dict[st
     assert content(study) == before
 
 
+def test_what_was_corrected_after_a_refusal_is_read_anew(study: Path, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [row("a.png", "1"), row("b.png", "2"), row("broken.png", "3")])
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG cut")
+    with pytest.raises(UserError, match="broken"):
+        take_manifest(study, path)
+    Image.fromarray(255 - np.asarray(Image.open(tmp_path / "b.png"))).save(tmp_path / "b.png")
+    Image.fromarray(np.random.default_rng(5).integers(0, 255, (330, 256), np.uint8)).save(tmp_path / "broken.png")
+    path = manifest(tmp_path, [row("a.png", "1", "malignant"), row("b.png", "2"), row("broken.png", "3")])
+    assert take_manifest(study, path).turned == 1
+    with store.read(study) as con:
+        assert dict(zip(*data.mammograms(con)[["patient_id", "image_label"]].to_numpy().T)) == {"1": "MALIGNANT", "2": "BENIGN", "3": "BENIGN"}
+    assert not (study / "ingest.partial").exists() or not list((study / "ingest.partial").iterdir())
+
+
+def test_a_table_that_grew_is_another_source(study: Path, tmp_path: Path) -> None:
+    take_manifest(study, manifest(tmp_path, [row("a.png", "1")]))
+    path = manifest(tmp_path, [row("a.png", "1")])
+    assert take_manifest(study, path).answered
+    Image.fromarray(np.random.default_rng(5).integers(0, 255, (330, 256), np.uint8)).save(tmp_path / "b.png")
+    path = manifest(tmp_path, [row("a.png", "1"), row("b.png", "2")])
+    with pytest.raises(UserError, match="patient 1 is in the study already"):
+        take_manifest(study, path)
+    assert take_manifest(study, path, skip_bad=True).patients == 1 and content(study)[0]["patients"] == 2
+
+
 def test_bad_patients_are_left_out_only_when_told(study: Path, tmp_path: Path) -> None:
     path = manifest(tmp_path, [row("a.png", "1"), row("b.png", "2"), row("broken.png", "3")])
     (tmp_path / "broken.png").write_bytes(b"\x89PNG cut")
