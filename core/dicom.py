@@ -29,6 +29,7 @@ DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
     "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
 }
+DEPTHS = (8, 10, 12, 14, 16)
 WHITE = 65535
 _VIEW_MEANINGS = {"cranio-caudal": "CC", "craniocaudal": "CC", "medio-lateral oblique": "MLO", "mediolateral oblique": "MLO"}
 
@@ -54,7 +55,7 @@ def looks_like_dicom(data: bytes) -> bool:
 
 def read(data: bytes, path: Path) -> DicomFilm:
     """Decode a DICOM file's bytes; path is named in errors only. The modality's rescaling and the first VOI table or window are applied as the
-    standard says (PS3.3 C.11); without them stored values come through unchanged, shifted to begin at 0. UserError for files that hold no single
+    standard says (PS3.3 C.11); without them stored values come through unchanged, shifted to begin at 0 where the film has negative ones. UserError for files that hold no single
     grey picture, that are damaged, or whose compression has no decoder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd values in tags that are not used here
@@ -125,6 +126,8 @@ def _decoded(header: pydicom.Dataset, path: Path) -> np.ndarray:
     try:
         if syntax in DECODERS:
             frame = next(generate_frames(header.PixelData, number_of_frames=1))
+            if frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame[-16:]:  # some decoders fill up what is missing with grey
+                raise ValueError("the data are cut off (no end of image)")
             return np.asarray(DECODERS[syntax](frame))
         return header.pixel_array
     except Exception as error:  # decoders raise whatever they like
@@ -137,6 +140,10 @@ def _presented(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray,
     bits, signed = int(header.BitsStored), bool(int(header.PixelRepresentation))
     if not 1 <= bits <= 16:
         raise ValueError(f"it stores {bits} bits")
+    least, most = int(stored.min(initial=0)), int(stored.max(initial=0))
+    signed = signed and (bits < 16 or least < 0)
+    if bits == 16:  # written whatever the scanner's depth: the smallest usual one that holds the film, or it would come in dark
+        bits = next(depth for depth in DEPTHS if (-least if signed else 0) <= 1 << (depth - 1) and most < 1 << (depth - signed))
     lowest = -(1 << (bits - 1)) if signed else 0
     shown, maximum = _transformed(header, np.arange(lowest, lowest + (1 << bits)))
     return shown[stored - lowest], maximum

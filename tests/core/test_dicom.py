@@ -104,6 +104,24 @@ def test_tags_tell_side_view_and_pixel_size(tmp_path: Path, pixels: np.ndarray) 
     assert (film.laterality, film.view, film.pixel_mm) == ("LEFT", "CC", None)
 
 
+@pytest.mark.parametrize(("signed", "low"), [(False, 0), (True, 0), (True, -2048)])
+def test_sixteen_bits_stored_of_a_scanner_with_fewer(tmp_path: Path, pixels: np.ndarray, signed: bool, low: int) -> None:
+    """Many writers say 16 bits whatever the scanner's depth: taken at their word, the film would come in nearly black."""
+    stored = (pixels.astype(int) + low).astype(np.int16).view(np.uint16)
+    film = read_film(write(tmp_path / "a.dcm", stored, 16, signed=signed))
+    assert film.maximum == 4095 and (film.pixels == pixels).all()
+    film = read_film(write(tmp_path / "b.dcm", stored, 16, signed=signed, PhotometricInterpretation="MONOCHROME1"))
+    assert film.maximum == 4095 and (film.pixels == 4095 - pixels).all()
+
+
+def test_a_cut_off_frame_is_refused(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    frame = imagecodecs.jpeg8_encode(grey, level=95)
+    assert read_film(write(tmp_path / "a.dcm", grey, 8, "1.2.840.10008.1.2.4.50", frame=frame)).maximum == 255
+    with pytest.raises(UserError, match="b.dcm is compressed and could not be decoded .*cut off"):
+        read_film(write(tmp_path / "b.dcm", grey, 8, "1.2.840.10008.1.2.4.50", frame=frame[: len(frame) // 2]))
+
+
 def test_nothing_that_identifies_comes_along(tmp_path: Path, pixels: np.ndarray) -> None:
     film = read_film(write(tmp_path / "a.dcm", pixels))
     assert not any(word in repr(film) for word in ("Doe", "123", "1950"))
