@@ -124,6 +124,37 @@ def design_from(data: Mapping[str, Any]) -> Design:
     return Design(**data)
 
 
+def designed(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings of a design from `NAME=VALUE` texts; "none" limits nothing. UserError for an unknown name or a value of another kind."""
+    kinds = {field.name: str(field.type) for field in fields(Design) if field.name not in ("name", "preset", "arms")}
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, mark, value = (part.strip() for part in text.partition("="))
+        if not mark or name not in kinds:
+            raise UserError(f"{text!r} is not NAME=VALUE with a setting of the design; these can be set: {', '.join(kinds)}.")
+        try:
+            found[name] = _as_kind(value, kinds[name])
+        except ValueError as error:
+            raise UserError(f"The design's {name} cannot be {value!r}: {error}.") from error
+    return found
+
+
+def _as_kind(value: str, kind: str) -> Any:
+    if kind == "bool":
+        if value.lower() not in ("yes", "no", "true", "false"):
+            raise ValueError("it is yes or no")
+        return value.lower() in ("yes", "true")
+    if value.lower() == "none" and "None" in kind:
+        return None
+    for number, name in ((int, "a whole number"), (float, "a number")):
+        if kind.startswith(number.__name__):
+            try:
+                return number(value)
+            except ValueError:
+                raise ValueError(f"it is {name}" + (" or none" if "None" in kind else "")) from None
+    return value
+
+
 def shown_texts(units: Sequence[int], labels: Mapping[int, str], design: Design) -> tuple[str, ...]:
     """What a case shows: the labels of the most influential annotated units (DEFINITIONS, Explanation).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import wrap
+from typing import IO
 
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
@@ -51,7 +52,7 @@ class _Pages:
         self.y -= step
 
 
-def write_pdf(blocks: list[Block], out: Path) -> None:
+def write_pdf(blocks: list[Block], out: Path | IO[bytes]) -> None:
     """All blocks, one after the other."""
     with (
         style.print_style(),

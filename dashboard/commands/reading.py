@@ -14,7 +14,7 @@ from core.store import readings
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
 from evaluation import replay as replay_module
 from evaluation.reading import planned_power, preset
-from evaluation.reading_design import ARMS, RULES
+from evaluation.reading_design import ARMS, RULES, designed
 from evaluation.results import decimal, percent
 from evaluation.steps import bundle as bundles
 from evaluation.steps import reading as stages
@@ -39,12 +39,14 @@ def create(
     seed: Annotated[int | None, typer.Option(help="seed of cases and orders")] = None,
     arms: Annotated[str | None, typer.Option(help=f"arms with commas between, the primary one first: {', '.join(ARMS)}")] = None,
     truth_rule: Annotated[str | None, typer.Option(help=f"{', '.join(RULES)}; the preset's if not given")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="any other setting of the design as NAME=VALUE, such as side=two-sided; may be repeated")] = None,
     tell_prevalence: Annotated[bool, typer.Option("--tell-prevalence", help="tell readers the share of malignant cases")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Design a version: choose cases and their texts. Nothing is fixed before freezing."""
     path = studied(study)
     given: dict[str, Any] = {"readers": readers, "cases_per_class": cases_per_class, "split": split, "seed": seed, "truth_rule": truth_rule, "prevalence_told": tell_prevalence or None}
+    given |= designed(settings or [])
     if arms is not None:
         given["arms"] = tuple(arm.strip() for arm in arms.split(","))
     chosen = preset(design, name=name, **{k: v for k, v in given.items() if v is not None})

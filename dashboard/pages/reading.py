@@ -43,5 +43,6 @@ elif protocol.state == "frozen":
 else:
     try:
         results.show(protocol, load.compute(stages.scored, protocol.protocol)[1])
+        freeze.pdf_button(protocol)
     except UserError as error:
         st.warning(str(error))

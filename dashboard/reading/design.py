@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,11 +15,17 @@ from dashboard import identity, load, parts, study
 from dashboard.reading import notes
 from evaluation.explained import dissect_of
 from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_power, preset, shown_texts
+from evaluation.reading_text import SIDES
 from evaluation.results import decimal, percent
 from evaluation.steps import reading as stages
 
 ARM_NAMES = {"explanation": "Explanation text", "shuffled": "Shuffled explanation", "random_units": "Text of random units", "class_map": "Class map",
              "image": "Image", "image_explanation": "Image and explanation text"}
+
+PRIMARY_NAMES = {"gee": "GEE, clustered by patient", "sign_flip": "patient sign-flip", "exact_binomial": "exact binomial test"}
+DISCREPANT = {"out": "left out", "in": "kept"}
+IMAGES = {"one": 1, "all": None}
+DEPTHS = {"8": 8, "20": 20, "all": None}
 
 RULE_NAMES = {"folder": "folder of the source", "first_abnormality": "first abnormality", "any_malignant": "any malignant"}
 
@@ -68,6 +75,7 @@ def _chosen() -> tuple[str, Design] | None:
     try:
         design = preset(
             start,
+            **_analysis(base),
             name=name,
             readers=int(readers),
             seed=int(seed),
@@ -85,6 +93,26 @@ def _chosen() -> tuple[str, Design] | None:
         st.error(str(error))
         return None
     return name, design
+
+
+def _analysis(base: Design) -> dict[str, Any]:
+    """How the study will be analysed, which cases are left out, when it ends; the preset's choices at first."""
+    with st.expander("Analysis, exclusions and stopping rule"):
+        a, b, c, d = st.columns([3, 2, 1, 2])
+        primary = a.selectbox("Primary analysis", list(PRIMARY_NAMES), list(PRIMARY_NAMES).index(base.primary), format_func=PRIMARY_NAMES.__getitem__)
+        side = b.selectbox("Side", list(SIDES), list(SIDES).index(base.side), format_func=SIDES.__getitem__)
+        alpha = c.number_input("Alpha", 0.001, 0.2, base.alpha, 0.005, format="%.3f")
+        expected = d.number_input("Expected share right", 0.501, 0.999, base.expected_share, 0.01, format="%.3f", help="for the power; published .55")
+        e, f, g, h = st.columns([3, 2, 1, 2])
+        discrepant = e.selectbox("Cases whose truth rules differ", list(DISCREPANT), list(DISCREPANT).index(base.discrepant), format_func=DISCREPANT.__getitem__)
+        images = f.selectbox("Images of a patient", list(IMAGES), list(IMAGES.values()).index(base.images_per_patient))
+        effect = g.number_input("Design effect", 1.0, 20.0, base.design_effect, 0.05, help="for the power: 1 where a patient has one image and one reader")
+        depth = h.selectbox("Units looked through for texts", list(DEPTHS), list(DEPTHS.values()).index(base.depth))
+        hypothesis = st.text_input("Hypothesis", base.hypothesis, max_chars=300)
+        stopping = st.text_input("Stopping rule", base.stopping, max_chars=300)
+        merge = st.toggle("Show a label once where several units carry it", base.merge_duplicates)
+    return {"primary": primary, "side": side, "alpha": alpha, "expected_share": expected, "discrepant": discrepant, "images_per_patient": IMAGES[images],
+            "design_effect": effect, "depth": DEPTHS[depth], "hypothesis": hypothesis, "stopping": stopping, "merge_duplicates": merge}
 
 
 def _preview(path: Path, explain: str, design: Design) -> tuple[pd.DataFrame, Flow]:

@@ -11,13 +11,11 @@ from core.store import readings
 from core.store.readings import Protocol
 from dashboard import identity, load, parts, study
 from dashboard.reading import notes
-from dashboard.reading.design import ARM_NAMES, RULE_NAMES
+from dashboard.reading.design import ARM_NAMES, PRIMARY_NAMES, RULE_NAMES
 from evaluation.lint import ERROR, WARNING, Finding, stops
 from evaluation.reading_text import SIDES
 from evaluation.results import counted
 from evaluation.steps import reading as stages
-
-PRIMARY_NAMES = {"gee": "GEE, clustered by patient", "sign_flip": "patient sign-flip", "exact_binomial": "exact binomial test"}
 
 
 def findings_table(findings: list[dict]) -> None:
@@ -90,9 +88,24 @@ def lint_and_freeze(protocol: Protocol) -> None:
         st.rerun()
 
 
+def pdf_button(protocol: Protocol) -> None:
+    """The frozen protocol to take away."""
+
+    simulated = protocol.simulated or (bool(protocol.run) and load.compute(stages.synthetic, protocol.run))
+
+    def drawn() -> bytes:
+        from evaluation.protocol_pdf import protocol_pdf  # the print library: a second that only who asks for it waits
+
+        return protocol_pdf(protocol, simulated)
+
+    st.download_button("Protocol, PDF", drawn, f"protocol-{protocol.hash[:12]}.pdf", "application/pdf", on_click="ignore",
+                       help="every setting, the linter's warnings with your reasons, and the hash")
+
+
 def monitor(protocol: Protocol) -> None:
     """Progress without any result; closing, typed and logged."""
     st.caption(_fixed(protocol) + " No accuracy, no balance of answers, no comparison with the network before closing.")
+    pdf_button(protocol)
     progress = load.ask(readings.progress, protocol.protocol, protocol.version)
     if len(progress):
         names = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from core import store
 from core.store import readings
+from core.store.readings import Protocol
 from evaluation.checklist import items
 from evaluation.clustered import clustered_proportion
 from evaluation.figures.reading import answered, scored
@@ -165,7 +166,11 @@ def protocol_table(study: Path) -> Table:
         found = [p for p in readings.protocols(con) if p.state in ("frozen", "closed", "unblinded")]
     if not found:
         raise Missing("Reading", "no protocol has been frozen", "deepminer reading freeze")
-    p = found[-1]
+    return fixed_table(found[-1])
+
+
+def fixed_table(p: Protocol) -> Table:
+    """What freezing this version fixed."""
     rows = [
         ("name", p.protocol),
         ("version", str(p.version)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader
 from streamlit.testing.v1 import AppTest
 from test_team_pages import Open, said, team  # noqa: F401 - a fixture
 
@@ -16,6 +18,7 @@ from core.store.reader import Desk
 from dashboard import study as served
 from dashboard.commands.reading import create
 from evaluation.lint import WARNING
+from evaluation.protocol_pdf import protocol_pdf
 from evaluation.reading import preset
 from evaluation.results import decimal
 from evaluation.steps import reading as stages
@@ -200,3 +203,31 @@ def test_a_name_is_shown_as_it_was_typed(own_study: Path, team: Open) -> None:  
     page.text_input(key="protocol").set_value("Ours *one* [x]").run()
     next(b for b in page.button if b.label == "Save this design").click().run()
     assert r"Saved as Ours \*one\* \[x\], version 1." in page.success[0].value and page.selectbox(key="study").value == "Ours *one* [x], version 1"
+
+
+def test_every_choice_of_the_analysis_is_kept_and_printed_with_the_hash(own_study: Path, team: Open) -> None:  # noqa: F811
+    page = team(own_study, "reading")
+    page.selectbox(key="study").set_value("New design").run()
+    chosen = {"Primary analysis": "sign_flip", "Side": "two-sided", "Cases whose truth rules differ": "in", "Images of a patient": "all", "Units looked through for texts": "all"}
+    for box in page.selectbox:
+        if box.label in chosen:
+            box.set_value(chosen[box.label])
+    for box in page.number_input:
+        if box.label in ("Alpha", "Design effect"):
+            box.set_value({"Alpha": 0.01, "Design effect": 1.2}[box.label])
+    next(t for t in page.text_input if t.label == "Stopping rule").set_value("Two readers, then stop.")
+    page.run()
+    assert "alpha 0.01" in said(page)
+    next(b for b in page.button if b.label == "Save this design").click().run()
+    with store.read(own_study) as con:
+        design = readings.protocols(con)[-1].design
+    kept = ("primary", "side", "discrepant", "images_per_patient", "depth", "alpha", "design_effect", "stopping")
+    assert [design[name] for name in kept] == ["sign_flip", "two-sided", "in", None, None, 0.01, 1.2, "Two readers, then stop."]
+    _, findings = stages.run_lint(own_study, "Reading study", "team", "looked at")
+    reasons = {f"{f.field}: {f.finding}": "accepted" for f in findings if f.severity == WARNING}
+    frozen = stages.freeze(own_study, "Reading study", "team", reasons)
+    page.run()
+    assert not page.exception and "patient sign-flip, two-sided, alpha 0.01" in said(page)
+    assert "Protocol, PDF" in [b.label for b in page.get("download_button")]
+    text = " ".join(p.extract_text() for p in PdfReader(io.BytesIO(protocol_pdf(frozen, simulated=True))).pages).replace("\n", " ")
+    assert frozen.hash[:40] in text.replace(" ", "") and "two-sided" in text and "Two readers, then stop." in text and "SIMULATED" in text

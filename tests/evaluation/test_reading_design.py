@@ -20,6 +20,7 @@ from evaluation.reading import (
     protocol_hash,
     shown_texts,
 )
+from evaluation.reading_design import designed
 
 
 def images(patients: int = 80, seed: int = 0) -> pd.DataFrame:
@@ -160,3 +161,17 @@ def test_image_arms_show_no_words_and_lint_does_not_ask_for_them():
     assert shown["image"] == 0 and shown["explanation"] == 3
     assert not [f for f in lint(lint_table(cases)) if f.field == "texts" and f.severity == "error"]
     assert len(order_of(cases, preset("Recommended"), "R1")) == len(cases) + 10
+
+
+def test_settings_from_text_keep_their_kind() -> None:
+    found = designed(["side=two-sided", "alpha = .025", "depth=none", "repeats=4", "merge_duplicates=yes", "stopping=two readers = stop"])
+    assert found == {"side": "two-sided", "alpha": 0.025, "depth": None, "repeats": 4, "merge_duplicates": True, "stopping": "two readers = stop"}
+    assert preset("Recommended", **found).alpha == 0.025
+
+
+@pytest.mark.parametrize(("text", "said"), [("side", "not NAME=VALUE"), ("colour=red", "these can be set: .*alpha"), ("name=x", "not NAME=VALUE"),
+                                            ("alpha=much", "it is a number"), ("repeats=none", "it is a whole number"), ("depth=deep", "a whole number or none"),
+                                            ("prevalence_told=maybe", "yes or no")])
+def test_settings_that_are_none_are_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        designed([text])
