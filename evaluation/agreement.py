@@ -16,6 +16,7 @@ BOOTSTRAPS = 1_000
 # Numbers in one block of resamples: 32 MB.
 BLOCK = 4_000_000
 METRICS = ("nominal", "ordinal", "interval", "ratio")
+ONE_CATEGORY = "one rater used one category only, so that kappa is 0 whatever the other said"
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ def _none(method: str, reason: str, level: float, n: int) -> Agreement:
     return Agreement(None, None, None, None, reason, method, level, n)
 
 
-def _wald(estimate: float, variance: float, method: str, level: float, n: int, observed: float, expected: float) -> Agreement:
+def _wald(estimate: float, variance: float, method: str, level: float, n: int, observed: float, expected: float, flat: str | None = None) -> Agreement:
+    """With its Wald interval; without one where the variance is 0, for the reason `flat` where that is known."""
     error = float(np.sqrt(max(0.0, variance)))
     if error < 1e-12:
-        return Agreement(estimate, 0.0, None, None, "the variance is 0: no interval", method, level, n, observed, expected)
+        return Agreement(estimate, 0.0, None, None, flat or "the variance is 0: no interval", method, level, n, observed, expected)
     half = float(stats.norm.isf((1 - level) / 2)) * error
     return Agreement(estimate, error, max(-1.0, estimate - half), min(1.0, estimate + half), None, method, level, n, observed, expected)
 
@@ -70,7 +72,8 @@ def _wald(estimate: float, variance: float, method: str, level: float, n: int, o
 def cohen_kappa(table: Any, weights: str | None = None, level: float = 0.95) -> Agreement:
     """Cohen's kappa of two raters from their k x k table of counts; `weights` None, "linear" or "quadratic" (agreement weights
     1 - (|i-j|/(k-1))^1 or ^2). Standard error: Fleiss, Cohen and Everitt 1969 (large sample, not under the null). Undefined where chance
-    agreement is 1."""
+    agreement is 1; 0 without an interval where one rater used one category only, for then observed and chance agreement are the same
+    whatever the other said."""
     counts = _square(table)
     check_level(level)
     if weights not in (None, "linear", "quadratic"):
@@ -88,8 +91,11 @@ def cohen_kappa(table: Any, weights: str | None = None, level: float = 0.95) -> 
         return _none(method, "both raters used one and the same category: chance agreement is 1", level, int(n))
     kappa = (observed - expected) / (1 - expected)
     means = (agree @ columns)[:, None] + (rows @ agree)[None, :]
-    variance = ((p * (agree - means * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2) / (n * (1 - expected) ** 2)
-    return _wald(kappa, variance, method, level, int(n), observed, expected)
+    # Their difference of two sums as one sum about the mean: where it is 0 nothing is left over by rounding.
+    scores = agree - means * (1 - kappa)
+    variance = (p * (scores - (p * scores).sum()) ** 2).sum() / (n * (1 - expected) ** 2)
+    alone = min((rows > 0).sum(), (columns > 0).sum()) == 1
+    return _wald(kappa, variance, method, level, int(n), observed, expected, ONE_CATEGORY if alone else None)
 
 
 def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:

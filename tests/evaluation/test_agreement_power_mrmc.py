@@ -40,6 +40,20 @@ def test_reference_agreement(reference):
             assert got.estimate is None and got.reason and "not estimable" in got.sentence()
 
 
+@pytest.mark.parametrize("table", [[[0, 0], [3, 5]], [[46, 3], [0, 0]], [[0, 2], [0, 49]], [[0, 1], [0, 6]], [[3, 0, 0], [11, 0, 0], [7, 0, 0]]])
+@pytest.mark.parametrize("weights", [None, "linear", "quadratic"])
+def test_a_rater_of_one_category_has_kappa_0_without_an_interval(table, weights):
+    got = cohen_kappa(table, weights)
+    assert got.estimate == pytest.approx(0, abs=1e-12) and got.standard_error == 0 and got.low is None and got.high is None
+    assert "one rater used one category only" in got.reason and "not estimable: one rater used one category only" in got.sentence()
+
+
+@pytest.mark.parametrize("n", [3, 49, 5_000, 1_000_003])
+def test_perfect_agreement_leaves_no_interval_by_rounding(n):
+    got = cohen_kappa([[n, 0], [0, 1]])
+    assert got.estimate == pytest.approx(1) and (got.standard_error, got.low, got.high) == (0, None, None) and "variance is 0" in got.reason
+
+
 def test_krippendorff_published_example():
     for metric, expected in (("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849), ("ratio", 0.797)):
         got = krippendorff_alpha(OBSERVERS, metric)

@@ -44,6 +44,12 @@ def test_kappa_per_category_by_hand() -> None:
     assert rows["nothing"].estimate == pytest.approx(1) and "asymmetry" not in rows
 
 
+def test_a_category_that_one_expert_never_used_has_no_interval() -> None:
+    rows = frame([(code, unit, said("mass") if unit or code == "A" else said("asymmetry")) for code in "AB" for unit in range(49)])
+    found = next(r for r in agreement.per_category(rows) if r.name == "asymmetry")
+    assert found.estimate == pytest.approx(0, abs=1e-12) and found.low is None and found.high is None and "one rater used one category only" in found.reason
+
+
 def test_three_experts_are_measured_by_alpha() -> None:
     three = pd.concat([TWO, frame([("C", u, said("mass")) for u in range(1, 6)])], ignore_index=True)
     assert "alpha" in agreement.per_category(three)[0].method.lower() and agreement.raters(three) == 3
