@@ -13,7 +13,7 @@ from evaluation.results import Interval, decimal, interval_text
 
 @dataclass(frozen=True)
 class Conduct:
-    """`trend`: change of the share right per 100 places in the order, readers' means taken out, patients as clusters. Seconds: median and
+    """`trend`: change of the share right per 100 places in the order, the means of each reader in each arm taken out, patients as clusters. Seconds: median and
     quartiles over answers with a time. `repeats` of the answers were to cases shown a second time. `missing` answers, where it is known how many were assigned."""
 
     answers: int
@@ -59,15 +59,18 @@ def _sittings(joined: pd.DataFrame) -> int | None:
 
 
 def trend(read: pd.DataFrame, level: float = 0.95) -> Interval:
-    """Least-squares slope of right answers on the position, per 100 places, with each reader's mean taken out and a variance that is robust
-    to clustering by patient."""
+    """Least-squares slope of right answers on the position, per 100 places, with the mean of each reader in each arm taken out (arms differ in difficulty
+    and lie mixed in the order) and a variance that is robust to clustering by patient. Not estimable where the answers do not vary within these."""
     method, nothing = "linear trend, clustered by patient", "too few answers with a position"
     if "position" not in read.columns or len(read) < 10:
         return Interval(None, None, None, level, method, nothing, "patient")
-    x, y = (read[name].astype(float) - read.groupby("code")[name].transform(lambda part: part.astype(float).mean()) for name in ("position", "right"))
+    groups = [name for name in ("code", "arm") if name in read.columns]
+    x, y = (read[name].astype(float) - read.groupby(groups)[name].transform(lambda part: part.astype(float).mean()) for name in ("position", "right"))
     spread = float((x**2).sum())
     if spread == 0 or read["patient_id"].nunique() < 2:
         return Interval(None, None, None, level, method, nothing, "patient")
+    if (read.groupby(groups)["right"].nunique() == 1).all():
+        return Interval(None, None, None, level, method, _alike(read["right"]), "patient")
     slope = float((x * y).sum() / spread)
     scores = (x * (y - slope * x)).groupby(read["patient_id"].to_numpy()).sum()
     m = len(scores)
@@ -76,3 +79,8 @@ def trend(read: pd.DataFrame, level: float = 0.95) -> Interval:
         return Interval(100 * slope, None, None, level, method, "the variance is 0", "patient")
     half = float(stats.t.isf((1 - level) / 2, m - 1)) * error
     return Interval(100 * slope, 100 * (slope - half), 100 * (slope + half), level, method, None, "patient")
+
+
+def _alike(right: pd.Series) -> str:
+    """Why there is no slope."""
+    return "every reader's answers of an arm are all right or all wrong" if right.nunique() > 1 else f"all answers are {'right' if right.iloc[0] else 'wrong'}"

@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import UserError
 from evaluation.reading import preset, score
+from evaluation.reading_time import trend
 
 
 def simulated(readers: int = 3, patients: int = 120, skill: float = 1.0, seed: int = 0, shuffled: bool = True):
@@ -126,3 +127,29 @@ def test_missing_answers_one_class_and_none_at_all():
 def test_mistakes_are_said(change, words):
     with pytest.raises(UserError, match=words):
         score(*change(*simulated(readers=1)), preset("Recommended"))
+
+
+def read_along(right, readers: int = 1, arms=("explanation",), n: int = 40) -> pd.DataFrame:
+    """Answers along the order: right(reader, place), the arms by turns."""
+    return pd.DataFrame([{"code": f"R{k}", "arm": arms[i % len(arms)], "position": i + 6, "right": right(k, i), "patient_id": f"P{i % 23}"}
+                         for k in range(readers) for i in range(n)])
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_no_trend_where_right_answers_do_not_vary(readers):
+    for answer, why in ((True, "all answers are right"), (False, "all answers are wrong")):
+        found = trend(read_along(lambda k, i, answer=answer: answer, readers))
+        assert (found.estimate, found.low, found.high, found.reason) == (None, None, None, why)
+    # One arm all right, the other all wrong: what varies is the arm and not the reading.
+    arms = trend(read_along(lambda k, i: i % 3 > 0, readers, ("explanation", "explanation", "shuffled")[::-1]))
+    assert arms.estimate is None and "all right or all wrong" in arms.reason
+    alike = trend(read_along(lambda k, i: k % 2 == 0, 2))
+    assert alike.estimate is None and "all right or all wrong" in alike.reason
+
+
+def test_a_trend_is_found_within_arms():
+    found = trend(read_along(lambda k, i: i >= 20 or i % 4 == 0, 3))
+    assert found.low > 0 and found.reason is None
+    # A harder arm read first is no learning.
+    mixed = read_along(lambda k, i: (i % 2 == 0) if i < 20 else (i % 4 != 0), 2).assign(arm=lambda t: np.where(t["position"] < 26, "shuffled", "explanation"))
+    assert trend(mixed.drop(columns="arm")).estimate > 0.5 and abs(trend(mixed).estimate) < 0.5
