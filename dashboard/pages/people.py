@@ -83,6 +83,11 @@ def shown_once() -> None:
         st.code(link[1], language=None)
 
 
+def moments(times: pd.Series) -> pd.Series:
+    """Days and times as text; nothing for what has not happened."""
+    return pd.to_datetime(times).dt.strftime("%d %b, %H:%M").fillna("")
+
+
 def table(frame: pd.DataFrame) -> None:
     """Everybody with progress. Nothing about how anybody answered."""
     shown = pd.DataFrame(
@@ -97,11 +102,11 @@ def table(frame: pd.DataFrame) -> None:
             "Patches judged": frame["audited"],
             "Cases read": frame["answered"],
             "Also annotated": ["yes" if r == "reader" and a else "" for r, a in zip(frame["role"], frame["annotated"])],
-            "Last seen": frame["last_seen"],
-            "Invited": frame["made"],
+            "Last seen": moments(frame["last_seen"]),
+            "Invited": moments(frame["made"]),
         }
     )
-    config = {name: st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC") for name in ("Last seen", "Invited")}
+    config = {name: st.column_config.TextColumn(help="UTC") for name in ("Last seen", "Invited")}
     st.dataframe(
         shown.drop(columns=["Also annotated"] if not (shown["Also annotated"] != "").any() else []),
         hide_index=True,
@@ -120,15 +125,13 @@ def actions(frame: pd.DataFrame) -> None:
     )
 
 
-everybody = load.ask(people.people)
-others = everybody[everybody["code"] != server.TEAM_CODE]
-parts.heading(
-    "People", f"{len(others)} invited; codes only, names are never stored or exported", simulated=bool(len(others) and others["simulated"].any())
-)
+head = st.container()  # written last: it counts whoever is invited just now
 invitation()
 shown_once()
 everybody = load.ask(people.people)
 others = everybody[everybody["code"] != server.TEAM_CODE]
+with head:
+    parts.heading("People", f"{len(others)} invited; codes only, names are never stored or exported", simulated=bool(len(others) and others["simulated"].any()))
 if len(others):
     table(others)
     actions(others[~others["simulated"]] if (~others["simulated"]).any() else others)

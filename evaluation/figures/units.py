@@ -154,7 +154,8 @@ def coverage(study: Path, width: float) -> Drawn:
     ax.set(xlabel="Units selected", ylabel=f"Share of the top {settings['top']} slots", xlim=(0, most + 0.5), ylim=(0, 1.02))
     handles, labels = ax.get_legend_handles_labels()
     order = [*range(len(handles) - 2, -1, -1), len(handles) - 1]
-    ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right", bbox_to_anchor=(1, 0.12))
+    # Above the axes: curves may run anywhere within.
+    ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2 if width < 120 else 4)
     images = int(frame["n"].max())
     caption = (
         f"Coverage: share of the {settings['top']} most influential units of each of {images} hold-out mammograms that is taken by the first k units. At {select} units: "

@@ -84,6 +84,8 @@ def test_the_code_suggested_is_the_next_of_the_role(own_study: Path, team: Open)
     page.get("button_group")[0].set_value("reader").run()
     assert page.text_input[0].placeholder == "R1"
     next(b for b in page.button if b.label == "Invite").click().run()
+    table = next(f.value for f in page.dataframe if "Last seen" in f.value.columns).set_index("Code")
+    assert "4 invited" in said(page) and len(table) == 4 and table["Last seen"]["R1"] == ""
     page.run()
     assert page.get("button_group")[0].value == "reader" and page.text_input[0].placeholder == "R2"      # the role chosen stays
     judged = next(f.value for f in page.dataframe if "Patches judged" in f.value.columns).set_index("Code")["Patches judged"]
