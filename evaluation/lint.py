@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.lexicon import without_association
 from evaluation.inputs import Array
 from evaluation.permutation import Association, PatientPermutations
-from evaluation.results import counted
+from evaluation.results import counted, decimal
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 ALPHA = 0.001
@@ -95,13 +95,13 @@ def _tell(field: str, test: str, result: Association, what: str, severity: str =
     leak, area, auc = result.p < ALPHA, "", None
     if result.auc is not None:
         auc = max(result.auc, 1 - result.auc)
-        area = f"AUC {auc:.2f}{', smaller values with malignant or higher scores' if result.auc < 0.5 else ''}, "
+        area = f"AUC {decimal(auc, 2)}{', smaller values with malignant or higher scores' if result.auc < 0.5 else ''}, "
     words = f"{test} {'predicts' if leak else 'is not shown to predict'} {what} ({area}permutation P {_p(result.p)})"
     return [Finding(field, severity if leak else NOTE, words, auc, result.p)]
 
 
 def _p(p: float) -> str:
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
+    return "< .001" if p < 0.001 else f"= {decimal(p)}"
 
 
 def identifier_findings(name: str, values: pd.Series, table: pd.DataFrame, tests: PatientPermutations) -> list[Finding]:
@@ -226,7 +226,7 @@ def _verdict_findings(texts: list[tuple[str, ...]], names: Sequence[object], tru
         return []
     count = len({name for cases in spoken.values() for name in cases})
     result = tests.ordered(np.array([verdict_balance(shown) for shown in texts], dtype=float), truth)
-    tail = "" if result.p is None else f" (their balance against truth: AUC {result.auc:.2f}, permutation P {_p(result.p)})"
+    tail = "" if result.p is None else f" (their balance against truth: AUC {decimal(result.auc, 2)}, permutation P {_p(result.p)})"
     words = "; ".join(f"{word!r} in {_cases(cases)}" for word, cases in sorted(spoken.items(), key=lambda item: -len(item[1])))
     return [Finding("texts", WARNING, f"the texts of {count} of {len(texts)} cases contain verdict words, so that the reader may repeat the annotator's verdict: "
                     f"{words}{tail}", result.auc, result.p)]

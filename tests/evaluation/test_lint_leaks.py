@@ -30,6 +30,9 @@ def test_clean_studies_pass():
     studies = [lint(clean(seed=seed)) for seed in range(40)]
     assert sum(map(stops, studies)) <= 2 and not stops(studies[0])
     assert {"case", "order"} <= {finding.field for finding in studies[0]}
+    # Numbers as everywhere else, without a leading zero.
+    told = " ".join(finding.finding for finding in studies[0])
+    assert "AUC .5" in told and "P = ." in told and " 0." not in told
 
 
 def test_identifier_sorted_by_truth_stops():
