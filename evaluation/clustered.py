@@ -65,7 +65,20 @@ class ClusteredProportion:
         return (f"{text}; GEE with exchangeable correlation and robust variance {decimal(self.gee_estimate)} "
                 f"({interval_text(self.gee_low, self.gee_high, self.level)}), one-sided {p_text(self.gee_p_greater)}, two-sided "
                 f"{p_text(self.gee_p_two_sided)}; patient sign-flip ({self.sign_flip_method}), one-sided {p_text(self.sign_flip_p_greater)}; "
-                f"intraclass correlation {decimal(self.icc)}, design effect {decimal(self.design_effect, 2)}.")
+                f"{self.clustering(self.reason)}.")
+
+    def clustering(self, said: str | None = None) -> str:
+        """What the patients' several answers do to the variance, in words; a reason that was `said` before is not said again.
+
+        With one answer a patient the design effect is m / (m - 1) for m patients, the small-sample factor of the linearised variance, and tells nothing
+        of likeness within patients."""
+        if self.design_effect is None:
+            why = f": {self.reason}" if self.reason and self.reason != said else ""
+            return f"intraclass correlation and design effect not estimable{why}"
+        if self.n == self.clusters:
+            return f"no patient has two answers: clustering plays no part (the design effect, {decimal(self.design_effect, 2)}, is the variance's small-sample factor)"
+        why = f" ({self.reason})" if self.reason and self.reason != said else ""
+        return f"intraclass correlation {decimal(self.icc, 2)}, design effect {decimal(self.design_effect, 2)}{why}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from evaluation.inputs import cluster_codes
 from evaluation.mrmc import ObuchowskiRockette, obuchowski_rockette
 from evaluation.proportion import McNemar, mcnemar
 from evaluation.reading_design import Design
-from evaluation.results import Interval, decimal, interval_text, p_text
+from evaluation.results import Interval, decimal, interval_text, p_text, words
 
 RESAMPLES = 2_000
 
@@ -28,7 +28,7 @@ class ArmScore:
 
     def sentence(self) -> str:
         """For a results section."""
-        return f"Arm {self.arm.replace('_', ' ')}: {self.clusters.sentence()}"
+        return f"Arm {words(self.arm)}: {self.clusters.sentence()}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ArmComparison:
         gap = self.difference
         if gap.estimate is None:
             return gap.sentence()
-        text = (f"Arm {self.first.replace('_', ' ')} against arm {self.second.replace('_', ' ')}: difference of the shares right {decimal(gap.estimate)} "
+        text = (f"Arm {words(self.first)} against arm {words(self.second)}: difference of the shares right {decimal(gap.estimate)} "
                 f"({interval_text(gap.low, gap.high, gap.level, gap.reason)}, patient bootstrap)")
         if self.mcnemar is None:
             return f"{text}; no reader read the same image in both arms."

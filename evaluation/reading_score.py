@@ -19,7 +19,7 @@ from evaluation.reading_arms import ArmComparison, ArmScore, arm_scores, compare
 from evaluation.reading_design import MALIGNANT, RULES, UNPROVEN, Design
 from evaluation.reading_text import paragraph
 from evaluation.reading_time import Conduct, conduct
-from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text
+from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text, words
 from evaluation.roc import AucInterval, auc_interval
 
 
@@ -46,7 +46,7 @@ class Primary:
         """For a results section."""
         if self.p_value is None:
             return f"{self.correct} of {self.n} right; the primary analysis is {not_estimable(self.reason)}."
-        return (f"{self.correct} of {self.n} right; {self.method}: {decimal(self.estimate)} ({interval_text(self.low, self.high, 1 - self.alpha)}), "
+        return (f"{self.correct} of {self.n} right; {self.method}: {decimal(self.estimate)} ({interval_text(self.low, self.high, 1 - self.alpha, self.reason)}), "
                 f"prespecified {'one-sided' if self.side == 'greater' else 'two-sided'} {p_text(self.p_value)}.")
 
 
@@ -64,7 +64,7 @@ class RuleResult:
     def sentence(self) -> str:
         """For a results section."""
         left_out = f" ({self.unproven} unproven left out)" if self.unproven else ""
-        return f"Truth by {self.rule.replace('_', ' ')}{left_out}: {self.binomial.sentence()}"
+        return f"Truth by {words(self.rule)}{left_out}: {self.binomial.sentence()}"
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def primary_of(right: Array, patient: Array, design: Design) -> Primary:
     estimate, low, high, p_one, p_two, method, reason = values
     p = p_one if design.side == "greater" else p_two
     return Primary(correct, n, estimate, low, high, p, p_one, p_two, design.side, design.alpha, method, None if p is None else p <= design.alpha,
-                   reason if p is None else None)
+                   reason if p is None or low is None else None)
 
 
 def _table(truth: Array, said: Array, design: Design) -> DiagnosticTable:

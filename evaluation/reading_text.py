@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.results import counted, decimal, interval_text, not_estimable, p_text, percent
+from evaluation.results import counted, decimal, interval_text, not_estimable, p_text, percent, words
 
 if TYPE_CHECKING:
     from evaluation.reading_score import ReadingScore
@@ -26,10 +26,10 @@ def _marked(score: ReadingScore, text: str) -> str:
 
 
 def verdict(score: ReadingScore) -> str:
-    """The primary result in one plain sentence."""
+    """The primary result in one plain sentence; why it cannot be estimated stands before it."""
     primary = score.primary
     if primary.significant is None:
-        return f"Whether this is better than chance is {not_estimable(primary.reason)}."
+        return "Whether this is better than chance is not estimable."
     if primary.significant and primary.side == "two-sided" and (primary.estimate or 0) < 0.5:
         return f"By the prespecified test this is worse than chance (two-sided {p_text(primary.p_value)})."
     if primary.significant:
@@ -50,18 +50,18 @@ def _result(score: ReadingScore) -> list[str]:
     # Several readers answer on the same texts: their answers are not so many texts.
     opening = (f"One reader classified {primary.correct} of {primary.n} {_shown(score)} ({score.patients} patients) correctly" if readers == 1 else
                f"{readers} readers gave {primary.n} answers on {_shown(score)} of {score.patients} patients, {primary.correct} of them right")
-    opening += (f" ({percent(share)}; {primary.method}: {decimal(primary.estimate)}, "
-                f"{interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)}).")
-    why = f" ({clusters.reason})" if clusters.reason else ""
-    effect = f"Intraclass correlation {_or_words(clusters.icc)}, design effect {_or_words(clusters.design_effect)}{why}."
+    interval = interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)
+    found = f", {not_estimable(primary.reason)}" if primary.p_value is None else f": {decimal(primary.estimate)}, {interval}"
+    opening += f" ({percent(share)}; {primary.method}{found})."
+    effect = _sentence(clusters.clustering(primary.reason))
     exact = (f"Assuming independent answers, the exact binomial test gives one-sided {p_text(score.binomial.p_value)}, two-sided "
              f"{p_text(score.binomial_two_sided.p_value)} (critical count {score.binomial.critical_count}; "
              f"{score.binomial.answers_to_flip} other answers would turn its one-sided verdict).")
     return [opening, verdict(score), effect, exact] if score.design.primary != "exact_binomial" else [opening, exact, verdict(score), effect]
 
 
-def _or_words(value: float | None) -> str:
-    return "not estimable" if value is None else decimal(value, 2)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _checks(score: ReadingScore) -> list[str]:
@@ -74,8 +74,8 @@ def _checks(score: ReadingScore) -> list[str]:
                      "Obuchowski-Rockette, random readers and cases).")
     others = [rule for rule in score.rules if rule.rule != score.design.truth_rule]
     if others:
-        told = "; ".join(f"{rule.rule.replace('_', ' ')} {rule.correct} of {rule.n}, {p_text(rule.binomial.p_value)}" for rule in others)
-        parts.append(f"Truth rule {score.design.truth_rule.replace('_', ' ')}; by other rules: {told} (exact binomial, one-sided; "
+        told = "; ".join(f"{words(rule.rule)} {rule.correct} of {rule.n}, {p_text(rule.binomial.p_value)}" for rule in others)
+        parts.append(f"Truth rule {words(score.design.truth_rule)}; by other rules: {told} (exact binomial, one-sided; "
                      f"{len(score.discrepant)} cases differ).")
     parts += [comparison.sentence() for comparison in score.comparisons]
     network = score.network

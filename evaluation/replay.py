@@ -16,7 +16,7 @@ from evaluation.inputs import Array
 from evaluation.lint import Finding, lint
 from evaluation.proportion import exact_binomial_test
 from evaluation.replay_input import MALIGNANT, UNPROVEN, ReplayCase, read_cases, read_labels
-from evaluation.results import decimal, interval_text, p_text, percent
+from evaluation.results import decimal, interval_text, p_text, percent, words
 from evaluation.roc import AucInterval, auc_interval
 
 RULES = ("folder", "first_abnormality", "any_malignant")
@@ -100,14 +100,14 @@ class ReplayResult:
 
     def sentences(self) -> list[str]:
         """The replay in words, line by line, for the command line and the page."""
-        rules = [f"Truth by {name.replace('_', ' ')}: {score.sentence()}." for name, score in self.truth_rules.items()]
+        rules = [f"Truth by {words(name)}: {score.sentence()}." for name, score in self.truth_rules.items()]
         unproven = sum(UNPROVEN in (case.first_abnormality, case.any_malignant) for case in self.discrepant)
         left_out = [f"Without the {unproven} unproven: {self.without_unproven.sentence()}."] if unproven else []
         main, interval = self.truth_rules[self.primary_rule], self.network.interval
         return [
             *rules, *left_out, f"{len(self.discrepant)} cases where truth rules differ or are unproven: {', '.join(d.case for d in self.discrepant)}."
             if self.discrepant else "The truth rules agree on every case.",
-            f"By the {self.primary_rule} rule the one-sided test needs {main.critical_count} right; {main.answers_to_flip} answers would turn its "
+            f"By the {words(self.primary_rule)} rule the one-sided test needs {main.critical_count} right; {main.answers_to_flip} answers would turn its "
             "verdict.",
             self.clusters.sentence(), self.texts.sentence(), self.information.sentence(),
             f"The network alone: AUC {decimal(interval.estimate)} ({interval_text(interval.low, interval.high, interval.level, interval.reason)}, "

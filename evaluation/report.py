@@ -20,7 +20,7 @@ from evaluation.figures.export import caption_tail, draw
 from evaluation.figures.reading import scored
 from evaluation.lint import reason_for
 from evaluation.passport import Missing, Passport, closed_protocol
-from evaluation.results import percent
+from evaluation.results import percent, words
 from evaluation.tables import TABLES, Table
 
 Report = Callable[[int, int, str], None]
@@ -173,8 +173,8 @@ def methods(study: Path) -> list[str]:
     if closed is not None:
         q, side = closed.design, "one-sided" if closed.design["side"] == "greater" else "two-sided"
         found.append(
-            f"Reading study: {q['texts']} labels per case from the most influential labelled units, arms {', '.join(q['arms'])}, truth rule {q['truth_rule']}, "
-            f"answers 1 to {q['scale']}, primary analysis {q['primary']} ({side}, alpha {q['alpha']:g}), frozen before reading with hash {closed.hash[:12]}. "
+            f"Reading study: {q['texts']} labels per case from the most influential labelled units, arms {', '.join(map(words, q['arms']))}, truth rule {words(q['truth_rule'])}, "
+            f"answers 1 to {q['scale']}, primary analysis {words(q['primary'])} ({side}, alpha {q['alpha']:g}), frozen before reading with hash {closed.hash[:12]}. "
             f"Hypothesis: {q['hypothesis']}"
         )
     return found

@@ -56,6 +56,11 @@ def decimal(value: float | None, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def words(name: str) -> str:
+    """The name of a truth rule, an arm or an analysis as people read it: `any malignant` for any_malignant, `GEE` for gee."""
+    return "GEE" if name == "gee" else name.replace("_", " ")
+
+
 def counted(number: int, noun: str) -> str:
     """`1 reader`, `2 readers`: a number with its noun (whose plural ends in s)."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -120,6 +120,9 @@ def _clustering(score: ReadingScore) -> None:
             ("Sign-flip p, one-sided", p_text(c.sign_flip_p_greater)),
         ]
     )
+    if c.icc is None:
+        told = c.clustering()
+        st.caption(f"{told[0].upper()}{told[1:]}.")
 
 
 def _binomial(score: ReadingScore) -> None:
@@ -181,7 +184,8 @@ def _truth(score: ReadingScore) -> None:
         )
     )
     if score.discrepant:
-        st.dataframe(pd.DataFrame(score.discrepant), hide_index=True)
+        names = {"case_number": "Case", "mammogram_id": "Mammogram"} | {rule: word.capitalize() for rule, word in RULE_NAMES.items()}
+        st.dataframe(pd.DataFrame(score.discrepant).rename(columns=names), hide_index=True)
 
 
 def _information(score: ReadingScore) -> None:

@@ -74,7 +74,7 @@ def candidates(study: Path, explain: str, design: Design) -> pd.DataFrame:
         labels = {unit: label.text for unit, label in annotation_table.labels(con, dissect).items()}
         truth = truth_rules(con)
     if design.truth_rule == "folder" and truth["folder"].isna().all():
-        raise UserError("The truth rule folder needs patients whom the source files under a diagnosis, and this study's are not; choose any_malignant or first_abnormality.")
+        raise UserError("The truth rule folder needs patients whom the source files under a diagnosis, and this study's are not; choose the rule any malignant or first abnormality.")
     if not labels and set(design.arms) & set(TEXT_ARMS):
         raise UserError("No unit carries a label yet, so no explanation has words; let an expert annotate first (People page, then Annotate).")
     order = {key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])}

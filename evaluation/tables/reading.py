@@ -15,11 +15,13 @@ from evaluation.lint import reason_for
 from evaluation.passport import Missing
 from evaluation.proportion import exact_binomial_test
 from evaluation.reading_text import SIDES
-from evaluation.results import decimal, p_text
+from evaluation.results import decimal, p_text, words
 from evaluation.steps import reading as stages
 from evaluation.tables.table import Column, Table, as_text, bare_p
 
 EXAMPLES = 3
+# Settings whose values are names of the program's, not words that people typed.
+CHOSEN = ("arms", "truth_rule", "primary")
 
 
 def examples(study: Path) -> Table:
@@ -61,7 +63,7 @@ def reading(study: Path) -> Table:
             f"{p_text(first.p_value)}, {SIDES[first.side]}",
         ),
         ("Patients", c.clusters, None, None, ""),
-        ("Intraclass correlation", c.icc, None, None, ""),
+        ("Intraclass correlation", c.icc, None, None, c.clustering() if c.icc is None else ""),
         ("Design effect", c.design_effect, None, None, ""),
         ("GEE", c.gee_estimate, c.gee_low, c.gee_high, f"{p_text(c.gee_p_greater)}, one-sided"),
         ("Patient sign-flip", None, None, None, f"{p_text(c.sign_flip_p_greater)}, one-sided; {p_text(c.sign_flip_p_two_sided)}, two-sided"),
@@ -76,10 +78,10 @@ def reading(study: Path) -> Table:
         (f"Network right at its hold-out threshold, of {n.n}", n.right, None, None, ""),
     ]
     rows += [(f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high, r.share.reason or "") for r in score.readers]
-    rows += [(f"Arm {a.arm}, n = {a.clusters.n}", a.clusters.estimate, a.clusters.bootstrap_low, a.clusters.bootstrap_high, "") for a in score.arms]
+    rows += [(f"Arm {words(a.arm)}, n = {a.clusters.n}", a.clusters.estimate, a.clusters.bootstrap_low, a.clusters.bootstrap_high, "") for a in score.arms]
     rows += [
         (
-            f"{d.first} minus {d.second}",
+            f"{words(d.first)} minus {words(d.second)}",
             d.difference.estimate,
             d.difference.low,
             d.difference.high,
@@ -95,7 +97,7 @@ def reading(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        f'Reading study "{protocol.protocol}", version {protocol.version}, protocol {protocol.hash[:12]}; truth rule {score.design.truth_rule}.',
+        f'Reading study "{protocol.protocol}", version {protocol.version}, protocol {protocol.hash[:12]}; truth rule {words(score.design.truth_rule)}.',
         {"answers": first.n, "patients": score.patients, "readers": len(score.readers)},
         score.paragraph(),
     )
@@ -120,7 +122,7 @@ def truth_rules(study: Path) -> Table:
         both = exact_binomial_test(int(right.sum()), len(right), alternative="two-sided")
         rows.append(
             (
-                r.rule.replace("_", " ") + (" (primary)" if r.rule == score.design.truth_rule else ""),
+                words(r.rule) + (" (primary)" if r.rule == score.design.truth_rule else ""),
                 r.correct,
                 r.n,
                 r.unproven,
@@ -151,13 +153,14 @@ def truth_rules(study: Path) -> Table:
     )
 
 
-def _setting(value: Any) -> str:
+def _setting(name: str, value: Any) -> str:
     """A setting of the protocol in words; None limits nothing."""
     if value is None or isinstance(value, bool):
         return "not limited" if value is None else "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    texts = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    return ", ".join(map(words, texts) if name in CHOSEN else texts)
 
 
 def protocol_table(study: Path) -> Table:
@@ -180,7 +183,7 @@ def fixed_table(p: Protocol) -> Table:
         ("explain run", p.run),
     ]
     rows += [
-        (k.replace("_", " "), _setting(v))
+        (words(k), _setting(k, v))
         for k, v in p.design.items()
         if k not in ("flow", "reasons", "name")
     ]

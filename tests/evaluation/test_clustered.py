@@ -97,8 +97,13 @@ def test_one_answer_a_patient_has_no_intraclass_correlation_and_says_so() -> Non
     found = clustered_proportion([1, 0, 1, 1], ["a", "b", "c", "d"])
     assert found.icc is None and found.reason == "no patient has two answers: there is no intraclass correlation"
     assert found.gee_p_greater is not None and "not estimable" not in found.sentence()
+    assert found.design_effect == pytest.approx(4 / 3) and "intraclass" not in found.sentence()
+    assert found.clustering() == "no patient has two answers: clustering plays no part (the design effect, 1.33, is the variance's small-sample factor)"
+    assert found.sentence().endswith(f"; {found.clustering()}.")
     alike = clustered_proportion([1, 1, 1, 1], ["a", "a", "c", "d"])
     assert alike.icc is None and alike.reason == "all answers are right: their variance is 0"
+    assert alike.clustering() == "intraclass correlation and design effect not estimable: all answers are right: their variance is 0"
+    assert alike.clustering(alike.reason) == "intraclass correlation and design effect not estimable"
 
 
 def test_a_negative_working_correlation_is_found_where_steps_overshoot():

@@ -153,3 +153,24 @@ def test_a_trend_is_found_within_arms():
     # A harder arm read first is no learning.
     mixed = read_along(lambda k, i: (i % 2 == 0) if i < 20 else (i % 4 != 0), 2).assign(arm=lambda t: np.where(t["position"] < 26, "shuffled", "explanation"))
     assert trend(mixed.drop(columns="arm")).estimate > 0.5 and abs(trend(mixed).estimate) < 0.5
+
+
+@pytest.mark.parametrize("primary", ["gee", "sign_flip", "exact_binomial"])
+def test_a_reason_is_given_once(primary):
+    answers, key = simulated(readers=1, shuffled=False)
+    truth = key.set_index("case_number")["truth"]
+    right = answers.assign(answer=[6 if truth[number] == "malignant" else 1 for number in answers["case_number"]])
+    got = score(right, key, preset("Recommended", arms=("explanation",), primary=primary))
+    words = got.paragraph()
+    assert words.count("all answers are right") == 1 and "no reason recorded" not in words and ": –" not in words
+    if primary == "gee":
+        assert "clustered by patient, not estimable: all answers are right: their variance is 0). Whether this is better than chance is not estimable. " in words
+        assert "Intraclass correlation and design effect not estimable. " in words
+    if primary == "sign_flip":
+        assert "1.000, 95 % CI not estimable: all answers are right" in words and "better than chance" in words
+
+
+def test_one_image_a_patient_leaves_nothing_to_cluster():
+    answers, key = simulated(readers=1, patients=8, shuffled=False)
+    words = score(answers, key, preset("Recommended", arms=("explanation",))).paragraph()
+    assert "No patient has two answers: clustering plays no part (the design effect, 1.14, is the variance's small-sample factor)." in words

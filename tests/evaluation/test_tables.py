@@ -126,3 +126,11 @@ def test_an_empty_study_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_wrong_name_is_refused(demonstration: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no table 'cohrt'"):
         export_tables(demonstration, ["cohrt"], tmp_path, silent)
+
+
+def test_no_name_of_the_programs_own_is_printed(written: Path) -> None:
+    for file in sorted(written.glob("*.md")):
+        text = file.read_text().replace("\\", "")
+        found = [name for name in ("any_malignant", "first_abnormality", "sign_flip", "exact_binomial", "image_explanation") if name in text]
+        assert not found, (file.name, found)
+    assert "any malignant" in (written / "table_protocol.md").read_text()
