@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -69,17 +70,23 @@ def ingest(
     **options: Any,
 ) -> Ingested:
     """Read a source into the study. shard (i, n): only every n-th patient, from the i-th (1-based). skip_bad: leave out a patient that cannot be read and
-    say so, instead of stopping. Further options go to the source. UserError leaves the study as it was."""
+    say so, instead of stopping; given again, the source brings in those of them that were mended. Further options go to the source. UserError leaves the study as it was."""
     module = source_module(kind)
     location = "" if path is None else str(path)
     place = _source_id(kind, location, options, shard, settings.images.input_side)
     source_id = _source_id(kind, location, options, shard, settings.images.input_side, _table_hash(path))
     with store.read(study) as con:
         known = data.sources(con)
-    if source_id in set(known["source_id"]):
+    earlier = known[known["source_id"] == source_id]
+    if len(earlier) and not earlier["skipped"].iloc[0]:
         return _answered(study, source_id)
     tasks, problems = module.tasks(path, skip_bad=skip_bad, **options)
     tasks = tasks[shard[0] - 1 :: shard[1]]
+    if len(earlier):  # what was left out then may have been mended
+        tasks = _not_here(study, tasks)
+        if not tasks:
+            return _answered(study, source_id)
+        source_id = next(name for name in (f"{source_id}-{k}" for k in itertools.count(2)) if name not in set(known["source_id"]))
     if not tasks:
         raise UserError(f"{location or kind} holds no patient; check the path and the kind of source.")
     folder = study / "ingest.partial" / place
@@ -90,6 +97,10 @@ def ingest(
         records = [json.loads((folder / f"{_file_name(t.patient)}.json").read_text()) for t in tasks if t.patient not in {p.item for p in left_out}]
         problems = [*problems, *left_out]
         records, problems = _without_duplicates(study, records, problems, skip_bad)
+        if not records and len(earlier):
+            return _answered(study, earlier["source_id"].iloc[0])
+        if not records:
+            raise UserError(f"No patient could be taken in; the first problem: {problems[0].item}: {problems[0].cause.rstrip('.')}.")
         result = _commit(study, folder, source_id, kind, location, options, bool(module.simulated), records, problems)
     except Exception as error:
         progress.write("failed", explain(error, study))
@@ -118,6 +129,13 @@ def _answered(study: Path, source_id: str) -> Ingested:
         problems = data.problems(con)
     mine = problems[problems["source_id"] == source_id].drop(columns="source_id")
     return Ingested(source_id, int(row["patients"]), int(row["mammograms"]), 0, 0, mine.to_dict("records"), answered=True)
+
+
+def _not_here(study: Path, tasks: list[Any]) -> list[Any]:
+    """Tasks of patients that are not in the study."""
+    with store.read(study) as con:
+        people = set(data.patients(con)["patient_id"])
+    return [task for task in tasks if task.patient not in people]
 
 
 def _file_name(identifier: str) -> str:
@@ -284,6 +302,8 @@ def _without_duplicates(
     kept = []
     for record in records:
         patient = record["patient"]["patient_id"]
+        if patient in people and not skip_bad:
+            raise UserError(f"patient {patient} is in the study already: take such patients out of the source, or pass over them with --skip-bad.")
         fault = f"patient {patient} is in the study already" if patient in people else None
         for film in record["mammograms"]:
             other = owner.setdefault(film["pixel_hash"], (patient, film["mammogram_id"]))
@@ -301,8 +321,6 @@ def _without_duplicates(
         else:
             kept.append(record)
             people.add(patient)
-    if not kept:
-        raise UserError(f"No patient could be taken in; the first problem: {problems[0].item}: {problems[0].cause}.")
     return kept, problems
 
 

@@ -16,7 +16,7 @@ SETTINGS_NAME = "study.toml"
 class Section(BaseModel):
     """A section of study.toml: unknown names are mistakes, and nothing is changed in place."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class StudySettings(Section):
@@ -213,6 +213,8 @@ def _checked(values: dict[str, Any], where: str) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{where}: {name}: there is no such setting; correct its name or take it out.") from error
         raise UserError(
             f"{where}: {name}: {first['msg'][0].lower()}{first['msg'][1:]} (it is {first.get('input')!r}); correct it and run the command again."
         ) from error
@@ -227,7 +229,7 @@ def load(study: Path) -> Settings:
     if not path.is_file():
         raise UserError(f"{study} is not a study folder (it has no {SETTINGS_NAME}); run `deepminer init {study}` or give --study.")
     try:
-        return _checked(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        return _checked(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML ({error}); correct the line or take it out.") from error
 

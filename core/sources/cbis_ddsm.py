@@ -50,18 +50,24 @@ def read_cases(table: Path) -> list[Row]:
     """Rows (findings) of one description table, checked. UserError naming the row for a pathology, side or view that is unknown."""
     rows = read_table(table, COLUMNS)
     for row in rows:
-        if _pathology(row) not in PATHOLOGIES:
-            raise row.wrong(f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}")
-        if laterality_of(row.get("left or right breast")) is None or view_of(row.get("image view")) is None:
-            raise row.wrong(f"unknown side or view {row.get('left or right breast')!r}, {row.get('image view')!r}", "use LEFT or RIGHT, CC or MLO")
-        row.number("assessment", 0, 5)
-        row.number("subtlety", 0, 5)
+        _check(row)
     return rows
 
 
+def _check(row: Row) -> None:
+    """UserError for what is wrong in a row."""
+    if _pathology(row) not in PATHOLOGIES:
+        raise row.wrong(f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}")
+    if laterality_of(row.get("left or right breast")) is None or view_of(row.get("image view")) is None:
+        raise row.wrong(f"unknown side or view {row.get('left or right breast')!r}, {row.get('image view')!r}", "use LEFT or RIGHT, CC or MLO")
+    row.number("assessment", 0, 5)
+    row.number("subtlety", 0, 5)
+    row.number("breast density", 0, 4)
+
+
 def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], list[Problem]]:
-    """A task per patient of the tables (`*case_description*.csv`) found beneath the folder, ordered by patient. The series of every row are looked
-    up; UserError naming the row for one that is missing, with skip_bad its patient is left out and listed."""
+    """A task per patient of the tables (`*case_description*.csv`) found beneath the folder, ordered by patient. Every row is checked and its series are
+    looked up; UserError naming the row for a fault or a missing series, with skip_bad its patient is left out and listed."""
     if path is None or not Path(path).is_dir():
         raise UserError(f"{path} is no folder: give the folder that holds CBIS-DDSM's tables and images.")
     root = Path(path)
@@ -71,11 +77,13 @@ def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], li
     index = SeriesIndex(root)
     patients: dict[str, list[Row]] = {}
     for table in tables:
-        for row in read_cases(table):
+        for row in read_table(table, COLUMNS):
             patients.setdefault(row.get("patient_id"), []).append(row)
     found, problems = [], []
     for patient in sorted(patients):
         try:
+            for row in patients[patient]:
+                _check(row)
             found.append(CbisTask(patient, tuple(_located(row, index) for row in patients[patient])))
         except UserError as error:
             if not skip_bad:

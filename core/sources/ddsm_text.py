@@ -65,12 +65,14 @@ def read_ics(path: Path | str) -> Case:
     """Read a case's .ics. Unknown keywords and dates are passed over (dates would identify); UserError for a file without name or films, and for a
     film's line that cannot be read."""
     words: dict[str, str] = {}
-    films = []
+    films: list[FilmLine] = []
     for number, line in enumerate(read_lines(path), start=1):
         parts = line.split()
         if not parts:
             continue
         if parts[0].upper() in VIEWS:
+            if parts[0].upper() in {film.view for film in films}:
+                raise UserError(f"{path}, line {number}: {parts[0].upper()} is listed a second time: take the line or the case out.")
             films.append(_film_line(path, number, parts))
         else:
             words.setdefault(parts[0].upper(), " ".join(parts[1:]))
@@ -84,7 +86,7 @@ def read_ics(path: Path | str) -> Case:
     return Case(
         id=name.replace("-", "_"),
         institution=name[0].upper(),
-        age=age or None,
+        age=age if age and age <= 120 else None,
         density=density if density in (1, 2, 3, 4) else None,
         digitizer=digitizer[0] if digitizer else "",
         films=tuple(films),
@@ -174,8 +176,13 @@ def _finding(number: int, block: list[str], item: str) -> tuple[Finding, list[Pr
     if pathology not in PATHOLOGIES:
         raise UserError(f"{place}: unknown pathology {pathology!r}; use one of {', '.join(PATHOLOGIES)}, or take the case out.")
     outlines, problems = _outlines(chains, _number(words.get("TOTAL_OUTLINES", "")), place)
+    scales = {name: _number(words.get(name, "")) for name in ("ASSESSMENT", "SUBTLETY")}
+    for scale, level in scales.items():
+        if level is not None and level > 5:
+            problems.append(Problem(place, f"{scale} is {words[scale][:20]!r}, beyond 0 to 5", "taken as unknown"))
+            scales[scale] = None
     finding = Finding(
-        number, pathology, "+".join(dict.fromkeys(kinds)), descriptors, _number(words.get("ASSESSMENT", "")), _number(words.get("SUBTLETY", "")),
+        number, pathology, "+".join(dict.fromkeys(kinds)), descriptors, scales["ASSESSMENT"], scales["SUBTLETY"],
         outline=tuple(outlines["BOUNDARY"]), nested=tuple(outlines["CORE"]), report=" ".join(report),
     )  # fmt: skip
     return finding, problems
@@ -203,7 +210,7 @@ def read_chain(text: str) -> tuple[np.ndarray, str]:
     A chain that runs on past its start is cut where it last was there, since filling would take the second round for a hole."""
     body, end, _ = text.partition("#")
     words = body.split()
-    good = next((k for k, word in enumerate(words) if not re.fullmatch(r"\d+" if k < 2 else "[0-7]", word)), len(words))
+    good = next((k for k, word in enumerate(words) if not re.fullmatch(r"\d{1,6}" if k < 2 else "[0-7]", word)), len(words))
     fault = "" if end else "it has no end mark #"
     if good < len(words):
         fault = f"it holds {words[good]!r}, which is no step"

@@ -106,7 +106,7 @@ def read_patch_labels(path: Path, classes: int = 3) -> pd.DataFrame:
     2 classes: 1 cancer) and split. UserError for a line that is none, naming file and line."""
     rows = []
     for split, name in _label_files(_root(path), classes):
-        for number, line in enumerate(name.read_text().splitlines(), start=1):
+        for number, line in enumerate(_lines(name), start=1):
             file, _, label = line.strip().rpartition(" ")
             match = PATCH.match(file.rsplit("/", 1)[-1].strip())
             if not line.strip():
@@ -131,14 +131,22 @@ def _published_splits(root: Path) -> dict[str, str]:
     lists = [(split, root / "ddsm_raw_image_lists" / f"{name}.txt") for name, split in SPLITS.items()]
     if all(file.is_file() for _, file in lists):
         for split, file in lists:
-            names = (line.split()[0].rsplit("/", 1)[-1] for line in file.read_text().splitlines() if line.strip())
+            names = (line.split()[0].rsplit("/", 1)[-1] for line in _lines(file) if line.strip())
             answer |= {name.removesuffix(".jpg"): split for name in names}
         return answer
     for classes in (3, 2):
         for split, file in _label_files(root, classes, needed=False):
-            patches = (PATCH.match(line.split()[0].rsplit("/", 1)[-1]) for line in file.read_text().splitlines() if line.strip())
+            patches = (PATCH.match(line.split()[0].rsplit("/", 1)[-1]) for line in _lines(file) if line.strip())
             answer |= {match["image"]: split for match in patches if match}
     return answer
+
+
+def _lines(file: Path) -> list[str]:
+    """Lines of one of the release's lists; UserError if it is no text."""
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"The list {file} is no text: fetch the file again.") from None
 
 
 def _label_files(root: Path, classes: int, needed: bool = True) -> Iterable[tuple[str, Path]]:

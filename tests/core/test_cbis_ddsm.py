@@ -169,6 +169,17 @@ def test_a_row_without_its_files_is_named_and_can_be_passed_over(tmp_path: Path,
     assert [task.patient for task in found] == ["P_00001", "P_00002"] and [(p.item, p.skipped) for p in problems] == [("P_00003", True)]
 
 
+@pytest.mark.parametrize(("column", "value"), [("pathology", "FOO"), ("image view", "XCC"), ("assessment", "9")])
+def test_a_row_that_says_nonsense_can_be_passed_over(tmp_path: Path, tables: dict, column: str, value: str) -> None:
+    tables["mass_case_description_test_set.csv"][1][column] = value
+    write_tables(tmp_path, tables)
+    write_images(tmp_path, tables)
+    with pytest.raises(UserError, match=rf"mass_case_description_test_set.csv, row 4: .*{value}"):
+        cbis_ddsm.tasks(tmp_path)
+    found, problems = cbis_ddsm.tasks(tmp_path, skip_bad=True)
+    assert [task.patient for task in found] == ["P_00001", "P_00002"] and [(p.item, p.skipped) for p in problems] == [("P_00003", True)]
+
+
 def test_a_series_without_a_mask_is_named(tmp_path: Path, tables: dict) -> None:
     write_tables(tmp_path, tables)
     write_images(tmp_path, tables)

@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.outlines import fill
 from core.records import Finding
 from core.sources import ddsm
-from core.sources.ddsm_text import VIEWS, read_chain, read_ics
+from core.sources.ddsm_text import VIEWS, parse_overlay, read_chain, read_ics
 
 SAMPLES = Path(__file__).resolve().parents[2] / ".." / "shared" / "samples"
 LINES, PIXELS = 60, 40
@@ -154,6 +154,13 @@ def test_converted_films_come_in_with_their_outlines_scaled(tree: Path) -> None:
         ddsm.read(ddsm.tasks(tree)[0][0])
 
 
+def test_scales_beyond_their_range_are_unknown() -> None:
+    words = mass("BENIGN").replace("ASSESSMENT 5", "ASSESSMENT 99999999999999999999").replace("SUBTLETY 4", "SUBTLETY 7")
+    (finding,), problems = (found := parse_overlay(overlay(words).splitlines(), "x.OVERLAY")).findings, found.problems
+    assert (finding.assessment, finding.subtlety) == (None, None)
+    assert [p.cause for p in problems] == ["ASSESSMENT is '99999999999999999999', beyond 0 to 5", "SUBTLETY is '7', beyond 0 to 5"]
+
+
 def test_truth_by_three_rules() -> None:
     findings = tuple(Finding(number, pathology) for number, pathology in enumerate(("BENIGN", "MALIGNANT", "UNPROVEN"), start=1))
     assert ddsm.truths(findings, "MALIGNANT") == {"folder": "MALIGNANT", "first_abnormality": "BENIGN", "any_malignant": "MALIGNANT"}
@@ -208,6 +215,7 @@ def test_the_quoted_headers_are_read(tmp_path: Path) -> None:
         ("5 5 2 4 6 0", 5, "no end mark"),
         ("5 5 2 4 9 6 #", 3, "'9', which is no step"),
         ("5 #", 0, "no steps"),
+        ("5 99999999999999999999 2 4 #", 0, "'99999999999999999999', which is no step"),
     ],
 )
 def test_chains_and_their_faults(text: str, points: int, fault: str) -> None:
@@ -239,6 +247,8 @@ def spoil(tree: Path, action: str) -> None:
         ics.write_text(ics.read_text().replace("filename", "file"))
     elif action == "twice":
         shutil.copytree(folder, folder.parent / "case3014")
+    elif action == "line twice":
+        ics.write_text(ics.read_text() + f"LEFT_CC LINES {LINES} PIXELS_PER_LINE {LINES} BITS_PER_PIXEL 12 RESOLUTION 50 OVERLAY\n")
 
 
 @pytest.mark.parametrize(
@@ -253,6 +263,7 @@ def spoil(tree: Path, action: str) -> None:
         ("no overlay", "B_3013_1.LEFT_CC.OVERLAY has no line TOTAL_ABNORMALITIES"),
         ("no name", "B-3013-1.ics has no line `filename`"),
         ("twice", "Case B_3013_1 occurs twice"),
+        ("line twice", r"B-3013-1.ics, line \d+: LEFT_CC is listed a second time"),
     ],
 )
 def test_mistakes_are_one_sentence_and_can_be_passed_over(tree: Path, action: str, said: str) -> None:

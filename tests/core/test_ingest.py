@@ -178,6 +178,20 @@ def test_bad_patients_are_left_out_only_when_told(study: Path, tmp_path: Path) -
     assert done.patients == 2 and [p["item"] for p in done.problems if p["skipped"]] == ["3"]
 
 
+def test_what_was_left_out_comes_in_once_it_is_mended(study: Path, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [row("a.png", "1"), row("b.png", "2"), row("broken.png", "3")])
+    whole = (tmp_path / "broken.png").read_bytes()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG cut")
+    take_manifest(study, path, skip_bad=True)
+    before = content(study)
+    assert take_manifest(study, path, skip_bad=True).answered and content(study) == before  # still broken
+    with pytest.raises(UserError, match="broken.png"):
+        take_manifest(study, path)
+    (tmp_path / "broken.png").write_bytes(whole)
+    assert take_manifest(study, path).patients == 1 and content(study)[0]["patients"] == 3
+    assert take_manifest(study, path).answered
+
+
 def test_a_full_disk_leaves_the_study_as_it_was(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -83,6 +83,17 @@ def test_the_split_can_come_from_the_patch_lists_and_labels_are_read(root: Path)
         release.read_patch_labels(data, 2)
 
 
+def test_lists_that_are_no_text_are_named(root: Path) -> None:
+    for folder in ("ddsm_raw_image_lists", "ddsm_labels/3class"):
+        (root / "data" / folder).mkdir(parents=True, exist_ok=True)
+        for name in release.SPLITS:
+            (root / "data" / folder / f"{name}.txt").write_bytes(b"\x86\xff\xfe")
+    with pytest.raises(UserError, match=r"ddsm_raw_image_lists.train.txt is no text"):
+        release.tasks(root / "data")
+    with pytest.raises(UserError, match=r"3class.train.txt is no text"):
+        release.read_patch_labels(root / "data")
+
+
 def test_mistakes_are_said(root: Path, tmp_path: Path) -> None:
     data = root / "data"
     for path in (None, tmp_path / "none", data / "ddsm_raw"):

@@ -59,6 +59,10 @@ def test_strings_with_quotes_survive(tmp_path: Path) -> None:
         ("[training]\nepochs = 'five'", "training.epochs"),
         ("[splits]\ntrain = 0.9\nholdout = 0.2", "no patient is left"),
         ("[splits", "not valid TOML"),
+        ("[training]\nlearning_rate = inf", "training.learning_rate: input should be a finite number"),
+        ("[training]\nepochs = '5'", "training.epochs: input should be a valid integer"),
+        ("[training]\naugment = 1", "training.augment: input should be a valid boolean"),
+        ("[training]\nepoch = 5", "training.epoch: there is no such setting"),
     ],
 )
 def test_a_mistake_is_a_sentence_naming_the_setting(change: str, words: str, tmp_path: Path) -> None:
@@ -66,6 +70,12 @@ def test_a_mistake_is_a_sentence_naming_the_setting(change: str, words: str, tmp
     (study / "study.toml").write_text(change)
     with pytest.raises(UserError, match=words):
         settings.load(study)
+
+
+def test_an_editors_mark_at_the_files_start_does_no_harm(tmp_path: Path) -> None:
+    study = init(tmp_path / "s")
+    (study / "study.toml").write_bytes(b"\xef\xbb\xbf[training]\r\nepochs = 7\r\nlearning_rate = 1\r\n")
+    assert (settings.load(study).training.epochs, settings.load(study).training.learning_rate) == (7, 1.0)
 
 
 def test_a_changed_value_is_checked_too() -> None:
