@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +16,7 @@ from core import settings as settings_module
 from core import study as study_module
 from core.errors import UserError
 from core.naming import label_name
+from core.runs import explain as told
 from core.steps.common import Made
 from core.store import data
 from core.store import runs as run_table
@@ -20,9 +24,21 @@ from core.store import units as unit_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, parted, progress, studied
 
 
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """What the disk refuses (full, read-only, not permitted) as a sentence that names the study or the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(told(error, folder)) from error
+        raise UserError(f"{error.filename or folder}: {error.strerror or error}; check the disk and its permissions, and run the command again.") from error
+
+
 def init(folder: Annotated[Path, typer.Argument(help="the study's folder, made if it is missing")], as_json: JsonOption = False) -> None:
     """Make a study folder with commented settings and an empty store."""
-    made = study_module.init(folder)
+    with _disk(folder):
+        made = study_module.init(folder)
     answer(
         "init",
         made,
@@ -63,7 +79,7 @@ def ingest(
         options = {"patients": patients, "seed": seed, "width": 4 * chosen.images.input_side}
     elif image_labels:
         options = {"image_labels": True}
-    with progress(f"ingest {kind}") as report:
+    with progress(f"ingest {kind}") as report, _disk(folder):
         done = ingestion.ingest(folder, chosen, kind, source, report, workers=workers, skip_bad=skip_bad, shard=_shard(shard), **options)
     with store.read(folder) as con:
         counts = data.counts(con)
