@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -190,6 +191,11 @@ def _outcomes(module: str, tasks: list[tuple[Any, str]], folder: Path, width: in
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "A process of the ingestion was ended from outside, as systems do when memory runs out: run the command again with fewer --workers, "
+                "it goes on where it stopped."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

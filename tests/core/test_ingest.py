@@ -192,6 +192,14 @@ def test_what_was_left_out_comes_in_once_it_is_mended(study: Path, tmp_path: Pat
     assert take_manifest(study, path).answered
 
 
+def test_a_process_that_is_ended_from_outside_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deadly.py").write_text("import os, signal\n\n\ndef read(task):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tasks, _ = phantom.tasks(patients=4, width=256)
+    with pytest.raises(UserError, match="fewer --workers, it goes on where it stopped"):
+        list(ingest._outcomes("deadly", [(task, "") for task in tasks], tmp_path, 256, 2))
+
+
 def test_a_full_disk_leaves_the_study_as_it_was(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
