@@ -29,6 +29,7 @@ PRACTICE = (
 PICTURES = ("class_map", "image", "image_explanation")
 CLOSED = "This reading study has been closed; no further answers are taken. What you answered before is kept. Thank you."
 NOTHING = "Nothing to read yet. The research team will tell you when the reading study is open."
+STALE = "This case was answered in another window; the next one is shown here."
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,19 @@ class Desk:
         """Whether this person has agreed."""
         return people.has_consented(con, self.code)
 
-    def protocol(self, con: Connection) -> Protocol:
-        """The open protocol; Refused("empty") when nothing is frozen, which is said differently to somebody who has read."""
-        found = readings.open_protocol(con)
+    def protocol(self, con: Connection, onward: bool = False) -> Protocol:
+        """The study this reader reads: the one begun until it is finished or closed, whatever else is frozen meanwhile; for somebody new the open one.
+
+        onward: this reader has been told that the study begun is finished or closed and asks for the next. Refused("closed") where the study begun was closed,
+        Refused("empty") where there is nothing to read."""
+        begun = readings.begun(con, self.code)
+        found = begun[0] if begun is not None else None
+        if begun is None or (onward and (begun[1] or begun[0].state != "frozen")):
+            found = readings.open_to(con, self.code) or found
         if found is None:
-            been = con.execute("SELECT 1 FROM reading_items WHERE code = ? LIMIT 1", [self.code]).fetchone()
-            raise Refused("empty", CLOSED if been else NOTHING)
+            raise Refused("empty", NOTHING)
+        if found.state != "frozen":
+            raise Refused("closed", CLOSED)
         if set(found.design.get("arms", ())) & set(PICTURES) and not self.has_pictures(con, found):
             raise Refused("empty", "This reading study needs images, which were not frozen with it. Please tell the research team.")
         return found
@@ -83,6 +91,30 @@ class Desk:
     def has_pictures(self, con: Connection, protocol: Protocol) -> bool:
         """Whether any case shows more than words."""
         return con.execute("SELECT 1 FROM reading_pictures WHERE protocol = ? AND version = ? LIMIT 1", [protocol.protocol, protocol.version]).fetchone() is not None
+
+    def shows_pictures(self, con: Connection) -> bool:
+        """Whether the study that this reader reads, or would read, shows more than words."""
+        begun = readings.begun(con, self.code)
+        found = begun[0] if begun is not None else readings.open_to(con, self.code)
+        return found is not None and self.has_pictures(con, found)
+
+    def has_next(self, con: Connection) -> bool:
+        """Whether there is a study to go on to."""
+        return readings.open_to(con, self.code) is not None
+
+    def ticket(self, protocol: Protocol) -> str:
+        """What the instructions of a study are shown with and come back with: nobody begins a study other than the one introduced."""
+        return one_time(self._secret, "begin", self.code, protocol.protocol, protocol.version)
+
+    def begin(self, con: Connection, ticket: str) -> None:
+        """The instructions that carried this ticket were read: make the order (needs a writing connection). Nothing where another study, or none, is to be
+        read by now. Somebody who has begun nothing needs no ticket."""
+        if not self.consented(con):
+            raise Refused("consent", "Please give your consent first.")
+        fresh = readings.begun(con, self.code) is None
+        protocol = self.protocol(con, onward=True)
+        if ticket == self.ticket(protocol) or (fresh and not ticket):
+            self.seat(con, protocol)
 
     def seat(self, con: Connection, protocol: Protocol) -> None:
         """Give this reader an order at the first visit (needs a writing connection)."""
@@ -156,8 +188,11 @@ class Desk:
         Refused("stale") for a token that is neither the current text's nor the previous one's: two windows, or one never given out."""
         if not self.consented(con):
             raise Refused("consent", "Please give your consent first.")
-        protocol = readings.open_protocol(con)
-        if protocol is None:
+        begun = readings.begun(con, self.code)
+        if begun is None:
+            raise Refused("stale", STALE)
+        protocol = begun[0]
+        if protocol.state != "frozen":
             raise Refused("closed", CLOSED)
         sheet = self.sheet(con, protocol)
         for place in (_current(sheet), _previous(sheet)):
@@ -182,7 +217,7 @@ class Desk:
                 and one_time(self._secret, "read", place.token, place.revision) == token
             ):
                 return Saved(place.position, place.revision, place.given, place.made), self.show(con, protocol, sheet), protocol
-        raise Refused("stale", "This case was answered in another window; the next one is shown here.")
+        raise Refused("stale", STALE)
 
 
 def _current(sheet: list[Place]) -> Place | None:

@@ -125,9 +125,35 @@ def protocols(con: Connection) -> list[Protocol]:
 
 
 def open_protocol(con: Connection) -> Protocol | None:
-    """What readers read now: the newest protocol that is frozen and not closed, people's before simulated ones; else None."""
-    row = con.execute(f"SELECT * FROM ({_NEWEST}) WHERE state = 'frozen' ORDER BY simulated, made DESC, protocol, version DESC LIMIT 1").fetchone()
+    """What a new reader reads: the newest protocol that is frozen and not closed, people's before simulated ones; else None."""
+    return open_to(con, None)
+
+
+def open_to(con: Connection, code: str | None) -> Protocol | None:
+    """The same among those that this reader has not begun."""
+    row = con.execute(
+        f"""SELECT n.* FROM ({_NEWEST}) n WHERE state = 'frozen'
+            AND NOT EXISTS (SELECT 1 FROM reading_items i WHERE i.protocol = n.protocol AND i.version = n.version AND i.code = ?)
+        ORDER BY simulated, made DESC, protocol, version DESC LIMIT 1""",
+        [code],
+    ).fetchone()
     return _protocol(row) if row else None
+
+
+def begun(con: Connection, code: str) -> tuple[Protocol, bool] | None:
+    """What a reader is at, and whether all its places are answered: the open protocol begun and not finished, else the one answered last (closed last, where
+    nothing was answered). None for somebody who has begun nothing. One query, because it runs between a key and its acknowledgement."""
+    row = con.execute(
+        f"""SELECT n.*, i.places = coalesce(a.answered, 0) AS finished FROM ({_NEWEST}) n
+            JOIN (SELECT protocol, version, count(*) AS places FROM reading_items WHERE code = ? GROUP BY ALL) i
+                ON i.protocol = n.protocol AND i.version = n.version
+            LEFT JOIN (SELECT protocol, version, count(*) FILTER (revision = 1) AS answered, max(made) AS latest FROM answers WHERE code = ? GROUP BY ALL) a
+                ON a.protocol = n.protocol AND a.version = n.version
+            LEFT JOIN protocols c ON c.protocol = n.protocol AND c.version = n.version AND c.state = 'closed'
+        ORDER BY n.state = 'frozen' AND NOT finished DESC, coalesce(a.latest, c.made) DESC NULLS LAST, n.made LIMIT 1""",
+        [code, code],
+    ).fetchone()
+    return (_protocol(row), bool(row[-1])) if row else None
 
 
 def add_cases(con: Connection, protocol: str, version: int, cases: Iterable[Case]) -> None:

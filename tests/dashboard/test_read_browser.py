@@ -55,9 +55,9 @@ def begin(page, total: int) -> None:
     settle(page, f"1 / {total}")
 
 
-def practise(page, total: int = 32) -> None:
+def practise(page, total: int = 32, key: str = "3") -> None:
     for i in range(5):
-        page.keyboard.press("3")
+        page.keyboard.press(key)
         if i < 4:
             settle(page, f"Practice {i + 2} / 5")
     begin(page, total)
@@ -172,7 +172,8 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
             if i < 4:
                 settle(page, f"Practice {i + 2} / 5")
         begin(page, 60)
-        assert page.locator(".six button").count() == 2
+        assert page.locator(".six button").count() == 2 and "Press 1 or 2. " in page.inner_text(".ft")
+        assert page.inner_text(".q") == "Do these texts speak for a benign or for a malignant finding?"
         other = context.new_page()
         other.goto(served.base)
         settle(other, "1 / 60")
@@ -193,11 +194,73 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
             readings.append_state(con, protocol=NAME, version=1, state="closed", design=now.design, hash=now.hash)
         other.keyboard.press("1")
         other.wait_for_selector("text=has been closed")
+        assert "Nothing to read yet" in other.inner_text(".page") and other.locator(".page button").count() == 0
         with store.write(study) as con:
             people.revoke(con, "R1")
         other.wait_for_timeout(1200)
         other.reload()
         assert "open the link again" in other.inner_text("body")
         assert given(served, "R1") == [2]
+    finally:
+        stop_server(served)
+
+
+def close(served: Served, version: int) -> None:
+    with store.write(served.study) as con:
+        now = readings.get(con, NAME, version)
+        readings.append_state(con, protocol=NAME, version=version, state="closed", design=now.design, hash=now.hash)
+
+
+def test_another_study_is_offered_and_nobody_is_moved_to_it(context, tmp_path) -> None:
+    served = start_server(synthetic.make(tmp_path / "study"))
+    said: list[str] = []
+    context.on("console", lambda message: said.append(message.text))
+    try:
+        with Wire(int(served.base.rsplit(":", 1)[1])) as wire:
+            page = enter(context, served, wire.base, "R1")
+            practise(page)
+            page.keyboard.press("2")
+            settle(page, "2 / 32")
+            with store.write(served.study) as con:
+                synthetic.add_protocol(con, 12, version=2, design={"scale": 2, "repeats": 0})
+            page.reload()
+            settle(page, "2 / 32")                                 # the newest is another one; this one goes on
+            page.keyboard.press("5")
+            settle(page, "3 / 32")
+            assert given(served, "R1") == [2, 5]
+            close(served, 1)
+            page.keyboard.press("3")
+            page.wait_for_selector("text=has been closed")
+            assert page.inner_text(".page button") == "Go on to the next study" and page.locator(".tx").count() == 0
+            page.reload()
+            page.wait_for_selector("text=has been closed")         # until it is left
+            told = page.inner_text(".page")
+            page.click("text=Go on to the next study")
+            page.click("text=Start with five practice texts")
+            settle(page, "Practice 1 / 5")
+            practise(page, 12, "1")
+            for i in range(12):
+                page.keyboard.press("1")
+                if i < 11:
+                    settle(page, f"{i + 2} / 12")
+            page.wait_for_selector("text=All cases are done")
+            assert page.locator("text=Go on to the next study").count() == 0
+            with store.write(served.study) as con:
+                synthetic.add_protocol(con, 12, version=3)
+            page.reload()
+            page.wait_for_selector("text=Go on to the next study")
+            page.wait_for_timeout(420)                             # the dead time after anything new
+            page.click("text=Reopen the last case")
+            settle(page, "12 / 12")
+            page.keyboard.press("Escape")
+            page.click("text=Go on to the next study")
+            page.click("text=Start with five practice texts")
+            settle(page, "Practice 1 / 5")
+            for secret in (*FORBIDDEN, NAME.encode(), b"ZQXHASH", b'"version"', b'"protocol"'):
+                assert secret not in wire.own, secret
+        for word in ("right", "correct", "malignant", "benign", "%"):
+            assert word not in told
+        # The console may tell of the refused answer and nothing else.
+        assert not any("ZQX" in line for line in said) and all("409" in line for line in said)
     finally:
         stop_server(served)

@@ -275,7 +275,7 @@ def test_an_answer_after_the_lock(reading_study: Path, port: int) -> None:
         status, content = client.ask("/expert/read/answer", {"token": case["token"], "answer": 2, "seconds": 1.0})
         assert status == 409 and "has been closed" in json.loads(content)["sentence"]
         state = client.read("state")
-        assert state["stage"] == "empty" and "has been closed" in state["sentence"] and "case" not in state
+        assert state["stage"] == "closed" and "has been closed" in state["paragraphs"][0] and "case" not in state
         with store.read(reading_study) as con:
             assert con.execute("SELECT count(*) FROM answers WHERE code = 'Z1'").fetchone() == (1,)
     finally:

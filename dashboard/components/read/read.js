@@ -22,21 +22,30 @@ class Reading {
   show(state) {
     this.case = null; this.done = false; this.busy = false; this.shownAt = performance.now();
     if (state.saved) this.saved = clockTime(state.saved);
+    if (state.stage === "instructions") this.saved = null;       // another study begins
     if (state.stage === "case") this.showCase(state.case);
     else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", true, "consent");
-    else if (state.stage === "instructions") this.page("How it works", state.paragraphs, state.button, false, "begin");
+    else if (state.stage === "instructions") this.page("How it works", state.paragraphs, state.button, false, "begin", { ticket: state.ticket });
+    else if (state.stage === "closed" && !state.paragraphs) this.load();
+    else if (state.stage === "closed") this.page("Reading study closed", state.paragraphs, state.button, false, "next");
     else if (state.stage === "done") {
       this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
       const back = make("button", { type: "button", class: "btn" }, "Reopen the last case ", make("kbd", { textContent: "⌫" }));
       back.onclick = () => this.reopen();
-      this.stage.firstElementChild.append(make("div", { class: "row" }, back));
+      const row = make("div", { class: "row" }, back);
+      if (state.button) {
+        const on = make("button", { type: "button", class: "btn pri", textContent: state.button });
+        on.onclick = async () => { on.disabled = true; this.show((await this.desk.ask("next", { next: true })).data); };
+        row.append(on);
+      }
+      this.stage.firstElementChild.append(row);
       this.done = true;
     }
     else this.page("Reading", [state.sentence || "Nothing to read yet."]);
   }
 
-  page(title, paragraphs, button, consent, path) {
-    const onDone = async (form) => this.show((await this.desk.ask(path, consent ? form : { read: true })).data);
+  page(title, paragraphs, button, consent, path, sent = { read: true }) {
+    const onDone = async (form) => this.show((await this.desk.ask(path, consent ? form : sent)).data);
     this.stage.replaceChildren(textPage({ title, paragraphs, button, consent, onDone }));
   }
 
@@ -102,7 +111,7 @@ class Reading {
     const back = make("button", { type: "button", class: "btn ghost" }, "Reopen the previous case", make("kbd", { textContent: "⌫" }));
     back.onclick = () => this.reopen();
     back.style.visibility = shown.back ? "visible" : "hidden";
-    const text = shown.given === null ? "Press 1 to " + shown.answers.length + ". The next case opens when it has been saved."
+    const text = shown.given === null ? "Press 1 " + (shown.answers.length === 2 ? "or 2" : "to " + shown.answers.length) + ". The next case opens when it has been saved."
       : "Reopened. Choose again to correct it, or press Esc to leave it.";
     return make("footer", { class: "ft" }, make("span", { textContent: text }), make("span", { class: "sp" }), back);
   }

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from core.store import people, readings
 from core.store.desk import Refused
-from core.store.reader import Desk, Shown
+from core.store.reader import CLOSED, NOTHING, PICTURES, Desk, Shown
 from core.store.readings import Protocol
 from dashboard import media, study
 from dashboard.components.expert import appending, reading, route, stamp
@@ -20,16 +20,19 @@ PAUSE_EVERY = 50
 SIX = ("Definitely benign", "Probably benign", "Possibly benign", "Possibly malignant", "Probably malignant", "Definitely malignant")
 TWO = ("Benign", "Malignant")
 QUESTION = "How likely is it that this breast contains a malignant finding?"
+QUESTION_TWO = "Do these texts speak for a benign or for a malignant finding?"
+QUESTION_TWO_PICTURES = "Does what is shown speak for a benign or for a malignant finding?"
+NEXT = "Go on to the next study"
 CONSENT = (
-    "You will read short descriptions of what a computer program found in mammograms and judge how likely each breast contains a malignant finding. "
+    "You will read short descriptions of what a computer program found in mammograms and judge by them whether each breast contains a malignant finding. "
     "No images are shown.",
     "A case takes a few seconds. You can pause at any time and go on later, on any device, with the same link.",
     "Your answers, the time you take and your experience are stored under a code, never with your name. They are used for research only.",
     "You will not be told whether an answer was right, during the study or by anything on the page. Please do not discuss cases with other readers.",
 )
 CONSENT_PICTURES = (
-    "You will be shown mammograms, maps that a computer program made of mammograms, or short descriptions of what it found, and judge how likely each breast "
-    "contains a malignant finding.",
+    "You will be shown mammograms, maps that a computer program made of mammograms, or short descriptions of what it found, and judge by them whether each "
+    "breast contains a malignant finding.",
     *CONSENT[1:],
 )
 INSTRUCTIONS_PICTURES = (
@@ -63,29 +66,48 @@ def _shown(code: str, protocol: Protocol, shown: Shown) -> dict[str, Any]:
 
 
 def _question(protocol: Protocol) -> str:
-    return str(protocol.design.get("question") or QUESTION)
+    """The question in the scale's own terms; one wording for all cases of a study, which tells nothing of the arm."""
+    if protocol.design.get("question"):
+        return str(protocol.design["question"])
+    if readings.scale(protocol.design) != 2:
+        return QUESTION
+    return QUESTION_TWO_PICTURES if set(protocol.design.get("arms", ())) & set(PICTURES) else QUESTION_TWO
 
 
-def _state(con: Connection, at: Desk) -> dict[str, Any]:
+def _state(con: Connection, at: Desk, onward: bool = False) -> dict[str, Any]:
+    """What the page shows now; onward: with the study begun behind, if it is finished or closed."""
     if not at.consented(con):
         return {"stage": "consent", "paragraphs": _consent(con, at)}
-    protocol = at.protocol(con)
+    try:
+        protocol = at.protocol(con, onward)
+    except Refused as refusal:
+        if refusal.code != "closed":
+            raise
+        return _closed(con, at)
     if not at.is_seated(con, protocol):
         pictured = at.has_pictures(con, protocol)
         words = [*INSTRUCTIONS_PICTURES, *INSTRUCTIONS[1:]] if pictured else INSTRUCTIONS
         return {"stage": "instructions", "paragraphs": [*words, *filter(None, [protocol.design.get("told", "")])],
-                "button": "Start with the practice cases" if pictured else "Start with five practice texts"}
-    return _case(at.code, protocol, at.show(con, protocol))
+                "button": "Start with the practice cases" if pictured else "Start with five practice texts", "ticket": at.ticket(protocol)}
+    return _case(con, at, protocol, at.show(con, protocol))
+
+
+def _closed(con: Connection, at: Desk) -> dict[str, Any]:
+    """The study this reader was at was closed: said before anything of another one is offered. Its pictures are not to be had any more."""
+    media.forget(at.code, ())
+    more = at.has_next(con)
+    return {"stage": "closed", "paragraphs": [CLOSED, *([] if more else [NOTHING])], "button": NEXT if more else ""}
 
 
 def _consent(con: Connection, at: Desk) -> tuple[str, ...]:
     """The paragraphs a reader agrees to: they say whether images are shown."""
-    found = readings.open_protocol(con)
-    return CONSENT_PICTURES if found is not None and at.has_pictures(con, found) else CONSENT
+    return CONSENT_PICTURES if at.shows_pictures(con) else CONSENT
 
 
-def _case(code: str, protocol: Protocol, shown: Shown | None) -> dict[str, Any]:
-    return {"stage": "case", "case": _shown(code, protocol, shown)} if shown else {"stage": "done"}
+def _case(con: Connection, at: Desk, protocol: Protocol, shown: Shown | None) -> dict[str, Any]:
+    if shown is not None:
+        return {"stage": "case", "case": _shown(at.code, protocol, shown)}
+    return {"stage": "done", **({"button": NEXT} if at.has_next(con) else {})}
 
 
 def _at(code: str) -> Desk:
@@ -106,14 +128,14 @@ async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _post_begin(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The instructions were read: make this reader's order and show the first practice text."""
-    at = _at(code)
-
-    def work(con: Connection) -> None:
-        if not at.consented(con):
-            raise Refused("consent", "Please give your consent first.")
-        at.seat(con, at.protocol(con))
-    await appending(work)
+    at, ticket = _at(code), str(body.get("ticket") or "")
+    await appending(lambda con: at.begin(con, ticket))
     return await reading(lambda con: _state(con, at))
+
+
+async def _post_next(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The instructions of the next study, for a reader who was told that the one begun is finished or closed."""
+    return await reading(lambda con: _state(con, _at(code), onward=True))
 
 
 async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +144,7 @@ async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     def work(con: Connection) -> dict[str, Any]:
         saved, following, protocol = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
-        return {**_case(code, protocol, following), "saved": stamp(saved.made)}
+        return {**_case(con, at, protocol, following), "saved": stamp(saved.made)}
     return await appending(work)
 
 
@@ -139,7 +161,7 @@ def _build() -> list[BaseRoute]:
     base = "/expert/read"
     return [route(f"{base}/state", "reader", "GET", _get_state), route(f"{base}/consent", "reader", "POST", _post_consent),
             route(f"{base}/begin", "reader", "POST", _post_begin), route(f"{base}/answer", "reader", "POST", _post_answer),
-            route(f"{base}/reopen", "reader", "POST", _post_reopen)]
+            route(f"{base}/reopen", "reader", "POST", _post_reopen), route(f"{base}/next", "reader", "POST", _post_next)]
 
 
 ROUTES = _build()

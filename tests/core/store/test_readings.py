@@ -137,6 +137,62 @@ def test_no_answer_after_closing_nor_without_consent(study: Path) -> None:
             at.protocol(con)
 
 
+def test_a_reader_stays_with_the_study_begun_until_it_is_finished(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        for _ in range(7):
+            answer(con, at)
+        token = at.show(con, at.protocol(con)).token
+        synthetic.add_protocol(con, version=2)                     # frozen meanwhile, and the newest
+        assert readings.open_protocol(con).version == 2 and at.protocol(con).version == at.protocol(con, onward=True).version == 1
+        saved, following, protocol = at.answer(con, token, 4, 1.0, False)
+        assert (protocol.version, saved.position, following.position) == (1, 8, 9)
+        assert Desk("R2", key(study)).protocol(con).version == 2   # somebody new reads the newest
+        at.begin(con, at.ticket(readings.open_to(con, "R1")))      # asked for too early
+        assert not readings.is_assigned(con, NAME, 2, "R1")
+        while at.show(con, at.protocol(con)) is not None:
+            answer(con, at)
+        assert at.protocol(con).version == 1 and at.has_next(con)  # finished: the last case can still be reopened, and the next one begun
+        assert at.reopen(con, at.protocol(con)).number == 32 and at.protocol(con, onward=True).version == 2
+        for wrong in ("", "0" * 32, at.ticket(readings.get(con, NAME, 1))):
+            at.begin(con, wrong)
+            assert at.protocol(con).version == 1
+        at.begin(con, at.ticket(readings.get(con, NAME, 2)))
+        assert at.protocol(con).version == 2 and not at.has_next(con)
+        answer(con, at)
+        state(con, "closed")                                       # the first one, read to its end: nothing to do with what is read now
+        assert at.protocol(con).version == 2 and len(at.sheet(con, at.protocol(con))) == 37
+
+
+def test_a_study_closed_while_read_is_said_before_another_one(study: Path) -> None:
+    at = seated(study)
+    with store.write(study) as con:
+        for _ in range(7):
+            answer(con, at)
+        token = at.show(con, at.protocol(con)).token
+        state(con, "closed")
+        assert not at.has_next(con)
+        with pytest.raises(Refused, match="has been closed"):
+            at.protocol(con, onward=True)
+        synthetic.add_protocol(con, version=2)
+        for refused in (lambda: at.protocol(con), lambda: at.answer(con, token, 4, 1.0, False)):
+            with pytest.raises(Refused, match="has been closed") as found:
+                refused()
+            assert found.value.code == "closed"
+        assert at.has_next(con)
+        at.begin(con, "")                                          # an old window's
+        assert not readings.is_assigned(con, NAME, 2, "R1")
+        at.begin(con, at.ticket(at.protocol(con, onward=True)))
+        assert at.protocol(con).version == 2
+        with pytest.raises(Refused, match="another window"):
+            at.answer(con, token, 4, 1.0, False)
+        # Closed before anything was answered in it: that is said too, and not that the first study was finished.
+        now = readings.get(con, NAME, 2)
+        readings.append_state(con, protocol=NAME, version=2, state="closed", design=now.design, hash=now.hash)
+        assert readings.begun(con, "R1")[0].version == 2
+        assert len(readings.answers(con, NAME, 1)) == 2
+
+
 def test_tokens_are_the_readers_own(study: Path) -> None:
     one, two = seated(study, "R1"), seated(study, "R2")
     with store.write(study) as con:
