@@ -22,6 +22,7 @@ from core.store import data
 from core.store import runs as run_table
 from core.store import units as unit_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, parted, progress, studied
+from evaluation.results import decimal
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def ingest(
         bool, typer.Option("--image-labels", help="manifest without outlines: every tissue patch gets its image's diagnosis")
     ] = False,
     patients: Annotated[int, typer.Option(help="phantom: number of patients", min=1)] = 200,
-    seed: Annotated[int, typer.Option(help="phantom: seed")] = 1,
+    seed: Annotated[int, typer.Option(help="phantom: seed", min=0)] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Take a source's mammograms and findings into the study, everything or nothing."""
@@ -142,9 +143,9 @@ def train(
     with store.read(folder) as con:
         history = run_table.history(con, made.run)
     held = history[history["part"] == "holdout"]
-    text = f"{len(history[history['part'] == 'train'])} epochs" + (f", hold-out accuracy {held['accuracy'].max():.3f}" if len(held) else "")
+    text = f"{len(history[history['part'] == 'train'])} epochs" + (f", hold-out accuracy {decimal(held['accuracy'].max())}" if len(held) else "")
     if held["auc_malignant"].notna().any():
-        text += f", malignant AUC {held['auc_malignant'].iloc[-1]:.3f} after the last"
+        text += f", malignant AUC {decimal(held['auc_malignant'].iloc[-1])} after the last"
     _said("train", folder, made, {"history": history.to_dict("records")}, as_json, f"{text}. Next: deepminer evaluate")
 
 
@@ -182,8 +183,8 @@ def evaluate(
 
 
 def _auc_text(row: dict[str, Any]) -> str:
-    interval = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] == row["low"] and row["low"] is not None else ""
-    return f"{row['level']} {row['class']}: AUC {row['estimate']:.3f}{interval}"
+    interval = f" ({decimal(row['low'])} to {decimal(row['high'])})" if row["low"] == row["low"] and row["low"] is not None else ""
+    return f"{row['level']} {row['class']}: AUC {decimal(row['estimate'])}{interval}"
 
 
 def _image_labels(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from core.store import people
 from core.store import runs as run_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
 from evaluation import passport
+from evaluation.results import decimal
 from evaluation.status import status as study_status
 
 LOCAL_FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs", "hfs", "f2fs")
@@ -32,7 +33,7 @@ def status(
     result = study_status(path)
     lines = [f"{name}: {'none yet' if value is None else value}" for name, value in result.items() if name != "runs"]
     lines += [
-        f"run {row['id']}" + (f": AUC malignant {row['auc']['malignant']:.3f}" if row.get("auc") and row["auc"]["malignant"] is not None else "")
+        f"run {row['id']}" + (f": AUC malignant {decimal(row['auc']['malignant'])}" if row.get("auc") and row["auc"]["malignant"] is not None else "")
         for row in result["runs"] or []
     ]
     lines += [f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']}) {row['message']}" for row in runs.unfinished(path)]
