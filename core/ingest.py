@@ -89,7 +89,8 @@ def ingest(
             return _answered(study, source_id)
         source_id = next(name for name in (f"{source_id}-{k}" for k in itertools.count(2)) if name not in set(known["source_id"]))
     if not tasks:
-        raise UserError(f"{location or kind} holds no patient; check the path and the kind of source.")
+        part = f" in part {shard[0]} of {shard[1]}" if shard != (1, 1) else ""
+        raise UserError(f"{location or kind} holds no patient{part}; check the path and the kind of source.")
     folder = study / "ingest.partial" / place
     folder.mkdir(parents=True, exist_ok=True)
     progress = Progress(folder / "progress.json", f"ingest {kind}")
@@ -230,7 +231,8 @@ def _lay_in(patient: Patient, folder: Path, width: int, stamp: str) -> None:
         },
         "mammograms": [film for film, _ in films],
         "findings": [row for _, rows in films for row in rows],
-        "problems": [[p.item, p.cause, p.action, p.skipped] for p in patient.problems],
+        "problems": [[p.item, p.cause, p.action, p.skipped] for p in patient.problems]
+        + [[film["mammogram_id"], "no breast tissue is found on it", "comes in, but gives no patches", False] for film, _ in films if not film["tissue"]],
     }
     part = path.with_suffix(".partial")
     part.write_text(json.dumps(record))
@@ -238,9 +240,10 @@ def _lay_in(patient: Patient, folder: Path, width: int, stamp: str) -> None:
 
 
 def _lay_in_film(patient_id: str, film: Mammogram, folder: Path, width: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    if min(film.pixels.shape) < width // 4:
+    side = max(width // 4, film.pixels.shape[1] // 4)
+    if min(film.pixels.shape) < side:
         raise UserError(
-            f"{film.id} ({film.source_file or 'its film'}) is {film.pixels.shape[1]} x {film.pixels.shape[0]} px, smaller than a patch of {width // 4} px; leave it out or use --skip-bad."
+            f"{film.id} ({film.source_file or 'its film'}) is {film.pixels.shape[1]} x {film.pixels.shape[0]} px, smaller than a patch of {side} px; leave it out or use --skip-bad."
         )
     with ThreadPoolExecutor(1) as beside:  # hashing lets go of the interpreter: it costs nothing while the working image is made
         pixel_hash = beside.submit(_pixel_hash, film.pixels)

@@ -273,7 +273,10 @@ def _polygons(row: Row) -> tuple[np.ndarray, ...]:
         numbers = [float(n) for n in re.findall(_NUMBER, part)]
         if len(numbers) < 6 or len(numbers) % 2:
             raise row.wrong(f"the outline {part[:40]!r} has {len(numbers)} numbers where at least three pairs are needed", remedy)
-        polygons.append(np.array(numbers).reshape(-1, 2))
+        points = np.array(numbers).reshape(-1, 2)
+        if np.isfinite(points).all() and np.linalg.matrix_rank(points - points[0]) < 2:  # all on a line, as with decimal commas, which look like separators
+            raise row.wrong(f"the outline {part[:40]!r} encloses nothing", remedy)
+        polygons.append(points)
     return tuple(polygons)
 
 

@@ -200,6 +200,18 @@ def test_a_process_that_is_ended_from_outside_is_a_sentence(tmp_path: Path, monk
         list(ingest._outcomes("deadly", [(task, "") for task in tasks], tmp_path, 256, 2))
 
 
+def test_films_without_tissue_are_listed_and_strips_refused(study: Path, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [row("a.png", "1"), row("b.png", "2")])
+    Image.fromarray(np.full((330, 256), 7, np.uint8)).save(tmp_path / "b.png")
+    problems = take_manifest(study, path).problems
+    assert [(p["item"], p["cause"], p["skipped"]) for p in problems] == [("2.b", "no breast tissue is found on it", False)]
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (70, 900), np.uint8)).save(tmp_path / "c.png")
+    with pytest.raises(UserError, match="c.png. is 900 x 70 px, smaller than a patch of 225 px"):
+        take_manifest(study, manifest(tmp_path, [row("c.png", "3")]))
+    with pytest.raises(UserError, match="holds no patient in part 2 of 2"):
+        take_manifest(study, manifest(tmp_path, [row("c.png", "3")]), shard=(2, 2))
+
+
 def test_a_full_disk_leaves_the_study_as_it_was(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -158,12 +158,19 @@ def test_tables_as_other_programs_write_them(folder: Path) -> None:
     [
         ("", "a" * 300 + ".png,a,L,CC,NORMAL,", r"row 2: the image .* does not exist"),
         ("", "f0.png,a,L,CC,BENIGN," + "polygon " * 60, r"row 2: the mask .* does not exist"),
+        ("", 'f0.png,a,L,CC,BENIGN,"10,5 20,5; 30,5 20,5; 30,5 40,5"', "encloses nothing"),
         (",Pathology", "f0.png,a,L,CC,NORMAL,,BENIGN", "two columns 'pathology'"),
     ],
 )
 def test_names_that_are_too_long_and_columns_given_twice(folder: Path, header: str, row: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         manifest.tasks(write(folder, HEADER.strip() + header + "\n" + row + "\n"))
+
+
+def test_an_endless_outline_leaves_its_image(folder: Path) -> None:
+    tasks, _ = manifest.tasks(write(folder, HEADER + 'f0.png,a,L,CC,BENIGN,"1e400 2, 10 20, 30 3"\n'))
+    with pytest.raises(UserError, match="x 10 to inf.* leaves its image"):
+        manifest.read(tasks[0])
 
 
 def test_an_infinite_feature_is_refused(folder: Path) -> None:
