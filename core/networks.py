@@ -312,14 +312,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"There is no weights file {path}; give an existing file, imagenet or none.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} was refused: it holds more than weights (a pickle that would run code); ask its author for a plain state dict."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}); fetch it again.") from error
+    except Exception as error:  # the restricted unpickler raises nearly anything where a file is damaged or none
+        if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or "class" in str(error)):
+            raise UserError(
+                f"{path} was refused: it holds more than weights (a pickle that would run code); ask its author for a plain state dict."
+            ) from error
+        said = "no weights file at all" if isinstance(error, (pickle.UnpicklingError, LookupError)) else f"{error}".split(". ")[0].split("\n")[0]
+        raise UserError(f"{path} is not a readable checkpoint ({said or type(error).__name__}); fetch it again.") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise UserError(f"{path} holds no state dict; a checkpoint is a dict of tensors, or has one under 'state_dict'.")
     # The published files carry `module.` in front, or (AlexNet, VGG) only inside `features.`.
     return {".".join(part for part in key.split(".") if part != "module"): value for key, value in state.items()}

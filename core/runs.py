@@ -247,11 +247,13 @@ def _finished(study: Path, run: Run) -> None:
 
 
 def explain(error: BaseException, where: Path) -> str:
-    """One sentence for an error: a UserError's own text, a remedy for a full disk, else its type and message."""
+    """One sentence for an error: a UserError's own text, a remedy for a full disk or a file that cannot be had, else its type and message."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno == 28:
         return f"No space is left on the disk that holds {where}; free some space and run the command again, nothing that was there is lost."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {str(error.strerror).lower()}; check its permissions and its disk, then run the command again."
     return f"{type(error).__name__}: {error}"
 
 

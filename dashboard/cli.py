@@ -50,7 +50,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(1 if distributed.silent(error) else _say(str(error)))
     except OSError as error:
-        if error.errno != 28:
+        if error.errno != 28 and error.filename is None:
             raise
         sys.exit(_say(runs.explain(error, Path.cwd())))
 

@@ -68,8 +68,13 @@ def _acquire(fd: int, mode: int, deadline: float) -> bool:
 def _locked(study: Path, exclusive: bool, patience: float) -> Iterator[None]:
     queue, lock = study / ".queue", study / ".lock"
     deadline = time.monotonic() + patience
-    queue_fd = os.open(queue, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        queue_fd = os.open(queue, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"The study {study} cannot be locked ({error.strerror}); its folder must be writable even for reading: check its permissions and its disk."
+        ) from error
     try:
         got = _acquire(queue_fd, fcntl.LOCK_EX, deadline) and _acquire(lock_fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline)
         os.close(queue_fd)
@@ -116,9 +121,22 @@ def _check_version(con: duckdb.DuckDBPyConnection, study: Path) -> int:
     return number
 
 
+@contextmanager
+def _room(study: Path) -> Iterator[None]:
+    """A full disk, as DuckDB tells it, as a sentence."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if "No space left" not in str(error):
+            raise
+        raise UserError(
+            f"No space is left on the disk that holds {study}; free some space and run the command again, nothing that was there is lost."
+        ) from error
+
+
 def create(study: Path) -> None:
     """Make an empty store in an existing folder, or bring an older one up to date. Does nothing where it is current."""
-    with _locked(study, exclusive=True, patience=PATIENCE_S):
+    with _locked(study, exclusive=True, patience=PATIENCE_S), _room(study):
         replayed = _has_log(study)
         con = _connect(study / STORE_NAME, read_only=False)
         try:
@@ -189,7 +207,7 @@ def read(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyC
 def write(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with one open transaction: committed when the block ends, rolled back when it raises. One writer at a time."""
     _require(study)
-    with _locked(study, exclusive=True, patience=patience):
+    with _locked(study, exclusive=True, patience=patience), _room(study):
         replayed = _has_log(study)
         with _attached(study / STORE_NAME) as con:
             if _check_version(con, study) < SCHEMA_VERSION:

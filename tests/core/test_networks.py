@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.
     with pytest.raises(UserError, match="would run code"):
         networks.build("resnet18", 2, str(tmp_path / "evil.pth.tar"))
     assert "code has run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello world, no weights", b"\x89PNG\r\n\x1a\n", b"\x80\x02", bytes(range(256)), pickle.dumps([1, 2])[:-3], b"PK\x03\x04"]
+)
+def test_files_that_are_no_checkpoints_are_not_called_dangerous(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(UserError, match="w.pt is not a readable checkpoint .*; fetch it again"):
+        networks.read_state(tmp_path / "w.pt")
+
+
+def test_keys_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {1: torch.ones(2)}}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match="holds no state dict"):
+        networks.read_state(tmp_path / "w.pt")
 
 
 def test_unfit_files_are_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -102,6 +102,12 @@ def test_a_full_disk_says_what_to_do(study: Path) -> None:
     assert "free some space" in runs.unfinished(study)[0]["message"]
 
 
+def test_a_file_that_may_not_be_written_is_named(study: Path) -> None:
+    refused = PermissionError(13, "Permission denied", "films/a.npy")
+    assert runs.explain(refused, study) == "films/a.npy: permission denied; check its permissions and its disk, then run the command again."
+    assert runs.explain(KeyError("x"), study) == "KeyError: 'x'"
+
+
 def test_a_run_renamed_but_not_registered_is_registered_by_the_next_command(study: Path) -> None:
     name = build(study)
     with store.write(study) as con:  # as if the process had died between rename and registration

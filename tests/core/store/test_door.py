@@ -49,6 +49,22 @@ def test_a_failed_block_leaves_nothing(empty: Path) -> None:
         assert con.execute("SELECT count(*) FROM meta").fetchone()[0] == 0
 
 
+def test_a_folder_that_cannot_be_written_is_named(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(UserError, match="cannot be locked .Read-only file system.; its folder must be writable"), store.read(empty):
+        pass
+
+
+def test_a_disk_that_fills_up_in_the_store_is_a_sentence(empty: Path) -> None:
+    with pytest.raises(UserError, match="No space is left on the disk that holds"), store.write(empty):
+        raise duckdb.TransactionException("Failed to commit: Could not write file: No space left on device")
+    with pytest.raises(duckdb.CatalogException), store.write(empty) as con:
+        con.execute("SELECT * FROM nothing_of_that_name")
+
+
 def test_readers_cannot_write(empty: Path) -> None:
     with pytest.raises(duckdb.Error), store.read(empty) as con:
         con.execute("INSERT INTO meta VALUES ('a', 'b')")
