@@ -68,7 +68,7 @@ def lint_and_freeze(protocol: Protocol) -> None:
     }
     open_one = load.ask(readings.open_protocol)
     if open_one is not None:
-        st.warning(f"{notes.plain(notes.name_of(open_one))} is frozen and not closed. Freezing this one sends every reader here; close that one first.")
+        st.warning(f"{notes.plain(notes.name_of(open_one))} is frozen and not closed. Readers who have begun it stay with it until they finish it or it is closed; everybody else will read this one.")
     refusal = st.empty()                                             # above the button, which stands at the lower edge of the window
     typed = st.text_input(
         "Type the study's name to freeze it", key="freeze_name", help="After freezing nothing can change; a change makes a new version"
