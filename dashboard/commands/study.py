@@ -13,10 +13,13 @@ import typer
 from core import runs, store
 from core import settings as settings_module
 from core.errors import UserError
+from core.naming import CLASSES
+from core.steps.common import image_labels_only
 from core.store import people
 from core.store import runs as run_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
 from evaluation import passport
+from evaluation.class_words import class_words
 from evaluation.results import decimal
 from evaluation.status import status as study_status
 
@@ -31,14 +34,29 @@ def status(
     """Where the study stands: data, runs, coverage, annotations, reading."""
     path = studied(folder or study)
     result = study_status(path)
-    lines = [f"{name}: {'none yet' if value is None else value}" for name, value in result.items() if name != "runs"]
+    with store.read(path) as con:
+        made = run_table.latest(con, "patches")
+    words = {CLASSES[code]: name for code, name in class_words(path, made).items()} if made else {}
+    lines = [f"{name}: {_said(value, words)}" for name, value in result.items() if name != "runs"]
     lines += [
-        f"run {row['id']}" + (f": AUC malignant {decimal(row['auc']['malignant'])}" if row.get("auc") and row["auc"]["malignant"] is not None else "")
+        f"run {row['id']}" + (f": patch AUC malignant, test, {decimal(row['auc']['malignant'])}" if row.get("auc") and row["auc"]["malignant"] is not None else "")
         for row in result["runs"] or []
     ]
+    if image_labels_only(path):
+        lines.append("Labels are image-level: every number made from them is.")
     lines += [f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']}) {row['message']}" for row in runs.unfinished(path)]
     lines += [export.sentence() for export in passport.stale(path, path / "exports")]
     answer("status", path, result, as_json, "\n".join(lines))
+
+
+def _said(value: Any, words: dict[str, str]) -> str:
+    """A value of the status in words; classes by the names they have in this study, those it does not tell apart left out."""
+    if value is None:
+        return "none yet"
+    if not isinstance(value, dict):
+        return f"{value:,}"
+    shown = {words.get(name, name.replace("_", " ")): v for name, v in value.items() if name not in CLASSES or name in words}
+    return ", ".join(f"{name} {'–' if v is None else f'{v:,}' if isinstance(v, int) else decimal(v)}" for name, v in shown.items())
 
 
 def _file_system(path: Path) -> str:

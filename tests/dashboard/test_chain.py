@@ -19,6 +19,8 @@ from core.store import annotations as annotation_table
 from core.store import data, people, readings
 from core.store import runs as run_table
 from core.store import units as unit_table
+from dashboard.commands.study import status
+from evaluation import class_words
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +69,19 @@ def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstratio
     assert found["reading"]["correct"] <= found["reading"]["answered"] == found["reading"]["cases"]
     auc = next(row["auc"] for row in found["runs"] if row["kind"] == "evaluate")
     assert 0.75 <= auc["malignant"] <= 0.98
+
+
+def test_status_in_the_terminal_uses_the_classes_the_study_has(own_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status(own_study)
+    said = capsys.readouterr().out
+    assert "patches: normal " in said and "run patches-" in said and "patch AUC malignant, test, ." in said and "image-level" not in said
+    with store.write(own_study) as con:
+        con.execute("UPDATE runs SET manifest = json_merge_patch(manifest, '{\"classes\": 2}') WHERE kind = 'patches'")
+        con.execute("UPDATE sources SET image_labels = TRUE")
+    class_words._classes.cache_clear()
+    status(own_study)
+    said = capsys.readouterr().out
+    assert "patches: other " in said and "normal" not in said and "Labels are image-level" in said
 
 
 def test_no_patient_is_in_two_splits(demonstration: Path) -> None:
