@@ -7,6 +7,11 @@ SPLITS = ("train", "holdout", "test")
 SPLIT_NAMES = {"train": "train", "holdout": "hold-out", "test": "test"}  # as people read them
 
 
+def view_name(laterality: str, view: str) -> str:
+    """`left CC`; of a film whose side or view is unknown what is known of it, else `view unknown`."""
+    return " ".join(part for part in (laterality.lower(), view) if part.upper() != "UNKNOWN") or "view unknown"
+
+
 def unit_name(unit: int) -> str:
     """`unit_0001` for index 0: published ids are 1-based and zero-padded to four digits; every look-up in this product uses the index."""
     return f"unit_{unit + 1:04d}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import shlex
 from datetime import datetime
 from typing import NoReturn
@@ -73,6 +74,11 @@ def page() -> None:
 def text(value: object) -> str:
     """Safe in HTML, whatever people typed."""
     return html.escape(str(value))
+
+
+def plain(text: str) -> str:
+    """Text that people typed, such as a study's name or a label, as it stands where Streamlit would read Markdown in it."""
+    return re.sub(r"([\\`*_~$\[\]])", r"\\\1", text)
 
 
 def badge(state: str) -> str:

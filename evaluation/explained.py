@@ -12,7 +12,7 @@ import pandas as pd
 
 from core import runs, store
 from core.explanation import NamedUnit
-from core.naming import CLASSES
+from core.naming import CLASSES, view_name
 from core.store import annotations as annotation_table
 from core.store import data
 from core.store import runs as run_table
@@ -108,7 +108,7 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
         row["film"],
         int(row["width"]),
         int(row["height"]),
-        f"{row['laterality']} {row['view']}".replace("UNKNOWN UNKNOWN", "view unknown").lower().replace("cc", "CC").replace("mlo", "MLO"),
+        view_name(row["laterality"], row["view"]),
         row["split"],
         decided,
         None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],

@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 import streamlit as st
 
-from core.naming import CLASSES, SPLIT_NAMES, label_name
+from core.naming import CLASSES, SPLIT_NAMES, label_name, view_name
 from core.store import data
 from core.store import runs as run_table
 from dashboard import identity, load, media, parts
@@ -94,11 +94,16 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
     ]
 
 
-def panel(film: dict, large: bool) -> Panel:
+def named(mine: list[dict]) -> list[str]:
+    """A name for each film of a case; films of one view are numbered."""
+    names = [view_name(m["laterality"], m["view"]) for m in mine]
+    return [name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}" for i, name in enumerate(names)]
+
+
+def panel(film: dict, name: str, large: bool) -> Panel:
     """A view, with everything on it if it is the large one."""
     mine = findings[findings["mammogram_id"] == film["mammogram_id"]]
     url = media.url("film", media.TEAM, file=film["file"], **({} if large else {"width": 200}))
-    name = f"{film['laterality'].lower()} {film['view']}"
     return Panel(
         url,
         int(film["width"]),
@@ -115,17 +120,17 @@ def panel(film: dict, large: bool) -> Panel:
 def case_view(case: str) -> None:
     """The four views, one large; the findings beside it."""
     mine = mammograms[mammograms["patient_id"] == case].to_dict("records")
-    names = [f"{m['laterality'].lower()} {m['view']}" for m in mine]
+    names = named(mine)
     chosen = st.segmented_control("View", names, default=names[0], required=True, label_visibility="collapsed", key="data_view") or names[0]
     film = mine[names.index(chosen)]
     big, small = st.columns([3, 2], gap="small")
     with big:
-        films.show([panel(film, True)], key="data_film", height=362)
-        st.caption(f"{case}. Wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
+        films.show([panel(film, chosen, True)], key="data_film", height=362)
+        st.caption(f"Case {parts.plain(case)}: wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
     with small:
-        films.show([panel(m, False) for m in mine[:2]], key="data_small", height=150)
+        films.show([panel(m, name, False) for m, name in zip(mine[:2], names)], key="data_small", height=150)
         if len(mine) > 2:
-            films.show([panel(m, False) for m in mine[2:4]], key="data_small2", height=150)
+            films.show([panel(m, name, False) for m, name in zip(mine[2:4], names[2:])], key="data_small2", height=150)
         person = people[people["patient_id"] == case].iloc[0]
         parts.facts(
             [

@@ -62,13 +62,13 @@ def lint_and_freeze(protocol: Protocol) -> None:
         st.error("Errors stop this study. Change the design, save it and lint again.")
         return
     reasons = {
-        f"{f.field}: {f.finding}": st.text_input(notes.plain(f"Why is this acceptable? {f.field}: {f.finding}"), key=f"reason_{i}", max_chars=300)
+        f"{f.field}: {f.finding}": st.text_input(parts.plain(f"Why is this acceptable? {f.field}: {f.finding}"), key=f"reason_{i}", max_chars=300)
         for i, f in enumerate(found)
         if f.severity == WARNING
     }
     open_one = load.ask(readings.open_protocol)
     if open_one is not None:
-        st.warning(f"{notes.plain(notes.name_of(open_one))} is frozen and not closed. Readers who have begun it stay with it until they finish it or it is closed; everybody else will read this one.")
+        st.warning(f"{parts.plain(notes.name_of(open_one))} is frozen and not closed. Readers who have begun it stay with it until they finish it or it is closed; everybody else will read this one.")
     refusal = st.empty()                                             # above the button, which stands at the lower edge of the window
     typed = st.text_input(
         "Type the study's name to freeze it", key="freeze_name", help="After freezing nothing can change; a change makes a new version"
@@ -77,12 +77,12 @@ def lint_and_freeze(protocol: Protocol) -> None:
         lacking = [finding for finding, reason in reasons.items() if not reason.strip()]
         if lacking:
             more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
-            refusal.error(notes.plain(f"Not frozen: a warning without a reason{more}: {lacking[0]}"))
+            refusal.error(parts.plain(f"Not frozen: a warning without a reason{more}: {lacking[0]}"))
             return
         try:
             frozen = stages.freeze(study.current(), protocol.protocol, who, reasons)
         except UserError as error:
-            refusal.error(notes.plain(str(error)))
+            refusal.error(parts.plain(str(error)))
             return
         notes.leave(f"Frozen. Hash {frozen.hash}. Invite readers on the People page.")
         st.rerun()

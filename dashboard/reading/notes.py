@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Protocol
 
 import streamlit as st
+
+from dashboard import parts
 
 _KEY = "reading_note"
 
@@ -25,11 +26,6 @@ def name_of(found: Versioned) -> str:
     return f"{found.protocol}, version {found.version}"
 
 
-def plain(text: str) -> str:
-    """Text that people typed, such as a study's name or a label, as it stands where Streamlit would read Markdown in it."""
-    return re.sub(r"([\\`*_~$\[\]])", r"\\\1", text)
-
-
 def leave(text: str, bad: bool = False) -> None:
     """Keep a message for the next run."""
     st.session_state[_KEY] = (text, bad)
@@ -39,4 +35,4 @@ def show() -> None:
     """Show what was left, once."""
     text, bad = st.session_state.pop(_KEY, ("", False))
     if text:
-        (st.error if bad else st.success)(plain(text))
+        (st.error if bad else st.success)(parts.plain(text))

@@ -12,7 +12,6 @@ import streamlit as st
 
 from core.errors import UserError
 from dashboard import parts
-from dashboard.reading import notes
 from dashboard.reading.design import RULE_NAMES
 from dashboard.reading.freeze import findings_table
 from evaluation.replay import ReplayResult, replay
@@ -44,7 +43,7 @@ def show() -> None:
             result = replay(*paths)  # type: ignore[arg-type]
         except UserError as error:
             # In the names of what was uploaded: nobody knows our temporary files.
-            st.error(notes.plain(reduce(lambda text, path: text.replace(path, said[path]), said, str(error))))
+            st.error(parts.plain(reduce(lambda text, path: text.replace(path, said[path]), said, str(error))))
             return
     _show(result)
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import store
-from core.naming import unit_name
+from core.naming import unit_name, view_name
 from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.study import init
@@ -167,6 +167,16 @@ def test_the_performance_page_waits_for_no_statistics(own_study: Path, team: Ope
         page.query_params["tab"] = tab
         page.run()
         assert not page.exception and not page.error and word in said(page)
+
+
+def test_films_of_unknown_view_are_told_apart(own_study: Path, team: Open) -> None:
+    with store.write(own_study) as con:
+        con.execute("UPDATE mammograms SET laterality = 'UNKNOWN', view = 'UNKNOWN'")
+    page = team(own_study, "data")
+    assert not page.exception
+    (views,) = [g for g in page.get("button_group") if g.label == "View"]
+    assert views.options == ["view unknown 1", "view unknown 2"]
+    assert (view_name("LEFT", "CC"), view_name("RIGHT", "UNKNOWN"), view_name("UNKNOWN", "MLO")) == ("left CC", "right", "MLO")
 
 
 def test_coverage_without_an_interval_says_so(own_study: Path, team: Open) -> None:
