@@ -71,6 +71,7 @@ def training(arch: str, reader: PatchReader, steps: int, batch: int, rounds: int
     times: list[float] = []
 
     def product() -> None:
+        """One epoch by `fit`; the time of a step is kept."""
         marks: list[float] = []
         (folder / "resume.pt").unlink(missing_ok=True)
         fit(trained[0], Part(Subset(reader, len(labels)), labels), Part(Subset(reader, 0), labels[:0]), settings, folder,
@@ -81,6 +82,7 @@ def training(arch: str, reader: PatchReader, steps: int, batch: int, rounds: int
     trained[1].train()
 
     def reference() -> None:
+        """As many steps on tensors that are there."""
         for _ in range(steps - 1):
             loss = F.cross_entropy(trained[1](x), y)
             optimizer.zero_grad(set_to_none=True)
@@ -97,11 +99,13 @@ def dissecting(arch: str, reader: PatchReader, count: int, batch: int, rounds: i
     probe, tensors = Probe(net, "last"), torch.from_numpy(reader.batch(np.arange(count)))
 
     def product() -> None:
+        """The pass, from the start."""
         for name in ("activations.npy", "resume.json"):
             (folder / name).unlink(missing_ok=True)
         dissection.maxima(probe, part, folder / "activations.npy", "float32", quiet, batch)
 
     def reference() -> None:
+        """The network alone."""
         with torch.inference_mode():
             for start in range(0, count, batch):
                 net(tensors[start : start + batch])
@@ -133,6 +137,7 @@ def explaining(arch: str, rounds: int, folder: Path) -> Row:
     tensor = as_tensor(opened["f0"])
 
     def reference() -> None:
+        """The network alone."""
         with torch.inference_mode():
             full(tensor)
 

@@ -255,6 +255,7 @@ class Gate:
         """A websocket's receive that ends when the invitation behind it has been withdrawn."""
 
         async def watched() -> MutableMapping[str, Any]:
+            """The next message, or the end."""
             message = await receive()
             if message["type"] == "websocket.receive" and await self._person(headers) is None:
                 return {"type": "websocket.disconnect", "code": 4401, "reason": "signed out"}
@@ -325,6 +326,7 @@ class Gate:
 
 def _with_headers(send: Send) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
+        """Pass on, with our headers in place of the server's own."""
         if message["type"] == "http.response.start":
             kept = [(k, v) for k, v in message.get("headers", []) if k.lower() not in {name for name, _ in SECURITY_HEADERS} | {b"server"}]
             message = dict(message, headers=[*kept, *SECURITY_HEADERS])

@@ -47,6 +47,7 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     bars: dict[str, tqdm] = {}
 
     def report(done: int, total: int, unit: str) -> None:
+        """Move the bar of this unit; a new unit ends the bars before it."""
         if unit not in bars:
             for finished in bars.values():
                 finished.close()

@@ -45,6 +45,7 @@ def stamp(made: datetime | None) -> str | None:
 async def reading(work: Callable[[Connection], T]) -> T:
     """Run a function on a reading connection, in a thread."""
     def run() -> T:
+        """In the thread."""
         with store.read(study.current()) as con:
             return work(con)
     return await asyncio.to_thread(run)
@@ -85,6 +86,7 @@ async def _object(request: Request) -> dict[str, Any]:
 def route(path: str, role: str, method: str, handler: Handler) -> Route:
     """A desk's route for one role. The handler gets the person's code and the request's object (or query)."""
     async def endpoint(request: Request) -> Response:
+        """The handler's answer, or its refusal with a code and a sentence; an unforeseen error is logged and told as such."""
         who = identity.from_headers(request.headers)
         if who.role != role:
             return _reply({"code": "forbidden", "sentence": identity.FORBIDDEN}, 403)

@@ -92,6 +92,7 @@ def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
     total, done = len(wanted), []
 
     def report(count: int, _: int, unit: str) -> None:
+        """Move the bar: figures first, then tables."""
         bar.progress(min(1.0, (count + (len(figures) if unit == "tables" else 0)) / total), f"Building {unit}")
 
     if figures:

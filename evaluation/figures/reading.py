@@ -147,14 +147,10 @@ def _null(ax: Axes, score: ReadingScore) -> pd.DataFrame:
     return pd.DataFrame({"right": counts, "probability": mass, "rejected": beyond})
 
 
-def time_order(study: Path, width: float) -> Drawn:
-    """Seconds per text and share right along the order of reading."""
-    protocol, score = scored(study)
-    table = answered(study)
-    figure, axes = style.panels(width, 2, 62)
+def _blocks(table: pd.DataFrame) -> pd.DataFrame:
+    """Per reader and block of positions: median seconds, and the share right with Wilson's interval."""
     blocks = []
-    for code, mine in table.sort_values("position").groupby("code"):
-        axes[0].plot(mine["position"], mine["seconds"], linestyle="none", marker="o", markersize=2.5, label=str(code), color=style.QUIET)
+    for code, mine in table.groupby("code"):
         for start, rows in mine.groupby((mine["position"] - 1) // BLOCK):
             share = proportion_interval(int(rows["right"].sum()), len(rows), "wilson")
             blocks.append(
@@ -170,7 +166,13 @@ def time_order(study: Path, width: float) -> Drawn:
                     "high": share.high,
                 }
             )
-    found = pd.DataFrame(blocks)
+    return pd.DataFrame(blocks)
+
+
+def _courses(axes: list[Axes], table: pd.DataFrame, found: pd.DataFrame) -> None:
+    """Dots and medians of seconds (first axes), shares right (second), a marker a reader."""
+    for code, mine in table.groupby("code"):
+        axes[0].plot(mine["position"], mine["seconds"], linestyle="none", marker="o", markersize=2.5, label=str(code), color=style.QUIET)
     for marker, (code, rows) in zip("osD^v<>Pph*X" * 9, found.groupby("reader")):
         middle = rows["middle"]
         axes[0].plot(middle, rows["median_seconds"], color=style.INK, linewidth=1)
@@ -186,6 +188,15 @@ def time_order(study: Path, width: float) -> Drawn:
             color=style.INK,
             label=str(code),
         )
+
+
+def time_order(study: Path, width: float) -> Drawn:
+    """Seconds per text and share right along the order of reading."""
+    protocol, score = scored(study)
+    table = answered(study)
+    figure, axes = style.panels(width, 2, 62)
+    found = _blocks(table.sort_values("position"))
+    _courses(axes, table, found)
     for ax in axes:
         style.grid(ax)
         ax.set_xlabel("Position in the order")

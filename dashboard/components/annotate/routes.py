@@ -111,6 +111,7 @@ async def _get_queue(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
     at = desk(code)
 
     def work(con: Connection) -> dict[str, Any]:
+        """In one reading of the store."""
         queue = at.queue(con)
         return {"units": [{"name": at.name(queue, slot), "number": slot.number, "status": slot.status,
                            "label": _said(at.answer_of(con, queue, slot)), "tiles": [t["lit"] for t in _tiles(con, at, queue, slot, PREVIEW)]}

@@ -120,6 +120,7 @@ async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     def work(con: Connection) -> dict[str, Any]:
+        """Consent, to the words that were shown."""
         people.consent(con, code, str(body.get("experience", "")), " ".join(_consent(con, _at(code))))
         return {}
     await appending(work)
@@ -143,6 +144,7 @@ async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     at = _at(code)
 
     def work(con: Connection) -> dict[str, Any]:
+        """Answer and next case in one transaction."""
         saved, following, protocol = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
         return {**_case(con, at, protocol, following), "saved": stamp(saved.made)}
     return await appending(work)
@@ -152,6 +154,7 @@ async def _post_reopen(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     at = _at(code)
 
     def work(con: Connection) -> dict[str, Any]:
+        """The case before, in one reading of the store."""
         protocol = at.protocol(con)
         return {"stage": "case", "case": _shown(code, protocol, at.reopen(con, protocol))}
     return await reading(work)

@@ -36,6 +36,13 @@ def answer(con, at: Desk, value: int = 3):
     return at.answer(con, at.show(con, at.protocol(con)).token, value, 1.0, False)
 
 
+def seven_read(con, at: Desk) -> str:
+    """Answers the first seven texts; the token of the eighth."""
+    for _ in range(7):
+        answer(con, at)
+    return at.show(con, at.protocol(con)).token
+
+
 def state(con, name: str, **more) -> None:
     now = readings.get(con, NAME, 1)
     readings.append_state(con, **{"protocol": NAME, "version": 1, "state": name, "design": now.design, "hash": now.hash, **more})
@@ -140,9 +147,7 @@ def test_no_answer_after_closing_nor_without_consent(study: Path) -> None:
 def test_a_reader_stays_with_the_study_begun_until_it_is_finished(study: Path) -> None:
     at = seated(study)
     with store.write(study) as con:
-        for _ in range(7):
-            answer(con, at)
-        token = at.show(con, at.protocol(con)).token
+        token = seven_read(con, at)
         synthetic.add_protocol(con, version=2)                     # frozen meanwhile, and the newest
         assert readings.open_protocol(con).version == 2 and at.protocol(con).version == at.protocol(con, onward=True).version == 1
         saved, following, protocol = at.answer(con, token, 4, 1.0, False)
@@ -167,9 +172,7 @@ def test_a_reader_stays_with_the_study_begun_until_it_is_finished(study: Path) -
 def test_a_study_closed_while_read_is_said_before_another_one(study: Path) -> None:
     at = seated(study)
     with store.write(study) as con:
-        for _ in range(7):
-            answer(con, at)
-        token = at.show(con, at.protocol(con)).token
+        token = seven_read(con, at)
         state(con, "closed")
         assert not at.has_next(con)
         with pytest.raises(Refused, match="has been closed"):
