@@ -23,15 +23,17 @@ run: .venv/installed
 # All tests, browser tests included, in two processes: a file of tests stays in one.
 test: .venv/installed
 	@.venv/bin/python tests/bring_browser.py
-	@.venv/bin/ruff check .
+	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 # Ratios against bare references measured in the same run.
 bench: .venv/installed
 	@.venv/bin/python -m benchmarks
 
+# Formatter, linter and types.
 lint: .venv/installed
-	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
 
 # Pictures of the README and docs, taken from the running demonstration.

@@ -1,4 +1,6 @@
-"""`python -m benchmarks [NAME ...]`: measures and writes results.json and RESULTS.md beside this file."""
+"""`python -m benchmarks [NAME ...]`: measures and writes results.json and RESULTS.md beside this
+file.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +39,24 @@ def table(rows: list[Row], took: float) -> str:
     head = [
         "# Benchmarks",
         "",
-        "Made by `make bench`. A larger ratio is better; `goal` is the least one wanted. Product and reference are measured in turns in the same run, "
-        "the shortest time of each counts. Where the goal is a time, the reference column holds it.",
+        (
+            "Made by `make bench`. A larger ratio is better; `goal` is the least one wanted."
+            " Product and reference are measured in turns in the same run, the shortest time of"
+            " each counts. Where the goal is a time, the reference column holds it."
+        ),
         "",
-        f"{date.today():%d %B %Y}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; {took:.0f} s in all.",
+        (
+            f"{date.today():%d %B %Y}, {platform.machine()}, {torch.get_num_threads()} threads,"
+            f" torch {torch.__version__}; {took:.0f} s in all."
+        ),
         "",
         "| What | Product | Reference | Ratio | Goal | Unit | Note |",
         "|---|---:|---:|---:|---:|---|---|",
     ]
     lines = [
-        f"| {r.name} | {number(r.value)} | {number(r.reference)} | {'**' if r.ratio < r.goal else ''}{r.ratio:.3g}{'**' if r.ratio < r.goal else ''} "
-        f"| {r.goal:g} | {r.unit} | {r.note} |"
+        f"| {r.name} | {number(r.value)} | {number(r.reference)} |"
+        f" {'**' if r.ratio < r.goal else ''}{r.ratio:.3g}{'**' if r.ratio < r.goal else ''} |"
+        f" {r.goal:g} | {r.unit} | {r.note} |"
         for r in rows
     ]
     return "\n".join([*head, *lines, "", "Ratios below their goal are bold.", ""])
@@ -61,8 +70,12 @@ def main() -> int:
     for name in chosen:
         for row in SUBJECTS[name]():
             rows.append(row)
-            print(f"{'ok  ' if row.ratio >= row.goal else 'LOW '} {row.name}: {number(row.value)} against {number(row.reference)} {row.unit}, "
-                  f"ratio {row.ratio:.3g} (goal {row.goal:g})", flush=True)
+            print(
+                f"{'ok  ' if row.ratio >= row.goal else 'LOW '} {row.name}: {number(row.value)}"
+                f" against {number(row.reference)} {row.unit}, ratio {row.ratio:.3g} (goal"
+                f" {row.goal:g})",
+                flush=True,
+            )
         print(f"     {name}: {time.perf_counter() - started:.0f} s so far", file=sys.stderr)
         if not sys.argv[1:]:  # after every subject: a stopped run leaves what it has measured
             write(rows, time.perf_counter() - started)

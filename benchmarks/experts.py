@@ -1,10 +1,14 @@
-"""The experts' pages under load, under kill -9 and after a power cut, at the size the project promises. Minutes long, so not in the test suite.
+"""The experts' pages under load, under kill -9 and after a power cut, at the size the project
+promises. Minutes long, so not in the test suite.
 
-    python -m benchmarks.experts load --study DIR [--minutes 5] [--train]     20 readers, 2 s think time; with `deepminer train` beside
-    python -m benchmarks.experts kill --study DIR [--times 100]               kill -9 of the server while readers answer
-    python -m benchmarks.experts logs [--times 100]                           the write-ahead log cut, or one bit of it turned, at random points
+    python -m benchmarks.experts load --study DIR [--minutes 5] [--train]     20 readers, 2 s think
+    time; with `deepminer train` beside python -m benchmarks.experts kill --study DIR [--times 100]
+    kill -9 of the server while readers answer python -m benchmarks.experts logs [--times 100]
+    the write-ahead log cut, or one bit of it turned, at random points
 
-DIR is any study with patches (the demonstration); it is copied first and never written to. Each prints one JSON object."""
+DIR is any study with patches (the demonstration); it is copied first and never written to. Each
+prints one JSON object.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +38,33 @@ from core.store.readings import Case
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "Load"
-WORDS = ("Mass with spiculated margin", "Architectural distortion", "Lymph node", "Vascular calcifications", "Focal asymmetry", "Scattered tissue")
-SERVE = "import sys; from pathlib import Path; from dashboard.server import serve; serve(Path(sys.argv[1]), port=int(sys.argv[2]))"
+WORDS = (
+    "Mass with spiculated margin",
+    "Architectural distortion",
+    "Lymph node",
+    "Vascular calcifications",
+    "Focal asymmetry",
+    "Scattered tissue",
+)
+SERVE = (
+    "import sys; from pathlib import Path; from dashboard.server import serve;"
+    " serve(Path(sys.argv[1]), port=int(sys.argv[2]))"
+)
 
 
 def freeze(study: Path, count: int) -> None:
     """A frozen protocol of `count` made-up cases, newer than any other."""
     rng = random.Random(1)
-    cases = [Case(i, f"M{i}", f"P{i // 2}", "explanation", tuple(rng.sample(WORDS, 3)), None, None, None) for i in range(1, count + 1)]
+    cases = [
+        Case(i, f"M{i}", f"P{i // 2}", "explanation", tuple(rng.sample(WORDS, 3)), None, None, None)
+        for i in range(1, count + 1)
+    ]
     with store.write(study) as con:
-        common = {"protocol": NAME, "version": 1, "design": {"name": NAME, "seed": 1, "scale": 6, "repeats": 0}}
+        common = {
+            "protocol": NAME,
+            "version": 1,
+            "design": {"name": NAME, "seed": 1, "scale": 6, "repeats": 0},
+        }
         readings.append_state(con, state="design", **common)
         readings.add_cases(con, NAME, 1, cases)
         for state in ("lint", "frozen"):
@@ -63,7 +84,12 @@ class Server:
     def start(self) -> None:
         """Start and wait until it answers."""
         with (self.study / "server.log").open("a") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", SERVE, str(self.study), str(self.port)], cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, str(self.study), str(self.port)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -83,7 +109,9 @@ class Server:
 
 @dataclass
 class Reader:
-    """One reader as the page does it: sends an answer again with the same token until it is acknowledged."""
+    """One reader as the page does it: sends an answer again with the same token until it is
+    acknowledged.
+    """
 
     port: int
     code: str
@@ -131,7 +159,11 @@ class Reader:
             value = rng.randint(1, 6)
             start = time.perf_counter()
             try:
-                status, content = self.ask("/expert/read/answer", json.dumps({"token": case["token"], "answer": value, "seconds": 1.0}), patient)
+                status, content = self.ask(
+                    "/expert/read/answer",
+                    json.dumps({"token": case["token"], "answer": value, "seconds": 1.0}),
+                    patient,
+                )
             except (OSError, http.client.HTTPException) as error:
                 self.errors[type(error).__name__] += 1
                 return
@@ -163,8 +195,11 @@ def check(study: Path, readers: list[Reader]) -> dict:
     lost = wrong = doubled = unacknowledged = 0
     with store.read(study) as con:
         for reader in readers:
-            rows = con.execute("SELECT position, revision, answer FROM answers WHERE protocol = ? AND code = ? ORDER BY position, revision",
-                               [NAME, reader.code]).fetchall()
+            rows = con.execute(
+                "SELECT position, revision, answer FROM answers WHERE protocol = ? AND code = ?"
+                " ORDER BY position, revision",
+                [NAME, reader.code],
+            ).fetchall()
             first = {position: answer for position, revision, answer in rows if revision == 1}
             doubled += len(rows) - len({position for position, _, _ in rows})
             for position, answer in enumerate(reader.acknowledged, start=1):
@@ -172,25 +207,50 @@ def check(study: Path, readers: list[Reader]) -> dict:
                 wrong += position in first and first[position] != answer
             unacknowledged += max(0, len(first) - len(reader.acknowledged))
     total = sum(len(r.acknowledged) for r in readers)
-    return {"acknowledged": total, "lost": lost, "wrong": wrong, "doubled": doubled, "stored_not_yet_acknowledged": unacknowledged}
+    return {
+        "acknowledged": total,
+        "lost": lost,
+        "wrong": wrong,
+        "doubled": doubled,
+        "stored_not_yet_acknowledged": unacknowledged,
+    }
 
 
 def run(readers: list[Reader], until: threading.Event, patient: bool) -> list[threading.Thread]:
     """Start every reader in a thread."""
-    threads = [threading.Thread(target=r.read, args=(until, random.Random(i), patient), daemon=True) for i, r in enumerate(readers)]
+    threads = [
+        threading.Thread(target=r.read, args=(until, random.Random(i), patient), daemon=True)
+        for i, r in enumerate(readers)
+    ]
     for thread in threads:
         thread.start()
     return threads
 
 
 def load(study: Path, minutes: float, count: int, think: float, train: bool) -> dict:
-    """p50, p95 and largest time from key to acknowledgement as a client sees it, errors, every answer present once."""
+    """p50, p95 and largest time from key to acknowledgement as a client sees it, errors, every
+    answer present once.
+    """
     freeze(study, max(60, int(minutes * 60 / think) + 20))
     server = Server(study)
     readers, until, training = invite(study, count, server.port, think), threading.Event(), None
     if train:
-        command = ["nice", "-n", "19", sys.executable, "-m", "dashboard.cli", "train", "--study", str(study), "--epochs", "500"]
-        training = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=(study / "train.log").open("w"))
+        command = [
+            "nice",
+            "-n",
+            "19",
+            sys.executable,
+            "-m",
+            "dashboard.cli",
+            "train",
+            "--study",
+            str(study),
+            "--epochs",
+            "500",
+        ]
+        training = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=(study / "train.log").open("w")
+        )
         time.sleep(15)
     before = os.getloadavg()[0]
     threads = run(readers, until, patient=False)
@@ -206,13 +266,27 @@ def load(study: Path, minutes: float, count: int, think: float, train: bool) -> 
         training.wait()
     server.kill()
     seconds = np.sort(np.concatenate([r.seconds for r in readers]))
-    figures = {f"p{q}_ms": round(1000 * float(np.quantile(seconds, q / 100)), 1) for q in (50, 95, 99)}
-    return {"readers": count, "think_s": think, "minutes": minutes, "training_beside": still, **figures, "largest_ms": round(1000 * float(seconds[-1]), 1),
-            "errors": dict(sum((r.errors for r in readers), Counter())), **check(study, readers), "load_before": before, "load_after": os.getloadavg()[0]}
+    figures = {
+        f"p{q}_ms": round(1000 * float(np.quantile(seconds, q / 100)), 1) for q in (50, 95, 99)
+    }
+    return {
+        "readers": count,
+        "think_s": think,
+        "minutes": minutes,
+        "training_beside": still,
+        **figures,
+        "largest_ms": round(1000 * float(seconds[-1]), 1),
+        "errors": dict(sum((r.errors for r in readers), Counter())),
+        **check(study, readers),
+        "load_before": before,
+        "load_after": os.getloadavg()[0],
+    }
 
 
 def kill(study: Path, times: int, count: int = 12, think: float = 0.2) -> dict:
-    """Kill the server `times` times while readers answer; they send again what was not acknowledged."""
+    """Kill the server `times` times while readers answer; they send again what was not
+    acknowledged.
+    """
     freeze(study, 40 + 8 * times)
     server, rng = Server(study), random.Random(7)
     readers, until = invite(study, count, server.port, think), threading.Event()
@@ -228,7 +302,13 @@ def kill(study: Path, times: int, count: int = 12, think: float = 0.2) -> dict:
         thread.join()
     server.kill()
     errors = dict(sum((r.errors for r in readers), Counter()))
-    return {"kills": times, "readers": count, "resent": sum(r.resent for r in readers), "errors": errors, **check(study, readers)}
+    return {
+        "kills": times,
+        "readers": count,
+        "resent": sum(r.resent for r in readers),
+        "errors": errors,
+        **check(study, readers),
+    }
 
 
 COMMITS = """
@@ -246,7 +326,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def logs(study: Path, times: int, commits: int = 40) -> dict:
-    """A process killed after 40 commits leaves a log; cut at random, the store must open with a beginning of the answers, or say how to restore."""
+    """A process killed after 40 commits leaves a log; cut at random, the store must open with a
+    beginning of the answers, or say how to restore.
+    """
     freeze(study, commits)
     saved = study / "saved.duckdb"
     store.backup(study, saved)
@@ -265,7 +347,12 @@ def logs(study: Path, times: int, commits: int = 40) -> dict:
                 file.truncate(place)
         try:
             with store.read(study) as con:
-                places = [row[0] for row in con.execute("SELECT position FROM answers ORDER BY position").fetchall()]
+                places = [
+                    row[0]
+                    for row in con.execute(
+                        "SELECT position FROM answers ORDER BY position"
+                    ).fetchall()
+                ]
         except UserError as error:
             refused += 1
             assert "deepminer restore" in str(error), error
@@ -273,12 +360,21 @@ def logs(study: Path, times: int, commits: int = 40) -> dict:
             continue
         gaps += places != list(range(1, len(places) + 1))
         kept.append(len(places))
-    return {"cuts": times, "commits": commits, "opened": len(kept), "restored_from_backup": refused, "with_gaps": gaps, "answers_kept": sorted(Counter(kept).items())}
+    return {
+        "cuts": times,
+        "commits": commits,
+        "opened": len(kept),
+        "restored_from_backup": refused,
+        "with_gaps": gaps,
+        "answers_kept": sorted(Counter(kept).items()),
+    }
 
 
 def main() -> None:
     """Copy the study, run one of the three, print."""
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     asked.add_argument("what", choices=("load", "kill", "logs"))
     asked.add_argument("--study", type=Path)
     asked.add_argument("--minutes", type=float, default=5.0)

@@ -1,4 +1,5 @@
-"""Kill every step with SIGKILL at a random moment, many times; the study must stay usable and the next run of the step must complete.
+"""Kill every step with SIGKILL at a random moment, many times; the study must stay usable and the
+next run of the step must complete.
 
 `python -m benchmarks.kills 20` prints a line per step; tests run a short form of it.
 """
@@ -43,9 +44,19 @@ class Outcome:
     faults: tuple[str, ...]
 
 
-# Children of a server that has our modules loaded start at once: what is killed is the step, not Python's start.
+# Children of a server that has our modules loaded start at once: what is killed is the step, not
+# Python's start.
 PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["core.steps.train", "core.steps.dissect", "core.steps.explain", "core.steps.patches", "evaluation.steps.evaluate", "dashboard.cli"])
+PROCESSES.set_forkserver_preload(
+    [
+        "core.steps.train",
+        "core.steps.dissect",
+        "core.steps.explain",
+        "core.steps.patches",
+        "evaluation.steps.evaluate",
+        "dashboard.cli",
+    ]
+)
 
 
 def command(study: Path, arguments: tuple[str, ...], output: Path) -> None:
@@ -55,7 +66,9 @@ def command(study: Path, arguments: tuple[str, ...], output: Path) -> None:
     with output.open("w") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    tqdm.set_lock(threading.RLock())  # its own lock between processes would be left behind by every kill
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own lock between processes would be left behind by every kill
     sys.argv = ["deepminer", *arguments, "--study", str(study)]
     cli.main()
 
@@ -65,7 +78,9 @@ def start(study: Path, arguments: tuple[str, ...]) -> tuple[BaseProcess, Path]:
     output = study.with_name(f"{study.name}.log")
     process = PROCESSES.Process(target=command, args=(study, arguments, output))
     main = sys.modules["__main__"]
-    sys.modules["__main__"] = sys.modules[__name__]  # children load the main module, which under tests may be a page
+    sys.modules["__main__"] = sys.modules[
+        __name__
+    ]  # children load the main module, which under tests may be a page
     try:
         process.start()
     finally:
@@ -75,7 +90,11 @@ def start(study: Path, arguments: tuple[str, ...]) -> tuple[BaseProcess, Path]:
 
 def small_study(folder: Path) -> Path:
     """An empty study whose steps take seconds."""
-    chosen = settings.preset(settings.PHANTOM).changed("training", units=16, draws=640, augment=False).changed("splits", train=0.5, holdout=0.25)
+    chosen = (
+        settings.preset(settings.PHANTOM)
+        .changed("training", units=16, draws=640, augment=False)
+        .changed("splits", train=0.5, holdout=0.25)
+    )
     return init(folder, chosen)
 
 
@@ -83,11 +102,17 @@ def run(study: Path, arguments: tuple[str, ...]) -> str | None:
     """Run a step to its end; what it says last if it fails."""
     process, output = start(study, arguments)
     process.join()
-    return None if process.exitcode == 0 else (output.read_text().strip().splitlines() or ["nothing was said"])[-1]
+    return (
+        None
+        if process.exitcode == 0
+        else (output.read_text().strip().splitlines() or ["nothing was said"])[-1]
+    )
 
 
 def kill_once(study: Path, arguments: tuple[str, ...], within: float) -> bool:
-    """Start a step and kill it after a random time below `within` seconds; whether it was still running."""
+    """Start a step and kill it after a random time below `within` seconds; whether it was still
+    running.
+    """
     process, _ = start(study, arguments)
     time.sleep(random.uniform(0, within))
     running = process.is_alive()
@@ -126,7 +151,9 @@ def every_step(times: int) -> Iterator[Outcome]:
     """All steps in order, each killed on copies and then run once for the next."""
     with tempfile.TemporaryDirectory() as folder:
         study = small_study(Path(folder) / "whole")
-        run(study, ("status",))  # starts the server of processes, whose start is no part of a step's time
+        run(
+            study, ("status",)
+        )  # starts the server of processes, whose start is no part of a step's time
         for arguments in STEPS:
             before = Path(folder) / f"before-{arguments[0]}"
             shutil.copytree(study, before)
@@ -142,5 +169,7 @@ if __name__ == "__main__":
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     for outcome in every_step(number):
         print(
-            f"{outcome.step}: {outcome.killed} of {number} kills while it ran, {len(outcome.faults)} faults {'; '.join(outcome.faults)}", flush=True
+            f"{outcome.step}: {outcome.killed} of {number} kills while it ran,"
+            f" {len(outcome.faults)} faults {'; '.join(outcome.faults)}",
+            flush=True,
         )

@@ -1,4 +1,7 @@
-"""The units' tables, queries and files at the papers' scale, on synthetic numbers: 10,000 mammograms, 400,000 patches, 2,048 units, 5 runs."""
+"""The units' tables, queries and files at the papers' scale, on synthetic numbers:
+
+10,000 mammograms, 400,000 patches, 2,048 units, 5 runs.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,29 @@ def run_name(number: int) -> str:
     return f"dissect-{number:012d}"
 
 
-def register(path: Path, run: str, kind: str, parents: list[str], tables: dict[str, pd.DataFrame], manifest: dict[str, Any]) -> None:
+def register(
+    path: Path,
+    run: str,
+    kind: str,
+    parents: list[str],
+    tables: dict[str, pd.DataFrame],
+    manifest: dict[str, Any],
+) -> None:
     """A finished run as the steps leave it, in the store."""
     folder = path / "runs" / run
     (folder / "tables").mkdir(parents=True)
     for name, frame in tables.items():
         frame.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
     settings = {"dissection": {"threshold": 0.2, "quantile": 0.005, "top": 8, "select": 20}}
-    whole = {"run": run, "kind": kind, "settings": settings, "parents": parents, "made": "2026-01-01T00:00:00", "seconds": 1.0, **manifest}
+    whole = {
+        "run": run,
+        "kind": kind,
+        "settings": settings,
+        "parents": parents,
+        "made": "2026-01-01T00:00:00",
+        "seconds": 1.0,
+        **manifest,
+    }
     (folder / "manifest.json").write_text(json.dumps(whole))
     with store.write(path) as con:
         run_table.register(con, folder, whole)
@@ -50,21 +68,63 @@ def make(path: Path) -> Path:
     """The synthetic study."""
     study.init(path)
     rng = np.random.default_rng(0)
-    ids = np.array([f"P{i // 4:05d}.{('LEFT', 'RIGHT')[i // 2 % 2]}_{('CC', 'MLO')[i % 2]}" for i in range(MAMMOGRAMS)])
+    ids = np.array(
+        [
+            f"P{i // 4:05d}.{('LEFT', 'RIGHT')[i // 2 % 2]}_{('CC', 'MLO')[i % 2]}"
+            for i in range(MAMMOGRAMS)
+        ]
+    )
     patients = np.array([i[:6] for i in ids])
-    films = {"mammogram_id": ids, "patient_id": patients, "laterality": [i[7:].split("_")[0] for i in ids], "view": [i[7:].split("_")[1] for i in ids], "file": ids}
-    fixed = {"width": 908, "height": 1270, "source_width": 3000, "source_height": 4200, "pixel_mm": 0.05, "scanner": "", "image_label": None, "inverted": False,
-             "tissue": 0.4, "pixel_hash": ids, "has_concepts": False}
+    films = {
+        "mammogram_id": ids,
+        "patient_id": patients,
+        "laterality": [i[7:].split("_")[0] for i in ids],
+        "view": [i[7:].split("_")[1] for i in ids],
+        "file": ids,
+    }
+    fixed = {
+        "width": 908,
+        "height": 1270,
+        "source_width": 3000,
+        "source_height": 4200,
+        "pixel_mm": 0.05,
+        "scanner": "",
+        "image_label": None,
+        "inverted": False,
+        "tissue": 0.4,
+        "pixel_hash": ids,
+        "has_concepts": False,
+    }
     with store.write(path) as con:
         data.append(con, "mammograms", pd.DataFrame(films | fixed))
     split = rng.choice(["train", "holdout", "test"], MAMMOGRAMS, p=[0.8, 0.1, 0.1])
     of = np.sort(rng.integers(0, MAMMOGRAMS, PATCHES))
-    covers = dict.fromkeys(("benign_cover", "benign_part", "malignant_cover", "malignant_part"), np.float32(0))
-    patches = pd.DataFrame({"patch_id": np.arange(PATCHES, dtype=np.int32), "mammogram_id": ids[of], "y": 0, "x": 0, "side": 227, "tissue": np.float32(1), **covers,
-                            "label": rng.choice(3, PATCHES, p=[0.86, 0.07, 0.07]).astype(np.int32), "split": split[of]})
+    covers = dict.fromkeys(
+        ("benign_cover", "benign_part", "malignant_cover", "malignant_part"), np.float32(0)
+    )
+    patches = pd.DataFrame(
+        {
+            "patch_id": np.arange(PATCHES, dtype=np.int32),
+            "mammogram_id": ids[of],
+            "y": 0,
+            "x": 0,
+            "side": 227,
+            "tissue": np.float32(1),
+            **covers,
+            "label": rng.choice(3, PATCHES, p=[0.86, 0.07, 0.07]).astype(np.int32),
+            "split": split[of],
+        }
+    )
     register(path, PATCHES_RUN, "patches", [], {"patches": patches}, {})
     for number in range(RUNS):
-        register(path, run_name(number), "dissect", [PATCHES_RUN], dissected(rng, ids[:HELD]), {"layer": "last", "units": UNITS, "mammograms": list(ids[:HELD]), "dead_units": []})
+        register(
+            path,
+            run_name(number),
+            "dissect",
+            [PATCHES_RUN],
+            dissected(rng, ids[:HELD]),
+            {"layer": "last", "units": UNITS, "mammograms": list(ids[:HELD]), "dead_units": []},
+        )
     return path
 
 
@@ -72,19 +132,52 @@ def dissected(rng: np.random.Generator, held: np.ndarray) -> dict[str, pd.DataFr
     """Tables of one dissection."""
     k, depth = dissection.TOP, 64
     unit = np.arange(UNITS, dtype=np.int32)
-    units = pd.DataFrame({"layer": "last", "unit": unit, "largest": np.float32(9), "quantile": np.float32(3), "dead": False, "top_patients": 30})
-    top = pd.DataFrame({"layer": "last", "unit": np.repeat(unit, k), "rank": np.tile(np.arange(k, dtype=np.int32), UNITS), "patch_id": rng.integers(0, PATCHES, UNITS * k),
-                        "activation": np.tile(np.linspace(9, 5, k, dtype=np.float32), UNITS), "y": 0, "x": 0})
+    units = pd.DataFrame(
+        {
+            "layer": "last",
+            "unit": unit,
+            "largest": np.float32(9),
+            "quantile": np.float32(3),
+            "dead": False,
+            "top_patients": 30,
+        }
+    )
+    top = pd.DataFrame(
+        {
+            "layer": "last",
+            "unit": np.repeat(unit, k),
+            "rank": np.tile(np.arange(k, dtype=np.int32), UNITS),
+            "patch_id": rng.integers(0, PATCHES, UNITS * k),
+            "activation": np.tile(np.linspace(9, 5, k, dtype=np.float32), UNITS),
+            "y": 0,
+            "x": 0,
+        }
+    )
     rows = len(held) * 3
-    influences = pd.DataFrame({"mammogram_id": np.repeat(held, 3 * depth), "class": np.tile(np.repeat(np.arange(3, dtype=np.int32), depth), len(held)),
-                               "rank": np.tile(np.arange(1, depth + 1, dtype=np.int32), rows), "unit": rng.integers(0, UNITS, rows * depth), "influence": np.float32(1)})
-    selected = pd.DataFrame({"class": np.repeat(np.arange(3, dtype=np.int32), 20), "rank": np.tile(np.arange(1, 21, dtype=np.int32), 3),
-                             "unit": rng.choice(UNITS, 60, replace=False), "count": np.tile(np.arange(600, 400, -10, dtype=np.int32), 3)})
+    influences = pd.DataFrame(
+        {
+            "mammogram_id": np.repeat(held, 3 * depth),
+            "class": np.tile(np.repeat(np.arange(3, dtype=np.int32), depth), len(held)),
+            "rank": np.tile(np.arange(1, depth + 1, dtype=np.int32), rows),
+            "unit": rng.integers(0, UNITS, rows * depth),
+            "influence": np.float32(1),
+        }
+    )
+    selected = pd.DataFrame(
+        {
+            "class": np.repeat(np.arange(3, dtype=np.int32), 20),
+            "rank": np.tile(np.arange(1, 21, dtype=np.int32), 3),
+            "unit": rng.choice(UNITS, 60, replace=False),
+            "count": np.tile(np.arange(600, 400, -10, dtype=np.int32), 3),
+        }
+    )
     return {"units": units, "top_patches": top, "influences": influences, "selected": selected}
 
 
 def gallery_visits(path: Path, visits: int = 40) -> list[float]:
-    """Seconds of the query behind a page of 24 units, each visit another run and page, nothing cached, door included."""
+    """Seconds of the query behind a page of 24 units, each visit another run and page, nothing
+    cached, door included.
+    """
     rng, times = np.random.default_rng(1), []
     for visit in range(visits):
         run = run_name(visit % RUNS)
@@ -105,7 +198,10 @@ class Flat:
     side = SIDE
 
     def __init__(self, count: int) -> None:
-        self._count, self._x = count, np.random.default_rng(0).integers(0, 256, (4096, 1, SIDE, SIDE)).astype(np.uint8)
+        self._count, self._x = (
+            count,
+            np.random.default_rng(0).integers(0, 256, (4096, 1, SIDE, SIDE)).astype(np.uint8),
+        )
 
     def __len__(self) -> int:
         return self._count
@@ -129,7 +225,9 @@ class Thin(nn.Module):
 
 
 def dissect_at_scale(folder: Path) -> None:
-    """The product's pass, second look and quantiles on a sample, its top 64 at full size; prints the peak of resident memory in bytes."""
+    """The product's pass, second look and quantiles on a sample, its top 64 at full size; prints
+    the peak of resident memory in bytes.
+    """
     from core.inference import Probe
 
     torch.manual_seed(0)
@@ -137,30 +235,51 @@ def dissect_at_scale(folder: Path) -> None:
     passed = dissection.maxima(probe, reader, folder / "sample.npy", "float32", lambda *_: None)  # type: ignore[arg-type]
     dissection.top_maps(probe, reader, dissection.top_patches(passed), lambda *_: None)  # type: ignore[arg-type]
     dissection.quantiles(probe, reader, 0.005, 1)  # type: ignore[arg-type]
-    whole, rng = np.lib.format.open_memmap(folder / "whole.npy", "w+", np.float32, (PATCHES, UNITS)), np.random.default_rng(0)
+    whole, rng = (
+        np.lib.format.open_memmap(folder / "whole.npy", "w+", np.float32, (PATCHES, UNITS)),
+        np.random.default_rng(0),
+    )
     for start in range(0, PATCHES, 4000):
         whole[start : start + 4000] = rng.random((4000, UNITS), dtype=np.float32)
         whole.flush()
         dissection.forget(whole)
     dissection.top_patches(whole)
     # Not ru_maxrss: that begins with what the process that started this one held.
-    print(next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
+    print(
+        next(
+            int(line.split()[1]) * 1024
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+    )
 
 
 def memory() -> Row:
     """Peak memory of a dissection at scale, in a process of its own."""
     with tempfile.TemporaryDirectory() as name:
-        code = f"from pathlib import Path; from benchmarks.paper_scale import dissect_at_scale; dissect_at_scale(Path({name!r}))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        code = (
+            "from pathlib import Path; from benchmarks.paper_scale import dissect_at_scale;"
+            f" dissect_at_scale(Path({name!r}))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
     peak = int(done.stdout.split()[-1]) / 2**30
-    note = f"top 64 over {PATCHES:,} patches x {UNITS:,} units float32 (3.3 GB); pass and second look on a sample of {SAMPLE:,} patches, maps 2 x 2"
+    note = (
+        f"top 64 over {PATCHES:,} patches x {UNITS:,} units float32 (3.3 GB); pass and second look"
+        f" on a sample of {SAMPLE:,} patches, maps 2 x 2"
+    )
     return Row("peak memory of a dissection", peak, 4.0, 4.0 / peak, 1.0, "GiB", note)
 
 
 def top_64() -> Row:
     """The product's top 64 of every unit."""
     values = np.random.default_rng(0).random((40_000, UNITS), dtype=np.float32)
-    return within("top 64 of 2,048 units x 40,000 patches", min(seconds(lambda: dissection.top_patches(values)) for _ in range(3)), 1.5)
+    return within(
+        "top 64 of 2,048 units x 40,000 patches",
+        min(seconds(lambda: dissection.top_patches(values)) for _ in range(3)),
+        1.5,
+    )
 
 
 def measure() -> Iterator[Row]:
@@ -169,7 +288,12 @@ def measure() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         path = make(Path(name) / "study")
         size = f"{MAMMOGRAMS:,} mammograms, {PATCHES:,} patches, {UNITS:,} units, {RUNS} runs"
-        yield within("gallery query, 24 units, p95", float(np.quantile(gallery_visits(path)[4:], 0.95)), 0.05, size)
+        yield within(
+            "gallery query, 24 units, p95",
+            float(np.quantile(gallery_visits(path)[4:], 0.95)),
+            0.05,
+            size,
+        )
         reads = [seconds(lambda: opened(path)) for _ in range(60)]
         writes = [seconds(lambda: logged(path)) for _ in range(60)]
         yield within("store opened to read, p50", float(np.median(reads)), 0.05, size)
@@ -187,4 +311,3 @@ def logged(path: Path) -> None:
     """One small append."""
     with store.write(path) as con:
         run_table.log(con, "bench", "nothing")
-

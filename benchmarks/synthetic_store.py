@@ -1,6 +1,10 @@
-"""A study as large as the published one, without images: 45,000 test and 45,000 hold-out patches, four evaluated networks. Times the Performance page.
+"""A study as large as the published one, without images:
 
-`python -m benchmarks.synthetic_store` prints the server-side seconds of the first content and of every interaction (goals: 1.5 and .3)."""
+45,000 test and 45,000 hold-out patches, four evaluated networks. Times the Performance page.
+
+`python -m benchmarks.synthetic_store` prints the server-side seconds of the first content and of
+every interaction (goals: 1.5 and .3).
+"""
 
 from __future__ import annotations
 
@@ -30,20 +34,44 @@ TABS = ("Calibration", "Thresholds", "Networks", "Comparison", "Training", "Subg
 
 
 def make(path: Path, patches: int = 45_000, runs: int = 4, seed: int = 1) -> Path:
-    """The study folder: `patches` in each of hold-out and test, from 250 patients with four films each, and `runs` evaluate runs of different skill."""
+    """The study folder:
+
+    `patches` in each of hold-out and test, from 250 patients with four films each, and `runs`
+    evaluate runs of different skill.
+    """
     generator = np.random.default_rng(seed)
     study.init(path)
     films, table = _films(), []
     for _, rows in films.groupby("split"):
         picks = np.sort(generator.integers(0, len(rows), patches))
-        table.append(rows.iloc[picks][["mammogram_id", "patient_id", "split"]].assign(label=generator.choice(3, patches, p=SHARES)))
+        table.append(
+            rows.iloc[picks][["mammogram_id", "patient_id", "split"]].assign(
+                label=generator.choice(3, patches, p=SHARES)
+            )
+        )
     labelled = pd.concat(table, ignore_index=True)
     labelled["patch_id"] = np.arange(len(labelled))
     with store.write(path) as con:
-        data.append(con, "patients", pd.DataFrame([_patient(name, i) for i, name in enumerate(films["patient_id"].unique())]))
-        data.append(con, "mammograms", pd.DataFrame([_film(row) for row in films.to_dict("records")]))
-        filler = dict.fromkeys(("benign_cover", "benign_part", "malignant_cover", "malignant_part"), 0.0)
-        _insert(con, "patches", labelled.drop(columns="patient_id").assign(run=PATCHES_RUN, y=0, x=0, side=227, tissue=1.0, **filler))
+        data.append(
+            con,
+            "patients",
+            pd.DataFrame(
+                [_patient(name, i) for i, name in enumerate(films["patient_id"].unique())]
+            ),
+        )
+        data.append(
+            con, "mammograms", pd.DataFrame([_film(row) for row in films.to_dict("records")])
+        )
+        filler = dict.fromkeys(
+            ("benign_cover", "benign_part", "malignant_cover", "malignant_part"), 0.0
+        )
+        _insert(
+            con,
+            "patches",
+            labelled.drop(columns="patient_id").assign(
+                run=PATCHES_RUN, y=0, x=0, side=227, tissue=1.0, **filler
+            ),
+        )
         _run(con, PATCHES_RUN, "patches", [], {}, {})
         names = [_network(con, number, labelled, films, generator) for number in range(runs)]
     for name in names:
@@ -64,11 +92,24 @@ def _films() -> pd.DataFrame:
 
 
 def _patient(name: str, number: int) -> dict[str, object]:
-    return {"patient_id": name, "source_id": "synthetic", "age": 50, "density": 1 + number % 4, "features": "{}", "published_split": None}
+    return {
+        "patient_id": name,
+        "source_id": "synthetic",
+        "age": 50,
+        "density": 1 + number % 4,
+        "features": "{}",
+        "published_split": None,
+    }
 
 
 def _film(row: dict[str, str]) -> dict[str, object]:
-    size = {"width": 908, "height": 1200, "source_width": 908, "source_height": 1200, "pixel_mm": 0.05}
+    size = {
+        "width": 908,
+        "height": 1200,
+        "source_width": 908,
+        "source_height": 1200,
+        "pixel_mm": 0.05,
+    }
     named = {name: row[name] for name in ("mammogram_id", "patient_id", "laterality", "view")}
     return {
         **named,
@@ -89,49 +130,102 @@ def _insert(con: data.Connection, table: str, frame: pd.DataFrame) -> None:
     con.unregister("rows")
 
 
-def _run(con: data.Connection, name: str, kind: str, parents: list[str], settings: dict[str, object], manifest: dict[str, object]) -> None:
-    values = [name, kind, *(json.dumps(v) for v in (settings, parents, manifest)), pd.Timestamp.now().to_pydatetime(), 1.0]
+def _run(
+    con: data.Connection,
+    name: str,
+    kind: str,
+    parents: list[str],
+    settings: dict[str, object],
+    manifest: dict[str, object],
+) -> None:
+    values = [
+        name,
+        kind,
+        *(json.dumps(v) for v in (settings, parents, manifest)),
+        pd.Timestamp.now().to_pydatetime(),
+        1.0,
+    ]
     con.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def _network(con: data.Connection, number: int, patches: pd.DataFrame, films: pd.DataFrame, generator: np.random.Generator) -> str:
-    """One trained and evaluated network: logits = skill at the true class + a patient's own shift + noise."""
+def _network(
+    con: data.Connection,
+    number: int,
+    patches: pd.DataFrame,
+    films: pd.DataFrame,
+    generator: np.random.Generator,
+) -> str:
+    """One trained and evaluated network: logits = skill at the true class + a patient's own shift +
+    noise.
+    """
     train, evaluate = f"train-{number:012d}", f"evaluate-{number:012d}"
     training = {"training": {"weights": "imagenet", "epochs": 5}}
-    _run(con, train, "train", [PATCHES_RUN], training, {"architecture": ARCHITECTURES[number % 4], "best_epoch": 3})
+    _run(
+        con,
+        train,
+        "train",
+        [PATCHES_RUN],
+        training,
+        {"architecture": ARCHITECTURES[number % 4], "best_epoch": 3},
+    )
     _insert(
         con,
         "history",
         pd.DataFrame(
-            [(train, e, part, 1.0 / (e + 1), 0.5 + e / 12, 1e-4, 60.0) for e in range(5) for part in ("train", "holdout")],
+            [
+                (train, e, part, 1.0 / (e + 1), 0.5 + e / 12, 1e-4, 60.0)
+                for e in range(5)
+                for part in ("train", "holdout")
+            ],
             columns=["run", "epoch", "part", "loss", "accuracy", "learning_rate", "seconds"],
         ),
     )
     p = _probabilities(patches, 1.2 + 0.2 * number, generator)
-    predictions = patches[["patch_id"]].assign(run=evaluate, **{f"p_{name}": p[:, c].astype(np.float32) for c, name in enumerate(CLASSES)})
+    predictions = patches[["patch_id"]].assign(
+        run=evaluate, **{f"p_{name}": p[:, c].astype(np.float32) for c, name in enumerate(CLASSES)}
+    )
     _insert(con, "predictions", predictions)
-    images = films[["mammogram_id", "patient_id", "split"]].assign(truth=generator.choice(3, len(films), p=(0.6, 0.2, 0.2)))
+    images = films[["mammogram_id", "patient_id", "split"]].assign(
+        truth=generator.choice(3, len(films), p=(0.6, 0.2, 0.2))
+    )
     q = _probabilities(images.rename(columns={"truth": "label"}), 1.5 + 0.2 * number, generator)
-    images = images.assign(s_normal=q[:, 0], s_benign=q[:, 1], s_malignant=q[:, 2], predicted=q.argmax(1))
+    images = images.assign(
+        s_normal=q[:, 0], s_benign=q[:, 1], s_malignant=q[:, 2], predicted=q.argmax(1)
+    )
     _insert(con, "image_scores", images.drop(columns="patient_id").assign(run=evaluate))
     scored = patches.merge(predictions.drop(columns="run"), on="patch_id")
     _insert(
-        con, "metrics", pd.DataFrame([row for split in ("holdout", "test") for row in _split_metrics(split, scored, images, 3)]).assign(run=evaluate)
+        con,
+        "metrics",
+        pd.DataFrame(
+            [
+                row
+                for split in ("holdout", "test")
+                for row in _split_metrics(split, scored, images, 3)
+            ]
+        ).assign(run=evaluate),
     )
-    _run(con, evaluate, "evaluate", [train, PATCHES_RUN], {}, {"normal_threshold": 0.5, "classes": 3})
+    _run(
+        con, evaluate, "evaluate", [train, PATCHES_RUN], {}, {"normal_threshold": 0.5, "classes": 3}
+    )
     return evaluate
 
 
 def _probabilities(table: pd.DataFrame, skill: float, generator: np.random.Generator) -> np.ndarray:
     codes, patients = pd.factorize(table["patient_id"])
-    logits = generator.normal(size=(len(table), 3)) + generator.normal(scale=0.5, size=(len(patients), 3))[codes]
+    logits = (
+        generator.normal(size=(len(table), 3))
+        + generator.normal(scale=0.5, size=(len(patients), 3))[codes]
+    )
     logits[np.arange(len(table)), table["label"]] += skill
     logits[:, 0] += 1
     return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
 
 
 def page_times(path: Path) -> Iterator[tuple[str, float]]:
-    """(what, server-side seconds) for the Performance page: first visit of a new server, then every control, first and second time."""
+    """(what, server-side seconds) for the Performance page: first visit of a new server, then every
+    control, first and second time.
+    """
     from streamlit.testing.v1 import AppTest
 
     from dashboard import identity
@@ -139,7 +233,10 @@ def page_times(path: Path) -> Iterator[tuple[str, float]]:
 
     os.environ[VARIABLE] = str(path)
     identity.current = lambda: identity.Identity("bench", "team")
-    page = AppTest.from_file(str(Path(__file__).parent.parent / "dashboard" / "pages" / "performance.py"), default_timeout=60)
+    page = AppTest.from_file(
+        str(Path(__file__).parent.parent / "dashboard" / "pages" / "performance.py"),
+        default_timeout=60,
+    )
 
     def timed(what: str) -> tuple[str, float]:
         """One run of the page as it is set now: what it was, seconds."""

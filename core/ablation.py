@@ -1,7 +1,8 @@
-"""Units set to zero: what the network then says (issue of every explanation: is it true of the network?).
+"""Units set to zero: what the network then says (issue of every explanation: is it true of the
+network?).
 
-Where the units feed a single linear head the answer is exact from pooled maps and weights alone; elsewhere the layer's output is changed while the network
-runs.
+Where the units feed a single linear head the answer is exact from pooled maps and weights alone;
+elsewhere the layer's output is changed while the network runs.
 """
 
 from __future__ import annotations
@@ -21,11 +22,21 @@ NEAREST = 10
 
 
 class Ablation:
-    """A network on fixed patches, with any units of one layer set to zero. exact: answered by arithmetic instead of another pass.
+    """A network on fixed patches, with any units of one layer set to zero. exact: answered by
+    arithmetic instead of another pass.
 
-    means float32 [patches, units]: each unit's mean over its map (over the pooled part for exact ones)."""
+    means float32 [patches, units]: each unit's mean over its map (over the pooled part for exact
+    ones).
+    """
 
-    def __init__(self, network: Classifier, layer: str, reader: PatchReader, report: Report, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        network: Classifier,
+        layer: str,
+        reader: PatchReader,
+        report: Report,
+        batch: int = BATCH,
+    ) -> None:
         self._network, self._layer, self._reader, self._batch = network, layer, reader, batch
         self.exact = network.single_linear and layer == "last"
         probe, means, logits = Probe(network, layer), [], []
@@ -39,7 +50,10 @@ class Ablation:
         self.means, self.logits = torch.cat(means).numpy(), torch.cat(logits).numpy()
 
     def _rows(self) -> list[np.ndarray]:
-        return [np.arange(s, min(s + self._batch, len(self._reader))) for s in range(0, len(self._reader), self._batch)]
+        return [
+            np.arange(s, min(s + self._batch, len(self._reader)))
+            for s in range(0, len(self._reader), self._batch)
+        ]
 
     def without(self, units: Sequence[int] | np.ndarray) -> np.ndarray:
         """Logits float32 [patches, classes] with these units at zero."""
@@ -61,16 +75,28 @@ class Ablation:
         try:
             for rows in self._rows():
                 maps = self._network.maps(torch.from_numpy(self._reader.batch(rows)))
-                parts.append(self._network.logits(maps if module is not None else maps.index_fill(1, index.to(maps.device), 0.0)).float().cpu())
+                parts.append(
+                    self._network.logits(
+                        maps
+                        if module is not None
+                        else maps.index_fill(1, index.to(maps.device), 0.0)
+                    )
+                    .float()
+                    .cpu()
+                )
         finally:
             if handle is not None:
                 handle.remove()
         return torch.cat(parts).numpy()
 
 
-def matched(activity: np.ndarray, named: np.ndarray, rng: np.random.Generator, nearest: int = NEAREST) -> np.ndarray:
-    """As many other units as `named`, each drawn from the `nearest` free ones whose activity float [units] is closest to a named unit's; units that never
-    fire are not drawn. Fewer where there are not enough units."""
+def matched(
+    activity: np.ndarray, named: np.ndarray, rng: np.random.Generator, nearest: int = NEAREST
+) -> np.ndarray:
+    """As many other units as `named`, each drawn from the `nearest` free ones whose activity float
+    [units] is closest to a named unit's; units that never fire are not drawn. Fewer where there are
+    not enough units.
+    """
     free = np.setdiff1d(np.flatnonzero(activity > 0), named)
     chosen = []
     for unit in rng.permutation(named):

@@ -1,5 +1,6 @@
-"""Pictures as readers of an image arm see them: films with everything outside the breast black (burnt-in labels lie there), class maps on one scale for all
-cases; plain JPEG without any metadata."""
+"""Pictures as readers of an image arm see them: films with everything outside the breast black
+(burnt-in labels lie there), class maps on one scale for all cases; plain JPEG without any metadata.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +20,15 @@ from core.tissue import tissue_mask
 FILM, CLASS_MAP = "film", "class_map"
 KINDS = (FILM, CLASS_MAP)
 FOLDER = "pictures"
-# Probability 0 to 1 as colours of growing lightness (black, violet, orange, pale yellow), the same in both themes and for every case.
-COLOURS = ((0.0, (16, 14, 28)), (0.25, (84, 39, 143)), (0.5, (188, 55, 84)), (0.75, (249, 142, 9)), (1.0, (252, 255, 191)))
+# Probability 0 to 1 as colours of growing lightness (black, violet, orange, pale yellow), the same
+# in both themes and for every case.
+COLOURS = (
+    (0.0, (16, 14, 28)),
+    (0.25, (84, 39, 143)),
+    (0.5, (188, 55, 84)),
+    (0.75, (249, 142, 9)),
+    (1.0, (252, 255, 191)),
+)
 SKIN = 0.01  # of the film's width: the mask keeps the skin line
 
 
@@ -30,7 +38,9 @@ def source_of_film(file: str) -> str:
 
 
 def source_of_map(run: str, maps: str, file: str) -> str:
-    """What is stored of a class map that readers see: an explain run, its file of maps, and the film it belongs to."""
+    """What is stored of a class map that readers see: an explain run, its file of maps, and the
+    film it belongs to.
+    """
     return json.dumps({"run": run, "maps": maps, "film": file})
 
 
@@ -49,7 +59,9 @@ def rendered(study: Path, kind: str, source: str) -> bytes:
     if kind == FILM:
         return _encoded(Image.fromarray(np.where(inside, pixels, 0).astype(np.uint8)))
     with np.load(runs.folder(study, what["run"]) / what["maps"]) as maps:
-        return _encoded(Image.fromarray(coloured(maps["probability"][-1].astype(np.float32), inside)))
+        return _encoded(
+            Image.fromarray(coloured(maps["probability"][-1].astype(np.float32), inside))
+        )
 
 
 def ready_file(study: Path, name: str) -> Path:
@@ -60,14 +72,21 @@ def ready_file(study: Path, name: str) -> Path:
 def breast(pixels: np.ndarray) -> np.ndarray:
     """Where a film uint8 [h, w] shows the breast, its skin line included: bool [h, w]."""
     mask = tissue_mask(pixels)
-    return ndimage.distance_transform_edt(~mask) <= max(1.0, SKIN * pixels.shape[1]) if mask.any() else mask
+    return (
+        ndimage.distance_transform_edt(~mask) <= max(1.0, SKIN * pixels.shape[1])
+        if mask.any()
+        else mask
+    )
 
 
 def coloured(probability: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """A map of probabilities [h', w'] stretched bilinearly over the film and coloured on the fixed scale from 0 to 1; black where `inside` bool [h, w] is
-    false. uint8 [h, w, 3]."""
+    """A map of probabilities [h', w'] stretched bilinearly over the film and coloured on the fixed
+    scale from 0 to 1; black where `inside` bool [h, w] is false. uint8 [h, w, 3].
+    """
     height, width = inside.shape
-    values = np.asarray(Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
+    values = np.asarray(
+        Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
+    ).clip(0, 1)
     table = _colours()[np.rint(values * 255).astype(int)]
     return np.where(inside[..., None], table, 0).astype(np.uint8)
 
@@ -77,7 +96,14 @@ def _colours() -> np.ndarray:
     """The scale as uint8 [256, 3]."""
     places = [place for place, _ in COLOURS]
     steps = np.linspace(0, 1, 256)
-    return np.stack([np.interp(steps, places, [colour[c] for _, colour in COLOURS]) for c in range(3)], axis=1).round().astype(np.uint8)
+    return (
+        np.stack(
+            [np.interp(steps, places, [colour[c] for _, colour in COLOURS]) for c in range(3)],
+            axis=1,
+        )
+        .round()
+        .astype(np.uint8)
+    )
 
 
 def _encoded(image: Image.Image) -> bytes:

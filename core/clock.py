@@ -1,4 +1,7 @@
-"""The time as the store and every record keep it: UTC without a zone, whatever the machine's own zone."""
+"""The time as the store and every record keep it:
+
+UTC without a zone, whatever the machine's own zone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 
 
 def now() -> datetime:
-    """This moment, to the microsecond: of two runs of one second the later one is still the later one."""
+    """This moment, to the microsecond: of two runs of one second the later one is still the later
+    one.
+    """
     return datetime.now(UTC).replace(tzinfo=None)
 
 

@@ -10,13 +10,19 @@ from core.errors import UserError
 
 
 def device() -> torch.device:
-    """The device of this process's networks. Of many processes on one machine each takes its own GPU. UserError if there is none."""
+    """The device of this process's networks.
+
+    Of many processes on one machine each takes its own GPU. UserError if there is none.
+    """
     name = os.environ.get("DEEPMINER_DEVICE", "cpu")
     if name != "cuda":
         return torch.device(name)
     number = int(os.environ.get("LOCAL_RANK", "0"))
     if number >= torch.cuda.device_count():
-        raise UserError(f"DEEPMINER_DEVICE is cuda, but this machine has {torch.cuda.device_count()} GPUs for process {number + 1}; start fewer, or unset it.")
+        raise UserError(
+            f"DEEPMINER_DEVICE is cuda, but this machine has {torch.cuda.device_count()} GPUs for"
+            f" process {number + 1}; start fewer, or unset it."
+        )
     torch.cuda.set_device(number)
     torch.backends.cudnn.deterministic = True  # the same seed gives the same weights
     return torch.device("cuda", number)

@@ -1,6 +1,8 @@
-"""DICOM films as they occur: with and without preamble, compressed, signed, negative, with windows or tables.
+"""DICOM films as they occur: with and without preamble, compressed, signed, negative, with windows
+or tables.
 
-Only tags that identify nobody leave here."""
+Only tags that identify nobody leave here.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,20 @@ DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
 }
 DEPTHS = (8, 10, 12, 14, 16)
 WHITE = 65535
-_VIEW_MEANINGS = {"cranio-caudal": "CC", "craniocaudal": "CC", "medio-lateral oblique": "MLO", "mediolateral oblique": "MLO"}
+_VIEW_MEANINGS = {
+    "cranio-caudal": "CC",
+    "craniocaudal": "CC",
+    "medio-lateral oblique": "MLO",
+    "mediolateral oblique": "MLO",
+}
 
 
 @dataclass(frozen=True)
 class DicomFilm:
-    """One film. pixels: uint8 or uint16 [h, w], bright = dense; maximum: the value that means white; inverted: MONOCHROME1, turned already;
-    pixel_mm: None if not told or not square; laterality, view: "" if not told."""
+    """One film. pixels: uint8 or uint16 [h, w], bright = dense; maximum: the value that means
+    white; inverted: MONOCHROME1, turned already; pixel_mm: None if not told or not square;
+    laterality, view: "" if not told.
+    """
 
     pixels: np.ndarray = field(repr=False)
     maximum: int
@@ -49,25 +58,38 @@ class DicomFilm:
 
 
 def looks_like_dicom(data: bytes) -> bool:
-    """Whether a file's bytes are DICOM: by the preamble's mark, or, without one, by a first tag of group 2 or 8."""
-    return data[128:132] == b"DICM" or (data[:2] in (b"\x02\x00", b"\x08\x00") and data[3:4] == b"\x00")
+    """Whether a file's bytes are DICOM: by the preamble's mark, or, without one, by a first tag of
+    group 2 or 8.
+    """
+    return data[128:132] == b"DICM" or (
+        data[:2] in (b"\x02\x00", b"\x08\x00") and data[3:4] == b"\x00"
+    )
 
 
 def read(data: bytes, path: Path) -> DicomFilm:
-    """Decode a DICOM file's bytes; path is named in errors only. The modality's rescaling and the first VOI table or window are applied as the
-    standard says (PS3.3 C.11); without them stored values come through unchanged, shifted to begin at 0 where the film has negative ones. UserError for files that hold no single
-    grey picture, that are damaged, or whose compression has no decoder."""
+    """Decode a DICOM file's bytes; path is named in errors only.
+
+    The modality's rescaling and the first VOI table or window are applied as the standard says
+    (PS3.3 C.11); without them stored values come through unchanged, shifted to begin at 0 where the
+    film has negative ones. UserError for files that hold no single grey picture, that are damaged,
+    or whose compression has no decoder.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd values in tags that are not used here
         try:
             header = pydicom.dcmread(io.BytesIO(data), force=True)
             stored = _stored_values(header, path)
             pixels, maximum = _presented(header, stored)
-            negative = str(header.get("PhotometricInterpretation", "")).strip().upper() == "MONOCHROME1"
+            negative = (
+                str(header.get("PhotometricInterpretation", "")).strip().upper() == "MONOCHROME1"
+            )
         except UserError:
             raise
         except Exception as error:  # damaged tags make the reader raise nearly anything, from struct.error to its own kinds
-            raise UserError(f"The DICOM file {path} is damaged or incomplete ({_said(error)}): fetch it again or leave it out.") from error
+            raise UserError(
+                f"The DICOM file {path} is damaged or incomplete ({_said(error)}): fetch it again"
+                " or leave it out."
+            ) from error
         return DicomFilm(
             pixels=(maximum - pixels).astype(pixels.dtype) if negative else pixels,
             maximum=maximum,
@@ -75,7 +97,10 @@ def read(data: bytes, path: Path) -> DicomFilm:
             pixel_mm=_pixel_mm(header),
             laterality=_laterality(header),
             view=_view(header),
-            scanner=" ".join(str(header.get(name, "")).strip() for name in ("Manufacturer", "ManufacturerModelName")).strip(),
+            scanner=" ".join(
+                str(header.get(name, "")).strip()
+                for name in ("Manufacturer", "ManufacturerModelName")
+            ).strip(),
         )
 
 
@@ -89,16 +114,29 @@ def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
     if "PixelData" not in header:
         raise UserError(f"The DICOM file {path} holds no picture: leave it out.")
     if int(header.get("NumberOfFrames") or 1) > 1:
-        raise UserError(f"The DICOM file {path} holds {header.NumberOfFrames} frames: give one film per file.")
-    for name, usual in (("PhotometricInterpretation", "MONOCHROME2"), ("SamplesPerPixel", 1), ("PixelRepresentation", 0)):
+        raise UserError(
+            f"The DICOM file {path} holds {header.NumberOfFrames} frames: give one film per file."
+        )
+    for name, usual in (
+        ("PhotometricInterpretation", "MONOCHROME2"),
+        ("SamplesPerPixel", 1),
+        ("PixelRepresentation", 0),
+    ):
         if name not in header:  # files of DICOM's forerunner ACR-NEMA
             setattr(header, name, usual)
     if str(header.PhotometricInterpretation).startswith("PALETTE"):
-        raise UserError(f"The DICOM file {path} holds palette colours, not grey values: convert it or leave it out.")
+        raise UserError(
+            f"The DICOM file {path} holds palette colours, not grey values: convert it or leave it"
+            " out."
+        )
     values = _decoded(header, path)
     if values.ndim == 3 and values.shape[-1] in (3, 4):
         colour = values[..., :3].astype(float)
-        luminance = colour[..., 0] if str(header.PhotometricInterpretation).startswith("YBR") else colour @ [0.299, 0.587, 0.114]
+        luminance = (
+            colour[..., 0]
+            if str(header.PhotometricInterpretation).startswith("YBR")
+            else colour @ [0.299, 0.587, 0.114]
+        )
         return np.rint(luminance).astype(np.int32)
     if values.shape != (int(header.Rows), int(header.Columns)):
         raise ValueError(f"the picture is {values.shape}, not {header.Rows} x {header.Columns}")
@@ -116,9 +154,16 @@ def _decoded(header: pydicom.Dataset, path: Path) -> np.ndarray:
     meta = getattr(header, "file_meta", None)
     syntax = meta.get("TransferSyntaxUID") if meta is not None else None
     if syntax is None:
-        # Without a file header the way the tags were read says how numbers are written; such files are not compressed.
+        # Without a file header the way the tags were read says how numbers are written; such files
+        # are not compressed.
         implicit, little = header.original_encoding
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        syntax = (
+            ImplicitVRLittleEndian
+            if implicit
+            else ExplicitVRLittleEndian
+            if little
+            else ExplicitVRBigEndian
+        )
         header.file_meta = pydicom.dataset.FileMetaDataset()
         header.file_meta.TransferSyntaxUID = syntax
     if not syntax.is_compressed:
@@ -126,33 +171,51 @@ def _decoded(header: pydicom.Dataset, path: Path) -> np.ndarray:
     try:
         if syntax in DECODERS:
             frame = next(generate_frames(header.PixelData, number_of_frames=1))
-            if frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame[-16:]:  # some decoders fill up what is missing with grey
+            if (
+                frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame[-16:]
+            ):  # some decoders fill up what is missing with grey
                 raise ValueError("the data are cut off (no end of image)")
             return np.asarray(DECODERS[syntax](frame))
         return header.pixel_array
     except Exception as error:  # decoders raise whatever they like
         reason = f"{syntax.name}; {_said(error)}"
-        raise UserError(f"The DICOM file {path} is compressed and could not be decoded ({reason}): decompress it or leave it out.") from error
+        raise UserError(
+            f"The DICOM file {path} is compressed and could not be decoded ({reason}): decompress"
+            " it or leave it out."
+        ) from error
 
 
 def _presented(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, int]:
-    """Grey values [h, w] and their maximum: the transformations are made once for every level that can be stored, and looked up."""
+    """Grey values [h, w] and their maximum: the transformations are made once for every level that
+    can be stored, and looked up.
+    """
     bits, signed = int(header.BitsStored), bool(int(header.PixelRepresentation))
     if not 1 <= bits <= 16:
         raise ValueError(f"it stores {bits} bits")
     least, most = int(stored.min(initial=0)), int(stored.max(initial=0))
     signed = signed and (bits < 16 or least < 0)
-    if bits == 16:  # written whatever the scanner's depth: the smallest usual one that holds the film, or it would come in dark
-        bits = next(depth for depth in DEPTHS if (-least if signed else 0) <= 1 << (depth - 1) and most < 1 << (depth - signed))
+    if (
+        bits == 16
+    ):  # written whatever the scanner's depth: the smallest usual one that holds the film, or it would come in dark
+        bits = next(
+            depth
+            for depth in DEPTHS
+            if (-least if signed else 0) <= 1 << (depth - 1) and most < 1 << (depth - signed)
+        )
     lowest = -(1 << (bits - 1)) if signed else 0
     shown, maximum = _transformed(header, np.arange(lowest, lowest + (1 << bits)))
     return shown[stored - lowest], maximum
 
 
 def _transformed(header: pydicom.Dataset, levels: np.ndarray) -> tuple[np.ndarray, int]:
-    """What the modality and VOI transformations make of stored levels [n], rising by one: grey values uint8 or uint16 [n] and their maximum."""
+    """What the modality and VOI transformations make of stored levels [n], rising by one: grey
+    values uint8 or uint16 [n] and their maximum.
+    """
     table = _first(header.get("ModalityLUTSequence"))
-    slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
+    slope, intercept = (
+        float(header.get("RescaleSlope") or 1),
+        float(header.get("RescaleIntercept") or 0),
+    )
     values: np.ndarray = levels * slope + intercept
     if table is not None:
         values, highest = _looked_up(table, levels)
@@ -224,4 +287,8 @@ def _view(header: pydicom.Dataset) -> str:
     if text in ("CC", "MLO"):
         return text
     code = _first(header.get("ViewCodeSequence"))
-    return _VIEW_MEANINGS.get(str(code.get("CodeMeaning", "")).strip().lower(), "") if code is not None else ""
+    return (
+        _VIEW_MEANINGS.get(str(code.get("CodeMeaning", "")).strip().lower(), "")
+        if code is not None
+        else ""
+    )

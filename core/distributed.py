@@ -1,7 +1,10 @@
-"""Many processes on one step, started by `torchrun`: who does what, and how answers and errors come together.
+"""Many processes on one step, started by `torchrun`: who does what, and how answers and errors come
+together.
 
-Without torchrun there is one process, and everything here is a plain function call. The first process alone opens the store and writes runs; the others read
-`images/` and finished runs of the same folder, which machines must therefore share. An error in one process is raised in all, with the same sentence.
+Without torchrun there is one process, and everything here is a plain function call. The first
+process alone opens the store and writes runs; the others read `images/` and finished runs of the
+same folder, which machines must therefore share. An error in one process is raised in all, with the
+same sentence.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ if TYPE_CHECKING:  # torch takes seconds to import; commands that do not compute
 T = TypeVar("T")
 S = TypeVar("S")
 P = ParamSpec("P")
-PATIENCE = timedelta(hours=2)  # the first process may compute alone that long (statistics, selection) while others wait
+PATIENCE = timedelta(
+    hours=2
+)  # the first process may compute alone that long (statistics, selection) while others wait
 _alone = 0  # above 0: this process acts by itself just now, whatever the others do
 
 
@@ -51,13 +56,18 @@ def first() -> bool:
 
 
 def share(items: int) -> slice:
-    """This process's part of `items` things in a row: parts follow each other, differ in size by at most one, and leave out and repeat nothing."""
+    """This process's part of `items` things in a row: parts follow each other, differ in size by at
+    most one, and leave out and repeat nothing.
+    """
     cuts = [items * r // world() for r in range(world() + 1)]
     return slice(cuts[rank()], cuts[rank() + 1])
 
 
 def start() -> None:
-    """Meet the other processes, once; does nothing without torchrun. UserError if they do not come."""
+    """Meet the other processes, once; does nothing without torchrun.
+
+    UserError if they do not come.
+    """
     import torch.distributed as dist
 
     if world() == 1 or dist.is_initialized():
@@ -69,7 +79,10 @@ def start() -> None:
     try:
         dist.init_process_group(backend, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"The processes of this command do not find each other ({str(error).splitlines()[0]}); start it by torchrun.") from error
+        raise UserError(
+            f"The processes of this command do not find each other ({str(error).splitlines()[0]});"
+            " start it by torchrun."
+        ) from error
     atexit.register(leave)
 
 
@@ -86,7 +99,10 @@ def leave() -> None:
 
 
 def every(work: Callable[[], T]) -> list[T]:
-    """Do `work` in every process; every process gets all answers, by rank. An error in any of them is raised in all."""
+    """Do `work` in every process; every process gets all answers, by rank.
+
+    An error in any of them is raised in all.
+    """
     if world() == 1:
         return [work()]
     start()
@@ -151,7 +167,9 @@ def by_first(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def dealt(items: Sequence[T], work: Callable[[T], S]) -> Iterator[tuple[T, S]]:
-    """(item, answer) for every item in order, in every process; the items are dealt out in rounds, one to each process."""
+    """(item, answer) for every item in order, in every process; the items are dealt out in rounds,
+    one to each process.
+    """
     for begin in range(0, len(items), world()):
         some = items[begin : begin + world()]
         answers = every(lambda some=some: work(some[rank()]) if rank() < len(some) else None)  # type: ignore[misc]
@@ -172,18 +190,22 @@ def together() -> Iterator[None]:
         if world() == 1:
             raise
         raise OthersEnded(
-            f"Another of the {world()} processes has ended; its own message says why. Mend that and run the command again: it goes on where it can."
+            f"Another of the {world()} processes has ended; its own message says why. Mend that and"
+            " run the command again: it goes on where it can."
         ) from error
 
 
 def joined(network: nn.Module) -> nn.Module:
-    """A network whose gradients are averaged over the processes, and that starts from the first one's weights; the network itself where it is alone."""
+    """A network whose gradients are averaged over the processes, and that starts from the first
+    one's weights; the network itself where it is alone.
+    """
     if world() == 1:
         return network
     start()
     from torch.nn.parallel import DistributedDataParallel
 
-    # Buffers (batch-norm statistics) are the processes' own during an epoch; `average` brings them together.
+    # Buffers (batch-norm statistics) are the processes' own during an epoch; `average` brings them
+    # together.
     with together():
         return DistributedDataParallel(network, forward_sync_buffers=False)
 
@@ -201,7 +223,10 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def agree(study: Path) -> None:
-    """Make sure that every process works on the same folder with the same command. UserError saying which does not."""
+    """Make sure that every process works on the same folder with the same command.
+
+    UserError saying which does not.
+    """
     if world() == 1:
         return
     token = study / f".together-{once(lambda: secrets.token_hex(8))}"
@@ -213,9 +238,15 @@ def agree(study: Path) -> None:
             token.unlink(missing_ok=True)
     apart = [f"process {r} ({path})" for r, (there, _, path) in enumerate(seen) if not there]
     if apart:
-        raise UserError(f"The study {seen[0][2]} of the first process is another folder for {', '.join(apart)}; give every machine the same, shared folder.")
+        raise UserError(
+            f"The study {seen[0][2]} of the first process is another folder for {', '.join(apart)};"
+            " give every machine the same, shared folder."
+        )
     if any(_plain(argv) != _plain(seen[0][1]) for _, argv, _ in seen):
-        raise UserError("The processes were given different commands or options; start the same command on every machine.")
+        raise UserError(
+            "The processes were given different commands or options; start the same command on"
+            " every machine."
+        )
 
 
 def _plain(argv: list[str]) -> list[str]:

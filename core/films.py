@@ -12,7 +12,10 @@ from core.errors import UserError
 
 
 class Films:
-    """Working images by file name, memory-mapped: uint8 [h, w]. Patches are cut from them; there are no patch files."""
+    """Working images by file name, memory-mapped: uint8 [h, w].
+
+    Patches are cut from them; there are no patch files.
+    """
 
     def __init__(self, study: Path) -> None:
         self.folder = study / "images"
@@ -25,7 +28,8 @@ class Films:
                 self._open[file] = np.load(path, mmap_mode="r")
             except (OSError, ValueError) as error:
                 raise UserError(
-                    f"The working image {path} is missing or damaged ({error}); restore the folder `images` of the study, or ingest into a new one."
+                    f"The working image {path} is missing or damaged ({error}); restore the folder"
+                    " `images` of the study, or ingest into a new one."
                 ) from error
         return self._open[file]
 
@@ -47,7 +51,9 @@ class PatchReader:
         files = sorted(set(patches["file"]))
         self._films = films
         self._files = files
-        self._file = np.searchsorted(files, patches["file"].to_numpy(str)) if files else np.zeros(0, int)
+        self._file = (
+            np.searchsorted(files, patches["file"].to_numpy(str)) if files else np.zeros(0, int)
+        )
         self._y, self._x = patches["y"].to_numpy(np.int64), patches["x"].to_numpy(np.int64)
         self.side = int(patches["side"].iloc[0]) if len(patches) else 0
 
@@ -59,7 +65,9 @@ class PatchReader:
         out = np.empty((len(rows), 1, self.side, self.side), np.uint8)
         for i, row in enumerate(rows):
             y, x = self._y[row], self._x[row]
-            out[i, 0] = self._films[self._files[self._file[row]]][y : y + self.side, x : x + self.side]
+            out[i, 0] = self._films[self._files[self._file[row]]][
+                y : y + self.side, x : x + self.side
+            ]
         return out
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

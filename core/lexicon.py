@@ -1,6 +1,10 @@
-"""The words experts answer with: BI-RADS descriptors by category, the keys that choose them, the label they print, and a map from DDSM's older words.
+"""The words experts answer with:
 
-Terms follow the mammography lexicon of BI-RADS, 5th edition; categories and keys are those of DEFINITIONS "Annotation" and PAGES "Annotate".
+BI-RADS descriptors by category, the keys that choose them, the label they print, and a map from
+DDSM's older words.
+
+Terms follow the mammography lexicon of BI-RADS, 5th edition; categories and keys are those of
+DEFINITIONS "Annotation" and PAGES "Annotate".
 """
 
 from __future__ import annotations
@@ -20,8 +24,10 @@ MOST_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Term:
-    """One choice of a field. name: what is stored; title: the button; key: the digit that chooses it; printed: its words in a label
-    (may end in a noun when the field names the phenomenon); opens: this choice opens a second list instead of being an answer."""
+    """One choice of a field. name: what is stored; title: the button; key: the digit that chooses
+    it; printed: its words in a label (may end in a noun when the field names the phenomenon);
+    opens: this choice opens a second list instead of being an answer.
+    """
 
     name: str
     title: str
@@ -32,8 +38,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Field:
-    """One question about a phenomenon. place: where its words stand in the label: "before" the noun, as the "noun" itself, "with" it or "after" it.
-    optional: folded away, never filled by a bare digit. benign: the second list behind the term that `opens`."""
+    """One question about a phenomenon. place: where its words stand in the label: "before" the
+    noun, as the "noun" itself, "with" it or "after" it. optional: folded away, never filled by a
+    bare digit. benign: the second list behind the term that `opens`.
+    """
 
     name: str
     title: str
@@ -50,7 +58,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of phenomenon. association: "required", "optional" or "none" (normal tissue sets none)."""
+    """A kind of phenomenon. association: "required", "optional" or "none" (normal tissue sets
+    none).
+    """
 
     name: str
     title: str
@@ -60,9 +70,14 @@ class Category:
     fields: tuple[Field, ...] = ()
 
 
-def _terms(*names: str, printed: str = "{}", titles: Mapping[str, str] | None = None) -> tuple[Term, ...]:
+def _terms(
+    *names: str, printed: str = "{}", titles: Mapping[str, str] | None = None
+) -> tuple[Term, ...]:
     titles = titles or {}
-    return tuple(Term(n, titles.get(n, n[0].upper() + n[1:]), str(i), printed.format(n)) for i, n in enumerate(names, start=1))
+    return tuple(
+        Term(n, titles.get(n, n[0].upper() + n[1:]), str(i), printed.format(n))
+        for i, n in enumerate(names, start=1)
+    )
 
 
 _CALCIFICATION_TYPE = Field(
@@ -76,7 +91,11 @@ _CALCIFICATION_TYPE = Field(
             "fine pleomorphic",
             "fine linear or branching",
             printed="{} calcifications",
-            titles={"coarse heterogeneous": "Coarse heterog.", "fine pleomorphic": "Fine pleomorphic", "fine linear or branching": "Fine linear"},
+            titles={
+                "coarse heterogeneous": "Coarse heterog.",
+                "fine pleomorphic": "Fine pleomorphic",
+                "fine linear or branching": "Fine linear",
+            },
         ),
         Term("benign", "Benign types", "5", "", opens=True),
     ),
@@ -107,17 +126,37 @@ CATEGORIES: tuple[Category, ...] = (
                 "margin",
                 "Mass margin",
                 "with",
-                _terms("circumscribed", "obscured", "microlobulated", "indistinct", "spiculated", printed="{} margin"),
+                _terms(
+                    "circumscribed",
+                    "obscured",
+                    "microlobulated",
+                    "indistinct",
+                    "spiculated",
+                    printed="{} margin",
+                ),
             ),
             Field("shape", "Shape", "before", _terms("oval", "round", "irregular"), optional=True),
             Field(
                 "density",
                 "Density",
                 "before",
-                _terms("high", "equal", "low", "fat-containing", printed="{} density", titles={"fat-containing": "Fat"}),
+                _terms(
+                    "high",
+                    "equal",
+                    "low",
+                    "fat-containing",
+                    printed="{} density",
+                    titles={"fat-containing": "Fat"},
+                ),
                 optional=True,
             ),
-            Field("part", "Part", "after", _terms("whole", "edge", printed="{} of the mass shown"), optional=True),
+            Field(
+                "part",
+                "Part",
+                "after",
+                _terms("whole", "edge", printed="{} of the mass shown"),
+                optional=True,
+            ),
         ),
     ),
     Category(
@@ -129,7 +168,17 @@ CATEGORIES: tuple[Category, ...] = (
         (
             _CALCIFICATION_TYPE,
             Field(
-                "distribution", "Distribution", "after", _terms("diffuse", "regional", "grouped", "linear", "segmental", printed="{} distribution")
+                "distribution",
+                "Distribution",
+                "after",
+                _terms(
+                    "diffuse",
+                    "regional",
+                    "grouped",
+                    "linear",
+                    "segmental",
+                    printed="{} distribution",
+                ),
             ),
         ),
     ),
@@ -194,7 +243,11 @@ CATEGORIES: tuple[Category, ...] = (
                     "heterogeneously dense",
                     "extremely dense",
                     printed="{} tissue",
-                    titles={"almost entirely fatty": "Fatty", "heterogeneously dense": "Heterog. dense", "extremely dense": "Extremely dense"},
+                    titles={
+                        "almost entirely fatty": "Fatty",
+                        "heterogeneously dense": "Heterog. dense",
+                        "extremely dense": "Extremely dense",
+                    },
                 ),
             ),
         ),
@@ -220,7 +273,11 @@ CATEGORIES: tuple[Category, ...] = (
                     "nipple",
                     "edge or fold",
                     "marker or artefact",
-                    titles={"uncalcified vessel": "Vessel", "marker or artefact": "Marker, artefact", "pectoral muscle": "Pectoral"},
+                    titles={
+                        "uncalcified vessel": "Vessel",
+                        "marker or artefact": "Marker, artefact",
+                        "pectoral muscle": "Pectoral",
+                    },
                 ),
             ),
         ),
@@ -238,12 +295,17 @@ _ASSOCIATION_WORDS = tuple(t.name for t in ASSOCIATIONS)
 def category(name: str) -> Category:
     """The category of that name; UserError if there is none."""
     if name not in _BY_NAME:
-        raise UserError(f"{name!r} is not a category of the lexicon {VERSION}; choose one of {', '.join(_BY_NAME)}.")
+        raise UserError(
+            f"{name!r} is not a category of the lexicon {VERSION}; choose one of"
+            f" {', '.join(_BY_NAME)}."
+        )
     return _BY_NAME[name]
 
 
 def as_data() -> dict[str, Any]:
-    """The whole lexicon as plain data for the annotation page, so that keys and words have one source."""
+    """The whole lexicon as plain data for the annotation page, so that keys and words have one
+    source.
+    """
     return {
         "version": VERSION,
         "most": MOST_PHENOMENA,
@@ -253,7 +315,9 @@ def as_data() -> dict[str, Any]:
 
 
 def phrase(phenomenon: Mapping[str, Any], association: bool = True) -> str:
-    """One phenomenon in words, in lower case: "mass with spiculated margin, suspicious". association=False leaves the verdict word out."""
+    """One phenomenon in words, in lower case: "mass with spiculated margin, suspicious".
+    association=False leaves the verdict word out.
+    """
     kind = category(phenomenon["category"])
     chosen = phenomenon.get("terms") or {}
     words: dict[str, list[str]] = {"before": [], "noun": [], "with": [], "after": []}
@@ -272,13 +336,17 @@ def phrase(phenomenon: Mapping[str, Any], association: bool = True) -> str:
 
 
 def label(phenomena: Sequence[Mapping[str, Any]], association: bool = True) -> str:
-    """The label to be printed: the phenomena joined by "; ", first letter upper case; empty for none."""
+    """The label to be printed: the phenomena joined by "; ", first letter upper case; empty for
+    none.
+    """
     text = "; ".join(phrase(p, association) for p in phenomena)
     return text[:1].upper() + text[1:]
 
 
 def without_association(text: str) -> str:
-    """A printed label without the verdict words this lexicon adds (", suspicious"); other words are left alone."""
+    """A printed label without the verdict words this lexicon adds (", suspicious"); other words are
+    left alone.
+    """
     parts = []
     for part in text.split(";"):
         pieces = [p for p in part.split(",") if p.strip().lower() not in _ASSOCIATION_WORDS]
@@ -288,41 +356,74 @@ def without_association(text: str) -> str:
 
 def empty_answer(recognisable: str = "nothing") -> dict[str, Any]:
     """An answer that is not a label (DEFINITIONS "Annotation": "nothing" is an answer)."""
-    return {"recognisable": recognisable, "phenomena": [], "confidence": None, "words": "", "label": ""}
+    return {
+        "recognisable": recognisable,
+        "phenomena": [],
+        "confidence": None,
+        "words": "",
+        "label": "",
+    }
 
 
 def free_answer(text: str, words: str = "") -> dict[str, Any]:
-    """Free text given elsewhere as an answer with a label and no category: its phenomena are unknown, not none."""
+    """Free text given elsewhere as an answer with a label and no category: its phenomena are
+    unknown, not none.
+    """
     said = " ".join(text.split())
-    return {"recognisable": "yes", "phenomena": [], "confidence": None, "words": words or text, "label": said}
+    return {
+        "recognisable": "yes",
+        "phenomena": [],
+        "confidence": None,
+        "words": words or text,
+        "label": said,
+    }
 
 
-def make_answer(phenomena: Sequence[Mapping[str, Any]], confidence: int, words: str = "") -> dict[str, Any]:
+def make_answer(
+    phenomena: Sequence[Mapping[str, Any]], confidence: int, words: str = ""
+) -> dict[str, Any]:
     """A complete answer with the label that the phenomena print; checked."""
-    return check({"recognisable": "yes", "phenomena": list(phenomena), "confidence": confidence, "words": words, "label": label(phenomena)})
+    return check(
+        {
+            "recognisable": "yes",
+            "phenomena": list(phenomena),
+            "confidence": confidence,
+            "words": words,
+            "label": label(phenomena),
+        }
+    )
 
 
 def substantive(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer names something: "nothing", "unsure" and an empty label are answers, not labels."""
+    """Whether an answer names something: "nothing", "unsure" and an empty label are answers, not
+    labels.
+    """
     return answer.get("recognisable") == "yes" and bool(str(answer.get("label", "")).strip())
 
 
 def _check_phenomenon(raw: Any) -> dict[str, Any]:
     if not isinstance(raw, Mapping):
-        raise UserError("A phenomenon of the answer is not an object; reload the page and answer again.")
+        raise UserError(
+            "A phenomenon of the answer is not an object; reload the page and answer again."
+        )
     kind = category(str(raw.get("category")))
     fields = {f.name: f for f in kind.fields}
     terms = dict(raw.get("terms") or {})
     for name, term in terms.items():
         if name not in fields or term not in fields[name].names:
-            raise UserError(f"{kind.title} has no {name} called {term!r} in the lexicon {VERSION}; reload the page and choose again.")
+            raise UserError(
+                f"{kind.title} has no {name} called {term!r} in the lexicon {VERSION}; reload the"
+                " page and choose again."
+            )
     association = raw.get("association") or None
     if kind.association == "none":
         association = None
     elif association is None and kind.association == "required":
         raise UserError(f"{kind.title} needs an association: benign, uncertain or suspicious.")
     elif association is not None and association not in _ASSOCIATION_WORDS:
-        raise UserError(f"{association!r} is not an association; choose benign, uncertain or suspicious.")
+        raise UserError(
+            f"{association!r} is not an association; choose benign, uncertain or suspicious."
+        )
     return {"category": kind.name, "terms": terms, "association": association}
 
 
@@ -334,17 +435,24 @@ def _text(raw: Any, what: str) -> str:
 
 
 def check(raw: Any) -> dict[str, Any]:
-    """The answer in its stored form {"recognisable", "phenomena", "confidence", "words", "label"}; UserError says in a sentence what is missing.
+    """The answer in its stored form {"recognisable", "phenomena", "confidence", "words", "label"};
+    UserError says in a sentence what is missing.
 
-    Confidence is required for a recognised phenomenon, and optional for "nothing" and "unsure" (PAGES: nothing = 0 Enter)."""
+    Confidence is required for a recognised phenomenon, and optional for "nothing" and "unsure"
+    (PAGES: nothing = 0 Enter).
+    """
     if not isinstance(raw, Mapping) or raw.get("recognisable") not in RECOGNISABLE:
         raise UserError("Choose a phenomenon, nothing or unsure first.")
     recognised = raw["recognisable"] == "yes"
-    phenomena = [_check_phenomenon(p) for p in (raw.get("phenomena") or [])] if recognised else []
+    phenomena = [_check_phenomenon(p) for p in raw.get("phenomena") or []] if recognised else []
     if recognised and not 1 <= len(phenomena) <= MOST_PHENOMENA:
-        raise UserError(f"An answer holds 1 to {MOST_PHENOMENA} phenomena; this one has {len(phenomena)}.")
+        raise UserError(
+            f"An answer holds 1 to {MOST_PHENOMENA} phenomena; this one has {len(phenomena)}."
+        )
     confidence = raw.get("confidence")
-    if (recognised or confidence is not None) and (isinstance(confidence, bool) or confidence not in CONFIDENCE):
+    if (recognised or confidence is not None) and (
+        isinstance(confidence, bool) or confidence not in CONFIDENCE
+    ):
         raise UserError("Choose a confidence: 1, 2 or 3.")
     printed = _text(raw.get("label"), "The printed label") if recognised else ""
     return {
@@ -358,7 +466,9 @@ def check(raw: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A DDSM word in today's lexicon. doubtful: the two words are not the same, so the mapping must be shown as such."""
+    """A DDSM word in today's lexicon. doubtful: the two words are not the same, so the mapping must
+    be shown as such.
+    """
 
     category: str
     field: str
@@ -375,7 +485,10 @@ _DDSM: dict[tuple[str, str], Mapped] = {
     ("shape", "TUBULAR"): Mapped("other", "structure", "dilated duct", doubtful=True),
     ("shape", "ASYMMETRIC_BREAST_TISSUE"): Mapped("asymmetry", "extent", "global", doubtful=True),
     ("shape", "FOCAL_ASYMMETRIC_DENSITY"): Mapped("asymmetry", "extent", "focal"),
-    **{("margins", w): Mapped("mass", "margin", w.lower()) for w in ("CIRCUMSCRIBED", "OBSCURED", "MICROLOBULATED", "SPICULATED")},
+    **{
+        ("margins", w): Mapped("mass", "margin", w.lower())
+        for w in ("CIRCUMSCRIBED", "OBSCURED", "MICROLOBULATED", "SPICULATED")
+    },
     ("margins", "ILL_DEFINED"): Mapped("mass", "margin", "indistinct"),
     ("type", "AMORPHOUS"): Mapped("calcification", "type", "amorphous"),
     ("type", "PLEOMORPHIC"): Mapped("calcification", "type", "fine pleomorphic", doubtful=True),
@@ -394,12 +507,17 @@ _DDSM: dict[tuple[str, str], Mapped] = {
     ("type", "SUTURE"): Mapped("calcification", "type", "suture"),
     ("distribution", "CLUSTERED"): Mapped("calcification", "distribution", "grouped"),
     ("distribution", "DIFFUSELY_SCATTERED"): Mapped("calcification", "distribution", "diffuse"),
-    **{("distribution", w): Mapped("calcification", "distribution", w.lower()) for w in ("LINEAR", "SEGMENTAL", "REGIONAL")},
+    **{
+        ("distribution", w): Mapped("calcification", "distribution", w.lower())
+        for w in ("LINEAR", "SEGMENTAL", "REGIONAL")
+    },
 }
 
 
 def from_ddsm(kind: str, value: str) -> tuple[tuple[Mapped, ...], tuple[str, ...]]:
-    """DDSM's `kind` ("shape", "margins", "type", "distribution") with its words joined by "-" -> (mapped, unmapped words). "N/A" is neither."""
+    """DDSM's `kind` ("shape", "margins", "type", "distribution") with its words joined by "-" ->
+    (mapped, unmapped words). "N/A" is neither.
+    """
     mapped, unmapped = [], []
     for word in value.upper().split("-"):
         if word in ("", "N/A"):
@@ -412,7 +530,9 @@ def from_ddsm(kind: str, value: str) -> tuple[tuple[Mapped, ...], tuple[str, ...
 
 
 def unmapped_words(descriptors: Iterable[Mapping[str, str]]) -> dict[str, int]:
-    """Every DDSM word without a place in the lexicon, with how often it occurs in these findings' descriptors."""
+    """Every DDSM word without a place in the lexicon, with how often it occurs in these findings'
+    descriptors.
+    """
     counts: dict[str, int] = {}
     for finding in descriptors:
         for kind, value in finding.items():

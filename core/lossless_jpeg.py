@@ -1,4 +1,6 @@
-"""Lossless JPEG streams (ITU-T T.81, annex H): their headers checked, then decoded the standard way."""
+"""Lossless JPEG streams (ITU-T T.81, annex H): their headers checked, then decoded the standard
+way.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,11 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """Check every marker up to the scan and the end of the image. DamagedStream for anything but one grey, lossless, Huffman-coded frame: the decoder
-    behind trusts its input, and would crash or give a wrong picture."""
+    """Check every marker up to the scan and the end of the image.
+
+    DamagedStream for anything but one grey, lossless, Huffman-coded frame: the decoder behind
+    trusts its input, and would crash or give a wrong picture.
+    """
     if data[:2] != b"\xff\xd8":
         raise DamagedStream("the data are no JPEG stream")
     at, frame, tables = 2, b"", set[int]()
@@ -59,23 +64,36 @@ def decode_standard(data: bytes) -> np.ndarray:
     """uint16 [h, w] of a stream, decoded as the standard says. DamagedStream if it cannot be."""
     header = read_header(data)
     try:
-        # The fast path for predictor 6 looks a few bytes ahead and takes the end of the data for damage: it gets zeros to look at.
+        # The fast path for predictor 6 looks a few bytes ahead and takes the end of the data for
+        # damage: it gets zeros to look at.
         pixels = np.asarray(imagecodecs.ljpeg_decode(data + bytes(64)), np.uint16)
     except (imagecodecs.LjpegError, ValueError) as error:
         raise DamagedStream(f"the data are damaged ({error})") from error
     if pixels.shape != (header.height, header.width):
-        raise DamagedStream(f"the data hold {pixels.shape} pixels where the header says {(header.height, header.width)}")
+        raise DamagedStream(
+            f"the data hold {pixels.shape} pixels where the header says"
+            f" {(header.height, header.width)}"
+        )
     return pixels
 
 
 def _huffman_tables(segment: bytes) -> set[int]:
-    """Numbers of the tables that a DHT segment defines, checked: lengths that fit, codes that exist, and values that are lengths of differences."""
+    """Numbers of the tables that a DHT segment defines, checked: lengths that fit, codes that
+    exist, and values that are lengths of differences.
+    """
     numbers = set()
     while segment:
         counts = segment[1:17]
         values = segment[17 : 17 + sum(counts)]
         room = sum(count << (16 - length) for length, count in enumerate(counts, start=1))
-        if len(counts) < 16 or not values or len(values) < sum(counts) or room > 1 << 16 or max(values) > _LONGEST or segment[0] > 3:
+        if (
+            len(counts) < 16
+            or not values
+            or len(values) < sum(counts)
+            or room > 1 << 16
+            or max(values) > _LONGEST
+            or segment[0] > 3
+        ):
             raise DamagedStream("a Huffman table is damaged")
         numbers.add(segment[0] & 15)
         segment = segment[17 + len(values) :]
@@ -87,8 +105,20 @@ def _checked(frame: bytes, scan: bytes, tables: set[int]) -> Header:
     if len(frame) != 9 or frame[5] != 1 or len(scan) != 6 or scan[0] != 1:
         raise DamagedStream("the JPEG stream has no lossless frame of one component")
     if scan[1] != frame[6] or scan[2] >> 4 not in tables:
-        raise DamagedStream("the JPEG stream's scan names a component or table that it does not have")
-    header = Header(frame[0], int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), scan[3])
-    if not 2 <= header.precision <= 16 or not header.height or not header.width or not 1 <= header.predictor <= 7 or scan[5] & 15:
-        raise DamagedStream(f"the JPEG stream's {header} with point transform {scan[5] & 15} is not supported")
+        raise DamagedStream(
+            "the JPEG stream's scan names a component or table that it does not have"
+        )
+    header = Header(
+        frame[0], int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), scan[3]
+    )
+    if (
+        not 2 <= header.precision <= 16
+        or not header.height
+        or not header.width
+        or not 1 <= header.predictor <= 7
+        or scan[5] & 15
+    ):
+        raise DamagedStream(
+            f"the JPEG stream's {header} with point transform {scan[5] & 15} is not supported"
+        )
     return header

@@ -11,13 +11,20 @@ import numpy as np
 
 NORMAL, BENIGN, MALIGNANT = 0, 1, 2
 CLASS_NAMES = {3: ("normal", "benign", "malignant"), 2: ("other", "malignant")}
-CLASS_OF_PATHOLOGY = {"NORMAL": NORMAL, "BENIGN": BENIGN, "BENIGN_WITHOUT_CALLBACK": BENIGN, "MALIGNANT": MALIGNANT}  # UNPROVEN has no class
+CLASS_OF_PATHOLOGY = {
+    "NORMAL": NORMAL,
+    "BENIGN": BENIGN,
+    "BENIGN_WITHOUT_CALLBACK": BENIGN,
+    "MALIGNANT": MALIGNANT,
+}  # UNPROVEN has no class
 
 
 @dataclass(frozen=True)
 class PatchRule:
-    """When a window is kept and when a class counts. rule: "or" (published) | "and" of the two overlaps; ambiguous: what becomes of a patch that
-    touches a finding without reaching min_overlap, "keep" (published: stays normal) | "drop"; classes: 3 | 2."""
+    """When a window is kept and when a class counts. rule: "or" (published) | "and" of the two
+    overlaps; ambiguous: what becomes of a patch that touches a finding without reaching
+    min_overlap, "keep" (published: stays normal) | "drop"; classes: 3 | 2.
+    """
 
     min_tissue: float = 0.5
     min_overlap: float = 0.3
@@ -26,19 +33,27 @@ class PatchRule:
     classes: int = 3
 
     def __post_init__(self) -> None:
-        if self.rule not in ("or", "and") or self.ambiguous not in ("keep", "drop") or self.classes not in (2, 3):
+        if (
+            self.rule not in ("or", "and")
+            or self.ambiguous not in ("keep", "drop")
+            or self.classes not in (2, 3)
+        ):
             raise ValueError(f"not a patch rule: {self}")
         if not (0 <= self.min_tissue <= 1 and 0 < self.min_overlap <= 1):
-            raise ValueError(f"min_tissue must be in 0..1 and min_overlap in 0..1 without 0: {self}")
+            raise ValueError(
+                f"min_tissue must be in 0..1 and min_overlap in 0..1 without 0: {self}"
+            )
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Kept windows of one working image, all arrays of the same length n, ordered by y, then x. y, x: origin, pixels of the working image.
-    tissue: share of the window covered by tissue. union_*: share of the window covered by the class's findings together.
-    share_*: largest share of one of the class's findings that lies in the window (0 where there is none).
-    label: see the module. dropped_*: windows with enough tissue left out because of an UNPROVEN finding, or as ambiguous.
-    weak: labels are image-level."""
+    """Kept windows of one working image, all arrays of the same length n, ordered by y, then x. y,
+    x: origin, pixels of the working image. tissue: share of the window covered by tissue. union_*:
+    share of the window covered by the class's findings together. share_*: largest share of one of
+    the class's findings that lies in the window (0 where there is none). label: see the module.
+    dropped_*: windows with enough tissue left out because of an UNPROVEN finding, or as ambiguous.
+    weak: labels are image-level.
+    """
 
     side: int
     y: np.ndarray
@@ -63,7 +78,9 @@ def patch_side(width: int) -> int:
 
 
 def windows(shape: tuple[int, int], side: int) -> np.ndarray:
-    """Origins int [n, 2] (y, x) of all whole windows: origin k at floor(k x side / 2) in both directions, ordered by y, then x."""
+    """Origins int [n, 2] (y, x) of all whole windows: origin k at floor(k x side / 2) in both
+    directions, ordered by y, then x.
+    """
     if side < 1:
         raise ValueError("a patch needs at least one pixel")
     ys, xs = (_origins(length, side) for length in shape)
@@ -83,8 +100,12 @@ def box_sums(mask: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
     return table[y + side, x + side] - table[y, x + side] - table[y + side, x] + table[y, x]
 
 
-def overlaps(masks: Sequence[np.ndarray], origins: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the findings of one class, bool [h, w] each: union coverage of every window [n] and the largest share of one finding inside it [n]."""
+def overlaps(
+    masks: Sequence[np.ndarray], origins: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the findings of one class, bool [h, w] each: union coverage of every window [n] and the
+    largest share of one finding inside it [n].
+    """
     union_share, share = np.zeros(len(origins)), np.zeros(len(origins))
     masks = [mask for mask in masks if mask.any()]
     if not masks:
@@ -96,15 +117,22 @@ def overlaps(masks: Sequence[np.ndarray], origins: np.ndarray, side: int) -> tup
 
 
 def counts(union_share: np.ndarray, share: np.ndarray, rule: PatchRule) -> np.ndarray:
-    """Whether a class counts in every window: its union covers enough of the patch or (and) enough of one finding lies in it."""
+    """Whether a class counts in every window: its union covers enough of the patch or (and) enough
+    of one finding lies in it.
+    """
     covered, contained = union_share >= rule.min_overlap, share >= rule.min_overlap
     return covered | contained if rule.rule == "or" else covered & contained
 
 
-def label_patches(tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]], side: int, rule: PatchRule) -> Patches:
-    """Patches of one image with labels by overlap. tissue: bool [h, w]; findings: (pathology, bool [h, w]) each, all in the working image.
-    UNPROVEN findings take no part in the truth: windows in which they would count are dropped, and counted,
-    unless a malignant finding counts there too. NORMAL findings are ignored."""
+def label_patches(
+    tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]], side: int, rule: PatchRule
+) -> Patches:
+    """Patches of one image with labels by overlap. tissue: bool [h, w]; findings:
+
+    (pathology, bool [h, w]) each, all in the working image. UNPROVEN findings take no part in the
+    truth: windows in which they would count are dropped, and counted, unless a malignant finding
+    counts there too. NORMAL findings are ignored.
+    """
     origins, tissue_share = _tissue_windows(tissue, side, rule)
     by_class: dict[int | None, list[np.ndarray]] = {BENIGN: [], MALIGNANT: [], None: [], NORMAL: []}
     for pathology, mask in findings:
@@ -121,8 +149,13 @@ def label_patches(tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]]
     else:
         label = malignant.astype(np.int64)
         touched = (union_m > 0) | (union_u > 0)
-    ambiguous = (label == 0) & touched & ~unproven if rule.ambiguous == "drop" else np.zeros(len(origins), bool)
-    # A malignant finding decides whatever else is there; an UNPROVEN one could still turn benign or normal into malignant.
+    ambiguous = (
+        (label == 0) & touched & ~unproven
+        if rule.ambiguous == "drop"
+        else np.zeros(len(origins), bool)
+    )
+    # A malignant finding decides whatever else is there; an UNPROVEN one could still turn benign or
+    # normal into malignant.
     dropped = unproven & ~malignant
     keep = ~dropped & ~ambiguous
     return Patches(
@@ -141,10 +174,24 @@ def weak_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: Patc
     label = CLASS_OF_PATHOLOGY.get(pathology, NORMAL)
     label = label if rule.classes == 3 else int(label == MALIGNANT)
     none, labels = np.zeros(len(origins)), np.full(len(origins), label, np.int64)
-    return Patches(side, origins[:, 0], origins[:, 1], tissue_share, none, none, none, none, labels, dropped_unproven=unproven, weak=True)
+    return Patches(
+        side,
+        origins[:, 0],
+        origins[:, 1],
+        tissue_share,
+        none,
+        none,
+        none,
+        none,
+        labels,
+        dropped_unproven=unproven,
+        weak=True,
+    )
 
 
-def _tissue_windows(tissue: np.ndarray, side: int, rule: PatchRule) -> tuple[np.ndarray, np.ndarray]:
+def _tissue_windows(
+    tissue: np.ndarray, side: int, rule: PatchRule
+) -> tuple[np.ndarray, np.ndarray]:
     """Origins [n, 2] of the windows with enough tissue and their tissue share [n]."""
     origins = windows(tissue.shape, side)
     share = box_sums(tissue, origins, side) / side**2

@@ -1,4 +1,6 @@
-"""The order in which one reader sees the cases: seeded, blind to truth, with like cases kept apart where possible."""
+"""The order in which one reader sees the cases: seeded, blind to truth, with like cases kept apart
+where possible.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,36 @@ TEXT_GAP = 10
 
 
 def readers_order(
-    numbers: Sequence[int], patients: Sequence[Hashable], texts: Sequence[Sequence[str]], seed: int, code: str, repeats: int = 0
+    numbers: Sequence[int],
+    patients: Sequence[Hashable],
+    texts: Sequence[Sequence[str]],
+    seed: int,
+    code: str,
+    repeats: int = 0,
 ) -> list[tuple[int, bool]]:
-    """(case number, is hidden repeat) for every place of one reader: seeded by the design and the reader's code, so that it can be linted before the
-    reader comes. The stored order of the cases does not matter; cases without words have nothing in common that would have to be kept apart."""
+    """(case number, is hidden repeat) for every place of one reader: seeded by the design and the
+    reader's code, so that it can be linted before the reader comes. The stored order of the cases
+    does not matter; cases without words have nothing in common that would have to be kept apart.
+    """
     own = int.from_bytes(hashlib.sha256(f"{seed}:{code}".encode()).digest()[:8], "big")
     rows = sorted(zip(numbers, patients, texts, strict=True), key=lambda row: row[0])
     shown = [tuple(words) or ("", number) for number, _, words in rows]
-    return [(int(rows[index][0]), again) for index, again in reading_order([row[1] for row in rows], shown, own, repeats)]
+    return [
+        (int(rows[index][0]), again)
+        for index, again in reading_order([row[1] for row in rows], shown, own, repeats)
+    ]
 
 
-def reading_order(patients: Sequence[Hashable], texts: Sequence[Hashable], seed: int, repeats: int = 0) -> list[tuple[int, bool]]:
+def reading_order(
+    patients: Sequence[Hashable], texts: Sequence[Hashable], seed: int, repeats: int = 0
+) -> list[tuple[int, bool]]:
     """(index of the case, is hidden repeat) for every place. patients, texts: one entry per case.
 
-    A uniformly random order is mended greedily: the next case is the first of the random order whose patient was not among the last 20 and whose text
-    was not among the last 10 (PAGES "Read"); where none fits, the one that breaks the rule least recently. Repeats are drawn at random from the first
-    half and come back in the second."""
+    A uniformly random order is mended greedily: the next case is the first of the random order
+    whose patient was not among the last 20 and whose text was not among the last 10 (PAGES "Read");
+    where none fits, the one that breaks the rule least recently. Repeats are drawn at random from
+    the first half and come back in the second.
+    """
     if len(patients) != len(texts):
         raise ValueError(f"{len(patients)} patients for {len(texts)} texts")
     generator = np.random.default_rng(seed)
@@ -41,7 +57,9 @@ def reading_order(patients: Sequence[Hashable], texts: Sequence[Hashable], seed:
     return order
 
 
-def _apart(waiting: list[tuple[int, bool]], patients: Sequence[Hashable], texts: Sequence[Hashable]) -> list[tuple[int, bool]]:
+def _apart(
+    waiting: list[tuple[int, bool]], patients: Sequence[Hashable], texts: Sequence[Hashable]
+) -> list[tuple[int, bool]]:
     order: list[tuple[int, bool]] = []
     last_patient: dict[Hashable, int] = {}
     last_text: dict[Hashable, int] = {}

@@ -1,8 +1,10 @@
 """Runs: what one step produced, immutable and named by content.
 
-A run is a folder `runs/<kind>-<hash12>`: its settings, files, `tables/<table>.parquet` for the store, and `manifest.json`. It is built as
-`<name>.partial`, renamed when whole, and then registered: every Parquet table is appended to the store's table of that name in one transaction. A
-run that was renamed but not registered (killed in between) is registered by the next command. The same request again is answered from what is there.
+A run is a folder `runs/<kind>-<hash12>`: its settings, files, `tables/<table>.parquet` for the
+store, and `manifest.json`. It is built as `<name>.partial`, renamed when whole, and then
+registered: every Parquet table is appended to the store's table of that name in one transaction. A
+run that was renamed but not registered (killed in between) is registered by the next command. The
+same request again is answered from what is there.
 """
 
 from __future__ import annotations
@@ -31,7 +33,16 @@ from core.store import runs as table
 from core.study import write_text
 
 Report = Callable[[int, int, str], None]  # done, of how many, of what
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "duckdb", "streamlit")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "duckdb",
+    "streamlit",
+)
 
 
 def canonical(value: Any) -> str:
@@ -39,9 +50,17 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def run_name(kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> str:
+def run_name(
+    kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
+) -> str:
     """`<kind>-<first 12 hex digits of SHA-256>` of everything that determines the result."""
-    request = {"kind": kind, "version": version, "settings": settings, "parents": parents, "inputs": inputs}
+    request = {
+        "kind": kind,
+        "version": version,
+        "settings": settings,
+        "parents": parents,
+        "inputs": inputs,
+    }
     return f"{kind}-{hashlib.sha256(canonical(request).encode()).hexdigest()[:12]}"
 
 
@@ -57,12 +76,18 @@ def file_hash(path: Path) -> str:
 def software() -> dict[str, str]:
     """Versions that travel with every run, figure and table."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"deepminer": importlib.metadata.version("deepminer"), "python": platform.python_version()} | found
+    return {
+        "deepminer": importlib.metadata.version("deepminer"),
+        "python": platform.python_version(),
+    } | found
 
 
 @dataclass
 class Progress:
-    """How far a step is, in a small file that the Overview reads while the step runs. Written at most twice a second."""
+    """How far a step is, in a small file that the Overview reads while the step runs.
+
+    Written at most twice a second.
+    """
 
     path: Path
     command: str
@@ -97,8 +122,11 @@ class Progress:
 
 @dataclass
 class Run:
-    """A run being built. folder: write files here. table(name, frame): rows for the store. fresh: False if an interrupted attempt is continued.
-    Of many processes only the first writes; in the others tables and arrays go nowhere."""
+    """A run being built. folder: write files here. table(name, frame): rows for the store. fresh:
+
+    False if an interrupted attempt is continued. Of many processes only the first writes; in the
+    others tables and arrays go nowhere.
+    """
 
     name: str
     kind: str
@@ -145,8 +173,14 @@ class Answered(Exception):
 
 
 def register_orphans(study: Path) -> list[str]:
-    """Register whole runs that the store does not know (a process died between rename and registration). Returns their names."""
-    folders = sorted(p for p in (study / "runs").glob("*-*") if (p / "manifest.json").is_file() and not p.name.endswith(".partial"))
+    """Register whole runs that the store does not know (a process died between rename and
+    registration). Returns their names.
+    """
+    folders = sorted(
+        p
+        for p in (study / "runs").glob("*-*")
+        if (p / "manifest.json").is_file() and not p.name.endswith(".partial")
+    )
     with store.read(study) as con:
         known = set(table.runs(con)["run"])
     orphans = [p for p in folders if p.name not in known]
@@ -161,7 +195,9 @@ def _register(study: Path, folder: Path) -> None:
         table.register(con, folder, manifest)
 
 
-def request(study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> tuple[str, bool]:
+def request(
+    study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
+) -> tuple[str, bool]:
     """The name of the run that answers this request, and whether it is there."""
     register_orphans(study)
     name = run_name(kind, version, settings, parents, inputs)
@@ -176,10 +212,17 @@ def _command() -> str:
 
 
 @contextmanager
-def building(study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str) -> Iterator[Run]:
-    """Build one run: raises Answered if it exists; on success it is renamed and registered; on an error its folder stays hidden as `.partial`
-    with the error's sentence for the Overview, to be resumed or replaced by the next attempt. Of many processes the first builds it, the others take part."""
-    name, fresh, lock = distributed.once(lambda: _opened(study, kind, version, settings, parents, inputs))
+def building(
+    study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
+) -> Iterator[Run]:
+    """Build one run: raises Answered if it exists; on success it is renamed and registered; on an
+    error its folder stays hidden as `.partial` with the error's sentence for the Overview, to be
+    resumed or replaced by the next attempt. Of many processes the first builds it, the others take
+    part.
+    """
+    name, fresh, lock = distributed.once(
+        lambda: _opened(study, kind, version, settings, parents, inputs)
+    )
     if lock is None:
         raise Answered(name)
     folder, mine = study / "runs" / f"{name}.partial", distributed.first()
@@ -192,7 +235,14 @@ def building(study: Path, kind: str, version: int, settings: dict[str, Any], par
             yield run
         except (KeyboardInterrupt, Exception) as error:
             if mine:
-                run.progress.write("failed", "stopped by hand" if isinstance(error, KeyboardInterrupt) else explain(error, folder))
+                run.progress.write(
+                    "failed",
+                    (
+                        "stopped by hand"
+                        if isinstance(error, KeyboardInterrupt)
+                        else explain(error, folder)
+                    ),
+                )
             raise
         run.manifest |= {
             "run": name,
@@ -215,7 +265,9 @@ def building(study: Path, kind: str, version: int, settings: dict[str, Any], par
 def _opened(
     study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
 ) -> tuple[str, bool, int | None]:
-    """The run's name, whether nothing was there of it, and the lock on its folder; None for the lock if the whole run is there."""
+    """The run's name, whether nothing was there of it, and the lock on its folder; None for the
+    lock if the whole run is there.
+    """
     name, there = request(study, kind, version, settings, parents, inputs)
     if there:
         with store.write(study) as con:
@@ -229,7 +281,10 @@ def _opened(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise UserError(f"{name} is being made by another process in {study}; wait for it, then run the command again.") from error
+        raise UserError(
+            f"{name} is being made by another process in {study}; wait for it, then run the command"
+            " again."
+        ) from error
     return name, fresh, lock
 
 
@@ -247,27 +302,47 @@ def _finished(study: Path, run: Run) -> None:
 
 
 def explain(error: BaseException, where: Path) -> str:
-    """One sentence for an error: a UserError's own text, a remedy for a full disk or a file that cannot be had, else its type and message."""
+    """One sentence for an error: a UserError's own text, a remedy for a full disk or a file that
+    cannot be had, else its type and message.
+    """
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno == 28:
-        return f"No space is left on the disk that holds {where}; free some space and run the command again, nothing that was there is lost."
+        return (
+            f"No space is left on the disk that holds {where}; free some space and run the command"
+            " again, nothing that was there is lost."
+        )
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {str(error.strerror).lower()}; check its permissions and its disk, then run the command again."
+        return (
+            f"{error.filename}: {str(error.strerror).lower()}; check its permissions and its disk,"
+            " then run the command again."
+        )
     return f"{type(error).__name__}: {error}"
 
 
 def unfinished(study: Path) -> list[dict[str, Any]]:
-    """Progress of runs in the making: state running, interrupted (its process is gone) or failed, newest first."""
+    """Progress of runs in the making: state running, interrupted (its process is gone) or failed,
+    newest first.
+    """
     found = []
     for path in (study / "runs").glob("*.partial/progress.json"):
         try:
             body = json.loads(path.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             continue  # finished or being replaced this very moment
-        if body["state"] == "running" and not Path(f"/proc/{body['pid']}").exists() and Path("/proc").exists():
+        if (
+            body["state"] == "running"
+            and not Path(f"/proc/{body['pid']}").exists()
+            and Path("/proc").exists()
+        ):
             body["state"] = "interrupted"
-        found.append(body | {"run": path.parent.name.removesuffix(".partial"), "kind": path.parent.name.split("-")[0]})
+        found.append(
+            body
+            | {
+                "run": path.parent.name.removesuffix(".partial"),
+                "kind": path.parent.name.split("-")[0],
+            }
+        )
     return sorted(found, key=lambda b: -b["seen"])
 
 
@@ -275,5 +350,7 @@ def folder(study: Path, name: str) -> Path:
     """The folder of a finished run; UserError if it has been removed."""
     path = study / "runs" / name
     if not (path / "manifest.json").is_file():
-        raise UserError(f"The folder of run {name} is missing in {study / 'runs'}; run its step again.")
+        raise UserError(
+            f"The folder of run {name} is missing in {study / 'runs'}; run its step again."
+        )
     return path

@@ -12,7 +12,9 @@ from core.settings import SETTINGS_NAME, Settings
 
 
 def init(study: Path, settings: Settings | None = None) -> Path:
-    """Make a study folder with commented settings and an empty store; UserError if it already is one or is a file."""
+    """Make a study folder with commented settings and an empty store; UserError if it already is
+    one or is a file.
+    """
     if study.exists() and not study.is_dir():
         raise UserError(f"{study} is a file; name a folder for the study.")
     if (study / SETTINGS_NAME).exists():
@@ -27,7 +29,10 @@ def init(study: Path, settings: Settings | None = None) -> Path:
 def require(study: Path) -> Path:
     """The folder as an absolute path, or a UserError when it is not a study."""
     if not (study / SETTINGS_NAME).is_file() or not store.exists(study):
-        raise UserError(f"{study} is not a study folder (it lacks {SETTINGS_NAME} or its store); run `deepminer init {study}` or give --study.")
+        raise UserError(
+            f"{study} is not a study folder (it lacks {SETTINGS_NAME} or its store); run `deepminer"
+            f" init {study}` or give --study."
+        )
     return study.resolve()
 
 

@@ -12,14 +12,20 @@ BRIGHTEST_AIR = 90.0  # a film whose darkest parts are brighter has no air
 
 
 def tissue_mask(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [h, w] of a positive film (bright = dense) to bool [h, w]: where the breast and the pectoral muscle are.
+    """uint8 [h, w] of a positive film (bright = dense) to bool [h, w]: where the breast and the
+    pectoral muscle are.
 
-    Air is the film's dark, flat ground; what rises above it is opened so that labels, lines and dust fall off, the largest piece is the breast,
-    and holes in it are filled. All false for a film without anything brighter than its ground."""
+    Air is the film's dark, flat ground; what rises above it is opened so that labels, lines and
+    dust fall off, the largest piece is the breast, and holes in it are filled. All false for a film
+    without anything brighter than its ground.
+    """
     h, w = pixels.shape
     small_width = min(WIDTH, w)
     small_height = max(1, round(h * small_width / w))
-    small = np.asarray(Image.fromarray(pixels).resize((small_width, small_height), Image.Resampling.BOX), np.float32)
+    small = np.asarray(
+        Image.fromarray(pixels).resize((small_width, small_height), Image.Resampling.BOX),
+        np.float32,
+    )
     smooth = ndimage.gaussian_filter(small, 1.0)
     above = smooth > air_threshold(smooth)
     mask = _breast(above)
@@ -37,9 +43,12 @@ def air_threshold(smooth: np.ndarray) -> float:
 
 
 def _breast(above: np.ndarray) -> np.ndarray:
-    """The largest piece of `above` [h, w] that survives an opening, regrown to its own border, holes filled."""
+    """The largest piece of `above` [h, w] that survives an opening, regrown to its own border,
+    holes filled.
+    """
     radius = max(1, round(0.03 * above.shape[1]))
-    # Beyond the film tissue goes on: an opening must not round off the breast where the film cuts it. Mirroring does that
+    # Beyond the film tissue goes on: an opening must not round off the breast where the film cuts
+    # it. Mirroring does that
     # without making a bright edge of the film, a few pixels wide, into a bar.
     wide = np.pad(above, 2 * radius, mode="symmetric")
     opened = _dilate(_erode(wide, radius), radius)

@@ -1,7 +1,8 @@
 """Import torchvision where its compiled operators are missing.
 
-A torchvision wheel built for another torch has no `torchvision::nms`, and then fails on import. Declaring the two schemas it asks for is enough for
-models and transforms (the operators themselves stay unusable, and nothing here uses them). Where torchvision imports by itself nothing is done.
+A torchvision wheel built for another torch has no `torchvision::nms`, and then fails on import.
+Declaring the two schemas it asks for is enough for models and transforms (the operators themselves
+stay unusable, and nothing here uses them). Where torchvision imports by itself nothing is done.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Training: the papers' recipe by default, deterministic for a seed, resumable at the exact batch.
 
-Everything random in step s of epoch e (order, augmentation, dropout) comes from (seed, e, s) alone, so that a training continued after a kill makes
-the very batches it would have made. Many processes (torchrun) make the same batches together: each takes its part of every batch, and the gradients are
-averaged by the number of patches. With frozen batch-norm statistics and no dropout that is one process's training up to rounding.
+Everything random in step s of epoch e (order, augmentation, dropout) comes from (seed, e, s) alone,
+so that a training continued after a kill makes the very batches it would have made. Many processes
+(torchrun) make the same batches together: each takes its part of every batch, and the gradients are
+averaged by the number of patches. With frozen batch-norm statistics and no dropout that is one
+process's training up to rounding.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ SAVE_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Part:
-    """Patches of one split with labels [n] (class indices); columns: float32 [n, numbers], the patients' auxiliary columns as the network takes them."""
+    """Patches of one split with labels [n] (class indices); columns: float32 [n, numbers], the
+    patients' auxiliary columns as the network takes them.
+    """
 
     reader: PatchReader
     labels: np.ndarray
@@ -43,15 +47,26 @@ class Part:
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
         """uint8 [n, 1, side, side], labels int64 [n], columns float32 [n, numbers] of these rows."""
         columns = None if self.columns is None else torch.from_numpy(self.columns[rows])
-        return torch.from_numpy(self.reader.batch(rows)), torch.from_numpy(self.labels[rows].astype(np.int64)), columns
+        return (
+            torch.from_numpy(self.reader.batch(rows)),
+            torch.from_numpy(self.labels[rows].astype(np.int64)),
+            columns,
+        )
 
 
 def fit(
-    network: Classifier, train: Part, holdout: Part, settings: TrainingSettings, folder: Path, report: Report
+    network: Classifier,
+    train: Part,
+    holdout: Part,
+    settings: TrainingSettings,
+    folder: Path,
+    report: Report,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Train in place; leaves the best epoch's weights (largest hold-out accuracy, first on ties; the last epoch without a hold-out) in `folder/best.pt`,
-    the last ones in `folder/last.pt`, and a resume point while it runs. Returns the history's rows and the best epoch. UserError when a class is
-    missing in training or the loss is not a number."""
+    """Train in place; leaves the best epoch's weights (largest hold-out accuracy, first on ties;
+    the last epoch without a hold-out) in `folder/best.pt`, the last ones in `folder/last.pt`, and a
+    resume point while it runs. Returns the history's rows and the best epoch. UserError when a
+    class is missing in training or the loss is not a number.
+    """
     _check_classes(train.labels, network.classes)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, settings)
@@ -76,8 +91,21 @@ def fit(
             if step + 1 < steps and time.monotonic() - saved > SAVE_EVERY_S:
                 _save_resume(folder, network, optimizer, epoch, step + 1, sums, history)
                 saved = time.monotonic()
-        distributed.average([buffer for module in _batchnorms(network) for buffer in (module.running_mean, module.running_var) if buffer is not None])
-        history.append(_row(epoch, "train", sums[0] / sums[2], sums[1] / sums[2]) | {"learning_rate": rate, "seconds": round(time.monotonic() - since, 3)})
+        distributed.average(
+            [
+                buffer
+                for module in _batchnorms(network)
+                for buffer in (module.running_mean, module.running_var)
+                if buffer is not None
+            ]
+        )
+        history.append(
+            _row(epoch, "train", sums[0] / sums[2], sums[1] / sums[2])
+            | {
+                "learning_rate": rate,
+                "seconds": round(time.monotonic() - since, 3),
+            }
+        )
         since = time.monotonic()
         if len(holdout.labels):
             loss, accuracy, areas = measure(network, holdout, settings.sampling == "balanced")
@@ -95,7 +123,9 @@ def _row(epoch: int, part: str, loss: float, accuracy: float) -> dict[str, Any]:
 
 
 def steps_per_epoch(patches: int, settings: TrainingSettings) -> int:
-    """Whole epochs in the paper's sampling (a last small batch counts unless it holds one patch, which batch-norm cannot take)."""
+    """Whole epochs in the paper's sampling (a last small batch counts unless it holds one patch,
+    which batch-norm cannot take).
+    """
     n = patches if settings.sampling == "all" else settings.draws
     whole, rest = divmod(n, settings.batch)
     return max(1, whole + (rest > 1))
@@ -111,11 +141,17 @@ def epoch_order(labels: np.ndarray, settings: TrainingSettings, epoch: int) -> n
 
 
 def learning_rate(settings: TrainingSettings, epoch: int, step: int, total: int) -> float:
-    """sgd: x 0.1 from `decay_epoch` on (released config). adamw: one cycle, cosine up over 30 % of the steps and down to nothing."""
+    """sgd: x 0.1 from `decay_epoch` on (released config). adamw: one cycle, cosine up over 30 % of
+    the steps and down to nothing.
+    """
     if settings.optimizer == "sgd":
         return settings.learning_rate * (0.1 if epoch >= settings.decay_epoch else 1.0)
     up = 0.3 * total
-    low, peak, end = settings.learning_rate / 25, settings.learning_rate, settings.learning_rate / 25e4
+    low, peak, end = (
+        settings.learning_rate / 25,
+        settings.learning_rate,
+        settings.learning_rate / 25e4,
+    )
     if step < up:
         return low + (peak - low) * (1 - math.cos(math.pi * step / up)) / 2
     return end + (peak - end) * (1 + math.cos(math.pi * (step - up) / max(total - up, 1))) / 2
@@ -131,12 +167,15 @@ def _step(
     step: int,
     rate: float,
 ) -> tuple[float, int]:
-    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch, step]).generate_state(1)[0]))  # dropout and augmentation
+    torch.manual_seed(
+        int(np.random.SeedSequence([settings.seed, epoch, step]).generate_state(1)[0])
+    )  # dropout and augmentation
     for group in optimizer.param_groups:
         group["lr"] = rate
     part = distributed.share(len(rows))
     mine = part.stop - part.start
-    # A process that a small batch leaves without a patch takes one that counts nothing: all must take part in the gradient.
+    # A process that a small batch leaves without a patch takes one that counts nothing: all must
+    # take part in the gradient.
     part = part if mine else slice(0, 1)
     losses: list[Tensor] = []
 
@@ -149,10 +188,13 @@ def _step(
         return float(losses[0].detach()), int((logits.detach().argmax(1) == y).sum()), mine
 
     found = distributed.every(forward)
-    value = found[0][0] if len(found) == 1 else sum(loss * n for loss, _, n in found if n) / len(rows)
+    value = (
+        found[0][0] if len(found) == 1 else sum(loss * n for loss, _, n in found if n) / len(rows)
+    )
     if not math.isfinite(value):
         raise UserError(
-            f"The training loss is {value} in epoch {epoch + 1}, step {step + 1}; lower training.learning_rate (now {settings.learning_rate}) and train again."
+            f"The training loss is {value} in epoch {epoch + 1}, step {step + 1}; lower"
+            f" training.learning_rate (now {settings.learning_rate}) and train again."
         )
     optimizer.zero_grad(set_to_none=True)
     with distributed.together():
@@ -168,8 +210,10 @@ def _changed(x: Tensor, settings: TrainingSettings, first: int, of: int) -> Tens
 
 
 def augmented(batch: Tensor, first: int = 0, of: int | None = None) -> Tensor:
-    """Random flips and quarter turns of patches [n, 1, s, s], one draw per quarter of the batch. first, of: these are the patches from `first` on of a
-    batch of `of`, which other processes share; every process draws for all."""
+    """Random flips and quarter turns of patches [n, 1, s, s], one draw per quarter of the batch.
+    first, of: these are the patches from `first` on of a batch of `of`, which other processes
+    share; every process draws for all.
+    """
     of = len(batch) if of is None else of
     size, parts = -(-of // 4), []
     for begin in range(0, of, size):
@@ -180,8 +224,9 @@ def augmented(batch: Tensor, first: int = 0, of: int | None = None) -> Tensor:
 
 
 def rotated(batch: Tensor, degrees: float, first: int = 0, of: int | None = None) -> Tensor:
-    """Patches [n, 1, s, s] as float, each turned about its middle by its own angle within +-`degrees`, bilinearly, edges mirrored. first, of: as in
-    `augmented`."""
+    """Patches [n, 1, s, s] as float, each turned about its middle by its own angle within
+    +-`degrees`, bilinearly, edges mirrored. first, of: as in `augmented`.
+    """
     of = len(batch) if of is None else of
     angle = ((torch.rand(of) * 2 - 1) * math.radians(degrees))[first : first + len(batch)]
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -191,9 +236,13 @@ def rotated(batch: Tensor, degrees: float, first: int = 0, of: int | None = None
 
 
 @torch.inference_mode()
-def measure(network: Classifier, part: Part, balanced: bool = False, batch: int = 256) -> tuple[float, float, dict[str, float | None]]:
-    """Mean cross entropy, accuracy and `auc_<class>` (class against rest) of a part, in evaluation mode. balanced: every class weighs the same in loss and
-    accuracy, as in training with balanced draws; else the commonest class would decide which epoch is best."""
+def measure(
+    network: Classifier, part: Part, balanced: bool = False, batch: int = 256
+) -> tuple[float, float, dict[str, float | None]]:
+    """Mean cross entropy, accuracy and `auc_<class>` (class against rest) of a part, in evaluation
+    mode. balanced: every class weighs the same in loss and accuracy, as in training with balanced
+    draws; else the commonest class would decide which epoch is best.
+    """
     network.eval()
     labels = part.labels.astype(np.int64)
     shares = 1.0 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
@@ -219,7 +268,9 @@ def _areas(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> dict[
 
 
 def rank_auc(positive: np.ndarray, score: np.ndarray) -> float | None:
-    """Area under the ROC curve of score [n] for positive bool [n], from mid-ranks (Mann-Whitney); None where one side is empty or a score is no number."""
+    """Area under the ROC curve of score [n] for positive bool [n], from mid-ranks (Mann-Whitney);
+    None where one side is empty or a score is no number.
+    """
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m or np.isnan(score).any():
         return None
@@ -227,26 +278,43 @@ def rank_auc(positive: np.ndarray, score: np.ndarray) -> float | None:
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:
-    """Epoch of the largest hold-out accuracy, the first of equals; the last epoch where nothing is held out."""
+    """Epoch of the largest hold-out accuracy, the first of equals; the last epoch where nothing is
+    held out.
+    """
     held = [row for row in history if row["part"] == "holdout"]
-    return max(held, key=lambda row: (row["accuracy"], -row["epoch"]))["epoch"] if held else history[-1]["epoch"]
+    return (
+        max(held, key=lambda row: (row["accuracy"], -row["epoch"]))["epoch"]
+        if held
+        else history[-1]["epoch"]
+    )
 
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:
     if not len(labels):
-        raise UserError("The training split holds no patches; check splits and patches in study.toml, and the ingestion's report.")
+        raise UserError(
+            "The training split holds no patches; check splits and patches in study.toml, and the"
+            " ingestion's report."
+        )
     missing = [name for c, name in enumerate(class_names(classes)) if not (labels == c).any()]
     if missing:
         raise UserError(
-            f"The training split has no {' and no '.join(missing)} patches; ingest such cases, or set patches.classes = 2 where no normal or benign tissue is outlined."
+            f"The training split has no {' and no '.join(missing)} patches; ingest such cases, or"
+            " set patches.classes = 2 where no normal or benign tissue is outlined."
         )
 
 
 def _optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     parameters = [p for p in network.parameters() if p.requires_grad]
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(
+            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        parameters,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
 
 
 def _batchnorms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -267,11 +335,24 @@ def _save(path: Path, content: Any) -> None:
 
 
 def _save_resume(
-    folder: Path, network: Classifier, optimizer: torch.optim.Optimizer, epoch: int, step: int, sums: list[float], history: list[dict[str, Any]]
+    folder: Path,
+    network: Classifier,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    step: int,
+    sums: list[float],
+    history: list[dict[str, Any]],
 ) -> None:
     _save(
         folder / RESUME_NAME,
-        {"network": network.state(), "optimizer": optimizer.state_dict(), "epoch": epoch, "step": step, "sums": sums, "history": history},
+        {
+            "network": network.state(),
+            "optimizer": optimizer.state_dict(),
+            "epoch": epoch,
+            "step": step,
+            "sums": sums,
+            "history": history,
+        },
     )
 
 

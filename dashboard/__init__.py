@@ -1,1 +1,5 @@
-"""The faces: Streamlit pages and components, the server with its gate, and the command line. Holds no formula and no SQL."""
+"""The faces:
+
+Streamlit pages and components, the server with its gate, and the command line. Holds no formula and
+no SQL.
+"""

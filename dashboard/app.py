@@ -1,4 +1,7 @@
-"""What Streamlit runs for everybody: chooses the pages of whoever asks. A role that has no page gets a sentence."""
+"""What Streamlit runs for everybody: chooses the pages of whoever asks.
+
+A role that has no page gets a sentence.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,17 @@ from core.errors import UserError
 from dashboard import identity, study
 
 PAGES = Path(__file__).parent / "pages"
-TEAM = (("overview", "Overview"), ("data", "Data"), ("performance", "Performance"), ("units", "Units"), ("explanations", "Explanations"),
-        ("annotations", "Annotations"), ("reading", "Reading study"), ("figures", "Figures"), ("people", "People"))
+TEAM = (
+    ("overview", "Overview"),
+    ("data", "Data"),
+    ("performance", "Performance"),
+    ("units", "Units"),
+    ("explanations", "Explanations"),
+    ("annotations", "Annotations"),
+    ("reading", "Reading study"),
+    ("figures", "Figures"),
+    ("people", "People"),
+)
 EXPERT = {"annotator": ("annotate", "Annotate"), "reader": ("read", "Read")}
 
 who = identity.current()
@@ -24,7 +36,10 @@ if st.session_state.setdefault("identity", who) != who:
 if who.role == "team":
     st.set_page_config(page_title="DeepMiner", layout="wide")
     there = [(name, title) for name, title in TEAM if (PAGES / f"{name}.py").is_file()]
-    pages = [st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=i == 0) for i, (name, title) in enumerate(there)]
+    pages = [
+        st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=i == 0)
+        for i, (name, title) in enumerate(there)
+    ]
     page = st.navigation(pages, position="top")
     try:
         settings.load(study.current())  # every page's fragments rest on them too
@@ -34,6 +49,8 @@ if who.role == "team":
 elif who.role in EXPERT:
     name, title = EXPERT[who.role]
     st.set_page_config(page_title=title, layout="wide")
-    st.navigation([st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=True)], position="hidden").run()
+    st.navigation(
+        [st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=True)], position="hidden"
+    ).run()
 else:
     st.error(identity.FORBIDDEN)

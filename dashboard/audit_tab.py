@@ -1,4 +1,6 @@
-"""The tab Audit of the Annotations page: open an audit, follow it, and see how often labels are true of their patches."""
+"""The tab Audit of the Annotations page: open an audit, follow it, and see how often labels are
+true of their patches.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def _chosen(newest: Audit) -> Audit:
     if len(found) < 2:
         return newest
     names = [audit.audit for audit in found]
-    name = st.columns([1, 3])[0].selectbox("Audit", names[::-1], index=names[::-1].index(newest.audit), key="audit_shown")
+    name = st.columns([1, 3])[0].selectbox(
+        "Audit", names[::-1], index=names[::-1].index(newest.audit), key="audit_shown"
+    )
     return found[names.index(name)]
 
 
@@ -49,13 +53,24 @@ def _start(who: str) -> None:
     if not units:
         st.info("No unit carries a label yet, so there are no words to audit.")
         return
-    parts.section("Start an audit", "experts judge blindly whether top, middle-ranked and random patches show what the unit is called")
+    parts.section(
+        "Start an audit",
+        "experts judge blindly whether top, middle-ranked and random patches show what the unit is"
+        " called",
+    )
     a, b, c = st.columns([1, 3, 1], vertical_alignment="bottom")
-    number = int(a.number_input("Patches of each kind", 1, steps.MOST_PATCHES, 6, key="audit_patches"))
+    number = int(
+        a.number_input("Patches of each kind", 1, steps.MOST_PATCHES, 6, key="audit_patches")
+    )
     total = 3 * number * units
-    b.caption(f"{units} labelled units, {total} patches for each annotator, about {max(1, round(total * SECONDS_EACH / 60))} minutes. "
-              "Annotators see a unit's words and one patch at a time, nothing else; the order is shuffled for each of them.")
-    c.button("Start the audit", type="primary", width="stretch", on_click=_on_start, args=(number, who))
+    b.caption(
+        f"{units} labelled units, {total} patches for each annotator, about"
+        f" {max(1, round(total * SECONDS_EACH / 60))} minutes. Annotators see a unit's words and"
+        " one patch at a time, nothing else; the order is shuffled for each of them."
+    )
+    c.button(
+        "Start the audit", type="primary", width="stretch", on_click=_on_start, args=(number, who)
+    )
 
 
 def _on_start(number: int, who: str) -> None:
@@ -65,7 +80,9 @@ def _on_start(number: int, who: str) -> None:
         st.session_state["audit_note"] = str(error)
         return
     st.session_state.pop("audit_shown", None)
-    st.session_state["audit_note"] = f"{made.audit} is open. Annotators find it behind the button Audit on their page."
+    st.session_state["audit_note"] = (
+        f"{made.audit} is open. Annotators find it behind the button Audit on their page."
+    )
 
 
 def _on_end(who: str) -> None:
@@ -79,49 +96,121 @@ def _progress(audit: Audit, who: str) -> bool:
     state = "open" if audit.ended is None else f"ended {audit.ended:%d %b, %H:%M} UTC"
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
-        parts.section(f"Progress of {audit.audit}", f"{state}; {audit.patches} patches of each kind a unit, seed {audit.seed}", simulated=audit.simulated)
+        parts.section(
+            f"Progress of {audit.audit}",
+            f"{state}; {audit.patches} patches of each kind a unit, seed {audit.seed}",
+            simulated=audit.simulated,
+        )
     if audit.ended is None:
-        right.button("End the audit", width="stretch", on_click=_on_end, args=(who,), help="No further answers; what was answered stays.")
+        right.button(
+            "End the audit",
+            width="stretch",
+            on_click=_on_end,
+            args=(who,),
+            help="No further answers; what was answered stays.",
+        )
     if not len(frame):
-        st.info("Nobody has judged a patch yet. Annotators find the audit behind the button Audit on their page.")
+        st.info(
+            "Nobody has judged a patch yet. Annotators find the audit behind the button Audit on"
+            " their page."
+        )
         return False
-    shown = pd.DataFrame({"Expert": frame["code"], "Simulated": frame["simulated"], "Patches": [f"{a} / {b}" for a, b in zip(frame["done"], frame["total"])],
-                          "Corrected": frame["corrections"], "Median s": frame["median_seconds"].round(1), "Last answer": frame["last"]})
-    st.dataframe(shown, hide_index=True, column_config={"Last answer": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC")})
+    shown = pd.DataFrame(
+        {
+            "Expert": frame["code"],
+            "Simulated": frame["simulated"],
+            "Patches": [f"{a} / {b}" for a, b in zip(frame["done"], frame["total"])],
+            "Corrected": frame["corrections"],
+            "Median s": frame["median_seconds"].round(1),
+            "Last answer": frame["last"],
+        }
+    )
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config={
+            "Last answer": st.column_config.DatetimeColumn(
+                format="D MMM, HH:mm", timezone="UTC", help="UTC"
+            )
+        },
+    )
     return True
 
 
 def _results(audit: Audit) -> None:
     """Pooled precision, then unit by unit; both downloads."""
     found, result = load.compute(steps.results, audit.audit)
-    parts.section("Label precision", f"share of patches said to show the label; unsure counts as not shown; {METHOD}", simulated=audit.simulated or result.simulated)
+    parts.section(
+        "Label precision",
+        f"share of patches said to show the label; unsure counts as not shown; {METHOD}",
+        simulated=audit.simulated or result.simulated,
+    )
     gap = result.difference_of(None)
-    parts.cells([(f"{share.kind.capitalize()} patches, {share.patients} patient{'s' * (share.patients != 1)}", share.interval.short()) for share in result.pooled]
-                + [("Top minus random, patient bootstrap", gap.short())] + _agreement(result))
+    parts.cells(
+        [
+            (
+                (
+                    f"{share.kind.capitalize()} patches, {share.patients}"
+                    f" patient{'s' * (share.patients != 1)}"
+                ),
+                share.interval.short(),
+            )
+            for share in result.pooled
+        ]
+        + [("Top minus random, patient bootstrap", gap.short())]
+        + _agreement(result)
+    )
     reasons = sorted({i.reason for i in (*(s.interval for s in result.pooled), gap) if i.reason})
     if reasons:
         st.caption("Not estimable: " + "; ".join(reasons) + ".")
     st.dataframe(_by_unit(result), hide_index=True, width="stretch")
     table = steps.results_table(found, result)
     a, b, _ = st.columns([1, 1, 3])
-    a.download_button("Results, CSV", table.to_csv(index=False), f"{found.audit}-precision.csv", "text/csv", width="stretch", on_click="ignore")
-    b.download_button("Judgements, CSV", load.compute(steps.judgements_table, found).to_csv(index=False), f"{found.audit}-judgements.csv", "text/csv", width="stretch",
-                      on_click="ignore", help="Tells kinds and ranks: keep it from experts who still judge.")
+    a.download_button(
+        "Results, CSV",
+        table.to_csv(index=False),
+        f"{found.audit}-precision.csv",
+        "text/csv",
+        width="stretch",
+        on_click="ignore",
+    )
+    b.download_button(
+        "Judgements, CSV",
+        load.compute(steps.judgements_table, found).to_csv(index=False),
+        f"{found.audit}-judgements.csv",
+        "text/csv",
+        width="stretch",
+        on_click="ignore",
+        help="Tells kinds and ranks: keep it from experts who still judge.",
+    )
 
 
 def _agreement(result: AuditResult) -> list[tuple[str, str]]:
     if result.agreement is None:
         return []
     found = result.agreement
-    return [("Agreement, alpha", f"{decimal(found.estimate)} ({decimal(found.low)} to {decimal(found.high)})" if found.low is not None else decimal(found.estimate))]
+    return [
+        (
+            "Agreement, alpha",
+            (
+                f"{decimal(found.estimate)} ({decimal(found.low)} to {decimal(found.high)})"
+                if found.low is not None
+                else decimal(found.estimate)
+            ),
+        )
+    ]
 
 
 def _by_unit(result: AuditResult) -> pd.DataFrame:
     """A row a unit: its words, precision of the three kinds, and the difference."""
     rows: dict[int, dict[str, object]] = {}
     for share in result.units:
-        row = rows.setdefault(share.unit or 0, {"Unit": unit_name(share.unit or 0), "Label": share.label})
+        row = rows.setdefault(
+            share.unit or 0, {"Unit": unit_name(share.unit or 0), "Label": share.label}
+        )
         row[share.kind.capitalize()] = share.text()
         if share.kind == "top":
             row["gap"] = result.difference_of(share.unit).short()
-    return pd.DataFrame(list(rows.values())).rename(columns={"gap": "Top minus random"})[["Unit", "Label", "Top", "Middle", "Random", "Top minus random"]]
+    return pd.DataFrame(list(rows.values())).rename(columns={"gap": "Top minus random"})[
+        ["Unit", "Label", "Top", "Middle", "Random", "Top minus random"]
+    ]

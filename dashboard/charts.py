@@ -1,4 +1,6 @@
-"""Plotly figures in the visual language: class colours with their lines, thin grids, the font of the theme."""
+"""Plotly figures in the visual language: class colours with their lines, thin grids, the font of
+the theme.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from evaluation.results import decimal
 
 def _ink() -> tuple[str, str, str]:
     """Text, grid and quiet colours of the theme in use."""
-    return ("#E6E9EC", "#343B42", "#A7B0BA") if theme.mode() == "dark" else ("#1B2026", "#E3E6EA", "#57606B")
+    return (
+        ("#E6E9EC", "#343B42", "#A7B0BA")
+        if theme.mode() == "dark"
+        else ("#1B2026", "#E3E6EA", "#57606B")
+    )
 
 
 def ink() -> str:
@@ -31,7 +37,12 @@ def quiet() -> str:
 def frame(figure: go.Figure, width: int | None, height: int, x: str = "", y: str = "") -> go.Figure:
     """Sizes, axes and font."""
     ink, grid, mute = _ink()
-    axis = {"gridcolor": grid, "zeroline": False, "linecolor": grid, "tickfont": {"size": 11, "color": mute}}
+    axis = {
+        "gridcolor": grid,
+        "zeroline": False,
+        "linecolor": grid,
+        "tickfont": {"size": 11, "color": mute},
+    }
     # One call: every update of a plotly figure takes milliseconds.
     figure.update_layout(
         width=width,
@@ -54,14 +65,38 @@ def _faint(colour: str, alpha: float) -> str:
 
 
 def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None) -> go.Figure:
-    """ROC curves with malignant's band, the region of sensitivity >= .8, and the operating point fixed on hold-out."""
+    """ROC curves with malignant's band, the region of sensitivity >= .8, and the operating point
+    fixed on hold-out.
+    """
     figure = go.Figure()
     quiet = _ink()[2]
-    figure.add_shape(type="rect", x0=0, x1=1, y0=0.8, y1=1, fillcolor=_faint(quiet, 0.08), line_width=0, layer="below")
-    figure.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": quiet, "width": 1}, hoverinfo="skip", showlegend=False))
+    figure.add_shape(
+        type="rect",
+        x0=0,
+        x1=1,
+        y0=0.8,
+        y1=1,
+        fillcolor=_faint(quiet, 0.08),
+        line_width=0,
+        layer="below",
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            line={"color": quiet, "width": 1},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
     for result in results:
         line = theme.line(result.name)
-        if result.name == "malignant" and result.curve.low is not None and result.curve.high is not None:
+        if (
+            result.name == "malignant"
+            and result.curve.low is not None
+            and result.curve.high is not None
+        ):
             figure.add_trace(
                 go.Scatter(
                     x=np.concatenate([result.curve.grid, result.curve.grid[::-1]]),
@@ -90,22 +125,41 @@ def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None
                 x=[point[0]],
                 y=[point[1]],
                 mode="markers",
-                marker={"size": 10, "color": "rgba(255,255,255,.9)", "line": {"width": 2, "color": theme.line("malignant")["color"]}},
+                marker={
+                    "size": 10,
+                    "color": "rgba(255,255,255,.9)",
+                    "line": {"width": 2, "color": theme.line("malignant")["color"]},
+                },
                 name="threshold fixed on hold-out",
                 hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}",
             )
         )
-    figure.add_annotation(x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": quiet})
+    figure.add_annotation(
+        x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": quiet}
+    )
     whole = {"range": [-0.01, 1.01]}
     legend = {"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"}
-    return frame(figure, None, 390, "1 - specificity", "sensitivity").update_layout(legend=legend, xaxis=whole, yaxis=whole)
+    return frame(figure, None, 390, "1 - specificity", "sensitivity").update_layout(
+        legend=legend, xaxis=whole, yaxis=whole
+    )
 
 
 def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
     """Observed share against predicted probability per class, with intervals where they exist."""
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": _ink()[2], "width": 1}, hoverinfo="skip", showlegend=False))
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            line={"color": _ink()[2], "width": 1},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
     for name, result in found.items():
-        bins = [b for b in result.bins if b.predicted is not None and b.observed.estimate is not None]
+        bins = [
+            b for b in result.bins if b.predicted is not None and b.observed.estimate is not None
+        ]
         observed = [b.observed.estimate or 0.0 for b in bins]
         ends = [(b.observed.low, b.observed.high) for b in bins]
         up = [0.0 if high is None else high - y for y, (_, high) in zip(observed, ends)]
@@ -121,12 +175,20 @@ def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
                 marker={"color": line["color"]},
                 customdata=[b.n for b in bins],
                 hovertemplate="predicted %{x:.2f}<br>observed %{y:.2f}<br>n %{customdata:,}",
-                error_y={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1},
+                error_y={
+                    "type": "data",
+                    "array": up,
+                    "arrayminus": down,
+                    "width": 0,
+                    "thickness": 1,
+                },
             )
         )
     whole = {"range": [-0.02, 1.02]}
     legend = {"x": 0.02, "y": 0.98, "xanchor": "left", "yanchor": "top"}
-    return frame(figure, None, height, "predicted", "observed").update_layout(showlegend=len(found) > 1, legend=legend, xaxis=whole, yaxis=whole)
+    return frame(figure, None, height, "predicted", "observed").update_layout(
+        showlegend=len(found) > 1, legend=legend, xaxis=whole, yaxis=whole
+    )
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
@@ -134,7 +196,10 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     # The darkest cell must still carry text in the theme's ink at 4.5:1.
     most = 0.75 if theme.mode() == "dark" else 0.5
-    scale = [[0, _faint(theme.ACCENT[theme.mode()], 0.06)], [1, _faint(theme.ACCENT[theme.mode()], most)]]
+    scale = [
+        [0, _faint(theme.ACCENT[theme.mode()], 0.06)],
+        [1, _faint(theme.ACCENT[theme.mode()], most)],
+    ]
     figure = go.Figure(
         go.Heatmap(
             z=shares,
@@ -153,7 +218,9 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
             hovertemplate="true %{y}, predicted %{x}: %{customdata}<extra></extra>",
         )
     )
-    return frame(figure, None, 190, "predicted", "true").update_layout(yaxis={"autorange": "reversed"})
+    return frame(figure, None, 190, "predicted", "true").update_layout(
+        yaxis={"autorange": "reversed"}
+    )
 
 
 def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
@@ -176,7 +243,9 @@ def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
     if overall is not None:
         figure.add_vline(x=overall, line={"color": _ink()[2], "dash": "dash", "width": 1})
     figure.update_layout(showlegend=False)
-    return frame(figure, None, 40 + 26 * len(groups), "AUC, malignant, image level").update_yaxes(autorange="reversed")
+    return frame(figure, None, 40 + 26 * len(groups), "AUC, malignant, image level").update_yaxes(
+        autorange="reversed"
+    )
 
 
 def history(frame_: object, part: str, title: str = "") -> go.Figure:
@@ -207,17 +276,26 @@ def activation_histogram(values: dict[str, np.ndarray], lines: dict[str, float])
         if len(found):
             share = np.histogram(found, edges)[0] / len(found)
             figure.add_trace(
-                go.Scatter(x=(edges[1:] + edges[:-1]) / 2, y=share, mode="lines", line=theme.line(name) | {"width": 2, "shape": "spline"}, name=name)
+                go.Scatter(
+                    x=(edges[1:] + edges[:-1]) / 2,
+                    y=share,
+                    mode="lines",
+                    line=theme.line(name) | {"width": 2, "shape": "spline"},
+                    name=name,
+                )
             )
     for i, (name, at) in enumerate(lines.items()):
         figure.add_vline(x=at, line={"color": _ink()[2], "dash": "dot", "width": 1})
-        # One beneath the other, and inside the plot: thresholds can be near each other and near the edge.
+        # One beneath the other, and inside the plot: thresholds can be near each other and near the
+        # edge.
         side = "right" if at > 0.7 * top else "left"
         figure.add_annotation(x=at, y=1, yref="paper", yshift=-14 * i, xanchor=side, yanchor="top", xshift=-3 if side == "right" else 3,
                               text=f"{name}: {decimal(at, 2)}", showarrow=False, font={"size": 11, "color": _ink()[2]})  # fmt: skip
     figure.update_layout(showlegend=False)
     return (
-        frame(figure, None, 150, "largest activation on a patch").update_yaxes(visible=False).update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
+        frame(figure, None, 150, "largest activation on a patch")
+        .update_yaxes(visible=False)
+        .update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
     )
 
 
@@ -231,11 +309,19 @@ def influence_bars(median: dict[str, tuple[float, float, float]]) -> go.Figure:
                 y=[name],
                 orientation="h",
                 marker={"color": theme.line(name)["color"]},
-                error_x={"type": "data", "array": [high - middle], "arrayminus": [middle - low], "width": 0, "thickness": 1.2},
+                error_x={
+                    "type": "data",
+                    "array": [high - middle],
+                    "arrayminus": [middle - low],
+                    "width": 0,
+                    "thickness": 1.2,
+                },
                 text=decimal(middle, 2),
                 textposition="none",
                 hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
             )
         )
     figure.update_layout(showlegend=False, bargap=0.5)
-    return frame(figure, None, 150, "median influence, quartiles").update_layout(margin={"l": 70, "r": 8, "t": 18, "b": 36})
+    return frame(figure, None, 150, "median influence, quartiles").update_layout(
+        margin={"l": 70, "r": 8, "t": 18, "b": 36}
+    )

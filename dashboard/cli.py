@@ -1,4 +1,7 @@
-"""`deepminer`: the whole chain from a terminal. Exit codes: 0 done, 1 a mistake in what was given (one sentence on stderr), 2 wrong usage."""
+"""`deepminer`: the whole chain from a terminal.
+
+Exit codes: 0 done, 1 a mistake in what was given (one sentence on stderr), 2 wrong usage.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Find out what a mammogram classifier has learned, and whether its explanations carry information.",
+    help=(
+        "Find out what a mammogram classifier has learned, and whether its explanations carry"
+        " information."
+    ),
 )
 for command in (
     pipeline.init,

@@ -1,4 +1,6 @@
-"""The demonstration: a phantom study with every step and, unless people are to do it, simulated experts."""
+"""The demonstration: a phantom study with every step and, unless people are to do it, simulated
+experts.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ EXPERTS = (("SIM-careful", True), ("SIM-sloppy", False))
 
 def settings_for(quick: bool) -> Settings:
     """Settings of the demonstration: the phantom's, smaller when quick."""
-    chosen = settings_module.preset(settings_module.PHANTOM).changed("study", name="Phantom demonstration")
+    chosen = settings_module.preset(settings_module.PHANTOM).changed(
+        "study", name="Phantom demonstration"
+    )
     if quick:
         chosen = chosen.changed("training", epochs=10, units=64)
     return chosen
@@ -43,7 +47,9 @@ def build(folder: Path, *, quick: bool, experts: bool) -> Path:
     if (folder / settings_module.SETTINGS_NAME).exists():
         study_module.require(folder)
         if settings_module.load(folder).study.name != chosen.study.name:
-            raise UserError(f"{folder} is a study of your own; name another folder for the demonstration.")
+            raise UserError(
+                f"{folder} is a study of your own; name another folder for the demonstration."
+            )
         chosen = settings_module.load(folder)
     else:
         study_module.init(folder, chosen)
@@ -88,7 +94,10 @@ def simulate_annotations(folder: Path, dissected: str) -> None:
     with store.read(folder) as con:
         shares = concepts.from_table(unit_table.concepts(con, _concepts_run(con, dissected)))
         selected = annotation_table.selected_units(con, dissected)
-        done = {(row.code, int(row.unit)) for row in annotation_table.answers(con, dissected).itertuples()}
+        done = {
+            (row.code, int(row.unit))
+            for row in annotation_table.answers(con, dissected).itertuples()
+        }
         codes = set(people.people(con)["code"])
     with store.write(folder) as con:
         for number, (code, careful) in enumerate(EXPERTS):
@@ -114,42 +123,75 @@ def simulate_annotations(folder: Path, dissected: str) -> None:
 def _concepts_run(con: store.door.duckdb.DuckDBPyConnection, dissected: str) -> str:
     run = run_table.latest(con, "concepts", dissected)
     if run is None:
-        raise UserError("The simulated experts need a phantom study; leave annotation to people here.")
+        raise UserError(
+            "The simulated experts need a phantom study; leave annotation to people here."
+        )
     return run
 
 
 def simulate_audit(folder: Path) -> None:
-    """The two simulated experts judge blindly whether patches show what the units are called; the audit is then ended."""
+    """The two simulated experts judge blindly whether patches show what the units are called; the
+    audit is then ended.
+    """
     if audit.newest(folder) is not None:
         return
     made = audit.start(folder, AUDITED, 1, READER)
     with store.read(folder) as con:
         items = audits.items(con, made.audit)
-        rows = data.patches_by_id(con, annotation_table.patches_run(con, made.run) or "", sorted({i.patch_id for i in items}))
+        rows = data.patches_by_id(
+            con,
+            annotation_table.patches_run(con, made.run) or "",
+            sorted({i.patch_id for i in items}),
+        )
     masks, films = {}, Films(folder)
     for row in rows.itertuples():
-        masks[row.patch_id] = np.asarray(films.concepts(row.file)[row.y : row.y + row.side, row.x : row.x + row.side])
+        masks[row.patch_id] = np.asarray(
+            films.concepts(row.file)[row.y : row.y + row.side, row.x : row.x + row.side]
+        )
     with store.write(folder) as con:
         for number, (code, _) in enumerate(EXPERTS):
             rng = np.random.default_rng([55, number])
             for item in items:
                 said = simulation.judgement(item.label, masks[item.patch_id], rng)
-                audits.append_answer(con, made.audit, code, item.item, 1, said, float(np.round(rng.gamma(5, 0.8), 1)), simulated=True)
+                audits.append_answer(
+                    con,
+                    made.audit,
+                    code,
+                    item.item,
+                    1,
+                    said,
+                    float(np.round(rng.gamma(5, 0.8), 1)),
+                    simulated=True,
+                )
     audit.end(folder, READER)
 
 
 def open_reading(folder: Path) -> None:
-    """A frozen reading study that nobody has read, so that an invited person has something to read. The first seed whose design passes the linter is taken."""
+    """A frozen reading study that nobody has read, so that an invited person has something to read.
+
+    The first seed whose design passes the linter is taken.
+    """
     with store.read(folder) as con:
-        if any(p.protocol == OPEN and p.state not in ("design", "lint") for p in readings.protocols(con)):
+        if any(
+            p.protocol == OPEN and p.state not in ("design", "lint")
+            for p in readings.protocols(con)
+        ):
             return
     for seed in range(2, 12):
         reading.create(folder, OPEN, preset("Recommended", name=OPEN, repeats=4, seed=seed), "demo")
         _, findings = reading.run_lint(folder, OPEN, "demo")
         if not reading.stops(findings):
-            reading.freeze(folder, OPEN, "demo", {f.field: "demonstration" for f in findings if f.severity == "warning"})
+            reading.freeze(
+                folder,
+                OPEN,
+                "demo",
+                {f.field: "demonstration" for f in findings if f.severity == "warning"},
+            )
             return
-    raise UserError(f"No design of {OPEN!r} passes the linter; run `deepminer reading create` with a design of your own.")
+    raise UserError(
+        f"No design of {OPEN!r} passes the linter; run `deepminer reading create` with a design of"
+        " your own."
+    )
 
 
 def simulate_reading(folder: Path) -> None:
@@ -160,12 +202,23 @@ def simulate_reading(folder: Path) -> None:
     design = preset("Recommended", name=READING, readers=1, repeats=4, seed=1)
     reading.create(folder, READING, design, READER, simulated=True)
     _, findings = reading.run_lint(folder, READING, READER)
-    frozen = reading.freeze(folder, READING, READER, {f.field: "simulated demonstration" for f in findings if f.severity == "warning"})
+    frozen = reading.freeze(
+        folder,
+        READING,
+        READER,
+        {f.field: "simulated demonstration" for f in findings if f.severity == "warning"},
+    )
     with store.write(folder) as con:
         people.add(con, READER, "reader", simulated=True)
         cases = readings.cases(con, frozen.protocol, frozen.version)
         order = order_of(cases, design, READER)
-        readings.assign(con, frozen.protocol, frozen.version, READER, [readings.Item(number, repeat=again) for number, again in order])
+        readings.assign(
+            con,
+            frozen.protocol,
+            frozen.version,
+            READER,
+            [readings.Item(number, repeat=again) for number, again in order],
+        )
         texts = dict(zip(cases["case_number"], cases["texts"]))
         for position, (number, _) in enumerate(order, start=1):
             rng = np.random.default_rng([99, position])

@@ -1,7 +1,12 @@
-"""The gate in front of everything: HTTP and websocket, invitation link -> Start button -> signed cookie, role in a header clients cannot set.
+"""The gate in front of everything:
 
-Pure ASGI, so that media, static files and the websocket pass it as pages do. Who may come in is in the store's invitations table (hashes only) and
-is looked at again whenever the store has changed, so a revoked link ends sessions at once, open websockets included."""
+HTTP and websocket, invitation link -> Start button -> signed cookie, role in a header clients
+cannot set.
+
+Pure ASGI, so that media, static files and the websocket pass it as pages do. Who may come in is in
+the store's invitations table (hashes only) and is looked at again whenever the store has changed,
+so a revoked link ends sessions at once, open websockets included.
+"""
 
 from __future__ import annotations
 
@@ -55,18 +60,41 @@ SECURITY_HEADERS: Headers = [
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (
         b"content-security-policy",
-        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
-        b"style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
-        b"frame-ancestors 'none'; form-action 'self'; base-uri 'self'",
+        (
+            b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:;"
+            b" style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
+            b" connect-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none';"
+            b" form-action 'self'; base-uri 'self'"
+        ),
     ),
 ]
-SIGN_IN = ("Please sign in", "Open the link that was sent to you. If you have used it before, your session has ended: open the link again.")
-LINK_ENDED = ("This link is not valid", "It was mistyped, replaced or withdrawn. Ask the research team for a new one.")
-BUSY = ("The server is busy", "It has just started, and the study is in use by a command. Try again in a few seconds.")
-NOT_YOURS = ("Not part of your invitation", "This address is not open to you. Go back to the page you came from.")
-WRONG_HOST = ("Unknown address", "This server does not answer under that name. Use the address in your link.")
-WRONG_ORIGIN = ("Request from another site", "The request did not come from this server's own pages and was refused.")
+SIGN_IN = (
+    "Please sign in",
+    (
+        "Open the link that was sent to you. If you have used it before, your session has ended:"
+        " open the link again."
+    ),
+)
+LINK_ENDED = (
+    "This link is not valid",
+    "It was mistyped, replaced or withdrawn. Ask the research team for a new one.",
+)
+BUSY = (
+    "The server is busy",
+    "It has just started, and the study is in use by a command. Try again in a few seconds.",
+)
+NOT_YOURS = (
+    "Not part of your invitation",
+    "This address is not open to you. Go back to the page you came from.",
+)
+WRONG_HOST = (
+    "Unknown address",
+    "This server does not answer under that name. Use the address in your link.",
+)
+WRONG_ORIGIN = (
+    "Request from another site",
+    "The request did not come from this server's own pages and was refused.",
+)
 
 
 class Roster:
@@ -90,8 +118,11 @@ class Roster:
             self._checked = time.monotonic()
 
     async def person(self, token_hash: str, sure: bool = False) -> Person | None:
-        """Whose invitation this is, or None. sure: look into the store whatever the last look said. UserError only where there was no first look yet:
-        requests that come together after a start all wait for it, since whoever does not is told that the session has ended."""
+        """Whose invitation this is, or None. sure: look into the store whatever the last look said.
+
+        UserError only where there was no first look yet: requests that come together after a start
+        all wait for it, since whoever does not is told that the session has ended.
+        """
         if sure or self._version is None or time.monotonic() - self._checked > RECHECK_S:
             self._checked = time.monotonic()
             try:
@@ -105,7 +136,14 @@ class Roster:
     async def invitation_of(self, code: str, role: str) -> str | None:
         """The token hash of a valid invitation of this code in this role, or None."""
         await self.person("", sure=True)
-        return next((token_hash for token_hash, person in self._valid.items() if (person.code, person.role) == (code, role)), None)
+        return next(
+            (
+                token_hash
+                for token_hash, person in self._valid.items()
+                if (person.code, person.role) == (code, role)
+            ),
+            None,
+        )
 
 
 @cache
@@ -115,7 +153,9 @@ def roster(path: Path) -> Roster:
 
 
 class Cookies:
-    """Signed cookies of one study; named after its key, so that two studies on one host do not overwrite each other's."""
+    """Signed cookies of one study; named after its key, so that two studies on one host do not
+    overwrite each other's.
+    """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -126,7 +166,9 @@ class Cookies:
 
     def make(self, code: str, token_hash: str, seconds: int = COOKIE_S) -> str:
         """The cookie's value for a person, with the invitation it rests on and its end."""
-        payload = base64.urlsafe_b64encode(json.dumps([code, token_hash, int(time.time()) + seconds]).encode()).decode()
+        payload = base64.urlsafe_b64encode(
+            json.dumps([code, token_hash, int(time.time()) + seconds]).encode()
+        ).decode()
         return f"{payload}.{self._sign(payload)}"
 
     def open(self, headers: Headers) -> tuple[str, str] | None:
@@ -166,7 +208,10 @@ def _is_address(host: str) -> bool:
 
 
 def may(role: str, path: str) -> bool:
-    """Whether a role may ask for a path at all. The team may ask for everything but the experts' own desks."""
+    """Whether a role may ask for a path at all.
+
+    The team may ask for everything but the experts' own desks.
+    """
     if "/.." in path or "\\" in path or "//" in path:
         return False
     if role == "team":
@@ -175,7 +220,9 @@ def may(role: str, path: str) -> bool:
 
 
 class Gate:
-    """ASGI middleware. hosts: names under which this server may be addressed; "*" admits any plain IP address too (DNS rebinding needs a name)."""
+    """ASGI middleware. hosts: names under which this server may be addressed; "*" admits any plain
+    IP address too (DNS rebinding needs a name).
+    """
 
     def __init__(self, app: App, path: Path, hosts: Sequence[str]) -> None:
         self.app = app
@@ -192,10 +239,15 @@ class Gate:
             await self.app(scope, receive, send)
             return
         if self._prefix and scope["path"].startswith(f"{self._prefix}/"):
-            # The proxy left the prefix on; where it takes it off, the path is as it should be already.
+            # The proxy left the prefix on; where it takes it off, the path is as it should be
+            # already.
             path = scope["path"][len(self._prefix) :]
             scope = dict(scope, path=path, raw_path=path.encode())
-        headers: Headers = [(k, v) for k, v in scope["headers"] if not k.lower().replace(b"_", b"-").startswith(b"x-auth-")]
+        headers: Headers = [
+            (k, v)
+            for k, v in scope["headers"]
+            if not k.lower().replace(b"_", b"-").startswith(b"x-auth-")
+        ]
         if not self._known_host(_header(headers, b"host")):
             await self._refuse(scope, receive, send, 400, WRONG_HOST)
         elif not self._own_origin(scope, headers):
@@ -209,7 +261,12 @@ class Gate:
                 return
             if scope["type"] == "http" and scope["path"] == ENTER:
                 await self._enter(scope, receive, send)
-            elif scope["type"] == "http" and self._provider and scope["path"] in (oidc.BEGIN, oidc.BACK) and scope["method"] == "GET":
+            elif (
+                scope["type"] == "http"
+                and self._provider
+                and scope["path"] in (oidc.BEGIN, oidc.BACK)
+                and scope["method"] == "GET"
+            ):
                 await self._institution(scope, send, headers, self._provider)
             else:
                 await self._pass(scope, receive, send, headers)
@@ -222,7 +279,9 @@ class Gate:
         return name in self._hosts or ("*" in self._hosts and _is_address(name))
 
     def _own_origin(self, scope: Scope, headers: Headers) -> bool:
-        """Whatever changes something, and every websocket, must come from this server's own pages (a browser always says where from)."""
+        """Whatever changes something, and every websocket, must come from this server's own pages
+        (a browser always says where from).
+        """
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             return True
         origin = _header(headers, b"origin")
@@ -245,7 +304,11 @@ class Gate:
             if scope["type"] == "http" and scope["path"] == FRONT[person.role]:
                 await _answer(send, 303, b"", [(b"location", self._home)])
                 return
-            headers = [*headers, (b"x-auth-role", person.role.encode()), (b"x-auth-who", person.code.encode())]
+            headers = [
+                *headers,
+                (b"x-auth-role", person.role.encode()),
+                (b"x-auth-who", person.code.encode()),
+            ]
         inner = dict(scope, headers=headers)
         if scope["type"] == "websocket":
             receive = self._watched(receive, headers)
@@ -277,10 +340,19 @@ class Gate:
         if person is None:
             await self._refuse(scope, receive, send, 403, LINK_ENDED)
             return
-        await asyncio.wrap_future(self._appends.submit(lambda con: people.entered(con, person.code)))
-        await _answer(send, 303, b"", [(b"location", self._home), self._signed_in(scope, person.code, token_hash)])
+        await asyncio.wrap_future(
+            self._appends.submit(lambda con: people.entered(con, person.code))
+        )
+        await _answer(
+            send,
+            303,
+            b"",
+            [(b"location", self._home), self._signed_in(scope, person.code, token_hash)],
+        )
 
-    async def _institution(self, scope: Scope, send: Send, headers: Headers, provider: oidc.Provider) -> None:
+    async def _institution(
+        self, scope: Scope, send: Send, headers: Headers, provider: oidc.Provider
+    ) -> None:
         """Sign a member of the team in through the institution: away to the provider, and back."""
         kept = f"{self._cookies.name}_oidc"
         lax = f"Path={self._prefix}{oidc.BEGIN}; HttpOnly; SameSite=Lax" + self._secure(scope)
@@ -288,39 +360,85 @@ class Gate:
         try:
             if scope["path"] == oidc.BEGIN:
                 where, value = await asyncio.to_thread(provider.begin)
-                await _answer(send, 303, b"", [(b"location", where.encode()), (b"set-cookie", f"{kept}={value}; {lax}; Max-Age={oidc.STATE_S}".encode())])
+                await _answer(
+                    send,
+                    303,
+                    b"",
+                    [
+                        (b"location", where.encode()),
+                        (b"set-cookie", f"{kept}={value}; {lax}; Max-Age={oidc.STATE_S}".encode()),
+                    ],
+                )
                 return
-            query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+            query = {
+                name: values[0]
+                for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()
+            }
             code = await asyncio.to_thread(provider.finish, query, _cookie(headers, kept))
             token_hash = await self._roster.invitation_of(code, "team")
             if token_hash is None:
-                raise oidc.Refusal("You are in this server's list, but the research team has ended your invitation, or has given you another role.")
+                raise oidc.Refusal(
+                    "You are in this server's list, but the research team has ended your"
+                    " invitation, or has given you another role."
+                )
             await asyncio.wrap_future(self._appends.submit(lambda con: people.entered(con, code)))
         except oidc.Refusal as refusal:
-            await _answer(send, 403, sentences.sentence("Not signed in", str(refusal), again), [(b"set-cookie", f"{kept}=; {lax}; Max-Age=0".encode())])
+            await _answer(
+                send,
+                403,
+                sentences.sentence("Not signed in", str(refusal), again),
+                [(b"set-cookie", f"{kept}=; {lax}; Max-Age=0".encode())],
+            )
             return
-        # No redirect: the browser came from another site, and would not send the new cookie along with it.
-        page = sentences.sentence("You are signed in", f"As {code}, a member of the research team.", (self._home.decode(), "Open the study"))
-        await _answer(send, 200, page, [self._signed_in(scope, code, token_hash), (b"set-cookie", f"{kept}=; {lax}; Max-Age=0".encode())])
+        # No redirect: the browser came from another site, and would not send the new cookie along
+        # with it.
+        page = sentences.sentence(
+            "You are signed in",
+            f"As {code}, a member of the research team.",
+            (self._home.decode(), "Open the study"),
+        )
+        await _answer(
+            send,
+            200,
+            page,
+            [
+                self._signed_in(scope, code, token_hash),
+                (b"set-cookie", f"{kept}=; {lax}; Max-Age=0".encode()),
+            ],
+        )
 
     @property
     def _home(self) -> bytes:
         return f"{self._prefix}/".encode()
 
     def _signed_in(self, scope: Scope, code: str, token_hash: str) -> tuple[bytes, bytes]:
-        """The session's cookie; over TLS (the proxy says so in X-Forwarded-Proto, which uvicorn believes of FORWARDED_ALLOW_IPS) for TLS only."""
-        kept = f"Path={self._prefix}/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}{self._secure(scope)}"
-        return b"set-cookie", f"{self._cookies.name}={self._cookies.make(code, token_hash)}; {kept}".encode()
+        """The session's cookie; over TLS (the proxy says so in X-Forwarded-Proto, which uvicorn
+        believes of FORWARDED_ALLOW_IPS) for TLS only.
+        """
+        kept = (
+            f"Path={self._prefix}/; HttpOnly; SameSite=Strict;"
+            f" Max-Age={COOKIE_S}{self._secure(scope)}"
+        )
+        return (
+            b"set-cookie",
+            f"{self._cookies.name}={self._cookies.make(code, token_hash)}; {kept}".encode(),
+        )
 
     def _secure(self, scope: Scope) -> str:
         return "; Secure" if scope.get("scheme") == "https" else ""
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, what: tuple[str, str]) -> None:
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, status: int, what: tuple[str, str]
+    ) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4000 + status, "reason": what[0]})
         else:
-            link = (f"{self._prefix}{oidc.BEGIN}", "Sign in through your institution") if what == SIGN_IN and self._provider else None
+            link = (
+                (f"{self._prefix}{oidc.BEGIN}", "Sign in through your institution")
+                if what == SIGN_IN and self._provider
+                else None
+            )
             await _answer(send, status, sentences.sentence(*what, link))
 
 
@@ -328,7 +446,11 @@ def _with_headers(send: Send) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
         """Pass on, with our headers in place of the server's own."""
         if message["type"] == "http.response.start":
-            kept = [(k, v) for k, v in message.get("headers", []) if k.lower() not in {name for name, _ in SECURITY_HEADERS} | {b"server"}]
+            kept = [
+                (k, v)
+                for k, v in message.get("headers", [])
+                if k.lower() not in {name for name, _ in SECURITY_HEADERS} | {b"server"}
+            ]
             message = dict(message, headers=[*kept, *SECURITY_HEADERS])
         await send(message)
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 ROLE_HEADER, WHO_HEADER = "x-auth-role", "x-auth-who"
-FORBIDDEN = "This page is not part of your invitation. Open your own link, or ask the research team."
+FORBIDDEN = (
+    "This page is not part of your invitation. Open your own link, or ask the research team."
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Reading from the study for pages: one short visit to the store per question, remembered until the store or study.toml changes."""
+"""Reading from the study for pages: one short visit to the store per question, remembered until the
+store or study.toml changes.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,25 @@ T = TypeVar("T")
 
 
 @st.cache_data(show_spinner=False, max_entries=400)
-def _asked(path: str, version: tuple[int, ...], name: str, args: tuple[Any, ...], _function: Callable[..., Any]) -> Any:
+def _asked(
+    path: str,
+    version: tuple[int, ...],
+    name: str,
+    args: tuple[Any, ...],
+    _function: Callable[..., Any],
+) -> Any:
     with store.read(Path(path)) as con:
         return _function(con, *args)
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _computed(path: str, version: tuple[int, ...], name: str, args: tuple[Any, ...], _function: Callable[..., Any]) -> Any:
+def _computed(
+    path: str,
+    version: tuple[int, ...],
+    name: str,
+    args: tuple[Any, ...],
+    _function: Callable[..., Any],
+) -> Any:
     return _function(Path(path), *args)
 
 
@@ -38,7 +52,9 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def ask(function: Callable[..., T], *args: Any) -> T:
-    """The answer of a typed read `function(con, *args)` of `core.store`; args must be hashable by Streamlit."""
+    """The answer of a typed read `function(con, *args)` of `core.store`; args must be hashable by
+    Streamlit.
+    """
     path = study.current()
     return _asked(str(path), _version(path), _name(function), args, function)
 

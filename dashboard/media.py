@@ -1,4 +1,6 @@
-"""Pictures for the browser: rendered from the working images, under opaque tokens, to the audience they were registered for, without any metadata."""
+"""Pictures for the browser: rendered from the working images, under opaque tokens, to the audience
+they were registered for, without any metadata.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from dashboard import identity, study
 
 TEAM = "team"
 KINDS = ("film", "patch", "unit", "blinded")
-# All that a reader may see, and only what was registered for that reader's own code when a case was shown.
+# All that a reader may see, and only what was registered for that reader's own code when a case was
+# shown.
 READERS = ("blinded",)
 MOST_BYTES = 128 * 1024 * 1024
 _lock = threading.Lock()
@@ -32,14 +35,17 @@ OUTLINE = (214, 178, 84)
 
 
 def url(kind: str, audience: str, **what: Any) -> str:
-    """The address of a picture for an audience: "team", or one annotator's code. The same picture keeps its address while the server runs.
+    """The address of a picture for an audience: "team", or one annotator's code.
 
-    kind "film": file, and optionally width (pixels) - a whole mammogram.
-    kind "patch": file, y, x, side, and optionally size (pixels of the square tile).
-    kind "unit": a patch with the unit's region bright and outlined: file, y, x, side, run, unit, rank, level (threshold x the unit's largest
-    activation), and optionally size. A unit without maps is shown as its patch.
-    kind "blinded": what a case of an image arm shows (shown, source as in `core.blinded`) at a place of one reader's order, so that a case that comes
-    twice has two addresses."""
+    The same picture keeps its address while the server runs.
+
+    kind "film": file, and optionally width (pixels) - a whole mammogram. kind "patch": file, y, x,
+    side, and optionally size (pixels of the square tile). kind "unit": a patch with the unit's
+    region bright and outlined: file, y, x, side, run, unit, rank, level (threshold x the unit's
+    largest activation), and optionally size. A unit without maps is shown as its patch. kind
+    "blinded": what a case of an image arm shows (shown, source as in `core.blinded`) at a place of
+    one reader's order, so that a case that comes twice has two addresses.
+    """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a kind of picture")
     picture = (kind, audience, tuple(sorted(what.items())))
@@ -51,9 +57,17 @@ def url(kind: str, audience: str, **what: Any) -> str:
 
 
 def forget(audience: str, places: Collection[int]) -> None:
-    """End a reader's addresses but those of these places: what was read before, and cannot be reopened, is not to be had any more."""
+    """End a reader's addresses but those of these places: what was read before, and cannot be
+    reopened, is not to be had any more.
+    """
     with _lock:
-        ended = [picture for picture in _tokens if picture[1] == audience and picture[0] in READERS and dict(picture[2])["place"] not in places]
+        ended = [
+            picture
+            for picture in _tokens
+            if picture[1] == audience
+            and picture[0] in READERS
+            and dict(picture[2])["place"] not in places
+        ]
         for picture in ended:
             del _pictures[_tokens.pop(picture)]
 
@@ -72,7 +86,9 @@ def film(root: Path, file: str, width: int | None = None) -> Image.Image:
     """A whole mammogram [h, w] in its own pixels, or scaled down to a width."""
     image = Image.fromarray(np.asarray(_array(root, file)))
     if width and width < image.width:
-        image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS
+        )
     return image
 
 
@@ -88,8 +104,12 @@ def _maps(root: Path, run: str) -> np.ndarray | None:
     return np.load(path, mmap_mode="r") if path.is_file() else None
 
 
-def region(root: Path, run: str, unit: int, rank: int, level: float, size: int) -> np.ndarray | None:
-    """Where the unit's map, upsampled bilinearly to the tile, exceeds the level (DEFINITIONS "top patches"): bool [size, size], None without maps."""
+def region(
+    root: Path, run: str, unit: int, rank: int, level: float, size: int
+) -> np.ndarray | None:
+    """Where the unit's map, upsampled bilinearly to the tile, exceeds the level (DEFINITIONS "top
+    patches"): bool [size, size], None without maps.
+    """
     maps = _maps(root, run)
     if maps is None or unit >= maps.shape[0] or rank >= maps.shape[1]:
         return None
@@ -105,10 +125,16 @@ def highlighted(tile: Image.Image, inside: np.ndarray) -> Image.Image:
     mask = Image.fromarray(inside.astype(np.uint8) * 255)
     framed = Image.new("L", (mask.width + 6, mask.height + 6))
     framed.paste(mask, (3, 3))
-    edge = np.asarray(framed.filter(ImageFilter.MaxFilter(3)), np.int16) - np.asarray(framed.filter(ImageFilter.MinFilter(3)), np.int16)
-    line = Image.fromarray(((edge > 0) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.6))
+    edge = np.asarray(framed.filter(ImageFilter.MaxFilter(3)), np.int16) - np.asarray(
+        framed.filter(ImageFilter.MinFilter(3)), np.int16
+    )
+    line = Image.fromarray(((edge > 0) * 255).astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(0.6)
+    )
     weight = np.asarray(line, np.float32)[3:-3, 3:-3, None] / 255
-    return Image.fromarray((colour * (1 - weight) + np.array(OUTLINE, np.float32) * weight).astype(np.uint8))
+    return Image.fromarray(
+        (colour * (1 - weight) + np.array(OUTLINE, np.float32) * weight).astype(np.uint8)
+    )
 
 
 class Cache:
@@ -152,13 +178,16 @@ def _render(root: Path, picture: tuple[Any, ...]) -> bytes:
     return _encoded(tile if inside is None else highlighted(tile, inside), 88)
 
 
-
-
 def _picture(request: Request) -> Response:
     """The route. Whoever is not of the audience gets what an unknown token gets."""
     who = identity.from_headers(request.headers)
     picture = _pictures.get(request.path_params["token"])
-    if who.role == "reader" and picture is not None and picture[0] in READERS and picture[1] == who.code:
+    if (
+        who.role == "reader"
+        and picture is not None
+        and picture[0] in READERS
+        and picture[1] == who.code
+    ):
         return _drawn(picture, "no-store")
     if who.role not in (TEAM, "annotator"):
         return Response("Images are not part of your invitation.", 403, media_type="text/plain")
@@ -175,7 +204,9 @@ def _drawn(picture: tuple[Any, ...], keep: str) -> Response:
         root = study.current()
         body = _rendered.get((root, kind, what), lambda: _render(root, picture))
     except OSError:
-        return Response("The image cannot be read from the study's folder.", 410, media_type="text/plain")
+        return Response(
+            "The image cannot be read from the study's folder.", 410, media_type="text/plain"
+        )
     return Response(body, media_type="image/jpeg", headers={"Cache-Control": keep})
 
 

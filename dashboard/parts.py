@@ -1,4 +1,6 @@
-"""Small pieces that pages share: escaped text, badges, ages, the sentence of an empty page, the word simulated."""
+"""Small pieces that pages share: escaped text, badges, ages, the sentence of an empty page, the
+word simulated.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from core.store import annotations as annotation_table
 from core.store import data
 from dashboard import load, study, theme
 
-_ICONS = {"done": "✓", "stale": "◷", "running": "◌", "interrupted": "◍", "failed": "✕", "missing": "○"}
+_ICONS = {
+    "done": "✓",
+    "stale": "◷",
+    "running": "◌",
+    "interrupted": "◍",
+    "failed": "✕",
+    "missing": "○",
+}
 STYLE = """<style>
 .dm-title{display:flex;align-items:baseline;gap:12px;min-height:32px}.dm-title b{font-size:16px}.dm-title span{color:var(--dm-mute);font-size:12px}
 .dm-card{font-size:12px;line-height:1.4;min-height:116px}.dm-card b{display:block;font-size:13px;margin-bottom:4px}.dm-card .big{font-size:13px;display:block;margin-top:8px}
@@ -77,7 +86,9 @@ def text(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that people typed, such as a study's name or a label, as it stands where Streamlit would read Markdown in it."""
+    """Text that people typed, such as a study's name or a label, as it stands where Streamlit would
+    read Markdown in it.
+    """
     return re.sub(r"([\\`*_~$\[\]])", r"\\\1", text)
 
 
@@ -91,30 +102,50 @@ SIMULATED = '<span class="dm-sim">SIMULATED</span>'
 
 def heading(title: str, note: str = "", simulated: bool = False) -> None:
     """The page's first line."""
-    st.html(f'<div class="dm-title"><b>{text(title)}</b>{SIMULATED if simulated else ""}<span>{text(note)}</span></div>')
+    st.html(
+        "<div"
+        f' class="dm-title"><b>{text(title)}</b>{SIMULATED if simulated else ""}<span>{text(note)}</span></div>'
+    )
 
 
 def section(title: str, note: str = "", simulated: bool = False) -> None:
     """A small heading with a quiet remark."""
-    st.html(f'<h4 class="dm">{text(title)}{SIMULATED if simulated else ""}<span>{text(note)}</span></h4>')
+    st.html(
+        f'<h4 class="dm">{text(title)}{SIMULATED if simulated else ""}<span>{text(note)}</span></h4>'
+    )
 
 
 def cells(values: list[tuple[str, str]]) -> None:
     """Small names over larger values, side by side."""
-    inside = "".join(f'<div class="dm-cell"><span class="dm-mute">{text(name)}</span><b>{text(value)}</b></div>' for name, value in values)
+    inside = "".join(
+        f'<div class="dm-cell"><span class="dm-mute">{text(name)}</span><b>{text(value)}</b></div>'
+        for name, value in values
+    )
     st.html(f'<div class="dm-cells">{inside}</div>')
 
 
 def table(frame: pd.DataFrame, left: bool = False) -> None:
-    """A small read-only table; cells may hold our own markup, so callers escape what people typed. left: all columns flush left."""
+    """A small read-only table; cells may hold our own markup, so callers escape what people typed.
+    left: all columns flush left.
+    """
     head = "".join(f"<th>{text(c)}</th>" for c in frame.columns)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in frame.itertuples(index=False))
-    st.html(f'<table class="dm-table{" dm-left" if left else ""}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    body = "".join(
+        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
+        for row in frame.itertuples(index=False)
+    )
+    st.html(
+        "<table"
+        f' class="dm-table{" dm-left" if left else ""}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
 
 
 def facts(rows: list[tuple[str, str]]) -> None:
     """Name and value, a line each."""
-    st.html('<table class="dm-facts">' + "".join(f"<tr><td>{text(a)}</td><td>{b}</td></tr>" for a, b in rows) + "</table>")
+    st.html(
+        '<table class="dm-facts">'
+        + "".join(f"<tr><td>{text(a)}</td><td>{b}</td></tr>" for a, b in rows)
+        + "</table>"
+    )
 
 
 def class_mark(name: str) -> str:
@@ -142,9 +173,14 @@ def empty(sentence: str, command: str) -> NoReturn:
 
 
 def pasted(command: str) -> str:
-    """A command as it works in any folder of this machine: with the study's whole path, and exports into the study."""
+    """A command as it works in any folder of this machine: with the study's whole path, and exports
+    into the study.
+    """
     path = study.current()
-    return command.replace("--out exports", f"--out {shlex.quote(str(path / 'exports'))}") + f" --study {shlex.quote(str(path))}"
+    return (
+        command.replace("--out exports", f"--out {shlex.quote(str(path / 'exports'))}")
+        + f" --study {shlex.quote(str(path))}"
+    )
 
 
 def simulated_data() -> bool:
@@ -168,6 +204,8 @@ def weak_label_note() -> None:
     """Said on every page whose numbers rest on image-level labels."""
     if image_labels():
         st.html(
-            '<div style="font-size:12px;padding:2px 8px;border-radius:3px;background:var(--dm-warn-wash);color:var(--dm-warn)">'
-            "Labels are image-level: every tissue patch carries its film's diagnosis, and every number here is made from such weak labels.</div>"
+            '<div style="font-size:12px;padding:2px'
+            ' 8px;border-radius:3px;background:var(--dm-warn-wash);color:var(--dm-warn)">Labels are'
+            " image-level: every tissue patch carries its film's diagnosis, and every number here"
+            " is made from such weak labels.</div>"
         )

@@ -22,12 +22,25 @@ button:focus-visible,.go:focus-visible{{outline:2px solid var(--accent);outline-
 
 def sentence(title: str, text: str, link: tuple[str, str] | None = None) -> bytes:
     """A page that says one thing. link: a button's address and words."""
-    more = f'<a class="go" href="{escape(link[0], quote=True)}">{escape(link[1])}</a>' if link else ""
+    more = (
+        f'<a class="go" href="{escape(link[0], quote=True)}">{escape(link[1])}</a>' if link else ""
+    )
     return _PAGE.format(title=escape(title), text=escape(text), more=more).encode()
 
 
 def start(token: str, action: str) -> bytes:
-    """The page behind an invitation link. Only its POST signs in: a cookie set by the GET would be lost when the link is opened from webmail."""
+    """The page behind an invitation link.
+
+    Only its POST signs in: a cookie set by the GET would be lost when the link is opened from
+    webmail.
+    """
     hidden = f'<input type="hidden" name="token" value="{escape(token, quote=True)}">'
-    form = f'<form method="post" action="{escape(action, quote=True)}">{hidden}<button autofocus>Start</button></form>'
-    return _PAGE.format(title="DeepMiner", text="You have been invited. Press Start to sign in on this device.", more=form).encode()
+    form = (
+        f'<form method="post" action="{escape(action, quote=True)}">{hidden}<button'
+        " autofocus>Start</button></form>"
+    )
+    return _PAGE.format(
+        title="DeepMiner",
+        text="You have been invited. Press Start to sign in on this device.",
+        more=form,
+    ).encode()

@@ -1,4 +1,6 @@
-"""Which study this process serves, and what it needs once: its secret and the thread that appends for many."""
+"""Which study this process serves, and what it needs once: its secret and the thread that appends
+for many.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,23 @@ def current() -> Path:
     """The study's folder, set by `deepminer serve`."""
     value = os.environ.get(VARIABLE)
     if not value:
-        raise UserError(f"No study is being served ({VARIABLE} is not set); start the dashboard with `deepminer serve --study DIR`.")
+        raise UserError(
+            f"No study is being served ({VARIABLE} is not set); start the dashboard with `deepminer"
+            " serve --study DIR`."
+        )
     return Path(value)
 
 
 def prefix() -> str:
-    """The path under which a reverse proxy shows this server, such as "/mammography"; empty where it has a host of its own."""
+    """The path under which a reverse proxy shows this server, such as "/mammography"; empty where
+    it has a host of its own.
+    """
     value = os.environ.get(PREFIX, "").rstrip("/")
     if value and not re.fullmatch(r"(/[A-Za-z0-9_-]+)+", value):
-        raise UserError(f"{PREFIX} is {value!r}; it must be a path such as /mammography, of letters, digits, dashes and underscores.")
+        raise UserError(
+            f"{PREFIX} is {value!r}; it must be a path such as /mammography, of letters, digits,"
+            " dashes and underscores."
+        )
     return value
 
 

@@ -1,10 +1,13 @@
-"""The visual language where Streamlit's theme cannot say it: class colours with their lines, and the frame of a page."""
+"""The visual language where Streamlit's theme cannot say it: class colours with their lines, and
+the frame of a page.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
-# Class = colour and line, always both (the tritanopic distance of green and blue is small). Fill for lines and areas, ink for text.
+# Class = colour and line, always both (the tritanopic distance of green and blue is small). Fill
+# for lines and areas, ink for text.
 CLASS_FILL = {
     "light": {"normal": "#009E73", "benign": "#0072B2", "malignant": "#D55E00", "other": "#57606B"},
     "dark": {"normal": "#48D6A6", "benign": "#4FA6EA", "malignant": "#FF8A4D", "other": "#A7B0BA"},
@@ -38,7 +41,10 @@ def mode() -> str:
 
 def line(name: str) -> dict[str, str]:
     """plotly's `line` for a class: colour of the theme in use, and dash."""
-    return {"color": CLASS_FILL[mode()].get(name, CLASS_FILL[mode()]["other"]), "dash": CLASS_DASH.get(name, "solid")}
+    return {
+        "color": CLASS_FILL[mode()].get(name, CLASS_FILL[mode()]["other"]),
+        "dash": CLASS_DASH.get(name, "solid"),
+    }
 
 
 def frame() -> None:

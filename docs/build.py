@@ -1,4 +1,6 @@
-"""Write what can be read off the code: the README's file tree, docs/commands.md and docs/settings.md. `python docs/build.py` after a change; a test compares."""
+"""Write what can be read off the code: the README's file tree, docs/commands.md and
+docs/settings.md. `python docs/build.py` after a change; a test compares.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,23 @@ FILES = (
 def sentence(path: Path) -> str:
     """The first sentence of a module's docstring."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(".").replace("|", "\\|")
+    return (
+        re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+        .rstrip(".")
+        .replace("|", "\\|")
+    )
 
 
 def tree() -> str:
     """The tree as Markdown tables, a line per file."""
     lines = []
     for folder in FOLDERS:
-        lines += [f"**{folder}/** {sentence(ROOT / folder / '__init__.py')}", "", "| file | subject |", "|---|---|"]
+        lines += [
+            f"**{folder}/** {sentence(ROOT / folder / '__init__.py')}",
+            "",
+            "| file | subject |",
+            "|---|---|",
+        ]
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path.name not in ("__init__.py", "__main__.py") or path.parent != ROOT / folder:
                 shown = path.relative_to(ROOT / folder).as_posix().replace("/__init__.py", "/")
@@ -55,8 +66,14 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        "`--study DIR` is the current folder if not given. Progress goes to stderr; with `--json` stdout is exactly one object.",
-        "A command ends with 0 when it is done, with 1 and a single sentence when something given to it was wrong, and with 2 when it was typed wrongly.",
+        (
+            "`--study DIR` is the current folder if not given. Progress goes to stderr; with"
+            " `--json` stdout is exactly one object."
+        ),
+        (
+            "A command ends with 0 when it is done, with 1 and a single sentence when something"
+            " given to it was wrong, and with 2 when it was typed wrongly."
+        ),
         "",
     ]
     return "\n".join([*lines, *_group(get_command(app), "deepminer")]) + "\n"
@@ -69,9 +86,18 @@ def _group(group: Any, name: str) -> list[str]:
             lines += _group(command, f"{name} {key}")
             continue
         arguments = [p for p in command.params if p.param_type_name == "argument"]
-        options = [p for p in command.params if p.param_type_name == "option" and p.name not in ("help", "study", "as_json")]
+        options = [
+            p
+            for p in command.params
+            if p.param_type_name == "option" and p.name not in ("help", "study", "as_json")
+        ]
         usage = " ".join([_shown(p) if p.required else f"[{_shown(p)}]" for p in arguments])
-        lines += [f"## {name} {key} {usage}".rstrip(), "", " ".join((command.help or "").split()), ""]
+        lines += [
+            f"## {name} {key} {usage}".rstrip(),
+            "",
+            " ".join((command.help or "").split()),
+            "",
+        ]
         lines += [f"- `{_shown(p)}`: {getattr(p, 'help', '') or ''}" for p in arguments]
         lines += [f"- `{', '.join(p.opts)}`: {p.help or ''}" for p in options]
         lines.append("")
@@ -91,15 +117,22 @@ def setting_table() -> str:
     lines = [
         "# Settings",
         "",
-        "`deepminer init` writes them, each under its comment, to `study.toml`. A changed value makes the steps that read it run anew; earlier runs stay.",
-        "Values of the architecture's recipe are comments there: they follow when `training.architecture` is changed.",
+        (
+            "`deepminer init` writes them, each under its comment, to `study.toml`. A changed value"
+            " makes the steps that read it run anew; earlier runs stay."
+        ),
+        (
+            "Values of the architecture's recipe are comments there: they follow when"
+            " `training.architecture` is changed."
+        ),
         "",
     ]
     for name in type(fresh).model_fields:
         section = getattr(fresh, name)
         lines += [f"## {name}", "", "| setting | new study | meaning |", "|---|---|---|"]
         lines += [
-            f"| `{key}` | `{getattr(section, key)}` | {(info.description or '').replace('|', chr(92) + '|')} |"
+            f"| `{key}` | `{getattr(section, key)}` |"
+            f" {(info.description or '').replace('|', chr(92) + '|')} |"
             for key, info in type(section).model_fields.items()
         ]
         lines.append("")

@@ -1,4 +1,7 @@
-"""Take the pictures of README and docs from the running demonstration: `make pictures`. Synthetic mammograms only: real films stay out of the repository."""
+"""Take the pictures of README and docs from the running demonstration:
+
+`make pictures`. Synthetic mammograms only: real films stay out of the repository.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +61,20 @@ def _shoot(page: Page, name: str) -> None:
 def take(study: Path, link: str, browser: Any) -> None:
     """All pages at 1280 x 640, light."""
     with store.read(study) as con:
-        unit = int(unit_table.selected(con, run_table.latest(con, "dissect") or "").query("`class` == 2")["unit"].iloc[0])
+        unit = int(
+            unit_table.selected(con, run_table.latest(con, "dissect") or "")
+            .query("`class` == 2")["unit"]
+            .iloc[0]
+        )
     team = browser.new_context(viewport={"width": 1280, "height": 640}).new_page()
     _enter(team, link)
     for name, path in {**TEAM, "unit": f"units?unit={unit_name(unit)}"}.items():
         team.goto(f"http://127.0.0.1:{PORT}/{path}")
         _shoot(team, name)
-    for role, code, name in (("annotator", "PICTURE-A", "annotate"), ("reader", "PICTURE-R", "read")):
+    for role, code, name in (
+        ("annotator", "PICTURE-A", "annotate"),
+        ("reader", "PICTURE-R", "read"),
+    ):
         page = browser.new_context(viewport={"width": 1280, "height": 640}).new_page()
         _enter(page, _invited(study, role, code))
         for label in ("Begin", "Start", "Start the practice texts", "Go on"):
@@ -78,13 +88,28 @@ def take(study: Path, link: str, browser: Any) -> None:
 def main(study: Path) -> None:
     """Serve the study and take every picture."""
     PICTURES.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "dashboard.cli", "serve", "--study", str(study), "--port", str(PORT)]
+    command = [
+        sys.executable,
+        "-m",
+        "dashboard.cli",
+        "serve",
+        "--study",
+        str(study),
+        "--port",
+        str(PORT),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert server.stdout is not None
     try:
-        link = next(found.group(0) for line in server.stdout if (found := re.search(r"http://\S+token=\S+", line)))
+        link = next(
+            found.group(0)
+            for line in server.stdout
+            if (found := re.search(r"http://\S+token=\S+", line))
+        )
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=installed(), args=["--no-sandbox", "--disable-gpu"])
+            browser = playwright.chromium.launch(
+                executable_path=installed(), args=["--no-sandbox", "--disable-gpu"]
+            )
             take(study, link, browser)
             browser.close()
     finally:

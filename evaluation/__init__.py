@@ -1,1 +1,3 @@
-"""The numbers: pure functions on arrays and tables, the reading study's protocol and score, figures, tables and the report."""
+"""The numbers: pure functions on arrays and tables, the reading study's protocol and score,
+figures, tables and the report.
+"""

@@ -1,4 +1,6 @@
-"""The area under the ROC curve, its variance (DeLong, Obuchowski), and the patient bootstrap, all from ranks in O(n log n)."""
+"""The area under the ROC curve, its variance (DeLong, Obuchowski), and the patient bootstrap, all
+from ranks in O(n log n).
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,11 @@ BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Placements:
-    """V10 [k, positives]: for each positive the share of negatives below it (ties 1/2). V01 [k, negatives]: for each negative the share of
-    positives above it. Their means are the AUCs [k] of the k scores (DeLong, DeLong and Clarke-Pearson 1988)."""
+    """V10 [k, positives]: for each positive the share of negatives below it (ties 1/2).
+
+    V01 [k, negatives]: for each negative the share of positives above it. Their means are the AUCs
+    [k] of the k scores (DeLong, DeLong and Clarke-Pearson 1988).
+    """
 
     positive: Array
     negative: Array
@@ -27,26 +32,36 @@ class Placements:
 
 
 def placements(labels: Array, scores: Array) -> Placements:
-    """Placement values of every observation from mid-ranks. `labels` bool [n] with both classes, `scores` float [k, n]."""
+    """Placement values of every observation from mid-ranks.
+
+    `labels` bool [n] with both classes, `scores` float [k, n].
+    """
     m, n = int(labels.sum()), int((~labels).sum())
     ranks = stats.rankdata(scores, axis=1)
     positive = (ranks[:, labels] - stats.rankdata(scores[:, labels], axis=1)) / n
     negative = 1 - (ranks[:, ~labels] - stats.rankdata(scores[:, ~labels], axis=1)) / m
-    # The rank sum is exact in binary, the mean of placements is not: perfect separation must give exactly 1.
+    # The rank sum is exact in binary, the mean of placements is not: perfect separation must give
+    # exactly 1.
     auc = (ranks[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
     return Placements(positive, negative, auc)
 
 
 def delong_covariance(placed: Placements) -> Array | None:
-    """Covariance [k, k] of k AUCs on the same independent observations: S10/m + S01/n; None with fewer than two of a class."""
+    """Covariance [k, k] of k AUCs on the same independent observations:
+
+    S10/m + S01/n; None with fewer than two of a class.
+    """
     (k, m), n = placed.positive.shape, placed.negative.shape[1]
     if min(m, n) < 2:
         return None
     return np.cov(placed.positive).reshape(k, k) / m + np.cov(placed.negative).reshape(k, k) / n
 
 
-def obuchowski_covariance(placed: Placements, labels: Array, codes: Array, clusters: int) -> tuple[Array | None, str | None]:
-    """Covariance [k, k] of k AUCs when observations come in clusters (Obuchowski, Biometrics 1997;53:567-578), or why it does not exist.
+def obuchowski_covariance(
+    placed: Placements, labels: Array, codes: Array, clusters: int
+) -> tuple[Array | None, str | None]:
+    """Covariance [k, k] of k AUCs when observations come in clusters (Obuchowski, Biometrics
+    1997;53:567-578), or why it does not exist.
 
     S10 = I10/((I10-1) M) sum_i (V10(X_i.) - m_i A)^2, S01 likewise, S11 = I/(I-1) sum_i (..)(..);
     var = S10/M + S01/N + 2 S11/(MN), and cross-products for the covariance of two scores.
@@ -56,7 +71,13 @@ def obuchowski_covariance(placed: Placements, labels: Array, codes: Array, clust
     with_positive, with_negative = len(np.unique(positives)), len(np.unique(negatives))
     if min(with_positive, with_negative) < 2:
         name = "positive" if with_positive < 2 else "negative"
-        return None, f"all {name} observations come from one patient: the variance between patients cannot be estimated"
+        return (
+            None,
+            (
+                f"all {name} observations come from one patient: the variance between patients"
+                " cannot be estimated"
+            ),
+        )
     shape = (k, clusters)
     up, down = np.empty(shape), np.empty(shape)
     for row in range(k):
@@ -78,8 +99,11 @@ def jackknife_aucs(labels: Array, score: Array) -> Array:
     return left_out
 
 
-def bootstrap_aucs(labels: Array, score: Array, codes: Array, clusters: int, resamples: int, seed: int) -> Array:
-    """AUCs [resamples] of samples of patients drawn with replacement, each with all its observations; nan where a sample has one class.
+def bootstrap_aucs(
+    labels: Array, score: Array, codes: Array, clusters: int, resamples: int, seed: int
+) -> Array:
+    """AUCs [resamples] of samples of patients drawn with replacement, each with all its
+    observations; nan where a sample has one class.
 
     The same seed draws the same patients, so differences of two scores are paired.
     """
@@ -89,18 +113,31 @@ def bootstrap_aucs(labels: Array, score: Array, codes: Array, clusters: int, res
     areas = []
     for drawn in drawn_clusters(clusters, resamples, seed):
         pairs = (drawn @ positives) * (drawn @ negatives)
-        won = _weighted_wins(labels, score, codes, drawn) if wins is None else ((drawn @ wins) * drawn).sum(axis=1)
+        won = (
+            _weighted_wins(labels, score, codes, drawn)
+            if wins is None
+            else ((drawn @ wins) * drawn).sum(axis=1)
+        )
         areas.append(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
     return np.concatenate(areas)
 
 
 def drawn_clusters(clusters: int, resamples: int, seed: int) -> Iterator[Array]:
-    """How often each patient is drawn, in blocks of resamples that fit the memory, float64 [block, clusters]; every row sums to `clusters`."""
+    """How often each patient is drawn, in blocks of resamples that fit the memory, float64 [block,
+    clusters]; every row sums to `clusters`.
+    """
     generator, block = np.random.default_rng(seed), max(1, BLOCK // clusters)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
-        picks = generator.integers(0, clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
-        yield np.bincount(picks.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)
+        picks = (
+            generator.integers(0, clusters, size=(rows, clusters))
+            + clusters * np.arange(rows)[:, None]
+        )
+        yield (
+            np.bincount(picks.ravel(), minlength=rows * clusters)
+            .reshape(rows, clusters)
+            .astype(np.float64)
+        )
 
 
 def draw_clusters(clusters: int, resamples: int, seed: int) -> Array:
@@ -109,27 +146,36 @@ def draw_clusters(clusters: int, resamples: int, seed: int) -> Array:
 
 
 def pair_wins(labels: Array, score: Array, codes: Array, clusters: int) -> Array:
-    """Won pairs (ties 1/2) of patient a's positives against patient b's negatives, float64 [clusters, clusters].
+    """Won pairs (ties 1/2) of patient a's positives against patient b's negatives, float64
+    [clusters, clusters].
 
-    A bootstrap that draws patient a w_a times has AUC = w' Q w / (pairs), so the scores are sorted once for all resamples.
+    A bootstrap that draws patient a w_a times has AUC = w' Q w / (pairs), so the scores are sorted
+    once for all resamples.
     """
     order = np.argsort(score[labels], kind="stable")
     positive_scores, positive_codes = score[labels][order], codes[labels][order]
-    # First row: positives up to here; the share of a patient's negatives below each positive is a running sum of half steps.
-    below, up_to = (np.searchsorted(positive_scores, score[~labels], side=side) for side in ("left", "right"))
+    # First row: positives up to here; the share of a patient's negatives below each positive is a
+    # running sum of half steps.
+    below, up_to = (
+        np.searchsorted(positive_scores, score[~labels], side=side) for side in ("left", "right")
+    )
     by_patient = np.argsort(codes[~labels], kind="stable")
     starts = np.searchsorted(codes[~labels][by_patient], np.arange(clusters + 1))
     wins, size = np.zeros((clusters, clusters)), len(positive_scores) + 1
     for patient in range(clusters):
-        members = by_patient[starts[patient]:starts[patient + 1]]
+        members = by_patient[starts[patient] : starts[patient + 1]]
         if len(members):
-            steps = np.bincount(below[members], minlength=size) + np.bincount(up_to[members], minlength=size)
+            steps = np.bincount(below[members], minlength=size) + np.bincount(
+                up_to[members], minlength=size
+            )
             wins[:, patient] = np.bincount(positive_codes, 0.5 * np.cumsum(steps)[:-1], clusters)
     return wins
 
 
 def _weighted_wins(labels: Array, score: Array, codes: Array, drawn: Array) -> Array:
-    """Won pairs of each resample by one pass over the sorted scores with the patients' multiplicities as weights; for many patients."""
+    """Won pairs of each resample by one pass over the sorted scores with the patients'
+    multiplicities as weights; for many patients.
+    """
     order = np.argsort(score, kind="stable")
     sorted_labels, sorted_codes = labels[order], codes[order]
     ends = np.flatnonzero(np.append(score[order][1:] > score[order][:-1], True))

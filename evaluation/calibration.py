@@ -20,7 +20,9 @@ SMALLEST = 1e-12
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """One bin of the calibration curve: mean predicted probability, observed share with its interval."""
+    """One bin of the calibration curve: mean predicted probability, observed share with its
+    interval.
+    """
 
     low: float
     high: float
@@ -31,7 +33,9 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration of probabilities: logistic recalibration (slope, intercept), calibration in the large, scores and the binned curve."""
+    """Calibration of probabilities: logistic recalibration (slope, intercept), calibration in the
+    large, scores and the binned curve.
+    """
 
     n: int
     slope: float | None = None
@@ -63,12 +67,22 @@ class Calibration:
         if self.brier is None:
             return f"Calibration {not_estimable(self.reason)}."
         slope = self.slope_interval()
-        words = (f"slope {decimal(slope.estimate, 2)} ({interval_text(slope.low, slope.high, self.level, slope.reason)}), intercept {decimal(self.intercept, 2)}, "
-                 f"in the large {decimal(self.in_the_large, 2)}" if self.slope is not None else f"slope {not_estimable(self.reason)}")
-        return f"Calibration of {self.n} probabilities: {words}; Brier score {decimal(self.brier)}, expected calibration error {decimal(self.ece)}."
+        words = (
+            f"slope {decimal(slope.estimate, 2)}"
+            f" ({interval_text(slope.low, slope.high, self.level, slope.reason)}), intercept"
+            f" {decimal(self.intercept, 2)}, in the large {decimal(self.in_the_large, 2)}"
+            if self.slope is not None
+            else f"slope {not_estimable(self.reason)}"
+        )
+        return (
+            f"Calibration of {self.n} probabilities: {words}; Brier score {decimal(self.brier)},"
+            f" expected calibration error {decimal(self.ece)}."
+        )
 
 
-def _wald(estimate: float | None, error: float | None, level: float, reason: str | None) -> Interval:
+def _wald(
+    estimate: float | None, error: float | None, level: float, reason: str | None
+) -> Interval:
     if estimate is None or not error:
         return Interval(estimate, None, None, level, "Wald", reason or "its standard error is 0")
     half = float(stats.norm.isf((1 - level) / 2)) * error
@@ -76,16 +90,23 @@ def _wald(estimate: float | None, error: float | None, level: float, reason: str
 
 
 def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = None) -> Calibration:
-    """Slope and intercept of y ~ logit(p); calibration in the large = intercept with logit(p) as offset; observed / expected; Brier and
-    scaled Brier (1 - Brier / that of the prevalence); log loss; expected calibration error over the bins [k/10, (k+1)/10).
+    """Slope and intercept of y ~ logit(p); calibration in the large = intercept with logit(p) as
+    offset; observed / expected; Brier and scaled Brier (1 - Brier / that of the prevalence); log
+    loss; expected calibration error over the bins [k/10, (k+1)/10).
 
-    With `cluster` (patients, any hashable [n]) the standard errors of the regressions are robust to their dependence (sandwich by patient, Liang and
-    Zeger 1986, times m/(m-1)), and the bins' intervals are Korn and Graubard's on the effective sample size."""
+    With `cluster` (patients, any hashable [n]) the standard errors of the regressions are robust to
+    their dependence (sandwich by patient, Liang and Zeger 1986, times m/(m-1)), and the bins'
+    intervals are Korn and Graubard's on the effective sample size.
+    """
     labels, p = probabilities(y, probability)
     if not len(labels):
         return Calibration(0, level=level, reason="there are no observations")
     codes, clusters = (None, 0) if cluster is None else cluster_codes(cluster, len(p))
-    alone = "all observations come from one patient: nothing is known about other patients" if clusters == 1 else None
+    alone = (
+        "all observations come from one patient: nothing is known about other patients"
+        if clusters == 1
+        else None
+    )
     robust = None if alone else codes
     reason = one_class_reason(labels)
     logit = np.log(np.clip(p, SMALLEST, 1 - SMALLEST) / np.clip(1 - p, SMALLEST, 1))
@@ -95,26 +116,71 @@ def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = No
         if np.ptp(logit) == 0:
             reason = "all probabilities are equal: a slope does not exist"
         else:
-            slope_fit = _logistic(np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)), robust)
-            reason = None if slope_fit else "the probabilities separate the classes perfectly: a slope does not exist"
-        reason = join_reasons(reason, None if large_fit else "too many probabilities are 0 or 1 for a calibration in the large", alone)
+            slope_fit = _logistic(
+                np.column_stack([np.ones(len(p)), logit]), labels, np.zeros(len(p)), robust
+            )
+            reason = (
+                None
+                if slope_fit
+                else "the probabilities separate the classes perfectly: a slope does not exist"
+            )
+        reason = join_reasons(
+            reason,
+            (
+                None
+                if large_fit
+                else "too many probabilities are 0 or 1 for a calibration in the large"
+            ),
+            alone,
+        )
     bins = _bins(labels, p, level, codes)
-    ece = float(sum(part.n * abs(part.predicted - part.observed.estimate) for part in bins
-                    if part.predicted is not None and part.observed.estimate is not None) / len(p))
-    brier, prevalence, clipped = float(((p - labels) ** 2).mean()), labels.mean(), np.clip(p, SMALLEST, 1 - SMALLEST)
-    slope, slope_error, intercept = (float(slope_fit[0][1]), float(slope_fit[1][1]), float(slope_fit[0][0])) if slope_fit else (None, None, None)
-    large, large_error = (float(large_fit[0][0]), float(large_fit[1][0])) if large_fit else (None, None)
+    ece = float(
+        sum(
+            part.n * abs(part.predicted - part.observed.estimate)
+            for part in bins
+            if part.predicted is not None and part.observed.estimate is not None
+        )
+        / len(p)
+    )
+    brier, prevalence, clipped = (
+        float(((p - labels) ** 2).mean()),
+        labels.mean(),
+        np.clip(p, SMALLEST, 1 - SMALLEST),
+    )
+    slope, slope_error, intercept = (
+        (float(slope_fit[0][1]), float(slope_fit[1][1]), float(slope_fit[0][0]))
+        if slope_fit
+        else (None, None, None)
+    )
+    large, large_error = (
+        (float(large_fit[0][0]), float(large_fit[1][0])) if large_fit else (None, None)
+    )
     slope_error, large_error = (None, None) if alone else (slope_error, large_error)
     return Calibration(
-        len(p), slope, slope_error, intercept, large, large_error, float(labels.sum() / p.sum()) if p.sum() else None, brier,
+        len(p),
+        slope,
+        slope_error,
+        intercept,
+        large,
+        large_error,
+        float(labels.sum() / p.sum()) if p.sum() else None,
+        brier,
         float(1 - brier / (prevalence * (1 - prevalence))) if 0 < prevalence < 1 else None,
-        float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()), ece, bins, level, reason=reason,
-        unit="observation, taken as independent" if codes is None else "patient")
+        float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()),
+        ece,
+        bins,
+        level,
+        reason=reason,
+        unit="observation, taken as independent" if codes is None else "patient",
+    )
 
 
-def _logistic(design: Array, labels: Array, offset: Array, codes: Array | None = None) -> tuple[Array, Array] | None:
-    """Coefficients and standard errors (robust where `codes` gives clusters) of a logistic regression by Newton's method; None where the classes
-    are separated."""
+def _logistic(
+    design: Array, labels: Array, offset: Array, codes: Array | None = None
+) -> tuple[Array, Array] | None:
+    """Coefficients and standard errors (robust where `codes` gives clusters) of a logistic
+    regression by Newton's method; None where the classes are separated.
+    """
     beta = np.zeros(design.shape[1])
     for _ in range(100):
         mean = 1 / (1 + np.exp(-np.clip(design @ beta + offset, -500, 500)))
@@ -126,12 +192,20 @@ def _logistic(design: Array, labels: Array, offset: Array, codes: Array | None =
         # Halving keeps a long first step from overshooting.
         beta = beta + step / max(1.0, np.abs(step).max() / 5)
         if np.abs(step).max() < 1e-10:
-            return beta, np.sqrt(np.diag(_covariance(np.linalg.inv(information), design * (labels - mean)[:, None], codes)))
+            return beta, np.sqrt(
+                np.diag(
+                    _covariance(
+                        np.linalg.inv(information), design * (labels - mean)[:, None], codes
+                    )
+                )
+            )
     return None
 
 
 def _covariance(bread: Array, scores: Array, codes: Array | None) -> Array:
-    """Covariance of coefficients: the inverse information, or the sandwich with the scores [n, k] summed by two clusters or more."""
+    """Covariance of coefficients: the inverse information, or the sandwich with the scores [n, k]
+    summed by two clusters or more.
+    """
     if codes is None:
         return bread
     sums = np.stack([np.bincount(codes, column) for column in scores.T])
@@ -146,20 +220,44 @@ def _bins(labels: Array, p: Array, level: float, codes: Array | None) -> tuple[C
     bins = []
     for k in range(BINS):
         mine = labels[member == k]
-        observed = proportion_interval(int(mine.sum()), len(mine), "wilson", level) if codes is None else _clustered(mine, codes[member == k], level)
-        bins.append(CalibrationBin(float(edges[k]), float(edges[k + 1]), len(mine), float(sums[k] / counts[k]) if counts[k] else None, observed))
+        observed = (
+            proportion_interval(int(mine.sum()), len(mine), "wilson", level)
+            if codes is None
+            else _clustered(mine, codes[member == k], level)
+        )
+        bins.append(
+            CalibrationBin(
+                float(edges[k]),
+                float(edges[k + 1]),
+                len(mine),
+                float(sums[k] / counts[k]) if counts[k] else None,
+                observed,
+            )
+        )
     return tuple(bins)
 
 
 def _clustered(hits: Array, codes: Array, level: float) -> Interval:
     found = clustered_proportion(hits, codes, level=level)
-    reason = found.reason and found.reason.replace("right answers", "positives").replace("answers", "observations")
-    return Interval(found.estimate, found.korn_graubard_low, found.korn_graubard_high, level, "Korn-Graubard", reason, "patient")
+    reason = found.reason and found.reason.replace("right answers", "positives").replace(
+        "answers", "observations"
+    )
+    return Interval(
+        found.estimate,
+        found.korn_graubard_low,
+        found.korn_graubard_high,
+        level,
+        "Korn-Graubard",
+        reason,
+        "patient",
+    )
 
 
 @dataclass(frozen=True)
 class NetBenefit:
-    """Net benefit per observation of acting on p >= threshold, beside acting on all and on none (0) (Vickers and Elkin 2006)."""
+    """Net benefit per observation of acting on p >= threshold, beside acting on all and on none (0)
+    (Vickers and Elkin 2006).
+    """
 
     threshold: float
     model: float | None
@@ -173,7 +271,10 @@ class NetBenefit:
         """For a results section."""
         if self.model is None:
             return f"Net benefit {not_estimable(self.reason)}."
-        return f"Net benefit at threshold {decimal(self.threshold, 2)}: {decimal(self.model)} (acting on all: {decimal(self.treat_all)}, on none: 0)."
+        return (
+            f"Net benefit at threshold {decimal(self.threshold, 2)}: {decimal(self.model)} (acting"
+            f" on all: {decimal(self.treat_all)}, on none: 0)."
+        )
 
 
 def net_benefit(y: Any, probability: Any, threshold: float) -> NetBenefit:
@@ -185,4 +286,6 @@ def net_benefit(y: Any, probability: Any, threshold: float) -> NetBenefit:
         return NetBenefit(threshold, None, None, reason="there are no observations")
     odds, called = threshold / (1 - threshold), p >= threshold
     model = (labels & called).mean() - (~labels & called).mean() * odds
-    return NetBenefit(threshold, float(model), float(labels.mean() - (~labels).mean() * odds), n=len(p))
+    return NetBenefit(
+        threshold, float(model), float(labels.mean() - (~labels).mean() * odds), n=len(p)
+    )

@@ -1,4 +1,7 @@
-"""What a study's record can answer of STARD 2015, CLAIM 2024 and TRIPOD+AI. Item texts are paraphrases of ours; nothing is ever ticked off by itself."""
+"""What a study's record can answer of STARD 2015, CLAIM 2024 and TRIPOD+AI.
+
+Item texts are paraphrases of ours; nothing is ever ticked off by itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ FOUND, MISSING, WRITE = "evidence found", "missing", "please write"
 
 @dataclass(frozen=True)
 class Item:
-    """One item: its number, our paraphrase, the state, and where to look (evidence found), what makes it (missing), or why only people can say it."""
+    """One item: its number, our paraphrase, the state, and where to look (evidence found), what
+    makes it (missing), or why only people can say it.
+    """
 
     guideline: str
     number: str
@@ -29,7 +34,8 @@ class Item:
     evidence: str
 
 
-# Number, what it asks for in our words, and the fact that may answer it ("" = only the authors can).
+# Number, what it asks for in our words, and the fact that may answer it ("" = only the authors
+# can).
 STARD = (
     ("1", "Say in the title or abstract that accuracy was measured, and by which measure", ""),
     ("2", "Give a structured summary", ""),
@@ -176,7 +182,15 @@ def items(study: Path) -> list[Item]:
     for guideline, entries in GUIDELINES.items():
         for number, text, fact in entries:
             if not fact:
-                found.append(Item(guideline, number, text, WRITE, "not in the record: only the authors can say it"))
+                found.append(
+                    Item(
+                        guideline,
+                        number,
+                        text,
+                        WRITE,
+                        "not in the record: only the authors can say it",
+                    )
+                )
             else:
                 there, words = known[fact]
                 found.append(Item(guideline, number, text, FOUND if there else MISSING, words))
@@ -187,16 +201,33 @@ def facts(study: Path) -> dict[str, tuple[bool, str]]:
     """What the record says: fact -> (there, where to look or what makes it)."""
     chosen = settings_module.load(study)
     with store.read(study) as con:
-        newest = {kind: run_table.latest(con, kind) for kind in ("patches", "train", "evaluate", "dissect", "explain")}
+        newest = {
+            kind: run_table.latest(con, kind)
+            for kind in ("patches", "train", "evaluate", "dissect", "explain")
+        }
         known = (
-            _data_facts(con, newest["patches"], chosen) | _network_facts(con, newest) | _expert_facts(con, newest["dissect"]) | _reading_facts(con)
+            _data_facts(con, newest["patches"], chosen)
+            | _network_facts(con, newest)
+            | _expert_facts(con, newest["dissect"])
+            | _reading_facts(con)
         )
     external = "one data set only: nothing in the record was tested on data from elsewhere"
-    return known | {"external": (False, external), "ensemble": (True, "none: one network, one checkpoint"), "limits": known["limits"]}
+    return known | {
+        "external": (False, external),
+        "ensemble": (True, "none: one network, one checkpoint"),
+        "limits": known["limits"],
+    }
 
 
-def _data_facts(con: Connection, run: str | None, chosen: settings_module.Settings) -> dict[str, tuple[bool, str]]:
-    sources, counts, people, films = data.sources(con), data.counts(con), data.patients(con), data.mammograms(con)
+def _data_facts(
+    con: Connection, run: str | None, chosen: settings_module.Settings
+) -> dict[str, tuple[bool, str]]:
+    sources, counts, people, films = (
+        data.sources(con),
+        data.counts(con),
+        data.patients(con),
+        data.mammograms(con),
+    )
     there = bool(counts["mammograms"])
     kinds, none = ", ".join(sources["kind"]) if len(sources) else "", "deepminer ingest"
     skipped, problems = int(sources["skipped"].sum()) if len(sources) else 0, data.problems(con)
@@ -205,34 +236,82 @@ def _data_facts(con: Connection, run: str | None, chosen: settings_module.Settin
     aged = there and bool(people["age"].notna().any() or people["density"].notna().any())
     findings = data.findings(con)
     rule = (
-        f"patches of a quarter of the width; tissue at least {100 * patches.min_tissue:g} %; overlap {100 * patches.min_overlap:g} % of the patch {patches.rule} of one finding; "
-        f"ambiguous patches: {patches.ambiguous}"
+        f"patches of a quarter of the width; tissue at least {100 * patches.min_tissue:g} %;"
+        f" overlap {100 * patches.min_overlap:g} % of the patch {patches.rule} of one finding;"
+        f" ambiguous patches: {patches.ambiguous}"
     )
     return {
         "sources": (there, f"source: {kinds}" if there else none),
-        "eligibility": (there, f"every patient of the source that could be read; {skipped} left out, each with its cause" if there else none),
+        "eligibility": (
+            there,
+            (
+                f"every patient of the source that could be read; {skipped} left out, each with its"
+                " cause"
+                if there
+                else none
+            ),
+        ),
         "preprocessing": (
             there,
-            f"films resized to four patches in width; inverted films turned; {len(problems)} problems listed" if there else none,
+            (
+                f"films resized to four patches in width; inverted films turned; {len(problems)}"
+                " problems listed"
+                if there
+                else none
+            ),
         ),
         "excluded": (
             there,
-            f"{skipped} patients left out because a file could not be read (Data page, Problems); no value was imputed" if there else none,
+            (
+                f"{skipped} patients left out because a file could not be read (Data page,"
+                " Problems); no value was imputed"
+                if there
+                else none
+            ),
         ),
-        "scanner": (there and bool((films["scanner"] != "").any()), "scanner: " + ", ".join(sorted(set(films["scanner"]) - {""})) if there else none),
-        "reference": (there, "pathology of each finding as the source gives it; the worst finding of an image is its truth" if there else none),
-        "unproven": (there, f"{unproven} findings UNPROVEN: left out of truth and counted" if there else none),
-        "baseline": (aged and run is not None, "table cohort: age and density by split" if aged else "the source gives neither age nor density"),
+        "scanner": (
+            there and bool((films["scanner"] != "").any()),
+            "scanner: " + ", ".join(sorted(set(films["scanner"]) - {""})) if there else none,
+        ),
+        "reference": (
+            there,
+            (
+                "pathology of each finding as the source gives it; the worst finding of an image is"
+                " its truth"
+                if there
+                else none
+            ),
+        ),
+        "unproven": (
+            there,
+            f"{unproven} findings UNPROVEN: left out of truth and counted" if there else none,
+        ),
+        "baseline": (
+            aged and run is not None,
+            (
+                "table cohort: age and density by split"
+                if aged
+                else "the source gives neither age nor density"
+            ),
+        ),
         "severity": (
             bool(len(findings)),
-            "table cohort: findings by pathology; lesion type, assessment and subtlety in the store" if len(findings) else none,
+            (
+                "table cohort: findings by pathology; lesion type, assessment and subtlety in the"
+                " store"
+                if len(findings)
+                else none
+            ),
         ),
         "patches": (run is not None, rule if run else "deepminer patches"),
         "split": (
             run is not None,
-            f"by patient, seed {chosen.study.seed}, {parts.train:.0%} / {parts.holdout:.0%} / rest; all images of a patient in one split"
-            if run
-            else "deepminer patches",
+            (
+                f"by patient, seed {chosen.study.seed}, {parts.train:.0%} / {parts.holdout:.0%} /"
+                " rest; all images of a patient in one split"
+                if run
+                else "deepminer patches"
+            ),
         ),
         "flow": (run is not None, "figure flow, table cohort" if run else "deepminer patches"),
     }
@@ -243,45 +322,99 @@ def _network_facts(con: Connection, newest: dict[str, str | None]) -> dict[str, 
     row = run_table.get(con, train) if train else None
     training: dict[str, Any] = row["settings"]["training"] if row else {}
     steps = (
-        f"{training['epochs']} epochs, {training['optimizer']}, learning rate {training['learning_rate']:g}, batch {training['batch']}, seed {training['seed']}; run {train}"
+        f"{training['epochs']} epochs, {training['optimizer']}, learning rate"
+        f" {training['learning_rate']:g}, batch {training['batch']}, seed {training['seed']}; run"
+        f" {train}"
         if row
         else ""
     )
     versions = (
-        ", ".join(f"{k} {v}" for k, v in row["manifest"]["software"].items() if k in ("deepminer", "python", "torch", "torchvision")) if row else ""
+        ", ".join(
+            f"{k} {v}"
+            for k, v in row["manifest"]["software"].items()
+            if k in ("deepminer", "python", "torch", "torchvision")
+        )
+        if row
+        else ""
     )
     wanted = "deepminer train"
     accuracy = ""
     if evaluate:
         metrics = run_table.metrics(con, evaluate, "test")
-        for m in metrics[(metrics["name"] == "auc") & (metrics["class"] == "malignant")].to_dict("records"):
+        for m in metrics[(metrics["name"] == "auc") & (metrics["class"] == "malignant")].to_dict(
+            "records"
+        ):
             value = {k: None if m[k] != m[k] else m[k] for k in ("estimate", "low", "high")}
-            accuracy += f"{m['level']} AUC {decimal(value['estimate'])} ({interval_text(value['low'], value['high'], 0.95, m['reason'])}); "
+            accuracy += (
+                f"{m['level']} AUC {decimal(value['estimate'])}"
+                f" ({interval_text(value['low'], value['high'], 0.95, m['reason'])}); "
+            )
     measured = "deepminer evaluate"
     done = evaluate is not None
     return {
         "network": (
             bool(row),
-            f"{row['manifest']['architecture']}, weights {Path(training['weights']).name}, pool {training['pool']}; run {train}" if row else wanted,
+            (
+                f"{row['manifest']['architecture']}, weights {Path(training['weights']).name}, pool"
+                f" {training['pool']}; run {train}"
+                if row
+                else wanted
+            ),
         ),
         "training": (bool(row), steps or wanted),
         "imbalance": (bool(row), f"sampling: {training['sampling']}" if row else wanted),
-        "selection": (bool(row), f"the epoch with the best hold-out result (epoch {row['manifest']['best_epoch'] + 1})" if row else wanted),
+        "selection": (
+            bool(row),
+            (
+                "the epoch with the best hold-out result (epoch"
+                f" {row['manifest']['best_epoch'] + 1})"
+                if row
+                else wanted
+            ),
+        ),
         "software": (bool(row), versions if row else wanted),
-        "threshold": (done, "fixed on hold-out, used on test; Performance page and figure roc" if done else measured),
+        "threshold": (
+            done,
+            (
+                "fixed on hold-out, used on test; Performance page and figure roc"
+                if done
+                else measured
+            ),
+        ),
         "statistics": (
             done,
-            "AUC with patient-clustered intervals (Obuchowski), partial AUC, calibration; each export's passport names its method"
-            if done
-            else measured,
+            (
+                "AUC with patient-clustered intervals (Obuchowski), partial AUC, calibration; each"
+                " export's passport names its method"
+                if done
+                else measured
+            ),
         ),
         "accuracy": (done, accuracy + "table classifiers, figure roc" if done else measured),
-        "crosstab": (done, "Performance page, Confusion; table reading for readers" if done else measured),
-        "subgroups": (done, "figure subgroups: density, view, scanner; exploratory" if done else measured),
-        "failures": (done, "Performance page, Failures; figure explanations shows a wrong decision of each class" if done else measured),
+        "crosstab": (
+            done,
+            "Performance page, Confusion; table reading for readers" if done else measured,
+        ),
+        "subgroups": (
+            done,
+            "figure subgroups: density, view, scanner; exploratory" if done else measured,
+        ),
+        "failures": (
+            done,
+            (
+                "Performance page, Failures; figure explanations shows a wrong decision of each"
+                " class"
+                if done
+                else measured
+            ),
+        ),
         "explanation": (
             newest["explain"] is not None,
-            "influence of units and their labels; figures units, coverage, explanations" if newest["explain"] else "deepminer explain",
+            (
+                "influence of units and their labels; figures units, coverage, explanations"
+                if newest["explain"]
+                else "deepminer explain"
+            ),
         ),
     }
 
@@ -293,9 +426,20 @@ def _expert_facts(con: Connection, dissect: str | None) -> dict[str, tuple[bool,
     return {
         "annotators": (
             count > 0,
-            f"{count} annotators of {chosen} selected units; experience on the People page" if count else "deepminer invite annotator",
+            (
+                f"{count} annotators of {chosen} selected units; experience on the People page"
+                if count
+                else "deepminer invite annotator"
+            ),
         ),
-        "agreement": (count > 1, "table and figure agreement" if count > 1 else "needs two annotators: deepminer invite annotator"),
+        "agreement": (
+            count > 1,
+            (
+                "table and figure agreement"
+                if count > 1
+                else "needs two annotators: deepminer invite annotator"
+            ),
+        ),
     }
 
 
@@ -310,9 +454,24 @@ def _reading_facts(con: Connection) -> dict[str, tuple[bool, str]]:
         "hypothesis": (True, f"frozen before reading: {p.design['hypothesis']}"),
         "sample": (
             True,
-            f"planned for {p.design['expected_share']:.0%} right, alpha {p.design['alpha']:g}, {p.design['readers']} readers; power on the Reading study page",
+            (
+                f"planned for {p.design['expected_share']:.0%} right, alpha {p.design['alpha']:g},"
+                f" {p.design['readers']} readers; power on the Reading study page"
+            ),
         ),
-        "blinding": (True, "readers saw texts only: no truth, score, image or order that tells (linted before freezing)"),
-        "protocol": (True, f"{p.protocol}, version {p.version}, hash {p.hash[:12]}; table protocol"),
-        "limits": (True, f"{len(warned)} warnings of the linter with the reasons given; see Limits"),
+        "blinding": (
+            True,
+            (
+                "readers saw texts only: no truth, score, image or order that tells (linted before"
+                " freezing)"
+            ),
+        ),
+        "protocol": (
+            True,
+            f"{p.protocol}, version {p.version}, hash {p.hash[:12]}; table protocol",
+        ),
+        "limits": (
+            True,
+            f"{len(warned)} warnings of the linter with the reasons given; see Limits",
+        ),
     }

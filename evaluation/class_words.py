@@ -1,4 +1,6 @@
-"""Names of the classes of a study: three, or with two classes "other" for all that is not malignant (SPIE 2018)."""
+"""Names of the classes of a study: three, or with two classes "other" for all that is not malignant
+(SPIE 2018).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def _classes(study: Path, run: str) -> int:
     with store.read(study) as con:
         row = run_table.get(con, run)
         while not row["run"].startswith("patches-"):
-            parent = next((p for p in row["parents"] if p.startswith("patches-")), row["parents"][0])
+            parent = next(
+                (p for p in row["parents"] if p.startswith("patches-")), row["parents"][0]
+            )
             row = run_table.get(con, parent)
     return int(row["manifest"]["classes"])
 
@@ -28,4 +32,6 @@ def class_words(study: Path, run: str) -> dict[int, str]:
 
 def words(classes: int) -> dict[int, str]:
     """Name by code for a study of three or two classes."""
-    return {code: label_name(code, classes) for code in range(len(CLASSES)) if classes == 3 or code != 1}
+    return {
+        code: label_name(code, classes) for code in range(len(CLASSES)) if classes == 3 or code != 1
+    }

@@ -1,4 +1,6 @@
-"""Right and wrong calls at a threshold: sensitivity, specificity, predictive values, likelihood ratios, and thresholds fixed on hold-out."""
+"""Right and wrong calls at a threshold: sensitivity, specificity, predictive values, likelihood
+ratios, and thresholds fixed on hold-out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from evaluation.results import Interval, decimal, interval_text, not_estimable, 
 
 @dataclass(frozen=True)
 class DiagnosticTable:
-    """A 2 x 2 table. Shares with Clopper-Pearson intervals, likelihood ratios with Simel's (1991), odds ratio with Woolf's."""
+    """A 2 x 2 table.
+
+    Shares with Clopper-Pearson intervals, likelihood ratios with Simel's (1991), odds ratio with
+    Woolf's.
+    """
 
     tp: int
     fn: int
@@ -44,9 +50,15 @@ class DiagnosticTable:
         """For a results section."""
         parts = []
         for name, share in (("sensitivity", self.sensitivity), ("specificity", self.specificity)):
-            parts.append(f"{name} {decimal(share.estimate)} ({interval_text(share.low, share.high, share.level)}, {share.method})"
-                         if share.estimate is not None else f"{name} {not_estimable(share.reason)}")
-        return f"{'; '.join(parts)}; Fisher's exact test, one-sided, {p_text(self.fisher_p_greater)}."
+            parts.append(
+                f"{name} {decimal(share.estimate)}"
+                f" ({interval_text(share.low, share.high, share.level)}, {share.method})"
+                if share.estimate is not None
+                else f"{name} {not_estimable(share.reason)}"
+            )
+        return (
+            f"{'; '.join(parts)}; Fisher's exact test, one-sided, {p_text(self.fisher_p_greater)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,13 @@ class OperatingPoint:
 
 
 def diagnostic_table(tp: int, fn: int, fp: int, tn: int, level: float = 0.95) -> DiagnosticTable:
-    """Accuracy of a binary call from its four counts; whatever has an empty margin is None with a reason."""
-    tp, fn, fp, tn = (whole_number(count, name) for name, count in (("tp", tp), ("fn", fn), ("fp", fp), ("tn", tn)))
+    """Accuracy of a binary call from its four counts; whatever has an empty margin is None with a
+    reason.
+    """
+    tp, fn, fp, tn = (
+        whole_number(count, name)
+        for name, count in (("tp", tp), ("fn", fn), ("fp", fp), ("tn", tn))
+    )
     check_level(level)
     n, diseased, healthy, called = tp + fn + fp + tn, tp + fn, fp + tn, tp + fp
     reason = None if n else "there are no observations"
@@ -72,13 +89,27 @@ def diagnostic_table(tp: int, fn: int, fp: int, tn: int, level: float = 0.95) ->
     margins = float(diseased) * healthy * called * (fn + tn)
     chance = (diseased * called + healthy * (fn + tn)) / n**2 if n else 1.0
     return DiagnosticTable(
-        tp, fn, fp, tn, _share(tp, diseased, level, "positive"), _share(tn, healthy, level, "negative"), _share(tp + tn, n, level, "observed"),
-        _share(tp, called, level, "called positive"), _share(tn, fn + tn, level, "called negative"),
-        _ratio(tp, diseased, fp, healthy, level), _ratio(fn, diseased, tn, healthy, level), _odds(tp, fn, fp, tn, level),
-        _balanced(tp, diseased, tn, healthy, level), tp / diseased + tn / healthy - 1 if diseased and healthy else None,
+        tp,
+        fn,
+        fp,
+        tn,
+        _share(tp, diseased, level, "positive"),
+        _share(tn, healthy, level, "negative"),
+        _share(tp + tn, n, level, "observed"),
+        _share(tp, called, level, "called positive"),
+        _share(tn, fn + tn, level, "called negative"),
+        _ratio(tp, diseased, fp, healthy, level),
+        _ratio(fn, diseased, tn, healthy, level),
+        _odds(tp, fn, fp, tn, level),
+        _balanced(tp, diseased, tn, healthy, level),
+        tp / diseased + tn / healthy - 1 if diseased and healthy else None,
         float((tp * tn - fp * fn) / np.sqrt(margins)) if margins else None,
-        ((tp + tn) / n - chance) / (1 - chance) if chance < 1 else None, 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None, fisher, level,
-        reason=reason)
+        ((tp + tn) / n - chance) / (1 - chance) if chance < 1 else None,
+        2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
+        fisher,
+        level,
+        reason=reason,
+    )
 
 
 def _share(part: int, whole: int, level: float, name: str) -> Interval:
@@ -91,9 +122,18 @@ def _share(part: int, whole: int, level: float, name: str) -> Interval:
 
 def _log_interval(estimate: float, error: float, level: float, method: str) -> Interval:
     if error == 0:
-        return Interval(estimate, None, None, level, method, "all are called alike: the variance is 0 and gives no interval")
+        return Interval(
+            estimate,
+            None,
+            None,
+            level,
+            method,
+            "all are called alike: the variance is 0 and gives no interval",
+        )
     half = stats.norm.isf((1 - level) / 2) * error
-    return Interval(estimate, float(estimate * np.exp(-half)), float(estimate * np.exp(half)), level, method)
+    return Interval(
+        estimate, float(estimate * np.exp(-half)), float(estimate * np.exp(half)), level, method
+    )
 
 
 def _ratio(a: int, m: int, b: int, n: int, level: float) -> Interval:
@@ -102,7 +142,9 @@ def _ratio(a: int, m: int, b: int, n: int, level: float) -> Interval:
     if not m or not n or not b:
         return Interval(None, None, None, level, method, "a likelihood ratio would divide by 0")
     if not a:
-        return Interval(0.0, None, None, level, method, "a count is 0: its logarithm gives no interval")
+        return Interval(
+            0.0, None, None, level, method, "a count is 0: its logarithm gives no interval"
+        )
     return _log_interval((a / m) / (b / n), np.sqrt(1 / a - 1 / m + 1 / b - 1 / n), level, method)
 
 
@@ -111,8 +153,12 @@ def _odds(tp: int, fn: int, fp: int, tn: int, level: float) -> Interval:
     if not fn * fp:
         return Interval(None, None, None, level, method, "the odds ratio would divide by 0")
     if not tp * tn:
-        return Interval(0.0, None, None, level, method, "a count is 0: its logarithm gives no interval")
-    return _log_interval(tp * tn / (fn * fp), np.sqrt(1 / tp + 1 / fn + 1 / fp + 1 / tn), level, method)
+        return Interval(
+            0.0, None, None, level, method, "a count is 0: its logarithm gives no interval"
+        )
+    return _log_interval(
+        tp * tn / (fn * fp), np.sqrt(1 / tp + 1 / fn + 1 / fp + 1 / tn), level, method
+    )
 
 
 def _balanced(tp: int, m: int, tn: int, n: int, level: float) -> Interval:
@@ -122,14 +168,25 @@ def _balanced(tp: int, m: int, tn: int, n: int, level: float) -> Interval:
     half = stats.norm.isf((1 - level) / 2) * 0.5 * np.sqrt(se * (1 - se) / m + sp * (1 - sp) / n)
     centre = (se + sp) / 2
     if half == 0:
-        return Interval(centre, None, None, level, "Wald", "each class is called all right or all wrong: the variance is 0 and gives no interval")
-    return Interval(centre, float(max(0.0, centre - half)), float(min(1.0, centre + half)), level, "Wald")
+        return Interval(
+            centre,
+            None,
+            None,
+            level,
+            "Wald",
+            "each class is called all right or all wrong: the variance is 0 and gives no interval",
+        )
+    return Interval(
+        centre, float(max(0.0, centre - half)), float(min(1.0, centre + half)), level, "Wald"
+    )
 
 
 def fixed_threshold(y: Any, score: Any, rule: str = "sensitivity", value: float = 0.8) -> float:
-    """The threshold to fix on hold-out: the highest that reaches a `sensitivity`, the lowest that reaches a `specificity`, or the one with
-    the largest Youden index (`youden`; the highest of equals). Positive is what scores at least the threshold; the one that calls nothing
-    positive is the next number above the highest score."""
+    """The threshold to fix on hold-out: the highest that reaches a `sensitivity`, the lowest that
+    reaches a `specificity`, or the one with the largest Youden index (`youden`; the highest of
+    equals). Positive is what scores at least the threshold; the one that calls nothing positive is
+    the next number above the highest score.
+    """
     labels, scores = labels_and_scores(y, score)
     reason = one_class_reason(labels)
     if reason:
@@ -145,25 +202,58 @@ def fixed_threshold(y: Any, score: Any, rule: str = "sensitivity", value: float 
     raise ValueError(f"the rule is {rule!r}: it must be sensitivity, specificity or youden")
 
 
-def operating_point(y: Any, score: Any, threshold: float, cluster: Any = None, level: float = 0.95,
-                    rule: str = "fixed on hold-out") -> OperatingPoint:
-    """Calls at a threshold (positive = score >= threshold). With `cluster` the intervals of sensitivity, specificity and accuracy are
-    Korn and Graubard's on the effective sample size, patients as clusters; the other intervals still take observations as independent."""
+def operating_point(
+    y: Any,
+    score: Any,
+    threshold: float,
+    cluster: Any = None,
+    level: float = 0.95,
+    rule: str = "fixed on hold-out",
+) -> OperatingPoint:
+    """Calls at a threshold (positive = score >= threshold).
+
+    With `cluster` the intervals of sensitivity, specificity and accuracy are Korn and Graubard's on
+    the effective sample size, patients as clusters; the other intervals still take observations as
+    independent.
+    """
     labels, scores = labels_and_scores(y, score)
     called = scores >= threshold
-    counts = (labels & called).sum(), (labels & ~called).sum(), (~labels & called).sum(), (~labels & ~called).sum()
+    counts = (
+        (labels & called).sum(),
+        (labels & ~called).sum(),
+        (~labels & called).sum(),
+        (~labels & ~called).sum(),
+    )
     tp, fn, fp, tn = (int(count) for count in counts)
     table = diagnostic_table(tp, fn, fp, tn, level)
     if cluster is not None:
         patients = np.asarray(cluster)
         right = called == labels
-        named = {name: _clustered(right[kept], patients[kept], level)
-                 for name, kept in (("sensitivity", labels), ("specificity", ~labels), ("accuracy", np.full(len(labels), True)))}
+        named = {
+            name: _clustered(right[kept], patients[kept], level)
+            for name, kept in (
+                ("sensitivity", labels),
+                ("specificity", ~labels),
+                ("accuracy", np.full(len(labels), True)),
+            )
+        }
         table = DiagnosticTable(**{**table.__dict__, **named, "unit": "patient"})
     return OperatingPoint(float(threshold), rule, table)
 
 
 def _clustered(right: Any, patients: Any, level: float) -> Interval:
     result = clustered_proportion(right, patients, level=level)
-    reason = result.reason.replace("answers", "calls") if result.reason and result.korn_graubard_low is None else None
-    return Interval(result.estimate, result.korn_graubard_low, result.korn_graubard_high, level, "Korn-Graubard", reason, "patient")
+    reason = (
+        result.reason.replace("answers", "calls")
+        if result.reason and result.korn_graubard_low is None
+        else None
+    )
+    return Interval(
+        result.estimate,
+        result.korn_graubard_low,
+        result.korn_graubard_high,
+        level,
+        "Korn-Graubard",
+        reason,
+        "patient",
+    )

@@ -22,10 +22,13 @@ from evaluation.class_words import class_words
 
 @dataclass(frozen=True)
 class Explained:
-    """One mammogram. predicted: class name ("other" for not malignant in a study of two classes) or None (no tissue); truth: class name or None; scores by
-    class name; units: the 8 most influential for the decision; class_map float [h, w]: probability of the decision's class; unit_maps float [8, h', w']:
-    contribution of each unit (map x weight), and `scale`: the largest contribution among all explained mammograms, the same for every case; findings:
-    table; simulated: a label is simulated."""
+    """One mammogram. predicted: class name ("other" for not malignant in a study of two classes) or
+    None (no tissue); truth: class name or None; scores by class name; units: the 8 most influential
+    for the decision; class_map float [h, w]: probability of the decision's class; unit_maps float
+    [8, h', w']: contribution of each unit (map x weight), and `scale`: the largest contribution
+    among all explained mammograms, the same for every case; findings: table; simulated: a label is
+    simulated.
+    """
 
     mammogram_id: str
     patient_id: str
@@ -45,8 +48,10 @@ class Explained:
     simulated: bool
 
     def heat(self, unit: NamedUnit) -> np.ndarray:
-        """A unit's map as colours float [h', w'] in 0..1: the square root of its share of `scale`, so that one scale for all cases and units leaves weak ones
-        visible. 1/2 stands for a quarter of the scale; negative contributions are 0."""
+        """A unit's map as colours float [h', w'] in 0..1: the square root of its share of `scale`,
+        so that one scale for all cases and units leaves weak ones visible. 1/2 stands for a quarter
+        of the scale; negative contributions are 0.
+        """
         return np.sqrt(np.clip(self.unit_maps[unit.rank - 1] / self.scale, 0, 1))
 
     @property
@@ -55,12 +60,16 @@ class Explained:
         if self.predicted is None or self.truth is None:
             return ""
         called, is_malignant = self.predicted == "malignant", self.truth == "malignant"
-        return f"{'true' if called == is_malignant else 'false'} {'positive' if called else 'negative'}"
+        return (
+            f"{'true' if called == is_malignant else 'false'}"
+            f" {'positive' if called else 'negative'}"
+        )
 
 
 def cases(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
-    """Explained mammograms of a kind (a class's name by prediction, "wrong", "all") in a seeded order that follows nothing else; `right`: whether the
-    decision is the truth."""
+    """Explained mammograms of a kind (a class's name by prediction, "wrong", "all") in a seeded
+    order that follows nothing else; `right`: whether the decision is the truth.
+    """
     with store.read(study) as con:
         frame = unit_table.explanations(con, run)
     names = class_words(study, run)
@@ -70,8 +79,12 @@ def cases(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
     if kind == "wrong":
         frame = frame[frame["truth"].notna() & ~frame["right"]]
     elif kind != "all":
-        frame = frame[frame["predicted"].isin([code for code, name in names.items() if name == kind])]
-    return frame.iloc[np.random.default_rng([seed, 3]).permutation(len(frame))].reset_index(drop=True)
+        frame = frame[
+            frame["predicted"].isin([code for code, name in names.items() if name == kind])
+        ]
+    return frame.iloc[np.random.default_rng([seed, 3]).permutation(len(frame))].reset_index(
+        drop=True
+    )
 
 
 @lru_cache(maxsize=256)
@@ -92,16 +105,27 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
         findings = data.findings(con, mammogram_id)
         manifest = run_table.get(con, run)["manifest"]
     with np.load(runs.folder(study, run) / row["file"]) as maps:
-        probability, order, unit_maps = maps["probability"].astype(np.float32), maps["units"], maps["maps"].astype(np.float32)
+        probability, order, unit_maps = (
+            maps["probability"].astype(np.float32),
+            maps["units"],
+            maps["maps"].astype(np.float32),
+        )
     decided = None if row["predicted"] < 0 else class_words(study, run)[int(row["predicted"])]
     code = int(row["predicted"]) if decided else 2
     values = influences[influences["class"] == code].set_index("unit")["influence"]
     units = tuple(
-        NamedUnit(rank, int(u), float(values.get(int(u), np.nan)), labels[int(u)].text if int(u) in labels else None)
+        NamedUnit(
+            rank,
+            int(u),
+            float(values.get(int(u), np.nan)),
+            labels[int(u)].text if int(u) in labels else None,
+        )
         for rank, u in enumerate(order, start=1)
     )
     channel = code if len(probability) == 3 else (1 if code == 2 else 0)
-    scores = {name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES}
+    scores = {
+        name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES
+    }
     return Explained(
         mammogram_id,
         row["patient_id"],

@@ -1,7 +1,10 @@
-"""What a unit's activation says about each known descriptor, and whether a name given to it holds (Network Dissection; DEFINITIONS "Units").
+"""What a unit's activation says about each known descriptor, and whether a name given to it holds
+(Network Dissection; DEFINITIONS "Units").
 
-AUC of the unit's largest activation on a patch for the descriptor, with patients as clusters, beside the overlap of its region with the outline. Never in
-place of the expert's words: a unit may fire on something no report mentions."""
+AUC of the unit's largest activation on a patch for the descriptor, with patients as clusters,
+beside the overlap of its region with the outline. Never in place of the expert's words: a unit may
+fire on something no report mentions.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,10 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """One unit's name against the reports. verdict: "holds" (AUC above .5, adjusted p < .05), "contradicted" (the interval lies below .5), "not shown",
-    or "no word to check" where no report has a word for it. descriptor: the one that was checked."""
+    """One unit's name against the reports. verdict: "holds" (AUC above .5, adjusted p < .05),
+    "contradicted" (the interval lies below .5), "not shown", or "no word to check" where no report
+    has a word for it. descriptor: the one that was checked.
+    """
 
     unit: int
     label: str
@@ -49,17 +54,25 @@ class LabelCheck:
         if self.descriptor is None:
             return "No report has a word for this name, so it cannot be checked."
         numbers = f"AUC {decimal(self.auc, 2)} ({decimal(self.low, 2)} to {decimal(self.high, 2)})"
-        return f"“{self.descriptor}” {self.verdict}: {numbers} among findings, adjusted {p_text(self.p_adjusted)}."
+        return (
+            f"“{self.descriptor}” {self.verdict}: {numbers} among findings, adjusted"
+            f" {p_text(self.p_adjusted)}."
+        )
 
 
 def descriptor_aucs(activations: Array, positive: Array, patients: Any) -> pd.DataFrame:
-    """One descriptor against many units: auc, low, high, p [units] from activations float [units, patches] and bool [patches].
+    """One descriptor against many units: auc, low, high, p [units] from activations float [units,
+    patches] and bool [patches].
 
-    Obuchowski's variance, Wald interval and two-sided p against .5. No number where either side has fewer than 3 patients."""
+    Obuchowski's variance, Wald interval and two-sided p against .5. No number where either side has
+    fewer than 3 patients.
+    """
     labels = np.asarray(positive, bool)
     codes, clusters = cluster_codes(patients, len(labels))
     if min(len(set(codes[labels])), len(set(codes[~labels]))) < FEWEST_PATIENTS:
-        return pd.DataFrame(np.full((len(activations), 4), np.nan), columns=["auc", "low", "high", "p"])
+        return pd.DataFrame(
+            np.full((len(activations), 4), np.nan), columns=["auc", "low", "high", "p"]
+        )
     parts = []
     for start in range(0, len(activations), BLOCK):
         placed = placements(labels, np.asarray(activations[start : start + BLOCK], float))
@@ -71,7 +84,14 @@ def descriptor_aucs(activations: Array, positive: Array, patients: Any) -> pd.Da
     half = stats.norm.isf((1 - LEVEL) / 2) * error
     z = np.divide(auc - 0.5, error, out=np.full(len(auc), np.nan), where=error > 0)
     bound = np.where(error > 0, half, np.nan)
-    return pd.DataFrame({"auc": auc, "low": np.maximum(0, auc - bound), "high": np.minimum(1, auc + bound), "p": 2 * stats.norm.sf(np.abs(z))})
+    return pd.DataFrame(
+        {
+            "auc": auc,
+            "low": np.maximum(0, auc - bound),
+            "high": np.minimum(1, auc + bound),
+            "p": 2 * stats.norm.sf(np.abs(z)),
+        }
+    )
 
 
 def adjusted(frame: pd.DataFrame) -> pd.Series:
@@ -79,14 +99,20 @@ def adjusted(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(adjust(frame["p"].to_numpy(float), "bh"), index=frame.index)
 
 
-def check_label(meanings: pd.DataFrame, unit: int, label: str, answer: dict[str, Any]) -> LabelCheck:
-    """Whether the unit fires on findings whose report has the word of the answer, more than on other findings. The first of the answer's descriptors that
-    the reports know is checked."""
+def check_label(
+    meanings: pd.DataFrame, unit: int, label: str, answer: dict[str, Any]
+) -> LabelCheck:
+    """Whether the unit fires on findings whose report has the word of the answer, more than on
+    other findings. The first of the answer's descriptors that the reports know is checked.
+    """
     mine = meanings[meanings["unit"] == unit].set_index("descriptor")
     for descriptor in of_answer(answer):
         if descriptor in mine.index and pd.notna(mine.loc[descriptor, "auc"]):
             row = mine.loc[descriptor]
-            values = {k: None if pd.isna(row[k]) else float(row[k]) for k in ("auc", "low", "high", "p_adjusted", "iou")}
+            values = {
+                k: None if pd.isna(row[k]) else float(row[k])
+                for k in ("auc", "low", "high", "p_adjusted", "iou")
+            }
             return LabelCheck(unit, label, descriptor, **values, verdict=_verdict(values))
     return LabelCheck(unit, label, None, None, None, None, None, None, "no word to check")
 
@@ -105,21 +131,30 @@ def run_of(study: Path, dissect: str) -> str | None:
 
 
 def of_unit(study: Path, dissect: str, unit: int) -> pd.DataFrame:
-    """The unit's descriptors, largest AUC first: descriptor, contrast, auc, low, high, p, p_adjusted, iou, positives, patients. Empty without a run."""
+    """The unit's descriptors, largest AUC first: descriptor, contrast, auc, low, high, p,
+    p_adjusted, iou, positives, patients. Empty without a run.
+    """
     run = run_of(study, dissect)
     if run is None:
         return pd.DataFrame(columns=["descriptor", "auc"])
     with store.read(study) as con:
-        return unit_table.meanings(con, run, unit).sort_values("auc", ascending=False, na_position="last", ignore_index=True)
+        return unit_table.meanings(con, run, unit).sort_values(
+            "auc", ascending=False, na_position="last", ignore_index=True
+        )
 
 
-def label_checks(study: Path, dissect: str, units: Sequence[int] | None = None) -> dict[int, LabelCheck]:
+def label_checks(
+    study: Path, dissect: str, units: Sequence[int] | None = None
+) -> dict[int, LabelCheck]:
     """The check of every labelled unit, by unit. Empty without a meaning run."""
     run = run_of(study, dissect)
     if run is None:
         return {}
     with store.read(study) as con:
-        labels, answers = annotation_table.labels(con, dissect), annotation_table.answers(con, dissect).set_index("annotation_id")
+        labels, answers = (
+            annotation_table.labels(con, dissect),
+            annotation_table.answers(con, dissect).set_index("annotation_id"),
+        )
         meanings = unit_table.meanings(con, run)
     found = {}
     for unit, label in labels.items():
@@ -131,13 +166,19 @@ def label_checks(study: Path, dissect: str, units: Sequence[int] | None = None) 
 
 
 def overlap_by_unit(study: Path, dissect: str, descriptor: str | None = None) -> pd.DataFrame:
-    """unit, descriptor, iou, auc of the descriptor (or of each unit's largest IoU with a finding): for the gallery's order."""
+    """unit, descriptor, iou, auc of the descriptor (or of each unit's largest IoU with a finding):
+    for the gallery's order.
+    """
     run = run_of(study, dissect)
     if run is None:
         return pd.DataFrame({"unit": pd.Series(dtype=int), "descriptor": [], "iou": [], "auc": []})
     with store.read(study) as con:
         frame = unit_table.meanings(con, run)
-    frame = frame[frame["descriptor"] == descriptor] if descriptor else frame[frame["contrast"] == "other findings"]
+    frame = (
+        frame[frame["descriptor"] == descriptor]
+        if descriptor
+        else frame[frame["contrast"] == "other findings"]
+    )
     best = frame.sort_values(["unit", "iou"], ascending=[True, False]).drop_duplicates("unit")
     return best[["unit", "descriptor", "iou", "auc", "p_adjusted"]].reset_index(drop=True)
 

@@ -20,13 +20,21 @@ from evaluation.results import counted
 from evaluation.steps.coverage import tops_of
 
 FEW_PATIENTS = 8
-KINDS = (("patches", "Patches"), ("train", "Classifier"), ("evaluate", "Evaluation"), ("dissect", "Units"), ("explain", "Explanations"))
+KINDS = (
+    ("patches", "Patches"),
+    ("train", "Classifier"),
+    ("evaluate", "Evaluation"),
+    ("dissect", "Units"),
+    ("explain", "Explanations"),
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One card. state: done, stale, running, interrupted, failed or missing; headline and lines: what is there; made: when, or None;
-    command: what to run next for it; page: where to look; note: why it is stale, failed or interrupted."""
+    """One card. state: done, stale, running, interrupted, failed or missing; headline and lines:
+    what is there; made: when, or None; command: what to run next for it; page: where to look; note:
+    why it is stale, failed or interrupted.
+    """
 
     kind: str
     title: str
@@ -69,21 +77,40 @@ def steps(study: Path) -> list[Step]:
 def _source(con: Connection) -> Step:
     sources, counts = data.sources(con), data.counts(con)
     if not len(sources):
-        return Step("source", "Source", "missing", "no mammograms yet", (), None, "deepminer ingest phantom", "data")
+        return Step(
+            "source",
+            "Source",
+            "missing",
+            "no mammograms yet",
+            (),
+            None,
+            "deepminer ingest phantom",
+            "data",
+        )
     skipped = int(sources["skipped"].sum())
     return Step(
         "source",
         "Source",
         "done",
         counted(counts["patients"], "patient"),
-        (counted(counts["mammograms"], "film"), f"{skipped} left out" if skipped else counted(counts["findings"], "finding")),
+        (
+            counted(counts["mammograms"], "film"),
+            f"{skipped} left out" if skipped else counted(counts["findings"], "finding"),
+        ),
         _time(sources["made"].max()),
         "",
         "data",
     )
 
 
-def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | None, stale: dict[str, str], chosen: settings.Settings) -> Step:
+def _run_step(
+    con: Connection,
+    kind: str,
+    title: str,
+    working: dict[str, Any] | None,
+    stale: dict[str, str],
+    chosen: settings.Settings,
+) -> Step:
     run = run_table.latest(con, kind)
     command = f"deepminer {kind}"
     if working and (run is None or working["state"] == "running"):
@@ -106,10 +133,26 @@ def _run_step(con: Connection, kind: str, title: str, working: dict[str, Any] | 
     if reason:
         stale[kind] = reason
     headline, lines = _facts(con, kind, row)
-    return Step(kind, title, "stale" if reason else "done", headline, lines, _time(row["made"]), command if reason else "", PAGES[kind], reason)
+    return Step(
+        kind,
+        title,
+        "stale" if reason else "done",
+        headline,
+        lines,
+        _time(row["made"]),
+        command if reason else "",
+        PAGES[kind],
+        reason,
+    )
 
 
-def _stale_reason(con: Connection, kind: str, row: dict[str, Any], stale: dict[str, str], chosen: settings.Settings) -> str:
+def _stale_reason(
+    con: Connection,
+    kind: str,
+    row: dict[str, Any],
+    stale: dict[str, str],
+    chosen: settings.Settings,
+) -> str:
     if kind == "patches" and row["manifest"]["inputs"] != data.get_meta(con, "data_hash"):
         return "mammograms came in since"
     if kind == "patches" and row["settings"] != {
@@ -134,24 +177,46 @@ def _facts(con: Connection, kind: str, row: dict[str, Any]) -> tuple[str, tuple[
             f"split seed {row['settings']['seed']}",
         )
     if kind == "train":
-        return manifest["architecture"], (counted(row['settings']['training']['epochs'], 'epoch'), f"best: epoch {manifest['best_epoch'] + 1}")
+        return manifest["architecture"], (
+            counted(row["settings"]["training"]["epochs"], "epoch"),
+            f"best: epoch {manifest['best_epoch'] + 1}",
+        )
     if kind == "evaluate":
         metrics = run_table.metrics(con, row["run"], "holdout")
-        found = metrics[(metrics["level"] == "patch") & (metrics["class"] == "malignant") & (metrics["name"] == "auc")]
+        found = metrics[
+            (metrics["level"] == "patch")
+            & (metrics["class"] == "malignant")
+            & (metrics["name"] == "auc")
+        ]
         return f"{int(found['n'].iloc[0]):,} patches" if len(found) else "no patches", (
             "hold-out",
             counted(int(found["patients"].iloc[0]), "patient") if len(found) else "",
         )
     if kind == "dissect":
-        return f"{manifest['units']:,} units", (f"{len(annotation_table.selected_units(con, row['run']))} selected", f"{len(manifest['dead_units'])} dead")
+        return f"{manifest['units']:,} units", (
+            f"{len(annotation_table.selected_units(con, row['run']))} selected",
+            f"{len(manifest['dead_units'])} dead",
+        )
     found = unit_table.explanations(con, row["run"])
-    return counted(len(found), "film"), (f"{(found['predicted'] == 2).sum()} malignant", "hold-out and test")
+    return counted(len(found), "film"), (
+        f"{(found['predicted'] == 2).sum()} malignant",
+        "hold-out and test",
+    )
 
 
 def _annotation(con: Connection) -> Step:
     run = annotation_table.current_run(con)
     if run is None:
-        return Step("annotate", "Annotation", "missing", "no units yet", (), None, "deepminer dissect", "annotations")
+        return Step(
+            "annotate",
+            "Annotation",
+            "missing",
+            "no units yet",
+            (),
+            None,
+            "deepminer dissect",
+            "annotations",
+        )
     counts, progress = annotation_table.counts(con, run), annotation_table.progress(con, run)
     state = "missing" if not counts["experts"] else "done"
     made = _time(progress["last"].max()) if len(progress) else None
@@ -167,14 +232,20 @@ def _annotation(con: Connection) -> Step:
     )
 
 
-_NEXT_STAGE = {"design": "deepminer reading lint", "lint": "deepminer reading freeze", "frozen": "deepminer reading close"}
+_NEXT_STAGE = {
+    "design": "deepminer reading lint",
+    "lint": "deepminer reading freeze",
+    "frozen": "deepminer reading close",
+}
 FINISHED = ("closed", "unblinded")
 
 
 @dataclass(frozen=True)
 class ReadingState:
-    """How far a reading study is; never a result. done, total: answers given and answers there will be, from the readers who have an order and those who are
-    planned; readers: the larger number of the two; simulated: the study itself, or any answer."""
+    """How far a reading study is; never a result. done, total: answers given and answers there will
+    be, from the readers who have an order and those who are planned; readers: the larger number of
+    the two; simulated: the study itself, or any answer.
+    """
 
     protocol: str
     version: int
@@ -187,57 +258,134 @@ class ReadingState:
 
 
 def reading_states(con: Connection) -> list[ReadingState]:
-    """Every reading study's newest version, and each older one that was frozen: what is open first (people's before simulated ones), then what is finished,
-    then designs; newest first."""
+    """Every reading study's newest version, and each older one that was frozen: what is open first
+    (people's before simulated ones), then what is finished, then designs; newest first.
+    """
     every = readings.protocols(con)
     newest = {p.protocol: p.version for p in sorted(every, key=lambda p: p.version)}
-    kept = [p for p in reversed(every) if p.state in ("frozen", *FINISHED) or newest[p.protocol] == p.version]
+    kept = [
+        p
+        for p in reversed(every)
+        if p.state in ("frozen", *FINISHED) or newest[p.protocol] == p.version
+    ]
     found = [_reading_state(con, p) for p in kept]
-    return sorted(found, key=lambda r: (0 if r.state == "frozen" else 1 if r.state in FINISHED else 2, r.state == "frozen" and r.simulated))
+    return sorted(
+        found,
+        key=lambda r: (
+            0 if r.state == "frozen" else 1 if r.state in FINISHED else 2,
+            r.state == "frozen" and r.simulated,
+        ),
+    )
 
 
 def _reading_state(con: Connection, p: readings.Protocol) -> ReadingState:
     progress = readings.progress(con, p.protocol, p.version)
-    done, total, present = (int(progress["done"].sum()), int(progress["total"].sum()), len(progress)) if len(progress) else (0, 0, 0)
+    done, total, present = (
+        (int(progress["done"].sum()), int(progress["total"].sum()), len(progress))
+        if len(progress)
+        else (0, 0, 0)
+    )
     planned = present
     if p.state == "frozen":
-        # Readers get their order when they begin: before that the design says how many there will be.
+        # Readers get their order when they begin: before that the design says how many there will
+        # be.
         planned = max(present, int(p.design.get("readers", 1)))
-        total += (planned - present) * (len(readings.cases(con, p.protocol, p.version)) + int(p.design.get("repeats", 0)))
+        total += (planned - present) * (
+            len(readings.cases(con, p.protocol, p.version)) + int(p.design.get("repeats", 0))
+        )
     simulated = p.simulated or bool(len(progress) and progress["simulated"].any())
-    return ReadingState(p.protocol, p.version, p.state, done, total, planned, simulated, _time(p.made) or clock.now())
+    return ReadingState(
+        p.protocol,
+        p.version,
+        p.state,
+        done,
+        total,
+        planned,
+        simulated,
+        _time(p.made) or clock.now(),
+    )
 
 
 def _reading(con: Connection) -> Step:
     found = reading_states(con)
     if not found:
-        return Step("reading", "Reading", "missing", "not designed", (), None, "deepminer reading create", "reading")
+        return Step(
+            "reading",
+            "Reading",
+            "missing",
+            "not designed",
+            (),
+            None,
+            "deepminer reading create",
+            "reading",
+        )
     first = found[0]
     finished = sum(r.state in FINISHED for r in found)
-    state = "running" if first.state == "frozen" else "done" if first.state in FINISHED else "missing"
-    lines = (f"{first.state}, {counted(first.readers, 'reader')}", f"{finished} finished" if finished and first.state == "frozen" else "")
+    state = (
+        "running" if first.state == "frozen" else "done" if first.state in FINISHED else "missing"
+    )
+    lines = (
+        f"{first.state}, {counted(first.readers, 'reader')}",
+        f"{finished} finished" if finished and first.state == "frozen" else "",
+    )
     headline = f"{first.done} / {first.total} answers" if first.total else "no answers yet"
-    return Step("reading", "Reading", state, headline, lines, first.made, _NEXT_STAGE.get(first.state, ""), "reading")
+    return Step(
+        "reading",
+        "Reading",
+        state,
+        headline,
+        lines,
+        first.made,
+        _NEXT_STAGE.get(first.state, ""),
+        "reading",
+    )
 
 
 def _report(study: Path) -> Step:
     folder = study / "exports"
     made = sorted(folder.rglob(f"*{passport.SUFFIX}"), key=lambda p: p.stat().st_mtime)
     if not made:
-        return Step("report", "Report", "missing", "no figures yet", (), None, "deepminer figures all --out exports", "figures")
+        return Step(
+            "report",
+            "Report",
+            "missing",
+            "no figures yet",
+            (),
+            None,
+            "deepminer figures all --out exports",
+            "figures",
+        )
     when = clock.changed(made[-1])
     stale = passport.stale(study, folder)
     note = "exports out of date: " + ", ".join(s.name for s in stale) if stale else ""
     state, command = ("stale", "deepminer figures all --out exports") if stale else ("done", "")
-    return Step("report", "Report", state, counted(len(made), "export"), (f"{len(stale)} stale",) if stale else (), when, command, "figures", note)
+    return Step(
+        "report",
+        "Report",
+        state,
+        counted(len(made), "export"),
+        (f"{len(stale)} stale",) if stale else (),
+        when,
+        command,
+        "figures",
+        note,
+    )
 
 
 def _time(value: Any) -> datetime | None:
-    return None if value is None or value != value else value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+    return (
+        None
+        if value is None or value != value
+        else value.to_pydatetime()
+        if hasattr(value, "to_pydatetime")
+        else value
+    )
 
 
 def labelled(study: Path, dissect: str, code: int) -> tuple[float | None, int, int]:
-    """Labelled coverage of a class (share of its top slots taken by selected units that carry a label), labelled units and distinct selected units."""
+    """Labelled coverage of a class (share of its top slots taken by selected units that carry a
+    label), labelled units and distinct selected units.
+    """
     return labelled_by_class(study, dissect)[code]
 
 
@@ -246,11 +394,17 @@ def labelled_by_class(study: Path, dissect: str) -> dict[int, tuple[float | None
     with store.read(study) as con:
         row = run_table.get(con, dissect)
         influences = unit_table.top_influences(con, dissect, row["settings"]["dissection"]["top"])
-        chosen, labels = unit_table.selected(con, dissect), set(annotation_table.labels(con, dissect))
+        chosen, labels = (
+            unit_table.selected(con, dissect),
+            set(annotation_table.labels(con, dissect)),
+        )
     codes, tops, _ = tops_of(influences)
     mine = {code: set(chosen[chosen["class"] == code]["unit"].astype(int)) for code in codes}
     counts = len(set(chosen["unit"]) & labels), chosen["unit"].nunique()
-    return {code: (labelled_coverage(tops[i], mine[code], labels), *counts) for i, code in enumerate(codes)}
+    return {
+        code: (labelled_coverage(tops[i], mine[code], labels), *counts)
+        for i, code in enumerate(codes)
+    }
 
 
 def warnings(study: Path) -> list[str]:
@@ -265,10 +419,14 @@ def warnings(study: Path) -> list[str]:
             chosen = set(annotation_table.selected_units(con, run))
             few = units[units["unit"].isin(chosen) & (units["top_patients"] < FEW_PATIENTS)]
             found += [
-                f"{unit_name(int(u.unit))}: its 32 top patches come from {u.top_patients} patients, fewer than {FEW_PATIENTS}."
+                f"{unit_name(int(u.unit))}: its 32 top patches come from {u.top_patients} patients,"
+                f" fewer than {FEW_PATIENTS}."
                 for u in few.itertuples()
             ]
         opened = run_table.events(con, "test split opened")
         if len(opened):
-            found.append(f"The test split was opened {counted(len(opened), 'time')}, last {opened['made'].iloc[0]:%d %b %H:%M}.")
+            found.append(
+                f"The test split was opened {counted(len(opened), 'time')}, last"
+                f" {opened['made'].iloc[0]:%d %b %H:%M}."
+            )
     return found

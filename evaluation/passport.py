@@ -1,6 +1,9 @@
-"""The passport of an export: what it shows, of how many, by which method, from which inputs, and the command that makes it again.
+"""The passport of an export: what it shows, of how many, by which method, from which inputs, and
+the command that makes it again.
 
-An export is stale when what it was made from has changed since: another run is the newest, labels or answers came in, another protocol was closed."""
+An export is stale when what it was made from has changed since: another run is the newest, labels
+or answers came in, another protocol was closed.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,21 @@ ABSENT = {
     "train": ("Classifier", "no classifier has been trained yet", "deepminer train"),
     "evaluate": ("Evaluation", "no classifier has been evaluated yet", "deepminer evaluate"),
     "dissect": ("Units", "no classifier has been dissected yet", "deepminer dissect"),
-    "coverage": ("Units", "the coverage of the newest units has not been measured", "deepminer dissect"),
+    "coverage": (
+        "Units",
+        "the coverage of the newest units has not been measured",
+        "deepminer dissect",
+    ),
     "explain": ("Explanations", "no mammogram has been explained yet", "deepminer explain"),
     "ablate": ("Ablation", "no unit has been ablated yet", "deepminer ablate"),
     "labels": ("Annotation", "no selected unit carries a label yet", "deepminer invite annotator"),
     "annotations": ("Annotation", "nobody has annotated yet", "deepminer invite annotator"),
     "protocol": ("Reading", "no reading study has been closed", "deepminer reading close"),
-    "screenshot": ("Annotation", "the annotation screen is a screenshot of the served page, not a drawing", "make pictures"),
+    "screenshot": (
+        "Annotation",
+        "the annotation screen is a screenshot of the served page, not a drawing",
+        "make pictures",
+    ),
 }
 SUFFIX = ".passport.json"
 # Inputs that hold numbers of the test split: an export made from one is an opening of it.
@@ -43,7 +54,9 @@ NAMES = ("data", *RUN_KINDS, "labels", "annotations", "picks", "protocol", "scre
 
 
 class Missing(Exception):
-    """An input of an export does not exist yet. step: which; reason: a sentence; command: what makes it ("" where no command does)."""
+    """An input of an export does not exist yet. step: which; reason: a sentence; command: what
+    makes it ("" where no command does).
+    """
 
     def __init__(self, step: str, reason: str, command: str = "") -> None:
         super().__init__(reason)
@@ -57,8 +70,10 @@ def absent(needed: Iterable[str], now: Mapping[str, str]) -> Missing | None:
 
 @dataclass(frozen=True)
 class Passport:
-    """All a reader, or whoever draws it again, must know of an export. counts: n at each level; inputs: what it was made from, by name;
-    data_hash: SHA-256 of the numbers behind it; simulated: what is simulated, "" if nothing is; files: written beside it."""
+    """All a reader, or whoever draws it again, must know of an export. counts: n at each level;
+    inputs: what it was made from, by name; data_hash: SHA-256 of the numbers behind it; simulated:
+    what is simulated, "" if nothing is; files: written beside it.
+    """
 
     name: str
     kind: str
@@ -84,7 +99,9 @@ class Passport:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """Every passport in a folder, by name."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*{SUFFIX}"))
+    ]
 
 
 def changed(passport: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
@@ -103,26 +120,36 @@ class Stale:
 
     def sentence(self) -> str:
         """For a terminal."""
-        return f"stale {self.kind} {self.name.removeprefix('table_')}: {', '.join(self.changed)} changed since; made again by {self.command}"
+        return (
+            f"stale {self.kind} {self.name.removeprefix('table_')}: {', '.join(self.changed)}"
+            f" changed since; made again by {self.command}"
+        )
 
 
 def stale(study: Path, folder: Path) -> list[Stale]:
     """The stale exports of a folder, with commands that can be pasted."""
     there = read(folder) if folder.is_dir() else []
     now = inputs(study, NAMES) if there else {}
-    places = {"--study STUDY": f"--study {shlex.quote(str(study))}", "--out DIR": f"--out {shlex.quote(str(folder))}"}
+    places = {
+        "--study STUDY": f"--study {shlex.quote(str(study))}",
+        "--out DIR": f"--out {shlex.quote(str(folder))}",
+    }
     found = []
     for passport in there:
         command = passport["command"]
         for place, words in places.items():
             command = command.replace(place, words)
         if changed(passport, now):
-            found.append(Stale(passport["name"], passport["kind"], tuple(changed(passport, now)), command))
+            found.append(
+                Stale(passport["name"], passport["kind"], tuple(changed(passport, now)), command)
+            )
     return found
 
 
 def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
-    """What is there now, by name: run kinds give the newest run's id, data its hash, people's words a hash; "" where there is nothing."""
+    """What is there now, by name: run kinds give the newest run's id, data its hash, people's words
+    a hash; "" where there is nothing.
+    """
     found = {}
     with store.read(study) as con:
         dissect, explain = run_table.latest(con, "dissect"), run_table.latest(con, "explain")
@@ -133,7 +160,11 @@ def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
                 found[name] = data.get_meta(con, "data_hash") or ""
             elif name == "labels":
                 labels = annotation_table.labels(con, dissect) if dissect else {}
-                found[name] = _digest({u: (label.text, label.simulated) for u, label in labels.items()}) if labels else ""
+                found[name] = (
+                    _digest({u: (label.text, label.simulated) for u, label in labels.items()})
+                    if labels
+                    else ""
+                )
             elif name == "annotations":
                 said = annotation_table.answers(con, dissect).to_dict("records") if dissect else []
                 found[name] = _digest(said) if said else ""
@@ -151,7 +182,9 @@ def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
 
 def closed_protocol(con: data.Connection) -> readings.Protocol | None:
     """The newest reading study whose results may be seen."""
-    return next((p for p in reversed(readings.protocols(con)) if p.state in ("closed", "unblinded")), None)
+    return next(
+        (p for p in reversed(readings.protocols(con)) if p.state in ("closed", "unblinded")), None
+    )
 
 
 def _digest(value: Any) -> str:
@@ -164,14 +197,20 @@ def data_hash(tables: Mapping[str, str]) -> str:
 
 
 def simulated_parts(study: Path, names: Iterable[str]) -> str:
-    """What is simulated among these inputs: "images", "unit labels", "answers", joined; "" if nothing is."""
+    """What is simulated among these inputs: "images", "unit labels", "answers", joined; "" if
+    nothing is.
+    """
     wanted, parts = set(names), []
     with store.read(study) as con:
         sources = data.sources(con)
         if len(sources) and sources["simulated"].any():
             parts.append("images")
         dissect = run_table.latest(con, "dissect")
-        if dissect and wanted & {"labels", "protocol"} and any(label.simulated for label in annotation_table.labels(con, dissect).values()):
+        if (
+            dissect
+            and wanted & {"labels", "protocol"}
+            and any(label.simulated for label in annotation_table.labels(con, dissect).values())
+        ):
             parts.append("unit labels")
         if dissect and "annotations" in wanted:
             said = annotation_table.answers(con, dissect)

@@ -14,7 +14,14 @@ from evaluation.inputs import Array, check_level, float_array, whole_number
 from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text, percent
 
 __all__ = [
-    "BinomialTest", "ClusteredProportion", "Interval", "McNemar", "adjust", "clustered_proportion", "exact_binomial_test", "mcnemar",
+    "BinomialTest",
+    "ClusteredProportion",
+    "Interval",
+    "McNemar",
+    "adjust",
+    "clustered_proportion",
+    "exact_binomial_test",
+    "mcnemar",
     "proportion_interval",
 ]
 
@@ -24,8 +31,12 @@ UNLIMITED = 1e-14
 
 @dataclass(frozen=True)
 class BinomialTest:
-    """An exact binomial test. `critical_count` is the count from which P <= 1 - level; `answers_to_flip` how many answers would have to
-    change for the verdict at that alpha to change. The interval follows the side of the test (Clopper-Pearson)."""
+    """An exact binomial test.
+
+    `critical_count` is the count from which P <= 1 - level; `answers_to_flip` how many answers
+    would have to change for the verdict at that alpha to change. The interval follows the side of
+    the test (Clopper-Pearson).
+    """
 
     successes: int
     trials: int
@@ -47,28 +58,70 @@ class BinomialTest:
         """For a results section."""
         if self.p_value is None:
             return f"Exact binomial test {not_estimable(self.reason)}."
-        side = {"greater": "one-sided (greater)", "less": "one-sided (less)", "two-sided": "two-sided"}[self.alternative]
+        side = {
+            "greater": "one-sided (greater)",
+            "less": "one-sided (less)",
+            "two-sided": "two-sided",
+        }[self.alternative]
         bound = interval_text(self.low, self.high, self.level)
-        return (f"{self.successes} of {self.trials} ({percent(self.estimate)}; {side} Clopper-Pearson {bound}); exact binomial test against "
-                f"{decimal(self.p0, 2)}, {side}, {p_text(self.p_value)}, mid-p {p_text(self.mid_p_value)}; it assumes that answers are independent.")
+        return (
+            f"{self.successes} of {self.trials} ({percent(self.estimate)}; {side} Clopper-Pearson"
+            f" {bound}); exact binomial test against {decimal(self.p0, 2)}, {side},"
+            f" {p_text(self.p_value)}, mid-p {p_text(self.mid_p_value)}; it assumes that answers"
+            " are independent."
+        )
 
 
-def exact_binomial_test(successes: int, trials: int, p0: float = 0.5, alternative: str = "greater", level: float = 0.95) -> BinomialTest:
-    """Exact test of a proportion against `p0`. Two-sided: all counts no more probable than the one seen (R `binom.test`); mid-p counts the
-    observed value half, its two-sided form is twice the smaller tail. The interval is one-sided where the test is, as in R."""
+def exact_binomial_test(
+    successes: int, trials: int, p0: float = 0.5, alternative: str = "greater", level: float = 0.95
+) -> BinomialTest:
+    """Exact test of a proportion against `p0`.
+
+    Two-sided: all counts no more probable than the one seen (R `binom.test`); mid-p counts the
+    observed value half, its two-sided form is twice the smaller tail. The interval is one-sided
+    where the test is, as in R.
+    """
     successes, trials = _checked_counts(successes, trials)
     check_level(level)
     if not 0 < p0 < 1:
         raise ValueError(f"the tested proportion is {p0:g}: it must lie between 0 and 1")
     if alternative not in ALTERNATIVES:
-        raise ValueError(f"the alternative is {alternative!r}: it must be one of {', '.join(ALTERNATIVES)}")
+        raise ValueError(
+            f"the alternative is {alternative!r}: it must be one of {', '.join(ALTERNATIVES)}"
+        )
     if not trials:
-        return BinomialTest(0, 0, None, None, None, alternative, None, None, None, None, p0, level, reason="there are no answers")
+        return BinomialTest(
+            0,
+            0,
+            None,
+            None,
+            None,
+            alternative,
+            None,
+            None,
+            None,
+            None,
+            p0,
+            level,
+            reason="there are no answers",
+        )
     test = stats.binomtest(successes, trials, p0, alternative)
     bounds = test.proportion_ci(level, "exact")
     critical, flips = _critical(successes, trials, p0, alternative, 1 - level, float(test.pvalue))
-    return BinomialTest(successes, trials, successes / trials, float(test.pvalue), _mid_p(successes, trials, p0, alternative), alternative,
-                        float(bounds.low), float(bounds.high), critical, flips, p0, level)
+    return BinomialTest(
+        successes,
+        trials,
+        successes / trials,
+        float(test.pvalue),
+        _mid_p(successes, trials, p0, alternative),
+        alternative,
+        float(bounds.low),
+        float(bounds.high),
+        critical,
+        flips,
+        p0,
+        level,
+    )
 
 
 def _checked_counts(successes: int, trials: int) -> tuple[int, int]:
@@ -77,14 +130,21 @@ def _checked_counts(successes: int, trials: int) -> tuple[int, int]:
     except ValueError:
         right, answered = 1, 0
     if right > answered:
-        raise ValueError(f"{successes} of {trials} is not a count: whole numbers with 0 <= right <= answered are needed")
+        raise ValueError(
+            f"{successes} of {trials} is not a count: whole numbers with 0 <= right <= answered are"
+            " needed"
+        )
     return right, answered
 
 
 def _mid_p(x: int, n: int, p0: float, alternative: str) -> float:
     half = 0.5 * stats.binom.pmf(x, n, p0)
     greater, less = stats.binom.sf(x, n, p0) + half, stats.binom.cdf(x - 1, n, p0) + half
-    return float({"greater": greater, "less": less, "two-sided": min(1.0, 2 * min(greater, less))}[alternative])
+    return float(
+        {"greater": greater, "less": less, "two-sided": min(1.0, 2 * min(greater, less))}[
+            alternative
+        ]
+    )
 
 
 def _p_values(n: int, p0: float, alternative: str) -> Array:
@@ -99,8 +159,12 @@ def _p_values(n: int, p0: float, alternative: str) -> Array:
     return np.cumsum(ordered)[np.searchsorted(ordered, mass * (1 + 1e-7), side="right") - 1]
 
 
-def _critical(x: int, n: int, p0: float, alternative: str, alpha: float, p: float) -> tuple[int | None, int | None]:
-    """The critical count on the side of `x`, and the least number of answers that turns the verdict."""
+def _critical(
+    x: int, n: int, p0: float, alternative: str, alpha: float, p: float
+) -> tuple[int | None, int | None]:
+    """The critical count on the side of `x`, and the least number of answers that turns the
+    verdict.
+    """
     # The rounding of 1 - level must not move a count whose P is alpha itself.
     significant = _p_values(n, p0, alternative) <= alpha + 1e-12
     counts = np.arange(n + 1)
@@ -112,21 +176,38 @@ def _critical(x: int, n: int, p0: float, alternative: str, alpha: float, p: floa
     return nearest, (int(np.abs(other - x).min()) if len(other) else None)
 
 
-def proportion_interval(successes: int, trials: int, method: str = "clopper-pearson", level: float = 0.95) -> Interval:
-    """Two-sided interval of one proportion: `clopper-pearson`, `wilson`, `wilson-continuity`, `jeffreys` (equal-tailed, 0 or 1 at the
-    ends) or `mid-p` (inversion of the one-sided mid-p test)."""
+def proportion_interval(
+    successes: int, trials: int, method: str = "clopper-pearson", level: float = 0.95
+) -> Interval:
+    """Two-sided interval of one proportion:
+
+    `clopper-pearson`, `wilson`, `wilson-continuity`, `jeffreys` (equal-tailed, 0 or 1 at the ends)
+    or `mid-p` (inversion of the one-sided mid-p test).
+    """
     if method not in _INTERVALS:
-        raise ValueError(f"the interval method is {method!r}: it must be one of {', '.join(_INTERVALS)}")
+        raise ValueError(
+            f"the interval method is {method!r}: it must be one of {', '.join(_INTERVALS)}"
+        )
     x, n = _checked_counts(successes, trials)
     check_level(level)
     if not n:
         return Interval(None, None, None, level, method, "there are no answers", "answer")
     low, high = _INTERVALS[method](x, n, (1 - level) / 2)
-    return Interval(x / n, 0.0 if x == 0 else max(0.0, float(low)), 1.0 if x == n else min(1.0, float(high)), level, method, None, "answer")
+    return Interval(
+        x / n,
+        0.0 if x == 0 else max(0.0, float(low)),
+        1.0 if x == n else min(1.0, float(high)),
+        level,
+        method,
+        None,
+        "answer",
+    )
 
 
 def _clopper_pearson(x: int, n: int, tail: float) -> tuple[float, float]:
-    return (stats.beta.ppf(tail, x, n - x + 1) if x else 0.0), (stats.beta.isf(tail, x + 1, n - x) if x < n else 1.0)
+    return (stats.beta.ppf(tail, x, n - x + 1) if x else 0.0), (
+        stats.beta.isf(tail, x + 1, n - x) if x < n else 1.0
+    )
 
 
 def _jeffreys(x: int, n: int, tail: float) -> tuple[float, float]:
@@ -135,7 +216,10 @@ def _jeffreys(x: int, n: int, tail: float) -> tuple[float, float]:
 
 def _wilson(x: int, n: int, tail: float) -> tuple[float, float]:
     z, p = stats.norm.isf(tail), x / n
-    centre, half = (p + z**2 / (2 * n)) / (1 + z**2 / n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    centre, half = (
+        (p + z**2 / (2 * n)) / (1 + z**2 / n),
+        z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n),
+    )
     return centre - half, centre + half
 
 
@@ -143,8 +227,12 @@ def _wilson_continuity(x: int, n: int, tail: float) -> tuple[float, float]:
     """Newcombe 1998, method 4."""
     z, p = stats.norm.isf(tail), x / n
     q, scale = 1 - p, 2 * (n + z**2)
-    low = (2 * n * p + z**2 - 1 - z * np.sqrt(max(0.0, z**2 - 2 - 1 / n + 4 * p * (n * q + 1)))) / scale
-    high = (2 * n * p + z**2 + 1 + z * np.sqrt(max(0.0, z**2 + 2 - 1 / n + 4 * p * (n * q - 1)))) / scale
+    low = (
+        2 * n * p + z**2 - 1 - z * np.sqrt(max(0.0, z**2 - 2 - 1 / n + 4 * p * (n * q + 1)))
+    ) / scale
+    high = (
+        2 * n * p + z**2 + 1 + z * np.sqrt(max(0.0, z**2 + 2 - 1 / n + 4 * p * (n * q - 1)))
+    ) / scale
     return low, high
 
 
@@ -155,17 +243,26 @@ def _mid_p_interval(x: int, n: int, tail: float) -> tuple[float, float]:
     def below(p: float) -> float:
         return stats.binom.cdf(x - 1, n, p) + 0.5 * stats.binom.pmf(x, n, p) - tail
 
-    return (brentq(above, 0, 1, xtol=UNLIMITED) if x else 0.0), (brentq(below, 0, 1, xtol=UNLIMITED) if x < n else 1.0)
+    return (brentq(above, 0, 1, xtol=UNLIMITED) if x else 0.0), (
+        brentq(below, 0, 1, xtol=UNLIMITED) if x < n else 1.0
+    )
 
 
 _INTERVALS: dict[str, Callable[[int, int, float], tuple[float, float]]] = {
-    "clopper-pearson": _clopper_pearson, "wilson": _wilson, "wilson-continuity": _wilson_continuity, "jeffreys": _jeffreys, "mid-p": _mid_p_interval,
+    "clopper-pearson": _clopper_pearson,
+    "wilson": _wilson,
+    "wilson-continuity": _wilson_continuity,
+    "jeffreys": _jeffreys,
+    "mid-p": _mid_p_interval,
 }
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """Paired proportions: `b` pairs in which only the first is right, `c` in which only the second is. All P two-sided."""
+    """Paired proportions:
+
+    `b` pairs in which only the first is right, `c` in which only the second is. All P two-sided.
+    """
 
     b: int
     c: int
@@ -183,27 +280,56 @@ class McNemar:
         """For a results section."""
         if not self.b + self.c:
             return "The two agree on every pair (McNemar's test: no discordant pairs)."
-        return (f"Discordant pairs {self.b} against {self.c}; McNemar's exact test, two-sided, {p_text(self.exact_p_value)} "
-                f"(mid-p {p_text(self.mid_p_value)}).")
+        return (
+            f"Discordant pairs {self.b} against {self.c}; McNemar's exact test, two-sided,"
+            f" {p_text(self.exact_p_value)} (mid-p {p_text(self.mid_p_value)})."
+        )
 
 
 def mcnemar(b: int, c: int) -> McNemar:
-    """McNemar's test on the discordant pairs: exact binomial, mid-p = 2 P(X <= min) - P(X = min) (Fagerland 2013), chi-square with and
-    without Edwards' correction (taken as 0 where b = c, as R does)."""
+    """McNemar's test on the discordant pairs: exact binomial, mid-p = 2 P(X <= min) - P(X = min)
+    (Fagerland 2013), chi-square with and without Edwards' correction (taken as 0 where b = c, as R
+    does).
+    """
     # Small numpy integers would overflow in sums and squares.
-    b, c = whole_number(b, "the number of discordant pairs"), whole_number(c, "the number of discordant pairs")
+    b, c = (
+        whole_number(b, "the number of discordant pairs"),
+        whole_number(c, "the number of discordant pairs"),
+    )
     n, least = b + c, min(b, c)
     tail = float(stats.binom.cdf(least, n, 0.5))
     exact, mid = min(1.0, 2 * tail), float(2 * tail - stats.binom.pmf(least, n, 0.5))
     if not n:
-        return McNemar(0, 0, exact, mid, None, None, None, None, reason="no discordant pairs: the chi-square forms do not exist")
+        return McNemar(
+            0,
+            0,
+            exact,
+            mid,
+            None,
+            None,
+            None,
+            None,
+            reason="no discordant pairs: the chi-square forms do not exist",
+        )
     plain, corrected = (b - c) ** 2 / n, max(0.0, abs(b - c) - 1) ** 2 / n
-    return McNemar(b, c, exact, mid, plain, float(stats.chi2.sf(plain, 1)), corrected, float(stats.chi2.sf(corrected, 1)))
+    return McNemar(
+        b,
+        c,
+        exact,
+        mid,
+        plain,
+        float(stats.chi2.sf(plain, 1)),
+        corrected,
+        float(stats.chi2.sf(corrected, 1)),
+    )
 
 
 def adjust(p_values: Sequence[float | None], method: str = "holm") -> Array:
-    """P-values adjusted for their number, in the order given [n]: `holm`, `hochberg`, `bonferroni` (family-wise error), `bh`, `by` (false
-    discovery rate), as R's `p.adjust`: what could not be estimated (None or nan) stays nan and is not counted."""
+    """P-values adjusted for their number, in the order given [n]:
+
+    `holm`, `hochberg`, `bonferroni` (family-wise error), `bh`, `by` (false discovery rate), as R's
+    `p.adjust`: what could not be estimated (None or nan) stays nan and is not counted.
+    """
     given = float_array(p_values, "p-values")
     if given.ndim != 1 or ((given < 0) | (given > 1)).any():
         raise ValueError("p-values must be a list of numbers between 0 and 1")
@@ -218,7 +344,13 @@ def _adjusted(p: Array, method: str) -> Array:
     order = np.argsort(p, kind="stable")
     rank = np.arange(1, n + 1)
     harmonic = (1 / rank).sum()
-    factor = {"bonferroni": n, "holm": n - rank + 1, "hochberg": n - rank + 1, "bh": n / rank, "by": harmonic * n / rank}
+    factor = {
+        "bonferroni": n,
+        "holm": n - rank + 1,
+        "hochberg": n - rank + 1,
+        "bh": n / rank,
+        "by": harmonic * n / rank,
+    }
     if method not in factor:
         raise ValueError(f"the adjustment is {method!r}: it must be one of {', '.join(factor)}")
     scaled = p[order] * factor[method]

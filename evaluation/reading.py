@@ -1,4 +1,6 @@
-"""The blinded reading study: design, cases, order and hash (`reading_design`), and the score once it is closed (`reading_score`)."""
+"""The blinded reading study: design, cases, order and hash (`reading_design`), and the score once
+it is closed (`reading_score`).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,24 @@ from evaluation.reading_score import Primary, ReadingScore, score
 from evaluation.reading_time import Conduct
 
 __all__ = [
-    "ARMS", "KEY_COLUMNS", "PRESETS", "ArmComparison", "ArmScore", "Conduct", "Design", "Flow", "Primary", "ReadingScore", "check_frozen",
-    "choose_cases", "design_from", "lint_table", "order_of", "planned_power", "preset", "protocol_hash", "score", "shown_texts",
+    "ARMS",
+    "KEY_COLUMNS",
+    "PRESETS",
+    "ArmComparison",
+    "ArmScore",
+    "Conduct",
+    "Design",
+    "Flow",
+    "Primary",
+    "ReadingScore",
+    "check_frozen",
+    "choose_cases",
+    "design_from",
+    "lint_table",
+    "order_of",
+    "planned_power",
+    "preset",
+    "protocol_hash",
+    "score",
+    "shown_texts",
 ]

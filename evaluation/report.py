@@ -1,6 +1,8 @@
-"""The report of a study: the same figures, tables and sentences as the pages, in the order of a paper, as one HTML file or a PDF.
+"""The report of a study: the same figures, tables and sentences as the pages, in the order of a
+paper, as one HTML file or a PDF.
 
-Nothing in it is typed by hand: where an input is missing, the report says which step makes it."""
+Nothing in it is typed by hand: where an input is missing, the report says which step makes it.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,11 @@ Block = Heading | Paragraph | Picture | Grid
 RESULTS = (
     ("Patients", ("flow",), ("cohort",)),
     ("Classifier", ("roc", "calibration", "subgroups"), ("classifiers", "architectures")),
-    ("Units and their names", ("units", "coverage", "agreement", "ablation"), ("coverage", "agreement")),
+    (
+        "Units and their names",
+        ("units", "coverage", "agreement", "ablation"),
+        ("coverage", "agreement"),
+    ),
     ("Explanations", ("explanations",), ("similarity",)),
     ("Reading study", ("reading", "time_order"), ("reading", "truth_rules", "examples")),
 )
@@ -77,14 +83,24 @@ def blocks(study: Path, report: Report) -> list[Block]:
     parts = passport.simulated_parts(study, every)
     found: list[Block] = [Heading(title)]
     if parts:
-        found.append(Paragraph(f"SIMULATED: {parts}. Nothing in this report is a result about people.", strong=True))
+        found.append(
+            Paragraph(
+                f"SIMULATED: {parts}. Nothing in this report is a result about people.", strong=True
+            )
+        )
     if passport.image_level_labels(study):
         found.append(
             Paragraph(
-                "Labels are image-level: every tissue patch carries its film's diagnosis. All numbers are made from such weak labels.", strong=True
+                "Labels are image-level: every tissue patch carries its film's diagnosis. All"
+                " numbers are made from such weak labels.",
+                strong=True,
             )
         )
-    found += [Heading("Methods"), *_figure(study, "framework"), *(Paragraph(text) for text in methods(study))]
+    found += [
+        Heading("Methods"),
+        *_figure(study, "framework"),
+        *(Paragraph(text) for text in methods(study)),
+    ]
     total = sum(len(figures) + len(tables) for _, figures, tables in RESULTS)
     done = 0
     for name, figures, tables in RESULTS:
@@ -108,7 +124,12 @@ def blocks(study: Path, report: Report) -> list[Block]:
 
 
 def _missing(title: str, missing: Missing) -> list[Block]:
-    return [Paragraph(f"{title}: not there, because {missing.reason}." + (f" Next: {missing.command}." if missing.command else ""))]
+    return [
+        Paragraph(
+            f"{title}: not there, because {missing.reason}."
+            + (f" Next: {missing.command}." if missing.command else "")
+        )
+    ]
 
 
 def _figure(study: Path, name: str) -> list[Block]:
@@ -134,48 +155,68 @@ def _paragraph(study: Path) -> list[Block]:
         protocol, score = scored(study)
     except (Missing, UserError) as error:
         return [Paragraph(f"No result: {error}.".replace("..", "."))]
-    return [Paragraph(f"{protocol.protocol}, version {protocol.version}, protocol {protocol.hash}."), Paragraph(score.paragraph())]
+    return [
+        Paragraph(f"{protocol.protocol}, version {protocol.version}, protocol {protocol.hash}."),
+        Paragraph(score.paragraph()),
+    ]
 
 
 def methods(study: Path) -> list[str]:
     """Sentences for a methods section, from the settings and manifests of the newest runs."""
     chosen = settings_module.load(study)
     with store.read(study) as con:
-        newest = {kind: run_table.latest(con, kind) for kind in ("train", "evaluate", "dissect", "explain")}
+        newest = {
+            kind: run_table.latest(con, kind)
+            for kind in ("train", "evaluate", "dissect", "explain")
+        }
         rows = {kind: run_table.get(con, run) for kind, run in newest.items() if run}
         closed = closed_protocol(con)
     p, s = chosen.patches, chosen.splits
     found = [
-        f"Patients were assigned to training, hold-out and test ({percent(s.train, 0)}, {percent(s.holdout, 0)}, the rest; seed {chosen.study.seed}); all images of a patient are in one split.",
-        f"Patches with a side of 25 % of the mammogram's width were taken at half their side; a patch was kept if tissue covered at least {percent(p.min_tissue, 0)} of it. A class counted if its "
-        f"findings covered {percent(p.min_overlap, 0)} of the patch {p.rule} {percent(p.min_overlap, 0)} of one finding lay in it; malignant came before benign, all other patches were normal"
+        (
+            f"Patients were assigned to training, hold-out and test ({percent(s.train, 0)},"
+            f" {percent(s.holdout, 0)}, the rest; seed {chosen.study.seed}); all images of a"
+            " patient are in one split."
+        ),
+        "Patches with a side of 25 % of the mammogram's width were taken at half their side; a"
+        f" patch was kept if tissue covered at least {percent(p.min_tissue, 0)} of it. A class"
+        f" counted if its findings covered {percent(p.min_overlap, 0)} of the patch {p.rule}"
+        f" {percent(p.min_overlap, 0)} of one finding lay in it; malignant came before benign, all"
+        " other patches were normal"
         + (" (those that touched a finding were left out)." if p.ambiguous == "drop" else "."),
     ]
     if "train" in rows:
         t, made = rows["train"]["settings"]["training"], rows["train"]["manifest"]
         found.append(
-            f"The network ({made['architecture']}, starting weights: {Path(t['weights']).name}) was trained for {t['epochs']} epochs with {t['optimizer']}, "
-            f"learning rate {t['learning_rate']:g}, batches of {t['batch']}, seed {t['seed']}; the epoch that did best on hold-out was kept (epoch "
-            f"{made['best_epoch'] + 1})."
+            f"The network ({made['architecture']}, starting weights: {Path(t['weights']).name}) was"
+            f" trained for {t['epochs']} epochs with {t['optimizer']}, learning rate"
+            f" {t['learning_rate']:g}, batches of {t['batch']}, seed {t['seed']}; the epoch that"
+            f" did best on hold-out was kept (epoch {made['best_epoch'] + 1})."
         )
     if "evaluate" in rows:
         found.append(
-            "Performance: area under the ROC curve of one class against the rest with intervals by Obuchowski's method, patients as clusters; partial area "
-            "over sensitivity .8 to 1; thresholds fixed on hold-out. Scores of images and cases are the largest lesion probabilities over tissue."
+            "Performance: area under the ROC curve of one class against the rest with intervals by"
+            " Obuchowski's method, patients as clusters; partial area over sensitivity .8 to 1;"
+            " thresholds fixed on hold-out. Scores of images and cases are the largest lesion"
+            " probabilities over tissue."
         )
     if "dissect" in rows:
         d, made = rows["dissect"]["settings"]["dissection"], rows["dissect"]["manifest"]
         found.append(
-            f'Units: the channels of layer "{made["layer"]}" ({made["units"]}). Influence of a unit on a class: {made["influence"]}. Per class the '
-            f"{d['select']} units most often among the {d['top']} with the largest influence on hold-out mammograms were selected and shown to experts by "
+            f'Units: the channels of layer "{made["layer"]}" ({made["units"]}). Influence of a unit'
+            f" on a class: {made['influence']}. Per class the "
+            f"{d['select']} units most often among the {d['top']} with the largest influence on"
+            " hold-out mammograms were selected and shown to experts by "
             "their top patches."
         )
     if closed is not None:
         q, side = closed.design, "one-sided" if closed.design["side"] == "greater" else "two-sided"
         found.append(
-            f"Reading study: {q['texts']} labels per case from the most influential labelled units, arms {', '.join(map(words, q['arms']))}, truth rule {words(q['truth_rule'])}, "
-            f"answers 1 to {q['scale']}, primary analysis {words(q['primary'])} ({side}, alpha {q['alpha']:g}), frozen before reading with hash {closed.hash[:12]}. "
-            f"Hypothesis: {q['hypothesis']}"
+            f"Reading study: {q['texts']} labels per case from the most influential labelled units,"
+            f" arms {', '.join(map(words, q['arms']))}, truth rule {words(q['truth_rule'])},"
+            f" answers 1 to {q['scale']}, primary analysis {words(q['primary'])} ({side}, alpha"
+            f" {q['alpha']:g}), frozen before reading with hash {closed.hash[:12]}. Hypothesis:"
+            f" {q['hypothesis']}"
         )
     return found
 
@@ -187,12 +228,20 @@ def limits(study: Path) -> list[str]:
         closed = closed_protocol(con)
         problems = data.problems(con)
     if len(problems):
-        found.append(f"{len(problems)} problems came in with the data, such as: {problems['item'].iloc[0]}: {problems['cause'].iloc[0]}.")
+        found.append(
+            f"{len(problems)} problems came in with the data, such as: {problems['item'].iloc[0]}:"
+            f" {problems['cause'].iloc[0]}."
+        )
     if closed is not None:
         reasons = closed.design.get("reasons", {})
         found += [
             f"Linter, {f['severity']}, {f['field']}: {f['finding']}."
-            + (f" Accepted because: {why}." if f["severity"] == "warning" and (why := reason_for(reasons, f["field"], f["finding"])) else "")
+            + (
+                f" Accepted because: {why}."
+                if f["severity"] == "warning"
+                and (why := reason_for(reasons, f["field"], f["finding"]))
+                else ""
+            )
             for f in closed.lint
             if f["severity"] != "note"
         ]
@@ -207,9 +256,15 @@ def provenance(study: Path) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in passport.software().items())
     runs = ", ".join(value for name, value in now.items() if name in passport.RUN_KINDS and value)
     return [
-        f"Data {now['data'][:16] or 'none'}; runs {runs or 'none'}; protocol {now['protocol'] or 'none'}.",
+        (
+            f"Data {now['data'][:16] or 'none'}; runs {runs or 'none'}; protocol"
+            f" {now['protocol'] or 'none'}."
+        ),
         f"Versions: {versions}.",
-        "Made by: deepminer report --study STUDY --out FILE. Figures and tables alone: deepminer figures all, deepminer tables all.",
+        (
+            "Made by: deepminer report --study STUDY --out FILE. Figures and tables alone:"
+            " deepminer figures all, deepminer tables all."
+        ),
     ]
 
 
@@ -226,7 +281,11 @@ def write_report(study: Path, out: Path, report: Report) -> Passport:
     else:
         out.write_text(as_html(found), encoding="utf-8")
     needs = ("data", *passport.RUN_KINDS, "labels", "annotations", "picks", "protocol")
-    tables = {b.title: b.table.raw().to_csv(index=False, float_format="%.10g") for b in found if isinstance(b, Grid)}
+    tables = {
+        b.title: b.table.raw().to_csv(index=False, float_format="%.10g")
+        for b in found
+        if isinstance(b, Grid)
+    }
     parts = passport.simulated_parts(study, needs)
     made = Passport(
         out.name,

@@ -36,8 +36,11 @@ def as_html(blocks: list[Block]) -> str:
         else:
             body.append(_block(block))
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-        f'<link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n<body><main>\n' + "\n".join(body) + "\n</main></body></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width"><title>{escape(title)}</title><link rel="icon"'
+        f' href="data:,"><style>{_STYLE}</style></head>\n<body><main>\n'
+        + "\n".join(body)
+        + "\n</main></body></html>\n"
     )
 
 
@@ -47,16 +50,27 @@ def _anchor(text: str) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
-        return f'<p class="strong">{escape(block.text)}</p>' if block.strong else f"<p>{escape(block.text)}</p>"
+        return (
+            f'<p class="strong">{escape(block.text)}</p>'
+            if block.strong
+            else f"<p>{escape(block.text)}</p>"
+        )
     if isinstance(block, Picture):
         caption = escape(block.caption)
-        return f'<figure><img src="{web_picture(block.drawn.figure, block.drawn.kind, DPI)}" alt="{escape(block.title)}: {caption}"><figcaption>{caption}</figcaption></figure>'
+        return (
+            f'<figure><img src="{web_picture(block.drawn.figure, block.drawn.kind, DPI)}"'
+            f' alt="{escape(block.title)}: {caption}"><figcaption>{caption}</figcaption></figure>'
+        )
     if isinstance(block, Grid):
         shown = block.table.shown()
         head = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in shown.columns)
-        rows = "\n".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row) + "</tr>" for row in shown.itertuples(index=False))
+        rows = "\n".join(
+            "<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row) + "</tr>"
+            for row in shown.itertuples(index=False)
+        )
         return (
-            f'<div class="wide" tabindex="0" role="region" aria-label="{escape(block.title)}"><table><caption>{escape(block.title)}</caption><thead><tr>{head}</tr></thead>\n'
-            f'<tbody>{rows}</tbody></table></div><p class="note">{escape(block.table.note)}</p>'
+            '<div class="wide" tabindex="0" role="region"'
+            f' aria-label="{escape(block.title)}"><table><caption>{escape(block.title)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div><p'
+            f' class="note">{escape(block.table.note)}</p>'
         )
     raise TypeError(type(block))

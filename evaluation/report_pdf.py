@@ -37,7 +37,9 @@ class _Pages:
             self.finish()
             self.figure, self.y = Figure(figsize=(WIDTH * style.MM, HEIGHT * style.MM)), TOP
             self.number += 1
-            self.figure.text(0.5, 9 / HEIGHT, str(self.number), ha="center", fontsize=8, color=style.QUIET)
+            self.figure.text(
+                0.5, 9 / HEIGHT, str(self.number), ha="center", fontsize=8, color=style.QUIET
+            )
 
     def finish(self) -> None:
         """Write the page."""
@@ -45,10 +47,27 @@ class _Pages:
             self.pdf.savefig(self.figure)
             self.figure = None
 
-    def line(self, text: str, x: float = MARGIN, size: float = 9, step: float = BODY_MM, weight: str = "normal", colour: str = style.INK) -> None:
+    def line(
+        self,
+        text: str,
+        x: float = MARGIN,
+        size: float = 9,
+        step: float = BODY_MM,
+        weight: str = "normal",
+        colour: str = style.INK,
+    ) -> None:
         """One line of text at x mm."""
         self.room(step)
-        self.figure.text(x / WIDTH, self.y / HEIGHT, text, fontsize=size, fontweight=weight, color=colour, va="top", parse_math=False)  # type: ignore[union-attr]
+        self.figure.text(  # type: ignore[union-attr]
+            x / WIDTH,
+            self.y / HEIGHT,
+            text,
+            fontsize=size,
+            fontweight=weight,
+            color=colour,
+            va="top",
+            parse_math=False,
+        )
         self.y -= step
 
 
@@ -57,7 +76,12 @@ def write_pdf(blocks: list[Block], out: Path | IO[bytes]) -> None:
     with (
         style.print_style(),
         PdfPages(
-            out, metadata={"Title": next(b.text for b in blocks if isinstance(b, Heading)), "Creator": "DeepMiner", "CreationDate": None}
+            out,
+            metadata={
+                "Title": next(b.text for b in blocks if isinstance(b, Heading)),
+                "Creator": "DeepMiner",
+                "CreationDate": None,
+            },
         ) as pdf,
     ):
         pages = _Pages(pdf)
@@ -77,7 +101,14 @@ def write_pdf(blocks: list[Block], out: Path | IO[bytes]) -> None:
         pages.finish()
 
 
-def _text(pages: _Pages, text: str, size: float = 9, per_mm: float = PER_MM, weight: str = "normal", colour: str = style.INK) -> None:
+def _text(
+    pages: _Pages,
+    text: str,
+    size: float = 9,
+    per_mm: float = PER_MM,
+    weight: str = "normal",
+    colour: str = style.INK,
+) -> None:
     step = BODY_MM * size / 9
     for part in wrap(text, int((WIDTH - 2 * MARGIN) * per_mm)):
         pages.line(part, size=size, step=step, weight=weight, colour=colour)
@@ -89,7 +120,12 @@ def _picture(pages: _Pages, block: Picture) -> None:
     width, height = (v / style.MM for v in block.drawn.figure.get_size_inches())
     scale = _scale(height)
     pages.room(_picture_height(block))
-    place = (MARGIN / WIDTH, (pages.y - height * scale) / HEIGHT, width * scale / WIDTH, height * scale / HEIGHT)
+    place = (
+        MARGIN / WIDTH,
+        (pages.y - height * scale) / HEIGHT,
+        width * scale / WIDTH,
+        height * scale / HEIGHT,
+    )
     ax = pages.figure.add_axes(place)  # type: ignore[union-attr]
     ax.imshow(np.asarray(picture(block.drawn.figure, DPI)), interpolation="none", aspect="auto")
     ax.set_axis_off()
@@ -114,7 +150,13 @@ def widths(table: Table) -> list[float]:
     """Column widths in mm: as the longest word needs, the rest shared by what the cells hold."""
     shown = table.shown()
     columns = [[str(c), *shown[c]] for c in shown.columns]
-    least = [min(30.0, 2.5 + max((len(w) for text in column for w in text.split()), default=1) / PER_MM_TABLE) for column in columns]
+    least = [
+        min(
+            30.0,
+            2.5 + max((len(w) for text in column for w in text.split()), default=1) / PER_MM_TABLE,
+        )
+        for column in columns
+    ]
     wanted = [2.5 + max(len(text) for text in column) / PER_MM_TABLE for column in columns]
     room = WIDTH - 2 * MARGIN
     if sum(wanted) <= room:
@@ -144,7 +186,10 @@ def _grid(pages: _Pages, block: Grid) -> None:
 
 
 def _cells(row: list[str], room: list[float]) -> list[list[str]]:
-    return [wrap(text, max(3, int((width - 1.5) * PER_MM_TABLE))) or [""] for text, width in zip(row, room)]
+    return [
+        wrap(text, max(3, int((width - 1.5) * PER_MM_TABLE))) or [""]
+        for text, width in zip(row, room)
+    ]
 
 
 def _height(row: list[str], room: list[float]) -> float:
@@ -157,11 +202,24 @@ def _row(pages: _Pages, row: list[str], room: list[float], weight: str) -> None:
     x, top = MARGIN, pages.y
     for cell, width in zip(_cells(row, room), room):
         for i, part in enumerate(cell):
-            pages.figure.text(x / WIDTH, (top - 3.1 * i) / HEIGHT, part, fontsize=7, fontweight=weight, va="top", parse_math=False)  # type: ignore[union-attr]
+            pages.figure.text(  # type: ignore[union-attr]
+                x / WIDTH,
+                (top - 3.1 * i) / HEIGHT,
+                part,
+                fontsize=7,
+                fontweight=weight,
+                va="top",
+                parse_math=False,
+            )
         x += width
     pages.figure.add_artist(_rule(top + 0.6))  # type: ignore[union-attr]
     pages.y -= height
 
 
 def _rule(y: float) -> Line2D:
-    return Line2D([MARGIN / WIDTH, 1 - MARGIN / WIDTH], [y / HEIGHT, y / HEIGHT], color=style.GRID, linewidth=0.4)
+    return Line2D(
+        [MARGIN / WIDTH, 1 - MARGIN / WIDTH],
+        [y / HEIGHT, y / HEIGHT],
+        color=style.GRID,
+        linewidth=0.4,
+    )

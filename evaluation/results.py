@@ -1,16 +1,27 @@
-"""What every result shares: an interval that knows its method, and the few words and numbers a methods section needs."""
+"""What every result shares: an interval that knows its method, and the few words and numbers a
+methods section needs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-METHOD_NAMES = {"clopper-pearson": "Clopper-Pearson", "wilson": "Wilson", "wilson-continuity": "Wilson with continuity correction",
-                "jeffreys": "Jeffreys", "delong": "DeLong", "obuchowski": "Obuchowski", "bootstrap": "patient bootstrap"}
+METHOD_NAMES = {
+    "clopper-pearson": "Clopper-Pearson",
+    "wilson": "Wilson",
+    "wilson-continuity": "Wilson with continuity correction",
+    "jeffreys": "Jeffreys",
+    "delong": "DeLong",
+    "obuchowski": "Obuchowski",
+    "bootstrap": "patient bootstrap",
+}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with a confidence interval; `reason` is set and the numbers are None where it cannot be estimated."""
+    """An estimate with a confidence interval; `reason` is set and the numbers are None where it
+    cannot be estimated.
+    """
 
     estimate: float | None
     low: float | None
@@ -25,13 +36,22 @@ class Interval:
         if self.estimate is None:
             return not_estimable(self.reason)
         bounds = interval_text(self.low, self.high, self.level, self.reason)
-        return f"{decimal(self.estimate)} ({bounds}, {METHOD_NAMES.get(self.method, self.method)}; unit of analysis: {self.unit})"
+        return (
+            f"{decimal(self.estimate)} ({bounds}, {METHOD_NAMES.get(self.method, self.method)};"
+            f" unit of analysis: {self.unit})"
+        )
 
     def short(self, digits: int = 2) -> str:
-        """`.82 (.71 to .90)` for a cell of a table; without the parentheses where there is no interval, a dash where there is no number."""
+        """`.82 (.71 to .90)` for a cell of a table; without the parentheses where there is no
+        interval, a dash where there is no number.
+        """
         if self.estimate is None:
             return "–"
-        return decimal(self.estimate, digits) + (f" ({decimal(self.low, digits)} to {decimal(self.high, digits)})" if self.low is not None else "")
+        return decimal(self.estimate, digits) + (
+            f" ({decimal(self.low, digits)} to {decimal(self.high, digits)})"
+            if self.low is not None
+            else ""
+        )
 
 
 def not_estimable(reason: str | None) -> str:
@@ -49,7 +69,10 @@ def p_text(p: float | None) -> str:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """A number without a leading zero where it lies inside (-1, 1): `.862`, `1.215`, `-.04`; a dash for None."""
+    """A number without a leading zero where it lies inside (-1, 1):
+
+    `.862`, `1.215`, `-.04`; a dash for None.
+    """
     if value is None:
         return "–"
     text = f"{round(value, digits) + 0.0:.{digits}f}"
@@ -57,7 +80,10 @@ def decimal(value: float | None, digits: int = 3) -> str:
 
 
 def words(name: str) -> str:
-    """The name of a truth rule, an arm or an analysis as people read it: `any malignant` for any_malignant, `GEE` for gee."""
+    """The name of a truth rule, an arm or an analysis as people read it:
+
+    `any malignant` for any_malignant, `GEE` for gee.
+    """
     return "GEE" if name == "gee" else name.replace("_", " ")
 
 
@@ -73,10 +99,16 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def percent_range(low: float | None, high: float | None, digits: int = 1) -> str:
     """`62.9 % to 79.3 %`, or that there is none (None or NaN)."""
-    return "not estimable" if low is None or low != low else f"{percent(low, digits)} to {percent(high, digits)}"
+    return (
+        "not estimable"
+        if low is None or low != low
+        else f"{percent(low, digits)} to {percent(high, digits)}"
+    )
 
 
-def interval_text(low: float | None, high: float | None, level: float, reason: str | None = None) -> str:
+def interval_text(
+    low: float | None, high: float | None, level: float, reason: str | None = None
+) -> str:
     """`95 % CI .496 to .606`, or why there is none."""
     return f"{100 * level:g} % CI {bounds_text(low, high, reason)}"
 

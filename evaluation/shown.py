@@ -1,5 +1,9 @@
-"""What the Performance page shows of an evaluate run. `evaluate` computes it once and keeps it in the run's folder, `shown/<split>-<level>.json`, so that
-a page never waits for statistics on tens of thousands of patches; for a run without these files it is computed when asked for."""
+"""What the Performance page shows of an evaluate run.
+
+`evaluate` computes it once and keeps it in the run's folder, `shown/<split>-<level>.json`, so that
+a page never waits for statistics on tens of thousands of patches; for a run without these files it
+is computed when asked for.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +37,10 @@ Look = Callable[[str, str], Observations]  # (split, level) -> observations
 
 @dataclass(frozen=True)
 class Shown:
-    """One split and level of a run: n observations of so many patients; per class its areas (curves thinned to what a screen can show) and calibration;
-    the confusion counts [truth, predicted] under the names; malignant's operating points at thresholds fixed on hold-out, by rule."""
+    """One split and level of a run: n observations of so many patients; per class its areas (curves
+    thinned to what a screen can show) and calibration; the confusion counts [truth, predicted]
+    under the names; malignant's operating points at thresholds fixed on hold-out, by rule.
+    """
 
     n: int
     patients: int
@@ -52,7 +58,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Groups:
-    """Malignant AUC by subgroup at image level (without the observations themselves), and the tests of difference."""
+    """Malignant AUC by subgroup at image level (without the observations themselves), and the tests
+    of difference.
+    """
 
     subgroups: tuple[Subgroup, ...]
     interactions: tuple[Interaction, ...]
@@ -74,7 +82,9 @@ def _shown(study: Path, run: str, split: str, level: str) -> Shown:
         return kept
     with store.read(study) as con:
         threshold = run_table.get(con, run)["manifest"]["normal_threshold"]
-    return _summary(lambda *where: performance.observations(study, run, *where), split, level, threshold)
+    return _summary(
+        lambda *where: performance.observations(study, run, *where), split, level, threshold
+    )
 
 
 @lru_cache(maxsize=64)
@@ -86,16 +96,24 @@ def groups(study: Path, run: str, split: str) -> Groups:
 
 @lru_cache(maxsize=256)
 def comparison(study: Path, first: str, second: str, split: str, level: str) -> AucDifference:
-    """Malignant AUC of `first` minus that of `second`, paired: what the later one's `evaluate` kept, else computed now."""
+    """Malignant AUC of `first` minus that of `second`, paired: what the later one's `evaluate`
+    kept, else computed now.
+    """
     found = _against(study, first).get(second, {}).get(f"{split}-{level}")
     if found is not None:
         return found
     found = _against(study, second).get(first, {}).get(f"{split}-{level}")
-    return performance.compare_runs(study, first, second, split, level) if found is None else found.reversed()
+    return (
+        performance.compare_runs(study, first, second, split, level)
+        if found is None
+        else found.reversed()
+    )
 
 
 def _kept(study: Path, run: str, name: str) -> Any:
-    """A file of the run's folder as results, or None where there is none or another version of DeepMiner wrote it."""
+    """A file of the run's folder as results, or None where there is none or another version of
+    DeepMiner wrote it.
+    """
     path = study / "runs" / run / FOLDER / name
     if not path.is_file():
         return None
@@ -114,20 +132,44 @@ def _summary(look: Look, split: str, level: str, threshold: float) -> Shown:
     seen = look(split, level)
     results = tuple(replace(r, curve=thinned(r.curve)) for r in performance.results_of(seen))
     table = performance.confusion(seen, level, threshold)
-    # Image scores are sums and differences of probabilities: rounding must not carry them out of [0, 1].
-    found = {r.name: calibration(y, np.clip(score, 0, 1), cluster=seen.patient) for r in results for y, score in [seen.of(r.name)]}
+    # Image scores are sums and differences of probabilities: rounding must not carry them out of
+    # [0, 1].
+    found = {
+        r.name: calibration(y, np.clip(score, 0, 1), cluster=seen.patient)
+        for r in results
+        for y, score in [seen.of(r.name)]
+    }
     counts = tuple(tuple(int(n) for n in row) for row in table.to_numpy())
-    return Shown(len(seen.truth), seen.patients, results, found, tuple(table.columns), counts, performance.points_of(seen, look("holdout", level)))
+    return Shown(
+        len(seen.truth),
+        seen.patients,
+        results,
+        found,
+        tuple(table.columns),
+        counts,
+        performance.points_of(seen, look("holdout", level)),
+    )
 
 
 def _groups(found: list[Subgroup]) -> Groups:
     nothing = np.empty(0)
-    return Groups(tuple(replace(g, truth=nothing, score=nothing, patient=nothing) for g in found), tuple(performance.interactions(found)))
+    return Groups(
+        tuple(replace(g, truth=nothing, score=nothing, patient=nothing) for g in found),
+        tuple(performance.interactions(found)),
+    )
 
 
-def write(folder: Path, look: Look, threshold: float, subgroups: Mapping[str, list[Subgroup]], others: Mapping[str, Look]) -> None:
-    """Compute and keep everything in a run's folder. look: this run's observations; threshold: of its decision rule; subgroups: by split; others: the
-    observations of earlier runs on the same patches, by run."""
+def write(
+    folder: Path,
+    look: Look,
+    threshold: float,
+    subgroups: Mapping[str, list[Subgroup]],
+    others: Mapping[str, Look],
+) -> None:
+    """Compute and keep everything in a run's folder. look: this run's observations; threshold: of
+    its decision rule; subgroups: by split; others: the observations of earlier runs on the same
+    patches, by run.
+    """
     out = folder / FOLDER
     out.mkdir(exist_ok=True)
     against: dict[str, dict[str, AucDifference]] = {run: {} for run in others}
@@ -138,7 +180,9 @@ def write(folder: Path, look: Look, threshold: float, subgroups: Mapping[str, li
             for run, theirs in others.items():
                 # Runs without a common observation are not compared; the page says so.
                 with suppress(ValueError):
-                    against[run][f"{split}-{level}"] = performance.compared(mine, theirs(split, level))
+                    against[run][f"{split}-{level}"] = performance.compared(
+                        mine, theirs(split, level)
+                    )
         _write(out / f"{split}-groups.json", _groups(subgroups[split]))
     _write(out / AGAINST, against)
 
@@ -151,7 +195,11 @@ def earlier(study: Path, patches_run: str, run: str = "") -> dict[str, Look]:
     """Observations of the evaluate runs on these patches, except `run`, by run."""
     with store.read(study) as con:
         table = run_table.runs(con, "evaluate")
-    names = [row["run"] for row in table.to_dict("records") if patches_run in row["parents"] and row["run"] != run]
+    names = [
+        row["run"]
+        for row in table.to_dict("records")
+        if patches_run in row["parents"] and row["run"] != run
+    ]
     return {name: _look(study, name) for name in names}
 
 
@@ -168,4 +216,10 @@ def ensure(study: Path, run: str) -> None:
         row = run_table.get(con, run)
     patches_run = next(p for p in row["parents"] if p.startswith("patches-"))
     found = {split: performance.subgroups(study, run, split) for split in SPLITS}
-    write(folder, _look(study, run), row["manifest"]["normal_threshold"], found, earlier(study, patches_run, run))
+    write(
+        folder,
+        _look(study, run),
+        row["manifest"]["normal_threshold"],
+        found,
+        earlier(study, patches_run, run),
+    )

@@ -1,4 +1,7 @@
-"""Results as JSON and back: dataclasses by their names, arrays, and plain values. What comes back equals what went in."""
+"""Results as JSON and back: dataclasses by their names, arrays, and plain values.
+
+What comes back equals what went in.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ NAME, ARRAY = "is", "array"
 def encode(value: Any) -> Any:
     """A result as what JSON can hold. A tuple becomes a list; keys of dicts must be texts."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {NAME: type(value).__name__} | {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {NAME: type(value).__name__} | {
+            f.name: encode(getattr(value, f.name)) for f in fields(value)
+        }
     if isinstance(value, np.ndarray):
         return {ARRAY: value.tolist()}
     if isinstance(value, np.generic):
@@ -27,8 +32,11 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, types: Iterable[type]) -> Any:
-    """What `encode` made, with its dataclasses among `types`; lists become tuples. KeyError for a dataclass that is not among them, TypeError for one
-    whose fields have changed since."""
+    """What `encode` made, with its dataclasses among `types`; lists become tuples.
+
+    KeyError for a dataclass that is not among them, TypeError for one whose fields have changed
+    since.
+    """
     known = {kind.__name__: kind for kind in types}
 
     def back(part: Any) -> Any:

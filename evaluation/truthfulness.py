@@ -1,4 +1,8 @@
-"""Is an explanation true of the network? Statistics of ablation, deletion and localisation, each with patients as clusters, and what pages show of them."""
+"""Is an explanation true of the network?
+
+Statistics of ablation, deletion and localisation, each with patients as clusters, and what pages
+show of them.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +28,23 @@ SAME = "all patients have the same value"
 
 
 def clustered_mean(values: Array, patients: Any) -> Interval:
-    """Mean of values [n] with a percentile interval of the patient bootstrap; None with its reason where nothing or one patient is there, or where all
-    patients have the same mean: resampling them gives no width, which is no certainty."""
+    """Mean of values [n] with a percentile interval of the patient bootstrap; None with its reason
+    where nothing or one patient is there, or where all patients have the same mean: resampling them
+    gives no width, which is no certainty.
+    """
     method = f"patient bootstrap, {RESAMPLES} resamples"
     if not len(values):
         return Interval(None, None, None, LEVEL, method, "there is nothing to measure", "patient")
     codes, clusters = cluster_codes(patients, len(values))
     estimate = float(np.mean(values))
     if clusters < 2:
-        return Interval(estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient")
-    sums, sizes = np.bincount(codes, np.asarray(values, float), clusters), np.bincount(codes, minlength=clusters).astype(float)
+        return Interval(
+            estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient"
+        )
+    sums, sizes = (
+        np.bincount(codes, np.asarray(values, float), clusters),
+        np.bincount(codes, minlength=clusters).astype(float),
+    )
     return _with_width(estimate, *bootstrap_ratio(sums, sizes, LEVEL, RESAMPLES), method)
 
 
@@ -43,9 +54,12 @@ def _with_width(estimate: float, low: float, high: float, method: str) -> Interv
     return Interval(estimate, low, high, LEVEL, method, None, "patient")
 
 
-def auc_drop(labels: Array, before: Array, after: Array, patients: Any, others: list[Array] | None = None) -> Interval:
-    """How much the AUC falls from the scores `before` to `after`; with `others`, how much more than with these instead (their mean). Patients resampled,
-    the same ones for every score."""
+def auc_drop(
+    labels: Array, before: Array, after: Array, patients: Any, others: list[Array] | None = None
+) -> Interval:
+    """How much the AUC falls from the scores `before` to `after`; with `others`, how much more than
+    with these instead (their mean). Patients resampled, the same ones for every score.
+    """
     method = f"patient bootstrap, {RESAMPLES} resamples"
     if labels.all() or not labels.any():
         return Interval(None, None, None, LEVEL, method, "one class only", "patient")
@@ -53,9 +67,16 @@ def auc_drop(labels: Array, before: Array, after: Array, patients: Any, others: 
     instead = others or [before]
     estimate = float(np.mean([auc(labels, s) for s in instead])) - float(auc(labels, after))
     if clusters < 2:
-        return Interval(estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient")
-    drawn = np.mean([bootstrap_aucs(labels, s, codes, clusters, RESAMPLES, 1) for s in instead], axis=0)
-    low, high = np.nanquantile(drawn - bootstrap_aucs(labels, after, codes, clusters, RESAMPLES, 1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Interval(
+            estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient"
+        )
+    drawn = np.mean(
+        [bootstrap_aucs(labels, s, codes, clusters, RESAMPLES, 1) for s in instead], axis=0
+    )
+    low, high = np.nanquantile(
+        drawn - bootstrap_aucs(labels, after, codes, clusters, RESAMPLES, 1),
+        [(1 - LEVEL) / 2, (1 + LEVEL) / 2],
+    )
     return _with_width(estimate, float(low), float(high), method)
 
 
@@ -76,10 +97,14 @@ def run_of(study: Path, dissect: str) -> str | None:
 
 
 def table(study: Path, dissect: str) -> pd.DataFrame:
-    """Everything an ablate run measured: class, subject, name, step, estimate, low, high, method, n. Empty without a run."""
+    """Everything an ablate run measured: class, subject, name, step, estimate, low, high, method,
+    n. Empty without a run.
+    """
     run = run_of(study, dissect)
     if run is None:
-        return pd.DataFrame(columns=["class", "subject", "name", "step", "estimate", "low", "high", "method", "n"])
+        return pd.DataFrame(
+            columns=["class", "subject", "name", "step", "estimate", "low", "high", "method", "n"]
+        )
     with store.read(study) as con:
         return unit_table.ablations(con, run)
 
@@ -93,14 +118,17 @@ def numbers(study: Path, dissect: str, code: int = 2) -> list[Number]:
     for subject in ("labelled", "selected"):
         if (subject, "logit_beyond_random") not in rows:
             continue
-        drop, random, beyond = (rows[subject, n] for n in ("logit_drop", "logit_drop_random", "logit_beyond_random"))
+        drop, random, beyond = (
+            rows[subject, n] for n in ("logit_drop", "logit_drop_random", "logit_beyond_random")
+        )
         areas = rows[subject, "auc_drop"], rows[subject, "auc_beyond_random"]
         found.append(
             Number(
                 f"{int(beyond['n'])} {subject} units at zero",
                 f"{name} logit falls by {decimal(drop['estimate'], 2)}",
-                f"as many random units of equal activation: {decimal(random['estimate'], 2)}; difference {_with(beyond, 2)}; "
-                f"AUC falls by {decimal(areas[0]['estimate'])}, {_with(areas[1], 3)} more than with random units",
+                f"as many random units of equal activation: {decimal(random['estimate'], 2)};"
+                f" difference {_with(beyond, 2)}; AUC falls by {decimal(areas[0]['estimate'])},"
+                f" {_with(areas[1], 3)} more than with random units",
                 _above(beyond),
             )
         )
@@ -109,12 +137,22 @@ def numbers(study: Path, dissect: str, code: int = 2) -> list[Number]:
         mass, area, peak, chance = (rows["map", n] for n in ("mass", "area", "peak", "chance"))
         other_mass, other_peak = rows["random weights", "mass"], rows["random weights", "peak"]
         found.append(
-            Number("Class map inside the finding", percent(mass["estimate"], 0), f"{_range(mass)}{int(mass['n'])} films; an even map {percent(area['estimate'], 0)}, random weights "
-                   f"{percent(other_mass['estimate'], 0)}", _estimable(mass) and mass["low"] > area["estimate"])
+            Number(
+                "Class map inside the finding",
+                percent(mass["estimate"], 0),
+                f"{_range(mass)}{int(mass['n'])} films; an even map {percent(area['estimate'], 0)},"
+                f" random weights {percent(other_mass['estimate'], 0)}",
+                _estimable(mass) and mass["low"] > area["estimate"],
+            )
         )
         found.append(
-            Number("Peak of the map on the finding", percent(peak["estimate"], 0), f"{_range(peak)}{int(peak['n'])} films; by chance {percent(chance['estimate'], 0)}, random "
-                   f"weights {percent(other_peak['estimate'], 0)}", _estimable(peak) and peak["low"] > chance["estimate"])
+            Number(
+                "Peak of the map on the finding",
+                percent(peak["estimate"], 0),
+                f"{_range(peak)}{int(peak['n'])} films; by chance {percent(chance['estimate'], 0)},"
+                f" random weights {percent(other_peak['estimate'], 0)}",
+                _estimable(peak) and peak["low"] > chance["estimate"],
+            )
         )
     return found
 
@@ -141,7 +179,11 @@ def _with(row: dict[str, Any], digits: int) -> str:
 
 
 def curves(study: Path, dissect: str, code: int = 2) -> pd.DataFrame:
-    """Deletion curves of a class: subject ("by influence", "at random"), step (units at zero), estimate (mean logit on the class's patches), low, high."""
+    """Deletion curves of a class: subject ("by influence", "at random"), step (units at zero),
+    estimate (mean logit on the class's patches), low, high.
+    """
     frame = table(study, dissect)
     mine = frame[(frame["class"] == code) & (frame["name"] == "deletion")]
-    return mine[["subject", "step", "estimate", "low", "high"]].sort_values(["subject", "step"], ignore_index=True)
+    return mine[["subject", "step", "estimate", "low", "high"]].sort_values(
+        ["subject", "step"], ignore_index=True
+    )

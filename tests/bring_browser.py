@@ -1,4 +1,6 @@
-"""Make sure that there is a browser for the browser tests: an installed Chromium or Chrome, else Playwright's own, else (as root) Debian's package."""
+"""Make sure that there is a browser for the browser tests: an installed Chromium or Chrome, else
+Playwright's own, else (as root) Debian's package.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,15 @@ def installed() -> str | None:
 
 def _attempt(*command: str) -> bool:
     print("Fetching a browser:", " ".join(command), flush=True)
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
-        print("  that failed:", (done.stderr.strip().splitlines() or ["no reason given"])[-1], flush=True)
+        print(
+            "  that failed:",
+            (done.stderr.strip().splitlines() or ["no reason given"])[-1],
+            flush=True,
+        )
     return done.returncode == 0
 
 
@@ -50,5 +58,8 @@ def bring() -> str | None:
 if __name__ == "__main__":
     path = bring()
     if path is None:
-        sys.exit("No browser can be had, so the browser tests cannot run: install Chromium or Chrome, or name one with CHROMIUM=/path/to/it.")
+        sys.exit(
+            "No browser can be had, so the browser tests cannot run: install Chromium or Chrome, or"
+            " name one with CHROMIUM=/path/to/it."
+        )
     print("Browser tests use", path)

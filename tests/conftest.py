@@ -1,4 +1,6 @@
-"""One quick phantom study, made once with every step and simulated experts, for all tests that need a whole study."""
+"""One quick phantom study, made once with every step and simulated experts, for all tests that need
+a whole study.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
 
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick demonstration study. Do not write to it; take `own_study` for that. Of several workers the first to ask builds it, each has a copy."""
+    """The quick demonstration study.
+
+    Do not write to it; take `own_study` for that. Of several workers the first to ask builds it,
+    each has a copy.
+    """
     from dashboard.demonstration import build
 
     mine = tmp_path_factory.mktemp("demonstration") / "study"
@@ -33,7 +39,9 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_study(demonstration: Path, tmp_path: Path) -> Path:
-    """A copy of the demonstration for one test; the working images are shared, since nothing ever changes them."""
+    """A copy of the demonstration for one test; the working images are shared, since nothing ever
+    changes them.
+    """
     copy = tmp_path / "study"
     shutil.copytree(demonstration, copy, ignore=shutil.ignore_patterns("images"))
     (copy / "images").symlink_to(demonstration / "images")

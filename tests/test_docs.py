@@ -1,4 +1,6 @@
-"""Documentation that can be read off the code is up to date, every public function says what it does, and no link is dead."""
+"""Documentation that can be read off the code is up to date, every public function says what it
+does, and no link is dead.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ import build  # noqa: E402
 
 def test_tree_commands_and_settings_are_those_of_today() -> None:
     for path, text in build.everything().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run python docs/build.py"
+        assert path.read_text(encoding="utf-8") == text, (
+            f"{path.name} is stale: run python docs/build.py"
+        )
 
 
 def test_every_public_function_and_module_has_a_docstring() -> None:

@@ -1,4 +1,7 @@
-"""Imports go one way: dashboard -> evaluation -> core. Core knows no statistics of inference and no Streamlit; pages know no torch and no SQL."""
+"""Imports go one way: dashboard -> evaluation -> core.
+
+Core knows no statistics of inference and no Streamlit; pages know no torch and no SQL.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +47,30 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_nothing_is_imported_from_a_layer_above(layer: str) -> None:
-    wrong = [(path.relative_to(ROOT), name) for path in modules(layer) for name in imported(path) if name.split(".")[0] in FORBIDDEN[layer]]
+    wrong = [
+        (path.relative_to(ROOT), name)
+        for path in modules(layer)
+        for name in imported(path)
+        if name.split(".")[0] in FORBIDDEN[layer]
+    ]
     assert wrong == []
 
 
 def test_duckdb_is_spoken_to_only_in_the_store() -> None:
-    outside = [path for layer in ("core", "evaluation", "dashboard") for path in modules(layer) if "store" not in path.relative_to(ROOT).parts]
-    assert [path.name for path in outside if ".execute(" in path.read_text() or "duckdb.connect(" in path.read_text()] == []
-    assert [path.name for path in modules("core/store") if "duckdb.connect(" in path.read_text()] == ["door.py"]
+    outside = [
+        path
+        for layer in ("core", "evaluation", "dashboard")
+        for path in modules(layer)
+        if "store" not in path.relative_to(ROOT).parts
+    ]
+    assert [
+        path.name
+        for path in outside
+        if ".execute(" in path.read_text() or "duckdb.connect(" in path.read_text()
+    ] == []
+    assert [
+        path.name for path in modules("core/store") if "duckdb.connect(" in path.read_text()
+    ] == ["door.py"]
 
 
 def test_sql_lives_only_in_the_store() -> None:
@@ -60,13 +79,23 @@ def test_sql_lives_only_in_the_store() -> None:
         for path in modules(layer):
             if "store" in path.relative_to(ROOT).parts:
                 continue
-            strings = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-            wrong += [(path.relative_to(ROOT).as_posix(), text[:60]) for text in strings if SQL.search(text)]
+            strings = [
+                n.value
+                for n in ast.walk(ast.parse(path.read_text()))
+                if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            ]
+            wrong += [
+                (path.relative_to(ROOT).as_posix(), text[:60])
+                for text in strings
+                if SQL.search(text)
+            ]
     assert wrong == []
 
 
 def test_no_page_brings_in_torch() -> None:
-    """Importing everything that pages import must not load torch: it costs seconds and hundreds of megabytes per server."""
+    """Importing everything that pages import must not load torch: it costs seconds and hundreds of
+    megabytes per server.
+    """
     names = sorted(
         {
             name
@@ -75,10 +104,22 @@ def test_no_page_brings_in_torch() -> None:
             if name.split(".")[0] in ("core", "evaluation", "dashboard")
         }
     )
-    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, *names], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, *names],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     assert done.stdout.strip() == "False", "a page's imports load torch"
 
 
 def test_a_command_that_does_not_compute_starts_without_torch() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, "dashboard.cli"], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, "dashboard.cli"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     assert done.stdout.strip() == "False", "the command line's imports load torch"

@@ -1,1 +1,5 @@
-"""Kinds of input. Each module of this package named after a source offers simulated, tasks, files and read as core.records.Source says."""
+"""Kinds of input.
+
+Each module of this package named after a source offers simulated, tasks, files and read as
+core.records.Source says.
+"""

@@ -7,9 +7,11 @@ KEYWORDS = ("SHAPE", "MARGINS", "TYPE", "DISTRIBUTION")
 
 
 def read_lesion_words(text: str) -> tuple[str, dict[str, str]]:
-    """Lesion type and descriptors of the words of one LESION_TYPE line, such as "MASS SHAPE OVAL MARGINS CIRCUMSCRIBED" ->
-    ("MASS", {"shape": "OVAL", "margins": "CIRCUMSCRIBED"}). Several values stay joined by "-" as the archive writes them.
-    Keywords are lower-cased; words that follow no keyword (after OTHER, or typing errors) are kept under "other"."""
+    """Lesion type and descriptors of the words of one LESION_TYPE line, such as "MASS SHAPE OVAL
+    MARGINS CIRCUMSCRIBED" -> ("MASS", {"shape": "OVAL", "margins": "CIRCUMSCRIBED"}). Several
+    values stay joined by "-" as the archive writes them. Keywords are lower-cased; words that
+    follow no keyword (after OTHER, or typing errors) are kept under "other".
+    """
     words = text.split()
     if words and words[0] == "LESION_TYPE":
         words = words[1:]

@@ -1,4 +1,6 @@
-"""CBIS-DDSM: the curated DDSM subset (Lee et al. 2017) with its four tables and DICOM films, or the re-release of both as JPEG."""
+"""CBIS-DDSM: the curated DDSM subset (Lee et al. 2017) with its four tables and DICOM films, or the
+re-release of both as JPEG.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ COLUMNS = {
     "patient_id": (), "left or right breast": (), "image view": (), "abnormality id": (), "abnormality type": (), "assessment": (), "pathology": (),
     "subtlety": (), "image file path": (), "cropped image file path": (), "roi mask file path": (), "breast density": ("breast_density",),
 }  # fmt: skip
-DESCRIPTORS = {"mass shape": "shape", "mass margins": "margins", "calc type": "type", "calc distribution": "distribution"}
+DESCRIPTORS = {
+    "mass shape": "shape",
+    "mass margins": "margins",
+    "calc type": "type",
+    "calc distribution": "distribution",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,9 @@ class CbisRow:
     @property
     def place(self) -> tuple[str, str]:
         """Laterality and view."""
-        return str(laterality_of(self.row.get("left or right breast"))), str(view_of(self.row.get("image view")))
+        return str(laterality_of(self.row.get("left or right breast"))), str(
+            view_of(self.row.get("image view"))
+        )
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,10 @@ class CbisTask:
 
 
 def read_cases(table: Path) -> list[Row]:
-    """Rows (findings) of one description table, checked. UserError naming the row for a pathology, side or view that is unknown."""
+    """Rows (findings) of one description table, checked.
+
+    UserError naming the row for a pathology, side or view that is unknown.
+    """
     rows = read_table(table, COLUMNS)
     for row in rows:
         _check(row)
@@ -57,23 +69,38 @@ def read_cases(table: Path) -> list[Row]:
 def _check(row: Row) -> None:
     """UserError for what is wrong in a row."""
     if _pathology(row) not in PATHOLOGIES:
-        raise row.wrong(f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}")
-    if laterality_of(row.get("left or right breast")) is None or view_of(row.get("image view")) is None:
-        raise row.wrong(f"unknown side or view {row.get('left or right breast')!r}, {row.get('image view')!r}", "use LEFT or RIGHT, CC or MLO")
+        raise row.wrong(
+            f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}"
+        )
+    if (
+        laterality_of(row.get("left or right breast")) is None
+        or view_of(row.get("image view")) is None
+    ):
+        raise row.wrong(
+            f"unknown side or view {row.get('left or right breast')!r}, {row.get('image view')!r}",
+            "use LEFT or RIGHT, CC or MLO",
+        )
     row.number("assessment", 0, 5)
     row.number("subtlety", 0, 5)
     row.number("breast density", 0, 4)
 
 
 def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], list[Problem]]:
-    """A task per patient of the tables (`*case_description*.csv`) found beneath the folder, ordered by patient. Every row is checked and its series are
-    looked up; UserError naming the row for a fault or a missing series, with skip_bad its patient is left out and listed."""
+    """A task per patient of the tables (`*case_description*.csv`) found beneath the folder, ordered
+    by patient. Every row is checked and its series are looked up; UserError naming the row for a
+    fault or a missing series, with skip_bad its patient is left out and listed.
+    """
     if path is None or not Path(path).is_dir():
-        raise UserError(f"{path} is no folder: give the folder that holds CBIS-DDSM's tables and images.")
+        raise UserError(
+            f"{path} is no folder: give the folder that holds CBIS-DDSM's tables and images."
+        )
     root = Path(path)
     tables = sorted(root.rglob("*case_description*.csv"))
     if not tables:
-        raise UserError(f"The folder {root} holds no table `*_case_description_*_set.csv`: put CBIS-DDSM's tables beside its images.")
+        raise UserError(
+            f"The folder {root} holds no table `*_case_description_*_set.csv`: put CBIS-DDSM's"
+            " tables beside its images."
+        )
     index = SeriesIndex(root)
     patients: dict[str, list[Row]] = {}
     for table in tables:
@@ -84,13 +111,18 @@ def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], li
         try:
             for row in patients[patient]:
                 _check(row)
-            found.append(CbisTask(patient, tuple(_located(row, index) for row in patients[patient])))
+            found.append(
+                CbisTask(patient, tuple(_located(row, index) for row in patients[patient]))
+            )
         except UserError as error:
             if not skip_bad:
                 raise
             problems.append(Problem(patient, str(error), "patient left out", skipped=True))
     if not found:
-        raise UserError(f"No patient of the tables in {root} has its images there, for example: {problems[0].cause}")
+        raise UserError(
+            f"No patient of the tables in {root} has its images there, for example:"
+            f" {problems[0].cause}"
+        )
     return found, problems
 
 
@@ -110,9 +142,17 @@ def read(task: CbisTask) -> Patient:
         mammograms.append(mammogram)
         problems += odd
     split, several = one_split(task.patient, (_split(row.row) for row in task.rows))
-    densities = [density for density in (row.row.number("breast density", 0, 4) for row in task.rows) if density]
+    densities = [
+        density
+        for density in (row.row.number("breast density", 0, 4) for row in task.rows)
+        if density
+    ]
     return Patient(
-        task.patient, tuple(mammograms), density=densities[0] if densities else None, published_split=split, problems=tuple(problems + several)
+        task.patient,
+        tuple(mammograms),
+        density=densities[0] if densities else None,
+        published_split=split,
+        problems=tuple(problems + several),
     )
 
 
@@ -120,15 +160,23 @@ def _located(row: Row, index: SeriesIndex) -> CbisRow:
     """The row with its files; UserError if its film or its mask is not there."""
     image = index.files(row.get("image file path"))
     if not image:
-        raise row.wrong(f"its film {row.get('image file path')} is not beneath {index.root}", "download the series or leave the row out")
+        raise row.wrong(
+            f"its film {row.get('image file path')} is not beneath {index.root}",
+            "download the series or leave the row out",
+        )
     named = [row.get(column) for column in ("roi mask file path", "cropped image file path")]
     roi = tuple(dict.fromkeys(file for cell in named for file in index.files(cell)))
     if not roi:
-        raise row.wrong(f"its mask {named[0]} is not beneath {index.root}", "download the series or leave the row out")
+        raise row.wrong(
+            f"its mask {named[0]} is not beneath {index.root}",
+            "download the series or leave the row out",
+        )
     return CbisRow(row, image[0], roi)
 
 
-def _mammogram(patient: str, side: str, view: str, rows: list[CbisRow]) -> tuple[Mammogram, list[Problem]]:
+def _mammogram(
+    patient: str, side: str, view: str, rows: list[CbisRow]
+) -> tuple[Mammogram, list[Problem]]:
     """One film with the findings of its rows, numbered in the order of tables and rows."""
     try:
         film = read_film(rows[0].image)
@@ -157,16 +205,33 @@ def _mammogram(patient: str, side: str, view: str, rows: list[CbisRow]) -> tuple
 
 
 def _finding(number: int, row: Row, outline: tuple[np.ndarray, ...]) -> Finding:
-    words = {name: row.get(column).upper() for column, name in DESCRIPTORS.items() if row.get(column)}
+    words = {
+        name: row.get(column).upper() for column, name in DESCRIPTORS.items() if row.get(column)
+    }
     subtlety, kind = row.number("subtlety", 0, 5), row.get("abnormality type").upper()
     told = " ".join(f"{name.upper()} {value}" for name, value in words.items())
-    report = f"LESION_TYPE {kind} {told} ASSESSMENT {row.get('assessment')} SUBTLETY {row.get('subtlety')} PATHOLOGY {_pathology(row)}"
-    return Finding(number, _pathology(row), kind, words, row.number("assessment", 0, 5), subtlety or None, outline, report=report)
+    report = (
+        f"LESION_TYPE {kind} {told} ASSESSMENT {row.get('assessment')} SUBTLETY"
+        f" {row.get('subtlety')} PATHOLOGY {_pathology(row)}"
+    )
+    return Finding(
+        number,
+        _pathology(row),
+        kind,
+        words,
+        row.number("assessment", 0, 5),
+        subtlety or None,
+        outline,
+        report=report,
+    )
 
 
 def _outline(row: CbisRow, film: Film) -> tuple[tuple[np.ndarray, ...], list[tuple[str, str]]]:
-    """The mask's outline in the film's pixels, and (cause, action) of what is odd. Tables and folders exchange mask and crop at times, so the mask is
-    known by what it is: two-valued and of the film's form."""
+    """The mask's outline in the film's pixels, and (cause, action) of what is odd.
+
+    Tables and folders exchange mask and crop at times, so the mask is known by what it is:
+    two-valued and of the film's form.
+    """
     height, width = film.pixels.shape
     for file in row.roi:
         try:
@@ -178,15 +243,27 @@ def _outline(row: CbisRow, film: Film) -> tuple[tuple[np.ndarray, ...], list[tup
             continue
         if min(h / height, w / width) < 0.25 and len(row.roi) > 1:
             continue  # a black-and-white crop that happens to have the film's form
-        mask = candidate.pixels > candidate.maximum / 2 if candidate.pixels.max() > 1 else candidate.pixels > 0
+        mask = (
+            candidate.pixels > candidate.maximum / 2
+            if candidate.pixels.max() > 1
+            else candidate.pixels > 0
+        )
         if not mask.any():
-            raise row.row.wrong(f"its mask {file.name} is empty", "fetch it again or leave the row out")
+            raise row.row.wrong(
+                f"its mask {file.name} is empty", "fetch it again or leave the row out"
+            )
         if (h, w) == (height, width):
             return trace(mask), []
-        odd = (f"its mask is {w} x {h} pixels, the film {width} x {height}", "outline scaled to the film")
+        odd = (
+            f"its mask is {w} x {h} pixels, the film {width} x {height}",
+            "outline scaled to the film",
+        )
         return scaled(trace(mask), (width / w, height / h)), [odd]
     names = ", ".join(file.name for file in row.roi)
-    raise row.row.wrong(f"none of {names} is a mask of the film ({width} x {height} pixels)", "fetch the series again or leave the row out")
+    raise row.row.wrong(
+        f"none of {names} is a mask of the film ({width} x {height} pixels)",
+        "fetch the series again or leave the row out",
+    )
 
 
 def _two_valued(film: Film) -> bool:

@@ -22,8 +22,9 @@ FIRST_PIXEL = 1  # chains count pixels from 1: with 0 the real outline of B-3013
 
 @dataclass(frozen=True)
 class FilmLine:
-    """A film's line of an .ics. lines, pixels_per_line: height and width, px; bits: per pixel; resolution: microns per pixel;
-    overlay: an overlay is told of."""
+    """A film's line of an .ics. lines, pixels_per_line: height and width, px; bits: per pixel;
+    resolution: microns per pixel; overlay: an overlay is told of.
+    """
 
     view: str
     lines: int
@@ -35,7 +36,9 @@ class FilmLine:
 
 @dataclass(frozen=True)
 class Case:
-    """A case's .ics. id: such as "B_3013_1"; institution: its letter; digitizer: first word of DIGITIZER; density 1-4; None where unknown."""
+    """A case's .ics. id: such as "B_3013_1"; institution: its letter; digitizer: first word of
+    DIGITIZER; density 1-4; None where unknown.
+    """
 
     id: str
     institution: str
@@ -54,16 +57,23 @@ class Overlay:
 
 
 def read_lines(path: Path | str) -> list[str]:
-    """Lines of a text file of the archive (bytes that are no ASCII are replaced); UserError if it cannot be read."""
+    """Lines of a text file of the archive (bytes that are no ASCII are replaced); UserError if it
+    cannot be read.
+    """
     try:
         return Path(path).read_bytes().decode("ascii", "replace").splitlines()
     except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}): check the archive's copy.") from None
+        raise UserError(
+            f"The file {path} cannot be read ({error.strerror}): check the archive's copy."
+        ) from None
 
 
 def read_ics(path: Path | str) -> Case:
-    """Read a case's .ics. Unknown keywords and dates are passed over (dates would identify); UserError for a file without name or films, and for a
-    film's line that cannot be read."""
+    """Read a case's .ics.
+
+    Unknown keywords and dates are passed over (dates would identify); UserError for a file without
+    name or films, and for a film's line that cannot be read.
+    """
     words: dict[str, str] = {}
     films: list[FilmLine] = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -72,15 +82,23 @@ def read_ics(path: Path | str) -> Case:
             continue
         if parts[0].upper() in VIEWS:
             if parts[0].upper() in {film.view for film in films}:
-                raise UserError(f"{path}, line {number}: {parts[0].upper()} is listed a second time: take the line or the case out.")
+                raise UserError(
+                    f"{path}, line {number}: {parts[0].upper()} is listed a second time: take the"
+                    " line or the case out."
+                )
             films.append(_film_line(path, number, parts))
         else:
             words.setdefault(parts[0].upper(), " ".join(parts[1:]))
     name = words.get("FILENAME", "")
     if not name:
-        raise UserError(f"{path} has no line `filename`: it is no .ics of DDSM, mend it or take the case out.")
+        raise UserError(
+            f"{path} has no line `filename`: it is no .ics of DDSM, mend it or take the case out."
+        )
     if not films:
-        raise UserError(f"{path} lists no film (a line such as LEFT_CC LINES ...): mend it or take the case out.")
+        raise UserError(
+            f"{path} lists no film (a line such as LEFT_CC LINES ...): mend it or take the case"
+            " out."
+        )
     age, density = _number(words.get("PATIENT_AGE", "")), _number(words.get("DENSITY", ""))
     digitizer = (words.get("DIGITIZER") or "").upper().split()
     return Case(
@@ -97,10 +115,16 @@ def _film_line(path: Path | str, number: int, parts: list[str]) -> FilmLine:
     values = {key.upper(): value for key, value in pairwise(parts[1:])}
     lines, pixels = _number(values.get("LINES", "")), _number(values.get("PIXELS_PER_LINE", ""))
     if not lines or not pixels:
-        raise UserError(f"{path}, line {number}: LINES or PIXELS_PER_LINE is missing or no number: mend the line or take the case out.")
+        raise UserError(
+            f"{path}, line {number}: LINES or PIXELS_PER_LINE is missing or no number: mend the"
+            " line or take the case out."
+        )
     resolution = values.get("RESOLUTION", "")
     microns = float(resolution) if re.fullmatch(r"\d+(\.\d+)?", resolution) else 0.0
-    bits, overlay = _number(values.get("BITS_PER_PIXEL", "")) or 0, "OVERLAY" in (part.upper() for part in parts)
+    bits, overlay = (
+        _number(values.get("BITS_PER_PIXEL", "")) or 0,
+        "OVERLAY" in (part.upper() for part in parts),
+    )
     return FilmLine(parts[0].upper(), lines, pixels, bits, microns or None, overlay)
 
 
@@ -111,26 +135,48 @@ def _number(text: str) -> int | None:
 
 
 def read_overlay(path: Path | str) -> tuple[Finding, ...]:
-    """Findings of an .OVERLAY, with outlines float [n, 2] of (x, y) counted from 0; see parse_overlay."""
+    """Findings of an .OVERLAY, with outlines float [n, 2] of (x, y) counted from 0; see
+    parse_overlay.
+    """
     return parse_overlay(read_lines(path), str(path)).findings
 
 
 def parse_overlay(lines: list[str], item: str) -> Overlay:
-    """Findings of an overlay's lines: BOUNDARY as outline, CORE as nested outlines. item: the file as problems name it. Counts that do not agree and
-    chains that are odd are listed; UserError for an unknown pathology and for lines that begin no abnormality."""
+    """Findings of an overlay's lines:
+
+    BOUNDARY as outline, CORE as nested outlines. item: the file as problems name it. Counts that do
+    not agree and chains that are odd are listed; UserError for an unknown pathology and for lines
+    that begin no abnormality.
+    """
     findings, problems = [], []
     announced: int | None = None
     for number, block in _blocks(lines):
         if number is None:
-            announced = next((_number(line.split(None, 1)[1]) for line in block if line.startswith("TOTAL_ABNORMALITIES ")), None)
+            announced = next(
+                (
+                    _number(line.split(None, 1)[1])
+                    for line in block
+                    if line.startswith("TOTAL_ABNORMALITIES ")
+                ),
+                None,
+            )
             continue
         finding, odd = _finding(number, block, item)
         findings.append(finding)
         problems += odd
     if announced is None:
-        raise UserError(f"{item} has no line TOTAL_ABNORMALITIES: it is no overlay of DDSM, mend it or take the case out.")
+        raise UserError(
+            f"{item} has no line TOTAL_ABNORMALITIES: it is no overlay of DDSM, mend it or take the"
+            " case out."
+        )
     if announced != len(findings):
-        problems.append(Problem(item, f"TOTAL_ABNORMALITIES is {announced}, but {len(findings)} are described", "those described are taken"))
+        problems.append(
+            Problem(
+                item,
+                f"TOTAL_ABNORMALITIES is {announced}, but {len(findings)} are described",
+                "those described are taken",
+            )
+        )
     return Overlay(tuple(findings), tuple(problems))
 
 
@@ -141,7 +187,10 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int | None, list[str]]]:
     for line in (line.strip() for line in lines):
         if line.startswith("ABNORMALITY"):
             yield number, block
-            number, block = _number(line.removeprefix("ABNORMALITY").strip()) or (number or 0) + 1, []
+            number, block = (
+                _number(line.removeprefix("ABNORMALITY").strip()) or (number or 0) + 1,
+                [],
+            )
         elif line:
             block.append(line)
     yield number, block
@@ -174,12 +223,19 @@ def _finding(number: int, block: list[str], item: str) -> tuple[Finding, list[Pr
                 report.append(line)
     pathology = words.get("PATHOLOGY", "").upper()
     if pathology not in PATHOLOGIES:
-        raise UserError(f"{place}: unknown pathology {pathology!r}; use one of {', '.join(PATHOLOGIES)}, or take the case out.")
+        raise UserError(
+            f"{place}: unknown pathology {pathology!r}; use one of {', '.join(PATHOLOGIES)}, or"
+            " take the case out."
+        )
     outlines, problems = _outlines(chains, _number(words.get("TOTAL_OUTLINES", "")), place)
     scales = {name: _number(words.get(name, "")) for name in ("ASSESSMENT", "SUBTLETY")}
     for scale, level in scales.items():
         if level is not None and level > 5:
-            problems.append(Problem(place, f"{scale} is {words[scale][:20]!r}, beyond 0 to 5", "taken as unknown"))
+            problems.append(
+                Problem(
+                    place, f"{scale} is {words[scale][:20]!r}, beyond 0 to 5", "taken as unknown"
+                )
+            )
             scales[scale] = None
     finding = Finding(
         number, pathology, "+".join(dict.fromkeys(kinds)), descriptors, scales["ASSESSMENT"], scales["SUBTLETY"],
@@ -188,36 +244,62 @@ def _finding(number: int, block: list[str], item: str) -> tuple[Finding, list[Pr
     return finding, problems
 
 
-def _outlines(chains: list[tuple[str, str]], announced: int | None, place: str) -> tuple[dict[str, list[np.ndarray]], list[Problem]]:
+def _outlines(
+    chains: list[tuple[str, str]], announced: int | None, place: str
+) -> tuple[dict[str, list[np.ndarray]], list[Problem]]:
     """Outlines by keyword, and what is odd about them."""
     outlines: dict[str, list[np.ndarray]] = {"BOUNDARY": [], "CORE": []}
     problems = []
     for keyword, text in chains:
         points, fault = read_chain(text)
         if fault:
-            problems.append(Problem(place, f"{keyword}: {fault}", "taken as far as it goes" if len(points) > 2 else "outline left out"))
+            problems.append(
+                Problem(
+                    place,
+                    f"{keyword}: {fault}",
+                    "taken as far as it goes" if len(points) > 2 else "outline left out",
+                )
+            )
         if len(points) > 2:
             outlines[keyword].append(points)
     if announced is not None and announced != len(chains):
-        problems.append(Problem(place, f"TOTAL_OUTLINES is {announced}, but {len(chains)} are given", "those given are taken"))
+        problems.append(
+            Problem(
+                place,
+                f"TOTAL_OUTLINES is {announced}, but {len(chains)} are given",
+                "those given are taken",
+            )
+        )
     if not outlines["BOUNDARY"]:
         problems.append(Problem(place, "no outline", "the finding comes in without one"))
     return outlines, problems
 
 
 def read_chain(text: str) -> tuple[np.ndarray, str]:
-    """A chain line "column row d d ... #" as points float [n, 2] of (x, y) from 0, and what is odd about it, "" if nothing.
-    A chain that runs on past its start is cut where it last was there, since filling would take the second round for a hole."""
+    """A chain line "column row d d ... #" as points float [n, 2] of (x, y) from 0, and what is odd
+    about it, "" if nothing. A chain that runs on past its start is cut where it last was there,
+    since filling would take the second round for a hole.
+    """
     body, end, _ = text.partition("#")
     words = body.split()
-    good = next((k for k, word in enumerate(words) if not re.fullmatch(r"\d{1,6}" if k < 2 else "[0-7]", word)), len(words))
+    good = next(
+        (
+            k
+            for k, word in enumerate(words)
+            if not re.fullmatch(r"\d{1,6}" if k < 2 else "[0-7]", word)
+        ),
+        len(words),
+    )
     fault = "" if end else "it has no end mark #"
     if good < len(words):
         fault = f"it holds {words[good]!r}, which is no step"
     if good < 3:
         return np.zeros((0, 2)), fault or "it has no steps"
     numbers = np.array(words[:good], int)
-    points = np.concatenate([numbers[:2][None], numbers[:2] + STEPS[numbers[2:]].cumsum(0)]) - FIRST_PIXEL
+    points = (
+        np.concatenate([numbers[:2][None], numbers[:2] + STEPS[numbers[2:]].cumsum(0)])
+        - FIRST_PIXEL
+    )
     back = np.flatnonzero((points[1:] == points[0]).all(1)) + 1
     gap = int(np.abs(points[-1] - points[0]).max())
     if gap > 1 and len(back) and back[-1] > 2:
@@ -229,8 +311,9 @@ def read_chain(text: str) -> tuple[np.ndarray, str]:
 
 
 def within(finding: Finding, shape: tuple[int, int], place: str) -> tuple[Finding, list[Problem]]:
-    """The finding with its outlines kept inside an image of shape [h, w], and a problem for each that left it by more than the pixel
-    about which the counting from 0 or 1 leaves doubt."""
+    """The finding with its outlines kept inside an image of shape [h, w], and a problem for each
+    that left it by more than the pixel about which the counting from 0 or 1 leaves doubt.
+    """
     limit, problems = np.array([shape[1] - 1, shape[0] - 1]), []
     kept: dict[str, list[np.ndarray]] = {}
     for name in ("outline", "nested"):
@@ -239,9 +322,17 @@ def within(finding: Finding, shape: tuple[int, int], place: str) -> tuple[Findin
             outside = np.any((points < 0) | (points > limit), axis=1)
             far = bool(np.any((points < -1) | (points > limit + 1)))
             if outside.all():
-                problems.append(Problem(place, "an outline lies outside the film", "outline left out"))
+                problems.append(
+                    Problem(place, "an outline lies outside the film", "outline left out")
+                )
                 continue
             if far:
-                problems.append(Problem(place, f"a chain leaves the film ({int(outside.sum())} of {len(points)} points)", "cut at the film's edge"))
+                problems.append(
+                    Problem(
+                        place,
+                        f"a chain leaves the film ({int(outside.sum())} of {len(points)} points)",
+                        "cut at the film's edge",
+                    )
+                )
             kept[name].append(points.clip(0, limit))
     return replace(finding, outline=tuple(kept["outline"]), nested=tuple(kept["nested"])), problems

@@ -30,9 +30,11 @@ class Concept(IntFlag):
 
 @dataclass(frozen=True)
 class ConceptWords:
-    """A concept in the terms of the annotation form. label: the text to be printed; category: mass, calcification, architectural distortion,
-    asymmetry, associated feature, composition, normal tissue or other; descriptors: field -> choice of that form;
-    association: "benign", "uncertain", "suspicious", or "" where the form asks for none."""
+    """A concept in the terms of the annotation form. label: the text to be printed; category: mass,
+    calcification, architectural distortion, asymmetry, associated feature, composition, normal
+    tissue or other; descriptors: field -> choice of that form; association: "benign", "uncertain",
+    "suspicious", or "" where the form asks for none.
+    """
 
     label: str
     category: str
@@ -41,26 +43,63 @@ class ConceptWords:
 
 
 CONCEPT_WORDS: dict[Concept, ConceptWords] = {
-    Concept.CIRCUMSCRIBED_MASS: ConceptWords("Circumscribed mass", "mass", (("margin", "circumscribed"), ("shape", "oval")), "benign"),
-    Concept.LOBULAR_MASS: ConceptWords("Lobulated mass", "mass", (("margin", "obscured"), ("shape", "oval")), "benign"),
-    Concept.LYMPH_NODE: ConceptWords("Lymph node", "other", (("structure", "lymph node"),), "benign"),
-    Concept.VASCULAR_CALCIFICATION: ConceptWords("Vascular calcifications", "calcification", (("type", "vascular"),), "benign"),
-    Concept.COARSE_CALCIFICATION: ConceptWords("Coarse calcifications", "calcification", (("type", "coarse (popcorn)"),), "benign"),
-    Concept.ROUND_CALCIFICATION: ConceptWords("Round calcifications", "calcification", (("type", "round"), ("distribution", "regional")), "benign"),
-    Concept.SPICULATED_MASS: ConceptWords("Spiculated mass", "mass", (("margin", "spiculated"), ("shape", "irregular")), "suspicious"),
+    Concept.CIRCUMSCRIBED_MASS: ConceptWords(
+        "Circumscribed mass", "mass", (("margin", "circumscribed"), ("shape", "oval")), "benign"
+    ),
+    Concept.LOBULAR_MASS: ConceptWords(
+        "Lobulated mass", "mass", (("margin", "obscured"), ("shape", "oval")), "benign"
+    ),
+    Concept.LYMPH_NODE: ConceptWords(
+        "Lymph node", "other", (("structure", "lymph node"),), "benign"
+    ),
+    Concept.VASCULAR_CALCIFICATION: ConceptWords(
+        "Vascular calcifications", "calcification", (("type", "vascular"),), "benign"
+    ),
+    Concept.COARSE_CALCIFICATION: ConceptWords(
+        "Coarse calcifications", "calcification", (("type", "coarse (popcorn)"),), "benign"
+    ),
+    Concept.ROUND_CALCIFICATION: ConceptWords(
+        "Round calcifications",
+        "calcification",
+        (("type", "round"), ("distribution", "regional")),
+        "benign",
+    ),
+    Concept.SPICULATED_MASS: ConceptWords(
+        "Spiculated mass", "mass", (("margin", "spiculated"), ("shape", "irregular")), "suspicious"
+    ),
     Concept.PLEOMORPHIC_CLUSTER: ConceptWords(
-        "Pleomorphic calcifications", "calcification", (("type", "fine pleomorphic"), ("distribution", "grouped")), "suspicious"
+        "Pleomorphic calcifications",
+        "calcification",
+        (("type", "fine pleomorphic"), ("distribution", "grouped")),
+        "suspicious",
     ),
     Concept.FINE_LINEAR_CLUSTER: ConceptWords(
-        "Fine linear branching calcifications", "calcification", (("type", "fine linear or branching"), ("distribution", "linear")), "suspicious"
+        "Fine linear branching calcifications",
+        "calcification",
+        (("type", "fine linear or branching"), ("distribution", "linear")),
+        "suspicious",
     ),
-    Concept.ARCHITECTURAL_DISTORTION: ConceptWords("Architectural distortion", "distortion", (), "suspicious"),
-    Concept.PECTORAL_MUSCLE: ConceptWords("Pectoral muscle", "other", (("structure", "pectoral muscle"),), "benign"),
+    Concept.ARCHITECTURAL_DISTORTION: ConceptWords(
+        "Architectural distortion", "distortion", (), "suspicious"
+    ),
+    Concept.PECTORAL_MUSCLE: ConceptWords(
+        "Pectoral muscle", "other", (("structure", "pectoral muscle"),), "benign"
+    ),
     Concept.NIPPLE: ConceptWords("Nipple", "other", (("structure", "nipple"),), "benign"),
-    Concept.SKIN_LINE: ConceptWords("Edge of the breast", "other", (("structure", "edge or fold"),), "benign"),
-    Concept.DENSE_TISSUE: ConceptWords("Dense tissue", "composition", (("density", "heterogeneously dense"),), "benign"),
-    Concept.FATTY_TISSUE: ConceptWords("Fatty tissue", "composition", (("density", "almost entirely fatty"),), "benign"),
-    Concept.VESSEL: ConceptWords("Blood vessel", "other", (("structure", "uncalcified vessel"),), "benign"),
-    Concept.VIEW_LABEL: ConceptWords("View label", "other", (("structure", "marker or artefact"),), "benign"),
+    Concept.SKIN_LINE: ConceptWords(
+        "Edge of the breast", "other", (("structure", "edge or fold"),), "benign"
+    ),
+    Concept.DENSE_TISSUE: ConceptWords(
+        "Dense tissue", "composition", (("density", "heterogeneously dense"),), "benign"
+    ),
+    Concept.FATTY_TISSUE: ConceptWords(
+        "Fatty tissue", "composition", (("density", "almost entirely fatty"),), "benign"
+    ),
+    Concept.VESSEL: ConceptWords(
+        "Blood vessel", "other", (("structure", "uncalcified vessel"),), "benign"
+    ),
+    Concept.VIEW_LABEL: ConceptWords(
+        "View label", "other", (("structure", "marker or artefact"),), "benign"
+    ),
 }
 FINDING_CONCEPTS = tuple(Concept)[:10]

@@ -1,4 +1,6 @@
-"""What a phantom's findings look like: ten looks in DDSM's words, and how each is drawn, in units of the finding's own radius."""
+"""What a phantom's findings look like: ten looks in DDSM's words, and how each is drawn, in units
+of the finding's own radius.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,25 @@ import numpy as np
 from scipy import ndimage
 
 from core.sources.phantom_concepts import Concept
-from core.sources.phantom_shapes import Array, Rng, blob, circle, hull, smooth_step, specks, spicules, strokes
+from core.sources.phantom_shapes import (
+    Array,
+    Rng,
+    blob,
+    circle,
+    hull,
+    smooth_step,
+    specks,
+    spicules,
+    strokes,
+)
 
 _MASS, _CALCIUM = "LESION_TYPE MASS SHAPE ", "LESION_TYPE CALCIFICATION TYPE "
 
 
 class Look(NamedTuple):
-    """How a kind of finding looks. weight: how often among its pathology; radius: range in image widths; contrast: exposure added at subtlety 3;
-    words: DDSM lines to choose from."""
+    """How a kind of finding looks. weight: how often among its pathology; radius: range in image
+    widths; contrast: exposure added at subtlety 3; words: DDSM lines to choose from.
+    """
 
     concept: Concept
     malignant: bool
@@ -66,9 +79,14 @@ LOOKS = (
 
 
 def draw(rng: Rng, look: Look, u: Array, v: Array, toward: float) -> tuple[Array, Array]:
-    """Exposure [n, n] of a finding on the grid u, v (radii from its centre) and its outline [m, 2] in radii;
-    toward: direction of the nipple in radians."""
-    return draw_calcium(rng, look.concept, u, v, toward) if look.calcified else draw_mass(rng, look.concept, u, v)
+    """Exposure [n, n] of a finding on the grid u, v (radii from its centre) and its outline [m, 2]
+    in radii; toward: direction of the nipple in radians.
+    """
+    return (
+        draw_calcium(rng, look.concept, u, v, toward)
+        if look.calcified
+        else draw_mass(rng, look.concept, u, v)
+    )
 
 
 def draw_mass(rng: Rng, concept: Concept, u: Array, v: Array) -> tuple[Array, Array]:
@@ -81,21 +99,33 @@ def draw_mass(rng: Rng, concept: Concept, u: Array, v: Array) -> tuple[Array, Ar
         return body - 0.25 * np.clip(halo - body, 0, 1), outline
     if concept == Concept.LOBULAR_MASS:
         centres = circle(int(rng.integers(3, 6)), 0.36)
-        lobes = [blob(rng, u - x, v - y, rng.uniform(0.52, 0.74), 0.06, 0.6, rng.uniform(0.75, 1.0))[0] for x, y in centres]
-        return np.max(lobes, 0) * (1 - 0.55 * smooth_step(u * c + v * s, -0.1, 0.9)), circle(40, 1.0)
+        lobes = [
+            blob(rng, u - x, v - y, rng.uniform(0.52, 0.74), 0.06, 0.6, rng.uniform(0.75, 1.0))[0]
+            for x, y in centres
+        ]
+        return np.max(lobes, 0) * (1 - 0.55 * smooth_step(u * c + v * s, -0.1, 0.9)), circle(
+            40, 1.0
+        )
     if concept == Concept.LYMPH_NODE:
         body, outline = blob(rng, u, v, 1.0, 0.03, 0.18, rng.uniform(0.6, 0.75))
         hilum = np.exp(-((u - 0.5 * c) ** 2 + (v - 0.42 * s) ** 2) / rng.uniform(0.10, 0.22))
         return body * (1 - 0.8 * hilum), outline
     if concept == Concept.SPICULATED_MASS:
         core, outline = blob(rng, u, v, 0.50, 0.15, 0.7, rng.uniform(0.7, 1.0))
-        return np.maximum(core, 0.52 * spicules(rng, u, v, int(rng.integers(18, 32)), 0.35, 0.028)), outline * 1.4
+        return (
+            np.maximum(core, 0.52 * spicules(rng, u, v, int(rng.integers(18, 32)), 0.35, 0.028)),
+            outline * 1.4,
+        )
     rays = spicules(rng, u, v, int(rng.integers(24, 40)), 0.12, 0.028)
     return rays + 0.18 * np.exp(-(u * u + v * v) / 0.12), circle(40, 0.95)
 
 
-def draw_calcium(rng: Rng, concept: Concept, u: Array, v: Array, toward: float) -> tuple[Array, Array]:
-    """Exposure [n, n] and outline [m, 2] of the five calcified looks; linear ones point to the nipple."""
+def draw_calcium(
+    rng: Rng, concept: Concept, u: Array, v: Array, toward: float
+) -> tuple[Array, Array]:
+    """Exposure [n, n] and outline [m, 2] of the five calcified looks; linear ones point to the
+    nipple.
+    """
     turn = np.array([[np.cos(toward), np.sin(toward)], [-np.sin(toward), np.cos(toward)]])
     n = int(rng.integers(14, 30))
     if concept == Concept.VASCULAR_CALCIFICATION:
@@ -106,16 +136,39 @@ def draw_calcium(rng: Rng, concept: Concept, u: Array, v: Array, toward: float) 
         return lumps + 0.15 * blob(rng, u, v, 1.1, 0.05, 0.5, 1.0)[0], hull(at, 0.40)
     if concept == Concept.ROUND_CALCIFICATION:
         at = rng.uniform(-0.75, 0.75, (n // 3, 2))
-        size, peak, rim = rng.uniform(0.08, 0.17, len(at)), rng.uniform(0.5, 1, len(at)), rng.uniform(size=len(at)) < 0.45
+        size, peak, rim = (
+            rng.uniform(0.08, 0.17, len(at)),
+            rng.uniform(0.5, 1, len(at)),
+            rng.uniform(size=len(at)) < 0.45,
+        )
         return specks(u, v, at, size, peak, rim=rim), hull(at, 0.22)
     if concept == Concept.PLEOMORPHIC_CLUSTER:
         at = rng.normal(0, 0.36, (n, 2)).clip(-0.85, 0.85)
-        dots = specks(u, v, at, rng.gamma(3, 0.017, n), rng.uniform(0.3, 1, n), aspect=rng.uniform(1, 2.4, n), tilt=rng.uniform(0, np.pi, n))
+        dots = specks(
+            u,
+            v,
+            at,
+            rng.gamma(3, 0.017, n),
+            rng.uniform(0.3, 1, n),
+            aspect=rng.uniform(1, 2.4, n),
+            tilt=rng.uniform(0, np.pi, n),
+        )
         return dots + 0.10 * np.exp(-(u * u + v * v) / 0.4), hull(at, 0.18)
     along, branch = rng.uniform(-0.9, 0.9, n), rng.integers(-1, 2, n)
-    at = np.stack([along, branch * 0.32 * np.clip(along + 0.5, 0, 2) + rng.normal(0, 0.05, n)], 1) @ turn
+    at = (
+        np.stack([along, branch * 0.32 * np.clip(along + 0.5, 0, 2) + rng.normal(0, 0.05, n)], 1)
+        @ turn
+    )
     tilt = toward + branch * 0.35 + rng.normal(0, 0.25, n)
-    rods = specks(u, v, at, rng.uniform(0.018, 0.032, n), rng.uniform(0.45, 1, n), aspect=rng.uniform(2, 5.5, n), tilt=tilt)
+    rods = specks(
+        u,
+        v,
+        at,
+        rng.uniform(0.018, 0.032, n),
+        rng.uniform(0.45, 1, n),
+        aspect=rng.uniform(2, 5.5, n),
+        tilt=tilt,
+    )
     return rods, hull(at, 0.16)
 
 
@@ -127,5 +180,7 @@ def _vascular(rng: Rng, u: Array, v: Array, turn: Array) -> tuple[Array, Array]:
     pick = np.flatnonzero(np.repeat(rng.uniform(size=16) < 0.75, 4))
     walls = np.concatenate([path[pick] + 0.075 * across[pick], path[pick] - 0.075 * across[pick]])
     at = walls + rng.normal(0, 0.008, (2 * len(pick), 2))
-    tracks = np.maximum(specks(u, v, path[::2], 0.09, 0.16), specks(u, v, at, 0.022, rng.uniform(0.35, 1, len(at))))
+    tracks = np.maximum(
+        specks(u, v, path[::2], 0.09, 0.16), specks(u, v, at, 0.022, rng.uniform(0.35, 1, len(at)))
+    )
     return tracks, np.concatenate([path + 0.17 * across, (path - 0.17 * across)[::-1]])

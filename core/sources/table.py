@@ -13,7 +13,9 @@ from core.errors import UserError
 
 @dataclass(frozen=True)
 class Row:
-    """One row. line: where it begins in the file, the header being line 1; cells: stripped, by lower-case column name."""
+    """One row. line: where it begins in the file, the header being line 1; cells: stripped, by
+    lower-case column name.
+    """
 
     table: Path
     line: int
@@ -37,13 +39,18 @@ class Row:
         except ValueError:
             value = float("nan")
         if not low <= value <= high or value != int(value):
-            raise self.wrong(f"{column} is {text!r}", f"write a whole number from {low:g} to {high:g} or leave the cell empty")
+            raise self.wrong(
+                f"{column} is {text!r}",
+                f"write a whole number from {low:g} to {high:g} or leave the cell empty",
+            )
         return int(value)
 
 
 def read_table(path: Path, needed: dict[str, tuple[str, ...]]) -> list[Row]:
-    """Rows of a CSV file in UTF-8, separated by commas or semicolons; line breaks inside quotes are allowed, empty rows are passed over.
-    needed: column -> further names it may have (rows get the first); UserError if one is missing, or if the table cannot be read or is empty."""
+    """Rows of a CSV file in UTF-8, separated by commas or semicolons; line breaks inside quotes are
+    allowed, empty rows are passed over. needed: column -> further names it may have (rows get the
+    first); UserError if one is missing, or if the table cannot be read or is empty.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -51,21 +58,32 @@ def read_table(path: Path, needed: dict[str, tuple[str, ...]]) -> list[Row]:
     except IsADirectoryError:
         raise UserError(f"{path} is a folder: give the CSV file inside it.") from None
     except UnicodeDecodeError:
-        raise UserError(f"The table {path} is not text in UTF-8: save it as a CSV file in UTF-8.") from None
+        raise UserError(
+            f"The table {path} is not text in UTF-8: save it as a CSV file in UTF-8."
+        ) from None
     except OSError as error:
-        raise UserError(f"The table {path} cannot be read ({error.strerror}): check its permissions.") from None
+        raise UserError(
+            f"The table {path} cannot be read ({error.strerror}): check its permissions."
+        ) from None
     header = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",")
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=";" if header.count(";") > header.count(",") else ",",
+    )
     try:
         rows = list(_rows(path, reader, needed))
     except csv.Error as error:
-        raise UserError(f"{path}, row {reader.line_num}: not a CSV row ({error}); save the table anew as CSV.") from None
+        raise UserError(
+            f"{path}, row {reader.line_num}: not a CSV row ({error}); save the table anew as CSV."
+        ) from None
     if not rows:
         raise UserError(f"The table {path} has no rows: add a row per image or finding.")
     return rows
 
 
-def _rows(path: Path, reader: Iterator[list[str]], needed: dict[str, tuple[str, ...]]) -> Iterator[Row]:
+def _rows(
+    path: Path, reader: Iterator[list[str]], needed: dict[str, tuple[str, ...]]
+) -> Iterator[Row]:
     """Rows beneath the header."""
     columns = [" ".join(name.lower().split()) for name in next(reader, [])]
     header = ", ".join(columns) or "nothing"
@@ -73,7 +91,10 @@ def _rows(path: Path, reader: Iterator[list[str]], needed: dict[str, tuple[str, 
         found = [name for name in (column, *others) if name in columns]
         if not found:
             names = " or ".join(repr(name) for name in (column, *others))
-            raise UserError(f"The table {path} has no column {names}: its header holds {header}; add the column.")
+            raise UserError(
+                f"The table {path} has no column {names}: its header holds {header}; add the"
+                " column."
+            )
         columns[columns.index(found[0])] = column
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice:
@@ -85,5 +106,8 @@ def _rows(path: Path, reader: Iterator[list[str]], needed: dict[str, tuple[str, 
             continue
         row = Row(path, line, dict(zip(columns, (cell.strip() for cell in cells))))
         if len(cells) != len(columns):
-            raise row.wrong(f"it has {len(cells)} cells where the header has {len(columns)}", "put quotes around cells that hold the separator")
+            raise row.wrong(
+                f"it has {len(cells)} cells where the header has {len(columns)}",
+                "put quotes around cells that hold the separator",
+            )
         yield row

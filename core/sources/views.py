@@ -20,8 +20,9 @@ def view_of(text: str) -> str | None:
 
 
 def guess_from_name(name: str) -> tuple[str, str]:
-    """Laterality and view that a file's name spells out, as in "Mass-Training_P_00001_LEFT_CC", "B_3013_1.RIGHT_MLO.LJPEG" or "p12-LCC.png";
-    UNKNOWN where it names none or both."""
+    """Laterality and view that a file's name spells out, as in "Mass-Training_P_00001_LEFT_CC",
+    "B_3013_1.RIGHT_MLO.LJPEG" or "p12-LCC.png"; UNKNOWN where it names none or both.
+    """
     words = [word for word in re.split(r"[^A-Za-z]+", name.upper()) if word]
     joined = [re.fullmatch(r"(L|R|LEFT|RIGHT)(CC|MLO)", word) for word in words]
     words += [part for match in joined if match for part in match.groups()]

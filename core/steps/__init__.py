@@ -1,1 +1,3 @@
-"""The steps between data and explanation, each of which makes one run: patches, train, dissect, explain, ablate."""
+"""The steps between data and explanation, each of which makes one run: patches, train, dissect,
+explain, ablate.
+"""

@@ -1,4 +1,7 @@
-"""What every step needs: its settings, its parents, its patches. Of many processes the first one asks the store for all of them."""
+"""What every step needs: its settings, its parents, its patches.
+
+Of many processes the first one asks the store for all of them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class Made:
 
 @by_first
 def latest(study: Path, kind: str, *, parent: str | None = None, given: str | None = None) -> str:
-    """The run to build on: the given one, else the newest of its kind. UserError naming the command that makes one."""
+    """The run to build on: the given one, else the newest of its kind.
+
+    UserError naming the command that makes one.
+    """
     with store.read(study) as con:
         if given is not None:
             found = run_table.get(con, given)
@@ -52,7 +58,10 @@ def data_hash(study: Path) -> str:
     with store.read(study) as con:
         found = data.get_meta(con, "data_hash")
     if found is None:
-        raise UserError(f"The study {study} holds no mammograms yet; run `deepminer ingest phantom` or another source first.")
+        raise UserError(
+            f"The study {study} holds no mammograms yet; run `deepminer ingest phantom` or another"
+            " source first."
+        )
     return found
 
 
@@ -62,14 +71,20 @@ def patch_table(study: Path, run: str, splits: list[str] | None = None) -> pd.Da
     with store.read(study) as con:
         patches = data.patches(con, run, splits)
         files = data.mammograms(con)[["mammogram_id", "file"]]
-    return patches.merge(files, on="mammogram_id", how="left").sort_values("patch_id", ignore_index=True)
+    return patches.merge(files, on="mammogram_id", how="left").sort_values(
+        "patch_id", ignore_index=True
+    )
 
 
 @by_first
 def film_table(study: Path, patches_run: str, splits: list[str]) -> pd.DataFrame:
-    """Mammograms of these splits with file, patient_id, split and truth (0, 1, 2 or missing), in order of id."""
+    """Mammograms of these splits with file, patient_id, split and truth (0, 1, 2 or missing), in
+    order of id.
+    """
     with store.read(study) as con:
-        films = data.mammograms(con)[["mammogram_id", "file", "has_concepts"]].merge(data.image_truth(con), on="mammogram_id")
+        films = data.mammograms(con)[["mammogram_id", "file", "has_concepts"]].merge(
+            data.image_truth(con), on="mammogram_id"
+        )
         split = data.splits(con, patches_run)
     films = films.merge(split, on="patient_id")
     films["truth"] = films["truth"].astype("Int64")
@@ -78,7 +93,10 @@ def film_table(study: Path, patches_run: str, splits: list[str]) -> pd.DataFrame
 
 @by_first
 def classes_of(study: Path, patches_run: str) -> int:
-    """Classes of a patches run: 3 (normal, benign, malignant) or 2 (malignant against all other)."""
+    """Classes of a patches run:
+
+    3 (normal, benign, malignant) or 2 (malignant against all other).
+    """
     with store.read(study) as con:
         return int(run_table.get(con, patches_run)["manifest"]["classes"])
 

@@ -1,4 +1,7 @@
-"""Step `concepts`: which of the phantom's concepts each unit answers to. Only where the mammograms are synthetic and know what they show."""
+"""Step `concepts`: which of the phantom's concepts each unit answers to.
+
+Only where the mammograms are synthetic and know what they show.
+"""
 
 from __future__ import annotations
 
@@ -49,5 +52,9 @@ def from_table(frame: pd.DataFrame) -> dict[int, list[ConceptShare]]:
     """A concepts table as shares per unit, best first."""
     found: dict[int, list[ConceptShare]] = {}
     for row in frame.itertuples():
-        found.setdefault(int(row.unit), []).append(ConceptShare(int(row.unit), Concept[row.concept.upper()], float(row.share), float(row.iou)))
+        found.setdefault(int(row.unit), []).append(
+            ConceptShare(
+                int(row.unit), Concept[row.concept.upper()], float(row.share), float(row.iou)
+            )
+        )
     return found

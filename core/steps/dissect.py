@@ -1,4 +1,6 @@
-"""Step `dissect`: what excites every unit, how much each matters on the hold-out mammograms, and which are selected for the experts."""
+"""Step `dissect`: what excites every unit, how much each matters on the hold-out mammograms, and
+which are selected for the experts.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +30,54 @@ def make(study: Path, settings: Settings, report: Report, train: str | None = No
     frame = patch_table(study, patches_run, list(settings.dissection.splits))
     films = film_table(study, patches_run, ["holdout"])
     if not len(films):
-        raise UserError("The hold-out split has no mammograms, so no unit can be selected; raise splits.holdout and run `deepminer patches` again.")
+        raise UserError(
+            "The hold-out split has no mammograms, so no unit can be selected; raise splits.holdout"
+            " and run `deepminer patches` again."
+        )
     if not len(frame):
-        raise UserError(f"There are no patches in {', '.join(settings.dissection.splits)}; check dissection.splits in study.toml.")
+        raise UserError(
+            f"There are no patches in {', '.join(settings.dissection.splits)}; check"
+            " dissection.splits in study.toml."
+        )
     try:
-        with runs.building(study, "dissect", VERSION, {"dissection": settings.dissection.model_dump()}, [parent, patches_run], "") as run:
+        with runs.building(
+            study,
+            "dissect",
+            VERSION,
+            {"dissection": settings.dissection.model_dump()},
+            [parent, patches_run],
+            "",
+        ) as run:
             _dissect(study, settings, run, parent, frame, films, run.reporting(report))
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)
 
 
-def _dissect(study: Path, settings: Settings, run: Run, parent: str, frame: pd.DataFrame, films: pd.DataFrame, report: Report) -> None:
+def _dissect(
+    study: Path,
+    settings: Settings,
+    run: Run,
+    parent: str,
+    frame: pd.DataFrame,
+    films: pd.DataFrame,
+    report: Report,
+) -> None:
     network = inference.load(study, parent)
     layer = settings.dissection.layer
     probe, opened = Probe(network, layer), Films(study)
     reader = PatchReader(opened, frame)
-    activations = maxima(probe, reader, run.folder / "activations.npy", settings.dissection.precision, report)
+    activations = maxima(
+        probe, reader, run.folder / "activations.npy", settings.dissection.precision, report
+    )
     top = distributed.once(lambda: top_patches(activations))
     maps = top_maps(probe, reader, top, report)
-    influence = influences(network, to_fully_convolutional(network), probe, opened, list(films["file"]), report)
-    distributed.once(lambda: _kept(run, settings, network, probe, reader, frame, films, top, maps, influence))
+    influence = influences(
+        network, to_fully_convolutional(network), probe, opened, list(films["file"]), report
+    )
+    distributed.once(
+        lambda: _kept(run, settings, network, probe, reader, frame, films, top, maps, influence)
+    )
 
 
 def _kept(
@@ -67,13 +96,21 @@ def _kept(
     layer = probe.name
     run.save("top_maps.npy", maps)
     run.save("patch_ids.npy", frame["patch_id"].to_numpy(np.int32))
-    quantile, positions = quantiles(probe, reader, settings.dissection.quantile, settings.study.seed)
-    run.table("units", _units(layer, top.values, quantile, frame["patient_id"].to_numpy()[top.rows]))
-    run.table("top_patches", _top_table(layer, top.rows, top.values, maps, frame["patch_id"].to_numpy()))
+    quantile, positions = quantiles(
+        probe, reader, settings.dissection.quantile, settings.study.seed
+    )
+    run.table(
+        "units", _units(layer, top.values, quantile, frame["patient_id"].to_numpy()[top.rows])
+    )
+    run.table(
+        "top_patches", _top_table(layer, top.rows, top.values, maps, frame["patch_id"].to_numpy())
+    )
     run.save("influence.npy", influence)
     run.table("influences", influence_table(influence, films["mammogram_id"].to_numpy()))
     if settings.dissection.rule == "spie":
-        run.table("selected", _selected_by_patches(influence, top, frame["label"].to_numpy(), settings))
+        run.table(
+            "selected", _selected_by_patches(influence, top, frame["label"].to_numpy(), settings)
+        )
     else:
         run.table("selected", _selected(influence, settings))
     run.manifest |= {
@@ -81,7 +118,11 @@ def _kept(
         "units": int(influence.shape[2]),
         "patches": len(frame),
         "mammograms": list(films["mammogram_id"]),
-        "influence": "activation x weight" if network.single_linear and layer == "last" else "activation x gradient",
+        "influence": (
+            "activation x weight"
+            if network.single_linear and layer == "last"
+            else "activation x gradient"
+        ),
         "quantile_positions": positions,
         "map_side": int(maps.shape[2]),
         "receptive_field": receptive_field(probe, reader.side),
@@ -89,7 +130,9 @@ def _kept(
     }
 
 
-def _units(layer: str, values: np.ndarray, quantile: np.ndarray, patients: np.ndarray) -> pd.DataFrame:
+def _units(
+    layer: str, values: np.ndarray, quantile: np.ndarray, patients: np.ndarray
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "layer": layer,
@@ -102,7 +145,9 @@ def _units(layer: str, values: np.ndarray, quantile: np.ndarray, patients: np.nd
     )
 
 
-def _top_table(layer: str, rows: np.ndarray, values: np.ndarray, maps: np.ndarray, patch_ids: np.ndarray) -> pd.DataFrame:
+def _top_table(
+    layer: str, rows: np.ndarray, values: np.ndarray, maps: np.ndarray, patch_ids: np.ndarray
+) -> pd.DataFrame:
     units, k = rows.shape
     peak = maps.reshape(units * k, -1).argmax(1)
     return pd.DataFrame(
@@ -118,8 +163,12 @@ def _top_table(layer: str, rows: np.ndarray, values: np.ndarray, maps: np.ndarra
     )
 
 
-def influence_table(influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = DEPTH) -> pd.DataFrame:
-    """Rows mammogram_id, class, rank (from 1), unit, influence of the most influential units of float [images, classes, units]."""
+def influence_table(
+    influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = DEPTH
+) -> pd.DataFrame:
+    """Rows mammogram_id, class, rank (from 1), unit, influence of the most influential units of
+    float [images, classes, units].
+    """
     order = ranked(influence, depth)
     images, classes, kept = order.shape
     return pd.DataFrame(
@@ -141,7 +190,11 @@ def class_codes(classes: int) -> np.ndarray:
 def _selected(influence: np.ndarray, settings: Settings) -> pd.DataFrame:
     frames = []
     for c, code in enumerate(class_codes(influence.shape[1])):
-        chosen = select(ranked(influence[:, c], settings.dissection.top), influence.shape[2], settings.dissection.select)
+        chosen = select(
+            ranked(influence[:, c], settings.dissection.top),
+            influence.shape[2],
+            settings.dissection.select,
+        )
         frames.append(
             pd.DataFrame(
                 {
@@ -155,19 +208,35 @@ def _selected(influence: np.ndarray, settings: Settings) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _selected_by_patches(influence: np.ndarray, top: TopPatches, labels: np.ndarray, settings: Settings) -> pd.DataFrame:
-    """The same units for every class, chosen by what their top patches are; ranked by how often each is among the class's top influences."""
+def _selected_by_patches(
+    influence: np.ndarray, top: TopPatches, labels: np.ndarray, settings: Settings
+) -> pd.DataFrame:
+    """The same units for every class, chosen by what their top patches are; ranked by how often
+    each is among the class's top influences.
+    """
     units, shown_rows = len(top.rows), top.rows[:, :SPIE_TOP]
-    shown = pd.DataFrame({"unit": np.repeat(np.arange(units), len(shown_rows[0])), "label": labels[shown_rows].ravel()})
+    shown = pd.DataFrame(
+        {
+            "unit": np.repeat(np.arange(units), len(shown_rows[0])),
+            "label": labels[shown_rows].ravel(),
+        }
+    )
     alive = set(np.flatnonzero(top.values[:, 0] > 0).tolist())
     chosen = np.array(spie_units(shown, alive, seed=settings.study.seed), np.int32)
     frames = []
     for c, code in enumerate(class_codes(influence.shape[1])):
-        counts = np.bincount(ranked(influence[:, c], settings.dissection.top).ravel(), minlength=units)[chosen]
+        counts = np.bincount(
+            ranked(influence[:, c], settings.dissection.top).ravel(), minlength=units
+        )[chosen]
         order = np.argsort(-counts, kind="stable")
         frames.append(
             pd.DataFrame(
-                {"class": code, "rank": np.arange(1, len(chosen) + 1, dtype=np.int32), "unit": chosen[order], "count": counts[order].astype(np.int32)}
+                {
+                    "class": code,
+                    "rank": np.arange(1, len(chosen) + 1, dtype=np.int32),
+                    "unit": chosen[order],
+                    "count": counts[order].astype(np.int32),
+                }
             )
         )
     return pd.concat(frames, ignore_index=True)

@@ -1,4 +1,6 @@
-"""Unit labels between a study and files: an import is everything or nothing and keeps its origin; an export holds every set side by side."""
+"""Unit labels between a study and files: an import is everything or nothing and keeps its origin;
+an export holds every set side by side.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,11 @@ Connection = duckdb.DuckDBPyConnection
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import added. substantive: per expert, answers that name something; units: distinct units with such an answer in the study; decided: consensus
-    labels; traced: those with a raw answer; flagged: names of those whose raw answers name nothing; without: those without any raw answer."""
+    """What an import added. substantive: per expert, answers that name something; units: distinct
+    units with such an answer in the study; decided: consensus labels; traced: those with a raw
+    answer; flagged: names of those whose raw answers name nothing; without: those without any raw
+    answer.
+    """
 
     run: str
     answers: dict[str, int]
@@ -38,8 +43,10 @@ class Imported:
 
 
 def import_file(study: Path, file: Path, who: str) -> Imported:
-    """Add a file's labels to the newest dissection: raw answers as annotations of their experts, a consensus as decisions that name the raw answers they
-    rest on (import those first). UserError, and nothing added, where any entry does not fit."""
+    """Add a file's labels to the newest dissection: raw answers as annotations of their experts, a
+    consensus as decisions that name the raw answers they rest on (import those first). UserError,
+    and nothing added, where any entry does not fit.
+    """
     entries = label_files.read(file)
     run = latest(study, "dissect")
     with store.write(study) as con:
@@ -47,7 +54,8 @@ def import_file(study: Path, file: Path, who: str) -> Imported:
         for entry in entries:
             if entry.unit >= count:
                 raise UserError(
-                    f"{file}, {entry.place}: there is no {unit_name(entry.unit)}; {run} has {count} units. Dissect the network these labels are of."
+                    f"{file}, {entry.place}: there is no {unit_name(entry.unit)}; {run} has {count}"
+                    " units. Dissect the network these labels are of."
                 )
         answered = [e for e in entries if e.set != CONSENSUS]
         _add_experts(con, file, answered)
@@ -56,7 +64,9 @@ def import_file(study: Path, file: Path, who: str) -> Imported:
         decided = [e for e in entries if e.set == CONSENSUS]
         flagged, without = _decide(con, run, file, decided, who)
         frame = annotation_table.answers(con, run)
-    named = {int(r.unit) for r in frame.itertuples() if not r.practice and lexicon.substantive(r.answer)}
+    named = {
+        int(r.unit) for r in frame.itertuples() if not r.practice and lexicon.substantive(r.answer)
+    }
     codes = sorted({e.set for e in answered})
     return Imported(
         run,
@@ -79,23 +89,42 @@ def _add_experts(con: Connection, file: Path, entries: list[Entry]) -> None:
         if role is None:
             people.add(con, entry.set, "annotator")
         elif role != "annotator":
-            raise UserError(f"{file}, {entry.place}: {entry.set} is a {role} in this study; give the expert another code in the file.")
+            raise UserError(
+                f"{file}, {entry.place}: {entry.set} is a {role} in this study; give the expert"
+                " another code in the file."
+            )
 
 
 def _add_answer(con: Connection, run: str, file: Path, entry: Entry) -> None:
     answer = entry.answer
     if answer is None:
-        answer = lexicon.free_answer(entry.text) if entry.substantive else {**lexicon.empty_answer(), "words": entry.text.strip()}
-    digest = hashlib.sha256(f"{run}|{entry.set}|{entry.unit}|{entry.text}".encode()).hexdigest()[:32]
+        answer = (
+            lexicon.free_answer(entry.text)
+            if entry.substantive
+            else {**lexicon.empty_answer(), "words": entry.text.strip()}
+        )
+    digest = hashlib.sha256(f"{run}|{entry.set}|{entry.unit}|{entry.text}".encode()).hexdigest()[
+        :32
+    ]
     try:
         annotation_table.append_imported(
-            con, run=run, unit=entry.unit, code=entry.set, answer=answer, annotation_id=digest, origin=f"{file.name}: {entry.place}"
+            con,
+            run=run,
+            unit=entry.unit,
+            code=entry.set,
+            answer=answer,
+            annotation_id=digest,
+            origin=f"{file.name}: {entry.place}",
         )
     except UserError as error:
-        raise UserError(f"{file}, {entry.place}: {error}; nothing was imported. An answer is imported once.") from error
+        raise UserError(
+            f"{file}, {entry.place}: {error}; nothing was imported. An answer is imported once."
+        ) from error
 
 
-def _decide(con: Connection, run: str, file: Path, entries: list[Entry], who: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _decide(
+    con: Connection, run: str, file: Path, entries: list[Entry], who: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Consensus labels with the raw answers of the same unit; (flagged, without)."""
     frame = annotation_table.answers(con, run)
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
@@ -104,7 +133,10 @@ def _decide(con: Connection, run: str, file: Path, entries: list[Entry], who: st
     flagged, without = [], []
     for entry in entries:
         if (entry.unit, " ".join(entry.text.split())) in same:
-            raise UserError(f"{file}, {entry.place}: this label is decided in the study already; nothing was imported. A consensus is imported once.")
+            raise UserError(
+                f"{file}, {entry.place}: this label is decided in the study already; nothing was"
+                " imported. A consensus is imported once."
+            )
         raw = frame[frame["unit"] == entry.unit] if len(frame) else frame
         note = ""
         if not len(raw):
@@ -121,8 +153,10 @@ def _decide(con: Connection, run: str, file: Path, entries: list[Entry], who: st
 
 
 def export_file(study: Path, file: Path) -> dict[str, Any]:
-    """Write every label set: each expert's latest answers, the decided ones (consensus), and the label of each unit as the study uses it. Returns counts per
-    set, and for each pair of sets how many units both name and how many of those in the same words."""
+    """Write every label set: each expert's latest answers, the decided ones (consensus), and the
+    label of each unit as the study uses it. Returns counts per set, and for each pair of sets how
+    many units both name and how many of those in the same words.
+    """
     run = latest(study, "dissect")
     order = tuple(settings_module.load(study).annotation.order_of_experts)
     with store.read(study) as con:
@@ -132,12 +166,27 @@ def export_file(study: Path, file: Path) -> dict[str, Any]:
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
     rows = [_answer_row(row) for row in frame.itertuples()]
     rows += [
-        _row(int(d.unit), CONSENSUS, d.label, annotation_ids=list(d.sources), reason=d.reason, decided_by=d.decided_by, made=str(d.made))
+        _row(
+            int(d.unit),
+            CONSENSUS,
+            d.label,
+            annotation_ids=list(d.sources),
+            reason=d.reason,
+            decided_by=d.decided_by,
+            made=str(d.made),
+        )
         for d in decisions.itertuples()
     ]
-    rows += [_row(unit, LABEL, one.text, annotation_ids=list(one.annotation_ids), simulated=one.simulated) for unit, one in labels.items()]
+    rows += [
+        _row(
+            unit, LABEL, one.text, annotation_ids=list(one.annotation_ids), simulated=one.simulated
+        )
+        for unit, one in labels.items()
+    ]
     rows.sort(key=lambda r: (r["unit"], r["set"] == LABEL, r["set"] == CONSENSUS, r["set"]))
-    label_files.write(file, rows, {"schema": 1, "run": run, "simulated": any(r["simulated"] for r in rows)})
+    label_files.write(
+        file, rows, {"schema": 1, "run": run, "simulated": any(r["simulated"] for r in rows)}
+    )
     return {"file": str(file), "run": run, "rows": len(rows), **_compared(rows)}
 
 
@@ -187,5 +236,12 @@ def _compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
     pairs = []
     for a, b in combinations(sorted(sets), 2):
         both = sets[a].keys() & sets[b].keys()
-        pairs.append({"first": a, "second": b, "both": len(both), "same_words": sum(sets[a][u].lower() == sets[b][u].lower() for u in both)})
+        pairs.append(
+            {
+                "first": a,
+                "second": b,
+                "both": len(both),
+                "same_words": sum(sets[a][u].lower() == sets[b][u].lower() for u in both),
+            }
+        )
     return {"sets": {name: len(units) for name, units in sorted(sets.items())}, "pairs": pairs}

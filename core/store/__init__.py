@@ -1,5 +1,28 @@
-"""The only door to a study's DuckDB file: `read(study)` and `write(study)`; everything that speaks SQL lives in this package."""
+"""The only door to a study's DuckDB file:
 
-from core.store.door import DoorBusy, Restored, backup, create, exists, read, restore, version, write
+`read(study)` and `write(study)`; everything that speaks SQL lives in this package.
+"""
 
-__all__ = ["DoorBusy", "Restored", "backup", "create", "exists", "read", "restore", "version", "write"]
+from core.store.door import (
+    DoorBusy,
+    Restored,
+    backup,
+    create,
+    exists,
+    read,
+    restore,
+    version,
+    write,
+)
+
+__all__ = [
+    "DoorBusy",
+    "Restored",
+    "backup",
+    "create",
+    "exists",
+    "read",
+    "restore",
+    "version",
+    "write",
+]

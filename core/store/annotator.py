@@ -1,5 +1,7 @@
-"""All that an annotator's page may ask for: the own queue, one unit at a time, the own answers. No class list, influence, patch label, case,
-patient or colleague's answer can be had here."""
+"""All that an annotator's page may ask for: the own queue, one unit at a time, the own answers.
+
+No class list, influence, patch label, case, patient or colleague's answer can be had here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ TILES = 32
 
 @dataclass(frozen=True)
 class Slot:
-    """One place in an expert's queue. number: 1-based within the queue, 0 for practice; status: "todo", "skipped" or "done"."""
+    """One place in an expert's queue. number:
+
+    1-based within the queue, 0 for practice; status: "todo", "skipped" or "done".
+    """
 
     unit: int
     repeat: bool
@@ -46,31 +51,51 @@ class Queue:
         return tuple(s for s in self.slots if not s.practice)
 
     def next(self, after: Slot | None = None) -> Slot | None:
-        """What to show next: practice, then the first todo behind `after`, any todo, then what was skipped; None when all is done."""
+        """What to show next: practice, then the first todo behind `after`, any todo, then what was
+        skipped; None when all is done.
+        """
         left = [s for s in self.slots if s.status == "todo"]
         put_off = [s for s in self.real if s.status == "skipped"]
         if any(s.practice for s in left):
             return next(s for s in left if s.practice)
         behind = [s for s in left if after is not None and s.number > after.number]
-        further = [s for s in put_off if after is not None and (s.number > after.number or after.status != "skipped")]
+        further = [
+            s
+            for s in put_off
+            if after is not None and (s.number > after.number or after.status != "skipped")
+        ]
         return next(iter(behind or left or further or put_off), None)
 
 
 def order(units: list[int], who: str, repeats: int) -> list[tuple[int, bool]]:
-    """(unit, is repeat) in an order seeded by the person and blind to class: hashed, then `repeats` early units shown again in the last third."""
+    """(unit, is repeat) in an order seeded by the person and blind to class: hashed, then `repeats`
+    early units shown again in the last third.
+    """
     shuffled = sorted(units, key=lambda u: hashlib.sha256(f"{who}|{u}".encode()).digest())
     again = shuffled[: min(repeats, len(shuffled) // 4)]
     queue = [(u, False) for u in shuffled]
     for i, unit in enumerate(again):
-        queue.insert(len(queue) - (len(again) - 1 - i) * max(1, len(shuffled) // (3 * max(1, len(again)))), (unit, True))
+        queue.insert(
+            len(queue) - (len(again) - 1 - i) * max(1, len(shuffled) // (3 * max(1, len(again)))),
+            (unit, True),
+        )
     return queue
 
 
 class Desk:
-    """One annotator at one study's store; every method takes a connection and stays within this person's own work."""
+    """One annotator at one study's store; every method takes a connection and stays within this
+    person's own work.
+    """
 
-    def __init__(self, code: str, secret: bytes, repeats: int, patch_labels_shown: bool = False) -> None:
-        self.code, self._secret, self._repeats, self.shows_patch_labels = code, secret, repeats, patch_labels_shown
+    def __init__(
+        self, code: str, secret: bytes, repeats: int, patch_labels_shown: bool = False
+    ) -> None:
+        self.code, self._secret, self._repeats, self.shows_patch_labels = (
+            code,
+            secret,
+            repeats,
+            patch_labels_shown,
+        )
 
     def consented(self, con: Connection) -> bool:
         """Whether this person has agreed."""
@@ -81,34 +106,62 @@ class Desk:
         run = annotation_table.current_run(con)
         units = annotation_table.selected_units(con, run) if run else []
         if run is None or not units:
-            raise Refused("empty", "There are no units to name yet. The research team will tell you when there are.")
+            raise Refused(
+                "empty",
+                "There are no units to name yet. The research team will tell you when there are.",
+            )
         mine = annotation_table.of_person(con, run, self.code)
         versions = {(r.unit, r.repeat, r.practice): r.version for r in mine.itertuples()}
         put_off = annotation_table.skips(con, run, self.code)
         practice = annotation_table.other_units(con, run, PRACTICE_UNITS)
         raw = [Slot(u, False, True, 0) for u in practice]
-        raw += [Slot(u, again, False, n) for n, (u, again) in enumerate(order(units, f"{run}|{self.code}", self._repeats), start=1)]
+        raw += [
+            Slot(u, again, False, n)
+            for n, (u, again) in enumerate(
+                order(units, f"{run}|{self.code}", self._repeats), start=1
+            )
+        ]
         return Queue(run, tuple(self._with_status(s, versions, put_off) for s in raw))
 
-    def _with_status(self, slot: Slot, versions: dict[tuple[int, bool, bool], int], put_off: set[tuple[int, bool]]) -> Slot:
+    def _with_status(
+        self,
+        slot: Slot,
+        versions: dict[tuple[int, bool, bool], int],
+        put_off: set[tuple[int, bool]],
+    ) -> Slot:
         version = versions.get((slot.unit, slot.repeat, slot.practice), 0)
         skipped = not slot.practice and (slot.unit, slot.repeat) in put_off
-        return replace(slot, version=version, status="done" if version else "skipped" if skipped else "todo")
+        return replace(
+            slot, version=version, status="done" if version else "skipped" if skipped else "todo"
+        )
 
     def name(self, queue: Queue, slot: Slot) -> str:
         """Opaque lasting name of a slot, for drafts and for the drawer."""
-        return one_time(self._secret, "slot", queue.run, self.code, slot.unit, slot.repeat, slot.practice)
+        return one_time(
+            self._secret, "slot", queue.run, self.code, slot.unit, slot.repeat, slot.practice
+        )
 
     def token(self, queue: Queue, slot: Slot) -> str:
         """One-time token for the next version of the answer on this slot."""
-        return one_time(self._secret, "annotate", queue.run, self.code, slot.unit, slot.repeat, slot.practice, slot.version + 1)
+        return one_time(
+            self._secret,
+            "annotate",
+            queue.run,
+            self.code,
+            slot.unit,
+            slot.repeat,
+            slot.practice,
+            slot.version + 1,
+        )
 
     def find(self, queue: Queue, name: str) -> Slot:
         """The slot of that opaque name; Refused("stale") if there is none."""
         for slot in queue.slots:
             if self.name(queue, slot) == name:
                 return slot
-        raise Refused("stale", "This unit is no longer in your queue; the next one is shown instead.")
+        raise Refused(
+            "stale", "This unit is no longer in your queue; the next one is shown instead."
+        )
 
     def tiles(self, con: Connection, queue: Queue, slot: Slot) -> list[Tile]:
         """The 32 strongest patches of the slot's unit."""
@@ -124,18 +177,27 @@ class Desk:
         return json.loads(row[0]) if row else None
 
     def save(self, con: Connection, token: str, answer: Any, seconds: Any) -> tuple[Saved, Slot]:
-        """Append the answer for the item this token was shown with; the same token with the same answer again is answered as before.
+        """Append the answer for the item this token was shown with; the same token with the same
+        answer again is answered as before.
 
-        Refused("stale") for any other token: a second window has answered, or the token was never given out."""
+        Refused("stale") for any other token: a second window has answered, or the token was never
+        given out.
+        """
         if not self.consented(con):
             raise Refused("consent", "Please give your consent first.")
         queue = self.queue(con)
         stored = con.execute(
-            "SELECT unit, repeat, practice, answer, version, made FROM annotations WHERE annotation_id = ? AND code = ?", [token, self.code]
+            "SELECT unit, repeat, practice, answer, version, made FROM annotations WHERE"
+            " annotation_id = ? AND code = ?",
+            [token, self.code],
         ).fetchone()
         if stored:
             if json.loads(stored[3]) != lexicon.check(answer):
-                raise Refused("stale", "This unit was answered in another window; what you see now is the state on the server.")
+                raise Refused(
+                    "stale",
+                    "This unit was answered in another window; what you see now is the state on the"
+                    " server.",
+                )
             slot = next(s for s in queue.slots if (s.unit, s.repeat, s.practice) == stored[:3])
             return Saved(token, stored[4], stored[5]), slot
         slot = self._current(queue, token)
@@ -167,4 +229,8 @@ class Desk:
         for slot in queue.slots:
             if self.token(queue, slot) == token:
                 return slot
-        raise Refused("stale", "This unit was answered in another window; what you see now is the state on the server.")
+        raise Refused(
+            "stale",
+            "This unit was answered in another window; what you see now is the state on the"
+            " server.",
+        )

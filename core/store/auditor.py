@@ -1,5 +1,8 @@
-"""All that an auditing expert's page may ask for: a unit's words, one patch, the answer just given. Whether the patch is a top one, its rank, activation and
-label, the unit, other experts' answers and the own tally cannot be had here: no query below names their columns."""
+"""All that an auditing expert's page may ask for: a unit's words, one patch, the answer just given.
+
+Whether the patch is a top one, its rank, activation and label, the unit, other experts' answers and
+the own tally cannot be had here: no query below names their columns.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Shown:
-    """One patch as the expert sees it. number, total: place among all; fresh: the words differ from the patch before."""
+    """One patch as the expert sees it. number, total: place among all; fresh: the words differ from
+    the patch before.
+    """
 
     token: str
     words: str
@@ -67,21 +72,36 @@ class Desk:
         return sum(p.version > 0 for p in sheet), len(sheet)
 
     def sheet(self, con: Connection, audit: Audit) -> list[Place]:
-        """This expert's whole order: words by words in an order of their own, and the patches under the same words shuffled. Seeded by audit, seed and
-        expert, so that it is the same on every device and after every restart."""
+        """This expert's whole order: words by words in an order of their own, and the patches under
+        the same words shuffled. Seeded by audit, seed and expert, so that it is the same on every
+        device and after every restart.
+        """
         rows = con.execute(
             """SELECT i.item, i.label, i.unit, max(a.version), arg_max(a.answer, a.version), max(a.made)
             FROM audit_items i LEFT JOIN (SELECT * FROM audit_answers WHERE code = ?) a USING (audit, item)
             WHERE i.audit = ? GROUP BY ALL""",
             [self.code, audit.audit],
         ).fetchall()
-        rows.sort(key=lambda row: (self._luck(audit, "unit", row[2]), self._luck(audit, "item", row[0])))
-        return [Place(item, words, version or 0, given, made) for item, words, _, version, given, made in rows]
+        rows.sort(
+            key=lambda row: (self._luck(audit, "unit", row[2]), self._luck(audit, "item", row[0]))
+        )
+        return [
+            Place(item, words, version or 0, given, made)
+            for item, words, _, version, given, made in rows
+        ]
 
     def _luck(self, audit: Audit, *what: object) -> bytes:
-        return hashlib.sha256("|".join(map(str, (audit.audit, audit.run, audit.seed, self.code, *what))).encode()).digest()
+        return hashlib.sha256(
+            "|".join(map(str, (audit.audit, audit.run, audit.seed, self.code, *what))).encode()
+        ).digest()
 
-    def show(self, con: Connection, audit: Audit, sheet: list[Place] | None = None, place: Place | None = None) -> Shown | None:
+    def show(
+        self,
+        con: Connection,
+        audit: Audit,
+        sheet: list[Place] | None = None,
+        place: Place | None = None,
+    ) -> Shown | None:
         """The first patch without an answer, or the one at `place`; None when all are answered."""
         sheet = self.sheet(con, audit) if sheet is None else sheet
         place = place or _current(sheet)
@@ -89,7 +109,16 @@ class Desk:
             return None
         at = sheet.index(place)
         fresh = at == 0 or sheet[at - 1].words != place.words
-        return Shown(self._token(audit, place), place.words, _tile(con, audit, place.item), at + 1, len(sheet), place.given, fresh, at > 0 and place.given is None)
+        return Shown(
+            self._token(audit, place),
+            place.words,
+            _tile(con, audit, place.item),
+            at + 1,
+            len(sheet),
+            place.given,
+            fresh,
+            at > 0 and place.given is None,
+        )
 
     def following(self, con: Connection, audit: Audit, sheet: list[Place]) -> Tile | None:
         """The patch after the current one, so that its pictures can be fetched early."""
@@ -98,7 +127,9 @@ class Desk:
 
     def _token(self, audit: Audit, place: Place) -> str:
         """One-time token for the next version of the answer at a place."""
-        return one_time(self._secret, "audit", audit.audit, self.code, place.item, place.version + 1)
+        return one_time(
+            self._secret, "audit", audit.audit, self.code, place.item, place.version + 1
+        )
 
     def reopen(self, con: Connection) -> Shown:
         """The previous patch with the answer given: the only one that may be reopened."""
@@ -111,22 +142,44 @@ class Desk:
         return shown
 
     def answer(self, con: Connection, token: str, answer: Any, seconds: Any) -> datetime:
-        """Append the answer for the patch this token was shown with. The same token and answer again is answered as before, without a new row.
+        """Append the answer for the patch this token was shown with.
 
-        Refused("stale") for a token that is neither the current patch's nor the previous one's: two windows, or one never given out."""
+        The same token and answer again is answered as before, without a new row.
+
+        Refused("stale") for a token that is neither the current patch's nor the previous one's: two
+        windows, or one never given out.
+        """
         if not people.has_consented(con, self.code):
             raise Refused("consent", "Please give your consent first.")
         audit = audits.current(con)
         if audit is None:
-            raise Refused("closed", "This audit has been ended; no further answers are taken. What you answered before is kept. Thank you.")
+            raise Refused(
+                "closed",
+                "This audit has been ended; no further answers are taken. What you answered before"
+                " is kept. Thank you.",
+            )
         sheet = self.sheet(con, audit)
         for place in (_current(sheet), _previous(sheet)):
             if place is not None and self._token(audit, place) == token:
-                return audits.append_answer(con, audit.audit, self.code, place.item, place.version + 1, str(answer), clean_seconds(seconds))
+                return audits.append_answer(
+                    con,
+                    audit.audit,
+                    self.code,
+                    place.item,
+                    place.version + 1,
+                    str(answer),
+                    clean_seconds(seconds),
+                )
         for place in sheet:
-            if place.made is not None and place.given == answer and self._token(audit, replace(place, version=place.version - 1)) == token:
+            if (
+                place.made is not None
+                and place.given == answer
+                and self._token(audit, replace(place, version=place.version - 1)) == token
+            ):
                 return place.made
-        raise Refused("stale", "This patch was answered in another window; the next one is shown here.")
+        raise Refused(
+            "stale", "This patch was answered in another window; the next one is shown here."
+        )
 
 
 def _current(sheet: list[Place]) -> Place | None:

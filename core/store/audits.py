@@ -1,6 +1,8 @@
-"""Label audits in the store: which patches are judged under which words, and what experts said, as versions that are only ever added.
+"""Label audits in the store: which patches are judged under which words, and what experts said, as
+versions that are only ever added.
 
-For the team. What an expert's page may ask for is in `core.store.auditor` and nowhere else."""
+For the team. What an expert's page may ask for is in `core.store.auditor` and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ KINDS = ("top", "middle", "random")
 
 @dataclass(frozen=True)
 class Audit:
-    """One audit. patches: of each kind a unit; simulated: a label that is audited comes from a simulated expert; ended: when, or None while it is open."""
+    """One audit. patches: of each kind a unit; simulated: a label that is audited comes from a
+    simulated expert; ended: when, or None while it is open.
+    """
 
     audit: str
     run: str
@@ -36,7 +40,9 @@ class Audit:
 
 @dataclass(frozen=True)
 class Item:
-    """One patch to be judged under a unit's words. kind: of KINDS; rank: place in the unit's order of all dissected patches (from 0)."""
+    """One patch to be judged under a unit's words. kind: of KINDS; rank: place in the unit's order
+    of all dissected patches (from 0).
+    """
 
     item: int
     unit: int
@@ -49,7 +55,10 @@ class Item:
 
 def audits(con: Connection) -> list[Audit]:
     """Every audit, oldest first."""
-    rows = con.execute("SELECT a.audit, run, seed, patches, simulated, a.who, a.made, e.made FROM audits a LEFT JOIN audit_ends e USING (audit) ORDER BY a.made, a.audit").fetchall()
+    rows = con.execute(
+        "SELECT a.audit, run, seed, patches, simulated, a.who, a.made, e.made FROM audits a LEFT"
+        " JOIN audit_ends e USING (audit) ORDER BY a.made, a.audit"
+    ).fetchall()
     return [Audit(*row) for row in rows]
 
 
@@ -58,17 +67,38 @@ def current(con: Connection) -> Audit | None:
     return next((a for a in reversed(audits(con)) if a.ended is None), None)
 
 
-def start(con: Connection, run: str, seed: int, patches: int, who: str, items: Sequence[Item], simulated: bool = False) -> Audit:
-    """Open an audit over these items; they never change. UserError while another is open, or where there is nothing to judge."""
+def start(
+    con: Connection,
+    run: str,
+    seed: int,
+    patches: int,
+    who: str,
+    items: Sequence[Item],
+    simulated: bool = False,
+) -> Audit:
+    """Open an audit over these items; they never change.
+
+    UserError while another is open, or where there is nothing to judge.
+    """
     before = current(con)
     if before is not None:
-        raise UserError(f"The audit {before.audit} is still open; end it before another is started.")
+        raise UserError(
+            f"The audit {before.audit} is still open; end it before another is started."
+        )
     if not items:
-        raise UserError("No unit carries a label yet, so there are no words to audit; let an expert annotate first.")
+        raise UserError(
+            "No unit carries a label yet, so there are no words to audit; let an expert annotate"
+            " first."
+        )
     name = f"audit-{len(audits(con)) + 1}"
-    con.execute("INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?, ?)", [name, run, seed, patches, simulated, who, now()])
-    con.executemany("INSERT INTO audit_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [(name, i.item, i.unit, i.label, i.kind, i.patch_id, i.rank, i.activation) for i in items])
+    con.execute(
+        "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [name, run, seed, patches, simulated, who, now()],
+    )
+    con.executemany(
+        "INSERT INTO audit_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(name, i.item, i.unit, i.label, i.kind, i.patch_id, i.rank, i.activation) for i in items],
+    )
     return audits(con)[-1]
 
 
@@ -76,23 +106,39 @@ def end(con: Connection, who: str) -> Audit:
     """End the open audit: no further answers. UserError if none is open."""
     open_one = current(con)
     if open_one is None:
-        raise UserError("No label audit is open; start one on the Annotations page or with `deepminer labels audit-start`.")
+        raise UserError(
+            "No label audit is open; start one on the Annotations page or with `deepminer labels"
+            " audit-start`."
+        )
     con.execute("INSERT INTO audit_ends VALUES (?, ?, ?)", [open_one.audit, who, now()])
     return next(a for a in audits(con) if a.audit == open_one.audit)
 
 
-def append_answer(con: Connection, audit: str, code: str, item: int, version: int, answer: str, seconds: float | None, simulated: bool = False) -> datetime:
+def append_answer(
+    con: Connection,
+    audit: str,
+    code: str,
+    item: int,
+    version: int,
+    answer: str,
+    seconds: float | None,
+    simulated: bool = False,
+) -> datetime:
     """Add a version (1 is the first) of an expert's judgement; the time at which it was stored."""
     if answer not in ANSWERS:
         raise UserError(f"{str(answer)[:20]!r} is not an answer; answer yes, no or unsure.")
     made = now()
-    con.execute("INSERT INTO audit_answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [audit, code, item, version, answer, seconds, simulated, made])
+    con.execute(
+        "INSERT INTO audit_answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [audit, code, item, version, answer, seconds, simulated, made],
+    )
     return made
 
 
 def judgements(con: Connection, audit: Audit, versions: bool = False) -> pd.DataFrame:
-    """Answers (latest, or all versions) with what was judged: code, item, unit, label, kind, rank, activation, patch_id, mammogram_id, patient_id, answer,
-    version, seconds, simulated, made."""
+    """Answers (latest, or all versions) with what was judged: code, item, unit, label, kind, rank,
+    activation, patch_id, mammogram_id, patient_id, answer, version, seconds, simulated, made.
+    """
     return con.execute(
         f"""SELECT a.code, i.item, i.unit, i.label, i.kind, i.rank, i.activation, i.patch_id, m.mammogram_id, m.patient_id, a.answer, a.version, a.seconds,
             a.simulated, a.made
@@ -106,11 +152,18 @@ def judgements(con: Connection, audit: Audit, versions: bool = False) -> pd.Data
 
 def items(con: Connection, audit: str) -> list[Item]:
     """What an audit asks, in the order in which it was drawn."""
-    return [Item(*row) for row in con.execute("SELECT * EXCLUDE (audit) FROM audit_items WHERE audit = ? ORDER BY item", [audit]).fetchall()]
+    return [
+        Item(*row)
+        for row in con.execute(
+            "SELECT * EXCLUDE (audit) FROM audit_items WHERE audit = ? ORDER BY item", [audit]
+        ).fetchall()
+    ]
 
 
 def progress(con: Connection, audit: str) -> pd.DataFrame:
-    """Per expert: code, done, total, corrections, median_seconds (of first answers), last, simulated."""
+    """Per expert: code, done, total, corrections, median_seconds (of first answers), last,
+    simulated.
+    """
     return con.execute(
         """SELECT code, count(DISTINCT item) AS done, (SELECT count(*) FROM audit_items i WHERE i.audit = a.audit) AS total,
             count(*) FILTER (WHERE version > 1) AS corrections, median(seconds) FILTER (WHERE version = 1) AS median_seconds, max(made) AS last,

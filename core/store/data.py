@@ -37,7 +37,9 @@ def append(con: Connection, table: str, frame: pd.DataFrame) -> None:
 
 
 def sources(con: Connection) -> pd.DataFrame:
-    """source_id, kind, location, options, simulated, image_labels, made, patients, mammograms, skipped."""
+    """source_id, kind, location, options, simulated, image_labels, made, patients, mammograms,
+    skipped.
+    """
     return con.execute("SELECT * FROM sources ORDER BY made").df()
 
 
@@ -65,11 +67,20 @@ def mammogram(con: Connection, mammogram_id: str) -> dict[str, Any] | None:
 
 
 def findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFrame:
-    """Findings with descriptors (dict), outline and nested (lists of float arrays [n, 2] of (x, y) in working-image pixels)."""
-    frame = con.execute("SELECT * FROM findings WHERE ? IS NULL OR mammogram_id = ? ORDER BY mammogram_id, number", [mammogram_id, mammogram_id]).df()
+    """Findings with descriptors (dict), outline and nested (lists of float arrays [n, 2] of (x, y)
+    in working-image pixels).
+    """
+    frame = con.execute(
+        "SELECT * FROM findings WHERE ? IS NULL OR mammogram_id = ? ORDER BY mammogram_id, number",
+        [mammogram_id, mammogram_id],
+    ).df()
     frame["descriptors"] = [json.loads(text) for text in frame["descriptors"]]
     for column in ("outline", "nested"):
-        frame[column] = pd.Series([[np.array(p, float) for p in json.loads(text)] for text in frame[column]], dtype=object, index=frame.index)
+        frame[column] = pd.Series(
+            [[np.array(p, float) for p in json.loads(text)] for text in frame[column]],
+            dtype=object,
+            index=frame.index,
+        )
     return frame
 
 
@@ -83,12 +94,19 @@ def patches(con: Connection, run: str, splits: list[str] | None = None) -> pd.Da
 
 
 def film_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
-    """Patches of one mammogram in a patches run: y, x, side, tissue, both overlaps per class, label."""
-    return con.execute("SELECT * EXCLUDE run FROM patches WHERE run = ? AND mammogram_id = ? ORDER BY patch_id", [run, mammogram_id]).df()
+    """Patches of one mammogram in a patches run: y, x, side, tissue, both overlaps per class,
+    label.
+    """
+    return con.execute(
+        "SELECT * EXCLUDE run FROM patches WHERE run = ? AND mammogram_id = ? ORDER BY patch_id",
+        [run, mammogram_id],
+    ).df()
 
 
 def patches_by_id(con: Connection, run: str, ids: list[int]) -> pd.DataFrame:
-    """patch_id, label, y, x, side, split, mammogram_id, patient_id, file, width, height of these patches."""
+    """patch_id, label, y, x, side, split, mammogram_id, patient_id, file, width, height of these
+    patches.
+    """
     return con.execute(
         """SELECT p.patch_id, p.label, p.y, p.x, p.side, p.split, m.mammogram_id, m.patient_id, m.file, m.width, m.height
         FROM patches p JOIN mammograms m USING (mammogram_id) WHERE p.run = ? AND list_contains(?, p.patch_id) ORDER BY p.patch_id""",
@@ -107,7 +125,9 @@ def patch_counts(con: Connection, run: str) -> pd.DataFrame:
 
 def splits(con: Connection, run: str) -> pd.DataFrame:
     """patient_id, split of a patches run."""
-    return con.execute("SELECT patient_id, split FROM splits WHERE run = ? ORDER BY patient_id", [run]).df()
+    return con.execute(
+        "SELECT patient_id, split FROM splits WHERE run = ? ORDER BY patient_id", [run]
+    ).df()
 
 
 def counts(con: Connection) -> dict[str, int]:
@@ -117,8 +137,10 @@ def counts(con: Connection) -> dict[str, int]:
 
 
 def image_truth(con: Connection) -> pd.DataFrame:
-    """mammogram_id, patient_id, truth: the worst finding of the image, else its image label, 0 normal, 1 benign, 2 malignant; missing where the
-    only findings are UNPROVEN (DEFINITIONS "Image and case scores")."""
+    """mammogram_id, patient_id, truth: the worst finding of the image, else its image label, 0
+    normal, 1 benign, 2 malignant; missing where the only findings are UNPROVEN (DEFINITIONS "Image
+    and case scores").
+    """
     return con.execute("""
         WITH worst AS (SELECT mammogram_id, max(CASE pathology WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1 WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1
             WHEN 'NORMAL' THEN 0 ELSE -1 END) AS code FROM findings GROUP BY mammogram_id)
@@ -128,12 +150,23 @@ def image_truth(con: Connection) -> pd.DataFrame:
 
 
 def content_hash(con: Connection) -> str:
-    """SHA-256 of everything that came in: pixels, labels, outlines, patients; equal data in any order of ingestion has an equal hash."""
+    """SHA-256 of everything that came in: pixels, labels, outlines, patients; equal data in any
+    order of ingestion has an equal hash.
+    """
     digest = hashlib.sha256()
     for query in (
-        "SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view, image_label FROM mammograms ORDER BY mammogram_id",
-        "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment, subtlety, outline FROM findings ORDER BY ALL",
-        "SELECT patient_id, age, density, features, published_split FROM patients ORDER BY patient_id",
+        (
+            "SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view,"
+            " image_label FROM mammograms ORDER BY mammogram_id"
+        ),
+        (
+            "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment,"
+            " subtlety, outline FROM findings ORDER BY ALL"
+        ),
+        (
+            "SELECT patient_id, age, density, features, published_split FROM patients ORDER BY"
+            " patient_id"
+        ),
     ):
         digest.update(json.dumps(con.execute(query).fetchall()).encode())
     return digest.hexdigest()

@@ -18,7 +18,9 @@ KEY_NAME = ".key"
 
 
 class Refused(UserError):
-    """Something an expert's page asked for is not to be had now. code: "stale", "closed", "consent", "answer" or "empty"."""
+    """Something an expert's page asked for is not to be had now. code: "stale", "closed",
+    "consent", "answer" or "empty".
+    """
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -39,7 +41,10 @@ def key(study: Path) -> bytes:
     except FileExistsError:
         text = path.read_text().strip()
         if len(text) < 64:
-            raise UserError(f"{path} is damaged; delete it (everybody then signs in again with a link) and start the server again.") from None
+            raise UserError(
+                f"{path} is damaged; delete it (everybody then signs in again with a link) and"
+                " start the server again."
+            ) from None
         return bytes.fromhex(text)
     secret = secrets.token_bytes(32)
     with os.fdopen(fd, "w") as file:
@@ -50,8 +55,13 @@ def key(study: Path) -> bytes:
 
 
 def one_time(secret: bytes, *what: object) -> str:
-    """An opaque token for one shown item in one state. Derived, not stored: it survives a restart and dies with the state it names."""
-    return hmac.new(secret, "|".join(str(w) for w in what).encode(), hashlib.sha256).hexdigest()[:32]
+    """An opaque token for one shown item in one state.
+
+    Derived, not stored: it survives a restart and dies with the state it names.
+    """
+    return hmac.new(secret, "|".join(str(w) for w in what).encode(), hashlib.sha256).hexdigest()[
+        :32
+    ]
 
 
 def clean_seconds(raw: object) -> float | None:

@@ -1,4 +1,6 @@
-"""The store's tables, as ordered migrations: each runs once, in one transaction with the row that records it."""
+"""The store's tables, as ordered migrations: each runs once, in one transaction with the row that
+records it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import duckdb
 
 from core.clock import now
 
-# Machine-made tables have a `run` column; what people say is append-only and has `made`, who and a version. Outlines and answers are JSON text.
+# Machine-made tables have a `run` column; what people say is append-only and has `made`, who and a
+# version. Outlines and answers are JSON text.
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
@@ -115,7 +118,10 @@ SCHEMA_VERSION = len(MIGRATIONS)
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
     """Run the migrations this store has not had yet, each in one transaction with its record."""
-    con.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, made TIMESTAMP NOT NULL)")
+    con.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, made TIMESTAMP NOT"
+        " NULL)"
+    )
     found = con.execute("SELECT max(version) FROM migrations").fetchone()
     done = int(found[0]) if found and found[0] is not None else 0
     for number, statements in enumerate(MIGRATIONS[done:], start=done + 1):

@@ -1,4 +1,7 @@
-"""People in the store: who was invited in which role, consent, progress, last seen. A person is a code; names are never stored."""
+"""People in the store: who was invited in which role, consent, progress, last seen.
+
+A person is a code; names are never stored.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def check_code(code: str) -> str:
     """The code itself; UserError if it could be a name with blanks, markup or a novel."""
     if not _CODE.fullmatch(code):
         shown = code if len(code) <= 32 else code[:32] + "..."
-        raise UserError(f"{shown!r} is not a code; use 1 to 32 letters, digits, dots, dashes or underscores, such as R1 (no names of persons).")
+        raise UserError(
+            f"{shown!r} is not a code; use 1 to 32 letters, digits, dots, dashes or underscores,"
+            " such as R1 (no names of persons)."
+        )
     return code
 
 
@@ -63,7 +69,10 @@ def add(con: Connection, code: str, role: str, simulated: bool = False) -> None:
     check_code(code)
     _role(role)
     if role_of(con, code) is not None:
-        raise UserError(f"The code {code} is taken; choose another, or give {code} a new link on the People page.")
+        raise UserError(
+            f"The code {code} is taken; choose another, or give {code} a new link on the People"
+            " page."
+        )
     con.execute("INSERT INTO people VALUES (?, ?, ?, ?)", [code, role, simulated, now()])
 
 
@@ -80,17 +89,28 @@ def reissue(con: Connection, code: str, token_hash: str) -> None:
 
 
 def revoke(con: Connection, code: str) -> None:
-    """End every link and session of a person; answers stay. UserError if there is nobody of that code."""
+    """End every link and session of a person; answers stay.
+
+    UserError if there is nobody of that code.
+    """
     if role_of(con, code) is None:
         raise UserError(f"There is nobody with the code {code}; the People page lists the codes.")
-    con.execute("UPDATE invitations SET revoked_at = ? WHERE code = ? AND revoked_at IS NULL", [now(), code])
+    con.execute(
+        "UPDATE invitations SET revoked_at = ? WHERE code = ? AND revoked_at IS NULL", [now(), code]
+    )
 
 
 def ensure(con: Connection, code: str, role: str, token_hash: str) -> None:
-    """See that a person exists with this very invitation (the link that the server prints on every start)."""
+    """See that a person exists with this very invitation (the link that the server prints on every
+    start).
+    """
     if role_of(con, code) is None:
         add(con, code, role)
-    if not number(con, "SELECT count(*) FROM invitations WHERE code = ? AND token_hash = ? AND revoked_at IS NULL", [code, token_hash]):
+    if not number(
+        con,
+        "SELECT count(*) FROM invitations WHERE code = ? AND token_hash = ? AND revoked_at IS NULL",
+        [code, token_hash],
+    ):
         con.execute("INSERT INTO invitations VALUES (?, ?, ?, NULL)", [code, token_hash, now()])
 
 
@@ -102,15 +122,23 @@ def role_of(con: Connection, code: str) -> str | None:
 
 def valid(con: Connection) -> dict[str, Person]:
     """token hash -> person, for every invitation that is not revoked."""
-    rows = con.execute("SELECT token_hash, code, role FROM invitations JOIN people USING (code) WHERE revoked_at IS NULL").fetchall()
+    rows = con.execute(
+        "SELECT token_hash, code, role FROM invitations JOIN people USING (code) WHERE revoked_at"
+        " IS NULL"
+    ).fetchall()
     return {row[0]: Person(row[1], row[2]) for row in rows}
 
 
 def consent(con: Connection, code: str, experience: str, text: str) -> None:
-    """Record that a person agreed to this text and what experience they stated (at most 200 characters)."""
+    """Record that a person agreed to this text and what experience they stated (at most 200
+    characters).
+    """
     if len(experience) > 200:
         raise UserError("The experience has more than 200 characters; shorten it.")
-    con.execute("INSERT INTO consents VALUES (?, ?, ?, ?)", [code, " ".join(experience.split()), text, now()])
+    con.execute(
+        "INSERT INTO consents VALUES (?, ?, ?, ?)",
+        [code, " ".join(experience.split()), text, now()],
+    )
 
 
 def has_consented(con: Connection, code: str) -> bool:
@@ -124,9 +152,11 @@ def entered(con: Connection, code: str) -> None:
 
 
 def people(con: Connection) -> pd.DataFrame:
-    """code, role, simulated, made, link (a valid one exists), experience, consented, annotated (units), audited (patches), answered (cases), last_seen.
+    """code, role, simulated, made, link (a valid one exists), experience, consented, annotated
+    (units), audited (patches), answered (cases), last_seen.
 
-    Progress only: nothing here tells how good or how balanced anybody's answers are."""
+    Progress only: nothing here tells how good or how balanced anybody's answers are.
+    """
     return con.execute("""
         WITH seen AS (SELECT who AS code, made FROM log UNION ALL SELECT code, made FROM annotations UNION ALL SELECT code, made FROM answers
                       UNION ALL SELECT code, made FROM consents UNION ALL SELECT code, made FROM skips UNION ALL SELECT code, made FROM audit_answers),

@@ -37,14 +37,23 @@ RUN_TABLES = (
 
 
 def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
-    """Append a whole run: its row and every table in `tables/`. Does nothing if it is registered."""
+    """Append a whole run: its row and every table in `tables/`.
+
+    Does nothing if it is registered.
+    """
     name = manifest["run"]
     if number(con, "SELECT count(*) FROM runs WHERE run = ?", [name]):
         return
     for path in sorted((folder / "tables").glob("*.parquet")):
         if path.stem not in RUN_TABLES:
-            raise UserError(f"{path} is not a table of the store; the run was made by another version of DeepMiner.")
-        con.execute(f"INSERT INTO {path.stem} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)", [name, str(path)])
+            raise UserError(
+                f"{path} is not a table of the store; the run was made by another version of"
+                " DeepMiner."
+            )
+        con.execute(
+            f"INSERT INTO {path.stem} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)",
+            [name, str(path)],
+        )
     con.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?::TIMESTAMP, ?)",
         [
@@ -60,7 +69,9 @@ def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
-    """run, kind, settings (dict), parents (list), manifest (dict), made, seconds; the one asked for last comes last."""
+    """run, kind, settings (dict), parents (list), manifest (dict), made, seconds; the one asked for
+    last comes last.
+    """
     frame = con.execute(
         """SELECT runs.* FROM runs LEFT JOIN (SELECT run, max(made) AS used FROM uses GROUP BY run) USING (run)
         WHERE ? IS NULL OR kind = ? ORDER BY greatest(runs.made, coalesce(used, runs.made)), runs.made, run""",
@@ -72,8 +83,11 @@ def runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
 
 
 def latest(con: Connection, kind: str, parent: str | None = None) -> str | None:
-    """The run of a kind (that has this parent) that was made or asked for last, or None. An explanation of single mammograms is nobody's latest: the study's
-    explanations are those of whole splits."""
+    """The run of a kind (that has this parent) that was made or asked for last, or None.
+
+    An explanation of single mammograms is nobody's latest: the study's explanations are those of
+    whole splits.
+    """
     frame = runs(con, kind)
     if len(frame):
         frame = frame[[not settings.get("mammograms") for settings in frame["settings"]]]
@@ -92,7 +106,9 @@ def get(con: Connection, run: str) -> dict[str, Any]:
     frame = runs(con)
     rows = frame[frame["run"] == run]
     if not len(rows):
-        raise UserError(f"There is no run {run}; the study has {', '.join(frame['run']) or 'none yet'}.")
+        raise UserError(
+            f"There is no run {run}; the study has {', '.join(frame['run']) or 'none yet'}."
+        )
     return rows.iloc[0].to_dict()
 
 
@@ -103,14 +119,25 @@ def log(con: Connection, who: str, event: str, detail: str = "") -> None:
 
 def events(con: Connection, event: str | None = None) -> pd.DataFrame:
     """made, who, event, detail; newest first."""
-    return con.execute("SELECT * FROM log WHERE ? IS NULL OR event = ? ORDER BY made DESC", [event, event]).df()
+    return con.execute(
+        "SELECT * FROM log WHERE ? IS NULL OR event = ? ORDER BY made DESC", [event, event]
+    ).df()
 
 
 def metrics(con: Connection, run: str, split: str | None = None) -> pd.DataFrame:
-    """What `evaluate` measured: split, level, class, name, estimate, low, high, method, reason, n, positives, patients."""
-    return con.execute("SELECT * EXCLUDE run FROM metrics WHERE run = ? AND (? IS NULL OR split = ?)", [run, split, split]).df()
+    """What `evaluate` measured: split, level, class, name, estimate, low, high, method, reason, n,
+    positives, patients.
+    """
+    return con.execute(
+        "SELECT * EXCLUDE run FROM metrics WHERE run = ? AND (? IS NULL OR split = ?)",
+        [run, split, split],
+    ).df()
 
 
 def history(con: Connection, run: str) -> pd.DataFrame:
-    """Training history: epoch, part (train or holdout), loss, accuracy, learning_rate, seconds, and on hold-out auc_<class> (class against rest)."""
-    return con.execute("SELECT * EXCLUDE run FROM history WHERE run = ? ORDER BY epoch, part DESC", [run]).df()
+    """Training history: epoch, part (train or holdout), loss, accuracy, learning_rate, seconds, and
+    on hold-out auc_<class> (class against rest).
+    """
+    return con.execute(
+        "SELECT * EXCLUDE run FROM history WHERE run = ? ORDER BY epoch, part DESC", [run]
+    ).df()

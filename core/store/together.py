@@ -1,7 +1,9 @@
-"""Many small appends in one commit: a thread that gathers what waits and opens the door once for all of it.
+"""Many small appends in one commit: a thread that gathers what waits and opens the door once for
+all of it.
 
-Each append alone costs one opening of the store (about 15 ms, one at a time); twenty readers would queue. Nobody is told "saved" before the
-commit that holds the answer."""
+Each append alone costs one opening of the store (about 15 ms, one at a time); twenty readers would
+queue. Nobody is told "saved" before the commit that holds the answer.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,11 @@ MOST_AT_ONCE = 64
 
 
 class Together:
-    """Appends to one study's store from any thread. A work function gets a connection with an open transaction; it must refuse (UserError) before it
-    writes, because the transaction is shared with others."""
+    """Appends to one study's store from any thread.
+
+    A work function gets a connection with an open transaction; it must refuse (UserError) before it
+    writes, because the transaction is shared with others.
+    """
 
     def __init__(self, study: Path) -> None:
         self._study = study
@@ -73,7 +78,8 @@ class Together:
             except DoorBusy as busy:
                 done = [(None, busy) for _ in batch]
             except BaseException:
-                # One of them broke the shared transaction: each on its own, so that only the guilty one fails.
+                # One of them broke the shared transaction: each on its own, so that only the guilty
+                # one fails.
                 done = [_alone(self._study, work) for work, _ in batch]
             for (_, future), (value, error) in zip(batch, done, strict=True):
                 with contextlib.suppress(Exception):

@@ -17,7 +17,9 @@ def ablate(
     run: Annotated[str | None, typer.Option(help="dissect run, instead of the newest")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set the named units to zero and compare with random units; deletion curves; where the class maps look."""
+    """Set the named units to zero and compare with random units; deletion curves; where the class
+    maps look.
+    """
     from evaluation.steps import truthfulness as step
 
     folder = studied(study)
@@ -27,4 +29,10 @@ def ablate(
         frame = unit_table.ablations(con, made.run)
     shown = frame[frame["name"] != "deletion"].to_dict("records")
     found = "" if made.fresh else " (made before with the same settings and labels)"
-    answer("ablate", folder, {"run": made.run, "fresh": made.fresh, "numbers": shown}, as_json, f"{made.run}{found}: {step.summary(frame)}. Next: deepminer serve")
+    answer(
+        "ablate",
+        folder,
+        {"run": made.run, "fresh": made.fresh, "numbers": shown},
+        as_json,
+        f"{made.run}{found}: {step.summary(frame)}. Next: deepminer serve",
+    )

@@ -22,9 +22,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print exactly one JSON
 
 
 def studied(path: Path, together: bool = False) -> Path:
-    """The study's absolute path, with runs registered that a killed process left behind. together: the command may run in many processes (torchrun)."""
+    """The study's absolute path, with runs registered that a killed process left behind. together:
+    the command may run in many processes (torchrun).
+    """
     if distributed.world() > 1 and not together:
-        raise UserError("This command runs in one process; only train, evaluate, dissect and explain are started by torchrun.")
+        raise UserError(
+            "This command runs in one process; only train, evaluate, dissect and explain are"
+            " started by torchrun."
+        )
     found = distributed.every(lambda: study_module.require(path))[distributed.rank()]
     distributed.agree(found)
     distributed.once(lambda: runs.register_orphans(found))
@@ -32,7 +37,9 @@ def studied(path: Path, together: bool = False) -> Path:
 
 
 def parted() -> None:
-    """After the step that many processes made together: the first goes on alone, the others are done."""
+    """After the step that many processes made together: the first goes on alone, the others are
+    done.
+    """
     distributed.leave()
     if not distributed.first():
         raise typer.Exit
@@ -40,7 +47,10 @@ def parted() -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr with rate and time left; yields report(done, total, unit). Of many processes only the first has one."""
+    """A bar on stderr with rate and time left; yields report(done, total, unit).
+
+    Of many processes only the first has one.
+    """
     if not distributed.first():
         yield lambda *_: None
         return
@@ -51,7 +61,14 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
         if unit not in bars:
             for finished in bars.values():
                 finished.close()
-            bars[unit] = tqdm(total=total, desc=title, unit=f" {unit}", file=sys.stderr, leave=False, mininterval=0.3)
+            bars[unit] = tqdm(
+                total=total,
+                desc=title,
+                unit=f" {unit}",
+                file=sys.stderr,
+                leave=False,
+                mininterval=0.3,
+            )
         bars[unit].update(done - bars[unit].n)
 
     try:
@@ -62,7 +79,9 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, arrays, numbers of numpy, dates and paths as JSON knows them; a number that is none becomes null."""
+    """Dataclasses, arrays, numbers of numpy, dates and paths as JSON knows them; a number that is
+    none becomes null.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, dict):
@@ -78,9 +97,20 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def answer(command: str, study: Path | None, result: dict[str, Any], as_json: bool, text: str) -> None:
+def answer(
+    command: str, study: Path | None, result: dict[str, Any], as_json: bool, text: str
+) -> None:
     """Say the result: one JSON object, or text."""
     if as_json:
-        print(json.dumps({"schema": 1, "command": command, "study": str(study) if study else None, "result": plain(result)}))
+        print(
+            json.dumps(
+                {
+                    "schema": 1,
+                    "command": command,
+                    "study": str(study) if study else None,
+                    "result": plain(result),
+                }
+            )
+        )
     else:
         print(text)

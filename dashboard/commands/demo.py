@@ -13,16 +13,33 @@ from dashboard.commands.common import JsonOption, answer
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
-    quick: Annotated[bool, typer.Option("--quick", help="80 patients, 64 units: about a minute")] = False,
-    no_simulated_experts: Annotated[bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="80 patients, 64 units: about a minute")
+    ] = False,
+    no_simulated_experts: Annotated[
+        bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the demonstration study: phantom mammograms, every step, and (unless told otherwise) simulated experts."""
+    """Build the demonstration study: phantom mammograms, every step, and (unless told otherwise)
+    simulated experts.
+    """
     # torch comes with these: a command that does not compute starts without it.
     from dashboard.demonstration import build
     from evaluation.status import status
 
     started = time.time()
     path = build(folder.resolve(), quick=quick, experts=not no_simulated_experts)
-    result = {"seconds": round(time.time() - started, 1), "simulated_experts": not no_simulated_experts, **status(path)}
-    answer("demo", path, result, as_json, f"The demonstration study is in {path} ({result['seconds']} s). Next: deepminer serve --study {path}")
+    result = {
+        "seconds": round(time.time() - started, 1),
+        "simulated_experts": not no_simulated_experts,
+        **status(path),
+    }
+    answer(
+        "demo",
+        path,
+        result,
+        as_json,
+        f"The demonstration study is in {path} ({result['seconds']} s). Next: deepminer serve"
+        f" --study {path}",
+    )

@@ -14,21 +14,30 @@ from dashboard.commands.common import JsonOption, StudyOption, answer, progress,
 from evaluation import passport
 from evaluation.figures.export import Export
 
-OutOption = Annotated[Path, typer.Option("--out", help="folder to write into, made if it is missing")]
+OutOption = Annotated[
+    Path, typer.Option("--out", help="folder to write into, made if it is missing")
+]
 
 
 def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bool) -> None:
-    """The exports that were written, for each that was not the step that is missing, and the older ones in the folder that are stale by now."""
+    """The exports that were written, for each that was not the step that is missing, and the older
+    ones in the folder that are stale by now.
+    """
     written = [e for e in done if e.passport is not None]
     skipped = [e for e in done if e.passport is None]
     lines = [f"{len(written)} written to {out}: {', '.join(e.name for e in written) or 'none'}."]
-    lines += [f"skipped {e.name}: {e.reason}" + (f" ({e.command})" if e.command else "") for e in skipped]
+    lines += [
+        f"skipped {e.name}: {e.reason}" + (f" ({e.command})" if e.command else "") for e in skipped
+    ]
     old = passport.stale(folder, out.resolve())
     lines += [s.sentence() for s in old]
     result: dict[str, Any] = {
         "out": str(out),
         "written": [e.passport for e in written],
-        "skipped": [{"name": e.name, "step": e.step, "reason": e.reason, "command": e.command} for e in skipped],
+        "skipped": [
+            {"name": e.name, "step": e.step, "reason": e.reason, "command": e.command}
+            for e in skipped
+        ],
         "stale": [{"name": s.name, "changed": s.changed, "command": s.command} for s in old],
     }
     answer(command, folder, result, as_json, "\n".join(lines))
@@ -36,7 +45,9 @@ def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bo
 
 def _log_opening(folder: Path, what: str, done: list[Export]) -> None:
     """Exports with numbers of the test split are an opening of it, counted once a command."""
-    if not any(e.passport is not None and passport.FROM_TEST & set(e.passport.inputs) for e in done):
+    if not any(
+        e.passport is not None and passport.FROM_TEST & set(e.passport.inputs) for e in done
+    ):
         return
     with store.write(folder) as con:
         evaluated = run_table.latest(con, "evaluate")
@@ -49,9 +60,17 @@ def figures(
     out: OutOption = Path("exports"),
     study: StudyOption = Path("."),
     width_mm: Annotated[
-        float | None, typer.Option("--width-mm", help="85 (one column) or 174 (two); each figure's own if not given", min=60, max=300)
+        float | None,
+        typer.Option(
+            "--width-mm",
+            help="85 (one column) or 174 (two); each figure's own if not given",
+            min=60,
+            max=300,
+        ),
     ] = None,
-    formats: Annotated[str, typer.Option("--format", help="of pdf, svg, eps, png, tiff, joined by commas")] = "pdf,svg,eps,png,tiff",
+    formats: Annotated[
+        str, typer.Option("--format", help="of pdf, svg, eps, png, tiff, joined by commas")
+    ] = "pdf,svg,eps,png,tiff",
     as_json: JsonOption = False,
 ) -> None:
     """Write figures for print with their data, caption and passport."""
@@ -59,7 +78,14 @@ def figures(
 
     folder = studied(study)
     with progress("figures") as report:
-        done = export_figures(folder, names or [], out, width_mm, [f.strip() for f in formats.split(",") if f.strip()], report)
+        done = export_figures(
+            folder,
+            names or [],
+            out,
+            width_mm,
+            [f.strip() for f in formats.split(",") if f.strip()],
+            report,
+        )
     _log_opening(folder, "figures", done)
     _said("figures", folder, out, done, as_json)
 
@@ -81,7 +107,9 @@ def tables(
 
 
 def report(
-    out: Annotated[Path, typer.Option("--out", help="the report's file: .html or .pdf")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", help="the report's file: .html or .pdf")] = Path(
+        "report.html"
+    ),
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:

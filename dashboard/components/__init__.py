@@ -1,1 +1,3 @@
-"""Components: what Streamlit has not: experts' pages, films with overlays, the gallery of units, tiles with their place."""
+"""Components: what Streamlit has not: experts' pages, films with overlays, the gallery of units,
+tiles with their place.
+"""

@@ -1,7 +1,10 @@
-"""What the desks' routes share: one JSON object in, one out, refusals as a code and a sentence, reads in a thread, appends together.
+"""What the desks' routes share: one JSON object in, one out, refusals as a code and a sentence,
+reads in a thread, appends together.
 
-The experts' components talk to these routes and not through the script's websocket: an answer has its own acknowledgement, a lost one is noticed
-and sent again with the same one-time token, and no script run stands between key and commit."""
+The experts' components talk to these routes and not through the script's websocket: an answer has
+its own acknowledgement, a lost one is noticed and sent again with the same one-time token, and no
+script run stands between key and commit.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,12 @@ def stamp(made: datetime | None) -> str | None:
 
 async def reading(work: Callable[[Connection], T]) -> T:
     """Run a function on a reading connection, in a thread."""
+
     def run() -> T:
         """In the thread."""
         with store.read(study.current()) as con:
             return work(con)
+
     return await asyncio.to_thread(run)
 
 
@@ -62,7 +67,8 @@ def _reply(body: Mapping[str, Any], status: int = 200) -> Response:
 
 async def _object(request: Request) -> dict[str, Any]:
     body, length = b"", 0
-    # Read to the end even where it is too long: a browser whose sending is cut off sees a lost connection and would send it again for ever.
+    # Read to the end even where it is too long: a browser whose sending is cut off sees a lost
+    # connection and would send it again for ever.
     async for piece in request.stream():
         length += len(piece)
         if length <= MOST_BYTES:
@@ -70,12 +76,21 @@ async def _object(request: Request) -> dict[str, Any]:
         elif length > MOST_READ:
             break
     if length > MOST_BYTES:
-        raise Refused("answer", f"The text is too long to be saved ({length:,} bytes; at most {MOST_BYTES:,}); shorten it.")
+        raise Refused(
+            "answer",
+            f"The text is too long to be saved ({length:,} bytes; at most {MOST_BYTES:,});"
+            " shorten it.",
+        )
     try:
         found = json.loads(body or b"{}")
-        json.dumps(found, ensure_ascii=False).encode()             # fails on half a character, which no table can hold
+        json.dumps(
+            found, ensure_ascii=False
+        ).encode()  # fails on half a character, which no table can hold
     except UnicodeEncodeError:
-        raise Refused("answer", "The text holds a broken character that cannot be saved; delete it and type it anew.") from None
+        raise Refused(
+            "answer",
+            "The text holds a broken character that cannot be saved; delete it and type it anew.",
+        ) from None
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -84,22 +99,46 @@ async def _object(request: Request) -> dict[str, Any]:
 
 
 def route(path: str, role: str, method: str, handler: Handler) -> Route:
-    """A desk's route for one role. The handler gets the person's code and the request's object (or query)."""
+    """A desk's route for one role.
+
+    The handler gets the person's code and the request's object (or query).
+    """
+
     async def endpoint(request: Request) -> Response:
-        """The handler's answer, or its refusal with a code and a sentence; an unforeseen error is logged and told as such."""
+        """The handler's answer, or its refusal with a code and a sentence; an unforeseen error is
+        logged and told as such.
+        """
         who = identity.from_headers(request.headers)
         if who.role != role:
             return _reply({"code": "forbidden", "sentence": identity.FORBIDDEN}, 403)
         try:
-            return _reply(await handler(who.code, await _object(request) if method == "POST" else dict(request.query_params)))
+            return _reply(
+                await handler(
+                    who.code,
+                    await _object(request) if method == "POST" else dict(request.query_params),
+                )
+            )
         except Refused as refusal:
-            return _reply({"code": refusal.code, "stage": refusal.code, "sentence": str(refusal)}, STATUS.get(refusal.code, 409))
+            return _reply(
+                {"code": refusal.code, "stage": refusal.code, "sentence": str(refusal)},
+                STATUS.get(refusal.code, 409),
+            )
         except DoorBusy:
-            return _reply({"code": "busy", "sentence": "The server is busy; your answer is kept here and sent again."}, 503)
+            return _reply(
+                {
+                    "code": "busy",
+                    "sentence": "The server is busy; your answer is kept here and sent again.",
+                },
+                503,
+            )
         except UserError as error:
             return _reply({"code": "answer", "sentence": str(error)}, 422)
         except Exception:
             logging.getLogger(__name__).exception("%s failed", path)
-            sentence = "The server could not do this. It is kept here and sent again; tell the research team if it lasts."
+            sentence = (
+                "The server could not do this. It is kept here and sent again; tell the research"
+                " team if it lasts."
+            )
             return _reply({"code": "failed", "sentence": sentence}, 500)
+
     return Route(path, endpoint, methods=[method])

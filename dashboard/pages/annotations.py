@@ -1,4 +1,6 @@
-"""Annotations: progress per expert, agreement when they have finished, and adjudication with the raw answers side by side."""
+"""Annotations: progress per expert, agreement when they have finished, and adjudication with the
+raw answers side by side.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,16 @@ def progress_tab(run: str) -> None:
     """How far everybody is."""
     frame = load.ask(annotation_table.progress, run)
     total = len(load.ask(annotation_table.selected_units, run))
-    parts.section("Progress", f"{total} distinct units of {load.ask(annotation_table.slots, run)} places in the class lists")
+    parts.section(
+        "Progress",
+        f"{total} distinct units of {load.ask(annotation_table.slots, run)} places in the class"
+        " lists",
+    )
     if not len(frame):
-        parts.empty("Nobody has annotated yet. Invite an expert on the People page, or in a terminal:", "deepminer invite annotator")
+        parts.empty(
+            "Nobody has annotated yet. Invite an expert on the People page, or in a terminal:",
+            "deepminer invite annotator",
+        )
     shown = pd.DataFrame(
         {
             "Expert": frame["code"],
@@ -67,7 +76,11 @@ def progress_tab(run: str) -> None:
         shown,
         hide_index=True,
         width="stretch",
-        column_config={"Last answer": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC")},
+        column_config={
+            "Last answer": st.column_config.DatetimeColumn(
+                format="D MMM, HH:mm", timezone="UTC", help="UTC"
+            )
+        },
     )
 
 
@@ -75,8 +88,15 @@ def labels_table(run: str) -> None:
     """Every label with the answers it comes from; downloads as a table."""
     order = tuple(load_settings(study.current()).annotation.order_of_experts)
     labels = load.ask(annotation_table.labels, run, order)
-    answers = {r.annotation_id: f"{r.code}, version {r.version}" for r in load.ask(annotation_table.answers, run, True).itertuples()}
-    parts.section("Labels", f"{len(labels)} units carry one", simulated=any(label.simulated for label in labels.values()))
+    answers = {
+        r.annotation_id: f"{r.code}, version {r.version}"
+        for r in load.ask(annotation_table.answers, run, True).itertuples()
+    }
+    parts.section(
+        "Labels",
+        f"{len(labels)} units carry one",
+        simulated=any(label.simulated for label in labels.values()),
+    )
     st.dataframe(
         pd.DataFrame(
             [
@@ -98,10 +118,22 @@ def agreement_tab(run: str) -> None:
     """Between experts and within each."""
     frame = load.ask(annotation_table.answers, run)
     if annotation_agreement.raters(frame) < 2:
-        st.info("Agreement is not estimable with one expert: invite a second annotator on the People page.")
+        st.info(
+            "Agreement is not estimable with one expert: invite a second annotator on the People"
+            " page."
+        )
     else:
-        parts.section("Between experts", "presence of each category, per unit", bool(frame["simulated"].any()))
-        agreement_table([annotation_agreement.overall(frame), annotation_agreement.naming(frame), annotation_agreement.jaccard(frame), *annotation_agreement.per_category(frame)])
+        parts.section(
+            "Between experts", "presence of each category, per unit", bool(frame["simulated"].any())
+        )
+        agreement_table(
+            [
+                annotation_agreement.overall(frame),
+                annotation_agreement.naming(frame),
+                annotation_agreement.jaccard(frame),
+                *annotation_agreement.per_category(frame),
+            ]
+        )
     again = annotation_agreement.repeats(frame)
     parts.section("Within each expert", "units shown a second time without saying so")
     if again:
@@ -118,9 +150,22 @@ def decide(run: str, unit: int, label: str, sources: list[str], reason: str) -> 
 
 def pictures(run: str, unit: int) -> None:
     """The unit's strongest patches with their regions."""
-    level = load_settings(study.current()).dissection.threshold * load.ask(annotation_table.largest, run, unit)
+    level = load_settings(study.current()).dissection.threshold * load.ask(
+        annotation_table.largest, run, unit
+    )
     urls = [
-        media.url("unit", media.TEAM, run=run, unit=unit, rank=t.rank, level=level, file=t.file, y=t.y, x=t.x, side=t.side)
+        media.url(
+            "unit",
+            media.TEAM,
+            run=run,
+            unit=unit,
+            rank=t.rank,
+            level=level,
+            file=t.file,
+            y=t.y,
+            x=t.x,
+            side=t.side,
+        )
         for t in load.ask(annotation_table.tiles, run, unit, TILES)
     ]
     st.html(
@@ -153,7 +198,12 @@ def adjudicate(run: str, dispute: Dispute) -> None:
                 args=(run, dispute.unit, text, [source], f"answer {letter} accepted"),
             )
         buttons[-1].button(
-            "Merge", key="merge", shortcut="m", width="stretch", on_click=decide, args=(run, dispute.unit, merged, ids, "answers merged")
+            "Merge",
+            key="merge",
+            shortcut="m",
+            width="stretch",
+            on_click=decide,
+            args=(run, dispute.unit, merged, ids, "answers merged"),
         )
         if st.session_state.get("writing"):
             write_own(run, dispute.unit, merged, ids)
@@ -163,7 +213,9 @@ def write_own(run: str, unit: int, suggestion: str, sources: list[str]) -> None:
     """The adjudicator's own label, which needs a reason."""
     with st.form("write", border=True, clear_on_submit=True):
         text = st.text_input("Label", value=suggestion, max_chars=200)
-        reason = st.text_input("Reason", max_chars=400, help="Kept with the decision, marked as the adjudicator's.")
+        reason = st.text_input(
+            "Reason", max_chars=400, help="Kept with the decision, marked as the adjudicator's."
+        )
         if st.form_submit_button("Decide", type="primary"):
             if reason.strip():
                 decide(run, unit, text, sources, reason)
@@ -186,13 +238,20 @@ def adjudication_tab(run: str) -> None:
     if not found:
         st.info("Nothing to adjudicate: no unit has been answered by two experts.")
         return
-    counted = f"{len(waiting)} disagreements left, {len(decided)} decided, {sum(d.conflict == 0 for d in found)} agreed"
+    counted = (
+        f"{len(waiting)} disagreements left, {len(decided)} decided,"
+        f" {sum(d.conflict == 0 for d in found)} agreed"
+    )
     parts.section("Adjudication", counted, simulated=bool(answers["simulated"].any()))
     if waiting:
         position = min(st.session_state.get("dispute", 0), len(waiting) - 1)
         top, skip, write = st.columns([4, 1, 1], vertical_alignment="center")
         top.caption(f"{unit_name(waiting[position].unit)}: {position + 1} of {len(waiting)}")
-        skip.button("Next", width="stretch", on_click=lambda: st.session_state.update(dispute=(position + 1) % len(waiting)))
+        skip.button(
+            "Next",
+            width="stretch",
+            on_click=lambda: st.session_state.update(dispute=(position + 1) % len(waiting)),
+        )
         write.button("Write", shortcut="e", width="stretch", on_click=toggle_writing)
         adjudicate(run, waiting[position])
     if len(decided):
@@ -213,7 +272,11 @@ def adjudication_tab(run: str) -> None:
 
 
 dissected = load.ask(annotation_table.current_run)
-parts.heading("Annotations", "what experts say the selected units respond to", simulated=bool(dissected and parts.simulated_labels(dissected)))
+parts.heading(
+    "Annotations",
+    "what experts say the selected units respond to",
+    simulated=bool(dissected and parts.simulated_labels(dissected)),
+)
 if dissected is None:
     parts.empty("There are no units yet. Dissect the trained network first:", "deepminer dissect")
 one, two, three, four = st.tabs(["Progress", "Agreement", "Adjudication", "Audit"])

@@ -1,4 +1,7 @@
-"""Data: what came in. Cases by what is known of them, their films with outlines and patches, counts, splits, problems."""
+"""Data: what came in.
+
+Cases by what is known of them, their films with outlines and patches, counts, splits, problems.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,25 @@ parts.page()
 counts = load.ask(data.counts)
 if not counts["mammograms"]:
     parts.heading("Data")
-    parts.empty("No mammograms yet. Bring in a source; a synthetic one needs no data of yours.", "deepminer ingest phantom")
+    parts.empty(
+        "No mammograms yet. Bring in a source; a synthetic one needs no data of yours.",
+        "deepminer ingest phantom",
+    )
 ANY = "Any"
 # Pixels: all columns of the table fit into its half of a 1,280-pixel page.
 PIXELS = {"Case": 82, "Split": 64, "Pathology": 80, "Lesion": 122, "Density": 62, "BI-RADS": 66}
-mammograms, findings, people = load.ask(data.mammograms), load.ask(data.findings), load.ask(data.patients)
+mammograms, findings, people = (
+    load.ask(data.mammograms),
+    load.ask(data.findings),
+    load.ask(data.patients),
+)
 truth = load.ask(data.image_truth)
 patches_run = load.ask(run_table.latest, "patches")
-splits = load.ask(data.splits, patches_run) if patches_run else pd.DataFrame({"patient_id": people["patient_id"], "split": ""})
+splits = (
+    load.ask(data.splits, patches_run)
+    if patches_run
+    else pd.DataFrame({"patient_id": people["patient_id"], "split": ""})
+)
 problems = load.ask(data.problems)
 
 
@@ -36,8 +50,13 @@ def cases() -> pd.DataFrame:
     worst = truth.assign(truth=truth["truth"].astype("Int64")).groupby("patient_id")["truth"].max()
     names = worst.map(lambda code: CLASSES[int(code)], na_action="ignore").fillna("unproven")
     joined = findings.merge(mammograms[["mammogram_id", "patient_id"]], on="mammogram_id")
-    lesions = joined.groupby("patient_id")["lesion_type"].agg(lambda s: ", ".join(sorted({v.lower() for v in s if v})))
-    assessed, subtle = joined.groupby("patient_id")["assessment"].max(), joined.groupby("patient_id")["subtlety"].min()
+    lesions = joined.groupby("patient_id")["lesion_type"].agg(
+        lambda s: ", ".join(sorted({v.lower() for v in s if v}))
+    )
+    assessed, subtle = (
+        joined.groupby("patient_id")["assessment"].max(),
+        joined.groupby("patient_id")["subtlety"].min(),
+    )
     table = people.merge(splits, on="patient_id", how="left")
     ids = table["patient_id"]
     films_of = mammograms.groupby("patient_id")
@@ -52,7 +71,9 @@ def cases() -> pd.DataFrame:
             "Subtlety": ids.map(subtle).astype("Int64"),
             "Films": ids.map(films_of.size()),
             "Scanner": ids.map(films_of["scanner"].first()),
-            "Problem": ids.map(lambda i: bool(problems["item"].str.startswith(i).any()) if len(problems) else False),
+            "Problem": ids.map(
+                lambda i: bool(problems["item"].str.startswith(i).any()) if len(problems) else False
+            ),
         }
     )
 
@@ -65,7 +86,9 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
         for name in ("Split", "Pathology", "Lesion", "Density", "BI-RADS", "Subtlety", "Scanner"):
             values = sorted({str(v) for v in table[name].dropna() if str(v)})
             if len(values) > 1:
-                chosen = next(places).selectbox(name, [ANY, *values], key=f"data_{name.lower()}", bind="query-params")
+                chosen = next(places).selectbox(
+                    name, [ANY, *values], key=f"data_{name.lower()}", bind="query-params"
+                )
                 if chosen != ANY:
                     table = table[table[name].astype(str) == chosen]
         if st.toggle("Only cases with a problem", key="data_problem", bind="query-params"):
@@ -79,7 +102,10 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
         return []
     mine = load.ask(data.film_patches, patches_run, mammogram_id)
     made = load.ask(run_table.get, patches_run)
-    classes, counting = made["manifest"]["classes"], percent(made["settings"]["patches"]["min_overlap"], 0)
+    classes, counting = (
+        made["manifest"]["classes"],
+        percent(made["settings"]["patches"]["min_overlap"], 0),
+    )
     return [
         Box(
             p["x"] / width,
@@ -87,8 +113,10 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
             p["side"] / width,
             p["side"] / height,
             label_name(int(p["label"]), classes),
-            f"{label_name(int(p['label']), classes)}: malignant findings cover {percent(p['malignant_cover'], 0)} of the patch, {percent(p['malignant_part'], 0)} of one lies in it; "
-            f"benign {percent(p['benign_cover'], 0)}, {percent(p['benign_part'], 0)} ({counting} counts)",
+            f"{label_name(int(p['label']), classes)}: malignant findings cover"
+            f" {percent(p['malignant_cover'], 0)} of the patch, {percent(p['malignant_part'], 0)}"
+            f" of one lies in it; benign {percent(p['benign_cover'], 0)},"
+            f" {percent(p['benign_part'], 0)} ({counting} counts)",
         )
         for p in mine.sort_values("label").to_dict("records")
     ]
@@ -97,7 +125,10 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
 def named(mine: list[dict]) -> list[str]:
     """A name for each film of a case; films of one view are numbered."""
     names = [view_name(m["laterality"], m["view"]) for m in mine]
-    return [name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}" for i, name in enumerate(names)]
+    return [
+        name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}"
+        for i, name in enumerate(names)
+    ]
 
 
 def panel(film: dict, name: str, large: bool) -> Panel:
@@ -121,27 +152,54 @@ def case_view(case: str) -> None:
     """The four views, one large; the findings beside it."""
     mine = mammograms[mammograms["patient_id"] == case].to_dict("records")
     names = named(mine)
-    chosen = st.segmented_control("View", names, default=names[0], required=True, label_visibility="collapsed", key="data_view") or names[0]
+    chosen = (
+        st.segmented_control(
+            "View",
+            names,
+            default=names[0],
+            required=True,
+            label_visibility="collapsed",
+            key="data_view",
+        )
+        or names[0]
+    )
     film = mine[names.index(chosen)]
     big, small = st.columns([3, 2], gap="small")
     with big:
         films.show([panel(film, chosen, True)], key="data_film", height=362)
-        st.caption(f"Case {parts.plain(case)}: wheel zooms, drag changes window and level, double click resets. O outlines, P patches.")
+        st.caption(
+            f"Case {parts.plain(case)}: wheel zooms, drag changes window and level, double click"
+            " resets. O outlines, P patches."
+        )
     with small:
-        films.show([panel(m, name, False) for m, name in zip(mine[:2], names)], key="data_small", height=150)
+        films.show(
+            [panel(m, name, False) for m, name in zip(mine[:2], names)],
+            key="data_small",
+            height=150,
+        )
         if len(mine) > 2:
-            films.show([panel(m, name, False) for m, name in zip(mine[2:4], names[2:])], key="data_small2", height=150)
+            films.show(
+                [panel(m, name, False) for m, name in zip(mine[2:4], names[2:])],
+                key="data_small2",
+                height=150,
+            )
         person = people[people["patient_id"] == case].iloc[0]
         parts.facts(
             [
                 ("Age", parts.text("–" if pd.isna(person["age"]) else int(person["age"]))),
-                ("Density", parts.text("–" if pd.isna(person["density"]) else int(person["density"]))),
+                (
+                    "Density",
+                    parts.text("–" if pd.isna(person["density"]) else int(person["density"])),
+                ),
                 ("Negative film, turned", "yes" if film["inverted"] else "no"),
                 ("Tissue", percent(film["tissue"], 0)),
             ]
         )
         for row in findings[findings["mammogram_id"] == film["mammogram_id"]].to_dict("records"):
-            st.caption(f"Finding {row['number']}, {row['pathology'].lower().replace('_', ' ')}: {row['report'] or row['lesion_type']}")
+            st.caption(
+                f"Finding {row['number']}, {row['pathology'].lower().replace('_', ' ')}:"
+                f" {row['report'] or row['lesion_type']}"
+            )
 
 
 def counts_tab() -> None:
@@ -154,14 +212,21 @@ def counts_tab() -> None:
     table["Class"] = [label_name(int(c), classes) for c in table["label"]]
     table["split"] = table["split"].replace(SPLIT_NAMES)
     st.dataframe(
-        table.rename(columns={"split": "Split", "patches": "Patches", "mammograms": "Films", "patients": "Patients"})[
-            ["Split", "Class", "Patches", "Films", "Patients"]
-        ],
+        table.rename(
+            columns={
+                "split": "Split",
+                "patches": "Patches",
+                "mammograms": "Films",
+                "patients": "Patients",
+            }
+        )[["Split", "Class", "Patches", "Films", "Patients"]],
         hide_index=True,
     )
     dropped = load.ask(run_table.get, patches_run)["manifest"]["dropped"]
     st.caption(
-        f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']} ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run {patches_run}."
+        f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
+        f" ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run"
+        f" {patches_run}."
     )
 
 
@@ -170,20 +235,26 @@ def splits_tab() -> None:
     shared = splits.groupby("patient_id")["split"].nunique().gt(1).sum()
     st.markdown(f"**{shared} patients shared** between splits.")
     counts = splits["split"].replace(SPLIT_NAMES).value_counts().reindex(SPLIT_NAMES.values())
-    st.dataframe(pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True)
+    st.dataframe(
+        pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True
+    )
     doubled = mammograms[mammograms.duplicated("pixel_hash", keep=False)]
     st.caption(
-        f"{len(doubled)} films have the same pixels as another film of the same patient; two patients never share one (ingestion refuses them)."
+        f"{len(doubled)} films have the same pixels as another film of the same patient; two"
+        " patients never share one (ingestion refuses them)."
     )
 
 
 parts.heading(
     "Data",
-    f"{counted(counts['patients'], 'patient')}, {counted(counts['mammograms'], 'mammogram')}, {counted(counts['findings'], 'finding')}",
+    f"{counted(counts['patients'], 'patient')}, {counted(counts['mammograms'], 'mammogram')},"
+    f" {counted(counts['findings'], 'finding')}",
     simulated=parts.simulated_data(),
 )
 parts.weak_label_note()
-views, count_tab, split_tab, problem_tab = st.tabs(["Cases", "Counts", "Splits", f"Problems ({len(problems)})"])
+views, count_tab, split_tab, problem_tab = st.tabs(
+    ["Cases", "Counts", "Splits", f"Problems ({len(problems)})"]
+)
 with views:
     left, right = st.columns([2.2, 3], gap="small")
     with left:
@@ -194,7 +265,9 @@ with views:
             hide_index=True,
             height=396,
             placeholder="–",
-            column_config={name: st.column_config.Column(width=width) for name, width in PIXELS.items()},
+            column_config={
+                name: st.column_config.Column(width=width) for name, width in PIXELS.items()
+            },
             on_select="rerun",
             selection_mode="single-row",
             key="data_cases",
@@ -212,9 +285,14 @@ with split_tab:
 with problem_tab:
     if len(problems):
         st.dataframe(
-            problems.rename(columns={"item": "File or case", "cause": "Cause", "action": "What was done", "skipped": "Left out"}).drop(
-                columns="source_id"
-            ),
+            problems.rename(
+                columns={
+                    "item": "File or case",
+                    "cause": "Cause",
+                    "action": "What was done",
+                    "skipped": "Left out",
+                }
+            ).drop(columns="source_id"),
             hide_index=True,
         )
     else:

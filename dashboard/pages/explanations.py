@@ -30,18 +30,30 @@ newest = load.ask(run_table.latest, "explain")
 if newest is None:
     parts.heading("Explanations")
     ready = load.ask(run_table.latest, "dissect") is not None
-    parts.empty("No mammogram has been explained yet.", "deepminer explain" if ready else "deepminer dissect")
+    parts.empty(
+        "No mammogram has been explained yet.",
+        "deepminer explain" if ready else "deepminer dissect",
+    )
 run: str = newest
 words = load.compute(class_words, run)
-KINDS = {name: name.capitalize() for name in reversed(words.values())} | {"wrong": "Wrong", "all": "All"}
+KINDS = {name: name.capitalize() for name in reversed(words.values())} | {
+    "wrong": "Wrong",
+    "all": "All",
+}
 settings = load_settings(study.current())
 
 
 def controls() -> tuple[pd.DataFrame, int, str, bool]:
     """Which cases, in which order, and where we are; all in the address."""
-    title, a, b, c, d, e, f = st.columns([2.7, 4.5, 1.5, 1.4, 1.35, 1.1, 2.6], vertical_alignment="center")
+    title, a, b, c, d, e, f = st.columns(
+        [2.7, 4.5, 1.5, 1.4, 1.35, 1.1, 2.6], vertical_alignment="center"
+    )
     with title:
-        parts.heading("Explanations", simulated=parts.simulated_data() or parts.simulated_labels(load.compute(explained.dissect_of, run)))
+        parts.heading(
+            "Explanations",
+            simulated=parts.simulated_data()
+            or parts.simulated_labels(load.compute(explained.dissect_of, run)),
+        )
     with a:
         kind = st.segmented_control(
             "Cases",
@@ -55,7 +67,14 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
             help="by the network's decision; Wrong: decided against the truth",
         )
     seed = b.number_input(
-        "Seed of the order", 1, 999, 1, label_visibility="collapsed", key="seed", bind="query-params", help="Seed of the order in which cases come"
+        "Seed of the order",
+        1,
+        999,
+        1,
+        label_visibility="collapsed",
+        key="seed",
+        bind="query-params",
+        help="Seed of the order in which cases come",
     )
     table = load.compute(explained.cases, run, kind or "malignant", int(seed))
     wanted = st.query_params.get("film")
@@ -65,19 +84,32 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
     if wanted is not None and wanted not in ids:
         everything = load.compute(explained.cases, run, "all", int(seed))
         if wanted in set(everything["mammogram_id"]):
-            table, ids, at, hand_picked = everything, list(everything["mammogram_id"]), list(everything["mammogram_id"]).index(wanted), True
+            table, ids, at, hand_picked = (
+                everything,
+                list(everything["mammogram_id"]),
+                list(everything["mammogram_id"]).index(wanted),
+                True,
+            )
     c.caption(f"Image {at + 1} of {len(ids)}" if ids else "no image")
-    # The first case of the seeded order and those reached from it step by step are random; one opened from a list or an address was picked by somebody,
+    # The first case of the seeded order and those reached from it step by step are random; one
+    # opened from a list or an address was picked by somebody,
     # and so were its neighbours.
     random = not hand_picked and (wanted is None or st.session_state.get("walked_to") == wanted)
-    for button, label, key, step in ((d, "Previous", "ArrowLeft", -1), (e, "Next", "ArrowRight", 1)):
+    for button, label, key, step in (
+        (d, "Previous", "ArrowLeft", -1),
+        (e, "Next", "ArrowRight", 1),
+    ):
         if button.button(label, shortcut=key, disabled=not 0 <= at + step < len(ids)):
             st.query_params["film"] = ids[at + step]
             st.session_state["walked_to"] = ids[at + step] if random else None
             st.rerun()
-    if ids and f.button(f"Add to figure, {'random' if random else 'hand-picked'}", type="primary", width="stretch"):
+    if ids and f.button(
+        f"Add to figure, {'random' if random else 'hand-picked'}", type="primary", width="stretch"
+    ):
         with store.write(study.current()) as con:
-            unit_table.pick_for_figure(con, run, ids[at], "random" if random else "hand-picked", identity.current().code)
+            unit_table.pick_for_figure(
+                con, run, ids[at], "random" if random else "hand-picked", identity.current().code
+            )
         st.toast("Added. The Figures page builds it, and says how it was chosen.")
     return table, at, kind or "malignant", random
 
@@ -85,18 +117,24 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
 def verdict(case: Explained) -> None:
     """Decision, truth and scores in a line."""
     bars = "".join(
-        f'<div style="width:180px"><div style="display:flex;justify-content:space-between"><span>{parts.class_mark(name)}</span><b>{decimal(value, 2)}</b></div>'
-        f'<div style="height:5px;background:var(--dm-wash)"><div style="height:5px;width:{100 * value}%;background:{theme.CLASS_FILL[theme.mode()][name]}"></div></div></div>'
+        '<div style="width:180px"><div'
+        f' style="display:flex;justify-content:space-between"><span>{parts.class_mark(name)}</span><b>{decimal(value, 2)}</b></div>'
+        '<div style="height:5px;background:var(--dm-wash)"><div'
+        f' style="height:5px;width:{100 * value}%;background:{theme.CLASS_FILL[theme.mode()][name]}"></div></div></div>'
         for name, value in reversed(case.scores.items())
         if value is not None
     )
     ink = theme.CLASS_INK[theme.mode()]
     decided, truth = case.predicted or "no tissue found", case.truth or "unproven"
     st.html(
-        f'<div style="display:flex;gap:28px;align-items:center;border:1px solid var(--dm-line-soft);border-radius:4px;padding:6px 16px;font-size:13px">'
-        f'<div><span class="dm-mute">Predicted</span><br><b style="font-size:16px;color:{ink.get(decided, "inherit")}">{decided}</b></div>'
-        f'<div><span class="dm-mute">Truth</span><br><b style="font-size:16px">{truth}</b> {parts.badge("done").replace("✓ done", case.verdict) if case.verdict else ""}</div>{bars}'
-        f'<div style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)}, {parts.text(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>'
+        '<div style="display:flex;gap:28px;align-items:center;border:1px solid'
+        ' var(--dm-line-soft);border-radius:4px;padding:6px 16px;font-size:13px"><div><span'
+        ' class="dm-mute">Predicted</span><br><b'
+        f' style="font-size:16px;color:{ink.get(decided, "inherit")}">{decided}</b></div><div><span'
+        f' class="dm-mute">Truth</span><br><b style="font-size:16px">{truth}</b>'
+        f" {parts.badge('done').replace('✓ done', case.verdict) if case.verdict else ''}</div>{bars}<div"
+        f' style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)},'
+        f" {parts.text(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
     )
 
 
@@ -113,19 +151,33 @@ def outlined(case: Explained, **kinds: Any) -> Panel:
 
 def panels(case: Explained) -> list[Panel]:
     """Mammogram, class map, and up to five named units."""
-    report = "; ".join(r for r in case.findings["report"] if r) or ("no report line" if len(case.findings) else "no finding")
+    report = "; ".join(r for r in case.findings["report"] if r) or (
+        "no report line" if len(case.findings) else "no finding"
+    )
     shows = case.predicted or "malignant"
     score = case.scores.get(shows)
     shown = [
         outlined(
-            case, title="Mammogram", right=case.view, caption="Report", note=report.replace("_", " ").lower(), alt="mammogram with outlined findings"
+            case,
+            title="Mammogram",
+            right=case.view,
+            caption="Report",
+            note=report.replace("_", " ").lower(),
+            alt="mammogram with outlined findings",
         ),
         outlined(
             case,
             title="Class map",
             right="" if score is None else decimal(score, 2),
             caption=shows.capitalize(),
-            note="probability" if score is None else f"probability; {'smallest' if shows == 'normal' else 'largest'} in tissue {decimal(score, 2)}",
+            note=(
+                "probability"
+                if score is None
+                else (
+                    f"probability; {'smallest' if shows == 'normal' else 'largest'} in tissue"
+                    f" {decimal(score, 2)}"
+                )
+            ),
             heat=case.class_map,
             scale=("0", "1"),
             alt="class probability map",
@@ -150,7 +202,13 @@ def panels(case: Explained) -> list[Panel]:
 def strip(case: Explained) -> None:
     """All eight units with a patch each; unnamed ones grey."""
     dissect = load.compute(explained.dissect_of, run)
-    patches = load.ask(unit_table.top_patches, dissect, load.compute(patches_run_of, dissect), [u.unit for u in case.units], 1)
+    patches = load.ask(
+        unit_table.top_patches,
+        dissect,
+        load.compute(patches_run_of, dissect),
+        [u.unit for u in case.units],
+        1,
+    )
     tiles = {int(p["unit"]): p for p in patches.to_dict("records")}
     facts = load.ask(unit_table.units, dissect).set_index("unit")["largest"]
     threshold = load.ask(run_table.get, dissect)["settings"]["dissection"]["threshold"]
@@ -170,28 +228,42 @@ def strip(case: Explained) -> None:
             rank=0,
             level=threshold * float(facts[unit.unit]),
         )
-        quiet, faded = ("", "") if unit.label else ("color:var(--dm-mute)", "filter:grayscale(1);opacity:.6")
+        quiet, faded = (
+            ("", "") if unit.label else ("color:var(--dm-mute)", "filter:grayscale(1);opacity:.6")
+        )
         cells.append(
-            f'<div style="flex:1;display:flex;gap:8px;font-size:12px;line-height:1.35;min-width:0;{quiet}">'
-            f'<img src="{url}" alt="top patch of {unit_name(unit.unit)}" width="48" height="48" style="border-radius:2px;flex:none;{faded}">'
-            f'<div style="min-width:0"><b>{unit.rank}</b> {unit_name(unit.unit)[5:]} <span style="float:right">&nbsp;{decimal(unit.influence, 2)}</span>'
-            f'<div title="{parts.text(unit.label or "")}" style="overflow:hidden;display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical">'
-            f'{parts.text(unit.label or "no label")}</div></div></div>'
+            "<div"
+            f' style="flex:1;display:flex;gap:8px;font-size:12px;line-height:1.35;min-width:0;{quiet}">'
+            f'<img src="{url}" alt="top patch of {unit_name(unit.unit)}" width="48" height="48"'
+            f' style="border-radius:2px;flex:none;{faded}">'
+            f'<div style="min-width:0"><b>{unit.rank}</b> {unit_name(unit.unit)[5:]} <span'
+            f' style="float:right">&nbsp;{decimal(unit.influence, 2)}</span>'
+            f'<div title="{parts.text(unit.label or "")}"'
+            ' style="overflow:hidden;display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical">'
+            f"{parts.text(unit.label or 'no label')}</div></div></div>"
         )
     st.html(f'<div style="display:flex;gap:10px">{"".join(cells)}</div>')
 
 
 def agreement_with_reports() -> None:
-    """How far all explanations of the run say what the report lines say, beside patient-permuted chance."""
+    """How far all explanations of the run say what the report lines say, beside patient-permuted
+    chance.
+    """
     try:
         found = load.compute(similarity, run)
     except UserError as error:
         st.error(str(error))
         return
     if not found:
-        st.caption("Explanations against report lines: not estimable, because no explained mammogram has a report line or no unit a label.")
+        st.caption(
+            "Explanations against report lines: not estimable, because no explained mammogram has a"
+            " report line or no unit a label."
+        )
         return
-    patients = f"{found[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports permuted between patients; word vectors: {found[0].vectors}"
+    patients = (
+        f"{found[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports"
+        f" permuted between patients; word vectors: {found[0].vectors}"
+    )
     parts.section("Explanations against report lines", patients, case.simulated)
     rows = []
     for row in found:
@@ -203,9 +275,13 @@ def agreement_with_reports() -> None:
                 "Mean": f"<b>{decimal(mean.estimate)}</b>",
                 "95 % CI": f"{decimal(mean.low)} to {decimal(mean.high)}",
                 "Permuted": decimal(r.baseline),
-                "p, one-sided": parts.text(p_text(r.p_greater).removeprefix("P ").removeprefix("= ")),
+                "p, one-sided": parts.text(
+                    p_text(r.p_greater).removeprefix("P ").removeprefix("= ")
+                ),
                 "Undefined": r.undefined,
-                "Unknown words, reports / explanations": f"{percent(r.oov_reference)} / {percent(r.oov_hypothesis)}",
+                "Unknown words, reports / explanations": (
+                    f"{percent(r.oov_reference)} / {percent(r.oov_hypothesis)}"
+                ),
                 "Published (v1)": decimal(row.published),
             }
         )
@@ -213,32 +289,48 @@ def agreement_with_reports() -> None:
 
 
 def truth(code: int) -> None:
-    """Short numbers on whether explanations of this class are true of the network; all of them, not this case."""
+    """Short numbers on whether explanations of this class are true of the network; all of them, not
+    this case.
+    """
     dissect = load.compute(explained.dissect_of, run)
     found = load.compute(truthfulness.numbers, dissect, code)
-    parts.section(f"Is it true of the network? {words[code].capitalize()}, all test films", "units set to zero, and where the class maps look", case.simulated)
+    parts.section(
+        f"Is it true of the network? {words[code].capitalize()}, all test films",
+        "units set to zero, and where the class maps look",
+        case.simulated,
+    )
     if found:
         unit_views.numbers(found)
     elif load.compute(truthfulness.run_of, dissect):
         st.caption(unit_views.nothing_to_test(words[code]))
     else:
-        st.caption("Not tested yet: deepminer ablate sets the named units to zero and compares with random ones.")
+        st.caption(
+            "Not tested yet: deepminer ablate sets the named units to zero and compares with random"
+            " ones."
+        )
 
 
 parts.weak_label_note()
 table, at, kind, random = controls()
 if not len(table):
-    st.info(f"No explained mammogram is {'decided wrongly' if kind == 'wrong' else 'predicted ' + kind}; choose another group.")
+    st.info(
+        "No explained mammogram is"
+        f" {'decided wrongly' if kind == 'wrong' else 'predicted ' + kind}; choose another group."
+    )
     st.stop()
 case = load.compute(explained.one, run, str(table["mammogram_id"].iloc[at]))
 verdict(case)
 films.show(panels(case), key="explanation", height=212)
 if not any(u.label for u in case.units):
-    st.info("None of the 8 most influential units carries a label: this decision has no words. The strip below shows what excites them.")
+    st.info(
+        "None of the 8 most influential units carries a label: this decision has no words. The"
+        " strip below shows what excites them."
+    )
 attention_view.show(load.compute(attended, run, case.mammogram_id), parts.simulated_data())
 parts.section(
     f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
-    f"unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
+    "unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to"
+    f" {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
     case.simulated,
 )
 strip(case)

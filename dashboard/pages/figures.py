@@ -1,4 +1,6 @@
-"""Figures: what can be built for print, what is missing or stale, a preview at print size, Build and a ZIP."""
+"""Figures: what can be built for print, what is missing or stale, a preview at print size, Build
+and a ZIP.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from evaluation.tables import files as table_export
 identity.require("team")
 parts.page()
 PRESETS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
-KINDS = {f"figure {name}": kind for name, kind in FIGURES.items()} | {f"table {name}": kind for name, kind in TABLES.items()}
+KINDS = {f"figure {name}": kind for name, kind in FIGURES.items()} | {
+    f"table {name}": kind for name, kind in TABLES.items()
+}
 OUT = study.current() / "exports"
 ROW = """<style>.st-key-checklist,.st-key-checklist [data-testid="stVerticalBlock"]{gap:0!important}
 .st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:28px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
@@ -34,7 +38,9 @@ def shows_test(keys: Iterable[str]) -> bool:
 
 
 def count_opening(what: str) -> None:
-    """An opening of the test split is logged: each build of exports that hold its numbers, and the first preview of one in a visit."""
+    """An opening of the test split is logged: each build of exports that hold its numbers, and the
+    first preview of one in a visit.
+    """
     evaluated = now["evaluate"]
     if evaluated:
         with store.write(study.current()) as con:
@@ -43,11 +49,20 @@ def count_opening(what: str) -> None:
 
 def built() -> dict[str, dict]:
     """Passports in the study's exports folder, by kind and name."""
-    return {f"{p['kind']} {p['name'].removeprefix('table_')}": p for p in passport.read(OUT)} if OUT.is_dir() else {}
+    return (
+        {f"{p['kind']} {p['name'].removeprefix('table_')}": p for p in passport.read(OUT)}
+        if OUT.is_dir()
+        else {}
+    )
 
 
-def state_of(key: str, there: dict[str, dict], now: dict[str, str]) -> tuple[str, str, Missing | None]:
-    """(state, remark, what is missing) of one export. A photograph of the served page lacks no input: it is no drawing of the study's."""
+def state_of(
+    key: str, there: dict[str, dict], now: dict[str, str]
+) -> tuple[str, str, Missing | None]:
+    """(state, remark, what is missing) of one export.
+
+    A photograph of the served page lacks no input: it is no drawing of the study's.
+    """
     if KINDS[key].required == ("screenshot",):
         return "screenshot", "make pictures", passport.absent(("screenshot",), {})
     missing = passport.absent(KINDS[key].required, now)
@@ -68,15 +83,29 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
     """A row each: name, state, and for a missing input its step. Returns what is ticked."""
     st.html(ROW)
     wanted = []
-    with st.container(height=320, key="checklist"):  # so that progress and the message after building stay in sight at 640 px
+    with st.container(
+        height=320, key="checklist"
+    ):  # so that progress and the message after building stay in sight at 640 px
         for title, word in (("Figures", "figure"), ("Tables", "table")):
             parts.section(title)
             for key in (k for k in KINDS if k.startswith(word)):
                 state, remark, missing = states[key]
                 left, right = st.columns([13, 9], gap="xxsmall", vertical_alignment="center")
-                ticked = left.checkbox(KINDS[key].title, value=missing is None, key=f"take {key}", disabled=missing is not None)
-                hint = f' title="{parts.text(missing.reason)}. {parts.text(missing.command)}"' if missing else ""
-                right.html(f'<span{hint}>{badge(state)} <span class="dm-next">{parts.text(remark)}</span></span>')
+                ticked = left.checkbox(
+                    KINDS[key].title,
+                    value=missing is None,
+                    key=f"take {key}",
+                    disabled=missing is not None,
+                )
+                hint = (
+                    f' title="{parts.text(missing.reason)}. {parts.text(missing.command)}"'
+                    if missing
+                    else ""
+                )
+                right.html(
+                    f"<span{hint}>{badge(state)} <span"
+                    f' class="dm-next">{parts.text(remark)}</span></span>'
+                )
                 if ticked and missing is None:
                     wanted.append(key)
     return wanted
@@ -88,12 +117,17 @@ def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
     if shows_test(wanted):
         count_opening(f"{len(wanted)} exports built")
     bar = st.progress(0.0, "Building")
-    figures, tables = ([k.split(" ", 1)[1] for k in wanted if k.startswith(word)] for word in ("figure", "table"))
+    figures, tables = (
+        [k.split(" ", 1)[1] for k in wanted if k.startswith(word)] for word in ("figure", "table")
+    )
     total, done = len(wanted), []
 
     def report(count: int, _: int, unit: str) -> None:
         """Move the bar: figures first, then tables."""
-        bar.progress(min(1.0, (count + (len(figures) if unit == "tables" else 0)) / total), f"Building {unit}")
+        bar.progress(
+            min(1.0, (count + (len(figures) if unit == "tables" else 0)) / total),
+            f"Building {unit}",
+        )
 
     if figures:
         done += figure_export.export_figures(folder, figures, OUT, width, formats, report)
@@ -101,7 +135,10 @@ def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
         done += table_export.export_tables(folder, tables, OUT, report)
     bar.empty()
     skipped = [e for e in done if e.passport is None]
-    st.session_state["built"] = f"{len(done) - len(skipped)} built into the study's exports folder." + "".join(f" {e.name}: {e.reason}." for e in skipped)
+    st.session_state["built"] = (
+        f"{len(done) - len(skipped)} built into the study's exports folder."
+        + "".join(f" {e.name}: {e.reason}." for e in skipped)
+    )
     st.rerun()
 
 
@@ -112,7 +149,9 @@ def zipped(folder: str, newest: float) -> bytes:
 
 
 @st.cache_data(show_spinner=False, max_entries=60)
-def table_of(path: str, version: tuple[int, int], name: str) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
+def table_of(
+    path: str, version: tuple[int, int], name: str
+) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
     """A table's printed text and its note; or what is missing: step, reason, command."""
     try:
         table = TABLES[name].build(Path(path))
@@ -136,13 +175,22 @@ def show_figure(key: str, name: str, width: float | None, there: dict[str, dict]
         return
     size = width or FIGURES[name].width
     with st.container(height=420, border=True):
-        st.html(f'<img src="{made.picture}" alt="{parts.text(made.caption)}" style="width:{size:g}mm;background:#fff;display:block">')
+        st.html(
+            f'<img src="{made.picture}" alt="{parts.text(made.caption)}"'
+            f' style="width:{size:g}mm;background:#fff;display:block">'
+        )
     st.caption(made.caption)
     counts = ", ".join(f"{n:,} {what}" for what, n in made.counts.items())
-    st.html(f'<div class="dm-mute" style="font-size:12px">n: {parts.text(counts or "none")}. {parts.text(made.method)}</div>')
+    st.html(
+        f'<div class="dm-mute" style="font-size:12px">n: {parts.text(counts or "none")}.'
+        f" {parts.text(made.method)}</div>"
+    )
     if key in there:
         p = there[key]
-        st.html(f'<div class="dm-mute" style="font-size:12px">Built: numbers {p["data_hash"][:12]}. Again: <code>{parts.text(p["command"])}</code></div>')
+        st.html(
+            f'<div class="dm-mute" style="font-size:12px">Built: numbers {p["data_hash"][:12]}.'
+            f" Again: <code>{parts.text(p['command'])}</code></div>"
+        )
 
 
 def show_table(name: str) -> None:
@@ -153,7 +201,9 @@ def show_table(name: str) -> None:
         show_missing(*found)
         return
     shown, note = found
-    st.dataframe(shown, hide_index=True, height=min(400, 35 * (len(shown) + 1) + 3))  # no empty rows beneath a short table
+    st.dataframe(
+        shown, hide_index=True, height=min(400, 35 * (len(shown) + 1) + 3)
+    )  # no empty rows beneath a short table
     st.caption(note)
 
 
@@ -163,7 +213,12 @@ states = {key: state_of(key, there, now) for key in KINDS}
 stale, lacking = (sum(s == word for s, _, _ in states.values()) for word in ("stale", "missing"))
 parts.heading(
     "Figures",
-    (f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input" if lacking else "every input is there") + (f", {stale} stale" if stale else ""),
+    (
+        f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input"
+        if lacking
+        else "every input is there"
+    )
+    + (f", {stale} stale" if stale else ""),
     bool(load.compute(passport.simulated_parts, passport.NAMES)),
 )
 parts.weak_label_note()
@@ -171,13 +226,24 @@ left, right = st.columns([46, 78], gap="medium")
 with left:
     a, b = st.columns([5, 4])
     preset = a.selectbox("Journal preset", list(PRESETS), key="preset", bind="query-params")
-    formats = b.multiselect("Formats", list(figure_export.FORMATS), default=["pdf", "png"], key="formats")
+    formats = b.multiselect(
+        "Formats", list(figure_export.FORMATS), default=["pdf", "png"], key="formats"
+    )
     wanted = checklist(states)
     c, d = st.columns([1, 1])
-    pressed = c.button(f"Build {len(wanted)}", type="primary", width="stretch", disabled=not wanted or not formats)
+    pressed = c.button(
+        f"Build {len(wanted)}", type="primary", width="stretch", disabled=not wanted or not formats
+    )
     if there:
         newest = max(p.stat().st_mtime for p in OUT.glob(f"*{passport.SUFFIX}"))
-        d.download_button("Download ZIP", zipped(str(OUT), newest), "exports.zip", "application/zip", width="stretch", on_click="ignore")
+        d.download_button(
+            "Download ZIP",
+            zipped(str(OUT), newest),
+            "exports.zip",
+            "application/zip",
+            width="stretch",
+            on_click="ignore",
+        )
     else:
         d.button("Download ZIP", disabled=True, width="stretch", help="Nothing has been built yet.")
     if pressed:
@@ -187,9 +253,20 @@ with left:
     openings = st.empty()
 with right:
     titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
-    chosen = st.selectbox("Preview", list(KINDS), index=0, format_func=titles.__getitem__, key="preview", bind="query-params")
+    chosen = st.selectbox(
+        "Preview",
+        list(KINDS),
+        index=0,
+        format_func=titles.__getitem__,
+        key="preview",
+        bind="query-params",
+    )
     kind, name = chosen.split(" ", 1)
-    if states[chosen][2] is None and shows_test([chosen]) and st.session_state.get("exports_opened") != now["evaluate"]:
+    if (
+        states[chosen][2] is None
+        and shows_test([chosen])
+        and st.session_state.get("exports_opened") != now["evaluate"]
+    ):
         st.session_state["exports_opened"] = now["evaluate"]
         count_opening("preview of exports")
     if kind == "figure":
@@ -198,6 +275,8 @@ with right:
         show_table(name)
 # Said last: the preview may have been an opening itself.
 openings.caption(
-    f"The test split was opened {counted(len(load.ask(run_table.events, 'test split opened')), 'time')} so far. Counted: each Build (or command) whose exports hold "
-    "its numbers, and the first preview of one in a visit; redrawing is not counted."
+    "The test split was opened"
+    f" {counted(len(load.ask(run_table.events, 'test split opened')), 'time')} so far. Counted:"
+    " each Build (or command) whose exports hold its numbers, and the first preview of one in a"
+    " visit; redrawing is not counted."
 )

@@ -31,10 +31,13 @@ def next_step(steps: list[overview.Step]) -> overview.Step | None:
 def card(step: overview.Step) -> None:
     """One step of the chain."""
     with st.container(border=True, gap="xxsmall"):
-        lines = "<br>".join(parts.text(line) for line in (*step.lines, parts.age(step.made)) if line)
+        lines = "<br>".join(
+            parts.text(line) for line in (*step.lines, parts.age(step.made)) if line
+        )
         st.html(
-            f'<div class="dm-card"><b>{parts.text(step.title)}</b>{parts.badge(step.state)}'
-            f'<span class="big">{parts.text(step.headline)}</span><span class="dm-mute">{lines}</span></div>'
+            f'<div class="dm-card"><b>{parts.text(step.title)}</b>{parts.badge(step.state)}<span'
+            f' class="big">{parts.text(step.headline)}</span><span'
+            f' class="dm-mute">{lines}</span></div>'
         )
         st.page_link(f"pages/{step.page}.py", label="Open")
 
@@ -42,10 +45,14 @@ def card(step: overview.Step) -> None:
 def metric(title: str, value: str, lines: list[str], simulated: bool = False) -> None:
     """A large number with what it rests on."""
     with st.container(border=True):
-        notes = "".join(f'<span class="dm-mute line" title="{parts.text(line)}">{parts.text(line)}</span>' for line in lines)
+        notes = "".join(
+            f'<span class="dm-mute line" title="{parts.text(line)}">{parts.text(line)}</span>'
+            for line in lines
+        )
         st.html(
-            f'<div class="dm-metric"><span class="t">{parts.text(title)}{parts.SIMULATED if simulated else ""}</span>'
-            f'<div class="v">{parts.text(value)}</div>{notes}</div>'
+            '<div class="dm-metric"><span'
+            f' class="t">{parts.text(title)}{parts.SIMULATED if simulated else ""}</span><div'
+            f' class="v">{parts.text(value)}</div>{notes}</div>'
         )
 
 
@@ -56,7 +63,9 @@ def auc_metric() -> None:
         metric("Malignant AUC", "–", ["not evaluated yet", "deepminer evaluate"])
         return
     table = load.ask(run_table.metrics, run, "holdout")
-    row = table[(table["level"] == "patch") & (table["class"] == "malignant") & (table["name"] == "auc")].to_dict("records")
+    row = table[
+        (table["level"] == "patch") & (table["class"] == "malignant") & (table["name"] == "auc")
+    ].to_dict("records")
     if not row:
         metric("Malignant AUC", "–", ["hold-out has no patches"])
         return
@@ -65,7 +74,10 @@ def auc_metric() -> None:
     metric(
         "Malignant AUC",
         decimal(found["estimate"] if found["estimate"] == found["estimate"] else None),
-        [interval_text(low, high, 0.95, found["reason"]) + ", clustered", f"{found['n']:,} hold-out patches, {counted(found['patients'], 'patient')}"],
+        [
+            interval_text(low, high, 0.95, found["reason"]) + ", clustered",
+            f"{found['n']:,} hold-out patches, {counted(found['patients'], 'patient')}",
+        ],
         parts.simulated_data(),
     )
 
@@ -80,23 +92,33 @@ def coverage_metrics(dissect: str | None) -> None:
             metric("Labelled coverage", "–", ["no units dissected yet"])
         return
     frame = load.ask(unit_table.coverage, covered)
-    rows = {r["name"]: r for r in frame[frame["class"] == CLASSES.index("malignant")].to_dict("records")}
+    rows = {
+        r["name"]: r for r in frame[frame["class"] == CLASSES.index("malignant")].to_dict("records")
+    }
     with columns[1]:
         metric(
             "Selected coverage",
             percent(rows["selected"]["estimate"]),
             [
                 f"malignant; chance {percent(rows['chance']['estimate'])}",
-                f"split-half {percent(rows['split_half']['estimate'])}, CI {percent_range(rows['interval']['low'], rows['interval']['high'])}",
+                (
+                    f"split-half {percent(rows['split_half']['estimate'])}, CI"
+                    f" {percent_range(rows['interval']['low'], rows['interval']['high'])}"
+                ),
             ],
             parts.simulated_data(),
         )
-    share, named, total = load.compute(overview.labelled_by_class, dissect)[CLASSES.index("malignant")]
+    share, named, total = load.compute(overview.labelled_by_class, dissect)[
+        CLASSES.index("malignant")
+    ]
     with columns[2]:
         metric(
             "Labelled coverage",
             percent(share),
-            [f"malignant; {named} of {total} units named", f"{rows['selected']['n']} hold-out films"],
+            [
+                f"malignant; {named} of {total} units named",
+                f"{rows['selected']['n']} hold-out films",
+            ],
             parts.simulated_labels(dissect) or parts.simulated_data(),
         )
 
@@ -107,9 +129,15 @@ def annotation_metric(dissect: str | None) -> None:
     if progress is None or not len(progress) or progress["median_seconds"].isna().all():
         metric("Median per unit", "–", ["nobody has annotated yet"])
         return
-    people, machines = progress[~progress["simulated"].astype(bool)], progress[progress["simulated"].astype(bool)]
+    people, machines = (
+        progress[~progress["simulated"].astype(bool)],
+        progress[progress["simulated"].astype(bool)],
+    )
     shown = people if len(people) else machines
-    lines = ["goal 30 s", f"{counted(int(shown['units'].sum()), 'annotation')}, {counted(len(shown), 'expert')}"]
+    lines = [
+        "goal 30 s",
+        f"{counted(int(shown['units'].sum()), 'annotation')}, {counted(len(shown), 'expert')}",
+    ]
     if len(people) and len(machines):
         lines.append(f"{counted(len(machines), 'simulated expert')} apart: {_seconds(machines)}")
     metric("Median per unit", _seconds(shown), lines, not len(people) or parts.simulated_data())
@@ -127,22 +155,41 @@ def reading_metric() -> None:
         metric("Reading progress", "–", ["nothing designed yet", "deepminer reading create"])
         return
     first, others = found[0], found[1:2]
-    lines = [f"{first.state}, {counted(first.readers, 'reader')}: {first.protocol}, v{first.version}"]
-    lines += [f"{r.state}" + (f", {r.done} / {r.total}" if r.total else "") + f": {r.protocol}, v{r.version}" for r in others]
+    lines = [
+        f"{first.state}, {counted(first.readers, 'reader')}: {first.protocol}, v{first.version}"
+    ]
+    lines += [
+        f"{r.state}"
+        + (f", {r.done} / {r.total}" if r.total else "")
+        + f": {r.protocol}, v{r.version}"
+        for r in others
+    ]
     value = f"{first.done} / {first.total}" if first.total else "–"
-    metric("Reading progress", value, lines, any(r.simulated for r in found[:2]) or parts.simulated_data())
+    metric(
+        "Reading progress",
+        value,
+        lines,
+        any(r.simulated for r in found[:2]) or parts.simulated_data(),
+    )
 
 
 def attention(steps: list[overview.Step]) -> None:
     """What is stale, failed or odd."""
-    rows = [(s.state, f"{s.title}: {s.note or s.headline}", s.command) for s in steps if s.state in ("stale", "failed", "interrupted")]
+    rows = [
+        (s.state, f"{s.title}: {s.note or s.headline}", s.command)
+        for s in steps
+        if s.state in ("stale", "failed", "interrupted")
+    ]
     rows += [("note", note, "") for note in load.compute(overview.warnings)]
     parts.section("Needs attention", str(len(rows)))
     with st.container(border=True, height=132):
         if not rows:
             st.caption("Nothing. Every step is up to date.")
         for state, sentence, command in rows:
-            st.html(f"{parts.badge(state)} &nbsp; {parts.text(sentence)} {'<code>' + parts.text(command) + '</code>' if command else ''}")
+            st.html(
+                f"{parts.badge(state)} &nbsp; {parts.text(sentence)}"
+                f" {'<code>' + parts.text(command) + '</code>' if command else ''}"
+            )
 
 
 @st.fragment(run_every="3s")
@@ -161,14 +208,21 @@ def running() -> None:
             st.code(body["command"], language="bash")
             st.progress(
                 body["done"] / body["total"] if body["total"] else 0.0,
-                text=f"{body['done']:,} of {body['total']:,} {body['unit']}, {passed / 60:.0f} min so far"
+                text=(
+                    f"{body['done']:,} of {body['total']:,} {body['unit']}, {passed / 60:.0f} min"
+                    " so far"
+                )
                 + (f", about {left / 60:.0f} min left" if left is not None else ""),
             )
         if not work:
             st.caption("Nothing is running. Long steps started from a terminal show here.")
 
 
-chain = load.compute(overview.steps) if not runs.unfinished(study.current()) else overview.steps(study.current())
+chain = (
+    load.compute(overview.steps)
+    if not runs.unfinished(study.current())
+    else overview.steps(study.current())
+)
 wanted = next_step(chain)
 left, right = st.columns([4, 5], vertical_alignment="center")
 with left:

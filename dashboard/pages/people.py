@@ -40,8 +40,14 @@ def change(code: str, what: str) -> None:
         st.session_state["people_error"] = str(error)
         return
     gate.roster(study.current()).refresh()
-    st.session_state["people_link"] = None if what == "revoke" else (code, server.link(base(), token))
-    st.session_state["people_note"] = f"The link of {code} no longer works; open pages of theirs end now." if what == "revoke" else None
+    st.session_state["people_link"] = (
+        None if what == "revoke" else (code, server.link(base(), token))
+    )
+    st.session_state["people_note"] = (
+        f"The link of {code} no longer works; open pages of theirs end now."
+        if what == "revoke"
+        else None
+    )
 
 
 def invitation() -> None:
@@ -79,7 +85,9 @@ def shown_once() -> None:
     if note:
         st.success(note)
     if link:
-        st.success(f"Link for {link[0]}. It is shown this once; send it now, and to this person only.")
+        st.success(
+            f"Link for {link[0]}. It is shown this once; send it now, and to this person only."
+        )
         st.code(link[1], language=None)
 
 
@@ -101,7 +109,10 @@ def table(frame: pd.DataFrame) -> None:
             "Units annotated": frame["annotated"],
             "Patches judged": frame["audited"],
             "Cases read": frame["answered"],
-            "Also annotated": ["yes" if r == "reader" and a else "" for r, a in zip(frame["role"], frame["annotated"])],
+            "Also annotated": [
+                "yes" if r == "reader" and a else ""
+                for r, a in zip(frame["role"], frame["annotated"])
+            ],
             "Last seen": moments(frame["last_seen"]),
             "Invited": moments(frame["made"]),
         }
@@ -119,9 +130,19 @@ def actions(frame: pd.DataFrame) -> None:
     """New link and revoke, for one person at a time."""
     first, second, third, _ = st.columns([2, 1, 1, 3], vertical_alignment="bottom")
     code = first.selectbox("Person", list(frame["code"]), key="people_code")
-    second.button("New link", width="stretch", on_click=change, args=(code, "reissue"), help="Ends the old link; all answers stay.")
+    second.button(
+        "New link",
+        width="stretch",
+        on_click=change,
+        args=(code, "reissue"),
+        help="Ends the old link; all answers stay.",
+    )
     third.button(
-        "Revoke", width="stretch", on_click=change, args=(code, "revoke"), help="Ends the link and every open page at once; all answers stay."
+        "Revoke",
+        width="stretch",
+        on_click=change,
+        args=(code, "revoke"),
+        help="Ends the link and every open page at once; all answers stay.",
     )
 
 
@@ -131,9 +152,16 @@ shown_once()
 everybody = load.ask(people.people)
 others = everybody[everybody["code"] != server.TEAM_CODE]
 with head:
-    parts.heading("People", f"{len(others)} invited; codes only, names are never stored or exported", simulated=bool(len(others) and others["simulated"].any()))
+    parts.heading(
+        "People",
+        f"{len(others)} invited; codes only, names are never stored or exported",
+        simulated=bool(len(others) and others["simulated"].any()),
+    )
 if len(others):
     table(others)
     actions(others[~others["simulated"]] if (~others["simulated"]).any() else others)
 else:
-    st.info("Nobody is invited yet. Invite an annotator or a reader above, or run `deepminer invite annotator` in a terminal.")
+    st.info(
+        "Nobody is invited yet. Invite an annotator or a reader above, or run `deepminer invite"
+        " annotator` in a terminal."
+    )

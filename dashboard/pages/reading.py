@@ -18,11 +18,14 @@ explain = load.ask(run_table.latest, "explain")
 NEW, REPLAY = "New design", "Replay a published study"
 names = {notes.name_of(p): p for p in protocols}
 left, right = st.columns([3, 2], vertical_alignment="center")
-chosen = right.selectbox("Study", [*names, NEW, REPLAY], label_visibility="collapsed", key="study", bind="query-params")
+chosen = right.selectbox(
+    "Study", [*names, NEW, REPLAY], label_visibility="collapsed", key="study", bind="query-params"
+)
 protocol = names.get(chosen)
 with left:
     note = (
-        f"{protocol.protocol}, version {protocol.version}: {protocol.state}" + (f", hash {protocol.hash[:12]}" if protocol.hash else "")
+        f"{protocol.protocol}, version {protocol.version}: {protocol.state}"
+        + (f", hash {protocol.hash[:12]}" if protocol.hash else "")
         if protocol
         else "a blinded test of whether explanations carry information"
     )
@@ -34,7 +37,9 @@ if chosen == REPLAY:
     replay.show()
 elif protocol is None:
     if explain is None:
-        parts.empty("A reading study needs explained mammograms and named units.", "deepminer explain")
+        parts.empty(
+            "A reading study needs explained mammograms and named units.", "deepminer explain"
+        )
     design.show(explain)
 elif protocol.state in ("design", "lint"):
     freeze.lint_and_freeze(protocol)

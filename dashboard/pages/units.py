@@ -36,12 +36,28 @@ RULES = {"influence": "Selected by influence", "spie": "SPIE 2018 rule", "dead":
 ANY = "Any descriptor"
 
 
-def tile(patch: dict, threshold: float, largest: float, dissect: str, size: int, region: bool = True) -> str:
+def tile(
+    patch: dict, threshold: float, largest: float, dissect: str, size: int, region: bool = True
+) -> str:
     """Address of a patch's picture, with the unit's region bright or without."""
-    place = {"file": patch["file"], "y": int(patch["y"]), "x": int(patch["x"]), "side": int(patch["side"]), "size": size}
+    place = {
+        "file": patch["file"],
+        "y": int(patch["y"]),
+        "x": int(patch["x"]),
+        "side": int(patch["side"]),
+        "size": size,
+    }
     if not region:
         return media.url("patch", media.TEAM, **place)
-    return media.url("unit", media.TEAM, **place, run=dissect, unit=int(patch["unit"]), rank=int(patch["rank"]), level=threshold * largest)
+    return media.url(
+        "unit",
+        media.TEAM,
+        **place,
+        run=dissect,
+        unit=int(patch["unit"]),
+        rank=int(patch["rank"]),
+        level=threshold * largest,
+    )
 
 
 def coverage_band(dissect: str) -> None:
@@ -56,30 +72,50 @@ def coverage_band(dissect: str) -> None:
         rows = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
         share = shares[int(code)][0]
         colour = theme.CLASS_FILL[theme.mode()][names[code]]
-        selected, low, high = rows["selected"]["estimate"], rows["interval"]["low"], rows["interval"]["high"]
+        selected, low, high = (
+            rows["selected"]["estimate"],
+            rows["interval"]["low"],
+            rows["interval"]["high"],
+        )
         marks = (
             ""
             if low != low or low is None
-            else f'<i style="position:absolute;left:{100 * low}%;width:{100 * (high - low)}%;top:4px;border-top:1px solid currentColor"></i>'
+            else (
+                f'<i style="position:absolute;left:{100 * low}%;width:{100 * (high - low)}%;top:4px;border-top:1px'
+                ' solid currentColor"></i>'
+            )
         )
         cells.append(
-            f'<div style="flex:1;padding:10px 16px;border-right:1px solid var(--dm-line-soft)"><div style="display:flex;justify-content:space-between"><b>{parts.class_mark(names[code])}</b>'
-            f'<span><b style="font-size:16px">{percent(selected)}</b> <span class="dm-mute">selected</span></span></div>'
+            '<div style="flex:1;padding:10px 16px;border-right:1px solid var(--dm-line-soft)"><div'
+            f' style="display:flex;justify-content:space-between"><b>{parts.class_mark(names[code])}</b>'
+            f'<span><b style="font-size:16px">{percent(selected)}</b> <span'
+            ' class="dm-mute">selected</span></span></div>'
             f'<div style="position:relative;height:9px;background:var(--dm-wash);margin:6px 0">'
             f'<i style="position:absolute;left:0;width:{100 * selected}%;height:9px;background:{colour};opacity:.45"></i>'
             f'<i style="position:absolute;left:0;width:{100 * (share or 0)}%;height:9px;background:{colour}"></i>{marks}</div>'
-            f'<div class="dm-mute" style="display:grid;grid-template-columns:repeat(4,auto);justify-content:space-between;column-gap:8px;font-size:12px;line-height:1.3">'
+            f'<div class="dm-mute"'
+            f' style="display:grid;grid-template-columns:repeat(4,auto);justify-content:space-between;column-gap:8px;font-size:12px;line-height:1.3">'
             f"<span>labelled</span><span>split-half</span><span>95 % CI</span><span>chance</span>"
-            f'<b>{percent(share)}</b><b>{percent(rows["split_half"]["estimate"])}</b><b>{percent_range(low, high)}</b>'
+            f"<b>{percent(share)}</b><b>{percent(rows['split_half']['estimate'])}</b><b>{percent_range(low, high)}</b>"
             f"<b>{percent(rows['chance']['estimate'])}</b></div></div>"
         )
-    st.html(f'<div style="display:flex;border:1px solid var(--dm-line-soft);border-radius:4px;font-size:13px">{"".join(cells)}</div>')
+    st.html(
+        '<div style="display:flex;border:1px solid'
+        f' var(--dm-line-soft);border-radius:4px;font-size:13px">{"".join(cells)}</div>'
+    )
 
 
 def choose(options: list[str] | dict[str, str], label: str, key: str, where: object = st) -> str:
     """A select box kept in the address."""
     names = options if isinstance(options, dict) else {o: o for o in options}
-    return where.selectbox(label, list(names), format_func=names.__getitem__, label_visibility="collapsed", key=key, bind="query-params")  # type: ignore[attr-defined]
+    return where.selectbox(  # type: ignore[attr-defined]
+        label,
+        list(names),
+        format_func=names.__getitem__,
+        label_visibility="collapsed",
+        key=key,
+        bind="query-params",
+    )
 
 
 def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
@@ -88,11 +124,21 @@ def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
     kind = a.segmented_control("Class", ["all", *list(load.compute(class_words, dissect).values())[::-1]], default="all", required=True, label_visibility="collapsed", key="class",
                                bind="query-params", format_func=str.capitalize)  # fmt: skip
     label = choose(["Any label", "With a label", "No label"], "Label", "labelled", b)
-    words = c.text_input("Text in labels", placeholder="Text in labels", label_visibility="collapsed", key="text", bind="query-params")
-    descriptor = choose([ANY, *load.compute(meaning.descriptors, dissect)], "Descriptor", "descriptor", d)
+    words = c.text_input(
+        "Text in labels",
+        placeholder="Text in labels",
+        label_visibility="collapsed",
+        key="text",
+        bind="query-params",
+    )
+    descriptor = choose(
+        [ANY, *load.compute(meaning.descriptors, dissect)], "Descriptor", "descriptor", d
+    )
     order = choose(list(SORTS), "Sort", "sort", e)
     known = None if descriptor == ANY else descriptor
-    table = table.merge(load.compute(meaning.overlap_by_unit, dissect, known), on="unit", how="left")
+    table = table.merge(
+        load.compute(meaning.overlap_by_unit, dissect, known), on="unit", how="left"
+    )
     if known:
         table = table[(table["p_adjusted"] < meaning.ALPHA) & (table["auc"] > 0.5)]
     if kind and kind != "all":
@@ -111,7 +157,12 @@ def views() -> tuple[str, str, str]:
     view = a.segmented_control("View", list(VIEWS), default="units", required=True, label_visibility="collapsed", key="view", bind="query-params",
                                format_func=VIEWS.__getitem__)  # fmt: skip
     rule = choose(RULES, "Selection", "rule", b) if view == "units" else "influence"
-    run = choose({r["run"]: _run_title(r) for r in dissections.iloc[::-1].to_dict("records")}, "Run", "run", c)
+    run = choose(
+        {r["run"]: _run_title(r) for r in dissections.iloc[::-1].to_dict("records")},
+        "Run",
+        "run",
+        c,
+    )
     if run != st.session_state["units_run"]:
         st.session_state["units_run"] = run
         st.rerun()
@@ -120,7 +171,10 @@ def views() -> tuple[str, str, str]:
 
 def _run_title(row: dict) -> str:
     """Layer, units and time beside the run's name, so that runs of one layer can be told apart."""
-    return f"{row['manifest']['layer']}, {row['manifest']['units']} units, {row['made']:%d %b %H:%M}, {row['run'][-6:]}"
+    return (
+        f"{row['manifest']['layer']}, {row['manifest']['units']} units, {row['made']:%d %b %H:%M},"
+        f" {row['run'][-6:]}"
+    )
 
 
 def show_gallery(dissect: str, rule: str) -> None:
@@ -138,23 +192,39 @@ def show_gallery(dissect: str, rule: str) -> None:
     page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
     some = shown.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
     settings = load.ask(run_table.get, dissect)["settings"]["dissection"]
-    patches = load.ask(unit_table.top_patches, dissect, load.compute(gallery.patches_run_of, dissect), [int(u) for u in some["unit"]], gallery.TILES)
-    largest, names = load.ask(unit_table.units, dissect).set_index("unit")["largest"], list(load.compute(class_words, dissect).values())[::-1]
+    patches = load.ask(
+        unit_table.top_patches,
+        dissect,
+        load.compute(gallery.patches_run_of, dissect),
+        [int(u) for u in some["unit"]],
+        gallery.TILES,
+    )
+    largest, names = (
+        load.ask(unit_table.units, dissect).set_index("unit")["largest"],
+        list(load.compute(class_words, dissect).values())[::-1],
+    )
     rows = []
     for row in some.to_dict("records"):
         mine = patches[patches["unit"] == row["unit"]].to_dict("records")
-        source = counted(row['answers'], 'answer') + (", simulated" if row["simulated"] else "")
+        source = counted(row["answers"], "answer") + (", simulated" if row["simulated"] else "")
         rows.append(
             {
                 "unit": row["unit"],
                 "name": row["name"],
                 "under": ", ".join(row["classes"]),
-                "tiles": [tile(p, settings["threshold"], float(largest[row["unit"]]), dissect, 156) for p in mine],
+                "tiles": [
+                    tile(p, settings["threshold"], float(largest[row["unit"]]), dissect, 156)
+                    for p in mine
+                ],
                 "counts": {name: row[name] for name in names},
                 "label": row["label"],
                 "source": source,
                 "share": percent(row["share"], 0) if rule != "dead" else "dead",
-                "images": f"{row['count']} of {row['images']} films" if pd.isna(row["iou"]) else f"{row['count']} of {row['images']} films, IoU {decimal(row['iou'], 2)}",
+                "images": (
+                    f"{row['count']} of {row['images']} films"
+                    if pd.isna(row["iou"])
+                    else f"{row['count']} of {row['images']} films, IoU {decimal(row['iou'], 2)}"
+                ),
             }
         )
     opened = gallery_rows.show(rows, key="gallery")
@@ -163,7 +233,9 @@ def show_gallery(dissect: str, rule: str) -> None:
         st.rerun()
 
 
-def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: float, top: bool) -> list[dict]:
+def unit_items(
+    patches: pd.DataFrame, facts: dict, dissect: str, threshold: float, top: bool
+) -> list[dict]:
     """Patches for the tiles; only top ones have a map and so a region."""
     items, names = [], load.compute(class_words, dissect)
     for patch in patches.to_dict("records"):
@@ -171,13 +243,22 @@ def unit_items(patches: pd.DataFrame, facts: dict, dissect: str, threshold: floa
         items.append(
             {
                 "tile": tile(patch, threshold, float(facts["largest"]), dissect, 144, region=top),
-                "plain": tile(patch, threshold, float(facts["largest"]), dissect, 144, region=False),
+                "plain": tile(
+                    patch, threshold, float(facts["largest"]), dissect, 144, region=False
+                ),
                 "film": media.url("film", media.TEAM, file=patch["file"]),
                 "aspect": w / h,
                 "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
                 "left": f"Place {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
-                "right": patch["mammogram_id"].replace(".", ", ").replace("_CC", " CC").replace("_MLO", " MLO"),
-                "note": f"Patch label {names[int(patch['label'])]}, {SPLIT_NAMES[patch['split']]} split",
+                "right": (
+                    patch["mammogram_id"]
+                    .replace(".", ", ")
+                    .replace("_CC", " CC")
+                    .replace("_MLO", " MLO")
+                ),
+                "note": (
+                    f"Patch label {names[int(patch['label'])]}, {SPLIT_NAMES[patch['split']]} split"
+                ),
             }
         )
     return items
@@ -205,7 +286,9 @@ def header(dissect: str, unit: int) -> None:
         st.rerun()
     with a:
         parts.heading(
-            unit_name(unit), (row["label"] or "no label") if row is not None else "not selected", parts.simulated_data() or bool(row is not None and row["simulated"])
+            unit_name(unit),
+            (row["label"] or "no label") if row is not None else "not selected",
+            parts.simulated_data() or bool(row is not None and row["simulated"]),
         )
     b.caption(f"{at + 1} of {len(order)}, by share of top 8" if at >= 0 else "")
     if c.button("Previous", shortcut="ArrowLeft", disabled=at <= 0):
@@ -225,35 +308,60 @@ def show_unit(dissect: str, unit: int) -> None:
     with left:
         first, second, third = st.columns([5, 4, 2], vertical_alignment="center")
         field = load.ask(run_table.get, dissect)["manifest"].get("receptive_field")
-        regions = ["0.2 of the largest", f"top {settings['quantile']:g} quantile", *([f"field, {field} px"] if field else [])]
+        regions = [
+            "0.2 of the largest",
+            f"top {settings['quantile']:g} quantile",
+            *([f"field, {field} px"] if field else []),
+        ]
         rule = first.segmented_control("Region", regions, default=regions[0], required=True, label_visibility="collapsed", key="region", bind="query-params",
                                        help="the field is what the peak of the unit's map can see") or regions[0]  # fmt: skip
         which = second.segmented_control("Patches", list(PATCHES), default="top", required=True, label_visibility="collapsed", key="patches",
                                          bind="query-params", format_func=PATCHES.__getitem__)  # fmt: skip
         third.caption(f"top 32 from {counted(facts['top_patients'], 'patient')}")
-        level = settings["threshold"] if rule == regions[0] else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
+        level = (
+            settings["threshold"]
+            if rule == regions[0]
+            else float(facts["quantile"]) / max(float(facts["largest"]), 1e-9)
+        )
         top = which not in ("middle", "random")
         shown = patches_of(dissect, unit, facts, which or "top")
         if top and rule.startswith("field"):
-            shown, top = gallery.seen_by_peak(shown, field, load.ask(run_table.get, dissect)["manifest"]["map_side"]), False
+            shown, top = (
+                gallery.seen_by_peak(
+                    shown, field, load.ask(run_table.get, dissect)["manifest"]["map_side"]
+                ),
+                False,
+            )
         unit_tiles.show(unit_items(shown, facts, dissect, level, top), key="tiles", film_height=330)
         if facts["top_patients"] < overview.FEW_PATIENTS:
-            st.warning(f"The 32 top patches come from {counted(facts['top_patients'], 'patient')} only: the unit may know a patient, not a finding.")
+            st.warning(
+                f"The 32 top patches come from {counted(facts['top_patients'], 'patient')} only:"
+                " the unit may know a patient, not a finding."
+            )
         if facts["dead"]:
-            st.warning("This unit is never positive on the dissected patches (dead): its patches mean nothing.")
+            st.warning(
+                "This unit is never positive on the dissected patches (dead): its patches mean"
+                " nothing."
+            )
         a, b = st.columns([3, 3])
         with a:
             parts.section("Activation", "dissected patches")
             st.plotly_chart(
                 charts.activation_histogram(
                     load.compute(gallery.activations, dissect, unit),
-                    {"0.2 max": settings["threshold"] * float(facts["largest"]), f"top {settings['quantile']:g}": float(facts["quantile"])},
+                    {
+                        "0.2 max": settings["threshold"] * float(facts["largest"]),
+                        f"top {settings['quantile']:g}": float(facts["quantile"]),
+                    },
                 ),
                 config={"displayModeBar": False},
             )
         with b:
             parts.section("Influence per class", "hold-out films")
-            st.plotly_chart(charts.influence_bars(load.compute(gallery.influence_quartiles, dissect, unit)), config={"displayModeBar": False})
+            st.plotly_chart(
+                charts.influence_bars(load.compute(gallery.influence_quartiles, dissect, unit)),
+                config={"displayModeBar": False},
+            )
     with right:
         unit_side(facts, dissect, unit)
 
@@ -266,8 +374,17 @@ def unit_side(facts: dict, dissect: str, unit: int) -> None:
     parts.facts(
         [
             ("Layer", parts.text(f"{facts['layer']}")),
-            *[("Selected for", f"{names[int(s['class'])]}, rank {s['rank']}") for s in facts["selected"]],
-            ("Top 32 classes", ", ".join(f"{name[0].upper()} {counts.get(code, 0)}" for code, name in reversed(names.items()))),
+            *[
+                ("Selected for", f"{names[int(s['class'])]}, rank {s['rank']}")
+                for s in facts["selected"]
+            ],
+            (
+                "Top 32 classes",
+                ", ".join(
+                    f"{name[0].upper()} {counts.get(code, 0)}"
+                    for code, name in reversed(names.items())
+                ),
+            ),
             ("Patients", str(facts["top_patients"])),
             ("Largest", decimal(float(facts["largest"]), 2)),
         ]
@@ -275,24 +392,52 @@ def unit_side(facts: dict, dissect: str, unit: int) -> None:
     unit_views.meaning_of(dissect, unit)
     if facts["descriptors"]:
         parts.section("Report descriptors", "top 32")
-        parts.facts([(k.capitalize(), parts.text(", ".join(f"{w} {n}" for w, n in c.most_common(3)))) for k, c in facts["descriptors"].items()])
+        parts.facts(
+            [
+                (k.capitalize(), parts.text(", ".join(f"{w} {n}" for w, n in c.most_common(3))))
+                for k, c in facts["descriptors"].items()
+            ]
+        )
     if facts["concepts"]:
         parts.section("Phantom concepts", "top 16")
-        parts.facts([(c["concept"].replace("_", " "), f"{percent(c['share'], 0)}, IoU {decimal(c['iou'], 2)}") for c in facts["concepts"]])
+        parts.facts(
+            [
+                (
+                    c["concept"].replace("_", " "),
+                    f"{percent(c['share'], 0)}, IoU {decimal(c['iou'], 2)}",
+                )
+                for c in facts["concepts"]
+            ]
+        )
     parts.section("Annotations", simulated=any(a["simulated"] for a in facts["answers"]))
     if not facts["answers"]:
         st.caption("Nobody has annotated this unit. Invite an expert on the People page.")
     for said in facts["answers"]:
-        seconds = "" if said["seconds"] is None or said["seconds"] != said["seconds"] else f", {said['seconds']:.0f} s"
+        seconds = (
+            ""
+            if said["seconds"] is None or said["seconds"] != said["seconds"]
+            else f", {said['seconds']:.0f} s"
+        )
         st.html(
-            f'<div style="font-size:13px">{parts.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br>'
-            f'<span class="dm-mute">Expert {parts.text(said["code"])}, confidence {parts.text(said["answer"]["confidence"] or "–")}{seconds}</span></div>'
+            "<div"
+            f' style="font-size:13px">{parts.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br><span'
+            f' class="dm-mute">Expert {parts.text(said["code"])}, confidence'
+            f" {parts.text(said['answer']['confidence'] or '–')}{seconds}</span></div>"
         )
     judged = load.compute(audit.of_unit, dissect, unit)
     if judged is not None:
         held, found = judged
-        parts.section("Label audit", f"patches that show it, {held.audit}", simulated=held.simulated or found.simulated)
-        parts.facts([(f"{share.kind.capitalize()} patches", parts.text(share.text())) for share in found.units])
+        parts.section(
+            "Label audit",
+            f"patches that show it, {held.audit}",
+            simulated=held.simulated or found.simulated,
+        )
+        parts.facts(
+            [
+                (f"{share.kind.capitalize()} patches", parts.text(share.text()))
+                for share in found.units
+            ]
+        )
 
 
 known = list(dissections["run"])
@@ -302,7 +447,11 @@ wanted = st.query_params.get("unit")
 if wanted is None:
     current = st.session_state["units_run"]
     count = len(load.compute(gallery.rows, current, "influence"))
-    parts.heading("Units", f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}", parts.simulated_labels(current) or parts.simulated_data())
+    parts.heading(
+        "Units",
+        f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}",
+        parts.simulated_labels(current) or parts.simulated_data(),
+    )
     parts.weak_label_note()
     view, current, rule = views()
     if view == "coverage":
@@ -319,5 +468,8 @@ else:
     if 0 <= index < load.ask(run_table.get, st.session_state["units_run"])["manifest"]["units"]:
         show_unit(st.session_state["units_run"], index)
     else:
-        st.error(f"There is no unit called {wanted} in {st.session_state['units_run']}. Units are named unit_0001 and up.")
+        st.error(
+            f"There is no unit called {wanted} in {st.session_state['units_run']}. Units are named"
+            " unit_0001 and up."
+        )
         st.page_link("pages/units.py", label="All units")

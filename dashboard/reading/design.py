@@ -14,24 +14,48 @@ from core.store import annotations as annotation_table
 from dashboard import identity, load, parts, study
 from dashboard.reading import notes
 from evaluation.explained import dissect_of
-from evaluation.reading import PRESETS, Design, Flow, choose_cases, planned_power, preset, shown_texts
+from evaluation.reading import (
+    PRESETS,
+    Design,
+    Flow,
+    choose_cases,
+    planned_power,
+    preset,
+    shown_texts,
+)
 from evaluation.reading_text import SIDES
 from evaluation.results import decimal, percent
 from evaluation.steps import reading as stages
 
-ARM_NAMES = {"explanation": "Explanation text", "shuffled": "Shuffled explanation", "random_units": "Text of random units", "class_map": "Class map",
-             "image": "Image", "image_explanation": "Image and explanation text"}
+ARM_NAMES = {
+    "explanation": "Explanation text",
+    "shuffled": "Shuffled explanation",
+    "random_units": "Text of random units",
+    "class_map": "Class map",
+    "image": "Image",
+    "image_explanation": "Image and explanation text",
+}
 
-PRIMARY_NAMES = {"gee": "GEE, clustered by patient", "sign_flip": "patient sign-flip", "exact_binomial": "exact binomial test"}
+PRIMARY_NAMES = {
+    "gee": "GEE, clustered by patient",
+    "sign_flip": "patient sign-flip",
+    "exact_binomial": "exact binomial test",
+}
 DISCREPANT = {"out": "left out", "in": "kept"}
 IMAGES = {"one": 1, "all": None}
 DEPTHS = {"8": 8, "20": 20, "all": None}
 
-RULE_NAMES = {"folder": "folder of the source", "first_abnormality": "first abnormality", "any_malignant": "any malignant"}
+RULE_NAMES = {
+    "folder": "folder of the source",
+    "first_abnormality": "first abnormality",
+    "any_malignant": "any malignant",
+}
 
 
 def _rules(path: Path) -> list[str]:
-    """Truth rules that this study's data know; by folder only where the source files patients under a diagnosis."""
+    """Truth rules that this study's data know; by folder only where the source files patients under
+    a diagnosis.
+    """
     with store.read(path) as con:
         truth = stages.truth_rules(con)
     return [rule for rule in RULE_NAMES if rule != "folder" or truth["folder"].notna().any()]
@@ -52,26 +76,63 @@ def _chosen() -> tuple[str, Design] | None:
         "Preset",
         list(PRESETS),
         key="preset",
-        help="Recommended: one image per patient, verdict words taken out, six-point answer. DeepMiner 2021: as published.",
+        help=(
+            "Recommended: one image per patient, verdict words taken out, six-point answer."
+            " DeepMiner 2021: as published."
+        ),
     )
     base = preset(start)
     name = b.text_input("Name of the study", value="Reading study", key="protocol", max_chars=80)
     readers = c.number_input("Readers", 1, 50, base.readers)
     seed = d.number_input("Seed", 0, 9999, base.seed)
     e, f, g, h = st.columns([2, 1, 1, 2])
-    arms = e.multiselect("Arms", list(ARM_NAMES), [x for x in base.arms if x in ARM_NAMES], format_func=lambda arm: ARM_NAMES[arm])
+    arms = e.multiselect(
+        "Arms",
+        list(ARM_NAMES),
+        [x for x in base.arms if x in ARM_NAMES],
+        format_func=lambda arm: ARM_NAMES[arm],
+    )
     split = f.selectbox("Split", ["test", "holdout"], index=0)
-    cases = g.number_input("Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are")
+    cases = g.number_input(
+        "Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are"
+    )
     known = load.compute(_rules)
     preferred = base.truth_rule if base.truth_rule in known else "any_malignant"
-    lacking = None if preferred == base.truth_rule else f"The preset's rule, {RULE_NAMES[base.truth_rule]}, is not known of this study's data."
-    rule = h.selectbox("Truth rule", known, index=known.index(preferred), format_func=RULE_NAMES.__getitem__, help=lacking)
+    lacking = (
+        None
+        if preferred == base.truth_rule
+        else f"The preset's rule, {RULE_NAMES[base.truth_rule]}, is not known of this study's data."
+    )
+    rule = h.selectbox(
+        "Truth rule",
+        known,
+        index=known.index(preferred),
+        format_func=RULE_NAMES.__getitem__,
+        help=lacking,
+    )
     i, j, k, m, n = st.columns([2, 2, 1, 2, 2])
-    scale = i.selectbox("Answer", [6, 2], index=[6, 2].index(base.scale), format_func=lambda n: "six points" if n == 6 else "benign or malignant")
-    influence = j.selectbox("Texts for the class", ["predicted", "malignant"], index=["predicted", "malignant"].index(base.influence_class))
+    scale = i.selectbox(
+        "Answer",
+        [6, 2],
+        index=[6, 2].index(base.scale),
+        format_func=lambda n: "six points" if n == 6 else "benign or malignant",
+    )
+    influence = j.selectbox(
+        "Texts for the class",
+        ["predicted", "malignant"],
+        index=["predicted", "malignant"].index(base.influence_class),
+    )
     repeats = k.number_input("Hidden repeats", 0, 50, base.repeats)
-    words = m.toggle("Keep verdict words", base.association_words, help="Words such as suspicious repeat the annotator's verdict")
-    told = n.toggle("Tell prevalence", base.prevalence_told, help="Readers are told the share of malignant cases before they start")
+    words = m.toggle(
+        "Keep verdict words",
+        base.association_words,
+        help="Words such as suspicious repeat the annotator's verdict",
+    )
+    told = n.toggle(
+        "Tell prevalence",
+        base.prevalence_told,
+        help="Readers are told the share of malignant cases before they start",
+    )
     try:
         design = preset(
             start,
@@ -96,23 +157,69 @@ def _chosen() -> tuple[str, Design] | None:
 
 
 def _analysis(base: Design) -> dict[str, Any]:
-    """How the study will be analysed, which cases are left out, when it ends; the preset's choices at first."""
+    """How the study will be analysed, which cases are left out, when it ends; the preset's choices
+    at first.
+    """
     with st.expander("Analysis, exclusions and stopping rule"):
         a, b, c, d = st.columns([3, 2, 1, 2])
-        primary = a.selectbox("Primary analysis", list(PRIMARY_NAMES), list(PRIMARY_NAMES).index(base.primary), format_func=PRIMARY_NAMES.__getitem__)
-        side = b.selectbox("Side", list(SIDES), list(SIDES).index(base.side), format_func=SIDES.__getitem__)
+        primary = a.selectbox(
+            "Primary analysis",
+            list(PRIMARY_NAMES),
+            list(PRIMARY_NAMES).index(base.primary),
+            format_func=PRIMARY_NAMES.__getitem__,
+        )
+        side = b.selectbox(
+            "Side", list(SIDES), list(SIDES).index(base.side), format_func=SIDES.__getitem__
+        )
         alpha = c.number_input("Alpha", 0.001, 0.2, base.alpha, 0.005, format="%.3f")
-        expected = d.number_input("Expected share right", 0.501, 0.999, base.expected_share, 0.01, format="%.3f", help="for the power; published .55")
+        expected = d.number_input(
+            "Expected share right",
+            0.501,
+            0.999,
+            base.expected_share,
+            0.01,
+            format="%.3f",
+            help="for the power; published .55",
+        )
         e, f, g, h = st.columns([3, 2, 1, 2])
-        discrepant = e.selectbox("Cases whose truth rules differ", list(DISCREPANT), list(DISCREPANT).index(base.discrepant), format_func=DISCREPANT.__getitem__)
-        images = f.selectbox("Images of a patient", list(IMAGES), list(IMAGES.values()).index(base.images_per_patient))
-        effect = g.number_input("Design effect", 1.0, 20.0, base.design_effect, 0.05, help="for the power: 1 where a patient has one image and one reader")
-        depth = h.selectbox("Units looked through for texts", list(DEPTHS), list(DEPTHS.values()).index(base.depth))
+        discrepant = e.selectbox(
+            "Cases whose truth rules differ",
+            list(DISCREPANT),
+            list(DISCREPANT).index(base.discrepant),
+            format_func=DISCREPANT.__getitem__,
+        )
+        images = f.selectbox(
+            "Images of a patient",
+            list(IMAGES),
+            list(IMAGES.values()).index(base.images_per_patient),
+        )
+        effect = g.number_input(
+            "Design effect",
+            1.0,
+            20.0,
+            base.design_effect,
+            0.05,
+            help="for the power: 1 where a patient has one image and one reader",
+        )
+        depth = h.selectbox(
+            "Units looked through for texts", list(DEPTHS), list(DEPTHS.values()).index(base.depth)
+        )
         hypothesis = st.text_input("Hypothesis", base.hypothesis, max_chars=300)
         stopping = st.text_input("Stopping rule", base.stopping, max_chars=300)
         merge = st.toggle("Show a label once where several units carry it", base.merge_duplicates)
-    return {"primary": primary, "side": side, "alpha": alpha, "expected_share": expected, "discrepant": discrepant, "images_per_patient": IMAGES[images],
-            "design_effect": effect, "depth": DEPTHS[depth], "hypothesis": hypothesis, "stopping": stopping, "merge_duplicates": merge}
+    return {
+        "primary": primary,
+        "side": side,
+        "alpha": alpha,
+        "expected_share": expected,
+        "discrepant": discrepant,
+        "images_per_patient": IMAGES[images],
+        "design_effect": effect,
+        "depth": DEPTHS[depth],
+        "hypothesis": hypothesis,
+        "stopping": stopping,
+        "merge_duplicates": merge,
+    }
 
 
 def _preview(path: Path, explain: str, design: Design) -> tuple[pd.DataFrame, Flow]:
@@ -143,16 +250,24 @@ def show(explain: str) -> None:
         ("Needed for power .8", f"{needed.stable_n}"),
     ]
     parts.cells(cells)
-    st.caption(flow.sentence() + f" Power is of the exact one-sided test with one reader, alpha {design.alpha:g}.")
+    st.caption(
+        flow.sentence()
+        + f" Power is of the exact one-sided test with one reader, alpha {design.alpha:g}."
+    )
     with st.expander("First ten texts (what a reader will see)"):
-        st.dataframe(pd.DataFrame({"Texts": [" | ".join(texts) for texts in main["texts"].head(10)]}), hide_index=True)
+        st.dataframe(
+            pd.DataFrame({"Texts": [" | ".join(texts) for texts in main["texts"].head(10)]}),
+            hide_index=True,
+        )
     st.button("Save this design", type="primary", on_click=_save, args=(name, design, explain))
 
 
 def _save(name: str, design: Design, explain: str) -> None:
     """Save, choose what was saved, and leave the message for the run that follows."""
     try:
-        designed = stages.create(study.current(), name, design, identity.current().code, explain=explain)
+        designed = stages.create(
+            study.current(), name, design, identity.current().code, explain=explain
+        )
     except UserError as error:
         notes.leave(str(error), bad=True)
         return

@@ -35,49 +35,80 @@ def findings_table(findings: list[dict]) -> None:
 def _fixed(protocol: Protocol) -> str:
     """What freezing fixes, in a sentence: test, side, truth rule, exclusions, seed."""
     d = stages.design_of(protocol)
-    of_patient = "all images" if d.images_per_patient is None else counted(d.images_per_patient, "image")
+    of_patient = (
+        "all images" if d.images_per_patient is None else counted(d.images_per_patient, "image")
+    )
     return (
-        f"Primary analysis {PRIMARY_NAMES[d.primary]}, {SIDES[d.side]}, alpha {d.alpha:g}; truth rule {RULE_NAMES[d.truth_rule]}, cases whose truth rules "
-        f"differ {'left out' if d.discrepant == 'out' else 'kept'}; {SPLIT_NAMES[d.split]} split, {of_patient} a patient; "
-        f"arms {', '.join(ARM_NAMES[arm].lower() for arm in d.arms)}; {counted(d.readers, 'reader')}; seed {d.seed}."
+        f"Primary analysis {PRIMARY_NAMES[d.primary]}, {SIDES[d.side]}, alpha {d.alpha:g}; truth"
+        f" rule {RULE_NAMES[d.truth_rule]}, cases whose truth rules differ"
+        f" {'left out' if d.discrepant == 'out' else 'kept'}; {SPLIT_NAMES[d.split]} split,"
+        f" {of_patient} a patient; arms {', '.join(ARM_NAMES[arm].lower() for arm in d.arms)};"
+        f" {counted(d.readers, 'reader')}; seed {d.seed}."
     )
 
 
 def lint_and_freeze(protocol: Protocol) -> None:
     """Lint, reasons for warnings, freeze by typing the name."""
     who = identity.current().code
-    st.caption(_fixed(protocol) + " The linter asks whether anything shown predicts truth or the network's score.")
-    if st.button("Lint" if protocol.state == "design" else "Lint again", type="primary" if protocol.state == "design" else "secondary"):
-        linted = stages.run_lint(study.current(), protocol.protocol, who, st.session_state.get("reviewed", ""))[1]
+    st.caption(
+        _fixed(protocol)
+        + " The linter asks whether anything shown predicts truth or the network's score."
+    )
+    if st.button(
+        "Lint" if protocol.state == "design" else "Lint again",
+        type="primary" if protocol.state == "design" else "secondary",
+    ):
+        linted = stages.run_lint(
+            study.current(), protocol.protocol, who, st.session_state.get("reviewed", "")
+        )[1]
         counts = [sum(f.severity == severity for f in linted) for severity in (ERROR, WARNING)]
-        notes.leave(f"Linted: {counted(counts[0], 'error')}, {counted(counts[1], 'warning')}.", bad=counts[0] > 0)
+        notes.leave(
+            f"Linted: {counted(counts[0], 'error')}, {counted(counts[1], 'warning')}.",
+            bad=counts[0] > 0,
+        )
         st.rerun()
     if protocol.state != "lint":
         return
     findings_table(protocol.lint)
     found = [Finding(**f) for f in protocol.lint]
     if any(f.field == "truth" and f.finding.endswith("nobody reviewed") for f in found):
-        st.text_input("What did you find in the cases whose truth rules differ? Then lint again.", key="reviewed", max_chars=300)
+        st.text_input(
+            "What did you find in the cases whose truth rules differ? Then lint again.",
+            key="reviewed",
+            max_chars=300,
+        )
     if stops(found):
         st.error("Errors stop this study. Change the design, save it and lint again.")
         return
     reasons = {
-        f"{f.field}: {f.finding}": st.text_input(parts.plain(f"Why is this acceptable? {f.field}: {f.finding}"), key=f"reason_{i}", max_chars=300)
+        f"{f.field}: {f.finding}": st.text_input(
+            parts.plain(f"Why is this acceptable? {f.field}: {f.finding}"),
+            key=f"reason_{i}",
+            max_chars=300,
+        )
         for i, f in enumerate(found)
         if f.severity == WARNING
     }
     open_one = load.ask(readings.open_protocol)
     if open_one is not None:
-        st.warning(f"{parts.plain(notes.name_of(open_one))} is frozen and not closed. Readers who have begun it stay with it until they finish it or it is closed; everybody else will read this one.")
-    refusal = st.empty()                                             # above the button, which stands at the lower edge of the window
+        st.warning(
+            f"{parts.plain(notes.name_of(open_one))} is frozen and not closed. Readers who have"
+            " begun it stay with it until they finish it or it is closed; everybody else will read"
+            " this one."
+        )
+    refusal = st.empty()  # above the button, which stands at the lower edge of the window
     typed = st.text_input(
-        "Type the study's name to freeze it", key="freeze_name", help="After freezing nothing can change; a change makes a new version"
+        "Type the study's name to freeze it",
+        key="freeze_name",
+        help="After freezing nothing can change; a change makes a new version",
     )
     if st.button("Freeze", type="primary", disabled=typed != protocol.protocol):
         lacking = [finding for finding, reason in reasons.items() if not reason.strip()]
         if lacking:
             more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
-            refusal.error(parts.plain(f"Not frozen: a warning without a reason{more}: {lacking[0]}"))
+            refusal.error(
+                parts.plain(f"Not frozen: a warning without a reason{more}: {lacking[0]}")
+            )
             return
         try:
             frozen = stages.freeze(study.current(), protocol.protocol, who, reasons)
@@ -91,20 +122,33 @@ def lint_and_freeze(protocol: Protocol) -> None:
 def pdf_button(protocol: Protocol) -> None:
     """The frozen protocol to take away."""
 
-    simulated = protocol.simulated or (bool(protocol.run) and load.compute(stages.synthetic, protocol.run))
+    simulated = protocol.simulated or (
+        bool(protocol.run) and load.compute(stages.synthetic, protocol.run)
+    )
 
     def drawn() -> bytes:
-        from evaluation.protocol_pdf import protocol_pdf  # the print library: a second that only who asks for it waits
+        from evaluation.protocol_pdf import (
+            protocol_pdf,
+        )  # the print library: a second that only who asks for it waits
 
         return protocol_pdf(protocol, simulated)
 
-    st.download_button("Protocol, PDF", drawn, f"protocol-{protocol.hash[:12]}.pdf", "application/pdf", on_click="ignore",
-                       help="every setting, the linter's warnings with your reasons, and the hash")
+    st.download_button(
+        "Protocol, PDF",
+        drawn,
+        f"protocol-{protocol.hash[:12]}.pdf",
+        "application/pdf",
+        on_click="ignore",
+        help="every setting, the linter's warnings with your reasons, and the hash",
+    )
 
 
 def monitor(protocol: Protocol) -> None:
     """Progress without any result; closing, typed and logged."""
-    st.caption(_fixed(protocol) + " No accuracy, no balance of answers, no comparison with the network before closing.")
+    st.caption(
+        _fixed(protocol)
+        + " No accuracy, no balance of answers, no comparison with the network before closing."
+    )
     pdf_button(protocol)
     progress = load.ask(readings.progress, protocol.protocol, protocol.version)
     if len(progress):
@@ -124,11 +168,22 @@ def monitor(protocol: Protocol) -> None:
         }
         st.dataframe(progress.rename(columns=names), hide_index=True, column_config=formats)
     else:
-        st.info("Nobody has read yet. Invite readers on the People page; their link opens the first case.")
+        st.info(
+            "Nobody has read yet. Invite readers on the People page; their link opens the first"
+            " case."
+        )
     with st.expander("Close and unblind"):
         left = int(progress["missing"].sum()) if len(progress) else 0
-        lost = f" {counted(left, 'answer')} of readers who have begun {'is' if left == 1 else 'are'} still missing." if left else ""
-        st.caption(f"Ends answering for everybody, opens the results for the team, and is written to the log.{lost}")
+        lost = (
+            f" {counted(left, 'answer')} of readers who have begun {'is' if left == 1 else 'are'}"
+            " still missing."
+            if left
+            else ""
+        )
+        st.caption(
+            "Ends answering for everybody, opens the results for the team, and is written to the"
+            f" log.{lost}"
+        )
         typed = st.text_input("Type the study's name to close it", key="close_name")
         if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
             try:

@@ -1,4 +1,6 @@
-"""Messages that outlive the run in which they arose, and what a version of a reading study is called in the list."""
+"""Messages that outlive the run in which they arose, and what a version of a reading study is
+called in the list.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Somebody else's reading study: upload sheet, answers and key, see what the linter and the tests say."""
+"""Somebody else's reading study: upload sheet, answers and key, see what the linter and the tests
+say.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,19 @@ def show() -> None:
         d.file_uploader("Labels (JSON, optional)", "json"),
     ]
     if not all(files[:3]):
-        st.info("Give the sheet the reader saw, the answers and the key in the published CSV form. Nothing is kept.")
+        st.info(
+            "Give the sheet the reader saw, the answers and the key in the published CSV form."
+            " Nothing is kept."
+        )
         return
     with tempfile.TemporaryDirectory() as folder, st.spinner("Permuting ..."):
         paths: list[Path | None] = []
         said: dict[str, str] = {}
-        for name, word, file in zip(("sheet.csv", "answers.csv", "key.csv", "labels.json"), ("Sheet", "Answers", "Key", "Labels"), files):
+        for name, word, file in zip(
+            ("sheet.csv", "answers.csv", "key.csv", "labels.json"),
+            ("Sheet", "Answers", "Key", "Labels"),
+            files,
+        ):
             path = None if file is None else Path(folder) / name
             paths.append(path)
             if path is not None and file is not None:
@@ -43,14 +52,23 @@ def show() -> None:
             result = replay(*paths)  # type: ignore[arg-type]
         except UserError as error:
             # In the names of what was uploaded: nobody knows our temporary files.
-            st.error(parts.plain(reduce(lambda text, path: text.replace(path, said[path]), said, str(error))))
+            st.error(
+                parts.plain(
+                    reduce(lambda text, path: text.replace(path, said[path]), said, str(error))
+                )
+            )
             return
     _show(result)
 
 
 def _show(result: ReplayResult) -> None:
     found = result.as_dict()
-    rules, clusters, network, texts = found["truth_rules"], found["clusters"], found["network"], found["texts"]
+    rules, clusters, network, texts = (
+        found["truth_rules"],
+        found["clusters"],
+        found["network"],
+        found["texts"],
+    )
     parts.section("Truth rules", "exact binomial, assumes independence")
     parts.table(
         pd.DataFrame(
@@ -84,11 +102,23 @@ def _show(result: ReplayResult) -> None:
     )
     parts.section("In words", "what the texts, the network and the tests can tell")
     lint = {f"{finding.sentence()}." for finding in result.lint}
-    st.html('<ul style="margin:0;padding-left:18px;font-size:13px">' + "".join(f"<li>{parts.text(line)}</li>" for line in result.sentences() if line not in lint) + "</ul>")
-    st.download_button("Download everything as JSON", json.dumps(found, indent=1), "replay.json", "application/json", on_click="ignore")
+    st.html(
+        '<ul style="margin:0;padding-left:18px;font-size:13px">'
+        + "".join(f"<li>{parts.text(line)}</li>" for line in result.sentences() if line not in lint)
+        + "</ul>"
+    )
+    st.download_button(
+        "Download everything as JSON",
+        json.dumps(found, indent=1),
+        "replay.json",
+        "application/json",
+        on_click="ignore",
+    )
     parts.section("Lint")
     findings_table(found["lint"])
     if found["discrepant"]:
         parts.section("Discrepant cases", "truth rules differ")
-        names = {"case": "Case", "image": "Image", "response": "Answer"} | {rule: word.capitalize() for rule, word in RULE_NAMES.items()}
+        names = {"case": "Case", "image": "Image", "response": "Answer"} | {
+            rule: word.capitalize() for rule, word in RULE_NAMES.items()
+        }
         st.dataframe(pd.DataFrame(found["discrepant"]).rename(columns=names), hide_index=True)

@@ -1,4 +1,6 @@
-"""The results of a closed study, in the order in which they must be read: the prespecified analysis first."""
+"""The results of a closed study, in the order in which they must be read: the prespecified analysis
+first.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from dashboard import charts, parts, theme
 from dashboard.reading.design import ARM_NAMES, RULE_NAMES
 from evaluation.clustered import ClusteredProportion
 from evaluation.reading import ReadingScore
-from evaluation.results import Interval, counted, decimal, interval_text, not_estimable, p_text, percent
+from evaluation.results import (
+    Interval,
+    counted,
+    decimal,
+    interval_text,
+    not_estimable,
+    p_text,
+    percent,
+)
 from evaluation.roc import AucInterval
 
 
@@ -24,17 +34,39 @@ def show(protocol: Protocol, score: ReadingScore) -> None:
         st.html(_headline(score))
     with right:
         st.plotly_chart(_forest(score), config={"displayModeBar": False})
-    st.text_area("Statistics paragraph", score.paragraph(), height="content", help="Says no more than the data do; copy it")
-    sections = [("Clustering by patient", lambda: _clustering(score)), ("Exact binomial test", lambda: _binomial(score))]
-    for number, (title, draw) in enumerate(reversed(sections) if binomial_first else sections, start=1):
-        parts.section(f"{number}  {title}", "assumes independence" if title.startswith("Exact") and score.patients < binomial.trials else "")
+    st.text_area(
+        "Statistics paragraph",
+        score.paragraph(),
+        height="content",
+        help="Says no more than the data do; copy it",
+    )
+    sections = [
+        ("Clustering by patient", lambda: _clustering(score)),
+        ("Exact binomial test", lambda: _binomial(score)),
+    ]
+    for number, (title, draw) in enumerate(
+        reversed(sections) if binomial_first else sections, start=1
+    ):
+        parts.section(
+            f"{number}  {title}",
+            (
+                "assumes independence"
+                if title.startswith("Exact") and score.patients < binomial.trials
+                else ""
+            ),
+        )
         draw()
     _truth(score)
     _information(score)
     _network(score)
     _arms(score)
     _conduct(score)
-    st.download_button("Download everything as JSON", _json(protocol, score), "reading-score.json", "application/json")
+    st.download_button(
+        "Download everything as JSON",
+        _json(protocol, score),
+        "reading-score.json",
+        "application/json",
+    )
 
 
 def _headline(score: ReadingScore) -> str:
@@ -42,15 +74,34 @@ def _headline(score: ReadingScore) -> str:
     first, binomial = score.primary, score.binomial
     foot = f"Truth rule {RULE_NAMES[score.design.truth_rule]}. {score.patients} patients."
     if first.p_value is None:
-        large, beside = f"{first.correct} of {first.n}", "right" if first.estimate is None else f"right, {percent(first.estimate)}"
-        foot = (f"Primary analysis ({parts.text(first.method)}) not estimable: {parts.text(first.reason or 'no reason given')}.<br>Next, the exact binomial test "
-                f"(assumes independence): one-sided {p_text(binomial.p_value)}, two-sided {p_text(score.binomial_two_sided.p_value)}. {foot}")
+        large, beside = (
+            f"{first.correct} of {first.n}",
+            "right" if first.estimate is None else f"right, {percent(first.estimate)}",
+        )
+        foot = (
+            f"Primary analysis ({parts.text(first.method)}) not estimable:"
+            f" {parts.text(first.reason or 'no reason given')}.<br>Next, the exact binomial test"
+            f" (assumes independence): one-sided {p_text(binomial.p_value)}, two-sided"
+            f" {p_text(score.binomial_two_sided.p_value)}. {foot}"
+        )
     else:
-        interval = "CI not estimable" if first.low is None else f"{100 * (1 - first.alpha):g} % CI {percent(first.low)} to {percent(first.high)}"
+        interval = (
+            "CI not estimable"
+            if first.low is None
+            else f"{100 * (1 - first.alpha):g} % CI {percent(first.low)} to {percent(first.high)}"
+        )
         large, beside = percent(first.estimate), f"{interval}, {p_text(first.p_value)}"
-        foot = f"{parts.text(first.method)}; side {parts.text(first.side)} fixed beforehand; two-sided {p_text(first.p_two_sided)}. {foot}"
-    return (f'<div class="dm-mute" style="font-size:12px">Correct answers, primary analysis</div><div style="font-size:34px;font-weight:600;line-height:1.15">{large}'
-            f'<span style="font-size:16px;font-weight:400;margin-left:10px" class="dm-mute">{beside}</span></div><div class="dm-mute" style="font-size:12px">{foot}</div>')
+        foot = (
+            f"{parts.text(first.method)}; side {parts.text(first.side)} fixed beforehand; two-sided"
+            f" {p_text(first.p_two_sided)}. {foot}"
+        )
+    return (
+        '<div class="dm-mute" style="font-size:12px">Correct answers, primary analysis</div><div'
+        f' style="font-size:34px;font-weight:600;line-height:1.15">{large}<span'
+        ' style="font-size:16px;font-weight:400;margin-left:10px"'
+        f' class="dm-mute">{beside}</span></div><div class="dm-mute"'
+        f' style="font-size:12px">{foot}</div>'
+    )
 
 
 def _json(protocol: Protocol, score: ReadingScore) -> str:
@@ -59,16 +110,29 @@ def _json(protocol: Protocol, score: ReadingScore) -> str:
     from dashboard.commands.common import plain
 
     return json.dumps(
-        {"protocol": protocol.protocol, "version": protocol.version, "hash": protocol.hash, "simulated": score.simulated, "synthetic": score.synthetic, "score": plain(score)},
+        {
+            "protocol": protocol.protocol,
+            "version": protocol.version,
+            "hash": protocol.hash,
+            "simulated": score.simulated,
+            "synthetic": score.synthetic,
+            "score": plain(score),
+        },
         indent=1,
     )
 
 
 def _forest(score: ReadingScore) -> go.Figure:
     figure = go.Figure()
-    rows = [(f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high) for r in score.readers]
-    # Where the primary analysis has no estimate the share itself still has its place, without an interval.
-    whole_share = score.primary.estimate if score.primary.estimate is not None else score.clusters.estimate
+    rows = [
+        (f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high)
+        for r in score.readers
+    ]
+    # Where the primary analysis has no estimate the share itself still has its place, without an
+    # interval.
+    whole_share = (
+        score.primary.estimate if score.primary.estimate is not None else score.clusters.estimate
+    )
     rows.append((f"All, n = {score.primary.n}", whole_share, score.primary.low, score.primary.high))
     for index, (name, centre, low, high) in enumerate(rows):
         whole = index == len(rows) - 1
@@ -87,7 +151,9 @@ def _forest(score: ReadingScore) -> go.Figure:
                 mode="markers",
                 marker={"symbol": "diamond" if whole else "square", "size": 9, "color": colour},
                 error_x=reach,
-                hovertemplate=f"{name}: {decimal(centre)} [{decimal(low)}, {decimal(high)}]<extra></extra>",
+                hovertemplate=(
+                    f"{name}: {decimal(centre)} [{decimal(low)}, {decimal(high)}]<extra></extra>"
+                ),
             )
         )
     figure.add_vline(x=0.5, line={"dash": "dash", "width": 1, "color": charts.quiet()})
@@ -141,13 +207,20 @@ def _binomial(score: ReadingScore) -> None:
 
 def _truth(score: ReadingScore) -> None:
     t = score.table
-    answers = "2" if score.design.scale == 2 else f"{score.design.threshold} to {score.design.scale}"
-    parts.section("3  Answers against truth", f"malignant = answer {answers}; n = {score.primary.n} answers")
+    answers = (
+        "2" if score.design.scale == 2 else f"{score.design.threshold} to {score.design.scale}"
+    )
+    parts.section(
+        "3  Answers against truth", f"malignant = answer {answers}; n = {score.primary.n} answers"
+    )
     a, b = st.columns(2)
     with a:
         parts.table(
             pd.DataFrame(
-                [["Answer malignant", t.tp, t.fp, t.tp + t.fp], ["Answer benign", t.fn, t.tn, t.fn + t.tn]],
+                [
+                    ["Answer malignant", t.tp, t.fp, t.tp + t.fp],
+                    ["Answer benign", t.fn, t.tn, t.fn + t.tn],
+                ],
                 columns=["", "Truth malignant", "Truth benign", "All"],
             )
         )
@@ -162,17 +235,26 @@ def _truth(score: ReadingScore) -> None:
             ]
         )
         mean = score.readers_auc
-        over = f" Mean AUC over readers {_with_interval(mean)} (Obuchowski-Rockette, random readers and cases)." if len(score.readers) > 1 and mean is not None else ""
+        over = (
+            f" Mean AUC over readers {_with_interval(mean)} (Obuchowski-Rockette, random readers"
+            " and cases)."
+            if len(score.readers) > 1 and mean is not None
+            else ""
+        )
         st.caption(
-            f"Intervals that take answers as independent: sensitivity {_with_interval(t.sensitivity)}, specificity "
-            f"{_with_interval(t.specificity)}. AUC of ratings {_with_interval(score.roc)}, patients as clusters.{over}"
+            "Intervals that take answers as independent: sensitivity"
+            f" {_with_interval(t.sensitivity)}, specificity {_with_interval(t.specificity)}. AUC of"
+            f" ratings {_with_interval(score.roc)}, patients as clusters.{over}"
         )
     parts.section("4  Truth rules", counted(len(score.discrepant), "discrepant case"))
     parts.table(
         pd.DataFrame(
             [
                 {
-                    "Rule": RULE_NAMES[r.rule] + (" (primary)" if r.rule == score.design.truth_rule else ""),
+                    "Rule": (
+                        RULE_NAMES[r.rule]
+                        + (" (primary)" if r.rule == score.design.truth_rule else "")
+                    ),
                     "Correct": r.correct,
                     "n": r.n,
                     "p, exact one-sided": p_text(r.binomial.p_value),
@@ -184,7 +266,9 @@ def _truth(score: ReadingScore) -> None:
         )
     )
     if score.discrepant:
-        names = {"case_number": "Case", "mammogram_id": "Mammogram"} | {rule: word.capitalize() for rule, word in RULE_NAMES.items()}
+        names = {"case_number": "Case", "mammogram_id": "Mammogram"} | {
+            rule: word.capitalize() for rule, word in RULE_NAMES.items()
+        }
         st.dataframe(pd.DataFrame(score.discrepant).rename(columns=names), hide_index=True)
 
 
@@ -193,25 +277,52 @@ def _information(score: ReadingScore) -> None:
     rows = []
     if score.repeats is not None:
         rows.append(
-            ("Distinct texts, in order / in any order", f"{score.repeats.ordered} / {score.repeats.unordered}", f"{score.repeats.labels_used} labels")
+            (
+                "Distinct texts, in order / in any order",
+                f"{score.repeats.ordered} / {score.repeats.unordered}",
+                f"{score.repeats.labels_used} labels",
+            )
         )
-        rows.append(("Same answer to the same text", f"{score.repeats.same_answer_pairs} of {score.repeats.pairs} pairs", ""))
+        rows.append(
+            (
+                "Same answer to the same text",
+                f"{score.repeats.same_answer_pairs} of {score.repeats.pairs} pairs",
+                "",
+            )
+        )
     rows.append(_hidden(score))
     if score.information is not None:
         i = score.information
         rows += [
             ("Keyword rule", f"{i.keyword_correct:g} of {i.n}", ""),
             ("Leave-one-patient-out classifier", f"{i.leave_one_patient_out_correct} of {i.n}", ""),
-            ("In-sample ceiling", f"{i.in_sample_ceiling} of {i.n}", f"{i.ceiling_null_mean:.0f} when truth is permuted, {p_text(i.ceiling_null_p)}"),
+            (
+                "In-sample ceiling",
+                f"{i.in_sample_ceiling} of {i.n}",
+                f"{i.ceiling_null_mean:.0f} when truth is permuted, {p_text(i.ceiling_null_p)}",
+            ),
         ]
-    parts.table(pd.DataFrame([(parts.text(a), parts.text(b), parts.text(c)) for a, b, c in rows], columns=["Check", "Value", "Beside it"]))
+    parts.table(
+        pd.DataFrame(
+            [(parts.text(a), parts.text(b), parts.text(c)) for a, b, c in rows],
+            columns=["Check", "Value", "Beside it"],
+        )
+    )
 
 
 def _hidden(score: ReadingScore) -> tuple[str, str, str]:
-    """How often the answer to a hidden repeat was the same; what the study lacks where there was none."""
+    """How often the answer to a hidden repeat was the same; what the study lacks where there was
+    none.
+    """
     again = score.hidden_repeats
-    reason = "the design has no hidden repeats" if not score.design.repeats else again.reason or "" if again.estimate is None else interval_text(
-        again.low, again.high, again.level, again.reason
+    reason = (
+        "the design has no hidden repeats"
+        if not score.design.repeats
+        else (
+            again.reason or ""
+            if again.estimate is None
+            else interval_text(again.low, again.high, again.level, again.reason)
+        )
     )
     return "Same answer to a hidden repeat", decimal(again.estimate), reason
 
@@ -220,7 +331,10 @@ def _with_interval(found: Interval | AucInterval) -> str:
     """An estimate with its interval, or why it has none."""
     if found.estimate is None:
         return not_estimable(found.reason)
-    return f"{decimal(found.estimate)} ({interval_text(found.low, found.high, found.level, found.reason)})"
+    return (
+        f"{decimal(found.estimate)}"
+        f" ({interval_text(found.low, found.high, found.level, found.reason)})"
+    )
 
 
 def _network(score: ReadingScore) -> None:
@@ -229,7 +343,14 @@ def _network(score: ReadingScore) -> None:
     parts.cells(
         [
             ("AUC", decimal(n.auc.estimate)),
-            ("95 % CI", "not estimable" if n.auc.low is None else f"{decimal(n.auc.low)} to {decimal(n.auc.high)}"),
+            (
+                "95 % CI",
+                (
+                    "not estimable"
+                    if n.auc.low is None
+                    else f"{decimal(n.auc.low)} to {decimal(n.auc.high)}"
+                ),
+            ),
             ("Readers' AUC", decimal(score.roc.estimate)),
             ("Right at hold-out threshold", "–" if n.right is None else f"{n.right} of {n.n}"),
         ]
@@ -267,12 +388,23 @@ def _bootstrap(found: ClusteredProportion) -> str:
 
 def _conduct(score: ReadingScore) -> None:
     c, first = score.conduct, score.first_answers.correct
-    changed = f"corrections took the count from {first} to {score.primary.correct}" if first != score.primary.correct else "no correction changed the count"
+    changed = (
+        f"corrections took the count from {first} to {score.primary.correct}"
+        if first != score.primary.correct
+        else "no correction changed the count"
+    )
     parts.section(f"{8 if len(score.arms) > 1 else 7}  Time and order", changed)
     parts.cells(
         [
             ("Median per case", "–" if c.median_seconds is None else f"{c.median_seconds:.1f} s"),
-            ("Quartiles", "–" if c.lower_seconds is None else f"{c.lower_seconds:.1f} to {c.upper_seconds:.1f} s"),
+            (
+                "Quartiles",
+                (
+                    "–"
+                    if c.lower_seconds is None
+                    else f"{c.lower_seconds:.1f} to {c.upper_seconds:.1f} s"
+                ),
+            ),
             ("Corrections", str(c.corrections)),
             ("First answers right", f"{score.first_answers.correct} / {score.first_answers.n}"),
             ("Sittings", "–" if c.sittings is None else str(c.sittings)),

@@ -23,7 +23,15 @@ from evaluation.status import status
 def _box(ax: Axes, x: float, y: float, w: float, h: float, head: str, text: str) -> None:
     """A box around (x, y) in millimetres with a bold line and lines under it."""
     ax.add_patch(
-        FancyBboxPatch((x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0,rounding_size=1", facecolor="white", edgecolor=style.INK, linewidth=0.7)
+        FancyBboxPatch(
+            (x - w / 2, y - h / 2),
+            w,
+            h,
+            boxstyle="round,pad=0,rounding_size=1",
+            facecolor="white",
+            edgecolor=style.INK,
+            linewidth=0.7,
+        )
     )
     lines = text.split("\n") if text else []
     top = y + (len(lines) * 3.1) / 2
@@ -33,7 +41,18 @@ def _box(ax: Axes, x: float, y: float, w: float, h: float, head: str, text: str)
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, linewidth=0.7, color=style.INK, shrinkA=0, shrinkB=0))
+    ax.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=6,
+            linewidth=0.7,
+            color=style.INK,
+            shrinkA=0,
+            shrinkB=0,
+        )
+    )
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -50,14 +69,30 @@ def framework_numbers(study: Path) -> list[tuple[str, str]]:
     found = status(study)
     if not found["mammograms"]:
         raise Missing(*ABSENT["data"])
-    patches, coverage, notes, reading = (found[k] for k in ("patches", "coverage", "annotations", "reading"))
+    patches, coverage, notes, reading = (
+        found[k] for k in ("patches", "coverage", "annotations", "reading")
+    )
     names = [r["architecture"] for r in found["runs"] or [] if r["kind"] == "train"]
     return [
         ("Mammograms", f"{found['mammograms']:,} films\n{found['patients']:,} patients"),
         ("Patches", f"{sum(patches.values()):,} patches\n3 classes" if patches else "not yet"),
         ("Classifier", f"{names[-1]}" if names else "not yet"),
-        ("Units", f"top patches,\ninfluence; {notes['units_selected']}\nselected" if notes and coverage else "not yet"),
-        ("Annotation", f"{notes['units_annotated']} named by\n{notes['experts']} experts" if notes else "not yet"),
+        (
+            "Units",
+            (
+                f"top patches,\ninfluence; {notes['units_selected']}\nselected"
+                if notes and coverage
+                else "not yet"
+            ),
+        ),
+        (
+            "Annotation",
+            (
+                f"{notes['units_annotated']} named by\n{notes['experts']} experts"
+                if notes
+                else "not yet"
+            ),
+        ),
         ("Explanation", "class map and\nnamed units"),
         ("Reading study", f"{reading['cases']} texts,\nblinded" if reading else "not yet"),
     ]
@@ -85,8 +120,14 @@ def framework(study: Path, width: float) -> Drawn:
             _arrow(ax, (x0 + side * w / 2, y0), (x1 - side * w / 2, y1))
         else:
             _arrow(ax, (x0, y0 - h / 2), (x1, y1 + h / 2))
-    table = pd.DataFrame([{"step": head, "content": text.replace("\n", " ")} for head, text in steps])
-    caption = "Framework: a classifier is trained on patches, its influential units are found and named by experts, and the names that explain a decision are read by others who see nothing else."
+    table = pd.DataFrame(
+        [{"step": head, "content": text.replace("\n", " ")} for head, text in steps]
+    )
+    caption = (
+        "Framework: a classifier is trained on patches, its influential units are found and named"
+        " by experts, and the names that explain a decision are read by others who see nothing"
+        " else."
+    )
     return Drawn(figure, {"steps": table}, caption, {}, "Numbers as of the export.")
 
 
@@ -104,16 +145,37 @@ def flow_table(study: Path) -> pd.DataFrame:
             "mammograms": None,
             "note": ", ".join(sources["kind"]),
         },
-        {"step": "left out: cannot be read", "patients": int(sources["skipped"].sum()), "mammograms": None, "note": "listed as problems"},
-        {"step": "in the study", "patients": films["patient_id"].nunique(), "mammograms": len(films), "note": ""},
+        {
+            "step": "left out: cannot be read",
+            "patients": int(sources["skipped"].sum()),
+            "mammograms": None,
+            "note": "listed as problems",
+        },
+        {
+            "step": "in the study",
+            "patients": films["patient_id"].nunique(),
+            "mammograms": len(films),
+            "note": "",
+        },
     ]
     for split in SPLITS:
         mine = films[films["split"] == split]
         by = counts[counts["split"] == split].set_index("label")["patches"]
-        note = "; ".join(f"{int(by.get(code, 0)):,} {name}" for code, name in class_words(study, patches).items())
-        rows.append({"step": split, "patients": mine["patient_id"].nunique(), "mammograms": len(mine), "note": note})
+        note = "; ".join(
+            f"{int(by.get(code, 0)):,} {name}" for code, name in class_words(study, patches).items()
+        )
+        rows.append(
+            {
+                "step": split,
+                "patients": mine["patient_id"].nunique(),
+                "mammograms": len(mine),
+                "note": note,
+            }
+        )
     for words, images, patients in closed.design.get("flow", []) if closed else []:
-        rows.append({"step": f"reading: {words}", "patients": patients, "mammograms": images, "note": ""})
+        rows.append(
+            {"step": f"reading: {words}", "patients": patients, "mammograms": images, "note": ""}
+        )
     return pd.DataFrame(rows).astype({"patients": "Int64", "mammograms": "Int64"})
 
 
@@ -128,9 +190,17 @@ def flow(study: Path, width: float) -> Drawn:
     _box(ax, middle, y, w, 11, f"{start['patients']:,} patients", f"source: {start['note']}")
     _arrow(ax, (middle, y - 5.5), (middle, y - 14.5))
     if left_out["patients"]:
-        ax.text(middle + 3, y - 9, f"{left_out['patients']} left out: cannot be read", fontsize=7, va="center")
+        ax.text(
+            middle + 3,
+            y - 9,
+            f"{left_out['patients']} left out: cannot be read",
+            fontsize=7,
+            va="center",
+        )
     y -= 20
-    _box(ax, middle, y, w, 11, f"{kept['patients']:,} patients", f"{kept['mammograms']:,} mammograms")
+    _box(
+        ax, middle, y, w, 11, f"{kept['patients']:,} patients", f"{kept['mammograms']:,} mammograms"
+    )
     each = (width - 8) / 3
     for i, split in enumerate(SPLITS):
         row, x = table[table["step"] == split].iloc[0], 4 + each * (i + 0.5)
@@ -142,28 +212,46 @@ def flow(study: Path, width: float) -> Drawn:
             each - 3,
             22,
             {"train": "Training", "holdout": "Hold-out", "test": "Test"}[split],
-            f"{row['patients']:,} patients\n{row['mammograms']:,} mammograms\n" + "\n".join(_patch_lines(row["note"], each)),
+            f"{row['patients']:,} patients\n{row['mammograms']:,} mammograms\n"
+            + "\n".join(_patch_lines(row["note"], each)),
         )
     x, top, wide = 4 + each * 2.5, y - 35, min(each * 1.9, width - 8)
     for row in reading.to_dict("records"):
         place = min(x, width - 4 - wide / 2)
         _arrow(ax, (x, top), (x, top - 3.5))
-        _box(ax, place, top - 8.5, wide, 10, row["step"].removeprefix("reading: "), f"{row['mammograms']} mammograms, {row['patients']} patients")
+        _box(
+            ax,
+            place,
+            top - 8.5,
+            wide,
+            10,
+            row["step"].removeprefix("reading: "),
+            f"{row['mammograms']} mammograms, {row['patients']} patients",
+        )
         top -= 13.5
     patients = int(kept["patients"])
     caption = (
-        f"Flow of patients: {patients:,} patients with {kept['mammograms']:,} mammograms, split by patient; patches by class (normal, benign, malignant)"
+        f"Flow of patients: {patients:,} patients with {kept['mammograms']:,} mammograms, split by"
+        " patient; patches by class (normal, benign, malignant)"
         + (", and the cases of the reading study." if len(reading) else ".")
         + f" {left_out['patients']} patients were left out because a file could not be read."
     )
     return Drawn(
-        figure, {"flow": table}, caption, {"patients": patients, "mammograms": int(kept["mammograms"])}, "All images of a patient are in one split."
+        figure,
+        {"flow": table},
+        caption,
+        {"patients": patients, "mammograms": int(kept["mammograms"])},
+        "All images of a patient are in one split.",
     )
 
 
 def _patch_lines(note: str, room: float) -> list[str]:
     parts = note.split("; ")
-    return [", ".join(parts)] if room > 50 else [parts[0], ", ".join(parts[1:]).replace("malignant", "mal.").replace("benign", "ben.")]
+    return (
+        [", ".join(parts)]
+        if room > 50
+        else [parts[0], ", ".join(parts[1:]).replace("malignant", "mal.").replace("benign", "ben.")]
+    )
 
 
 def screenshot(study: Path, width: float) -> Drawn:

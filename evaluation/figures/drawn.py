@@ -16,8 +16,10 @@ from evaluation.passport import ABSENT, Missing
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure with what stands beside it. data: the numbers behind the picture, by table name; counts: n at each level; method: how the numbers were
-    found, as sentences; kind: "line", "mixed" or "image" (decides the resolution)."""
+    """A figure with what stands beside it. data: the numbers behind the picture, by table name;
+    counts: n at each level; method: how the numbers were found, as sentences; kind: "line", "mixed"
+    or "image" (decides the resolution).
+    """
 
     figure: Figure
     data: dict[str, pd.DataFrame]
@@ -30,9 +32,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Kind:
-    """A figure that can be built. needs: names of its inputs (`evaluation.passport.inputs`), required: those
-    without which there is no figure; width: its natural
-    one in mm (85 one column, 174 two); draw(study, width) -> Drawn, or raises Missing."""
+    """A figure that can be built. needs: names of its inputs (`evaluation.passport.inputs`),
+    required: those without which there is no figure; width: its natural one in mm (85 one column,
+    174 two); draw(study, width) -> Drawn, or raises Missing.
+    """
 
     name: str
     title: str

@@ -1,4 +1,6 @@
-"""Writing figures: every format with its resolution, the numbers behind, a caption draft, and the passport."""
+"""Writing figures: every format with its resolution, the numbers behind, a caption draft, and the
+passport.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SCREEN_DPI = 96
 
 @dataclass(frozen=True)
 class Export:
-    """What became of one figure or table: its passport, or why it was skipped (step, sentence, command)."""
+    """What became of one figure or table: its passport, or why it was skipped (step, sentence,
+    command).
+    """
 
     name: str
     passport: Passport | None
@@ -37,7 +41,9 @@ class Export:
 
 
 def draw(study: Path, kind: Kind, width_mm: float) -> tuple[Drawn, str]:
-    """The figure with its simulated mark, and what is simulated; Missing where an input is not there."""
+    """The figure with its simulated mark, and what is simulated; Missing where an input is not
+    there.
+    """
     with style.print_style():
         drawn = kind.draw(study, width_mm)
         parts = passports.simulated_parts(study, kind.needs)
@@ -45,22 +51,33 @@ def draw(study: Path, kind: Kind, width_mm: float) -> tuple[Drawn, str]:
     return drawn, parts
 
 
-def export_figure(study: Path, kind: Kind, out: Path, width_mm: float | None, formats: Sequence[str]) -> Export:
-    """Write one figure in every format, with data, caption and passport; at its natural width if none is given."""
+def export_figure(
+    study: Path, kind: Kind, out: Path, width_mm: float | None, formats: Sequence[str]
+) -> Export:
+    """Write one figure in every format, with data, caption and passport; at its natural width if
+    none is given.
+    """
     width = width_mm or kind.width
     try:
         drawn, parts = draw(study, kind, width)
     except Missing as missing:
         return Export(kind.name, None, missing.step, missing.reason, missing.command)
-    files = [save(drawn.figure, out / f"{kind.name}.{suffix}", drawn.kind).name for suffix in formats]
-    tables = {name: frame.to_csv(index=False, float_format="%.10g") for name, frame in drawn.data.items()}
+    files = [
+        save(drawn.figure, out / f"{kind.name}.{suffix}", drawn.kind).name for suffix in formats
+    ]
+    tables = {
+        name: frame.to_csv(index=False, float_format="%.10g") for name, frame in drawn.data.items()
+    }
     for name, text in tables.items():
         files.append(f"{kind.name}.{name}.csv")
         write_text(out / files[-1], text)
     caption = drawn.caption + caption_tail(study, parts)
     files.append(f"{kind.name}.caption.txt")
     write_text(out / files[-1], f"{caption}\n\n{drawn.method}\n")
-    command = f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width:g} --format {','.join(formats)}"
+    command = (
+        f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width:g} --format"
+        f" {','.join(formats)}"
+    )
     passport = Passport(
         kind.name,
         "figure",
@@ -83,21 +100,36 @@ def export_figure(study: Path, kind: Kind, out: Path, width_mm: float | None, fo
 
 def caption_tail(study: Path, parts: str) -> str:
     """What every caption and note must end with where it applies."""
-    weak = " Labels are image-level: every tissue patch carries its film's diagnosis." if passports.image_level_labels(study) else ""
+    weak = (
+        " Labels are image-level: every tissue patch carries its film's diagnosis."
+        if passports.image_level_labels(study)
+        else ""
+    )
     return weak + (f" SIMULATED: {parts}; not a result about people." if parts else "")
 
 
 def export_figures(
-    study: Path, names: Sequence[str], out: Path, width_mm: float | None, formats: Sequence[str], report: Callable[[int, int, str], None]
+    study: Path,
+    names: Sequence[str],
+    out: Path,
+    width_mm: float | None,
+    formats: Sequence[str],
+    report: Callable[[int, int, str], None],
 ) -> list[Export]:
-    """Write several figures into a folder, made if it is missing. "all" or no name: every figure. A wrong name or format is a UserError."""
+    """Write several figures into a folder, made if it is missing. "all" or no name: every figure.
+
+    A wrong name or format is a UserError.
+    """
     wanted = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in FIGURES]
     if unknown:
         raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
     strange = [name for name in formats if name not in FORMATS]
     if strange or not formats:
-        raise UserError(f"--format has {strange[0] if strange else 'nothing'}; choose from {', '.join(FORMATS)}, joined by commas.")
+        raise UserError(
+            f"--format has {strange[0] if strange else 'nothing'}; choose from"
+            f" {', '.join(FORMATS)}, joined by commas."
+        )
     folder(out)
     done = []
     for i, name in enumerate(wanted):
@@ -111,27 +143,47 @@ def folder(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"{out} cannot be a folder for exports ({error.strerror}); name another with --out.") from error
+        raise UserError(
+            f"{out} cannot be a folder for exports ({error.strerror}); name another with --out."
+        ) from error
     return out
 
 
 def save(figure: Figure, path: Path, kind: str) -> Path:
-    """One file: PDF, SVG and EPS (without transparency, which it cannot hold) as vectors without a date, so that equal figures are equal files; PNG and TIFF
-    (LZW) in RGB with their resolution."""
+    """One file:
+
+    PDF, SVG and EPS (without transparency, which it cannot hold) as vectors without a date, so that
+    equal figures are equal files; PNG and TIFF (LZW) in RGB with their resolution.
+    """
     with style.print_style():
         if path.suffix == ".pdf":
-            figure.savefig(path, metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None}, dpi=style.DPI["mixed"])
+            figure.savefig(
+                path,
+                metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None},
+                dpi=style.DPI["mixed"],
+            )
         elif path.suffix == ".svg":
-            figure.savefig(path, metadata={"Date": None, "Creator": "DeepMiner"}, dpi=style.DPI["image"])
+            figure.savefig(
+                path, metadata={"Date": None, "Creator": "DeepMiner"}, dpi=style.DPI["image"]
+            )
         elif path.suffix == ".eps":
             text = io.StringIO()
             with style.opaque(figure):
-                figure.savefig(text, format="eps", metadata={"Creator": "DeepMiner", "Title": path.stem}, dpi=style.DPI["mixed"])
+                figure.savefig(
+                    text,
+                    format="eps",
+                    metadata={"Creator": "DeepMiner", "Title": path.stem},
+                    dpi=style.DPI["mixed"],
+                )
             path.write_text(re.sub(r"%%CreationDate:.*\n", "", text.getvalue()), encoding="latin-1")
         else:
             dpi = style.DPI[kind] if path.suffix == ".tiff" else min(style.DPI[kind], MOST_PNG_DPI)
             image = picture(figure, dpi)
-            image.save(path, compression="tiff_lzw", dpi=(dpi, dpi)) if path.suffix == ".tiff" else image.save(path, dpi=(dpi, dpi))
+            (
+                image.save(path, compression="tiff_lzw", dpi=(dpi, dpi))
+                if path.suffix == ".tiff"
+                else image.save(path, dpi=(dpi, dpi))
+            )
     return path
 
 
@@ -162,7 +214,9 @@ def web_picture(figure: Figure, kind: str, dpi: int) -> str:
 
 @dataclass(frozen=True)
 class Preview:
-    """A figure as a page shows it: its picture (data address), caption, n, method and what is simulated; or why there is none."""
+    """A figure as a page shows it: its picture (data address), caption, n, method and what is
+    simulated; or why there is none.
+    """
 
     picture: str
     caption: str
@@ -180,7 +234,11 @@ def preview(study: Path, name: str, width_mm: float | None) -> Preview:
     except Missing as missing:
         return Preview("", "", {}, "", "", (missing.step, missing.reason, missing.command))
     return Preview(
-        web_picture(drawn.figure, drawn.kind, 2 * SCREEN_DPI), drawn.caption + caption_tail(study, parts), drawn.counts, drawn.method, parts
+        web_picture(drawn.figure, drawn.kind, 2 * SCREEN_DPI),
+        drawn.caption + caption_tail(study, parts),
+        drawn.counts,
+        drawn.method,
+        parts,
     )
 
 

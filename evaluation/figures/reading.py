@@ -1,4 +1,6 @@
-"""Figures about experts: the blinded reading study, how it was conducted, and agreement between annotators."""
+"""Figures about experts: the blinded reading study, how it was conducted, and agreement between
+annotators.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,19 @@ BLOCK = 10
 
 
 def closed(study: Path) -> readings.Protocol:
-    """The newest reading study that was closed; Missing before: results of an open study are nobody's."""
+    """The newest reading study that was closed; Missing before: results of an open study are
+    nobody's.
+    """
     with store.read(study) as con:
         found, last = closed_protocol(con), next(reversed(readings.protocols(con)), None)
     if found is None:
-        command = "deepminer reading create" if last is None else "deepminer reading close" if last.state == "frozen" else "deepminer reading freeze"
+        command = (
+            "deepminer reading create"
+            if last is None
+            else "deepminer reading close"
+            if last.state == "frozen"
+            else "deepminer reading freeze"
+        )
         raise Missing("Reading", "no reading study has been closed", command)
     return found
 
@@ -45,8 +55,9 @@ def scored(study: Path) -> tuple[readings.Protocol, ReadingScore]:
 
 
 def answered(study: Path) -> pd.DataFrame:
-    """Answers of the primary arm without hidden repeats: code, position (the first case after practice is 1), answer, seconds, right, malignant, score (the
-    network's), patient_id."""
+    """Answers of the primary arm without hidden repeats: code, position (the first case after
+    practice is 1), answer, seconds, right, malignant, score (the network's), patient_id.
+    """
     protocol = closed(study)
     design = stages.design_of(protocol)
     with store.read(study) as con:
@@ -58,29 +69,51 @@ def answered(study: Path) -> pd.DataFrame:
     table["position"] = table["position"] - table["code"].map(practice).fillna(0).astype(int)
     table = table[table["arm"] == design.arms[0]]
     malignant = table["truth"] == "malignant"
-    return table.assign(malignant=malignant, right=malignant == (table["answer"] >= design.threshold), score=table["network_score"])
+    return table.assign(
+        malignant=malignant,
+        right=malignant == (table["answer"] >= design.threshold),
+        score=table["network_score"],
+    )
 
 
 def reading(study: Path, width: float) -> Drawn:
-    """(a) Share right per reader and in all; (b) ROC of the readers' answers and of the network; (c) the binomial test's null distribution."""
+    """(a) Share right per reader and in all; (b) ROC of the readers' answers and of the network;
+    (c) the binomial test's null distribution.
+    """
     protocol, score = scored(study)
     table = answered(study)
     figure, axes = style.panels(width, 3, 66)
-    data = {"shares": _forest(axes[0], score), "roc": _curves(axes[1], table, score), "null": _null(axes[2], score)}
+    data = {
+        "shares": _forest(axes[0], score),
+        "roc": _curves(axes[1], table, score),
+        "null": _null(axes[2], score),
+    }
     network, readers_auc = score.network.auc, score.readers_auc
     area = (
         f"readers {decimal(readers_auc.estimate)}, "
         if readers_auc is not None and readers_auc.estimate is not None
         else f"reader {decimal(score.roc.estimate)}, "
     )
-    alone = " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
-    first, primary_interval = score.primary, interval_text(score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason)
+    alone = (
+        " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
+    )
+    first, primary_interval = (
+        score.primary,
+        interval_text(
+            score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason
+        ),
+    )
     caption = (
-        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}): {first.n} answers on texts of {score.patients} patients. (a) Share of right answers '
-        f"per reader and in all (diamond: prespecified analysis, {primary_interval}; {p_text(first.p_value)}); dashed: chance. (b) ROC of the answers and of the network "
-        f"alone on the same cases (AUC: {area}network {decimal(network.estimate)}, {interval_text(network.low, network.high, network.level, network.reason)}). (c) Number "
-        f"right under chance if all answers were independent: observed {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided "
-        f"{p_text(score.binomial.p_value)}.{alone} AUC, area under the curve; CI, confidence interval."
+        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}): {first.n} answers on'
+        f" texts of {score.patients} patients. (a) Share of right answers per reader and in all"
+        f" (diamond: prespecified analysis, {primary_interval}; {p_text(first.p_value)}); dashed:"
+        " chance. (b) ROC of the answers and of the network alone on the same cases (AUC:"
+        f" {area}network {decimal(network.estimate)},"
+        f" {interval_text(network.low, network.high, network.level, network.reason)}). (c) Number"
+        f" right under chance if all answers were independent: observed {score.binomial.successes},"
+        f" critical count {score.binomial.critical_count}, one-sided"
+        f" {p_text(score.binomial.p_value)}.{alone} AUC, area under the curve; CI, confidence"
+        " interval."
     )
     counts = {"answers": score.primary.n, "patients": score.patients, "readers": len(score.readers)}
     return Drawn(figure, data, caption, counts, score.paragraph())
@@ -88,7 +121,9 @@ def reading(study: Path, width: float) -> Drawn:
 
 def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
     rows = [(r.code, r.share.estimate, r.share.low, r.share.high, r.n) for r in score.readers]
-    rows.append(("all", score.primary.estimate, score.primary.low, score.primary.high, score.primary.n))
+    rows.append(
+        ("all", score.primary.estimate, score.primary.low, score.primary.high, score.primary.n)
+    )
     style.grid(ax, "x")
     for i, (name, centre, low, high, _) in enumerate(rows):
         if low is not None and high is not None:
@@ -96,7 +131,13 @@ def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
         if centre is None:
             ax.text(0.52, i, "not estimable", va="center", fontsize=7, color=style.QUIET)
         else:
-            ax.plot(centre, i, "D" if name == "all" else "s", color=style.INK, markersize=5 if name == "all" else 4)
+            ax.plot(
+                centre,
+                i,
+                "D" if name == "all" else "s",
+                color=style.INK,
+                markersize=5 if name == "all" else 4,
+            )
     ax.axvline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     ax.set(
         yticks=range(len(rows)),
@@ -113,10 +154,22 @@ def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
     cases = table.drop_duplicates("case_number")
     drawn: list[tuple[Any, pd.Series, pd.Series, dict[str, Any]]] = [
-        (code, rows["malignant"], rows["answer"], {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK})
+        (
+            code,
+            rows["malignant"],
+            rows["answer"],
+            {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK},
+        )
         for code, rows in table.groupby("code")
     ]
-    drawn.append(("network", cases["malignant"], cases["score"], {"linestyle": "--", "color": style.COLOURS["benign"]}))
+    drawn.append(
+        (
+            "network",
+            cases["malignant"],
+            cases["score"],
+            {"linestyle": "--", "color": style.COLOURS["benign"]},
+        )
+    )
     parts = []
     for name, y, s, look in drawn:
         truth = y.to_numpy(bool)
@@ -125,7 +178,13 @@ def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
         fpr, tpr, _ = vertices(truth, s.to_numpy(float))
         ax.plot(fpr, tpr, label=str(name), **look)
         parts.append(pd.DataFrame({"who": name, "fpr": fpr, "tpr": tpr}))
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity", ylabel="Sensitivity", aspect="equal")
+    ax.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        xlabel="1 − specificity",
+        ylabel="Sensitivity",
+        aspect="equal",
+    )
     ax.legend(loc="lower right")
     return pd.concat(parts) if parts else pd.DataFrame(columns=["who", "fpr", "tpr"])
 
@@ -140,15 +199,36 @@ def _null(ax: Axes, score: ReadingScore) -> pd.DataFrame:
     kept |= counts == test.successes
     beyond = counts >= (test.critical_count if test.critical_count is not None else n + 1)
     ax.bar(counts[kept & ~beyond], mass[kept & ~beyond], width=0.9, color="#C9CFD6")
-    ax.bar(counts[kept & beyond], mass[kept & beyond], width=0.9, color="white", edgecolor=style.INK, linewidth=0.5, hatch="////")
+    ax.bar(
+        counts[kept & beyond],
+        mass[kept & beyond],
+        width=0.9,
+        color="white",
+        edgecolor=style.INK,
+        linewidth=0.5,
+        hatch="////",
+    )
     ax.axvline(test.successes, color=style.COLOURS["malignant"], linewidth=1.2)
-    ax.annotate(f"{test.successes} right", (test.successes, mass.max()), xytext=(3, 0), textcoords="offset points", fontsize=7, va="top")
-    ax.set(xlabel=f"Right answers of {n}", ylabel="Probability under chance", ylim=(0, mass.max() * 1.05))
+    ax.annotate(
+        f"{test.successes} right",
+        (test.successes, mass.max()),
+        xytext=(3, 0),
+        textcoords="offset points",
+        fontsize=7,
+        va="top",
+    )
+    ax.set(
+        xlabel=f"Right answers of {n}",
+        ylabel="Probability under chance",
+        ylim=(0, mass.max() * 1.05),
+    )
     return pd.DataFrame({"right": counts, "probability": mass, "rejected": beyond})
 
 
 def _blocks(table: pd.DataFrame) -> pd.DataFrame:
-    """Per reader and block of positions: median seconds, and the share right with Wilson's interval."""
+    """Per reader and block of positions: median seconds, and the share right with Wilson's
+    interval.
+    """
     blocks = []
     for code, mine in table.groupby("code"):
         for start, rows in mine.groupby((mine["position"] - 1) // BLOCK):
@@ -172,7 +252,15 @@ def _blocks(table: pd.DataFrame) -> pd.DataFrame:
 def _courses(axes: list[Axes], table: pd.DataFrame, found: pd.DataFrame) -> None:
     """Dots and medians of seconds (first axes), shares right (second), a marker a reader."""
     for code, mine in table.groupby("code"):
-        axes[0].plot(mine["position"], mine["seconds"], linestyle="none", marker="o", markersize=2.5, label=str(code), color=style.QUIET)
+        axes[0].plot(
+            mine["position"],
+            mine["seconds"],
+            linestyle="none",
+            marker="o",
+            markersize=2.5,
+            label=str(code),
+            color=style.QUIET,
+        )
     for marker, (code, rows) in zip("osD^v<>Pph*X" * 9, found.groupby("reader")):
         middle = rows["middle"]
         axes[0].plot(middle, rows["median_seconds"], color=style.INK, linewidth=1)
@@ -205,11 +293,14 @@ def time_order(study: Path, width: float) -> Drawn:
     axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
     axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))
     axes[1].legend(loc="lower right")
-    # Both panels over the same positions: a single block would else stretch over a width of its own.
+    # Both panels over the same positions: a single block would else stretch over a width of its
+    # own.
     axes[1].set_xlim(axes[0].get_xlim())
     caption = (
-        f'Time and order in the reading study "{protocol.protocol}": {len(table)} answers of {score.patients} patients. (a) Seconds per text (dots) and '
-        f"median of each {BLOCK} positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals; dashed: chance. {score.conduct.sentence()}"
+        f'Time and order in the reading study "{protocol.protocol}": {len(table)} answers of'
+        f" {score.patients} patients. (a) Seconds per text (dots) and median of each {BLOCK}"
+        f" positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals;"
+        f" dashed: chance. {score.conduct.sentence()}"
     )
     data = {"answers": table[["code", "position", "seconds", "right"]], "blocks": found}
     return Drawn(
@@ -222,13 +313,19 @@ def time_order(study: Path, width: float) -> Drawn:
 
 
 def agreement_rows(study: Path) -> tuple[list[annotation_agreement.Row], int]:
-    """Agreement between annotators, as the Annotations page shows it, and the number of annotators; Missing for fewer than two."""
+    """Agreement between annotators, as the Annotations page shows it, and the number of annotators;
+    Missing for fewer than two.
+    """
     dissect = newest(study, "dissect")
     with store.read(study) as con:
         frame = annotation_table.answers(con, dissect)
     raters = annotation_agreement.raters(frame)
     if raters < 2:
-        raise Missing("Annotation", f"agreement needs two annotators; there {'is one' if raters == 1 else 'are none'}", "deepminer invite annotator")
+        raise Missing(
+            "Annotation",
+            f"agreement needs two annotators; there {'is one' if raters == 1 else 'are none'}",
+            "deepminer invite annotator",
+        )
     return [
         *annotation_agreement.per_category(frame),
         annotation_agreement.overall(frame),
@@ -258,13 +355,32 @@ def agreement(study: Path, width: float) -> Drawn:
     )
     ax.set_yticklabels([f"{r.name} (n = {r.n})" for r in rows])
     table = pd.DataFrame(
-        [{"what": r.name, "estimate": r.estimate, "low": r.low, "high": r.high, "n": r.n, "method": r.method, "reason": r.reason or ""} for r in rows]
+        [
+            {
+                "what": r.name,
+                "estimate": r.estimate,
+                "low": r.low,
+                "high": r.high,
+                "n": r.n,
+                "method": r.method,
+                "reason": r.reason or "",
+            }
+            for r in rows
+        ]
     )
     methods = "; ".join(dict.fromkeys(r.method for r in rows))
     if "alpha" in methods:
         methods += "; alpha's interval: units resampled"
     caption = (
-        f"Agreement of {raters} annotators on the units that two or more answered: presence of each category, first-named category, share of categories in common, and each annotator with "
-        "themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa, alpha). CI, confidence interval."
+        f"Agreement of {raters} annotators on the units that two or more answered: presence of each"
+        " category, first-named category, share of categories in common, and each annotator with"
+        " themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa,"
+        " alpha). CI, confidence interval."
     )
-    return Drawn(figure, {"agreement": table}, caption, {"annotators": raters, "units": max(r.n for r in rows)}, methods)
+    return Drawn(
+        figure,
+        {"agreement": table},
+        caption,
+        {"annotators": raters, "units": max(r.n for r in rows)},
+        methods,
+    )

@@ -1,4 +1,6 @@
-"""The look of print: sizes in millimetres, one sans-serif family at 7 to 10 points, class colours with their lines, formats with their resolution."""
+"""The look of print: sizes in millimetres, one sans-serif family at 7 to 10 points, class colours
+with their lines, formats with their resolution.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def print_style() -> Iterator[None]:
             "legend.frameon": False,
             "legend.handlelength": 2.6,
             "axes.axisbelow": True,
-            # Type 42 keeps letters as letters; SVG gets outlines, so that no reader's font can change it.
+            # Type 42 keeps letters as letters; SVG gets outlines, so that no reader's font can
+            # change it.
             "pdf.fonttype": 42,
             "ps.fonttype": 42,
             "svg.fonttype": "path",
@@ -81,7 +84,10 @@ def print_style() -> Iterator[None]:
 
 
 def sheet(width_mm: float, height_mm: float) -> Figure:
-    """An empty figure of exactly this size. It has a canvas of its own, so nothing global remembers it."""
+    """An empty figure of exactly this size.
+
+    It has a canvas of its own, so nothing global remembers it.
+    """
     figure = Figure(
         figsize=(width_mm * MM, min(height_mm, TALLEST - STRIP) * MM),
         layout=ConstrainedLayoutEngine(w_pad=1.2 * MM, h_pad=1.2 * MM, wspace=0.03, hspace=0.03),
@@ -91,7 +97,9 @@ def sheet(width_mm: float, height_mm: float) -> Figure:
 
 
 def panels(width_mm: float, count: int, height_mm: float) -> tuple[Figure, list[Axes]]:
-    """`count` panels side by side in two columns' width, one above the other in one column's, each `height_mm` high, with bold letters."""
+    """`count` panels side by side in two columns' width, one above the other in one column's, each
+    `height_mm` high, with bold letters.
+    """
     side_by_side = width_mm >= 120
     rows, columns = (1, count) if side_by_side else (count, 1)
     figure = sheet(width_mm, height_mm * rows)
@@ -125,10 +133,13 @@ def _on_white(colours: Any) -> Any:
 
 @contextmanager
 def opaque(figure: Figure) -> Iterator[None]:
-    """Without transparency while it lasts, for formats that know none (EPS): everything transparent gets the colour it has on white paper."""
+    """Without transparency while it lasts, for formats that know none (EPS): everything transparent
+    gets the colour it has on white paper.
+    """
     undo: list[Callable[[], object]] = []
     for artist in figure.findobj():
-        # Facecolor and edgecolor of areas hold their alpha; of lines and words the alpha stands beside the colour.
+        # Facecolor and edgecolor of areas hold their alpha; of lines and words the alpha stands
+        # beside the colour.
         for get, put in (("get_facecolor", "set_facecolor"), ("get_edgecolor", "set_edgecolor")):
             if isinstance(artist, (Collection, Patch)):
                 before, alpha = getattr(artist, get)(), artist.get_alpha()
@@ -173,6 +184,11 @@ def mark_simulated(figure: Figure, parts: str) -> None:
         fontsize=7,
         fontweight="bold",
         color="#7A5600",
-        bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "#7A5600", "linewidth": 0.5},
+        bbox={
+            "boxstyle": "square,pad=0.15",
+            "facecolor": "white",
+            "edgecolor": "#7A5600",
+            "linewidth": 0.5,
+        },
         zorder=10,
     )

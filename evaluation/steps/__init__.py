@@ -1,1 +1,3 @@
-"""Steps that measure: evaluate (predictions and their statistics) and coverage (of the selected units)."""
+"""Steps that measure: evaluate (predictions and their statistics) and coverage (of the selected
+units).
+"""

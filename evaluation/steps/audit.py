@@ -1,4 +1,6 @@
-"""The label audit on a study folder: which patches are judged, how it is opened and ended, its results."""
+"""The label audit on a study folder: which patches are judged, how it is opened and ended, its
+results.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +25,42 @@ MIDDLE = (0.4, 0.6)
 
 
 def places(values: np.ndarray, number: int, seed: int, unit: int) -> dict[str, np.ndarray]:
-    """Rank places of a unit's patches to judge: the `number` strongest; as many drawn from the middle fifth of its order; as many drawn from all others.
+    """Rank places of a unit's patches to judge: the `number` strongest; as many drawn from the
+    middle fifth of its order; as many drawn from all others.
 
-    `values` activations [patches]; returns places in the order of falling activation (ties by patch order) per kind, ascending, without overlap.
-    UserError where there are not enough patches."""
+    `values` activations [patches]; returns places in the order of falling activation (ties by patch
+    order) per kind, ascending, without overlap. UserError where there are not enough patches.
+    """
     total = len(values)
     if total < 5 * number:
-        raise UserError(f"The dissection has {total} patches, too few to draw {number} of each kind; choose at most {total // 5}.")
+        raise UserError(
+            f"The dissection has {total} patches, too few to draw {number} of each kind; choose at"
+            f" most {total // 5}."
+        )
     generator = np.random.default_rng([seed, unit])
     top = np.arange(number)
-    middle = generator.choice(np.setdiff1d(np.arange(int(MIDDLE[0] * total), int(MIDDLE[1] * total)), top), number, replace=False)
+    middle = generator.choice(
+        np.setdiff1d(np.arange(int(MIDDLE[0] * total), int(MIDDLE[1] * total)), top),
+        number,
+        replace=False,
+    )
     rest = np.setdiff1d(np.arange(total), np.concatenate([top, middle]))
-    return {"top": top, "middle": np.sort(middle), "random": np.sort(generator.choice(rest, number, replace=False))}
+    return {
+        "top": top,
+        "middle": np.sort(middle),
+        "random": np.sort(generator.choice(rest, number, replace=False)),
+    }
 
 
 def draw(study: Path, run: str, labels: dict[int, str], number: int, seed: int) -> list[Item]:
-    """The items of an audit: for each labelled unit its words (without the verdict on them) and patches of every kind."""
+    """The items of an audit: for each labelled unit its words (without the verdict on them) and
+    patches of every kind.
+    """
     folder = runs.folder(study, run)
-    activations, ids = np.load(folder / "activations.npy", mmap_mode="r"), np.load(folder / "patch_ids.npy")
+    activations, ids = (
+        np.load(folder / "activations.npy", mmap_mode="r"),
+        np.load(folder / "patch_ids.npy"),
+    )
     found: list[Item] = []
     for unit, label in labels.items():
         values = np.array(activations[:, unit], np.float32)
@@ -48,23 +68,47 @@ def draw(study: Path, run: str, labels: dict[int, str], number: int, seed: int) 
         for kind, chosen in places(values, number, seed, unit).items():
             for place in chosen:
                 row = order[place]
-                found.append(Item(len(found) + 1, unit, without_association(label) or label, kind, int(ids[row]), int(place), float(values[row])))
+                found.append(
+                    Item(
+                        len(found) + 1,
+                        unit,
+                        without_association(label) or label,
+                        kind,
+                        int(ids[row]),
+                        int(place),
+                        float(values[row]),
+                    )
+                )
     return found
 
 
 def start(study: Path, number: int, seed: int, who: str) -> Audit:
-    """Draw the patches of every labelled unit of the current dissection and open the audit to experts."""
+    """Draw the patches of every labelled unit of the current dissection and open the audit to
+    experts.
+    """
     if not 1 <= number <= MOST_PATCHES:
-        raise UserError(f"An audit has 1 to {MOST_PATCHES} patches of each kind; {number} were asked for.")
+        raise UserError(
+            f"An audit has 1 to {MOST_PATCHES} patches of each kind; {number} were asked for."
+        )
     with store.read(study) as con:
         run = annotation_table.current_run(con)
         labels = annotation_table.labels(con, run) if run else {}
     if run is None or not labels:
-        raise UserError("No unit carries a label yet, so there are no words to audit; let an expert annotate first (People page, then Annotate).")
+        raise UserError(
+            "No unit carries a label yet, so there are no words to audit; let an expert annotate"
+            " first (People page, then Annotate)."
+        )
     items = draw(study, run, {unit: label.text for unit, label in labels.items()}, number, seed)
     with store.write(study) as con:
-        made = audits.start(con, run, seed, number, who, items, any(label.simulated for label in labels.values()))
-        run_table.log(con, who, "label audit started", f"{made.audit}: {len(labels)} units, {number} patches of each kind")
+        made = audits.start(
+            con, run, seed, number, who, items, any(label.simulated for label in labels.values())
+        )
+        run_table.log(
+            con,
+            who,
+            "label audit started",
+            f"{made.audit}: {len(labels)} units, {number} patches of each kind",
+        )
     return made
 
 
@@ -90,21 +134,35 @@ def every(study: Path) -> list[Audit]:
 
 
 def results(study: Path, name: str | None = None) -> tuple[Audit, AuditResult]:
-    """Precision of every audited label in the named audit (the newest one if not given); UserError where there is none, or no answer."""
-    audit = newest(study) if name is None else next((a for a in every(study) if a.audit == name), None)
+    """Precision of every audited label in the named audit (the newest one if not given); UserError
+    where there is none, or no answer.
+    """
+    audit = (
+        newest(study) if name is None else next((a for a in every(study) if a.audit == name), None)
+    )
     if audit is None and name is not None:
-        raise UserError(f"There is no label audit {name!r}; there are {', '.join(a.audit for a in every(study)) or 'none'}.")
+        raise UserError(
+            f"There is no label audit {name!r}; there are"
+            f" {', '.join(a.audit for a in every(study)) or 'none'}."
+        )
     if audit is None:
-        raise UserError("There has been no label audit; start one with `deepminer labels audit-start`.")
+        raise UserError(
+            "There has been no label audit; start one with `deepminer labels audit-start`."
+        )
     with store.read(study) as con:
         frame = audits.judgements(con, audit)
     if not len(frame):
-        raise UserError(f"Nobody has answered in {audit.audit} yet; annotators find it behind the button Audit on their page.")
+        raise UserError(
+            f"Nobody has answered in {audit.audit} yet; annotators find it behind the button Audit"
+            " on their page."
+        )
     return audit, audited(frame)
 
 
 def of_unit(study: Path, run: str, unit: int) -> tuple[Audit, AuditResult] | None:
-    """The newest audit of a dissection in which this unit's patches were judged, and the result on them alone; None where there is none."""
+    """The newest audit of a dissection in which this unit's patches were judged, and the result on
+    them alone; None where there is none.
+    """
     with store.read(study) as con:
         for audit in reversed([a for a in audits.audits(con) if a.run == run]):
             frame = audits.judgements(con, audit)
@@ -115,7 +173,9 @@ def of_unit(study: Path, run: str, unit: int) -> tuple[Audit, AuditResult] | Non
 
 
 def results_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
-    """A row per unit and kind, then the pooled ones, with the difference top - random beside: what the page shows and the CSV holds."""
+    """A row per unit and kind, then the pooled ones, with the difference top - random beside: what
+    the page shows and the CSV holds.
+    """
     rows = []
     for share in (*result.units, *result.pooled):
         gap = result.difference_of(share.unit) if share.kind == "top" else None
@@ -133,4 +193,8 @@ def judgements_table(study: Path, audit: Audit) -> pd.DataFrame:
     """Every version of every judgement, for the export."""
     with store.read(study) as con:
         frame = audits.judgements(con, audit, versions=True)
-    return frame.assign(unit=[unit_name(int(u)) for u in frame["unit"]], simulated_labels=audit.simulated, audit=audit.audit)
+    return frame.assign(
+        unit=[unit_name(int(u)) for u in frame["unit"]],
+        simulated_labels=audit.simulated,
+        audit=audit.audit,
+    )

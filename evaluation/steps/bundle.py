@@ -1,6 +1,9 @@
-"""A reading study at another site: a bundle (a study folder with texts, the pictures of image arms, and the protocol's hash, nothing else), its answers as one file, and their way back.
+"""A reading study at another site: a bundle (a study folder with texts, the pictures of image arms,
+and the protocol's hash, nothing else), its answers as one file, and their way back.
 
-Seals are HMACs with a key that only the bundle and the study at home hold: enough to notice a change by hand, at the other site too."""
+Seals are HMACs with a key that only the bundle and the study at home hold: enough to notice a
+change by hand, at the other site too.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ from evaluation.reading import check_frozen
 from evaluation.steps.reading import design_of, find
 
 KIND = "deepminer reading answers"
-# All of a design that a reader's page needs; the rest (hypothesis, flow, truth rule ...) stays at home.
+# All of a design that a reader's page needs; the rest (hypothesis, flow, truth rule ...) stays at
+# home.
 SHOWN = ("name", "seed", "scale", "repeats", "texts", "told", "question", "practice")
 
 
@@ -44,7 +48,9 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Received:
-    """Answers that came back: codes as they are called at home, and how many answers each gave (practice left out)."""
+    """Answers that came back: codes as they are called at home, and how many answers each gave
+    (practice left out).
+    """
 
     id: str
     protocol: str
@@ -53,28 +59,43 @@ class Received:
 
 
 def _seal(key: str, content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     return hmac.new(bytes.fromhex(key), text.encode(), hashlib.sha256).hexdigest()
 
 
 def _frozen(con: Connection, name: str | None) -> Protocol:
-    """The named protocol's newest version, or the newest frozen one of all, if it is open for reading."""
+    """The named protocol's newest version, or the newest frozen one of all, if it is open for
+    reading.
+    """
     if name is None:
         found = readings.open_protocol(con)
         if found is None:
-            raise UserError("No reading study is frozen and open; freeze one first (`deepminer reading freeze`).")
+            raise UserError(
+                "No reading study is frozen and open; freeze one first (`deepminer reading"
+                " freeze`)."
+            )
         return found
     found = find(con, name)
     if found.state != "frozen":
-        raise UserError(f"{found.protocol}, version {found.version}, is {found.state}; only a frozen and open study can be bundled.")
+        raise UserError(
+            f"{found.protocol}, version {found.version}, is {found.state}; only a frozen and open"
+            " study can be bundled."
+        )
     return found
 
 
 def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
-    """Make a bundle in a new folder. The study records its key, so that it can tell the answers that come back."""
+    """Make a bundle in a new folder.
+
+    The study records its key, so that it can tell the answers that come back.
+    """
     with store.read(study) as con:
         if bundles.own(con):
-            raise UserError(f"{study} is a bundle itself; make bundles where the study was designed.")
+            raise UserError(
+                f"{study} is a bundle itself; make bundles where the study was designed."
+            )
         found = _frozen(con, protocol)
         cases = readings.cases(con, found.protocol, found.version)
         shown = bundles.shown(con, found.protocol, found.version)
@@ -88,22 +109,46 @@ def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
     study_module.init(out, settings_preset().changed("study", name=f"Bundle {facts['id']}"))
     ready = _pictures(study, out, pictures)
     with store.write(out) as con:
-        common: dict[str, Any] = {"protocol": found.protocol, "version": found.version, "design": design, "hash": found.hash, "who": who}
+        common: dict[str, Any] = {
+            "protocol": found.protocol,
+            "version": found.version,
+            "design": design,
+            "hash": found.hash,
+            "who": who,
+        }
         readings.append_state(con, state="design", **common)
         bundles.add_shown(con, found.protocol, found.version, shown)
         for state in ("lint", "frozen"):
             readings.append_state(con, state=state, **common)
         readings.add_pictures(con, found.protocol, found.version, ready)
-        bundles.note_own(con, facts | {"seal": _seal(facts["key"], _content(con, out, found.protocol, found.version))})
-    made = {"key": facts["key"], "protocol": found.protocol, "version": found.version, "hash": found.hash, "made": now().isoformat(timespec="seconds"), "imported": None}
+        bundles.note_own(
+            con,
+            facts
+            | {"seal": _seal(facts["key"], _content(con, out, found.protocol, found.version))},
+        )
+    made = {
+        "key": facts["key"],
+        "protocol": found.protocol,
+        "version": found.version,
+        "hash": found.hash,
+        "made": now().isoformat(timespec="seconds"),
+        "imported": None,
+    }
     with store.write(study) as con:
         bundles.note_issued(con, facts["id"], made)
-        run_table.log(con, who, "bundle made", f"{facts['id']} of {found.protocol} version {found.version} {found.hash}")
+        run_table.log(
+            con,
+            who,
+            "bundle made",
+            f"{facts['id']} of {found.protocol} version {found.version} {found.hash}",
+        )
     return Bundle(facts["id"], found.protocol, found.version, found.hash, len(shown), out)
 
 
 def _pictures(study: Path, out: Path, pictures: Sequence[Picture]) -> list[Picture]:
-    """Draw what the image arms show into a bundle, as readers will see it, under random names; nothing where no arm shows images."""
+    """Draw what the image arms show into a bundle, as readers will see it, under random names;
+    nothing where no arm shows images.
+    """
     ready = []
     for picture in pictures:
         name = secrets.token_hex(12)
@@ -117,8 +162,18 @@ def _pictures(study: Path, out: Path, pictures: Sequence[Picture]) -> list[Pictu
 def _content(con: Connection, study: Path, protocol: str, version: int) -> list[Any]:
     """What a bundle's seal covers: its one protocol as frozen, every text, and every picture."""
     found = readings.get(con, protocol, version)
-    shown = [protocol, version, found.state if found else "", found.hash if found else "", found.design if found else {}, bundles.shown(con, protocol, version)]
-    pictures = [[p.case_number, p.kind, p.source, _digest(study, p)] for p in readings.pictures(con, protocol, version)]
+    shown = [
+        protocol,
+        version,
+        found.state if found else "",
+        found.hash if found else "",
+        found.design if found else {},
+        bundles.shown(con, protocol, version),
+    ]
+    pictures = [
+        [p.case_number, p.kind, p.source, _digest(study, p)]
+        for p in readings.pictures(con, protocol, version)
+    ]
     return [*shown, pictures] if pictures else shown
 
 
@@ -131,33 +186,63 @@ def _digest(study: Path, picture: Picture) -> str:
 
 
 def check(study: Path) -> Protocol | None:
-    """The protocol of a bundle as it was made; None where the study is no bundle. UserError where the bundle was changed."""
+    """The protocol of a bundle as it was made; None where the study is no bundle.
+
+    UserError where the bundle was changed.
+    """
     with store.read(study) as con:
         facts = bundles.own(con)
         if facts is None:
             return None
         protocols = readings.protocols(con)
-        whole = len(protocols) == 1 and hmac.compare_digest(_seal(facts["key"], _content(con, study, protocols[0].protocol, protocols[0].version)), facts["seal"])
+        whole = len(protocols) == 1 and hmac.compare_digest(
+            _seal(facts["key"], _content(con, study, protocols[0].protocol, protocols[0].version)),
+            facts["seal"],
+        )
     if not whole:
-        raise UserError(f"The bundle {study} was changed after it was made: its texts, its pictures or its protocol do not fit its seal. Ask the research team for a new one.")
+        raise UserError(
+            f"The bundle {study} was changed after it was made: its texts, its pictures or its"
+            " protocol do not fit its seal. Ask the research team for a new one."
+        )
     return protocols[0]
 
 
 def export_answers(study: Path, file: Path) -> dict[str, int]:
-    """Write a bundle's answers into one sealed file; {code: answers}. UserError if this is no bundle, was changed, or the file exists."""
+    """Write a bundle's answers into one sealed file; {code: answers}.
+
+    UserError if this is no bundle, was changed, or the file exists.
+    """
     protocol = check(study)
     if protocol is None:
-        raise UserError(f"{study} is no bundle; its own answers are in its store already (`deepminer reading score` after closing).")
+        raise UserError(
+            f"{study} is no bundle; its own answers are in its store already (`deepminer reading"
+            " score` after closing)."
+        )
     if file.exists():
         raise UserError(f"{file} exists already; name a new file for the answers.")
     with store.read(study) as con:
         facts = bundles.own(con) or {}
         readers = bundles.readers(con, protocol.protocol, protocol.version)
     if not readers:
-        raise UserError("Nobody has read yet, so there are no answers to export; invite a reader with `deepminer invite reader`.")
-    content = {"schema": 1, "kind": KIND, "bundle": facts["id"], "protocol": protocol.protocol, "version": protocol.version, "hash": protocol.hash,
-               "exported": now().isoformat(timespec="seconds"), "readers": readers}
-    study_module.write_text(file, json.dumps(content | {"seal": _seal(facts["key"], content)}, indent=1, ensure_ascii=False) + "\n")
+        raise UserError(
+            "Nobody has read yet, so there are no answers to export; invite a reader with"
+            " `deepminer invite reader`."
+        )
+    content = {
+        "schema": 1,
+        "kind": KIND,
+        "bundle": facts["id"],
+        "protocol": protocol.protocol,
+        "version": protocol.version,
+        "hash": protocol.hash,
+        "exported": now().isoformat(timespec="seconds"),
+        "readers": readers,
+    }
+    study_module.write_text(
+        file,
+        json.dumps(content | {"seal": _seal(facts["key"], content)}, indent=1, ensure_ascii=False)
+        + "\n",
+    )
     return {reader["code"]: _count(reader) for reader in readers}
 
 
@@ -167,22 +252,43 @@ def _count(reader: Mapping[str, Any]) -> int:
 
 
 def import_answers(study: Path, file: Path, who: str) -> Received:
-    """Add a bundle's answers, all or none, once. Readers are called B1-R1: bundle, then their code there."""
+    """Add a bundle's answers, all or none, once.
+
+    Readers are called B1-R1: bundle, then their code there.
+    """
     content = _read(file)
     with store.write(study) as con:
         bundle = str(content.get("bundle"))
         facts = bundles.issued(con).get(bundle)
         if facts is None:
-            raise UserError(f"{file} comes from the bundle {bundle[:20]!r}, which this study has not given out; import it where the bundle was made.")
-        if not hmac.compare_digest(_seal(facts["key"], {k: v for k, v in content.items() if k != "seal"}), str(content.get("seal"))):
-            raise UserError(f"{file} is not as it was exported: it was edited by hand, or cut. Ask the other site to export the answers again.")
+            raise UserError(
+                f"{file} comes from the bundle {bundle[:20]!r}, which this study has not given out;"
+                " import it where the bundle was made."
+            )
+        if not hmac.compare_digest(
+            _seal(facts["key"], {k: v for k, v in content.items() if k != "seal"}),
+            str(content.get("seal")),
+        ):
+            raise UserError(
+                f"{file} is not as it was exported: it was edited by hand, or cut. Ask the other"
+                " site to export the answers again."
+            )
         if facts["imported"]:
-            raise UserError(f"The answers of the bundle {bundle} were imported on {facts['imported'][:10]} already; a bundle's answers are imported once.")
+            raise UserError(
+                f"The answers of the bundle {bundle} were imported on {facts['imported'][:10]}"
+                " already; a bundle's answers are imported once."
+            )
         found = readings.get(con, facts["protocol"], facts["version"])
         if found is None or content["hash"] != found.hash:
-            raise UserError(f"{file} was read under the protocol {content['hash'][:12]}, which is not this study's; nothing was imported.")
+            raise UserError(
+                f"{file} was read under the protocol {content['hash'][:12]}, which is not this"
+                " study's; nothing was imported."
+            )
         if found.state != "frozen":
-            raise UserError(f"{found.protocol}, version {found.version}, is {found.state}: it was closed before these answers came, and takes no more.")
+            raise UserError(
+                f"{found.protocol}, version {found.version}, is {found.state}: it was closed before"
+                " these answers came, and takes no more."
+            )
         received = {}
         numbers = {row[0] for row in bundles.shown(con, found.protocol, found.version)}
         for reader in content["readers"]:
@@ -192,7 +298,12 @@ def import_answers(study: Path, file: Path, who: str) -> Received:
             bundles.add_reader(con, found.protocol, found.version, reader, code)
             received[code] = _count(reader)
         bundles.note_issued(con, bundle, facts | {"imported": now().isoformat(timespec="seconds")})
-        run_table.log(con, who, "bundle answers imported", f"{bundle}: {sum(received.values())} answers of {', '.join(received)}")
+        run_table.log(
+            con,
+            who,
+            "bundle answers imported",
+            f"{bundle}: {sum(received.values())} answers of {', '.join(received)}",
+        )
     return Received(bundle, found.protocol, found.version, received)
 
 
@@ -200,21 +311,53 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{file}: the file cannot be read ({error.strerror}); give a file made by `deepminer reading export-answers`.") from error
+        raise UserError(
+            f"{file}: the file cannot be read ({error.strerror}); give a file made by `deepminer"
+            " reading export-answers`."
+        ) from error
     except ValueError as error:
-        raise UserError(f"{file} is not JSON ({error}); give a file made by `deepminer reading export-answers`, whole and unchanged.") from error
-    if not isinstance(content, dict) or content.get("kind") != KIND or content.get("schema") != 1 or not isinstance(content.get("readers"), list):
-        raise UserError(f"{file} holds no answers of a bundle; give a file made by `deepminer reading export-answers`.")
+        raise UserError(
+            f"{file} is not JSON ({error}); give a file made by `deepminer reading export-answers`,"
+            " whole and unchanged."
+        ) from error
+    if (
+        not isinstance(content, dict)
+        or content.get("kind") != KIND
+        or content.get("schema") != 1
+        or not isinstance(content.get("readers"), list)
+    ):
+        raise UserError(
+            f"{file} holds no answers of a bundle; give a file made by `deepminer reading"
+            " export-answers`."
+        )
     return content
 
 
 def _check_reader(file: Path, reader: Mapping[str, Any], numbers: set[int], most: int) -> None:
-    """Order and answers must fit the protocol: every case once, repeats and practice apart; answers on places of the order, revisions from 1, on the scale."""
+    """Order and answers must fit the protocol: every case once, repeats and practice apart; answers
+    on places of the order, revisions from 1, on the scale.
+    """
     items, answers = reader["items"], reader["answers"]
     places = {position for position, *_ in items}
     once = sorted(number for _, number, repeat, practice in items if not repeat and not practice)
     steps = sorted((a[0], a[1]) for a in answers)
-    expected = [(p, r) for p in sorted({a[0] for a in answers}) for r in range(1, 1 + sum(a[0] == p for a in answers))]
-    fits = once == sorted(numbers) and places == set(range(1, len(items) + 1)) and all(n in numbers for _, n, again, practice in items if again and not practice)
-    if not fits or steps != expected or not {a[0] for a in answers} <= places or not all(1 <= a[2] <= most for a in answers):
-        raise UserError(f"{file}: the order or the answers of {reader['code']} do not fit the protocol; nothing was imported. Ask the other site to export again.")
+    expected = [
+        (p, r)
+        for p in sorted({a[0] for a in answers})
+        for r in range(1, 1 + sum(a[0] == p for a in answers))
+    ]
+    fits = (
+        once == sorted(numbers)
+        and places == set(range(1, len(items) + 1))
+        and all(n in numbers for _, n, again, practice in items if again and not practice)
+    )
+    if (
+        not fits
+        or steps != expected
+        or not {a[0] for a in answers} <= places
+        or not all(1 <= a[2] <= most for a in answers)
+    ):
+        raise UserError(
+            f"{file}: the order or the answers of {reader['code']} do not fit the protocol; nothing"
+            " was imported. Ask the other site to export again."
+        )

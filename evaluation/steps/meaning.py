@@ -1,7 +1,9 @@
-"""Step `meaning`: what every unit's activation says about every known descriptor, on a sample of the dissected patches.
+"""Step `meaning`: what every unit's activation says about every known descriptor, on a sample of
+the dissected patches.
 
-The sample holds all patches that touch a finding (at most 4,000) and 1,000 others, which count for more in the overlap by the share that was drawn.
-Overlap is Network Dissection's IoU at the quantile threshold over the sample, at the resolution of the unit's map: a cell counts by its covered share.
+The sample holds all patches that touch a finding (at most 4,000) and 1,000 others, which count for
+more in the overlap by the share that was drawn. Overlap is Network Dissection's IoU at the quantile
+threshold over the sample, at the resolution of the unit's map: a cell counts by its covered share.
 """
 
 from __future__ import annotations
@@ -30,17 +32,24 @@ TOUCHING, OTHERS = 4_000, 1_000
 def make(study: Path, report: Report, dissect: str) -> Made:
     """Measure a dissect run."""
     try:
-        with runs.building(study, "meaning", VERSION, {"touching": TOUCHING, "others": OTHERS}, [dissect], "") as run:
+        with runs.building(
+            study, "meaning", VERSION, {"touching": TOUCHING, "others": OTHERS}, [dissect], ""
+        ) as run:
             frame, sampled = measure(study, dissect, run.reporting(report))
             run.table("meanings", frame)
-            run.manifest |= {"patches": sampled, "descriptors": sorted(frame["descriptor"].unique())}
+            run.manifest |= {
+                "patches": sampled,
+                "descriptors": sorted(frame["descriptor"].unique()),
+            }
         return Made(run.name, fresh=True)
     except runs.Answered as found:
         return Made(found.name, fresh=False)
 
 
 def sample(patches: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the sample (ascending) and their weights: the inverse of the share drawn of their kind."""
+    """Rows of the sample (ascending) and their weights: the inverse of the share drawn of their
+    kind.
+    """
     touches = patches[["benign_cover", "malignant_cover"]].max(axis=1).to_numpy() > 0
     rng, rows, weights = np.random.default_rng([seed, 13]), [], []
     for kind, most in ((touches, TOUCHING), (~touches, OTHERS)):
@@ -53,7 +62,9 @@ def sample(patches: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(study: Path, dissect: str, report: Report) -> tuple[pd.DataFrame, int]:
-    """Rows unit, descriptor, contrast, auc, low, high, p, p_adjusted, iou, positives, patients of every living unit; and the patches in the sample."""
+    """Rows unit, descriptor, contrast, auc, low, high, p, p_adjusted, iou, positives, patients of
+    every living unit; and the patches in the sample.
+    """
     patches_run = parent_of(study, dissect, "patches")
     with store.read(study) as con:
         run = run_table.get(con, dissect)
@@ -61,35 +72,67 @@ def measure(study: Path, dissect: str, report: Report) -> tuple[pd.DataFrame, in
         findings, films, people = data.findings(con), data.mammograms(con), data.patients(con)
         rule = run_table.get(con, patches_run)["settings"]["patches"]
     patches = patch_table(study, patches_run, list(run["settings"]["dissection"]["splits"]))
-    patches = patches.merge(films[["mammogram_id", "view", "has_concepts"]], on="mammogram_id").merge(
-        people[["patient_id", "density"]], on="patient_id"
-    )
+    patches = patches.merge(
+        films[["mammogram_id", "view", "has_concepts"]], on="mammogram_id"
+    ).merge(people[["patient_id", "density"]], on="patient_id")
     patches = patches.sort_values("patch_id", ignore_index=True)
     rows, weights = sample(patches, 1)
     patches = patches.iloc[rows].reset_index(drop=True)
     opened = Films(study)
-    truths = list(descriptors.patch_truths(opened, patches, findings, rule["min_overlap"], rule["rule"]))
+    truths = list(
+        descriptors.patch_truths(opened, patches, findings, rule["min_overlap"], rule["rule"])
+    )
     names = sorted({word for truth in truths for word in truth.shown})
     shown = np.array([[word in truth.shown for word in names] for truth in truths])
-    activations = np.array(np.load(runs.folder(study, dissect) / "activations.npy", mmap_mode="r")[rows], np.float32).T
+    activations = np.array(
+        np.load(runs.folder(study, dissect) / "activations.npy", mmap_mode="r")[rows], np.float32
+    ).T
     alive = np.flatnonzero(~units["dead"].to_numpy())
-    probe = Probe(inference.load(study, next(p for p in run["parents"] if p.startswith("train-"))), run["manifest"]["layer"])
-    iou = overlaps(probe, PatchReader(opened, patches), truths, names, weights, units["quantile"].to_numpy(np.float32), report)
+    probe = Probe(
+        inference.load(study, next(p for p in run["parents"] if p.startswith("train-"))),
+        run["manifest"]["layer"],
+    )
+    iou = overlaps(
+        probe,
+        PatchReader(opened, patches),
+        truths,
+        names,
+        weights,
+        units["quantile"].to_numpy(np.float32),
+        report,
+    )
     finding = shown[:, names.index(descriptors.FINDING)] if descriptors.FINDING in names else None
     who = patches["patient_id"].to_numpy(str)
     parts = [
-        _descriptor(word, activations[alive], shown[:, c], finding, who).assign(unit=alive.astype(np.int32), iou=iou[alive, c])
+        _descriptor(word, activations[alive], shown[:, c], finding, who).assign(
+            unit=alive.astype(np.int32), iou=iou[alive, c]
+        )
         for c, word in enumerate(names)
     ]
     frame = pd.concat(parts, ignore_index=True)
     return frame.assign(p_adjusted=meaning.adjusted(frame)), len(patches)
 
 
-def _descriptor(word: str, activations: np.ndarray, positive: np.ndarray, finding: np.ndarray | None, patients: np.ndarray) -> pd.DataFrame:
+def _descriptor(
+    word: str,
+    activations: np.ndarray,
+    positive: np.ndarray,
+    finding: np.ndarray | None,
+    patients: np.ndarray,
+) -> pd.DataFrame:
     against = descriptors.contrast(word)
-    among = positive | finding if against == "other findings" and finding is not None else np.ones(len(positive), bool)
+    among = (
+        positive | finding
+        if against == "other findings" and finding is not None
+        else np.ones(len(positive), bool)
+    )
     found = meaning.descriptor_aucs(activations[:, among], positive[among], patients[among])
-    return found.assign(descriptor=word, contrast=against, positives=int(positive.sum()), patients=len(set(patients[positive])))
+    return found.assign(
+        descriptor=word,
+        contrast=against,
+        positives=int(positive.sum()),
+        patients=len(set(patients[positive])),
+    )
 
 
 @torch.inference_mode()
@@ -102,9 +145,14 @@ def overlaps(
     quantile: np.ndarray,
     report: Report,
 ) -> np.ndarray:
-    """IoU float [units, descriptors] of regions (map above the unit's quantile) with masks; nan for descriptors without a place."""
+    """IoU float [units, descriptors] of regions (map above the unit's quantile) with masks; nan for
+    descriptors without a place.
+    """
     place = {word: i for i, word in enumerate(names)}
-    level, both = torch.tensor(quantile)[None, :, None, None], torch.zeros(len(quantile), len(names))
+    level, both = (
+        torch.tensor(quantile)[None, :, None, None],
+        torch.zeros(len(quantile), len(names)),
+    )
     region, mask = torch.zeros(len(quantile)), torch.zeros(len(names))
     with probe.watching():
         for start in range(0, len(reader), BATCH):
@@ -116,7 +164,9 @@ def overlaps(
             for i, row in enumerate(rows):
                 for word, pixels in truths[row].masks.items():
                     if word in place:
-                        cells[i, place[word]] = F.adaptive_avg_pool2d(torch.from_numpy(pixels).float()[None], (maps.shape[2], maps.shape[3]))[0]
+                        cells[i, place[word]] = F.adaptive_avg_pool2d(
+                            torch.from_numpy(pixels).float()[None], (maps.shape[2], maps.shape[3])
+                        )[0]
             both += torch.einsum("buhw,bchw->uc", above, cells)
             region += above.sum((0, 2, 3))
             mask += (cells * weight[:, None, None, None]).sum((0, 2, 3))

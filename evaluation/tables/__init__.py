@@ -1,4 +1,6 @@
-"""Tables for print: the numbers of the pages as CSV, Excel, LaTeX (booktabs) and Markdown, each with its passport."""
+"""Tables for print: the numbers of the pages as CSV, Excel, LaTeX (booktabs) and Markdown, each
+with its passport.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,82 @@ _CHAIN = ("data", "patches", "train", "evaluate")
 TABLES: dict[str, TableKind] = {
     kind.name: kind
     for kind in (
-        TableKind("cohort", "Patients and images by split", ("data", "patches"), ("patches",), classifier.cohort),
-        TableKind("classifiers", "Performance of the classifier", _CHAIN, ("evaluate",), classifier.classifiers),
-        TableKind("architectures", "Performance across architectures", _CHAIN, ("evaluate",), classifier.architectures),
-        TableKind("units", "Selected units with their labels", ("dissect", "labels", "annotations"), ("dissect",), units.units),
-        TableKind("coverage", "Coverage of the selected units", ("dissect", "coverage", "labels"), ("coverage",), units.coverage),
-        TableKind("examples", "Example explanations", ("protocol",), ("protocol",), reading.examples),
-        TableKind("agreement", "Agreement between annotators", ("dissect", "annotations"), ("annotations",), units.agreement),
-        TableKind("similarity", "Explanations against report lines", ("explain", "labels"), ("explain", "labels"), units.similarity_table),
-        TableKind("reading", "Results of the reading study", ("protocol", "evaluate"), ("protocol",), reading.reading),
-        TableKind("truth_rules", "Truth rules and methods", ("protocol",), ("protocol",), reading.truth_rules),
-        TableKind("protocol", "Protocol of the reading study", ("protocol",), (), reading.protocol_table),
-        TableKind("checklist", "Reporting checklists", (*_CHAIN, "dissect", "labels", "protocol"), (), reading.checklist),
+        TableKind(
+            "cohort",
+            "Patients and images by split",
+            ("data", "patches"),
+            ("patches",),
+            classifier.cohort,
+        ),
+        TableKind(
+            "classifiers",
+            "Performance of the classifier",
+            _CHAIN,
+            ("evaluate",),
+            classifier.classifiers,
+        ),
+        TableKind(
+            "architectures",
+            "Performance across architectures",
+            _CHAIN,
+            ("evaluate",),
+            classifier.architectures,
+        ),
+        TableKind(
+            "units",
+            "Selected units with their labels",
+            ("dissect", "labels", "annotations"),
+            ("dissect",),
+            units.units,
+        ),
+        TableKind(
+            "coverage",
+            "Coverage of the selected units",
+            ("dissect", "coverage", "labels"),
+            ("coverage",),
+            units.coverage,
+        ),
+        TableKind(
+            "examples", "Example explanations", ("protocol",), ("protocol",), reading.examples
+        ),
+        TableKind(
+            "agreement",
+            "Agreement between annotators",
+            ("dissect", "annotations"),
+            ("annotations",),
+            units.agreement,
+        ),
+        TableKind(
+            "similarity",
+            "Explanations against report lines",
+            ("explain", "labels"),
+            ("explain", "labels"),
+            units.similarity_table,
+        ),
+        TableKind(
+            "reading",
+            "Results of the reading study",
+            ("protocol", "evaluate"),
+            ("protocol",),
+            reading.reading,
+        ),
+        TableKind(
+            "truth_rules",
+            "Truth rules and methods",
+            ("protocol",),
+            ("protocol",),
+            reading.truth_rules,
+        ),
+        TableKind(
+            "protocol", "Protocol of the reading study", ("protocol",), (), reading.protocol_table
+        ),
+        TableKind(
+            "checklist",
+            "Reporting checklists",
+            (*_CHAIN, "dissect", "labels", "protocol"),
+            (),
+            reading.checklist,
+        ),
     )
 }
 

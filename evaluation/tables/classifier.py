@@ -28,7 +28,11 @@ def cohort(study: Path) -> Table:
     run = newest(study, "patches")
     with store.read(study) as con:
         people = data.patients(con).merge(data.splits(con, run), on="patient_id")
-        films, findings, patches = data.mammograms(con), data.findings(con), data.patch_counts(con, run)
+        films, findings, patches = (
+            data.mammograms(con),
+            data.findings(con),
+            data.patch_counts(con, run),
+        )
     films = films.merge(people[["patient_id", "split"]], on="patient_id")
     findings = findings.merge(films[["mammogram_id", "split"]], on="mammogram_id")
 
@@ -38,29 +42,57 @@ def cohort(study: Path) -> Table:
     def patients(splits: list[str]) -> pd.DataFrame:
         return people[people["split"].isin(splits)]
 
-    rows = [row("Patients", lambda s: f"{len(patients(s)):,}"), row("Mammograms", lambda s: f"{films['split'].isin(s).sum():,}")]
+    rows = [
+        row("Patients", lambda s: f"{len(patients(s)):,}"),
+        row("Mammograms", lambda s: f"{films['split'].isin(s).sum():,}"),
+    ]
     if people["age"].notna().any():
-        rows.append(row("Age, mean (SD)", lambda s: f"{patients(s)['age'].mean():.1f} ({patients(s)['age'].std():.1f})"))
+        rows.append(
+            row(
+                "Age, mean (SD)",
+                lambda s: f"{patients(s)['age'].mean():.1f} ({patients(s)['age'].std():.1f})",
+            )
+        )
     for density in sorted(people["density"].dropna().unique()):
-        rows.append(row(f"Density {int(density)}, patients", lambda s, d=density: _share(int((patients(s)["density"] == d).sum()), len(patients(s)))))  # type: ignore[misc]
+        rows.append(
+            row(
+                f"Density {int(density)}, patients",
+                lambda s, d=density: _share(  # type: ignore[misc]
+                    int((patients(s)["density"] == d).sum()), len(patients(s))
+                ),
+            )
+        )
     for pathology in sorted(findings["pathology"].unique()):
         rows.append(
             row(
                 f"Findings {pathology.lower().replace('_', ' ')}",
-                lambda s, p=pathology: f"{(findings['split'].isin(s) & (findings['pathology'] == p)).sum():,}",  # type: ignore[misc]
+                lambda s, p=pathology: (  # type: ignore[misc]
+                    f"{(findings['split'].isin(s) & (findings['pathology'] == p)).sum():,}"
+                ),
             )
         )
 
     def count(splits: list[str], codes: list[int]) -> int:
-        return int(patches[patches["split"].isin(splits) & patches["label"].isin(codes)]["patches"].sum())
+        return int(
+            patches[patches["split"].isin(splits) & patches["label"].isin(codes)]["patches"].sum()
+        )
 
     for code, name in class_words(study, run).items():
-        rows.append(row(f"Patches {name}", lambda s, c=code: _share(count(s, [c]), count(s, [0, 1, 2]))))  # type: ignore[misc]
-    columns = (Column("Characteristic"), Column("Training"), Column("Hold-out"), Column("Test"), Column("All"))
+        rows.append(
+            row(f"Patches {name}", lambda s, c=code: _share(count(s, [c]), count(s, [0, 1, 2])))  # type: ignore[misc]
+        )
+    columns = (
+        Column("Characteristic"),
+        Column("Training"),
+        Column("Hold-out"),
+        Column("Test"),
+        Column("All"),
+    )
     return Table(
         columns,
         rows,
-        "Split by patient: all images of a patient are in one split. A patch's class by the overlap rule of the settings.",
+        "Split by patient: all images of a patient are in one split. A patch's class by the overlap"
+        " rule of the settings.",
         {"patients": len(people), "mammograms": len(films), "findings": len(findings)},
     )
 
@@ -71,7 +103,9 @@ def classifiers(study: Path) -> Table:
     rows, counts = [], {}
     for level in performance.LEVELS:
         seen = performance.observations(study, run, SPLIT, level)
-        counts[{"patch": "patches", "image": "mammograms", "case": "patients"}[level]] = len(seen.truth)
+        counts[{"patch": "patches", "image": "mammograms", "case": "patients"}[level]] = len(
+            seen.truth
+        )
         for r in performance.class_results(study, run, SPLIT, level)[::-1]:
             rows.append(
                 (
@@ -90,11 +124,29 @@ def classifiers(study: Path) -> Table:
                     r.auc.reason or "",
                 )
             )
-    numbers = [Column(name, decimal) for name in ("pAUC raw", "pAUC / 0.2", "pAUC McClish", "DeepMiner 2021 formula", "Specificity at .8")]
+    numbers = [
+        Column(name, decimal)
+        for name in (
+            "pAUC raw",
+            "pAUC / 0.2",
+            "pAUC McClish",
+            "DeepMiner 2021 formula",
+            "Specificity at .8",
+        )
+    ]
     return Table(
-        (Column("Level"), Column("Class"), Column("n"), Column("Patients"), Column("AUC", decimal, interval=True), *numbers, Column("Remark")),
+        (
+            Column("Level"),
+            Column("Class"),
+            Column("n"),
+            Column("Patients"),
+            Column("AUC", decimal, interval=True),
+            *numbers,
+            Column("Remark"),
+        ),
         rows,
-        f"{SPLIT.capitalize()} split, one class against the rest. Partial AUC over sensitivity .8 to 1 (largest .2, chance .02); the DeepMiner 2021 formula has chance .036.",
+        f"{SPLIT.capitalize()} split, one class against the rest. Partial AUC over sensitivity .8"
+        " to 1 (largest .2, chance .02); the DeepMiner 2021 formula has chance .036.",
         counts,
         "Intervals by Obuchowski's method with patients as clusters.",
     )
@@ -125,7 +177,18 @@ def architectures(study: Path) -> Table:
     for name, (values, source) in performance.PUBLISHED_ARCHITECTURES.items():
         if name not in shown:
             rows.append(
-                (name, "", None, None, None, *(None,) * 9, values.get("malignant"), values.get("malignant (two classes)"), source, "published only")
+                (
+                    name,
+                    "",
+                    None,
+                    None,
+                    None,
+                    *(None,) * 9,
+                    values.get("malignant"),
+                    values.get("malignant (two classes)"),
+                    source,
+                    "published only",
+                )
             )
     numbers = [Column(f"AUC {name}", decimal, interval=True) for name in CLASSES[::-1]]
     columns = (
@@ -143,7 +206,11 @@ def architectures(study: Path) -> Table:
     return Table(
         columns,
         [tuple(None if isinstance(v, float) and v != v else v for v in row) for row in rows],
-        f"Patches of the {SPLIT} split. Published values are from other data: to be read beside, not compared.",
-        {"patches": max((r.n for r in found), default=0), "patients": max((r.patients for r in found), default=0)},
+        f"Patches of the {SPLIT} split. Published values are from other data: to be read beside,"
+        " not compared.",
+        {
+            "patches": max((r.n for r in found), default=0),
+            "patients": max((r.patients for r in found), default=0),
+        },
         "Intervals by Obuchowski's method with patients as clusters.",
     )

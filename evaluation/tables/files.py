@@ -39,7 +39,8 @@ _LATEX = {
 }
 # Letters that a line of LaTeX's own article class (345 pt) holds at each size.
 SIZES = (("footnotesize", 78), ("scriptsize", 88), ("tiny", 108))
-# Letters after which words may be hyphenated, in the order tried; lines of body after which a table goes over several pages.
+# Letters after which words may be hyphenated, in the order tried; lines of body after which a table
+# goes over several pages.
 LONGEST_WORDS, LONG_TABLE = (14, 11, 9), 45
 # Letters that the gap between two columns takes, and a little for wide letters.
 GAP = 2.2
@@ -48,7 +49,11 @@ GAP = 2.2
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is; a hash may be broken into lines."""
     printed = "".join(_LATEX.get(sign, sign) for sign in text)
-    return re.sub(r"\b[0-9a-f]{12,}\b", lambda found: r"\allowbreak ".join(re.findall(".{1,6}", found[0])), printed)
+    return re.sub(
+        r"\b[0-9a-f]{12,}\b",
+        lambda found: r"\allowbreak ".join(re.findall(".{1,6}", found[0])),
+        printed,
+    )
 
 
 def markdown(table: Table, title: str) -> str:
@@ -58,18 +63,26 @@ def markdown(table: Table, title: str) -> str:
         return text.replace("|", "\\|").replace("\n", " ")
 
     shown = table.shown()
-    lines = ["| " + " | ".join(cell(c) for c in shown.columns) + " |", "| " + " | ".join("---" for _ in shown.columns) + " |"]
-    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in shown.itertuples(index=False)]
+    lines = [
+        "| " + " | ".join(cell(c) for c in shown.columns) + " |",
+        "| " + " | ".join("---" for _ in shown.columns) + " |",
+    ]
+    lines += [
+        "| " + " | ".join(cell(v) for v in row) + " |" for row in shown.itertuples(index=False)
+    ]
     return f"**{title}**\n\n" + "\n".join(lines) + f"\n\n{table.note}\n"
 
 
 def latex(table: Table, title: str, name: str) -> str:
-    """A LaTeX table that fits the line it is put into: columns in shares of its width, broken into lines, in the largest type in which the words fit. Long
-    ones go over several pages. Needs what its first line says."""
+    """A LaTeX table that fits the line it is put into: columns in shares of its width, broken into
+    lines, in the largest type in which the words fit. Long ones go over several pages. Needs what
+    its first line says.
+    """
     shown = table.shown()
     size, room, shares = _fit(shown)
     numeric = [all(_is_number(v) for v in shown[c]) for c in shown.columns]
-    # \hspace{0pt} lets TeX hyphenate the first word of a cell, too; names such as unit_0001 stay on their line.
+    # \hspace{0pt} lets TeX hyphenate the first word of a cell, too; names such as unit_0001 stay on
+    # their line.
     spec = "".join(
         rf">{{\ragged{'left' if is_number else 'right'}{'' if all('_' in v for v in shown[c]) else chr(92) + 'hspace{0pt}'}\arraybackslash}}"
         rf"p{{\dimexpr {share:.3f}\linewidth-2\tabcolsep\relax}}"
@@ -78,10 +91,17 @@ def latex(table: Table, title: str, name: str) -> str:
     heading = " & ".join(latex_text(str(c)) for c in shown.columns) + r" \\"
     caption = rf"\caption{{{latex_text(title)}. {latex_text(table.note)}}}\label{{tab:{name}}}"
     body = [
-        " & ".join(latex_text(v).replace(r" \%", r"~\%") if is_number else latex_text(v) for v, is_number in zip(row, numeric)) + r" \\"
+        " & ".join(
+            latex_text(v).replace(r" \%", r"~\%") if is_number else latex_text(v)
+            for v, is_number in zip(row, numeric)
+        )
+        + r" \\"
         for row in shown.itertuples(index=False)
     ]
-    heights = [max(-(-len(text) // max(1, int(share * room))) for text, share in zip(row, shares)) for row in shown.itertuples(index=False)]
+    heights = [
+        max(-(-len(text) // max(1, int(share * room))) for text, share in zip(row, shares))
+        for row in shown.itertuples(index=False)
+    ]
     if sum(heights) > LONG_TABLE:
         again = heading.removesuffix(r" \\") + r"\tabularnewline"
         kind, lines = "longtable", [
@@ -92,19 +112,31 @@ def latex(table: Table, title: str, name: str) -> str:
         kind, lines = "", [
             r"\begin{table}", rf"\{size}\setlength{{\tabcolsep}}{{2pt}}", caption, rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}", r"\toprule", heading, r"\midrule", *body,
             r"\bottomrule", r"\end{tabular}", r"\end{table}"]  # fmt: skip
-    packages = ", ".join(rf"\usepackage{{{package}}}" for package in ("array", "booktabs", kind) if package)
+    packages = ", ".join(
+        rf"\usepackage{{{package}}}" for package in ("array", "booktabs", kind) if package
+    )
     return "\n".join([rf"% needs \usepackage[T1]{{fontenc}}, {packages}", *lines, ""])
 
 
 def _fit(shown: pd.DataFrame) -> tuple[str, int, list[float]]:
-    """The type size in which every column can hold its longest word, the letters of a line at that size, and each column's share of the line: its longest
-    word and a part of what is left by how long its texts are."""
+    """The type size in which every column can hold its longest word, the letters of a line at that
+    size, and each column's share of the line: its longest word and a part of what is left by how
+    long its texts are.
+    """
     cells = [[str(c), *shown[c]] for c in shown.columns]
-    words = np.array([max(len(word) for text in column for word in text.replace(" %", "_%").split() or [""]) for column in cells])
+    words = np.array(
+        [
+            max(len(word) for text in column for word in text.replace(" %", "_%").split() or [""])
+            for column in cells
+        ]
+    )
     wanted = np.array([np.mean(sorted(map(len, column))[-3:]) for column in cells]) + GAP
     for longest in LONGEST_WORDS:
         least = np.minimum(words, longest) + GAP
-        size, room = next(((size, room) for size, room in SIZES if min(wanted.sum(), 1.25 * least.sum()) <= room), SIZES[-1])
+        size, room = next(
+            ((size, room) for size, room in SIZES if min(wanted.sum(), 1.25 * least.sum()) <= room),
+            SIZES[-1],
+        )
         if least.sum() <= room:
             break
     wanted = np.maximum(wanted, least)
@@ -115,18 +147,32 @@ def _fit(shown: pd.DataFrame) -> tuple[str, int, list[float]]:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").replace("%", "").replace("-", "").replace("–", "0").replace("<", "").strip().isdigit()
+    return (
+        text.replace(",", "")
+        .replace(".", "")
+        .replace("%", "")
+        .replace("-", "")
+        .replace("–", "0")
+        .replace("<", "")
+        .strip()
+        .isdigit()
+    )
 
 
 def excel(table: Table, title: str, path: Path) -> None:
-    """An Excel sheet with numbers as numbers, its note beneath. A text that looks like a formula stays text."""
+    """An Excel sheet with numbers as numbers, its note beneath.
+
+    A text that looks like a formula stays text.
+    """
     frame = table.raw()
     with pd.ExcelWriter(path, engine="openpyxl") as book:
         frame.to_excel(book, sheet_name=title[:31], index=False)
         sheet = book.sheets[title[:31]]
         sheet.freeze_panes = "B2"
         for column in sheet.columns:
-            sheet.column_dimensions[column[0].column_letter].width = min(60, 2 + max(len(str(c.value or "")) for c in column))
+            sheet.column_dimensions[column[0].column_letter].width = min(
+                60, 2 + max(len(str(c.value or "")) for c in column)
+            )
             for cell in column:
                 if isinstance(cell.value, str):
                     cell.data_type = "s"
@@ -167,8 +213,13 @@ def export_table(study: Path, kind: TableKind, out: Path) -> Export:
     return Export(kind.name, passport)
 
 
-def export_tables(study: Path, names: Sequence[str], out: Path, report: Callable[[int, int, str], None]) -> list[Export]:
-    """Write several tables into a folder. "all" or no name: every table. A wrong name is a UserError."""
+def export_tables(
+    study: Path, names: Sequence[str], out: Path, report: Callable[[int, int, str], None]
+) -> list[Export]:
+    """Write several tables into a folder. "all" or no name: every table.
+
+    A wrong name is a UserError.
+    """
     wanted = list(TABLES) if not names or "all" in names else list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in TABLES]
     if unknown:

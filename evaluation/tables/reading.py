@@ -25,7 +25,9 @@ CHOSEN = ("arms", "truth_rule", "primary")
 
 
 def examples(study: Path) -> Table:
-    """The first three cases of the reading study with what was shown, the truth and the answers (HDSR Table 1)."""
+    """The first three cases of the reading study with what was shown, the truth and the answers
+    (HDSR Table 1).
+    """
     protocol, score = scored(study)
     with store.read(study) as con:
         cases = readings.cases(con, protocol.protocol, protocol.version)
@@ -38,14 +40,25 @@ def examples(study: Path) -> Table:
             c["truth"],
             c["predicted"],
             c["network_score"],
-            ", ".join(f"{a.code}: {a.answer}" for a in answers[answers["case_number"] == c["case_number"]].itertuples()),
+            ", ".join(
+                f"{a.code}: {a.answer}"
+                for a in answers[answers["case_number"] == c["case_number"]].itertuples()
+            ),
         )
         for c in arm.to_dict("records")
     ]
     return Table(
-        (Column("Case"), Column("Texts shown", long=True), Column("Truth"), Column("Network"), Column("Network score", decimal), Column("Answers")),
+        (
+            Column("Case"),
+            Column("Texts shown", long=True),
+            Column("Truth"),
+            Column("Network"),
+            Column("Network score", decimal),
+            Column("Answers"),
+        ),
         rows,
-        f"The first {EXAMPLES} cases of the frozen protocol, not picked. Answers 1 to {score.design.scale}; {score.design.threshold} and more say malignant.",
+        f"The first {EXAMPLES} cases of the frozen protocol, not picked. Answers 1 to"
+        f" {score.design.scale}; {score.design.threshold} and more say malignant.",
         {"cases": len(rows)},
     )
 
@@ -53,7 +66,14 @@ def examples(study: Path) -> Table:
 def reading(study: Path) -> Table:
     """Results of the reading study in the order of the Results page."""
     protocol, score = scored(study)
-    first, c, b, two, t, n = score.primary, score.clusters, score.binomial, score.binomial_two_sided, score.table, score.network
+    first, c, b, two, t, n = (
+        score.primary,
+        score.clusters,
+        score.binomial,
+        score.binomial_two_sided,
+        score.table,
+        score.network,
+    )
     rows: list[tuple[str, Any, Any, Any, str]] = [
         (
             f"Share right, primary ({first.correct} of {first.n})",
@@ -66,19 +86,64 @@ def reading(study: Path) -> Table:
         ("Intraclass correlation", c.icc, None, None, c.clustering() if c.icc is None else ""),
         ("Design effect", c.design_effect, None, None, ""),
         ("GEE", c.gee_estimate, c.gee_low, c.gee_high, f"{p_text(c.gee_p_greater)}, one-sided"),
-        ("Patient sign-flip", None, None, None, f"{p_text(c.sign_flip_p_greater)}, one-sided; {p_text(c.sign_flip_p_two_sided)}, two-sided"),
-        ("Exact binomial (assumes independence)", b.estimate, two.low, two.high, f"{p_text(b.p_value)}, one-sided; {p_text(two.p_value)}, two-sided"),
+        (
+            "Patient sign-flip",
+            None,
+            None,
+            None,
+            (
+                f"{p_text(c.sign_flip_p_greater)}, one-sided; {p_text(c.sign_flip_p_two_sided)},"
+                " two-sided"
+            ),
+        ),
+        (
+            "Exact binomial (assumes independence)",
+            b.estimate,
+            two.low,
+            two.high,
+            f"{p_text(b.p_value)}, one-sided; {p_text(two.p_value)}, two-sided",
+        ),
         ("Critical count", b.critical_count, None, None, ""),
         ("Answers to flip", b.answers_to_flip, None, None, ""),
         ("Sensitivity", t.sensitivity.estimate, t.sensitivity.low, t.sensitivity.high, ""),
         ("Specificity", t.specificity.estimate, t.specificity.low, t.specificity.high, ""),
-        ("Patient permutation", None, None, None, f"{p_text(score.permutation_p_greater)}, one-sided"),
-        ("AUC of the ratings", score.roc.estimate, score.roc.low, score.roc.high, score.roc.reason or ""),
+        (
+            "Patient permutation",
+            None,
+            None,
+            None,
+            f"{p_text(score.permutation_p_greater)}, one-sided",
+        ),
+        (
+            "AUC of the ratings",
+            score.roc.estimate,
+            score.roc.low,
+            score.roc.high,
+            score.roc.reason or "",
+        ),
         ("AUC of the network alone", n.auc.estimate, n.auc.low, n.auc.high, n.auc.reason or ""),
         (f"Network right at its hold-out threshold, of {n.n}", n.right, None, None, ""),
     ]
-    rows += [(f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high, r.share.reason or "") for r in score.readers]
-    rows += [(f"Arm {words(a.arm)}, n = {a.clusters.n}", a.clusters.estimate, a.clusters.bootstrap_low, a.clusters.bootstrap_high, "") for a in score.arms]
+    rows += [
+        (
+            f"Reader {r.code}, n = {r.n}",
+            r.share.estimate,
+            r.share.low,
+            r.share.high,
+            r.share.reason or "",
+        )
+        for r in score.readers
+    ]
+    rows += [
+        (
+            f"Arm {words(a.arm)}, n = {a.clusters.n}",
+            a.clusters.estimate,
+            a.clusters.bootstrap_low,
+            a.clusters.bootstrap_high,
+            "",
+        )
+        for a in score.arms
+    ]
     rows += [
         (
             f"{words(d.first)} minus {words(d.second)}",
@@ -97,7 +162,8 @@ def reading(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        f'Reading study "{protocol.protocol}", version {protocol.version}, protocol {protocol.hash[:12]}; truth rule {words(score.design.truth_rule)}.',
+        f'Reading study "{protocol.protocol}", version {protocol.version}, protocol'
+        f" {protocol.hash[:12]}; truth rule {words(score.design.truth_rule)}.",
         {"answers": first.n, "patients": score.patients, "readers": len(score.readers)},
         score.paragraph(),
     )
@@ -136,7 +202,15 @@ def truth_rules(study: Path) -> Table:
                 c.patient_weighted_p_greater,
             )
         )
-    names = ("Exact", "Exact, two-sided", "Mid-p", "GEE", "GEE, two-sided", "Sign-flip", "Patient-weighted")
+    names = (
+        "Exact",
+        "Exact, two-sided",
+        "Mid-p",
+        "GEE",
+        "GEE, two-sided",
+        "Sign-flip",
+        "Patient-weighted",
+    )
     columns = (
         Column("Truth rule"),
         Column("Right"),
@@ -148,7 +222,8 @@ def truth_rules(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        "P one-sided unless said. Exact and mid-p assume independent answers; the others take patients as clusters. Not adjusted for their number: one was prespecified.",
+        "P one-sided unless said. Exact and mid-p assume independent answers; the others take"
+        " patients as clusters. Not adjusted for their number: one was prespecified.",
         {"answers": score.primary.n, "patients": score.patients},
     )
 
@@ -190,18 +265,34 @@ def fixed_table(p: Protocol) -> Table:
     rows += [
         (
             f"lint {f['severity']}: {f['field']}",
-            f["finding"] + (f" (accepted: {reason_for(p.design['reasons'], f['field'], f['finding'])})" if f["severity"] == "warning" else ""),
+            f["finding"]
+            + (
+                f" (accepted: {reason_for(p.design['reasons'], f['field'], f['finding'])})"
+                if f["severity"] == "warning"
+                else ""
+            ),
         )
         for f in p.lint
     ]
-    return Table((Column("Item"), Column("Value", long=True)), rows, "As frozen; a change would have made a new version.")
+    return Table(
+        (Column("Item"), Column("Value", long=True)),
+        rows,
+        "As frozen; a change would have made a new version.",
+    )
 
 
 def checklist(study: Path) -> Table:
     """What the record can answer of STARD 2015, CLAIM 2024 and TRIPOD+AI."""
     rows = [(i.guideline, i.number, i.text, i.state, i.evidence) for i in items(study)]
     return Table(
-        (Column("Guideline"), Column("Item"), Column("Asks for (our words)", long=True), Column("State"), Column("Evidence", long=True)),
+        (
+            Column("Guideline"),
+            Column("Item"),
+            Column("Asks for (our words)", long=True),
+            Column("State"),
+            Column("Evidence", long=True),
+        ),
         rows,
-        "Evidence found means only that the record holds something to look at; nothing is ticked off by itself. Wording of the items is ours: consult the guidelines.",
+        "Evidence found means only that the record holds something to look at; nothing is ticked"
+        " off by itself. Wording of the items is ours: consult the guidelines.",
     )

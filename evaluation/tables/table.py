@@ -13,7 +13,11 @@ from evaluation.results import p_text
 
 
 def _known(value: Any) -> bool:
-    return value is not None and value is not pd.NA and not (isinstance(value, float) and value != value)
+    return (
+        value is not None
+        and value is not pd.NA
+        and not (isinstance(value, float) and value != value)
+    )
 
 
 def as_text(value: Any) -> str:
@@ -30,8 +34,10 @@ def bare_p(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, and how its values are printed in LaTeX and Markdown (CSV and Excel keep the numbers). long: broken into lines;
-    interval: three values a row, the estimate and its bounds."""
+    """A column: its heading, and how its values are printed in LaTeX and Markdown (CSV and Excel
+    keep the numbers). long: broken into lines; interval: three values a row, the estimate and its
+    bounds.
+    """
 
     heading: str
     shown: Callable[[Any], str] = as_text
@@ -41,7 +47,11 @@ class Column:
     @property
     def headings(self) -> list[str]:
         """Headings of the raw columns."""
-        return [self.heading, f"{self.heading} 95 % low", f"{self.heading} 95 % high"] if self.interval else [self.heading]
+        return (
+            [self.heading, f"{self.heading} 95 % low", f"{self.heading} 95 % high"]
+            if self.interval
+            else [self.heading]
+        )
 
     @property
     def printed(self) -> str:
@@ -50,7 +60,11 @@ class Column:
 
     def text(self, values: Sequence[Any]) -> str:
         """The printed cell of this column's one or three values."""
-        bounds = [self.shown(v) for v in values[1:]] if len(values) == 3 and _known(values[1]) and _known(values[2]) else []
+        bounds = (
+            [self.shown(v) for v in values[1:]]
+            if len(values) == 3 and _known(values[1]) and _known(values[2])
+            else []
+        )
         return self.shown(values[0]) + (f" ({bounds[0]} to {bounds[1]})" if bounds else "")
 
 
@@ -70,7 +84,9 @@ class Table:
 
     def shown(self) -> pd.DataFrame:
         """Text as it is printed; an estimate and its bounds share a cell."""
-        return pd.DataFrame([self._printed(row) for row in self.rows], columns=[c.printed for c in self.columns])
+        return pd.DataFrame(
+            [self._printed(row) for row in self.rows], columns=[c.printed for c in self.columns]
+        )
 
     def _printed(self, row: tuple[Any, ...]) -> list[str]:
         values = iter(row)
@@ -79,7 +95,9 @@ class Table:
 
 @dataclass(frozen=True)
 class TableKind:
-    """A table that can be built: names of its inputs (`evaluation.passport.inputs`), of those without which there is none, and what builds it from a study."""
+    """A table that can be built: names of its inputs (`evaluation.passport.inputs`), of those
+    without which there is none, and what builds it from a study.
+    """
 
     name: str
     title: str

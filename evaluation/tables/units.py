@@ -26,7 +26,10 @@ def units(study: Path) -> Table:
     said = said[~said["practice"] & ~said["repeat"]] if len(said) else said
     raw = (
         {
-            unit: "; ".join(f"{r.code}: {r.answer['label'] or r.answer['recognisable']}" for r in rows.sort_values("code").itertuples())
+            unit: "; ".join(
+                f"{r.code}: {r.answer['label'] or r.answer['recognisable']}"
+                for r in rows.sort_values("code").itertuples()
+            )
             for unit, rows in said.groupby("unit")
         }
         if len(said)
@@ -64,7 +67,8 @@ def units(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        "Units selected for a class (they may be selected for several). The label is the adjudicated text, else the first expert's substantive answer.",
+        "Units selected for a class (they may be selected for several). The label is the"
+        " adjudicated text, else the first expert's substantive answer.",
         {"units": len(table), "labelled": int((table["label"] != "").sum())},
     )
 
@@ -99,8 +103,9 @@ def coverage(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        "Share of the slots of the most influential units. Selected: measured on the mammograms that chose the units, hence optimistic; split half: chosen on one "
-        "half of the patients, measured on the other; labelled: selected units that carry a label.",
+        "Share of the slots of the most influential units. Selected: measured on the mammograms"
+        " that chose the units, hence optimistic; split half: chosen on one half of the patients,"
+        " measured on the other; labelled: selected units that carry a label.",
         {"mammograms": rows[0][1]},
         str(at["interval"]["method"]),
     )
@@ -117,7 +122,12 @@ def agreement(study: Path) -> Table:
         Column("Method", long=True),
         Column("Remark"),
     )
-    return Table(columns, rows, f"{raters} annotators, first answers; practice left out.", {"annotators": raters})
+    return Table(
+        columns,
+        rows,
+        f"{raters} annotators, first answers; practice left out.",
+        {"annotators": raters},
+    )
 
 
 def similarity_table(study: Path) -> Table:
@@ -125,7 +135,11 @@ def similarity_table(study: Path) -> Table:
     run = newest(study, "explain")
     found = similarity(study, run)
     if not found:
-        raise Missing("Annotation", "no explained mammogram has a report line, or no unit a label", "deepminer invite annotator")
+        raise Missing(
+            "Annotation",
+            "no explained mammogram has a report line, or no unit a label",
+            "deepminer invite annotator",
+        )
     rows = [
         (
             r.words,
@@ -158,7 +172,8 @@ def similarity_table(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        f"Word vectors: {found[0].vectors}. Permuted: reports exchanged between patients. Unknown: words outside the vocabulary.",
+        f"Word vectors: {found[0].vectors}. Permuted: reports exchanged between patients. Unknown:"
+        " words outside the vocabulary.",
         {"explanations": found[0].result.pairs},
         found[0].sentence(),
     )

@@ -29,8 +29,15 @@ def write_dicom(
     data.PatientName, data.PatientID, data.PatientBirthDate = "Doe^Jane", "123", "19500101"
     data.Rows, data.Columns = pixels.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8 if bits <= 8 else 16, bits, bits - 1, int(signed)
-    raw = pixels.astype("u1" if bits <= 8 else ">u2" if syntax == ExplicitVRBigEndian else "<u2").tobytes()
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = (
+        8 if bits <= 8 else 16,
+        bits,
+        bits - 1,
+        int(signed),
+    )
+    raw = pixels.astype(
+        "u1" if bits <= 8 else ">u2" if syntax == ExplicitVRBigEndian else "<u2"
+    ).tobytes()
     data.PixelData = encapsulate([frame]) if frame else raw
     data["PixelData"].VR = "OB" if frame or bits <= 8 else "OW"
     for name, value in tags.items():

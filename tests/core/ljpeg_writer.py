@@ -1,12 +1,19 @@
-"""Writes lossless JPEG streams from prediction differences, the standard's way and PVRG's; slow and literal, for tests."""
+"""Writes lossless JPEG streams from prediction differences, the standard's way and PVRG's; slow and
+literal, for tests.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def predict(pixels: list[list[int]], y: int, x: int, predictor: int, middle: int, pvrg: bool) -> int:
-    """The prediction of one pixel from those before it: T.81 table H.1, and PVRG's way with the first row."""
+def predict(
+    pixels: list[list[int]], y: int, x: int, predictor: int, middle: int, pvrg: bool
+) -> int:
+    """The prediction of one pixel from those before it:
+
+    T.81 table H.1, and PVRG's way with the first row.
+    """
     if y == 0 and x == 0:
         return middle
     if x == 0:
@@ -20,8 +27,12 @@ def predict(pixels: list[list[int]], y: int, x: int, predictor: int, middle: int
     }[predictor]  # fmt: skip
 
 
-def stream(differences: list[int], precision: int, height: int, width: int, predictor: int) -> bytes:
-    """A lossless JPEG stream of prediction differences (modulo 2^16), with a Huffman code of five bits for each of the 17 lengths."""
+def stream(
+    differences: list[int], precision: int, height: int, width: int, predictor: int
+) -> bytes:
+    """A lossless JPEG stream of prediction differences (modulo 2^16), with a Huffman code of five
+    bits for each of the 17 lengths.
+    """
     bits = []
     for difference in differences:
         value = (difference + 32768) % 65536 - 32768
@@ -35,18 +46,34 @@ def stream(differences: list[int], precision: int, height: int, width: int, pred
     text = "".join(bits)
     text += "1" * (-len(text) % 8)
     coded = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\x00")
-    frame = bytes([precision]) + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x01\x00\x11\x00"
+    frame = (
+        bytes([precision])
+        + height.to_bytes(2, "big")
+        + width.to_bytes(2, "big")
+        + b"\x01\x00\x11\x00"
+    )
     table = bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])
     scan = bytes([1, 0, 0, predictor, 0, 0])
 
     def segment(marker: int, body: bytes) -> bytes:
         return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
 
-    return b"\xff\xd8" + segment(0xC3, frame) + segment(0xC4, table) + segment(0xDA, scan) + coded + b"\xff\xd9"
+    return (
+        b"\xff\xd8"
+        + segment(0xC3, frame)
+        + segment(0xC4, table)
+        + segment(0xDA, scan)
+        + coded
+        + b"\xff\xd9"
+    )
 
 
 def encode(pixels: np.ndarray, precision: int, predictor: int, pvrg: bool = True) -> bytes:
     """A film as the PVRG codec (or the standard) writes it."""
     rows, middle = pixels.tolist(), 1 << (precision - 1)
-    differences = [rows[y][x] - predict(rows, y, x, predictor, middle, pvrg) for y in range(len(rows)) for x in range(len(rows[0]))]
+    differences = [
+        rows[y][x] - predict(rows, y, x, predictor, middle, pvrg)
+        for y in range(len(rows))
+        for x in range(len(rows[0]))
+    ]
     return stream(differences, precision, *pixels.shape, predictor)

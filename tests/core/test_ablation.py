@@ -1,4 +1,6 @@
-"""Units at zero against a network whose maps are changed by hand; matched draws; localisation by literal loops."""
+"""Units at zero against a network whose maps are changed by hand; matched draws; localisation by
+literal loops.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def reader() -> Memory:
 
 
 @pytest.mark.parametrize(("arch", "layer", "pool"), [("small", "last", "global"), ("resnet18", "last", "top_left_7"), ("resnet18", "layer3", "global")])  # fmt: skip
-def test_units_at_zero_are_zero_in_the_running_network(arch: str, layer: str, pool: str, reader: Memory) -> None:
+def test_units_at_zero_are_zero_in_the_running_network(
+    arch: str, layer: str, pool: str, reader: Memory
+) -> None:
     torch.manual_seed(0)
     network = networks.build(arch, 3, pool=pool, units=16).eval().requires_grad_(False)
     found = Ablation(network, layer, reader, nothing, batch=4)
@@ -61,8 +65,15 @@ def test_localisation_by_hand() -> None:
     tissue, cover = np.array([[True, True], [True, False]]), np.array([[0.0, 0.5], [1.0, 1.0]])
     found = localise(probability, tissue, cover)
     assert found is not None and found.peak
-    assert found.mass == pytest.approx((0.2 * 0.5 + 0.6) / 0.9) and found.area == pytest.approx(0.5) and found.chance == pytest.approx(2 / 3)
-    assert localise(probability, np.zeros((2, 2), bool), cover) is None and localise(probability, tissue, np.array([[0, 0], [0, 1.0]])) is None
+    assert (
+        found.mass == pytest.approx((0.2 * 0.5 + 0.6) / 0.9)
+        and found.area == pytest.approx(0.5)
+        and found.chance == pytest.approx(2 / 3)
+    )
+    assert (
+        localise(probability, np.zeros((2, 2), bool), cover) is None
+        and localise(probability, tissue, np.array([[0, 0], [0, 1.0]])) is None
+    )
     mask = np.zeros((8, 8), bool)
     mask[:4, :2] = True
     assert cell_cover(mask, (2, 2)).tolist() == [[0.5, 0.0], [0.0, 0.0]]

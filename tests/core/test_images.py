@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import UserError
-from core.images import area_weights, detect_inverted, full_scale, read_film, read_mask, turn, working_image
+from core.images import (
+    area_weights,
+    detect_inverted,
+    full_scale,
+    read_film,
+    read_mask,
+    turn,
+    working_image,
+)
 
 SAMPLES = Path(__file__).resolve().parents[2] / ".." / "shared" / "samples"
 
@@ -19,7 +27,12 @@ def test_sixteen_bits_come_in_exactly(tmp_path: Path, suffix: str) -> None:
     pixels = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
     Image.fromarray(pixels).save(tmp_path / f"film.{suffix}")
     film = read_film(tmp_path / f"film.{suffix}")
-    assert film.pixels.dtype == np.uint16 and (film.pixels == pixels).all() and film.maximum == 65535 and len(film.file_hash) == 64
+    assert (
+        film.pixels.dtype == np.uint16
+        and (film.pixels == pixels).all()
+        and film.maximum == 65535
+        and len(film.file_hash) == 64
+    )
 
 
 def test_grey_and_colour_files_of_eight_bits(tmp_path: Path) -> None:
@@ -42,8 +55,14 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_films_come_in_as_viewers_turn_them(tmp_path: Path) -> None:
-    """A camera's or scanner's orientation tag: 6 says that the picture is shown turned a quarter to the right."""
-    upright = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (16, 1)) + np.arange(16, dtype=np.uint8)[:, None]
+    """A camera's or scanner's orientation tag:
+
+    6 says that the picture is shown turned a quarter to the right.
+    """
+    upright = (
+        np.tile(np.arange(0, 240, 8, dtype=np.uint8), (16, 1))
+        + np.arange(16, dtype=np.uint8)[:, None]
+    )
     turned = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -55,14 +74,18 @@ def test_films_come_in_as_viewers_turn_them(tmp_path: Path) -> None:
 
 
 def test_a_cut_tiff_is_a_sentence_and_no_warning(tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 65535, (80, 60)).astype(np.uint16)).save(tmp_path / "f.tif", compression="tiff_lzw")
+    Image.fromarray(np.random.default_rng(0).integers(0, 65535, (80, 60)).astype(np.uint16)).save(
+        tmp_path / "f.tif", compression="tiff_lzw"
+    )
     (tmp_path / "f.tif").write_bytes((tmp_path / "f.tif").read_bytes()[:4000])
     with pytest.raises(UserError, match="f.tif"):
         read_film(tmp_path / "f.tif")
 
 
 def test_films_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), dtype=np.uint8)).save(tmp_path / "whole.jpg")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), dtype=np.uint8)).save(
+        tmp_path / "whole.jpg"
+    )
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -86,7 +109,9 @@ def test_masks_of_two_and_of_many_values(tmp_path: Path) -> None:
 
 def test_the_scale_is_the_smallest_usual_depth() -> None:
     assert full_scale(np.zeros((2, 2), np.uint8)) == 255
-    assert [full_scale(np.full((2, 2), v, np.uint16)) for v in (0, 1023, 1024, 4095, 16000, 20000)] == [1023, 1023, 4095, 4095, 16383, 65535]
+    assert [
+        full_scale(np.full((2, 2), v, np.uint16)) for v in (0, 1023, 1024, 4095, 16000, 20000)
+    ] == [1023, 1023, 4095, 4095, 16383, 65535]
 
 
 def literal_average(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -116,7 +141,9 @@ def test_area_weights_sum_to_one_and_enlarging_keeps_the_range() -> None:
 
 def test_negatives_are_seen_and_turned() -> None:
     y, x = np.mgrid[:200, :150]
-    film = np.where((x / 90) ** 2 + ((y - 100) / 80) ** 2 < 1, 120 + 40 * np.sin(x / 3) * np.cos(y / 4), 3).astype(np.uint8)
+    film = np.where(
+        (x / 90) ** 2 + ((y - 100) / 80) ** 2 < 1, 120 + 40 * np.sin(x / 3) * np.cos(y / 4), 3
+    ).astype(np.uint8)
     assert not detect_inverted(film) and detect_inverted(255 - film)
     assert (turn(255 - film, 255) == film).all()
     assert not detect_inverted(np.full((50, 50), 200, np.uint8)), "without ground nothing is turned"

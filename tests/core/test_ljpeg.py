@@ -22,13 +22,19 @@ def films(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     shape = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     smooth = draw(st.booleans())
-    pixels = rng.integers(0, 1 << precision, shape) if not smooth else (rng.integers(-3, 4, shape).cumsum(1) + (1 << precision) // 3)
+    pixels = (
+        rng.integers(0, 1 << precision, shape)
+        if not smooth
+        else (rng.integers(-3, 4, shape).cumsum(1) + (1 << precision) // 3)
+    )
     return pixels.astype(np.uint16), precision
 
 
 @settings(max_examples=120, deadline=None)
 @given(films(), st.integers(1, 7), st.booleans())
-def test_what_pvrg_writes_comes_back_exactly(film: tuple[np.ndarray, int], predictor: int, swapped: bool) -> None:
+def test_what_pvrg_writes_comes_back_exactly(
+    film: tuple[np.ndarray, int], predictor: int, swapped: bool
+) -> None:
     pixels, precision = film
     shape = pixels.shape[::-1] if swapped else pixels.shape
     got = decode(encode(pixels, precision, predictor), *shape)
@@ -57,7 +63,9 @@ def test_the_archives_own_codec() -> None:
         pytest.skip("the samples are not beside the repository")
     truth = np.load(SAMPLES / "truth_800x600_uint16.npy")
     for name in ("LEFT_CC", "LEFT_MLO"):
-        assert (decode((SAMPLES / f"C_9999_1.{name}.LJPEG").read_bytes(), 800, 600) == truth).all(), name
+        assert (
+            decode((SAMPLES / f"C_9999_1.{name}.LJPEG").read_bytes(), 800, 600) == truth
+        ).all(), name
 
 
 @pytest.mark.parametrize("predictor", [3, 6, 7])

@@ -1,4 +1,6 @@
-"""Networks: published checkpoints load, the fully convolutional form is the same network, unsafe or unfit files are refused in a sentence."""
+"""Networks: published checkpoints load, the fully convolutional form is the same network, unsafe or
+unfit files are refused in a sentence.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +18,49 @@ DENSE = ("alexnet", "vgg16")
 
 
 def published(arch: str, classes: int, path: Path) -> dict[str, torch.Tensor]:
-    """A checkpoint as the authors' code saved it: `module.` in front, or for AlexNet and VGG only inside `features.`; no batch-norm counters."""
+    """A checkpoint as the authors' code saved it:
+
+    `module.` in front, or for AlexNet and VGG only inside `features.`; no batch-norm counters.
+    """
     torch.manual_seed(3)
     network = networks.build(arch, classes)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.8, 1.2)
-    state = {k: v for k, v in network.net.state_dict().items() if not k.endswith("num_batches_tracked")}
-    renamed = {(k.replace("features.", "features.module.", 1) if arch in DENSE else f"module.{k}"): v for k, v in state.items()}
-    torch.save({"epoch": 5, "arch": arch, "state_dict": renamed, "best_prec1": 0.8, "optimizer": {}}, path)
+    state = {
+        k: v for k, v in network.net.state_dict().items() if not k.endswith("num_batches_tracked")
+    }
+    renamed = {
+        (k.replace("features.", "features.module.", 1) if arch in DENSE else f"module.{k}"): v
+        for k, v in state.items()
+    }
+    torch.save(
+        {"epoch": 5, "arch": arch, "state_dict": renamed, "best_prec1": 0.8, "optimizer": {}}, path
+    )
     return network.net.state_dict()
 
 
 def patches(network: networks.Classifier, n: int = 2, side: int | None = None) -> torch.Tensor:
     torch.manual_seed(1)
-    return torch.randint(0, 256, (n, 1, side or network.input_side, side or network.input_side), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (n, 1, side or network.input_side, side or network.input_side), dtype=torch.uint8
+    )
 
 
 @pytest.mark.parametrize("arch", [*SINGLE, *DENSE])
 @torch.inference_mode()
-def test_a_published_checkpoint_loads_and_its_fully_convolutional_form_agrees(arch: str, tmp_path: Path) -> None:
+def test_a_published_checkpoint_loads_and_its_fully_convolutional_form_agrees(
+    arch: str, tmp_path: Path
+) -> None:
     classes = 3 if arch == "resnet152" else 2
     state = published(arch, classes, tmp_path / "c.pth.tar")
     network = networks.load_published_checkpoint(tmp_path / "c.pth.tar", arch, classes)
-    assert all(torch.equal(v, state[k]) for k, v in network.net.state_dict().items() if not k.endswith("num_batches_tracked"))
+    assert all(
+        torch.equal(v, state[k])
+        for k, v in network.net.state_dict().items()
+        if not k.endswith("num_batches_tracked")
+    )
     assert not network.training
     x = patches(network)
     maps = networks.to_fully_convolutional(network)(x)
@@ -66,14 +86,21 @@ def test_published_resnets_pool_the_top_left_corner(tmp_path: Path) -> None:
     maps = network.maps(patches(network))
     assert network.pool == "top_left_7" and maps.shape[2:] == (8, 8)
     by_hand = (
-        torch.stack([sum(maps[:, :, i, j] for i in range(7) for j in range(7)) / 49]).squeeze(0) @ network.linear().weight.T + network.linear().bias
+        torch.stack([sum(maps[:, :, i, j] for i in range(7) for j in range(7)) / 49]).squeeze(0)
+        @ network.linear().weight.T
+        + network.linear().bias
     )
     assert torch.allclose(network(patches(network)), by_hand, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("arch", "names"),
-    [("alexnet", ["conv1", "conv5"]), ("vgg16", ["conv1_2", "conv5_3"]), ("inception_v3", ["mixed_5d", "mixed_7c"]), ("resnet18", ["bn1", "layer4"])],
+    [
+        ("alexnet", ["conv1", "conv5"]),
+        ("vgg16", ["conv1_2", "conv5_3"]),
+        ("inception_v3", ["mixed_5d", "mixed_7c"]),
+        ("resnet18", ["bn1", "layer4"]),
+    ],
 )
 def test_the_papers_layers_are_there(arch: str, names: list[str]) -> None:
     network = networks.build(arch, 2)
@@ -88,7 +115,9 @@ class Evil:
         return print, ("code has run",)
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pickle_that_would_run_code_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth.tar")
     with pytest.raises(UserError, match="would run code"):
         networks.build("resnet18", 2, str(tmp_path / "evil.pth.tar"))
@@ -96,9 +125,20 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello world, no weights", b"\x89PNG\r\n\x1a\n", b"\x80\x02", bytes(range(256)), pickle.dumps([1, 2])[:-3], b"PK\x03\x04"]
+    "content",
+    [
+        b"",
+        b"hello world, no weights",
+        b"\x89PNG\r\n\x1a\n",
+        b"\x80\x02",
+        bytes(range(256)),
+        pickle.dumps([1, 2])[:-3],
+        b"PK\x03\x04",
+    ],
 )
-def test_files_that_are_no_checkpoints_are_not_called_dangerous(content: bytes, tmp_path: Path) -> None:
+def test_files_that_are_no_checkpoints_are_not_called_dangerous(
+    content: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(UserError, match="w.pt is not a readable checkpoint .*; fetch it again"):
         networks.read_state(tmp_path / "w.pt")
@@ -131,7 +171,9 @@ def test_unfit_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
         networks.build("resnet1", 3)
 
 
-def test_imagenet_weights_of_a_state_dict_fill_everything_but_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_weights_of_a_state_dict_fill_everything_but_the_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     donor = networks.build("resnet18", 1000)
 
     class Weights:
@@ -139,10 +181,19 @@ def test_imagenet_weights_of_a_state_dict_fill_everything_but_the_head(monkeypat
         def get_state_dict(**_: object) -> dict[str, torch.Tensor]:
             return donor.net.state_dict()
 
-    monkeypatch.setattr(networks.models, "get_model_weights", lambda _: type("W", (), {"DEFAULT": Weights}))
+    monkeypatch.setattr(
+        networks.models, "get_model_weights", lambda _: type("W", (), {"DEFAULT": Weights})
+    )
     network = networks.build("resnet18", 3, "imagenet")
-    assert torch.equal(network.net.conv1.weight, donor.net.conv1.weight) and network.linear().out_features == 3
-    monkeypatch.setattr(Weights, "get_state_dict", staticmethod(lambda **_: (_ for _ in ()).throw(OSError("no route"))))
+    assert (
+        torch.equal(network.net.conv1.weight, donor.net.conv1.weight)
+        and network.linear().out_features == 3
+    )
+    monkeypatch.setattr(
+        Weights,
+        "get_state_dict",
+        staticmethod(lambda **_: (_ for _ in ()).throw(OSError("no route"))),
+    )
     with pytest.raises(UserError, match="cannot be fetched"):
         networks.build("resnet18", 3, "imagenet")
     with pytest.raises(UserError, match="no ImageNet weights"):

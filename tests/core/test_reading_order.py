@@ -36,5 +36,10 @@ def test_like_cases_are_kept_apart() -> None:
 
 
 def test_order_says_nothing_about_the_case_number() -> None:
-    correlations = [np.corrcoef(np.arange(100), [i for i, _ in reading_order(range(100), range(100), seed)])[0, 1] for seed in range(60)]
+    correlations = [
+        np.corrcoef(np.arange(100), [i for i, _ in reading_order(range(100), range(100), seed)])[
+            0, 1
+        ]
+        for seed in range(60)
+    ]
     assert abs(np.mean(correlations)) < 0.05

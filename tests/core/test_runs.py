@@ -26,7 +26,9 @@ def study(tmp_path: Path) -> Path:
 
 def build(study: Path, settings: dict | None = None, rows: int = 2) -> str:
     with runs.building(study, "patches", 1, settings or {"a": 1}, [], "data") as run:
-        run.table("splits", pd.DataFrame({"patient_id": [f"p{i}" for i in range(rows)], "split": "train"}))
+        run.table(
+            "splits", pd.DataFrame({"patient_id": [f"p{i}" for i in range(rows)], "split": "train"})
+        )
     return run.name
 
 
@@ -67,8 +69,15 @@ for number in (1, 2, 3, 2, 1, 3):
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
-def test_the_run_asked_for_last_is_the_current_one_in_every_time_zone_and_within_one_second(zone: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", IN_A_ROW, str(tmp_path / "study")], env={**os.environ, "TZ": zone}, capture_output=True, text=True)
+def test_the_run_asked_for_last_is_the_current_one_in_every_time_zone_and_within_one_second(
+    zone: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_ROW, str(tmp_path / "study")],
+        env={**os.environ, "TZ": zone},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -92,7 +101,10 @@ def test_a_failed_step_leaves_nothing_visible_but_its_sentence(study: Path) -> N
     with store.read(study) as con:
         assert not len(table.runs(con))
     (unfinished,) = runs.unfinished(study)
-    assert (unfinished["state"], unfinished["message"]) == ("failed", "the disk is on fire; extinguish it.")
+    assert (unfinished["state"], unfinished["message"]) == (
+        "failed",
+        "the disk is on fire; extinguish it.",
+    )
     assert build(study, {})
 
 
@@ -104,7 +116,11 @@ def test_a_full_disk_says_what_to_do(study: Path) -> None:
 
 def test_a_file_that_may_not_be_written_is_named(study: Path) -> None:
     refused = PermissionError(13, "Permission denied", "films/a.npy")
-    assert runs.explain(refused, study) == "films/a.npy: permission denied; check its permissions and its disk, then run the command again."
+    assert (
+        runs.explain(refused, study)
+        == "films/a.npy: permission denied; check its permissions and its disk, then run the"
+        " command again."
+    )
     assert runs.explain(KeyError("x"), study) == "KeyError: 'x'"
 
 

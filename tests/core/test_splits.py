@@ -21,7 +21,9 @@ def table(strata: list[str]) -> pd.DataFrame:
     seed=st.integers(0, 99),
     fractions=st.sampled_from([(0.8, 0.1, 0.1), (0.6, 0.2, 0.2)]),
 )
-def test_every_patient_has_one_split_and_sizes_are_right(strata: list[str], seed: int, fractions: tuple) -> None:
+def test_every_patient_has_one_split_and_sizes_are_right(
+    strata: list[str], seed: int, fractions: tuple
+) -> None:
     got = split_patients(table(strata), fractions, seed)
     assert set(got) == set(table(strata)["id"])
     for split, share in zip(SPLITS, fractions):
@@ -42,7 +44,9 @@ def test_the_answer_does_not_hang_on_the_order_of_rows_but_on_the_seed() -> None
 def test_a_published_split_is_taken_as_it_is() -> None:
     patients = table(["a"] * 4)
     published = {"p0": "train", "p1": "holdout", "p2": "test", "p3": "train", "elsewhere": "test"}
-    assert split_patients(patients, published=published) == {f"p{i}": published[f"p{i}"] for i in range(4)}
+    assert split_patients(patients, published=published) == {
+        f"p{i}": published[f"p{i}"] for i in range(4)
+    }
 
 
 def test_a_hold_out_is_drawn_from_the_published_train_patients() -> None:

@@ -34,7 +34,9 @@ def test_a_phantoms_breast_is_found_and_its_label_left_out(mammograms: list) -> 
 
 def test_size_and_place_do_not_matter(mammograms: list) -> None:
     mask = tissue_mask(mammograms[0].pixels)
-    assert (tissue_mask(np.ascontiguousarray(mammograms[0].pixels[:, ::-1])) == mask[:, ::-1]).mean() > 0.995
+    assert (
+        tissue_mask(np.ascontiguousarray(mammograms[0].pixels[:, ::-1])) == mask[:, ::-1]
+    ).mean() > 0.995
     large = tissue_mask(mammograms[0].pixels.repeat(3, 0).repeat(3, 1))
     assert (large[1::3, 1::3] == mask).mean() > 0.99
 
@@ -75,5 +77,7 @@ def test_labels_and_lines_on_real_films_are_not_tissue() -> None:
         mask = tissue_mask(image)
         assert ndimage.label(mask)[1] == 1, path.name
         assert 0.02 < mask.mean() < 0.85, path.name
-        assert mask[:, 0].any() or mask[:, -1].any(), f"{path.name}: the breast touches the chest wall"
+        assert mask[:, 0].any() or mask[:, -1].any(), (
+            f"{path.name}: the breast touches the chest wall"
+        )
         assert np.median(image[~mask]) < 30 < np.median(image[mask]), path.name

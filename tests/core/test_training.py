@@ -1,4 +1,6 @@
-"""Training: the recipe's schedule, determinism, resuming at the exact batch, and sentences for what cannot be trained."""
+"""Training: the recipe's schedule, determinism, resuming at the exact batch, and sentences for what
+cannot be trained.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,32 @@ from core import inference, networks, training
 from core.errors import UserError
 from core.settings import TrainingSettings
 
-SETTINGS = TrainingSettings(architecture="small", weights="none", epochs=3, batch=8, units=8, augment=True, learning_rate=1e-3)
+SETTINGS = TrainingSettings(
+    architecture="small",
+    weights="none",
+    epochs=3,
+    batch=8,
+    units=8,
+    augment=True,
+    learning_rate=1e-3,
+)
 
 
 def part(n: int, seed: int) -> training.Part:
     """Class = brightness, so that there is something to learn."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 3
-    return training.Part(Memory((rng.integers(0, 60, (n, 1, 64, 64)) + 80 * y[:, None, None, None]).astype(np.uint8)), y)  # type: ignore[arg-type]
+    return training.Part(
+        Memory(
+            (rng.integers(0, 60, (n, 1, 64, 64)) + 80 * y[:, None, None, None]).astype(np.uint8)
+        ),
+        y,
+    )  # type: ignore[arg-type]
 
 
-def train(folder: Path, settings: TrainingSettings = SETTINGS, stop_at: int | None = None) -> tuple[list[dict], dict[str, torch.Tensor]]:
+def train(
+    folder: Path, settings: TrainingSettings = SETTINGS, stop_at: int | None = None
+) -> tuple[list[dict], dict[str, torch.Tensor]]:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(settings.seed)
     network = networks.build("small", 3, units=8)
@@ -53,7 +70,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 7, 13])
-def test_a_killed_training_continues_at_the_exact_batch(stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_continues_at_the_exact_batch(
+    stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)  # a resume point after every step
     whole, weights = train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -64,7 +83,10 @@ def test_a_killed_training_continues_at_the_exact_batch(stop_at: int, tmp_path: 
 
 
 def test_something_is_learned_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    history, last = train(tmp_path / "a", SETTINGS.model_copy(update={"epochs": 8, "optimizer": "adamw", "learning_rate": 5e-3}))
+    history, last = train(
+        tmp_path / "a",
+        SETTINGS.model_copy(update={"epochs": 8, "optimizer": "adamw", "learning_rate": 5e-3}),
+    )
     held = [row["accuracy"] for row in history if row["part"] == "holdout"]
     assert max(held) > 0.8
     best = training.best_epoch(history)
@@ -74,19 +96,33 @@ def test_something_is_learned_and_the_best_epoch_is_kept(tmp_path: Path) -> None
 
 def test_the_released_learning_rates() -> None:
     paper = TrainingSettings()
-    assert [training.learning_rate(paper, epoch, 0, 1) for epoch in range(6)] == pytest.approx([1e-4] * 4 + [1e-5] * 2)
+    assert [training.learning_rate(paper, epoch, 0, 1) for epoch in range(6)] == pytest.approx(
+        [1e-4] * 4 + [1e-5] * 2
+    )
     cycle = TrainingSettings(optimizer="adamw", learning_rate=1.0)
     rates = [training.learning_rate(cycle, 0, step, 100) for step in range(101)]
-    assert rates[0] == pytest.approx(1 / 25) and max(rates) == pytest.approx(1.0) and rates[-1] < 1e-4 and int(np.argmax(rates)) == 30
+    assert (
+        rates[0] == pytest.approx(1 / 25)
+        and max(rates) == pytest.approx(1.0)
+        and rates[-1] < 1e-4
+        and int(np.argmax(rates)) == 30
+    )
 
 
 def test_an_epoch_sees_every_patch_once_and_balanced_draws_are_balanced() -> None:
     labels = np.repeat([0, 1, 2], [900, 60, 40])
     assert sorted(training.epoch_order(labels, TrainingSettings(), 0)) == list(range(1000))
-    drawn = labels[training.epoch_order(labels, TrainingSettings(sampling="balanced", draws=3000), 0)]
+    drawn = labels[
+        training.epoch_order(labels, TrainingSettings(sampling="balanced", draws=3000), 0)
+    ]
     assert np.all(np.abs(np.bincount(drawn) / 3000 - 1 / 3) < 0.04)
-    assert not np.array_equal(training.epoch_order(labels, TrainingSettings(), 0), training.epoch_order(labels, TrainingSettings(), 1))
-    assert training.steps_per_epoch(65, TrainingSettings(batch=32)) == 2  # a last batch of one cannot be normalised
+    assert not np.array_equal(
+        training.epoch_order(labels, TrainingSettings(), 0),
+        training.epoch_order(labels, TrainingSettings(), 1),
+    )
+    assert (
+        training.steps_per_epoch(65, TrainingSettings(batch=32)) == 2
+    )  # a last batch of one cannot be normalised
     assert training.steps_per_epoch(66, TrainingSettings(batch=32)) == 3
 
 
@@ -114,24 +150,43 @@ def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no benign and no malignant patches"):
         training.fit(network, missing, part(12, 2), SETTINGS, tmp_path, lambda *_: None)
     with pytest.raises(UserError, match="holds no patches"):
-        training.fit(network, training.Part(part(3, 1).reader, np.zeros(0, int)), part(12, 2), SETTINGS, tmp_path, lambda *_: None)
+        training.fit(
+            network,
+            training.Part(part(3, 1).reader, np.zeros(0, int)),
+            part(12, 2),
+            SETTINGS,
+            tmp_path,
+            lambda *_: None,
+        )
     with torch.no_grad():
         network.linear().weight.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"loss is nan in epoch 1, step 1; lower training\.learning_rate"):
+    with pytest.raises(
+        UserError, match=r"loss is nan in epoch 1, step 1; lower training\.learning_rate"
+    ):
         training.fit(network, part(36, 1), part(12, 2), SETTINGS, tmp_path / "nan", lambda *_: None)
 
 
 def test_rotations_keep_the_middle_and_are_drawn_for_the_whole_batch() -> None:
     grid = torch.arange(32.0)
-    disc = (255 * ((grid[:, None] - 15.5) ** 2 + (grid - 15.5) ** 2 < 100)).to(torch.uint8).expand(6, 1, 32, 32)
+    disc = (
+        (255 * ((grid[:, None] - 15.5) ** 2 + (grid - 15.5) ** 2 < 100))
+        .to(torch.uint8)
+        .expand(6, 1, 32, 32)
+    )
     torch.manual_seed(0)
     turned = training.rotated(disc, 30.0)
-    assert (turned - disc.float()).abs().mean() < 6 and not torch.equal(turned, disc.float())  # a disc stays a disc
+    assert (turned - disc.float()).abs().mean() < 6 and not torch.equal(
+        turned, disc.float()
+    )  # a disc stays a disc
     ramp = grid.expand(6, 1, 32, 32)
     torch.manual_seed(0)
     whole = training.rotated(ramp, 20.0)
     slopes = whole[:, 0, 15, 17] - whole[:, 0, 15, 14]
-    assert (slopes <= 3 + 1e-4).all() and (slopes >= 3 * np.cos(np.radians(20)) - 1e-3).all() and slopes.std() > 0
+    assert (
+        (slopes <= 3 + 1e-4).all()
+        and (slopes >= 3 * np.cos(np.radians(20)) - 1e-3).all()
+        and slopes.std() > 0
+    )
     torch.manual_seed(0)
     assert torch.allclose(training.rotated(ramp[2:5], 20.0, 2, 6), whole[2:5])
 
@@ -144,23 +199,44 @@ def test_parts_of_a_batch_are_augmented_as_the_whole_batch_is() -> None:
         torch.manual_seed(4)
         assert torch.equal(training.augmented(x[first:last], first, 11), whole[first:last])
     torch.manual_seed(4)
-    slow = torch.cat([torch.rot90(p.flip(-1) if flip else p, turns, (2, 3))
-                      for p in x.chunk(4) for turns, flip in [(int(torch.randint(4, ())), bool(torch.rand(()) < 0.5))]])
+    slow = torch.cat(
+        [
+            torch.rot90(p.flip(-1) if flip else p, turns, (2, 3))
+            for p in x.chunk(4)
+            for turns, flip in [(int(torch.randint(4, ())), bool(torch.rand(()) < 0.5))]
+        ]
+    )
     assert torch.equal(slow, whole)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=2, max_size=40))
 def test_the_area_is_the_share_of_pairs_in_order(pairs: list[tuple[bool, int]]) -> None:
     positive, score = np.array([p for p, _ in pairs]), np.array([s for _, s in pairs], float)
-    slow = [1.0 if a > b else 0.5 if a == b else 0.0 for a in score[positive] for b in score[~positive]]
+    slow = [
+        1.0 if a > b else 0.5 if a == b else 0.0 for a in score[positive] for b in score[~positive]
+    ]
     found = training.rank_auc(positive, score)
     assert found is None if not slow else found == pytest.approx(np.mean(slow))
 
 
-def test_bfloat16_learns_resumes_and_says_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parity: the same weights in both formats. Measured on the demonstration's trained network: largest |p difference| .020, mean .0008 (docs/training.md)."""
+def test_bfloat16_learns_resumes_and_says_nearly_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parity: the same weights in both formats.
+
+    Measured on the demonstration's trained network: largest |p difference| .020, mean .0008
+    (docs/training.md).
+    """
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
-    settings = SETTINGS.model_copy(update={"epochs": 6, "optimizer": "adamw", "learning_rate": 5e-3, "precision": "bfloat16", "augment": False})
+    settings = SETTINGS.model_copy(
+        update={
+            "epochs": 6,
+            "optimizer": "adamw",
+            "learning_rate": 5e-3,
+            "precision": "bfloat16",
+            "augment": False,
+        }
+    )
 
     def fitted(folder: Path, stop_at: int | None = None) -> tuple[networks.Classifier, list[dict]]:
         folder.mkdir(exist_ok=True)
@@ -185,7 +261,10 @@ def test_bfloat16_learns_resumes_and_says_nearly_the_same(tmp_path: Path, monkey
         network.precision = precision
         p[precision] = inference.predict(network, reader, lambda *_: None)
     apart = np.abs(p["float32"] - p["bfloat16"])
-    print(f"bfloat16 against float32: largest |p difference| {apart.max():.4f}, mean {apart.mean():.4f}")
+    print(
+        f"bfloat16 against float32: largest |p difference| {apart.max():.4f}, mean"
+        f" {apart.mean():.4f}"
+    )
     assert 0 < apart.max() < 0.05 and apart.mean() < 0.005
     film = np.random.default_rng(1).integers(0, 256, (96, 80)).astype(np.uint8)
     for layer in ("last", "features.6"):

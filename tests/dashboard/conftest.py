@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import synthetic
 from serving import Served, find_chromium, start_server, stop_server
+
+from dashboard import identity
+from dashboard import study as served_study
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -34,10 +40,16 @@ def browser():
 
     with playwright.sync_playwright() as driver:
         try:
-            chromium = driver.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            chromium = driver.chromium.launch(
+                executable_path=find_chromium(),
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            )
         except playwright.Error as error:
             # Browser tests must run, not skip: `make test` brings a browser first.
-            pytest.fail(f"no Chromium can be started ({str(error).splitlines()[0]}); run python tests/bring_browser.py, or set CHROMIUM")
+            pytest.fail(
+                f"no Chromium can be started ({str(error).splitlines()[0]}); run python"
+                " tests/bring_browser.py, or set CHROMIUM"
+            )
         yield chromium
         chromium.close()
 
@@ -48,3 +60,22 @@ def context(browser):
     made = browser.new_context(viewport={"width": 1280, "height": 640})
     yield made
     made.close()
+
+
+@pytest.fixture
+def team(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
+    """Opens a page as the team, on a study."""
+    monkeypatch.setattr(identity, "current", lambda: identity.Identity("team", "team"))
+    monkeypatch.chdir(ROOT)
+
+    def page(study: Path, name: str, **query: str) -> AppTest:
+        monkeypatch.setenv(served_study.VARIABLE, str(study))
+        test = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        test.run()
+        if name != "overview":
+            test.switch_page(f"pages/{name}.py").run()
+        return test
+
+    yield page

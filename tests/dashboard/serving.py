@@ -24,7 +24,9 @@ def find_chromium() -> str | None:
     named = os.environ.get("CHROMIUM")
     if named:
         return named
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,14 @@ class Served:
 def start_server(study: Path, port: int = 0) -> Served:
     """Serve a study in a subprocess, on a free port if none is given, and wait until it answers."""
     (study / ADDRESS).unlink(missing_ok=True)
-    code = "import sys; from pathlib import Path; from dashboard.server import serve; serve(Path(sys.argv[1]), port=int(sys.argv[2]))"
+    code = (
+        "import sys; from pathlib import Path; from dashboard.server import serve;"
+        " serve(Path(sys.argv[1]), port=int(sys.argv[2]))"
+    )
     log = open(study / "server.log", "a")  # noqa: SIM115 - the child keeps it
-    process = subprocess.Popen([sys.executable, "-c", code, str(study), str(port)], cwd=ROOT, stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(study), str(port)], cwd=ROOT, stdout=log, stderr=log
+    )
     log.close()
     for _ in range(300):
         served = Served(study, address(study), process)

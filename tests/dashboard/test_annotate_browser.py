@@ -1,4 +1,6 @@
-"""An annotator in a real browser: by keyboard, with drafts, a second window, a lost connection; hovering asks the server nothing."""
+"""An annotator in a real browser: by keyboard, with drafts, a second window, a lost connection;
+hovering asks the server nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,11 @@ DEAD = 430  # ms; keys that follow a new unit faster are not taken
 
 def shown(page, title: str) -> None:
     """Wait for a unit."""
-    page.wait_for_function("t => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('.u')?.textContent.trim() === t)", arg=title)
+    page.wait_for_function(
+        "t => [...document.querySelectorAll('*')].some(e =>"
+        " e.shadowRoot?.querySelector('.u')?.textContent.trim() === t)",
+        arg=title,
+    )
 
 
 def settle(page, title: str) -> None:
@@ -60,19 +66,37 @@ def stored(served: Served, code: str, practice: bool = False) -> list[dict]:
     with store.read(served.study) as con:
         frame = annotation_table.answers(con, versions=True)
     mine = frame[(frame["code"] == code) & (frame["practice"] == practice)]
-    return [{"unit": int(r.unit), "version": int(r.version), "repeat": bool(r.repeat), "seconds": r.seconds, **r.answer} for r in mine.itertuples()]
+    return [
+        {
+            "unit": int(r.unit),
+            "version": int(r.version),
+            "repeat": bool(r.repeat),
+            "seconds": r.seconds,
+            **r.answer,
+        }
+        for r in mine.itertuples()
+    ]
 
 
 SCRIPT = (
     ("M 5 S 3", "Mass with spiculated margin, suspicious", 3),
     ("N 2", "Normal tissue", 2),
-    ("K 5 2 3 B + M 1 B 1", "Vascular calcifications, grouped distribution, benign; mass with circumscribed margin, benign", 1),
+    (
+        "K 5 2 3 B + M 1 B 1",
+        (
+            "Vascular calcifications, grouped distribution, benign; mass with circumscribed margin,"
+            " benign"
+        ),
+        1,
+    ),
     ("0", "", None),
     ("A 2 I + D S 2", "Focal asymmetry, uncertain; architectural distortion, suspicious", 2),
 )
 
 
-def test_five_units_by_keyboard_are_stored_as_typed(context, served: Served, record_testsuite_property, capsys) -> None:
+def test_five_units_by_keyboard_are_stored_as_typed(
+    context, served: Served, record_testsuite_property, capsys
+) -> None:
     page = enter(context, served, "K1")
     practise(page)
     waits = []
@@ -84,16 +108,25 @@ def test_five_units_by_keyboard_are_stored_as_typed(context, served: Served, rec
         shown(page, f"Unit {i + 2} / 24")
         waits.append(time.perf_counter() - start)
         page.wait_for_timeout(DEAD)
-    figure = f"machine waiting per unit, Enter to the next unit: median {statistics.median(waits):.2f} s, largest {max(waits):.2f} s over {len(waits)} units"
+    figure = (
+        f"machine waiting per unit, Enter to the next unit: median {statistics.median(waits):.2f}"
+        f" s, largest {max(waits):.2f} s over {len(waits)} units"
+    )
     record_testsuite_property("annotate_machine_waiting", figure)
     with capsys.disabled():
         print(f"\n{figure}")
     rows = stored(served, "K1")
-    assert [(r["label"], r["confidence"]) for r in rows] == [(label, sure) for _, label, sure in SCRIPT]
+    assert [(r["label"], r["confidence"]) for r in rows] == [
+        (label, sure) for _, label, sure in SCRIPT
+    ]
     assert [r["recognisable"] for r in rows] == ["yes", "yes", "yes", "nothing", "yes"]
-    assert len({r["unit"] for r in rows}) == 5 and all(r["version"] == 1 and 0 < r["seconds"] < 30 for r in rows)
-    assert rows[4]["phenomena"] == [{"category": "asymmetry", "terms": {"extent": "focal"}, "association": "uncertain"},
-                                    {"category": "distortion", "terms": {}, "association": "suspicious"}]
+    assert len({r["unit"] for r in rows}) == 5 and all(
+        r["version"] == 1 and 0 < r["seconds"] < 30 for r in rows
+    )
+    assert rows[4]["phenomena"] == [
+        {"category": "asymmetry", "terms": {"extent": "focal"}, "association": "uncertain"},
+        {"category": "distortion", "terms": {}, "association": "suspicious"},
+    ]
     assert [r["recognisable"] for r in stored(served, "K1", practice=True)] == ["nothing", "unsure"]
     assert statistics.median(waits) <= 6
     assert "Saved" in page.inner_text(".note")
@@ -106,7 +139,15 @@ def test_five_units_by_keyboard_are_stored_as_typed(context, served: Served, rec
                 chosen[field.name] = field.terms[1].name
         if kind.association != "none":
             press(page, "B")
-        expected = lexicon.label([{"category": kind.name, "terms": chosen, "association": "benign" if kind.association != "none" else None}])
+        expected = lexicon.label(
+            [
+                {
+                    "category": kind.name,
+                    "terms": chosen,
+                    "association": "benign" if kind.association != "none" else None,
+                }
+            ]
+        )
         assert page.input_value(".own") == expected
         press(page, kind.key)
 
@@ -129,12 +170,21 @@ def test_a_draft_survives_a_reload_and_an_answer_can_be_revised(context, served:
     assert page.input_value(".own") == "Mass with microlobulated margin, uncertain"
     press(page, "S")
     page.fill(".own", "Small mass at the chest wall")
-    page.keyboard.press("Enter")                     # leaves the field; the keys are ours again
+    page.keyboard.press("Enter")  # leaves the field; the keys are ours again
     press(page, "Enter")
     settle(page, "Unit 2 / 24")
     rows = stored(served, "K2")
-    assert [(r["version"], r["label"]) for r in rows] == [(1, "Mass with microlobulated margin, uncertain"), (2, "Small mass at the chest wall")]
-    assert rows[0]["unit"] == rows[1]["unit"] and page.evaluate("() => Object.keys(localStorage).filter(k => k.startsWith('dm-draft-')).length") == 0
+    assert [(r["version"], r["label"]) for r in rows] == [
+        (1, "Mass with microlobulated margin, uncertain"),
+        (2, "Small mass at the chest wall"),
+    ]
+    assert (
+        rows[0]["unit"] == rows[1]["unit"]
+        and page.evaluate(
+            "() => Object.keys(localStorage).filter(k => k.startsWith('dm-draft-')).length"
+        )
+        == 0
+    )
 
 
 def test_rows_are_marked_left_blank_and_the_missing_one_is_shown(context, served: Served) -> None:
@@ -144,21 +194,29 @@ def test_rows_are_marked_left_blank_and_the_missing_one_is_shown(context, served
     assert page.locator(".skip").is_hidden()
     press(page, "U Enter")
     page.wait_for_selector("text=Practice is over")
-    press(page, "N")                                  # no key of the form works on the notice
+    press(page, "N")  # no key of the form works on the notice
     page.keyboard.press("Enter")
     settle(page, "Unit 1 / 24")
 
     def marked() -> str:
         return page.locator(".form .lab.open").inner_text().split("\n")[0].split(" ")[0]
+
     press(page, "K")
     assert marked() == "Type" and "↓ blank" in page.inner_text(".form .lab.open")
     press(page, "Enter")
     assert page.locator(".lab.wrong").inner_text() == "Association"
     fault = page.locator(".fault").first
-    assert fault.inner_text() == "Choose the association of the calcifications: B benign, I uncertain or S suspicious."
-    assert fault.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.parentNode.clientHeight + 1")
+    assert (
+        fault.inner_text()
+        == "Choose the association of the calcifications: B benign, I uncertain or S suspicious."
+    )
+    assert fault.evaluate(
+        "e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.parentNode.clientHeight + 1"
+    )
     press(page, "S")
-    assert fault.is_hidden() and marked() == "Confidence"          # an association stands below the rows: they are left blank
+    assert (
+        fault.is_hidden() and marked() == "Confidence"
+    )  # an association stands below the rows: they are left blank
     press(page, "Enter")
     assert page.locator(".lab.wrong").inner_text().startswith("Confidence")
     press(page, "2 ArrowUp")
@@ -172,7 +230,9 @@ def test_rows_are_marked_left_blank_and_the_missing_one_is_shown(context, served
     press(page, "K ArrowDown 2 S 1 Enter")
     settle(page, "Unit 3 / 24")
     assert [(r["label"], r["confidence"]) for r in stored(served, "K4")] == [
-        ("Calcifications, grouped distribution, suspicious", 3), ("Calcifications, regional distribution, suspicious", 1)]
+        ("Calcifications, grouped distribution, suspicious", 3),
+        ("Calcifications, regional distribution, suspicious", 1),
+    ]
     press(page, "?")
     assert "leave the marked row blank" in page.inner_text(".pop")
 
@@ -182,7 +242,10 @@ def test_held_double_and_early_keys_save_nothing_wrong(context, served: Served) 
     practise(page)
     press(page, "N 2")
     for _ in range(8):
-        page.evaluate("() => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', repeat: true, bubbles: true, composed: true}))")
+        page.evaluate(
+            "() => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', repeat: true,"
+            " bubbles: true, composed: true}))"
+        )
     assert stored(served, "K3") == []
     press(page, "Enter Enter N 2 Enter")
     settle(page, "Unit 2 / 24")
@@ -194,10 +257,21 @@ def test_held_double_and_early_keys_save_nothing_wrong(context, served: Served) 
     press(page, "S 3 Enter")
     settle(page, "Unit 3 / 24")
     last = stored(served, "K3")[-1]
-    assert last["words"] == "0 K 3 Enter S" and last["label"] == "Mass with spiculated margin, suspicious"
-    for keys, words in (("Enter", "Choose a phenomenon"), ("M 5 Enter", "association"), ("S Enter", "confidence")):
+    assert (
+        last["words"] == "0 K 3 Enter S"
+        and last["label"] == "Mass with spiculated margin, suspicious"
+    )
+    for keys, words in (
+        ("Enter", "Choose a phenomenon"),
+        ("M 5 Enter", "association"),
+        ("S Enter", "confidence"),
+    ):
         press(page, keys)
-        page.wait_for_function("w => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('.fault')?.textContent.includes(w))", arg=words)
+        page.wait_for_function(
+            "w => [...document.querySelectorAll('*')].some(e =>"
+            " e.shadowRoot?.querySelector('.fault')?.textContent.includes(w))",
+            arg=words,
+        )
     assert len(stored(served, "K3")) == 2
     press(page, "1 Enter")
     settle(page, "Unit 4 / 24")
@@ -224,7 +298,7 @@ def test_skip_drawer_film_and_own_words_by_keyboard_alone(context, served: Serve
     tab_to(page, "Skip")
     press(page, "Enter")
     settle(page, "Unit 2 / 24")
-    press(page, "0 Enter")                            # the next unit is answered, not skipped as well
+    press(page, "0 Enter")  # the next unit is answered, not skipped as well
     settle(page, "Unit 3 / 24")
     assert page.inner_text(".count") == "1 done, 1 skipped"
     press(page, "K 1")
@@ -233,7 +307,10 @@ def test_skip_drawer_film_and_own_words_by_keyboard_alone(context, served: Serve
     press(page, "+ Enter")
     assert "take it back" in page.locator(".fault").first.inner_text()
     press(page, "Escape S")
-    assert page.input_value(".own") == "Amorphous calcifications, suspicious" and page.locator(".tabs").count() == 0
+    assert (
+        page.input_value(".own") == "Amorphous calcifications, suspicious"
+        and page.locator(".tabs").count() == 0
+    )
     press(page, "+ + 3")
     tab_to(page, "Own words")
     press(page, "Enter")
@@ -244,7 +321,7 @@ def test_skip_drawer_film_and_own_words_by_keyboard_alone(context, served: Serve
     press(page, "Enter")
     page.wait_for_selector(".drawer .list button")
     page.wait_for_function("n => (" + FOCUS + ")().startsWith(n)", arg="3")
-    tab_to(page, "4")                                 # rows follow each other: nothing behind the drawer takes the focus
+    tab_to(page, "4")  # rows follow each other: nothing behind the drawer takes the focus
     press(page, "Escape")
     press(page, "z w Shift+L")
     assert page.inner_text(".wlt").split() == ["150", "%", "W", "239", "L", "136"]
@@ -253,7 +330,11 @@ def test_skip_drawer_film_and_own_words_by_keyboard_alone(context, served: Serve
     press(page, "Enter")
     settle(page, "Unit 4 / 24")
     last = stored(served, "K7")[-1]
-    assert (last["label"], last["words"], last["confidence"]) == ("Amorphous calcifications, suspicious", "seen twice", 3)
+    assert (last["label"], last["words"], last["confidence"]) == (
+        "Amorphous calcifications, suspicious",
+        "seen twice",
+        3,
+    )
 
 
 def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
@@ -264,16 +345,22 @@ def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
     page.wait_for_selector("text=The film was not loaded")
     failing["on"] = False
     page.click("text=The film was not loaded")
-    page.wait_for_function("""() => { const i = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.pic img')).find(Boolean);
-        return i && i.naturalWidth > 0; }""")
+    page.wait_for_function(
+        """() => { const i = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.pic img')).find(Boolean);
+        return i && i.naturalWidth > 0; }"""
+    )
     page.click(".grid button:nth-child(3)")
-    page.wait_for_function("""() => { const b = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.grid button:nth-child(3)')).find(Boolean);
-        return b.className === '' && b.querySelector('img').naturalWidth > 0; }""")
+    page.wait_for_function(
+        """() => { const b = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.grid button:nth-child(3)')).find(Boolean);
+        return b.className === '' && b.querySelector('img').naturalWidth > 0; }"""
+    )
     page.reload()
     settle(page, "Practice 1 / 2")
     practise(page)
-    page.wait_for_function("""() => { const g = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.grid')).find(Boolean);
-        return [...g.querySelectorAll('img')].every(i => i.complete && i.naturalWidth); }""")
+    page.wait_for_function(
+        """() => { const g = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.grid')).find(Boolean);
+        return [...g.querySelectorAll('img')].every(i => i.complete && i.naturalWidth); }"""
+    )
     page.wait_for_timeout(2500)
     seen, frames = [], []
     page.on("request", lambda request: seen.append(request.url))
@@ -283,8 +370,11 @@ def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
         start = time.perf_counter()
         page.hover(f".grid button:nth-child({i + 1})")
         assert page.inner_text(".pn") == f"Patch {i + 1} of 32"
-        assert page.evaluate("() => { const i = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.pic img')).find(Boolean);"
-                             " return i.complete && i.naturalWidth > 0; }")
+        assert page.evaluate(
+            "() => { const i = [...document.querySelectorAll('*')].map(e =>"
+            " e.shadowRoot?.querySelector('.pic img')).find(Boolean); return i.complete &&"
+            " i.naturalWidth > 0; }"
+        )
         waits.append(time.perf_counter() - start)
     page.keyboard.press("h")
     page.mouse.move(1000, 300)
@@ -293,8 +383,12 @@ def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
     page.mouse.move(1060, 340)
     page.mouse.up()
     assert [url for url in seen if "/_stcore/health" not in url] == [] and frames == []
-    assert statistics.median(waits) < 0.5            # the driver's own share included
-    assert "W 315" in page.inner_text(".wlt") and "100 %" not in page.inner_text(".wlt") and "off" in page.inner_text(".hl")
+    assert statistics.median(waits) < 0.5  # the driver's own share included
+    assert (
+        "W 315" in page.inner_text(".wlt")
+        and "100 %" not in page.inner_text(".wlt")
+        and "off" in page.inner_text(".hl")
+    )
     page.click(".grid button:nth-child(9)")
     page.mouse.move(1000, 300)
     assert page.inner_text(".pn") == "Patch 9 of 32, pinned"
@@ -312,10 +406,16 @@ def test_film_mouse_skip_and_drawer(context, served: Served) -> None:
     assert page.inner_text(".count") == "1 done, 1 skipped"
     page.click("text=All units")
     page.click("text=Skipped 1")
-    page.wait_for_function("() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelectorAll('.list button').length === 1)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelectorAll('.list"
+        " button').length === 1)"
+    )
     page.click(".list button")
     settle(page, "Unit 1 / 24")
-    assert stored(served, "K6")[0]["label"] == "Amorphous calcifications, diffuse distribution, uncertain"
+    assert (
+        stored(served, "K6")[0]["label"]
+        == "Amorphous calcifications, diffuse distribution, uncertain"
+    )
 
 
 @pytest.fixture
@@ -342,8 +442,20 @@ def test_two_windows_answer_once_and_nothing_secret_is_sent(wire, context, serve
     other.click("text=All units")
     other.wait_for_selector(".list button")
     sent = wire.sent
-    assert b"Normal tissue" in sent and b"/image/" in sent and b"JFIF" in sent and b"expert_annotate" in sent
-    for secret in (b"ZQX", b"zqxfile", b"unit_0", synthetic.DISSECT.encode(), b"influence", b"Exif"):
+    assert (
+        b"Normal tissue" in sent
+        and b"/image/" in sent
+        and b"JFIF" in sent
+        and b"expert_annotate" in sent
+    )
+    for secret in (
+        b"ZQX",
+        b"zqxfile",
+        b"unit_0",
+        synthetic.DISSECT.encode(),
+        b"influence",
+        b"Exif",
+    ):
         assert secret not in sent, secret
 
 
@@ -355,9 +467,14 @@ def test_a_lost_connection_keeps_the_answer_and_sends_it_once(context, tmp_path)
         port = int(served.base.rsplit(":", 1)[1])
         stop_server(served)
         press(page, "M 5 S 3 Enter")
-        page.wait_for_function("() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('.lost')?.textContent.includes('Connection lost'))")
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('*')].some(e =>"
+            " e.shadowRoot?.querySelector('.lost')?.textContent.includes('Connection lost'))"
+        )
         served = start_server(served.study, port)
         settle(page, "Unit 2 / 24")
-        assert [r["label"] for r in stored(served, "L1")] == ["Mass with spiculated margin, suspicious"]
+        assert [r["label"] for r in stored(served, "L1")] == [
+            "Mass with spiculated margin, suspicious"
+        ]
     finally:
         stop_server(served)

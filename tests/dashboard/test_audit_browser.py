@@ -1,4 +1,6 @@
-"""The label audit in a real browser: by keyboard, resumed, the previous corrected, and nothing sent that tells which patch is a top one."""
+"""The label audit in a real browser: by keyboard, resumed, the previous corrected, and nothing sent
+that tells which patch is a top one.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ def wire(served: Served):
 
 def settle(page, number: int, total: int = 18) -> None:
     """Wait for a patch and for the dead time after it."""
-    page.wait_for_function("t => [...document.querySelectorAll('*')].some(e => { const s = e.shadowRoot?.querySelector('.aud');"
-                           " return s && !s.hidden && s.querySelector('.u').textContent.trim() === t; })", arg=f"Patch {number} / {total}")
+    page.wait_for_function(
+        "t => [...document.querySelectorAll('*')].some(e => { const s ="
+        " e.shadowRoot?.querySelector('.aud'); return s && !s.hidden &&"
+        " s.querySelector('.u').textContent.trim() === t; })",
+        arg=f"Patch {number} / {total}",
+    )
     page.wait_for_timeout(DEAD)
 
 
@@ -43,24 +49,37 @@ def test_an_audit_by_keyboard_is_stored_as_judged_and_blind(wire, context, serve
     page.wait_for_selector(".audit:visible")
     page.click(".audit")
     settle(page, 1)
-    assert page.inner_text(".aud .words") == order[0].words and page.locator(".aud .fresh").is_visible()
+    assert (
+        page.inner_text(".aud .words") == order[0].words
+        and page.locator(".aud .fresh").is_visible()
+    )
     said = ["yes", "no", "unsure", "yes", "no", "no"]
     for i, answer in enumerate(said):
         assert page.inner_text(".aud .words") == order[i].words
         assert page.locator(".aud .fresh").is_visible() == (i == 0)
-        page.wait_for_function("() => { const s = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.aud')).find(Boolean);"
-                               " return [...s.querySelectorAll('img')].length === 2 && [...s.querySelectorAll('img')].every(i => i.naturalWidth > 0); }")
+        page.wait_for_function(
+            "() => { const s = [...document.querySelectorAll('*')].map(e =>"
+            " e.shadowRoot?.querySelector('.aud')).find(Boolean); return"
+            " [...s.querySelectorAll('img')].length === 2 && [...s.querySelectorAll('img')].every(i"
+            " => i.naturalWidth > 0); }"
+        )
         press(page, str(["yes", "no", "unsure"].index(answer) + 1))
         settle(page, i + 2)
         if i == 2:
-            page.evaluate("() => document.dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true, bubbles: true, composed: true}))")
+            page.evaluate(
+                "() => document.dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true,"
+                " bubbles: true, composed: true}))"
+            )
             press(page, "Backspace")
             settle(page, 3)
-            assert page.locator(".aud [aria-pressed=true]").inner_text().split() == ["3", "Unsure"] and page.locator(".aud .previous").is_hidden()
+            assert (
+                page.locator(".aud [aria-pressed=true]").inner_text().split() == ["3", "Unsure"]
+                and page.locator(".aud .previous").is_hidden()
+            )
             press(page, "2")
             settle(page, 4)
     assert page.locator(".aud .fresh").is_visible() and "Saved" in page.inner_text(".aud .note")
-    page.reload()                                                # resumed where it was
+    page.reload()  # resumed where it was
     page.wait_for_selector(".audit:visible")
     page.click(".audit")
     settle(page, 7)
@@ -80,13 +99,28 @@ def test_an_audit_by_keyboard_is_stored_as_judged_and_blind(wire, context, serve
         audit_end = audits.current(con)
     assert audit_end is not None
     first = {row.item: row.answer for row in frame[frame["version"] == 1].itertuples()}
-    assert [first[p.item] for p in order] == said + ["yes"] * 12 and frame[frame["version"] == 2][["item", "answer"]].values.tolist() == [[order[2].item, "no"]]
+    assert [first[p.item] for p in order] == said + ["yes"] * 12 and frame[frame["version"] == 2][
+        ["item", "answer"]
+    ].values.tolist() == [[order[2].item, "no"]]
     assert frame["seconds"].between(0, 30).all()
     sent = wire.own
     assert b'"stage":"patch"' in sent and b"JFIF" in sent
-    for secret in (b"ZQX", b"zqxfile", b'"kind"', b'"rank"', b'"item"', b'"activation"', b'"top"', b'"middle"', b'"random"', b'"unit_', synthetic.DISSECT.encode(), b"audit-1"):
+    for secret in (
+        b"ZQX",
+        b"zqxfile",
+        b'"kind"',
+        b'"rank"',
+        b'"item"',
+        b'"activation"',
+        b'"top"',
+        b'"middle"',
+        b'"random"',
+        b'"unit_',
+        synthetic.DISSECT.encode(),
+        b"audit-1",
+    ):
         assert secret not in sent, secret
-    assert not re.search(rb"0\.9\d\d654", sent)                  # an activation
+    assert not re.search(rb"0\.9\d\d654", sent)  # an activation
     with store.write(served.study) as con:
         audits.end(con, "team")
 

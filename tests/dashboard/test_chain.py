@@ -1,4 +1,6 @@
-"""The chain on the quick demonstration: every step's numbers checked by another way, and the commands as their users type them."""
+"""The chain on the quick demonstration: every step's numbers checked by another way, and the
+commands as their users type them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def deepminer(*arguments: str, study: Path | None = None) -> subprocess.CompletedProcess[str]:
     place = ["--study", str(study)] if study else []
-    return subprocess.run([sys.executable, "-m", "dashboard.cli", *arguments, *place], capture_output=True, text=True, cwd=ROOT, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "dashboard.cli", *arguments, *place],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
 
 
 def result(*arguments: str, study: Path | None = None) -> dict:
@@ -49,11 +57,26 @@ def latest(study: Path, kind: str) -> str:
 
 def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstration: Path) -> None:
     found = result("status", str(demonstration))
-    assert set(found) == {"patients", "mammograms", "findings", "patches", "runs", "coverage", "annotations", "reading"}
+    assert set(found) == {
+        "patients",
+        "mammograms",
+        "findings",
+        "patches",
+        "runs",
+        "coverage",
+        "annotations",
+        "reading",
+    }
     assert found["patients"] == 80 and found["mammograms"] == 160
     assert set(found["patches"]) == set(found["coverage"]) == set(CLASSES)
-    assert set(found["annotations"]) == {"units_selected", "units_annotated", "experts"} and found["annotations"]["experts"] == 2
-    assert set(found["reading"]) == {"cases", "answered", "correct", "p_greater"} and None not in found["reading"].values()
+    assert (
+        set(found["annotations"]) == {"units_selected", "units_annotated", "experts"}
+        and found["annotations"]["experts"] == 2
+    )
+    assert (
+        set(found["reading"]) == {"cases", "answered", "correct", "p_greater"}
+        and None not in found["reading"].values()
+    )
     assert {row["kind"] for row in found["runs"]} == {
         "patches",
         "train",
@@ -65,18 +88,31 @@ def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstratio
         "explain",
         "ablate",
     }
-    assert all(set(row) == {"id", "kind", "architecture", "auc"} and None not in row.values() for row in found["runs"])
+    assert all(
+        set(row) == {"id", "kind", "architecture", "auc"} and None not in row.values()
+        for row in found["runs"]
+    )
     assert found["reading"]["correct"] <= found["reading"]["answered"] == found["reading"]["cases"]
     auc = next(row["auc"] for row in found["runs"] if row["kind"] == "evaluate")
     assert 0.75 <= auc["malignant"] <= 0.98
 
 
-def test_status_in_the_terminal_uses_the_classes_the_study_has(own_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_in_the_terminal_uses_the_classes_the_study_has(
+    own_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status(own_study)
     said = capsys.readouterr().out
-    assert "patches: normal " in said and "run patches-" in said and "patch AUC malignant, test, ." in said and "image-level" not in said
+    assert (
+        "patches: normal " in said
+        and "run patches-" in said
+        and "patch AUC malignant, test, ." in said
+        and "image-level" not in said
+    )
     with store.write(own_study) as con:
-        con.execute("UPDATE runs SET manifest = json_merge_patch(manifest, '{\"classes\": 2}') WHERE kind = 'patches'")
+        con.execute(
+            "UPDATE runs SET manifest = json_merge_patch(manifest, '{\"classes\": 2}') WHERE kind ="
+            " 'patches'"
+        )
         con.execute("UPDATE sources SET image_labels = TRUE")
     class_words._classes.cache_clear()
     status(own_study)
@@ -96,11 +132,17 @@ def test_the_stored_auc_is_the_one_of_the_stored_predictions(demonstration: Path
         frame = unit_table.predictions(con, run, run_table.latest(con, "patches") or "", "test")
         metrics = run_table.metrics(con, run, "test")
     for code, name in enumerate(CLASSES):
-        stored = metrics[(metrics["level"] == "patch") & (metrics["class"] == name) & (metrics["name"] == "auc")]["estimate"].iloc[0]
-        assert stored == pytest.approx(roc_auc_score(frame["label"] == code, frame[f"p_{name}"]), abs=1e-9)
+        stored = metrics[
+            (metrics["level"] == "patch") & (metrics["class"] == name) & (metrics["name"] == "auc")
+        ]["estimate"].iloc[0]
+        assert stored == pytest.approx(
+            roc_auc_score(frame["label"] == code, frame[f"p_{name}"]), abs=1e-9
+        )
 
 
-def test_influence_is_weight_times_the_largest_activation_on_the_whole_film(demonstration: Path) -> None:
+def test_influence_is_weight_times_the_largest_activation_on_the_whole_film(
+    demonstration: Path,
+) -> None:
     import torch
 
     dissect = latest(demonstration, "dissect")
@@ -113,7 +155,10 @@ def test_influence_is_weight_times_the_largest_activation_on_the_whole_film(demo
     for i, name in list(enumerate(row["manifest"]["mammograms"]))[:3]:
         with torch.inference_mode():
             maps = network.maps(torch.from_numpy(np.array(opened[films[name]]))[None, None])[0]
-        slow = [[float(maps[u].max() * network.class_weights()[c, u]) for u in range(len(maps))] for c in range(3)]
+        slow = [
+            [float(maps[u].max() * network.class_weights()[c, u]) for u in range(len(maps))]
+            for c in range(3)
+        ]
         assert np.allclose(stored[i], slow, atol=1e-4)
 
 
@@ -126,7 +171,9 @@ def test_coverage_is_the_share_of_slots_counted_by_hand(demonstration: Path) -> 
     for code in range(3):
         slots = influences[influences["class"] == code]["unit"].tolist()
         chosen = set(selected[selected["class"] == code]["unit"])
-        stored = coverage[(coverage["class"] == code) & (coverage["name"] == "selected")]["estimate"].iloc[0]
+        stored = coverage[(coverage["class"] == code) & (coverage["name"] == "selected")][
+            "estimate"
+        ].iloc[0]
         assert stored == pytest.approx(sum(u in chosen for u in slots) / len(slots))
 
 
@@ -147,8 +194,13 @@ def test_simulated_answers_carry_that_word(demonstration: Path) -> None:
         assert annotation_table.answers(con)["simulated"].all()
         found = people.people(con)
         assert found[found["code"].str.startswith("SIM")]["simulated"].all()
-        assert {p.protocol: p.simulated for p in readings.protocols(con)} == {"Open demonstration": False, "Simulated demonstration": True}
-    assert result("reading", "score", study=demonstration)["paragraph"].startswith("SIMULATED ANSWERS")
+        assert {p.protocol: p.simulated for p in readings.protocols(con)} == {
+            "Open demonstration": False,
+            "Simulated demonstration": True,
+        }
+    assert result("reading", "score", study=demonstration)["paragraph"].startswith(
+        "SIMULATED ANSWERS"
+    )
 
 
 def test_the_same_commands_again_answer_from_what_is_there(demonstration: Path) -> None:
@@ -173,7 +225,11 @@ def test_doctor_finds_a_changed_checkpoint_and_a_lost_film(own_study: Path) -> N
     done = deepminer("doctor", study=own_study)
     assert done.returncode == 1 and "checkpoints" in done.stderr
     done = deepminer("dissect", "--layer", "features.0", study=own_study)
-    assert done.returncode == 1 and "is not the checkpoint" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "is not the checkpoint" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,14 +247,18 @@ def test_doctor_finds_a_changed_checkpoint_and_a_lost_film(own_study: Path) -> N
         (("reading", "freeze"), "only"),
     ],
 )
-def test_a_mistake_is_one_sentence_on_stderr(arguments: tuple[str, ...], words: str, demonstration: Path) -> None:
+def test_a_mistake_is_one_sentence_on_stderr(
+    arguments: tuple[str, ...], words: str, demonstration: Path
+) -> None:
     study = None if "nowhere" in arguments else demonstration
     done = deepminer(*arguments, study=study)
     if arguments == ("reading", "freeze"):
         words = "is unblinded"
     assert done.returncode == 1
     assert words in done.stderr and "Traceback" not in done.stderr
-    assert len([line for line in done.stderr.replace("\r", "\n").splitlines() if words in line]) == 1
+    assert (
+        len([line for line in done.stderr.replace("\r", "\n").splitlines() if words in line]) == 1
+    )
 
 
 def test_wrong_usage_is_exit_two() -> None:

@@ -7,6 +7,17 @@ import pytest
 from dashboard.commands import pipeline
 
 
-@pytest.mark.parametrize(("low", "high", "said"), [(0.8, 0.91, "image malignant: AUC .862 (.800 to .910)"), (float("nan"), float("nan"), "image malignant: AUC .862")])
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.8, 0.91, "image malignant: AUC .862 (.800 to .910)"),
+        (float("nan"), float("nan"), "image malignant: AUC .862"),
+    ],
+)
 def test_an_area_has_no_leading_zero(low: float, high: float, said: str) -> None:
-    assert pipeline._auc_text({"level": "image", "class": "malignant", "estimate": 0.8617, "low": low, "high": high}) == said
+    assert (
+        pipeline._auc_text(
+            {"level": "image", "class": "malignant", "estimate": 0.8617, "low": low, "high": high}
+        )
+        == said
+    )

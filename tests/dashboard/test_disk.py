@@ -18,11 +18,15 @@ def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path: Path) -> Non
     pipeline.init(tmp_path / "study")
     (tmp_path / "study" / "images").rmdir()
     (tmp_path / "study" / "images").write_text("")
-    with pytest.raises(UserError, match=r"images.* Not a directory; check the disk|Not a directory"):
+    with pytest.raises(
+        UserError, match=r"images.* Not a directory; check the disk|Not a directory"
+    ):
         pipeline.ingest("phantom", study=tmp_path / "study", patients=3, workers=1)
 
 
-def test_a_full_disk_names_the_disk_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_names_the_disk_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline.init(tmp_path / "study")
 
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,7 @@
-"""kill -9 in every step: the study stays usable and the next run completes. `python -m benchmarks.kills 20` is the long form."""
+"""kill -9 in every step: the study stays usable and the next run completes.
+
+`python -m benchmarks.kills 20` is the long form.
+"""
 
 from __future__ import annotations
 

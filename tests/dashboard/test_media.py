@@ -27,7 +27,17 @@ def there(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def get(url: str, role: str = "annotator", who: str = "A1"):
     """The route's answer to somebody."""
     headers = [(b"x-auth-role", role.encode()), (b"x-auth-who", who.encode())]
-    return media._picture(Request({"type": "http", "method": "GET", "path": url, "headers": headers, "path_params": {"token": url.rsplit("/", 1)[1]}}))
+    return media._picture(
+        Request(
+            {
+                "type": "http",
+                "method": "GET",
+                "path": url,
+                "headers": headers,
+                "path_params": {"token": url.rsplit("/", 1)[1]},
+            }
+        )
+    )
 
 
 def test_an_address_says_nothing_and_stays(there: Path) -> None:
@@ -40,9 +50,16 @@ def test_an_address_says_nothing_and_stays(there: Path) -> None:
 
 
 def test_only_the_audience_sees_a_picture(there: Path) -> None:
-    mine, teams = media.url("film", "A1", file="zqxfile001"), media.url("film", media.TEAM, file="zqxfile001")
+    mine, teams = (
+        media.url("film", "A1", file="zqxfile001"),
+        media.url("film", media.TEAM, file="zqxfile001"),
+    )
     assert get(mine).status_code == 200 and get(teams, "team", "T1").status_code == 200
-    assert get(mine, "annotator", "A2").status_code == 404 and get(teams).status_code == 404 and get(mine, "team", "A1").status_code == 404
+    assert (
+        get(mine, "annotator", "A2").status_code == 404
+        and get(teams).status_code == 404
+        and get(mine, "team", "A1").status_code == 404
+    )
     for url in (mine, teams, "/image/unknown"):
         assert get(url, "reader", "R1").status_code == 403 and get(url, "", "").status_code == 403
     assert get("/image/unknown").status_code == 404
@@ -50,13 +67,18 @@ def test_only_the_audience_sees_a_picture(there: Path) -> None:
 
 def test_pictures_are_the_films_pixels_without_metadata(there: Path) -> None:
     array = np.load(there / "images" / "zqxfile003.npy")
-    for url, expected in ((media.url("film", "A1", file="zqxfile003"), array), (media.url("patch", "A1", size=64, **PLACE), array[64:128, 32:96])):
+    for url, expected in (
+        (media.url("film", "A1", file="zqxfile003"), array),
+        (media.url("patch", "A1", size=64, **PLACE), array[64:128, 32:96]),
+    ):
         body = get(url).body
         image = Image.open(io.BytesIO(body))
         assert not image.getexif() and "comment" not in image.info and b"secret" not in body
         assert image.size == expected.shape[::-1]
         assert np.abs(np.asarray(image, float) - expected).mean() < 4
-    assert Image.open(io.BytesIO(get(media.url("film", "A1", file="zqxfile003", width=64)).body)).size == (64, 80)
+    assert Image.open(
+        io.BytesIO(get(media.url("film", "A1", file="zqxfile003", width=64)).body)
+    ).size == (64, 80)
 
 
 def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
@@ -69,12 +91,21 @@ def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
     rows = maps[low] * (1 - weight[:, None]) + maps[high] * weight[:, None]
     expected = rows[:, low] * (1 - weight) + rows[:, high] * weight > 0.2
     assert (inside == expected).mean() > 0.995 and 0.02 < inside.mean() < 0.9
-    lit = np.asarray(Image.open(io.BytesIO(get(media.url("unit", "A1", **PLACE, **UNIT)).body)).convert("L"), float)
+    lit = np.asarray(
+        Image.open(io.BytesIO(get(media.url("unit", "A1", **PLACE, **UNIT)).body)).convert("L"),
+        float,
+    )
     plain = np.asarray(Image.open(io.BytesIO(get(media.url("patch", "A1", **PLACE)).body)), float)
     region = media.region(there, synthetic.DISSECT, 5, 2, 0.2, 176)
     far = ~region & (plain > 60)
     assert lit[far].mean() < 0.6 * plain[far].mean()
-    inner = region & np.roll(region, 12, 0) & np.roll(region, -12, 0) & np.roll(region, 12, 1) & np.roll(region, -12, 1)
+    inner = (
+        region
+        & np.roll(region, 12, 0)
+        & np.roll(region, -12, 0)
+        & np.roll(region, 12, 1)
+        & np.roll(region, -12, 1)
+    )
     assert np.abs(lit[inner] - plain[inner]).mean() < 4
 
 
@@ -83,6 +114,7 @@ def test_the_cache_is_bounded_by_bytes() -> None:
 
     def picture(name: str) -> bytes:
         return cache.get((name,), lambda: made.append(name) or bytes(40))
+
     for name in ("a", "b", "a", "c", "a", "b"):
         picture(name)
     assert made == ["a", "b", "c", "b"]

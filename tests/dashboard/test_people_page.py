@@ -1,4 +1,6 @@
-"""The team's pages for people and annotations, in a browser: a link that is shown once and ends at once, a decision that keeps the answers."""
+"""The team's pages for people and annotations, in a browser: a link that is shown once and ends at
+once, a decision that keeps the answers.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ def test_invite_use_and_revoke(team, browser, served: Served) -> None:
     team.click("button:has-text('Revoke')")
     team.wait_for_selector("text=no longer works")
     assert link not in team.content()
-    ended = "() => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('.lost')?.textContent.includes('session has ended'))"
+    ended = (
+        "() => [...document.querySelectorAll('*')].some(e =>"
+        " e.shadowRoot?.querySelector('.lost')?.textContent.includes('session has ended'))"
+    )
     for _ in range(8):  # a key in the dead time after an item is shown is ignored on purpose
         page.keyboard.press("0")
         page.wait_for_timeout(450)
@@ -74,11 +79,23 @@ def test_adjudication_keeps_the_answers(team, served: Served) -> None:
     team.wait_for_selector("text=1 disagreements left, 0 decided, 1 agreed")
     team.wait_for_selector("text=Mass with spiculated margin, suspicious")
     shown = team.locator("[role=tabpanel]:visible").inner_text()
-    assert "Mass with spiculated margin, suspicious" in shown and "E1" not in shown and "E2" not in shown and "SIMULATED" in shown
+    assert (
+        "Mass with spiculated margin, suspicious" in shown
+        and "E1" not in shown
+        and "E2" not in shown
+        and "SIMULATED" in shown
+    )
     team.click("button:has-text('Accept A')")
     team.wait_for_selector("text=0 disagreements left, 1 decided")
     with store.read(served.study) as con:
         labels = annotation_table.labels(con, synthetic.DISSECT)
-        assert labels[4].text == "Mass with spiculated margin, suspicious" and len(annotation_table.answers(con)) == 4
+        assert (
+            labels[4].text == "Mass with spiculated margin, suspicious"
+            and len(annotation_table.answers(con)) == 4
+        )
         decision = annotation_table.decisions(con, synthetic.DISSECT).iloc[0]
-    assert decision["decided_by"] == "team" and "answer A" in decision["reason"] and list(decision["sources"]) == list(labels[4].annotation_ids)
+    assert (
+        decision["decided_by"] == "team"
+        and "answer A" in decision["reason"]
+        and list(decision["sources"]) == list(labels[4].annotation_ids)
+    )

@@ -1,4 +1,6 @@
-"""A reader in a real browser, with every byte that the server sends recorded; and the same asked for by forgery."""
+"""A reader in a real browser, with every byte that the server sends recorded; and the same asked
+for by forgery.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,23 @@ from core.store import people, readings
 
 pytestmark = pytest.mark.browser
 NAME = "ZQXSTUDY"
-FORBIDDEN = (b"ZQX", b"zqxfile", b"unit_0", b"MALIGNANT", b"BENIGN", synthetic.DISSECT.encode(), b"network_score",
-             b"mammogram_id", b"patient_id", b"truth", b"predicted", b"case_number", b'"arm"', b'"repeat"', b"/image/")
+FORBIDDEN = (
+    b"ZQX",
+    b"zqxfile",
+    b"unit_0",
+    b"MALIGNANT",
+    b"BENIGN",
+    synthetic.DISSECT.encode(),
+    b"network_score",
+    b"mammogram_id",
+    b"patient_id",
+    b"truth",
+    b"predicted",
+    b"case_number",
+    b'"arm"',
+    b'"repeat"',
+    b"/image/",
+)
 
 
 @pytest.fixture
@@ -30,7 +47,11 @@ def wire(served: Served):
 
 def settle(page, title: str) -> None:
     """Wait for a case and for the dead time after it."""
-    page.wait_for_function("t => [...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('.u')?.textContent.trim() === t)", arg=title)
+    page.wait_for_function(
+        "t => [...document.querySelectorAll('*')].some(e =>"
+        " e.shadowRoot?.querySelector('.u')?.textContent.trim() === t)",
+        arg=title,
+    )
     page.wait_for_timeout(420)
 
 
@@ -90,23 +111,45 @@ def test_a_reader_reads_all_and_no_byte_gives_anything_away(wire, context, serve
         if i < 31:
             settle(page, f"{i + 2} / 32")
     page.wait_for_selector("text=All cases are done")
-    assert given(served, "R1", first=True) == choices and given(served, "R1") == [*choices[:9], 6, *choices[10:]]
+    assert given(served, "R1", first=True) == choices and given(served, "R1") == [
+        *choices[:9],
+        6,
+        *choices[10:],
+    ]
     page.reload()
     page.wait_for_selector("text=All cases are done")
     page.wait_for_timeout(420)
-    page.keyboard.press("Backspace")                              # the last case has no next one: it is reopened from here
+    page.keyboard.press("Backspace")  # the last case has no next one: it is reopened from here
     settle(page, "32 / 32")
     page.keyboard.press(str(choices[-1] % 6 + 1))
     page.wait_for_selector("text=All cases are done")
-    assert given(served, "R1")[-1] == choices[-1] % 6 + 1 and given(served, "R1", first=True) == choices
-    dom = page.evaluate("() => document.documentElement.outerHTML + [...document.querySelectorAll('*')].map(e => e.shadowRoot?.innerHTML || '').join('')")
-    kept = page.evaluate("() => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href, document.title])")
+    assert (
+        given(served, "R1")[-1] == choices[-1] % 6 + 1
+        and given(served, "R1", first=True) == choices
+    )
+    dom = page.evaluate(
+        "() => document.documentElement.outerHTML + [...document.querySelectorAll('*')].map(e =>"
+        " e.shadowRoot?.innerHTML || '').join('')"
+    )
+    kept = page.evaluate(
+        "() => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href,"
+        " document.title])"
+    )
     sent = wire.sent
-    assert sent.count(b'"stage":"case"') >= 38 and b"expert_read" in sent and b"Architectural distortion" in sent
+    assert (
+        sent.count(b'"stage":"case"') >= 38
+        and b"expert_read" in sent
+        and b"Architectural distortion" in sent
+    )
     for secret in FORBIDDEN:
         assert secret not in wire.own, secret
-    assert not re.search(rb"0\.1\d\d456", sent)                   # a network score
-    assert b"ZQX" not in sent and b"zqxfile" not in sent and b'"stage":"case"' in wire.own and b"expert_read" in wire.own
+    assert not re.search(rb"0\.1\d\d456", sent)  # a network score
+    assert (
+        b"ZQX" not in sent
+        and b"zqxfile" not in sent
+        and b'"stage":"case"' in wire.own
+        and b"expert_read" in wire.own
+    )
     for secret in FORBIDDEN[:2]:
         assert secret.decode() not in dom + kept + "".join(said), secret
     assert said == [] and "st-key-expert" in dom
@@ -120,9 +163,13 @@ def test_what_a_reader_gets_is_of_constant_shape_and_the_order_is_blind(served: 
     for _ in range(37):
         shapes.add((tuple(sorted(case)), len(case["texts"]), len(case["token"])))
         tokens.add(case["token"])
-        reply = client.read("answer", {"token": case["token"], "answer": 2, "seconds": 1.0, "idle": False})
+        reply = client.read(
+            "answer", {"token": case["token"], "answer": 2, "seconds": 1.0, "idle": False}
+        )
         case = reply.get("case")
-    assert case is None and len(shapes) == 1 and len(tokens) == 37 and set(reply) == {"stage", "saved"}
+    assert (
+        case is None and len(shapes) == 1 and len(tokens) == 37 and set(reply) == {"stage", "saved"}
+    )
     with store.read(served.study) as con:
         order = readings.items(con, NAME, 1).merge(readings.cases(con, NAME, 1), on="case_number")
     mine = order[order["code"] == "R2"].sort_values("position")
@@ -134,7 +181,16 @@ def test_forged_pages_media_and_headers_are_refused(context, served: Served) -> 
     link = served.invite("reader", "R3")
     client = Client(served.base).enter(token_of(link))
     client.headers |= {"X-Auth-Role": "team", "X-Auth-Who": "team"}
-    for path in ("/people", "/overview", "/annotate", "/image/x", "/media/x", "/expert/annotate/state", "/_stcore/metrics", "/app/static/inter-OFL.txt"):
+    for path in (
+        "/people",
+        "/overview",
+        "/annotate",
+        "/image/x",
+        "/media/x",
+        "/expert/annotate/state",
+        "/_stcore/metrics",
+        "/app/static/inter-OFL.txt",
+    ):
         assert client.ask(path)[0] == 403, path
     status, body = client.ask("/expert/read/state")
     assert status == 200 and json.loads(body)["stage"] == "consent"
@@ -146,13 +202,17 @@ def test_forged_pages_media_and_headers_are_refused(context, served: Served) -> 
     for path in ("people", "units", "read/people"):
         page.goto(f"{served.base}/{path}")
         assert "not open to you" in page.inner_text("body")
-    # A page name or hash forged over the websocket of a page that may be open: the script chooses by role, whatever is asked for.
+    # A page name or hash forged over the websocket of a page that may be open: the script chooses
+    # by role, whatever is asked for.
     page.goto(f"{served.base}/read")
     page.wait_for_selector("#agree")
     page.evaluate("() => history.pushState({}, '', '/people')")
     page.evaluate("() => window.dispatchEvent(new PopStateEvent('popstate'))")
     page.wait_for_timeout(1500)
-    assert page.locator("text=Invite").count() == 0 and page.locator("text=not part of your invitation").count() == 0
+    assert (
+        page.locator("text=Invite").count() == 0
+        and page.locator("text=not part of your invitation").count() == 0
+    )
 
 
 def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> None:
@@ -163,7 +223,10 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
     try:
         page = enter(context, served, served.base, "R1")
         for _ in range(10):
-            page.evaluate("() => document.dispatchEvent(new KeyboardEvent('keydown', {key: '2', repeat: true, bubbles: true, composed: true}))")
+            page.evaluate(
+                "() => document.dispatchEvent(new KeyboardEvent('keydown', {key: '2', repeat: true,"
+                " bubbles: true, composed: true}))"
+            )
         page.keyboard.press("7")
         settle(page, "Practice 1 / 5")
         for i in range(5):
@@ -172,8 +235,12 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
             if i < 4:
                 settle(page, f"Practice {i + 2} / 5")
         begin(page, 60)
-        assert page.locator(".six button").count() == 2 and "Press 1 or 2. " in page.inner_text(".ft")
-        assert page.inner_text(".q") == "Do these texts speak for a benign or for a malignant finding?"
+        assert page.locator(".six button").count() == 2 and "Press 1 or 2. " in page.inner_text(
+            ".ft"
+        )
+        assert (
+            page.inner_text(".q") == "Do these texts speak for a benign or for a malignant finding?"
+        )
         other = context.new_page()
         other.goto(served.base)
         settle(other, "1 / 60")
@@ -191,10 +258,15 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
         assert given(served, "R1") == [2]
         with store.write(study) as con:
             now = readings.get(con, NAME, 1)
-            readings.append_state(con, protocol=NAME, version=1, state="closed", design=now.design, hash=now.hash)
+            readings.append_state(
+                con, protocol=NAME, version=1, state="closed", design=now.design, hash=now.hash
+            )
         other.keyboard.press("1")
         other.wait_for_selector("text=has been closed")
-        assert "Nothing to read yet" in other.inner_text(".page") and other.locator(".page button").count() == 0
+        assert (
+            "Nothing to read yet" in other.inner_text(".page")
+            and other.locator(".page button").count() == 0
+        )
         with store.write(study) as con:
             people.revoke(con, "R1")
         other.wait_for_timeout(1200)
@@ -208,7 +280,9 @@ def test_held_keys_two_windows_pause_and_a_closed_study(context, tmp_path) -> No
 def close(served: Served, version: int) -> None:
     with store.write(served.study) as con:
         now = readings.get(con, NAME, version)
-        readings.append_state(con, protocol=NAME, version=version, state="closed", design=now.design, hash=now.hash)
+        readings.append_state(
+            con, protocol=NAME, version=version, state="closed", design=now.design, hash=now.hash
+        )
 
 
 def test_another_study_is_offered_and_nobody_is_moved_to_it(context, tmp_path) -> None:
@@ -224,16 +298,19 @@ def test_another_study_is_offered_and_nobody_is_moved_to_it(context, tmp_path) -
             with store.write(served.study) as con:
                 synthetic.add_protocol(con, 12, version=2, design={"scale": 2, "repeats": 0})
             page.reload()
-            settle(page, "2 / 32")                                 # the newest is another one; this one goes on
+            settle(page, "2 / 32")  # the newest is another one; this one goes on
             page.keyboard.press("5")
             settle(page, "3 / 32")
             assert given(served, "R1") == [2, 5]
             close(served, 1)
             page.keyboard.press("3")
             page.wait_for_selector("text=has been closed")
-            assert page.inner_text(".page button") == "Go on to the next study" and page.locator(".tx").count() == 0
+            assert (
+                page.inner_text(".page button") == "Go on to the next study"
+                and page.locator(".tx").count() == 0
+            )
             page.reload()
-            page.wait_for_selector("text=has been closed")         # until it is left
+            page.wait_for_selector("text=has been closed")  # until it is left
             told = page.inner_text(".page")
             page.click("text=Go on to the next study")
             page.click("text=Start with five practice texts")
@@ -249,7 +326,7 @@ def test_another_study_is_offered_and_nobody_is_moved_to_it(context, tmp_path) -
                 synthetic.add_protocol(con, 12, version=3)
             page.reload()
             page.wait_for_selector("text=Go on to the next study")
-            page.wait_for_timeout(420)                             # the dead time after anything new
+            page.wait_for_timeout(420)  # the dead time after anything new
             page.click("text=Reopen the last case")
             settle(page, "12 / 12")
             page.keyboard.press("Escape")

@@ -1,4 +1,6 @@
-"""Image arms in a real browser: films and maps beside the answers, for this reader only, and no byte that names a case or a score."""
+"""Image arms in a real browser: films and maps beside the answers, for this reader only, and no
+byte that names a case or a score.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
 from test_image_arms import close_open, freeze
 
 pytestmark = pytest.mark.browser
-LOADED = ("() => { const i = [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.rd .pic img')).find(Boolean);"
-          " return Boolean(i && i.complete && i.naturalWidth); }")
+LOADED = (
+    "() => { const i = [...document.querySelectorAll('*')].map(e =>"
+    " e.shadowRoot?.querySelector('.rd .pic img')).find(Boolean); return Boolean(i && i.complete &&"
+    " i.naturalWidth); }"
+)
 
 
 @pytest.fixture
@@ -39,10 +44,14 @@ def pictured(own_study: Path):
 
 
 def answer(client: Client, case: dict) -> dict:
-    return client.read("answer", {"token": case["token"], "answer": 3, "seconds": 1.0, "idle": False})
+    return client.read(
+        "answer", {"token": case["token"], "answer": 3, "seconds": 1.0, "idle": False}
+    )
 
 
-def test_a_reader_sees_only_the_own_pictures_and_each_place_has_its_own_address(pictured: Served) -> None:
+def test_a_reader_sees_only_the_own_pictures_and_each_place_has_its_own_address(
+    pictured: Served,
+) -> None:
     clients = {code: seat(pictured, code) for code in ("R1", "R2")}
     client, case = clients["R1"]
     annotator = Client(pictured.base).enter(token_of(pictured.invite("annotator")))
@@ -51,22 +60,41 @@ def test_a_reader_sees_only_the_own_pictures_and_each_place_has_its_own_address(
     while case is not None:
         shapes.add(tuple(sorted(case)))
         if case["picture"]:
-            assert set(case["picture"]) == {"kind", "url"} and case["picture"]["kind"] in ("film", "class_map")
+            assert set(case["picture"]) == {"kind", "url"} and case["picture"]["kind"] in (
+                "film",
+                "class_map",
+            )
             status, body = client.ask(case["picture"]["url"])
             image = Image.open(io.BytesIO(body))
-            assert status == 200 and image.format == "JPEG" and not image.getexif() and "comment" not in image.info
+            assert (
+                status == 200
+                and image.format == "JPEG"
+                and not image.getexif()
+                and "comment" not in image.info
+            )
             sizes.add((case["picture"]["kind"], image.mode))
-            assert clients["R2"][0].ask(case["picture"]["url"])[0] == 403                    # another reader's
-            assert annotator.ask(case["picture"]["url"])[0] == 404 and team.ask(case["picture"]["url"])[0] == 404
+            assert clients["R2"][0].ask(case["picture"]["url"])[0] == 403  # another reader's
+            assert (
+                annotator.ask(case["picture"]["url"])[0] == 404
+                and team.ask(case["picture"]["url"])[0] == 404
+            )
             assert Client(pictured.base).ask(case["picture"]["url"])[0] == 401
             addresses.append(case["picture"]["url"])
         case = answer(client, case).get("case")
     with store.read(pictured.study) as con:
         items = readings.items(con, "Pictures", 1).query("code == 'R1'")
         shown = {p.case_number for p in readings.pictures(con, "Pictures", 1)}
-    assert len(addresses) == len(set(addresses)) == int(items["case_number"].isin(shown).sum())  # a hidden repeat has an address of its own
-    assert items["repeat"].any() and len(shapes) == 1 and sizes == {("film", "L"), ("class_map", "RGB")}
-    assert [client.ask(url)[0] for url in addresses[:-3]] == [403] * (len(addresses) - 3)      # what was read before is not to be had any more
+    assert (
+        len(addresses) == len(set(addresses)) == int(items["case_number"].isin(shown).sum())
+    )  # a hidden repeat has an address of its own
+    assert (
+        items["repeat"].any()
+        and len(shapes) == 1
+        and sizes == {("film", "L"), ("class_map", "RGB")}
+    )
+    assert [client.ask(url)[0] for url in addresses[:-3]] == [403] * (
+        len(addresses) - 3
+    )  # what was read before is not to be had any more
     assert client.ask("/image/unknown")[0] == 403
 
 
@@ -110,10 +138,26 @@ def test_nothing_sent_names_a_case_or_a_score(pictured: Served, context) -> None
         assert kinds == {"Mammogram", "Map"}
         sent = wire.own
     with store.read(pictured.study) as con:
-        names = [name for row in con.execute("SELECT mammogram_id, patient_id, file FROM mammograms").fetchall() for name in row]
+        names = [
+            name
+            for row in con.execute(
+                "SELECT mammogram_id, patient_id, file FROM mammograms"
+            ).fetchall()
+            for name in row
+        ]
         cases = readings.cases(con, "Pictures", 1)
     assert sent.count(b"JFIF") >= 8 and b'"kind":"class_map"' in sent
-    for secret in [*names, "explain-", "Exif", '"malignant"', "network_score", '"arm"', '"truth"', "shuffled", "maps/"]:
+    for secret in [
+        *names,
+        "explain-",
+        "Exif",
+        '"malignant"',
+        "network_score",
+        '"arm"',
+        '"truth"',
+        "shuffled",
+        "maps/",
+    ]:
         assert secret.encode() not in sent, secret
     for score in cases["network_score"]:
         assert f"{score:.5f}".encode() not in sent
@@ -128,27 +172,44 @@ def test_a_bundle_shows_its_pictures_at_another_site(own_study: Path, tmp_path: 
         (client, case), (other, _) = seat(running, "R1"), seat(running, "R2")
         for _ in range(6):
             status, body = client.ask(case["picture"]["url"])
-            assert status == 200 and Image.open(io.BytesIO(body)).format == "JPEG" and case["texts"] == [] and other.ask(case["picture"]["url"])[0] == 403
+            assert (
+                status == 200
+                and Image.open(io.BytesIO(body)).format == "JPEG"
+                and case["texts"] == []
+                and other.ask(case["picture"]["url"])[0] == 403
+            )
             case = answer(client, case)["case"]
     finally:
         stop_server(running)
 
 
-def test_only_blinded_pictures_are_for_readers(own_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_blinded_pictures_are_for_readers(
+    own_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from test_media import get
 
     from dashboard import study as serving
+
     monkeypatch.setenv(serving.VARIABLE, str(own_study))
     with store.read(own_study) as con:
         file = con.execute("SELECT file FROM mammograms LIMIT 1").fetchone()[0]
-    assert get(media.url("film", "R1", file=file), "reader", "R1").status_code == 403           # registered for nobody who reads
+    assert (
+        get(media.url("film", "R1", file=file), "reader", "R1").status_code == 403
+    )  # registered for nobody who reads
     mine = media.url("blinded", "R1", shown="film", source=json.dumps({"film": file}), place=7)
-    assert get(mine, "reader", "R1").status_code == 200 and get(mine, "reader", "R2").status_code == 403 and get(mine, "team", "R1").status_code == 404
+    assert (
+        get(mine, "reader", "R1").status_code == 200
+        and get(mine, "reader", "R2").status_code == 403
+        and get(mine, "team", "R1").status_code == 404
+    )
     assert get(mine, "reader", "R1").headers["cache-control"] == "no-store"
     again = media.url("blinded", "R1", shown="film", source=json.dumps({"film": file}), place=9)
     assert again != mine and get(again, "reader", "R1").body == get(mine, "reader", "R1").body
     media.forget("R1", (8, 9))
-    assert get(mine, "reader", "R1").status_code == 403 and get(again, "reader", "R1").status_code == 200
+    assert (
+        get(mine, "reader", "R1").status_code == 403
+        and get(again, "reader", "R1").status_code == 200
+    )
     gone = media.url("blinded", "R1", shown="film", source=json.dumps({"film": "nowhere"}), place=9)
     assert get(gone, "reader", "R1").status_code == 410
     assert np.asarray(Image.open(io.BytesIO(get(again, "reader", "R1").body))).ndim == 2

@@ -1,8 +1,10 @@
-"""Every team page on the quick demonstration and on an empty study: content, no exception, state from the address."""
+"""Every team page on the quick demonstration and on an empty study: content, no exception, state
+from the address.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,35 +15,24 @@ from core.naming import unit_name, view_name
 from core.store import annotations as annotation_table
 from core.store import runs as run_table
 from core.study import init
-from dashboard import identity
-from dashboard import study as served
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("overview", "data", "performance", "units", "explanations", "annotations", "reading", "figures", "people")
+PAGES = (
+    "overview",
+    "data",
+    "performance",
+    "units",
+    "explanations",
+    "annotations",
+    "reading",
+    "figures",
+    "people",
+)
 CONTENT = {
     "overview": "Phantom demonstration", "data": "80 patients", "performance": "One class against the rest", "units": "selected of 64", "explanations": "Predicted", "annotations": "SIM-careful",
     "reading": "Correct answers", "figures": "Build", "people": "SIM-reader",
 }  # fmt: skip
 Open = Callable[..., AppTest]
-
-
-@pytest.fixture
-def team(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Opens a page as the team, on a study."""
-    monkeypatch.setattr(identity, "current", lambda: identity.Identity("team", "team"))
-    monkeypatch.chdir(ROOT)
-
-    def page(study: Path, name: str, **query: str) -> AppTest:
-        monkeypatch.setenv(served.VARIABLE, str(study))
-        test = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
-        for key, value in query.items():
-            test.query_params[key] = value
-        test.run()
-        if name != "overview":
-            test.switch_page(f"pages/{name}.py").run()
-        return test
-
-    yield page
 
 
 def said(test: AppTest) -> str:
@@ -56,11 +47,15 @@ def said(test: AppTest) -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page_shows_content_without_an_exception(name: str, demonstration: Path, team: Open) -> None:
+def test_every_page_shows_content_without_an_exception(
+    name: str, demonstration: Path, team: Open
+) -> None:
     page = team(demonstration, name)
     assert not page.exception, [e.message for e in page.exception]
     assert not page.error
-    assert CONTENT[name] in said(page) + " ".join(str(frame.value) for frame in page.dataframe) + " ".join(b.label for b in page.button)
+    assert CONTENT[name] in said(page) + " ".join(
+        str(frame.value) for frame in page.dataframe
+    ) + " ".join(b.label for b in page.button)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -68,7 +63,9 @@ def test_an_empty_study_says_what_to_do(name: str, tmp_path: Path, team: Open) -
     page = team(init(tmp_path / "empty"), name)
     assert not page.exception, [e.message for e in page.exception]
     if name not in ("people", "figures"):
-        assert "deepminer" in " ".join(code.value for code in page.code) or "deepminer" in said(page)
+        assert "deepminer" in " ".join(code.value for code in page.code) or "deepminer" in said(
+            page
+        )
 
 
 def test_the_unit_of_the_address_is_shown(demonstration: Path, team: Open) -> None:
@@ -104,9 +101,16 @@ def test_the_performance_page_prints_the_stored_auc(demonstration: Path, team: O
 
     with store.read(demonstration) as con:
         metrics = run_table.metrics(con, run_table.latest(con, "evaluate") or "", "holdout")
-    row = metrics[(metrics["level"] == "patch") & (metrics["class"] == "malignant") & (metrics["name"] == "auc")].iloc[0]
+    row = metrics[
+        (metrics["level"] == "patch")
+        & (metrics["class"] == "malignant")
+        & (metrics["name"] == "auc")
+    ].iloc[0]
     text = said(team(demonstration, "performance"))
-    assert f"<b>{decimal(row['estimate'])}</b>" in text and f"{decimal(row['low'])} to {decimal(row['high'])}" in text
+    assert (
+        f"<b>{decimal(row['estimate'])}</b>" in text
+        and f"{decimal(row['low'])} to {decimal(row['high'])}" in text
+    )
 
 
 def test_a_design_is_saved_linted_and_frozen_by_hand(own_study: Path, team: Open) -> None:
@@ -130,14 +134,22 @@ def test_a_design_is_saved_linted_and_frozen_by_hand(own_study: Path, team: Open
 def test_seconds_of_people_and_of_simulated_experts_stay_apart(own_study: Path, team: Open) -> None:
     assert ", 2 experts" in said(team(own_study, "overview"))
     with store.write(own_study) as con:
-        con.execute("UPDATE annotations SET simulated = FALSE, seconds = 77 WHERE code = 'SIM-careful'")
+        con.execute(
+            "UPDATE annotations SET simulated = FALSE, seconds = 77 WHERE code = 'SIM-careful'"
+        )
     text = said(team(own_study, "overview"))
     assert '<div class="v">77 s</div>' in text and "1 simulated expert apart" in text
 
 
-def test_what_rests_on_synthetic_films_says_so_in_every_page_head(demonstration: Path, team: Open) -> None:
+def test_what_rests_on_synthetic_films_says_so_in_every_page_head(
+    demonstration: Path, team: Open
+) -> None:
     for name in ("overview", "data", "performance", "units", "explanations", "figures"):
-        head = next(part.proto.body for part in team(demonstration, name).get("html") if "dm-title" in part.proto.body and "<style>" not in part.proto.body)
+        head = next(
+            part.proto.body
+            for part in team(demonstration, name).get("html")
+            if "dm-title" in part.proto.body and "<style>" not in part.proto.body
+        )
         assert "SIMULATED" in head, name
 
 
@@ -147,7 +159,9 @@ def test_a_suggested_command_can_be_pasted(tmp_path: Path, team: Open) -> None:
     assert page.code[0].value == f"deepminer train --study '{study}'"
 
 
-def test_the_performance_page_waits_for_no_statistics(own_study: Path, team: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_performance_page_waits_for_no_statistics(
+    own_study: Path, team: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All it shows was computed by `evaluate`; on 45,000 patches it would take seconds."""
     from evaluation import performance
 
@@ -162,7 +176,13 @@ def test_the_performance_page_waits_for_no_statistics(own_study: Path, team: Ope
         for level in performance.LEVELS:
             page.segmented_control(key="level").set_value(level).run()
             assert not page.exception and not page.error
-    words = {"Calibration": "Ideal: slope 1", "Thresholds": "PPV", "Networks": "SPIE 2018, Table 1", "Comparison": "One run only", "Subgroups": "Image level"}
+    words = {
+        "Calibration": "Ideal: slope 1",
+        "Thresholds": "PPV",
+        "Networks": "SPIE 2018, Table 1",
+        "Comparison": "One run only",
+        "Subgroups": "Image level",
+    }
     for tab, word in words.items():
         page.query_params["tab"] = tab
         page.run()
@@ -176,7 +196,11 @@ def test_films_of_unknown_view_are_told_apart(own_study: Path, team: Open) -> No
     assert not page.exception
     (views,) = [g for g in page.get("button_group") if g.label == "View"]
     assert views.options == ["view unknown 1", "view unknown 2"]
-    assert (view_name("LEFT", "CC"), view_name("RIGHT", "UNKNOWN"), view_name("UNKNOWN", "MLO")) == ("left CC", "right", "MLO")
+    assert (
+        view_name("LEFT", "CC"),
+        view_name("RIGHT", "UNKNOWN"),
+        view_name("UNKNOWN", "MLO"),
+    ) == ("left CC", "right", "MLO")
 
 
 def test_coverage_without_an_interval_says_so(own_study: Path, team: Open) -> None:
@@ -184,14 +208,18 @@ def test_coverage_without_an_interval_says_so(own_study: Path, team: Open) -> No
         con.execute("UPDATE coverage SET low = NULL, high = NULL WHERE name = 'interval'")
     for name in ("overview", "units"):
         page = team(own_study, name)
-        assert not page.exception and "not estimable" in said(page) and "nan %" not in said(page), name
+        assert not page.exception and "not estimable" in said(page) and "nan %" not in said(page), (
+            name
+        )
 
 
 def test_a_case_opened_from_a_list_is_never_called_random(demonstration: Path, team: Open) -> None:
     page = team(demonstration, "explanations")
 
     def how() -> str:
-        return next(b.label for b in page.button if b.label.startswith("Add to figure")).removeprefix("Add to figure, ")
+        return next(
+            b.label for b in page.button if b.label.startswith("Add to figure")
+        ).removeprefix("Add to figure, ")
 
     def press(label: str) -> None:
         next(b for b in page.button if b.label == label).click().run()
@@ -209,10 +237,15 @@ def test_a_case_opened_from_a_list_is_never_called_random(demonstration: Path, t
     assert how() == "hand-picked"
 
 
-def test_a_mistake_in_the_settings_is_a_sentence_and_not_an_exception(own_study: Path, team: Open) -> None:
+def test_a_mistake_in_the_settings_is_a_sentence_and_not_an_exception(
+    own_study: Path, team: Open
+) -> None:
     file = own_study / "study.toml"
     file.write_text(file.read_text().replace("printed = 5", "printed = 50"))
     page = team(own_study, "overview")  # the way of every page: app.py looks before it runs one
     assert not page.exception
     (error,) = page.error
-    assert "study.toml: explanation.printed" in error.value and "less than or equal to 8" in error.value
+    assert (
+        "study.toml: explanation.printed" in error.value
+        and "less than or equal to 8" in error.value
+    )

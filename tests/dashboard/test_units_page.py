@@ -34,7 +34,9 @@ def opened(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 
 def words(page: AppTest) -> str:
-    return " ".join(str(getattr(e.proto, "body", "")) for e in page.get("html")) + " ".join(c.value for c in page.caption)
+    return " ".join(str(getattr(e.proto, "body", "")) for e in page.get("html")) + " ".join(
+        c.value for c in page.caption
+    )
 
 
 def test_every_view_shows_its_numbers(opened: Callable[..., AppTest]) -> None:
@@ -47,12 +49,19 @@ def test_every_view_shows_its_numbers(opened: Callable[..., AppTest]) -> None:
 
 def test_a_descriptor_in_the_address_filters_the_rows(opened: Callable[..., AppTest]) -> None:
     page = opened(descriptor="mass margin: spiculated", sort="AUC of the descriptor")
-    assert page.selectbox(key="descriptor").value == "mass margin: spiculated" and page.selectbox(key="sort").value == "AUC of the descriptor"
+    assert (
+        page.selectbox(key="descriptor").value == "mass margin: spiculated"
+        and page.selectbox(key="sort").value == "AUC of the descriptor"
+    )
 
 
-def test_the_units_page_says_what_the_data_say(opened: Callable[..., AppTest], demonstration: Path) -> None:
+def test_the_units_page_says_what_the_data_say(
+    opened: Callable[..., AppTest], demonstration: Path
+) -> None:
     with store.read(demonstration) as con:
         run = run_table.latest(con, "dissect")
-        unit = con.execute("SELECT unit FROM selected WHERE run = ? AND class = 2 ORDER BY rank", [run]).fetchone()[0]
+        unit = con.execute(
+            "SELECT unit FROM selected WHERE run = ? AND class = 2 ORDER BY rank", [run]
+        ).fetchone()[0]
     for patches in ("Top 32", "Middle", "Random"):
         assert "What the data say" in words(opened(unit=f"unit_{unit + 1:04d}", patches=patches))

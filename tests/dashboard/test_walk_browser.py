@@ -1,5 +1,7 @@
-"""In a real browser: every team page in both themes at both sizes, without exception, console error, horizontal scroll or serious fault of accessibility
-in what we draw; work in a terminal shows while it runs."""
+"""In a real browser: every team page in both themes at both sizes, without exception, console
+error, horizontal scroll or serious fault of accessibility in what we draw; work in a terminal shows
+while it runs.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,20 @@ from core.naming import unit_name
 from core.store import annotations as annotation_table
 from core.store import runs as run_table
 
-PAGES = ("", "data", "performance", "units", "explanations", "annotations", "reading", "figures", "people")
+PAGES = (
+    "",
+    "data",
+    "performance",
+    "units",
+    "explanations",
+    "annotations",
+    "reading",
+    "figures",
+    "people",
+)
 SIZES = ((1280, 640), (1440, 780))
-# Streamlit looks for its own endpoints beneath the page's path first, and axe judges what Streamlit draws itself: neither is ours.
+# Streamlit looks for its own endpoints beneath the page's path first, and axe judges what Streamlit
+# draws itself: neither is ours.
 PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 
@@ -64,14 +77,34 @@ OURS = """async () => {
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES, ids=["1280", "1440"])
-def test_every_page_is_whole_in_both_themes_at_both_sizes(scheme: str, size: tuple[int, int], server: Served, browser) -> None:
-    judged = size == SIZES[0]  # one size for axe, which needs the content policy out of its way; the other keeps the policy
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, bypass_csp=judged)
+def test_every_page_is_whole_in_both_themes_at_both_sizes(
+    scheme: str, size: tuple[int, int], server: Served, browser
+) -> None:
+    judged = (
+        size == SIZES[0]
+    )  # one size for axe, which needs the content policy out of its way; the other keeps the policy
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, bypass_csp=judged
+    )
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
-    page.on("response", lambda r: faults.append(f"{r.status} {r.url}") if r.status >= 400 and not r.url.endswith(PROBES) else None)
-    page.on("console", lambda m: faults.append(f"{page.url}: {m.text}") if m.type == "error" and "Failed to load resource" not in m.text else None)
+    page.on(
+        "response",
+        lambda r: (
+            faults.append(f"{r.status} {r.url}")
+            if r.status >= 400 and not r.url.endswith(PROBES)
+            else None
+        ),
+    )
+    page.on(
+        "console",
+        lambda m: (
+            faults.append(f"{page.url}: {m.text}")
+            if m.type == "error" and "Failed to load resource" not in m.text
+            else None
+        ),
+    )
     enter(page, server, f"W{scheme}{size[0]}")
     with store.read(server.study) as con:
         unit = annotation_table.selected_units(con, run_table.latest(con, "dissect") or "")[0]
@@ -79,8 +112,12 @@ def test_every_page_is_whole_in_both_themes_at_both_sizes(scheme: str, size: tup
         page.goto(f"{server.base}/{path}")
         settled(page)
         assert page.locator('[data-testid="stException"]').count() == 0, path
-        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{path} scrolls sideways"
-        top = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect().top")
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, (
+            f"{path} scrolls sideways"
+        )
+        top = page.evaluate(
+            "document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect().top"
+        )
         assert top <= 56, f"{path}: content starts at {top}"
         if path == "performance":
             tab = page.get_by_role("tab", name="Failures").bounding_box()
@@ -93,18 +130,33 @@ def test_every_page_is_whole_in_both_themes_at_both_sizes(scheme: str, size: tup
 
 
 @pytest.mark.browser
-def test_work_in_a_terminal_shows_while_it_runs_and_its_result_after(server: Served, browser) -> None:
+def test_work_in_a_terminal_shows_while_it_runs_and_its_result_after(
+    server: Served, browser
+) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 640})
     page = context.new_page()
     enter(page, server, "T-terminal")
-    command = [sys.executable, "-m", "dashboard.cli", "train", "--epochs", "4", "--study", str(server.study)]
-    training = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "dashboard.cli",
+        "train",
+        "--epochs",
+        "4",
+        "--study",
+        str(server.study),
+    ]
+    training = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         folder = server.study / "runs"
         while not list(folder.glob("train-*.partial/progress.json")):
             assert training.poll() is None
             time.sleep(0.05)
-        page.get_by_text("train --epochs 4").first.wait_for(timeout=20_000)  # seen within 5 s on a machine that does nothing else
+        page.get_by_text("train --epochs 4").first.wait_for(
+            timeout=20_000
+        )  # seen within 5 s on a machine that does nothing else
         assert training.wait(120) == 0
         page.get_by_text("4 epochs").first.wait_for(timeout=10_000)
     finally:

@@ -1,4 +1,6 @@
-"""A wire tap: forwards TCP to the server and keeps every byte that the server sends, uncompressed because nobody asks for compression."""
+"""A wire tap: forwards TCP to the server and keeps every byte that the server sends, uncompressed
+because nobody asks for compression.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,13 @@ class Wire:
     def own(self) -> bytes:
         """The same without Streamlit's scripts, styles and fonts, whose words are not ours."""
         answers = [part for stream in self._streams for part in bytes(stream).split(b"HTTP/1.1 ")]
-        return b"\n".join(part for part in answers if not re.match(rb"(?is)[^{]*?\r\ncontent-type: (text/javascript|text/css|font)[^\r]*\r\n", part))
+        return b"\n".join(
+            part
+            for part in answers
+            if not re.match(
+                rb"(?is)[^{]*?\r\ncontent-type: (text/javascript|text/css|font)[^\r]*\r\n", part
+            )
+        )
 
     def _start(self, work, *args) -> None:
         self._threads.append(threading.Thread(target=work, args=args, daemon=True))

@@ -17,11 +17,13 @@ STUDY = REFERENCE / "published_study"
 @pytest.fixture(scope="session")
 def reference() -> Callable[[str], dict[str, Any]]:
     """Reads `statistics/<topic>.json`; skips where the reference answers are absent."""
+
     def read(topic: str) -> dict[str, Any]:
         path = REFERENCE / "statistics" / f"{topic}.json"
         if not path.is_file():
             pytest.skip(f"the reference answers are not beside this repository: {topic}.json")
         return json.loads(path.read_text())
+
     return read
 
 
@@ -44,7 +46,9 @@ def unit_labels_file() -> Path:
 
 @pytest.fixture(scope="session")
 def published(published_folder: Path) -> pd.DataFrame:
-    """The published study read plainly, without the product's own reader: patient, prefix (truth by folder), malignant, correct, prob."""
+    """The published study read plainly, without the product's own reader: patient, prefix (truth by
+    folder), malignant, correct, prob.
+    """
     answers = pd.read_csv(published_folder / "explanations-benchmark-responses.csv")
     key = pd.read_csv(published_folder / "explanations-benchmark-answer-key.csv")
     table = answers.merge(key, on="Case #")

@@ -1,4 +1,6 @@
-"""A bundle holds texts and nothing else; its answers come home once, unchanged, and under the protocol they were read under."""
+"""A bundle holds texts and nothing else; its answers come home once, unchanged, and under the
+protocol they were read under.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,18 @@ from evaluation.steps import bundle
 from evaluation.steps import reading as stages
 
 NAME = "ZQXSTUDY"
-SECRETS = ("ZQXCASE", "ZQXPATIENT", "ZQXARM", "zqxfile", "MALIGNANT", "BENIGN", "0.12345", "malignant", "any_malignant", "hypothesis")
+SECRETS = (
+    "ZQXCASE",
+    "ZQXPATIENT",
+    "ZQXARM",
+    "zqxfile",
+    "MALIGNANT",
+    "BENIGN",
+    "0.12345",
+    "malignant",
+    "any_malignant",
+    "hypothesis",
+)
 
 
 def answer_all(study: Path, code: str, most: int = 99) -> dict[int, int]:
@@ -42,14 +55,20 @@ def answer_all(study: Path, code: str, most: int = 99) -> dict[int, int]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """To copy from: "home", a study with a frozen protocol of 24 cases, and "away", a bundle of it that one reader has read."""
+    """To copy from: "home", a study with a frozen protocol of 24 cases, and "away", a bundle of it
+    that one reader has read.
+    """
     folder = tmp_path_factory.mktemp("pair")
     study = synthetic.make(folder / "home", protocol=False)
     with store.write(study) as con:
-        synthetic.add_protocol(con, 24, state="lint", design={"arms": ["explanation"], "truth_rule": "any_malignant"})
+        synthetic.add_protocol(
+            con, 24, state="lint", design={"arms": ["explanation"], "truth_rule": "any_malignant"}
+        )
         found = readings.get(con, NAME, 1)
         digest = protocol_hash(stages.design_of(found), readings.cases(con, NAME, 1))
-        readings.append_state(con, protocol=NAME, version=1, state="frozen", design=found.design, hash=digest)
+        readings.append_state(
+            con, protocol=NAME, version=1, state="frozen", design=found.design, hash=digest
+        )
     made = bundle.make(study, folder / "away", None, "team")
     assert (made.id, made.cases) == ("B1", 24)
     answer_all(made.folder, "R1")
@@ -59,7 +78,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(pair: Path, tmp_path: Path) -> Path:
     """The study at home."""
-    return Path(shutil.copytree(pair / "home", tmp_path / "home", ignore=shutil.ignore_patterns("*.npy")))
+    return Path(
+        shutil.copytree(pair / "home", tmp_path / "home", ignore=shutil.ignore_patterns("*.npy"))
+    )
 
 
 @pytest.fixture
@@ -71,10 +92,33 @@ def away(pair: Path, tmp_path: Path) -> Path:
 def test_a_bundle_holds_texts_and_nothing_else(home: Path, away: Path) -> None:
     with store.read(away) as con:
         con.execute("SET enable_progress_bar = FALSE")
-        tables = [row[0] for row in con.execute("SELECT table_name FROM duckdb_tables() WHERE estimated_size > 0").fetchall()]
+        tables = [
+            row[0]
+            for row in con.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE estimated_size > 0"
+            ).fetchall()
+        ]
         words = " ".join(str(con.execute(f"SELECT * FROM {name}").fetchall()) for name in tables)
-        assert set(tables) <= {"meta", "migrations", "protocols", "reading_cases", "reading_items", "answers", "people", "consents", "log"}
-        assert len(con.execute("SELECT * FROM reading_cases WHERE truth IS NULL AND network_score IS NULL AND predicted IS NULL AND arm = ''").fetchall()) == 24
+        assert set(tables) <= {
+            "meta",
+            "migrations",
+            "protocols",
+            "reading_cases",
+            "reading_items",
+            "answers",
+            "people",
+            "consents",
+            "log",
+        }
+        assert (
+            len(
+                con.execute(
+                    "SELECT * FROM reading_cases WHERE truth IS NULL AND network_score IS NULL AND"
+                    " predicted IS NULL AND arm = ''"
+                ).fetchall()
+            )
+            == 24
+        )
     for secret in SECRETS:
         assert secret not in words, secret
     for file in (f for f in away.rglob("*") if f.is_file()):
@@ -85,7 +129,9 @@ def test_a_bundle_holds_texts_and_nothing_else(home: Path, away: Path) -> None:
         here = Desk("R1", b"")._order(con, frozen)
     with store.read(away) as con:
         found = readings.get(con, NAME, 1)
-        assert found.hash == frozen.hash and Desk("R1", b"")._order(con, found) == here     # the order that was linted at home
+        assert (
+            found.hash == frozen.hash and Desk("R1", b"")._order(con, found) == here
+        )  # the order that was linted at home
 
 
 def test_answers_come_home_once(home: Path, away: Path, tmp_path: Path) -> None:
@@ -99,9 +145,17 @@ def test_answers_come_home_once(home: Path, away: Path, tmp_path: Path) -> None:
         theirs = readings.answers(there, NAME, 1)
         assert sorted(set(mine["code"])) == ["B1-R1", "R1"]
         columns = ["position", "case_number", "repeat", "answer", "revision", "seconds", "made"]
-        assert mine.loc[mine["code"] == "B1-R1", columns].reset_index(drop=True).equals(theirs[columns])
+        assert (
+            mine.loc[mine["code"] == "B1-R1", columns]
+            .reset_index(drop=True)
+            .equals(theirs[columns])
+        )
         assert people.people(con).set_index("code").loc["B1-R1", "experience"] == "<b>9 years</b>"
-        check_frozen(stages.design_of(readings.get(con, NAME, 1)), readings.cases(con, NAME, 1), readings.get(con, NAME, 1).hash)
+        check_frozen(
+            stages.design_of(readings.get(con, NAME, 1)),
+            readings.cases(con, NAME, 1),
+            readings.get(con, NAME, 1).hash,
+        )
     for _ in range(2):
         with pytest.raises(UserError, match="imported on .* already"):
             bundle.import_answers(home, file, "team")
@@ -116,19 +170,27 @@ def _edit(change: Callable[[dict], None]) -> Callable[[str], str]:
         content = json.loads(text)
         change(content)
         return json.dumps(content)
+
     return edited
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (_edit(lambda c: c["readers"][0]["answers"][7].__setitem__(2, 6)), "edited by hand"),
-    (_edit(lambda c: c["readers"][0]["answers"].pop()), "edited by hand"),
-    (_edit(lambda c: c["readers"].append(c["readers"][0])), "edited by hand"),
-    (_edit(lambda c: c.__setitem__("hash", "0" * 64)), "edited by hand"),
-    (_edit(lambda c: c.__setitem__("bundle", "B7")), "has not given out"),
-    (_edit(lambda c: c.pop("seal")), "edited by hand"), (_edit(lambda c: c.__setitem__("kind", "x")), "holds no answers"),
-    (lambda text: text[:400], "is not JSON"), (lambda text: "[]", "holds no answers"),
-])
-def test_an_edited_file_is_refused(home: Path, away: Path, tmp_path: Path, change: Callable[[str], str], words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_edit(lambda c: c["readers"][0]["answers"][7].__setitem__(2, 6)), "edited by hand"),
+        (_edit(lambda c: c["readers"][0]["answers"].pop()), "edited by hand"),
+        (_edit(lambda c: c["readers"].append(c["readers"][0])), "edited by hand"),
+        (_edit(lambda c: c.__setitem__("hash", "0" * 64)), "edited by hand"),
+        (_edit(lambda c: c.__setitem__("bundle", "B7")), "has not given out"),
+        (_edit(lambda c: c.pop("seal")), "edited by hand"),
+        (_edit(lambda c: c.__setitem__("kind", "x")), "holds no answers"),
+        (lambda text: text[:400], "is not JSON"),
+        (lambda text: "[]", "holds no answers"),
+    ],
+)
+def test_an_edited_file_is_refused(
+    home: Path, away: Path, tmp_path: Path, change: Callable[[str], str], words: str
+) -> None:
     file = tmp_path / "answers.json"
     bundle.export_answers(away, file)
     file.write_text(change(file.read_text()))
@@ -136,7 +198,10 @@ def test_an_edited_file_is_refused(home: Path, away: Path, tmp_path: Path, chang
         bundle.import_answers(home, file, "team")
     assert str(file) in str(error.value)
     with store.read(home) as con:
-        assert not len(readings.answers(con, NAME, 1)) and bundles.issued(con)["B1"]["imported"] is None
+        assert (
+            not len(readings.answers(con, NAME, 1))
+            and bundles.issued(con)["B1"]["imported"] is None
+        )
 
 
 def test_sealed_rows_that_do_not_fit_change_nothing(home: Path, away: Path, tmp_path: Path) -> None:
@@ -146,8 +211,13 @@ def test_sealed_rows_that_do_not_fit_change_nothing(home: Path, away: Path, tmp_
     whole = json.loads(file.read_text())
     with store.read(home) as con:
         key = bundles.issued(con)["B1"]["key"]
-    for change in (lambda r: r["answers"][7].__setitem__(2, 7), lambda r: r["items"].pop(), lambda r: r["answers"][7].__setitem__(1, 2),
-                   lambda r: r["items"][9].__setitem__(1, r["items"][10][1]), lambda r: r["answers"].append([999, 1, 3, 1.0, False, "2026-01-01T00:00:00"])):
+    for change in (
+        lambda r: r["answers"][7].__setitem__(2, 7),
+        lambda r: r["items"].pop(),
+        lambda r: r["answers"][7].__setitem__(1, 2),
+        lambda r: r["items"][9].__setitem__(1, r["items"][10][1]),
+        lambda r: r["answers"].append([999, 1, 3, 1.0, False, "2026-01-01T00:00:00"]),
+    ):
         content = json.loads(json.dumps({k: v for k, v in whole.items() if k != "seal"}))
         change(content["readers"][0])
         file.write_text(json.dumps(content | {"seal": bundle._seal(key, content)}))
@@ -159,15 +229,22 @@ def test_sealed_rows_that_do_not_fit_change_nothing(home: Path, away: Path, tmp_
 
 def test_a_bundle_edited_by_hand_is_refused(away: Path, tmp_path: Path) -> None:
     assert bundle.check(away) is not None
-    for change in ("UPDATE reading_cases SET texts = '[\"Spiculated mass\"]' WHERE case_number = 3", "UPDATE protocols SET hash = 'x' WHERE state = 'frozen'",
-                   "DELETE FROM reading_cases WHERE case_number = 4", "UPDATE protocols SET design = '{}'"):
+    for change in (
+        "UPDATE reading_cases SET texts = '[\"Spiculated mass\"]' WHERE case_number = 3",
+        "UPDATE protocols SET hash = 'x' WHERE state = 'frozen'",
+        "DELETE FROM reading_cases WHERE case_number = 4",
+        "UPDATE protocols SET design = '{}'",
+    ):
         copy = tmp_path / f"copy{len(change)}"
         copy.mkdir()
         for name in ("study.toml", "study.duckdb"):
             (copy / name).write_bytes((away / name).read_bytes())
         with store.write(copy) as con:
             con.execute(change)
-        for work in (lambda c=copy: bundle.check(c), lambda c=copy: bundle.export_answers(c, tmp_path / "x.json")):
+        for work in (
+            lambda c=copy: bundle.check(c),
+            lambda c=copy: bundle.export_answers(c, tmp_path / "x.json"),
+        ):
             with pytest.raises(UserError, match="changed after it was made"):
                 work()
 

@@ -34,7 +34,10 @@ def latest(path: Path, kind: str) -> str:
 
 
 def test_names_by_code(demonstration: Path) -> None:
-    assert words(3) == {0: "normal", 1: "benign", 2: "malignant"} and words(2) == {0: "other", 2: "malignant"}
+    assert words(3) == {0: "normal", 1: "benign", 2: "malignant"} and words(2) == {
+        0: "other",
+        2: "malignant",
+    }
     for kind in ("patches", "dissect", "explain", "evaluate"):
         assert class_words(demonstration, latest(demonstration, kind)) == words(3)
 
@@ -44,9 +47,15 @@ def test_units_and_coverage_say_other(two_classes: Path) -> None:
     rows = gallery.rows(two_classes, dissect)
     assert {name for found in rows["classes"] for name in found} == {"other", "malignant"}
     assert "other" in rows.columns and "normal" not in rows.columns
-    assert [row["name"] for row in unit_tables.coverage_table(two_classes, dissect)] == ["malignant", "other"]
+    assert [row["name"] for row in unit_tables.coverage_table(two_classes, dissect)] == [
+        "malignant",
+        "other",
+    ]
     assert {row[0] for row in coverage(two_classes).rows} == {"other", "malignant"}
-    assert "Top 8 other" in units(two_classes).shown().columns and "Top 8 normal" not in units(two_classes).shown().columns
+    assert (
+        "Top 8 other" in units(two_classes).shown().columns
+        and "Top 8 normal" not in units(two_classes).shown().columns
+    )
 
 
 def test_a_benign_film_called_other_is_right(two_classes: Path) -> None:
@@ -54,6 +63,11 @@ def test_a_benign_film_called_other_is_right(two_classes: Path) -> None:
     table = explained.cases(two_classes, run, "all", 1)
     benign = table[(table["truth"] == 1) & (table["predicted"] == 0)]
     assert len(benign) and benign["right"].all()
-    assert not set(explained.cases(two_classes, run, "wrong", 1)["mammogram_id"]) & set(benign["mammogram_id"])
+    assert not set(explained.cases(two_classes, run, "wrong", 1)["mammogram_id"]) & set(
+        benign["mammogram_id"]
+    )
     assert explained.one(two_classes, run, benign["mammogram_id"].iloc[0]).predicted == "other"
-    assert {role.split(",")[0] for role, _, _ in chosen_cases(two_classes, run, 1)} <= {"malignant", "other"}
+    assert {role.split(",")[0] for role, _, _ in chosen_cases(two_classes, run, 1)} <= {
+        "malignant",
+        "other",
+    }

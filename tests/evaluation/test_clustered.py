@@ -14,25 +14,49 @@ from evaluation.clustered import clustered_proportion, gee_exchangeable, sign_fl
 
 
 def test_reference_clustered(reference, published):
-    right = {"prefix": published["said"] == published["prefix"], "any": published["said"] == published["any"],
-             "spec": (published["said"] == published["prefix"])[~published["prefix"]]}
+    right = {
+        "prefix": published["said"] == published["prefix"],
+        "any": published["said"] == published["any"],
+        "spec": (published["said"] == published["prefix"])[~published["prefix"]],
+    }
     for case in reference("clustered_proportion")["cases"]:
         if case["name"] not in right:
             continue
         correct, e = right[case["name"]], case["expected"]
         got = clustered_proportion(correct, published.loc[correct.index, "patient"], case["p0"])
         assert (got.n, got.successes, got.clusters) == (e["n"], e["x"], e["m"])
-        exact = {"estimate": e["p"], "icc": e["icc_anova"], "design_effect": e["svy"]["deff"], "effective_n": e["svy"]["neff"],
-                 "standard_error": e["svy"]["se"], "korn_graubard_low": e["svy"]["beta"][0], "korn_graubard_high": e["svy"]["beta"][1],
-                 "rao_scott_p_greater": e["rs_null_p_greater"], "sign_flip_p_greater": e["signflip"]["p_greater"],
-                 "sign_flip_p_two_sided": e["signflip"]["p_two"], "patient_weighted_estimate": e["patient_weighted"]["mean"],
-                 "patient_weighted_standard_error": e["patient_weighted"]["se"], "patient_weighted_p_greater": e["patient_weighted"]["p_greater"]}
+        exact = {
+            "estimate": e["p"],
+            "icc": e["icc_anova"],
+            "design_effect": e["svy"]["deff"],
+            "effective_n": e["svy"]["neff"],
+            "standard_error": e["svy"]["se"],
+            "korn_graubard_low": e["svy"]["beta"][0],
+            "korn_graubard_high": e["svy"]["beta"][1],
+            "rao_scott_p_greater": e["rs_null_p_greater"],
+            "sign_flip_p_greater": e["signflip"]["p_greater"],
+            "sign_flip_p_two_sided": e["signflip"]["p_two"],
+            "patient_weighted_estimate": e["patient_weighted"]["mean"],
+            "patient_weighted_standard_error": e["patient_weighted"]["se"],
+            "patient_weighted_p_greater": e["patient_weighted"]["p_greater"],
+        }
         gee = e["gee_exch"]
-        loose = {"gee_logit": gee["logit"], "gee_standard_error": gee["se"], "working_correlation": gee["alpha"], "gee_estimate": gee["acc"],
-                 "gee_low": gee["ci"][0], "gee_high": gee["ci"][1], "gee_p_greater": gee["p_greater"], "gee_p_two_sided": gee["p_two"]}
+        loose = {
+            "gee_logit": gee["logit"],
+            "gee_standard_error": gee["se"],
+            "working_correlation": gee["alpha"],
+            "gee_estimate": gee["acc"],
+            "gee_low": gee["ci"][0],
+            "gee_high": gee["ci"][1],
+            "gee_p_greater": gee["p_greater"],
+            "gee_p_two_sided": gee["p_two"],
+        }
         for values, tolerance in ((exact, 1e-9), (loose, 1e-6)):
             for name, expected in values.items():
-                assert getattr(got, name) == pytest.approx(expected, abs=tolerance), (case["name"], name)
+                assert getattr(got, name) == pytest.approx(expected, abs=tolerance), (
+                    case["name"],
+                    name,
+                )
         assert got.bootstrap_low < got.estimate < got.bootstrap_high
         assert "185 patients" in got.sentence() or case["name"] == "spec"
 
@@ -40,18 +64,31 @@ def test_reference_clustered(reference, published):
 def test_gee_equals_statsmodels_but_for_its_divisor():
     rng = np.random.default_rng(3)
     patient = np.repeat(np.arange(80), rng.integers(1, 5, 80))
-    y = (rng.random(len(patient)) < np.repeat(rng.beta(3, 2, 80), np.bincount(patient))).astype(float)
-    theirs = sm.GEE(y, np.ones((len(y), 1)), groups=patient, family=sm.families.Binomial(), cov_struct=sm.cov_struct.Exchangeable()).fit()
+    y = (rng.random(len(patient)) < np.repeat(rng.beta(3, 2, 80), np.bincount(patient))).astype(
+        float
+    )
+    theirs = sm.GEE(
+        y,
+        np.ones((len(y), 1)),
+        groups=patient,
+        family=sm.families.Binomial(),
+        cov_struct=sm.cov_struct.Exchangeable(),
+    ).fit()
     ours, reason = gee_exchangeable(np.bincount(patient, y), np.bincount(patient).astype(float))
     assert reason is None
-    assert ours.logit == pytest.approx(theirs.params[0], abs=2e-3) and ours.standard_error == pytest.approx(theirs.bse[0], abs=2e-3)
+    assert ours.logit == pytest.approx(
+        theirs.params[0], abs=2e-3
+    ) and ours.standard_error == pytest.approx(theirs.bse[0], abs=2e-3)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=9))
 def test_sign_flip_by_enumeration(differences):
     flips = itertools.product((1, -1), repeat=len(differences))
-    observed, sums = sum(differences), [sum(s * d for s, d in zip(signs, differences)) for signs in flips]
+    observed, sums = (
+        sum(differences),
+        [sum(s * d for s, d in zip(signs, differences)) for signs in flips],
+    )
     greater, two, how = sign_flip(differences)
     assert how == "exact"
     assert greater == pytest.approx(np.mean([total >= observed for total in sums]), abs=1e-12)
@@ -63,25 +100,37 @@ def test_sign_flip_large_is_near_exact(monkeypatch):
     exact = sign_flip(differences)
     monkeypatch.setattr("evaluation.clustered.EXACT_SIGN_FLIP_LIMIT", 10)
     approximate = sign_flip(differences)
-    assert approximate[2] == "normal approximation" and approximate[0] == pytest.approx(exact[0], abs=0.005)
+    assert approximate[2] == "normal approximation" and approximate[0] == pytest.approx(
+        exact[0], abs=0.005
+    )
 
 
 def test_singletons_reduce_to_the_plain_proportion():
     correct = np.array([1] * 40 + [0] * 25, dtype=bool)
     got = clustered_proportion(correct, np.arange(65))
-    assert got.design_effect == pytest.approx(65 / 64) and got.icc is None and got.working_correlation == 0
+    assert (
+        got.design_effect == pytest.approx(65 / 64)
+        and got.icc is None
+        and got.working_correlation == 0
+    )
     assert got.gee_estimate == pytest.approx(40 / 65)
 
 
 def test_degenerate_inputs_say_why():
     assert clustered_proportion([], []).reason == "there are no answers"
     one = clustered_proportion([1, 0, 1], ["a"] * 3)
-    assert one.estimate == pytest.approx(2 / 3) and one.gee_estimate is None and "one patient" in one.reason
+    assert (
+        one.estimate == pytest.approx(2 / 3)
+        and one.gee_estimate is None
+        and "one patient" in one.reason
+    )
     right = clustered_proportion([1] * 6, [1, 1, 2, 2, 3, 3])
     assert right.estimate == 1 and right.gee_low is None and "all answers are right" in right.reason
     assert right.sign_flip_p_greater == pytest.approx(1 / 8)
     equal = clustered_proportion([1, 0, 1, 0], [1, 1, 2, 2])
-    assert equal.gee_p_greater is None and equal.effective_n is None and "same share" in equal.reason
+    assert (
+        equal.gee_p_greater is None and equal.effective_n is None and "same share" in equal.reason
+    )
     assert clustered_proportion([1, 0, 1], [1, 2, 3], p0=0.3).sign_flip_p_greater is None
     for result in (one, right, equal):
         assert "not estimable" in result.sentence()
@@ -95,20 +144,36 @@ def test_degenerate_inputs_say_why():
 
 def test_one_answer_a_patient_has_no_intraclass_correlation_and_says_so() -> None:
     found = clustered_proportion([1, 0, 1, 1], ["a", "b", "c", "d"])
-    assert found.icc is None and found.reason == "no patient has two answers: there is no intraclass correlation"
+    assert (
+        found.icc is None
+        and found.reason == "no patient has two answers: there is no intraclass correlation"
+    )
     assert found.gee_p_greater is not None and "not estimable" not in found.sentence()
     assert found.design_effect == pytest.approx(4 / 3) and "intraclass" not in found.sentence()
-    assert found.clustering() == "no patient has two answers: clustering plays no part (the design effect, 1.33, is the variance's small-sample factor)"
+    assert (
+        found.clustering()
+        == "no patient has two answers: clustering plays no part (the design effect, 1.33, is the"
+        " variance's small-sample factor)"
+    )
     assert found.sentence().endswith(f"; {found.clustering()}.")
     alike = clustered_proportion([1, 1, 1, 1], ["a", "a", "c", "d"])
     assert alike.icc is None and alike.reason == "all answers are right: their variance is 0"
-    assert alike.clustering() == "intraclass correlation and design effect not estimable: all answers are right: their variance is 0"
-    assert alike.clustering(alike.reason) == "intraclass correlation and design effect not estimable"
+    assert (
+        alike.clustering()
+        == "intraclass correlation and design effect not estimable: all answers are right: their"
+        " variance is 0"
+    )
+    assert (
+        alike.clustering(alike.reason) == "intraclass correlation and design effect not estimable"
+    )
 
 
 def test_a_negative_working_correlation_is_found_where_steps_overshoot():
     """Patients whose answers tend to differ: repeated steps go to and fro about the solution."""
-    sums, sizes = np.array([3.0, 1, 3, 1, 0, 1, 3, 0, 3, 3, 3, 2]), np.array([4.0, 2, 3, 1, 1, 2, 5, 1, 5, 6, 7, 4])
+    sums, sizes = (
+        np.array([3.0, 1, 3, 1, 0, 1, 3, 0, 3, 3, 3, 2]),
+        np.array([4.0, 2, 3, 1, 1, 2, 5, 1, 5, 6, 7, 4]),
+    )
     found, reason = gee_exchangeable(sums, sizes)
     assert reason is None and -1 / (sizes.max() - 1) < found.correlation < 0
     # Liang and Zeger's two equations, pair by pair.
@@ -116,8 +181,12 @@ def test_a_negative_working_correlation_is_found_where_steps_overshoot():
     mu, deviation = found.estimate, np.sqrt(found.estimate * (1 - found.estimate))
     residuals = [(a - mu) / deviation for a in answers]
     products = sum(e.sum() ** 2 - (e**2).sum() for e in residuals) / (sizes * (sizes - 1)).sum()
-    assert products / np.mean(np.concatenate(residuals) ** 2) == pytest.approx(found.correlation, abs=1e-9)
-    assert sum((a - mu).sum() / (1 + (len(a) - 1) * found.correlation) for a in answers) == pytest.approx(0, abs=1e-9)
+    assert products / np.mean(np.concatenate(residuals) ** 2) == pytest.approx(
+        found.correlation, abs=1e-9
+    )
+    assert sum(
+        (a - mu).sum() / (1 + (len(a) - 1) * found.correlation) for a in answers
+    ) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_sign_flip_says_that_it_needs_a_half():

@@ -1,4 +1,6 @@
-"""Whatever small and lopsided data come, statistics answer with numbers or reasons: no warning (they are errors here), no crash, no nan."""
+"""Whatever small and lopsided data come, statistics answer with numbers or reasons: no warning
+(they are errors here), no crash, no nan.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,16 @@ from evaluation.roc import (
 )
 
 QUICK = settings(max_examples=80, deadline=None)
-small = st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=12)
+small = st.lists(
+    st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=12
+)
 
 
 def sound(result: Any) -> None:
-    """No nan or infinity in any field (degrees of freedom apart), no interval without width or a reason, a reason wherever the estimate is missing,
-    and a sentence; the same of every result inside."""
+    """No nan or infinity in any field (degrees of freedom apart), no interval without width or a
+    reason, a reason wherever the estimate is missing, and a sentence; the same of every result
+    inside.
+    """
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
         if isinstance(value, float) and field.name != "df":
@@ -42,11 +48,20 @@ def sound(result: Any) -> None:
         for part in value if isinstance(value, tuple) else (value,):
             if hasattr(part, "sentence"):
                 sound(part)
-    if type(result) is not CalibrationBin and isinstance(getattr(result, "low", None), float) and result.high - result.low < 1e-12:
+    if (
+        type(result) is not CalibrationBin
+        and isinstance(getattr(result, "low", None), float)
+        and result.high - result.low < 1e-12
+    ):
         assert result.reason, result
     if getattr(result, "estimate", 0) is None or getattr(result, "raw", 0) is None:
         assert result.reason
-    if hasattr(result, "low") and result.low is not None and hasattr(result, "estimate") and isinstance(result.low, float):
+    if (
+        hasattr(result, "low")
+        and result.low is not None
+        and hasattr(result, "estimate")
+        and isinstance(result.low, float)
+    ):
         assert result.low <= result.high
     assert isinstance(result.sentence(), str)
 
@@ -62,7 +77,13 @@ def test_roc(rows):
         sound(roc_curve(y, a, cluster, resamples=40))
         if y:
             sound(operating_point(y, a, 2, cluster).table)
-    for result in (partial_auc(y, a), partial_auc_low_fpr(y, a), specificity_at(y, a), calibration(y, np.array(a) / 3), net_benefit(y, np.array(a) / 3, 0.3)):
+    for result in (
+        partial_auc(y, a),
+        partial_auc_low_fpr(y, a),
+        specificity_at(y, a),
+        calibration(y, np.array(a) / 3),
+        net_benefit(y, np.array(a) / 3, 0.3),
+    ):
         sound(result)
     by_patient = calibration(y, np.array(a) / 3, cluster=patient)
     sound(by_patient)
@@ -76,14 +97,21 @@ def test_infinite_scores_have_ranks_and_nothing_else(rows):
     y, a, b, patient = (list(column) for column in zip(*rows)) if rows else ([], [], [], [])
     infinite = np.array([-np.inf, 0.0, 1.0, np.inf])[np.array(a, dtype=int)]
     for method in ("delong", "obuchowski", "bootstrap"):
-        assert auc_interval(y, infinite, patient, method, resamples=50) == auc_interval(y, a, patient, method, resamples=50)
+        assert auc_interval(y, infinite, patient, method, resamples=50) == auc_interval(
+            y, a, patient, method, resamples=50
+        )
     assert compare_aucs(y, infinite, b, patient) == compare_aucs(y, a, b, patient)
     assert partial_auc(y, infinite) == partial_auc(y, a)
     assert partial_auc_low_fpr(y, infinite) == partial_auc_low_fpr(y, a)
     assert specificity_at(y, infinite) == specificity_at(y, a)
-    assert np.array_equal(roc_curve(y, infinite, patient, resamples=40).tpr, roc_curve(y, a, patient, resamples=40).tpr)
+    assert np.array_equal(
+        roc_curve(y, infinite, patient, resamples=40).tpr,
+        roc_curve(y, a, patient, resamples=40).tpr,
+    )
     for covariance in ("jackknife", "delong", "unbiased"):
-        pair = [obuchowski_rockette([[scores, b]], y, covariance=covariance) for scores in (infinite, a)]
+        pair = [
+            obuchowski_rockette([[scores, b]], y, covariance=covariance) for scores in (infinite, a)
+        ]
         assert pair[0].modality_means == pair[1].modality_means
 
 
@@ -106,7 +134,13 @@ def test_tables(counts, size):
 
 
 @QUICK
-@given(st.lists(st.lists(st.one_of(st.none(), st.integers(0, 2)), min_size=3, max_size=3), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.lists(st.one_of(st.none(), st.integers(0, 2)), min_size=3, max_size=3),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_ratings(items):
     ratings = np.array(items, dtype=object).T
     for metric in ("nominal", "ordinal", "interval", "ratio"):
@@ -117,7 +151,13 @@ def test_ratings(items):
 
 
 @QUICK
-@given(st.integers(1, 3), st.integers(1, 3), st.lists(st.booleans(), min_size=0, max_size=8), st.integers(0, 1000), st.sampled_from(["rrrc", "rrfc", "frrc"]))
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.lists(st.booleans(), min_size=0, max_size=8),
+    st.integers(0, 1000),
+    st.sampled_from(["rrrc", "rrfc", "frrc"]),
+)
 def test_readers(modalities, readers, truth, seed, design):
     scores = np.random.default_rng(seed).integers(0, 3, (modalities, readers, len(truth)))
     for covariance in ("jackknife", "delong", "unbiased"):

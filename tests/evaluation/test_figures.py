@@ -1,4 +1,6 @@
-"""Figures for print: sizes, fonts, resolutions, passports, and that the same command gives the same numbers."""
+"""Figures for print: sizes, fonts, resolutions, passports, and that the same command gives the same
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def fonts(path: Path) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_pdf_has_the_width_asked_for_and_embedded_truetype_fonts_only(exported: Path, name: str) -> None:
+def test_pdf_has_the_width_asked_for_and_embedded_truetype_fonts_only(
+    exported: Path, name: str
+) -> None:
     page = PdfReader(exported / f"{name}.pdf").pages[0]
     width, height = (float(v) / 72 * 25.4 for v in (page.mediabox.width, page.mediabox.height))
     assert abs(width - FIGURES[name].width) < 0.5 and height <= style.TALLEST
@@ -68,13 +72,17 @@ def test_pdf_has_the_width_asked_for_and_embedded_truetype_fonts_only(exported: 
 
 @pytest.mark.parametrize("width", [style.SINGLE, style.DOUBLE])
 @pytest.mark.parametrize("name", DRAWN)
-def test_letters_are_large_enough_and_nothing_is_titled(demonstration: Path, name: str, width: float) -> None:
+def test_letters_are_large_enough_and_nothing_is_titled(
+    demonstration: Path, name: str, width: float
+) -> None:
     drawn, parts = draw(demonstration, FIGURES[name], width)
     inches = drawn.figure.get_size_inches()
     assert abs(inches[0] * 25.4 - width) < 0.5 and inches[1] * 25.4 <= style.TALLEST
     words = [t for t in drawn.figure.findobj(Text) if t.get_text().strip()]
     assert min(t.get_fontsize() for t in words) >= 7
-    titles = [ax.get_title(loc=where) for ax in drawn.figure.axes for where in ("left", "center", "right")]
+    titles = [
+        ax.get_title(loc=where) for ax in drawn.figure.axes for where in ("left", "center", "right")
+    ]
     assert all(re.fullmatch("[a-h]?", t) for t in titles)
     assert parts and any(t.get_text() == f"SIMULATED {parts.upper()}" for t in words)
 
@@ -88,19 +96,30 @@ def test_pictures_carry_their_resolution(exported: Path, name: str, dots: int) -
             if suffix == ".tiff":
                 assert image.info["compression"] == "tiff_lzw"
     svg = (exported / f"{name}.svg").read_text()
-    assert "<text" not in svg and "http://" not in svg.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+    assert "<text" not in svg and "http://" not in svg.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "")
 
 
-def test_eps_embeds_its_fonts_and_holds_no_transparency(exported: Path, demonstration: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_eps_embeds_its_fonts_and_holds_no_transparency(
+    exported: Path, demonstration: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     text = (exported / "calibration.eps").read_text(encoding="latin-1")
-    assert text.startswith("%!PS-Adobe-3.0 EPSF") and "/FontType 42" in text and "/FontType 3" not in text and "CreationDate" not in text
+    assert (
+        text.startswith("%!PS-Adobe-3.0 EPSF")
+        and "/FontType 42" in text
+        and "/FontType 3" not in text
+        and "CreationDate" not in text
+    )
     box = re.search(r"%%HiResBoundingBox: [\d.]+ [\d.]+ ([\d.]+)", text)
     assert box is not None and abs(float(box[1]) / 72 * 25.4 - FIGURES["calibration"].width) < 0.5
     drawn, _ = draw(demonstration, FIGURES["roc"], 85)
     band = next(a for a in drawn.figure.findobj(PolyCollection) if 0 < a.get_facecolor()[0][3] < 1)
     before = band.get_facecolor().tolist()
     with style.opaque(drawn.figure):
-        assert all((a.get_facecolor()[:, 3] == 1).all() for a in drawn.figure.findobj(PolyCollection))
+        assert all(
+            (a.get_facecolor()[:, 3] == 1).all() for a in drawn.figure.findobj(PolyCollection)
+        )
         r, g, b, _ = band.get_facecolor()[0]
         share = before[0][3]
         assert (r, g, b) == pytest.approx([share * v + 1 - share for v in before[0][:3]])
@@ -115,9 +134,18 @@ def test_maps_of_units_have_colours_that_the_figure_explains(demonstration: Path
     words = " ".join(t.get_text() for t in drawn.figure.findobj(Text))
     with store.read(demonstration) as con:
         run = run_table.latest(con, "explain")
-    shown = [explained.one(demonstration, run or "", str(name)) for name in explained.cases(demonstration, run or "", "all", 1)["mammogram_id"][:6]]
-    assert len({case.scale for case in shown}) == 1 and f"units {decimal(shown[0].scale, 2)}" in words and "one scale for all cases" in drawn.caption
-    strongest = max((unit.influence, case.heat(unit).max()) for case in shown for unit in case.units)
+    shown = [
+        explained.one(demonstration, run or "", str(name))
+        for name in explained.cases(demonstration, run or "", "all", 1)["mammogram_id"][:6]
+    ]
+    assert (
+        len({case.scale for case in shown}) == 1
+        and f"units {decimal(shown[0].scale, 2)}" in words
+        and "one scale for all cases" in drawn.caption
+    )
+    strongest = max(
+        (unit.influence, case.heat(unit).max()) for case in shown for unit in case.units
+    )
     assert strongest[1] == pytest.approx((strongest[0] / shown[0].scale) ** 0.5, abs=0.02)
 
 
@@ -133,13 +161,26 @@ def test_lines_differ_without_colour() -> None:
         assert len({table[name] for name in CLASSES}) == 3
 
 
-def test_passport_says_all_and_its_command_gives_the_same_numbers(demonstration: Path, exported: Path, tmp_path: Path) -> None:
+def test_passport_says_all_and_its_command_gives_the_same_numbers(
+    demonstration: Path, exported: Path, tmp_path: Path
+) -> None:
     before = json.loads((exported / "roc.passport.json").read_text())
-    assert before["simulated"] == "images" and "Obuchowski" in before["method"] and before["counts"]["patients"] > 0
-    assert before["inputs"]["evaluate"].startswith("evaluate-") and {"deepminer", "matplotlib", "python"} <= set(before["software"])
+    assert (
+        before["simulated"] == "images"
+        and "Obuchowski" in before["method"]
+        and before["counts"]["patients"] > 0
+    )
+    assert before["inputs"]["evaluate"].startswith("evaluate-") and {
+        "deepminer",
+        "matplotlib",
+        "python",
+    } <= set(before["software"])
     words = before["command"].split()
     assert words[:3] == ["deepminer", "figures", "roc"]
-    width, formats = float(words[words.index("--width-mm") + 1]), words[words.index("--format") + 1].split(",")
+    width, formats = (
+        float(words[words.index("--width-mm") + 1]),
+        words[words.index("--format") + 1].split(","),
+    )
     again = export_figure(demonstration, FIGURES["roc"], tmp_path, width, formats).passport
     assert again is not None and again.data_hash == before["data_hash"]
     for file in before["files"]:
@@ -153,7 +194,9 @@ def test_numbers_behind_the_roc_are_the_pages(demonstration: Path, exported: Pat
     for level in ("patch", "image"):
         for r in performance.class_results(demonstration, run, "test", level):
             row = table[(table["level"] == level) & (table["class"] == r.name)].iloc[0]
-            assert row["auc"] == pytest.approx(r.auc.estimate, abs=1e-9) and row["low"] == pytest.approx(r.auc.low, abs=1e-9)
+            assert row["auc"] == pytest.approx(r.auc.estimate, abs=1e-9) and row[
+                "low"
+            ] == pytest.approx(r.auc.low, abs=1e-9)
     caption = (exported / "roc.caption.txt").read_text()
     assert "SIMULATED" in caption and "test split" in caption and "patients" in caption
 
@@ -174,7 +217,10 @@ def test_an_export_is_stale_once_its_inputs_change(own_study: Path, tmp_path: Pa
     made = export_figure(own_study, FIGURES["units"], tmp_path, None, ["pdf"]).passport
     roc = export_figure(own_study, FIGURES["roc"], tmp_path, None, ["pdf"]).passport
     assert made is not None and roc is not None
-    assert not any(passport.changed(p, passport.inputs(own_study, passport.NAMES)) for p in passport.read(tmp_path))
+    assert not any(
+        passport.changed(p, passport.inputs(own_study, passport.NAMES))
+        for p in passport.read(tmp_path)
+    )
     with store.write(own_study) as con:
         run = run_table.latest(con, "dissect")
         unit = annotation_table.selected_units(con, run)[0]
@@ -228,7 +274,11 @@ def test_a_bar_of_10_mm_where_the_pixel_size_is_known(own_study: Path) -> None:
     bars = [line for line in drawn.figure.axes[0].lines if line.get_linewidth() == 1.4]
     with store.read(own_study) as con:
         film = con.execute("SELECT width, source_width FROM mammograms LIMIT 1").fetchone()
-    assert len(bars) == 1 and abs(float(bars[0].get_xdata()[1] - bars[0].get_xdata()[0]) - 50 * film[0] / film[1]) < 1e-9
+    assert (
+        len(bars) == 1
+        and abs(float(bars[0].get_xdata()[1] - bars[0].get_xdata()[0]) - 50 * film[0] / film[1])
+        < 1e-9
+    )
 
 
 def test_a_reading_in_which_all_is_right_is_drawn_and_tabled(own_study: Path) -> None:
@@ -237,9 +287,11 @@ def test_a_reading_in_which_all_is_right_is_drawn_and_tabled(own_study: Path) ->
     from evaluation.tables import TABLES
 
     with store.write(own_study) as con:
-        con.execute("""UPDATE answers SET answer = CASE WHEN c.truth = 'malignant' THEN 6 ELSE 1 END FROM reading_items i JOIN reading_cases c
+        con.execute(
+            """UPDATE answers SET answer = CASE WHEN c.truth = 'malignant' THEN 6 ELSE 1 END FROM reading_items i JOIN reading_cases c
             ON c.protocol = i.protocol AND c.version = i.version AND c.case_number = i.case_number WHERE answers.protocol = i.protocol
-            AND answers.version = i.version AND answers.code = i.code AND answers.position = i.position""")
+            AND answers.version = i.version AND answers.code = i.code AND answers.position = i.position"""
+        )
     for name in ("reading", "time_order"):
         assert preview(own_study, name, None).picture.startswith("data:image")
     drawn, _ = draw(own_study, FIGURES["reading"], 174)
@@ -260,11 +312,27 @@ def test_the_order_of_reading_counts_from_the_first_case_after_practice(own_stud
         desk.seat(con, protocol)
         items = readings.items(con, protocol.protocol, protocol.version)
         for item in items.itertuples():
-            readings.append_answer(con, protocol=protocol, code="R1", position=item.position, revision=1, answer=1 + item.position % 6, seconds=2.0)
+            readings.append_answer(
+                con,
+                protocol=protocol,
+                code="R1",
+                position=item.position,
+                revision=1,
+                answer=1 + item.position % 6,
+                seconds=2.0,
+            )
     stages.close(own_study, protocol.protocol, "team")
     drawn, _ = draw(own_study, FIGURES["time_order"], 174)
     cases = int((~items["practice"]).sum())
     positions, blocks = drawn.data["answers"]["position"], drawn.data["blocks"]
-    assert items["practice"].sum() == 5 and positions.min() >= 1 and positions.max() <= cases and blocks["from"].iloc[0] == 1
-    assert all(start <= middle <= positions.max() for start, middle in zip(blocks["from"], blocks["middle"]))
+    assert (
+        items["practice"].sum() == 5
+        and positions.min() >= 1
+        and positions.max() <= cases
+        and blocks["from"].iloc[0] == 1
+    )
+    assert all(
+        start <= middle <= positions.max()
+        for start, middle in zip(blocks["from"], blocks["middle"])
+    )
     assert all(tick == round(tick) for axis in drawn.figure.axes for tick in axis.get_xticks())

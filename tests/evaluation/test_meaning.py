@@ -19,7 +19,9 @@ ROUND = {"phenomena": [{"category": "calcification", "terms": {"type": "round"}}
 
 @pytest.fixture(scope="module")
 def units() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Activations [4, n] (unit 0 knows the descriptor, 1 the opposite, 2 nothing, 3 is dead), positives [n], patients [n]."""
+    """Activations [4, n] (unit 0 knows the descriptor, 1 the opposite, 2 nothing, 3 is dead),
+    positives [n], patients [n].
+    """
     rng = np.random.default_rng(5)
     patients, positive = np.repeat(np.arange(60), 5), rng.uniform(size=300) < 0.4
     noise = rng.normal(size=(4, 300))
@@ -29,14 +31,20 @@ def units() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return noise, positive, patients
 
 
-def test_each_units_auc_and_interval_are_those_of_one_score_alone(units: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_each_units_auc_and_interval_are_those_of_one_score_alone(
+    units: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     a, positive, patients = units
     found = meaning.descriptor_aucs(a, positive, patients)
     for unit in range(3):
         alone = auc_interval(positive, a[unit], patients, "obuchowski")
-        assert found["auc"][unit] == pytest.approx(alone.estimate) and found["low"][unit] == pytest.approx(alone.low)
+        assert found["auc"][unit] == pytest.approx(alone.estimate) and found["low"][
+            unit
+        ] == pytest.approx(alone.low)
         assert found["high"][unit] == pytest.approx(alone.high)
-        by_pairs = np.mean([(x > y) + 0.5 * (x == y) for x in a[unit][positive] for y in a[unit][~positive]])
+        by_pairs = np.mean(
+            [(x > y) + 0.5 * (x == y) for x in a[unit][positive] for y in a[unit][~positive]]
+        )
         assert found["auc"][unit] == pytest.approx(by_pairs)
     assert found["auc"][3] == 0.5 and np.isnan(found["p"][3])
 
@@ -50,13 +58,18 @@ def table(units: tuple[np.ndarray, np.ndarray, np.ndarray]) -> pd.DataFrame:
     a, positive, patients = units
     frames = [
         meaning.descriptor_aucs(a, y, patients).assign(descriptor=d, unit=range(4), iou=0.1)
-        for d, y in (("mass margin: spiculated", positive), ("calcification type: round", ~positive))
+        for d, y in (
+            ("mass margin: spiculated", positive),
+            ("calcification type: round", ~positive),
+        )
     ]
     frame = pd.concat(frames, ignore_index=True)
     return frame.assign(p_adjusted=meaning.adjusted(frame))
 
 
-def test_the_label_check_accepts_a_true_name_and_rejects_a_swapped_one(units: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_the_label_check_accepts_a_true_name_and_rejects_a_swapped_one(
+    units: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     found = table(units)
     assert meaning.check_label(found, 0, "Spiculated mass", SPICULATED).verdict == "holds"
     assert meaning.check_label(found, 0, "Round calcifications", ROUND).verdict == "contradicted"
@@ -68,17 +81,29 @@ def test_the_label_check_accepts_a_true_name_and_rejects_a_swapped_one(units: tu
 
 
 def test_findings_speak_the_lexicons_words() -> None:
-    finding = SimpleNamespace(lesion_type="MASS", descriptors={"shape": "IRREGULAR-ROUND", "margins": "SPICULATED", "density": "N/A"}, pathology="MALIGNANT")
+    finding = SimpleNamespace(
+        lesion_type="MASS",
+        descriptors={"shape": "IRREGULAR-ROUND", "margins": "SPICULATED", "density": "N/A"},
+        pathology="MALIGNANT",
+    )
     assert of_finding(finding) == {
         "finding", "mass", "mass shape: irregular", "mass shape: round", "mass margin: spiculated", "pathology: malignant",
     }  # fmt: skip
     assert of_answer(SPICULATED) == ["mass margin: spiculated", "mass"]
-    assert contrast("mass margin: spiculated") == "other findings" and contrast("view: CC") == "all other patches"
-    assert contrast("phantom: spiculated mass") == "other findings" and contrast("phantom: nipple") == "all other patches"
+    assert (
+        contrast("mass margin: spiculated") == "other findings"
+        and contrast("view: CC") == "all other patches"
+    )
+    assert (
+        contrast("phantom: spiculated mass") == "other findings"
+        and contrast("phantom: nipple") == "all other patches"
+    )
 
 
 def test_the_sample_holds_every_finding_and_weighs_the_rest() -> None:
-    patches = pd.DataFrame({"benign_cover": [0.0] * 5000, "malignant_cover": [0.4] * 30 + [0.0] * 4970})
+    patches = pd.DataFrame(
+        {"benign_cover": [0.0] * 5000, "malignant_cover": [0.4] * 30 + [0.0] * 4970}
+    )
     rows, weights = sample(patches, 1)
     assert set(range(30)) <= set(rows.tolist()) and (np.diff(rows) > 0).all()
     assert weights[:30].tolist() == [1.0] * 30 and weights.sum() == pytest.approx(5000)

@@ -1,4 +1,6 @@
-"""Exact proportions, McNemar and multiplicity against the reference answers, brute force and scipy/statsmodels."""
+"""Exact proportions, McNemar and multiplicity against the reference answers, brute force and
+scipy/statsmodels.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from statsmodels.stats.multitest import multipletests
 
 from evaluation.proportion import adjust, exact_binomial_test, mcnemar, proportion_interval
 
-INTERVALS = {"cp": "clopper-pearson", "wilson": "wilson", "wilsoncc": "wilson-continuity", "jeffreys": "jeffreys", "midpci": "mid-p"}
+INTERVALS = {
+    "cp": "clopper-pearson",
+    "wilson": "wilson",
+    "wilsoncc": "wilson-continuity",
+    "jeffreys": "jeffreys",
+    "midpci": "mid-p",
+}
 SIDES = {"greater": "greater", "less": "less", "two": "two-sided"}
 
 
@@ -36,7 +44,11 @@ def test_reference_binomial(reference):
 def test_published_count_and_flips():
     test = exact_binomial_test(182, 330)
     assert (test.critical_count, test.answers_to_flip) == (181, 2)
-    assert round(test.p_value, 4) == 0.0346 and "182 of 330" in test.sentence() and "independent" in test.sentence()
+    assert (
+        round(test.p_value, 4) == 0.0346
+        and "182 of 330" in test.sentence()
+        and "independent" in test.sentence()
+    )
     assert exact_binomial_test(180, 330).answers_to_flip == 1
 
 
@@ -50,7 +62,12 @@ def tail(x: int, n: int, p0: float, alternative: str) -> float:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 25), st.data(), st.sampled_from([0.3, 0.5, 0.8]), st.sampled_from(["greater", "less", "two-sided"]))
+@given(
+    st.integers(1, 25),
+    st.data(),
+    st.sampled_from([0.3, 0.5, 0.8]),
+    st.sampled_from(["greater", "less", "two-sided"]),
+)
 def test_p_and_critical_count_by_enumeration(n, data, p0, alternative):
     x = data.draw(st.integers(0, n))
     test = exact_binomial_test(x, n, p0, alternative)
@@ -83,17 +100,30 @@ def test_no_answers_is_said_and_nonsense_refused():
 
 
 def test_reference_mcnemar(reference):
-    names = {"exact": "exact_p_value", "midp": "mid_p_value", "chi_stat": "chi_square", "chi": "chi_square_p_value",
-             "chi_cc_stat": "corrected_chi_square", "chi_cc": "corrected_p_value"}
+    names = {
+        "exact": "exact_p_value",
+        "midp": "mid_p_value",
+        "chi_stat": "chi_square",
+        "chi": "chi_square_p_value",
+        "chi_cc_stat": "corrected_chi_square",
+        "chi_cc": "corrected_p_value",
+    }
     for case in reference("mcnemar")["cases"]:
         got = mcnemar(**case["inputs"])
         for key, expected in case["expected"].items():
-            assert getattr(got, names[key]) == pytest.approx(expected, rel=1e-9), (case["name"], key)
+            assert getattr(got, names[key]) == pytest.approx(expected, rel=1e-9), (
+                case["name"],
+                key,
+            )
 
 
 def test_mcnemar_without_discordant_pairs():
     none = mcnemar(0, 0)
-    assert (none.exact_p_value, none.mid_p_value, none.chi_square) == (1.0, 1.0, None) and none.reason
+    assert (none.exact_p_value, none.mid_p_value, none.chi_square) == (
+        1.0,
+        1.0,
+        None,
+    ) and none.reason
     with pytest.raises(ValueError, match="discordant"):
         mcnemar(-1, 2)
 
@@ -102,13 +132,21 @@ def test_reference_adjust(reference):
     names = {"bonf": "bonferroni"}
     for case in reference("p_adjust")["cases"]:
         for key, expected in case["expected"].items():
-            assert adjust(case["inputs"]["p"], names.get(key, key)) == pytest.approx(expected, abs=1e-12), key
+            assert adjust(case["inputs"]["p"], names.get(key, key)) == pytest.approx(
+                expected, abs=1e-12
+            ), key
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_adjust_equals_statsmodels(p):
-    for ours, theirs in (("holm", "holm"), ("bh", "fdr_bh"), ("by", "fdr_by"), ("bonferroni", "bonferroni"), ("hochberg", "simes-hochberg")):
+    for ours, theirs in (
+        ("holm", "holm"),
+        ("bh", "fdr_bh"),
+        ("by", "fdr_by"),
+        ("bonferroni", "bonferroni"),
+        ("hochberg", "simes-hochberg"),
+    ):
         assert adjust(p, ours) == pytest.approx(multipletests(p, method=theirs)[1], abs=1e-9), ours
 
 

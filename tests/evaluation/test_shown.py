@@ -1,4 +1,6 @@
-"""What `evaluate` keeps for the Performance page: the same numbers as computed from the store, whole after JSON, and computed anew where it is missing."""
+"""What `evaluate` keeps for the Performance page: the same numbers as computed from the store,
+whole after JSON, and computed anew where it is missing.
+"""
 
 from __future__ import annotations
 
@@ -59,18 +61,27 @@ def test_evaluate_keeps_what_the_store_gives(demonstration: Path, split: str, le
         same(replace(a, curve=None), replace(b, curve=None))  # type: ignore[arg-type]
         same(a.curve, thinned(b.curve))
     seen = performance.observations(demonstration, run, split, level)
-    assert (kept.n, kept.patients) == (len(seen.truth), seen.patients) and sum(map(sum, kept.counts)) == kept.n
+    assert (kept.n, kept.patients) == (len(seen.truth), seen.patients) and sum(
+        map(sum, kept.counts)
+    ) == kept.n
     same(kept.point, performance.malignant_operating_point(demonstration, run, split, level))
 
 
-def test_a_run_without_kept_results_is_computed_and_then_kept(demonstration: Path, own_study: Path) -> None:
+def test_a_run_without_kept_results_is_computed_and_then_kept(
+    demonstration: Path, own_study: Path
+) -> None:
     run = latest(own_study)
     folder = own_study / "runs" / run / shown.FOLDER
     shutil.rmtree(folder)
-    same(shown.shown(own_study, run, "test", "image"), shown.shown(demonstration, run, "test", "image"))
+    same(
+        shown.shown(own_study, run, "test", "image"),
+        shown.shown(demonstration, run, "test", "image"),
+    )
     same(shown.groups(own_study, run, "test"), shown.groups(demonstration, run, "test"))
     shown.ensure(own_study, run)
-    assert len(list(folder.glob("*.json"))) == len(list((demonstration / "runs" / run / shown.FOLDER).glob("*.json")))
+    assert len(list(folder.glob("*.json"))) == len(
+        list((demonstration / "runs" / run / shown.FOLDER).glob("*.json"))
+    )
 
 
 def test_results_of_another_version_are_computed_anew(own_study: Path) -> None:
@@ -93,7 +104,12 @@ def test_a_thinned_curve_keeps_its_ends_and_stays_near() -> None:
     y = rng.random(20_000) < 0.1
     curve = roc_curve(y, y + rng.normal(size=20_000))
     few = thinned(curve)
-    assert len(few.fpr) <= 301 and (few.fpr[0], few.tpr[0], few.fpr[-1], few.tpr[-1]) == (0, 0, 1, 1)
+    assert len(few.fpr) <= 301 and (few.fpr[0], few.tpr[0], few.fpr[-1], few.tpr[-1]) == (
+        0,
+        0,
+        1,
+        1,
+    )
     # The narrowest screen column shows steps of a hundredth.
     assert np.abs(np.interp(curve.fpr, few.fpr, few.tpr) - curve.tpr).max() < 0.02
     assert thinned(few) is few
@@ -110,15 +126,24 @@ def test_clustered_calibration_equals_statsmodels() -> None:
         cov_type="cluster", cov_kwds={"groups": who, "use_correction": False}
     )
     few = np.sqrt(60 / 59)
-    assert found.slope == pytest.approx(model.params[1]) and found.slope_standard_error == pytest.approx(model.bse[1] * few, rel=1e-6)
+    assert found.slope == pytest.approx(
+        model.params[1]
+    ) and found.slope_standard_error == pytest.approx(model.bse[1] * few, rel=1e-6)
     naive = calibration(y, p)
-    assert naive.slope == found.slope and naive.slope_standard_error != pytest.approx(found.slope_standard_error)
-    assert found.bins[3].observed.method == "Korn-Graubard" and naive.bins[3].observed.method == "wilson"
+    assert naive.slope == found.slope and naive.slope_standard_error != pytest.approx(
+        found.slope_standard_error
+    )
+    assert (
+        found.bins[3].observed.method == "Korn-Graubard"
+        and naive.bins[3].observed.method == "wilson"
+    )
 
 
 def test_results_go_through_json_unchanged() -> None:
     curve = roc_curve([0, 1, 1, 0], [0.1, 0.4, 0.4, 0.2])
-    back = decode(json.loads(json.dumps(encode({"a": curve, "b": (1, None, np.float32(0.5))}))), shown.TYPES)
+    back = decode(
+        json.loads(json.dumps(encode({"a": curve, "b": (1, None, np.float32(0.5))}))), shown.TYPES
+    )
     same(back["a"], curve)
     assert isinstance(back["a"].fpr, np.ndarray) and back["b"] == (1, None, 0.5)
     with pytest.raises(KeyError):
@@ -127,15 +152,36 @@ def test_results_go_through_json_unchanged() -> None:
 
 def test_splits_without_observations_are_kept_as_such(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
-    some = performance.Observations(performance.CLASSES, np.arange(40), rng.integers(0, 3, 40), rng.random((40, 3)), rng.integers(0, 5, 40).astype(str))
-    none = performance.Observations(performance.CLASSES, np.array([]), np.array([], int), np.zeros((0, 3)), np.array([], str))
-    shown.write(tmp_path, lambda split, level: some if split == "holdout" else none, 0.5, {"holdout": [], "test": []}, {"evaluate-x": lambda split, level: none})
+    some = performance.Observations(
+        performance.CLASSES,
+        np.arange(40),
+        rng.integers(0, 3, 40),
+        rng.random((40, 3)),
+        rng.integers(0, 5, 40).astype(str),
+    )
+    none = performance.Observations(
+        performance.CLASSES, np.array([]), np.array([], int), np.zeros((0, 3)), np.array([], str)
+    )
+    shown.write(
+        tmp_path,
+        lambda split, level: some if split == "holdout" else none,
+        0.5,
+        {"holdout": [], "test": []},
+        {"evaluate-x": lambda split, level: none},
+    )
     kept = decode(json.loads((tmp_path / shown.FOLDER / "test-case.json").read_text()), shown.TYPES)
-    assert kept.n == 0 and kept.results == () and json.loads((tmp_path / shown.FOLDER / shown.AGAINST).read_text()) == {"evaluate-x": {}}
+    assert (
+        kept.n == 0
+        and kept.results == ()
+        and json.loads((tmp_path / shown.FOLDER / shown.AGAINST).read_text()) == {"evaluate-x": {}}
+    )
 
 
 def test_case_scores_pool_the_images() -> None:
     frame = pd.DataFrame({"mammogram_id": ["a", "b", "c"], "patient_id": ["P", "P", "Q"], "truth": [0, 2, 1], "s_normal": [0.9, 0.2, 0.5],
                           "s_benign": [0.1, 0.3, 0.4], "s_malignant": [0.05, 0.7, 0.2]})  # fmt: skip
     seen = performance.observed(frame, "case", 3)
-    assert seen.truth.tolist() == [2, 1] and seen.scores.tolist() == [[0.2, 0.3, 0.7], [0.5, 0.4, 0.2]]
+    assert seen.truth.tolist() == [2, 1] and seen.scores.tolist() == [
+        [0.2, 0.3, 0.7],
+        [0.5, 0.4, 0.2],
+    ]

@@ -36,7 +36,9 @@ def written(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.mark.parametrize("name", list(TABLES))
 def test_every_format_holds_the_same_rows(written: Path, name: str) -> None:
-    assert all((written / f"table_{name}.{suffix}").is_file() for suffix in (*FORMATS, "passport.json"))
+    assert all(
+        (written / f"table_{name}.{suffix}").is_file() for suffix in (*FORMATS, "passport.json")
+    )
     rows = pd.read_csv(written / f"table_{name}.csv", dtype=str, keep_default_na=False)
     sheet = openpyxl.load_workbook(written / f"table_{name}.xlsx").active
     assert [c.value for c in sheet[1]] == list(rows.columns)
@@ -44,7 +46,9 @@ def test_every_format_holds_the_same_rows(written: Path, name: str) -> None:
     body = (written / f"table_{name}.md").read_text().split("\n")
     assert sum(line.startswith("| ") for line in body) == len(rows) + 2
     tex = (written / f"table_{name}.tex").read_text()
-    assert tex.count(r" \\") == len(rows) + 1 and all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert tex.count(r" \\") == len(rows) + 1 and all(
+        rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule")
+    )
 
 
 def test_numbers_are_the_pages(demonstration: Path, written: Path) -> None:
@@ -56,16 +60,28 @@ def test_numbers_are_the_pages(demonstration: Path, written: Path) -> None:
         for r in performance.class_results(demonstration, run, "test", level):
             row = table[(table["Level"] == level) & (table["Class"] == r.name)].iloc[0]
             assert row["AUC"] == pytest.approx(r.auc.estimate, abs=1e-9)
-            assert f"{decimal(r.auc.estimate)} ({decimal(r.auc.low)} to {decimal(r.auc.high)})" in shown or r.auc.low is None
+            assert (
+                f"{decimal(r.auc.estimate)} ({decimal(r.auc.low)} to {decimal(r.auc.high)})"
+                in shown
+                or r.auc.low is None
+            )
     score = scored(demonstration)[1]
     reading = pd.read_csv(written / "table_reading.csv")
-    for name, value in (("Share right", score.primary.estimate), ("Exact binomial", score.binomial.estimate), ("AUC of the ratings", score.roc.estimate)):
+    for name, value in (
+        ("Share right", score.primary.estimate),
+        ("Exact binomial", score.binomial.estimate),
+        ("AUC of the ratings", score.roc.estimate),
+    ):
         shown_value = reading[reading["Result"].str.startswith(name)]["Value"].iloc[0]
-        assert pd.isna(shown_value) if value is None else shown_value == pytest.approx(value, abs=1e-9)
+        assert (
+            pd.isna(shown_value) if value is None else shown_value == pytest.approx(value, abs=1e-9)
+        )
     assert f"{score.primary.correct} of {score.primary.n}" in reading["Result"].iloc[0]
     rules = pd.read_csv(written / "table_truth_rules.csv")
     assert list(rules["Right"]) == [r.correct for r in score.rules]
-    assert list(rules["P Exact"]) == pytest.approx([r.binomial.p_value for r in score.rules], abs=1e-9)
+    assert list(rules["P Exact"]) == pytest.approx(
+        [r.binomial.p_value for r in score.rules], abs=1e-9
+    )
     units = pd.read_csv(written / "table_units.csv", keep_default_na=False)
     assert list(units["Label"]) == list(gallery.rows(demonstration, dissect)["label"])
 
@@ -73,7 +89,10 @@ def test_numbers_are_the_pages(demonstration: Path, written: Path) -> None:
 def test_cohort_adds_up(written: Path) -> None:
     rows = pd.read_csv(written / "table_cohort.csv").set_index("Characteristic")
     for name in ("Patients", "Mammograms"):
-        parts = [int(str(rows.loc[name, c]).replace(",", "")) for c in ("Training", "Hold-out", "Test", "All")]
+        parts = [
+            int(str(rows.loc[name, c]).replace(",", ""))
+            for c in ("Training", "Hold-out", "Test", "All")
+        ]
         assert sum(parts[:3]) == parts[3] > 0
 
 
@@ -81,14 +100,21 @@ def hostile() -> Table:
     """A table with everything that a format may trip over."""
     return Table(
         (Column("What & why"), Column("Share", decimal, interval=True), Column("Words", long=True)),
-        [("=1+1", 0.5, 0.25, 0.75, r"100 % of $5_000 {a} \b | c ~ ^ #"), ("<b>", None, None, None, "≥ 1 – 2")],
+        [
+            ("=1+1", 0.5, 0.25, 0.75, r"100 % of $5_000 {a} \b | c ~ ^ #"),
+            ("<b>", None, None, None, "≥ 1 – 2"),
+        ],
         "A note: 50 %.",
     )
 
 
 def test_text_is_safe_in_every_format(tmp_path: Path) -> None:
     tex = latex(hostile(), "A & B", "x")
-    assert r"100 \% of \$5\_000 \{a\} \textbackslash{}b" in tex and ".500 (.250 to .750)" in tex and "$<$b$>$" in tex
+    assert (
+        r"100 \% of \$5\_000 \{a\} \textbackslash{}b" in tex
+        and ".500 (.250 to .750)" in tex
+        and "$<$b$>$" in tex
+    )
     assert latex_text("a_b") == r"a\_b"
     assert "\\| c" in markdown(hostile(), "T")
     excel(hostile(), "T", tmp_path / "t.xlsx")
@@ -101,19 +127,42 @@ def test_missing_estimates_are_a_dash() -> None:
 
 
 def test_latex_compiles(written: Path, tmp_path: Path) -> None:
-    engine = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex", "lualatex"))), None)
+    engine = next(
+        filter(None, map(shutil.which, ("pdflatex", "tectonic", "xelatex", "lualatex"))), None
+    )
     if engine is None:
         pytest.skip("no TeX engine is installed here (pdflatex, tectonic, xelatex or lualatex)")
-    inputs = "\n".join((written / f"table_{name}.tex").read_text() + r"\clearpage" for name in TABLES) + latex(hostile(), "A", "x")
-    text = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{array}\n\\usepackage{booktabs}\n\\usepackage{longtable}\n" \
+    inputs = "\n".join(
+        (written / f"table_{name}.tex").read_text() + r"\clearpage" for name in TABLES
+    ) + latex(hostile(), "A", "x")
+    text = (
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{array}\n\\usepackage{booktabs}\n\\usepackage{longtable}\n"
         "\\begin{document}\n" + inputs + "\n\\end{document}\n"
+    )
     (tmp_path / "all.tex").write_text(text, encoding="utf-8")
     options = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
-    done = subprocess.run([engine, *options, "all.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0 and (tmp_path / "all.pdf").stat().st_size > 1000, done.stdout[-2000:]
+    done = subprocess.run(
+        [engine, *options, "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0 and (tmp_path / "all.pdf").stat().st_size > 1000, done.stdout[
+        -2000:
+    ]
     # Nothing runs off the page: words stay in their column but for a few points of the gap.
-    log = (tmp_path / "all.log").read_text(errors="replace") if (tmp_path / "all.log").exists() else done.stdout
-    assert [float(width) for width in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log) if float(width) > 10] == []
+    log = (
+        (tmp_path / "all.log").read_text(errors="replace")
+        if (tmp_path / "all.log").exists()
+        else done.stdout
+    )
+    assert [
+        float(width)
+        for width in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)
+        if float(width) > 10
+    ] == []
     assert not re.findall(r"Overfull \\vbox|Float too large", log)
 
 
@@ -131,6 +180,16 @@ def test_a_wrong_name_is_refused(demonstration: Path, tmp_path: Path) -> None:
 def test_no_name_of_the_programs_own_is_printed(written: Path) -> None:
     for file in sorted(written.glob("*.md")):
         text = file.read_text().replace("\\", "")
-        found = [name for name in ("any_malignant", "first_abnormality", "sign_flip", "exact_binomial", "image_explanation") if name in text]
+        found = [
+            name
+            for name in (
+                "any_malignant",
+                "first_abnormality",
+                "sign_flip",
+                "exact_binomial",
+                "image_explanation",
+            )
+            if name in text
+        ]
         assert not found, (file.name, found)
     assert "any malignant" in (written / "table_protocol.md").read_text()

@@ -29,39 +29,68 @@ def dissection(demonstration: Path) -> str:
     return run
 
 
-def test_held_out_coverage_is_counted_on_test_films_only(demonstration: Path, dissection: str) -> None:
+def test_held_out_coverage_is_counted_on_test_films_only(
+    demonstration: Path, dissection: str
+) -> None:
     with store.read(demonstration) as con:
         explain = run_table.latest(con, "explain", dissection)
-        frame, films = unit_table.top_influences(con, explain, 8), unit_table.explanations(con, explain)
+        frame, films = (
+            unit_table.top_influences(con, explain, 8),
+            unit_table.explanations(con, explain),
+        )
         chosen = unit_table.selected(con, dissection)
     test = set(films[films["split"] == "test"]["mammogram_id"])
     for row in unit_tables.coverage_table(demonstration, dissection):
         mine = set(chosen[chosen["class"] == row["class"]]["unit"])
-        slots = [u in mine for i, c, u in zip(frame["mammogram_id"], frame["class"], frame["unit"]) if i in test and c == row["class"]]
-        assert row["held_out"] == pytest.approx(np.mean(slots)) and row["held_out_images"] == len(test)
-        assert row["curve"][settings.load(demonstration).dissection.select - 1] == pytest.approx(row["selected"])
+        slots = [
+            u in mine
+            for i, c, u in zip(frame["mammogram_id"], frame["class"], frame["unit"])
+            if i in test and c == row["class"]
+        ]
+        assert row["held_out"] == pytest.approx(np.mean(slots)) and row["held_out_images"] == len(
+            test
+        )
+        assert row["curve"][settings.load(demonstration).dissection.select - 1] == pytest.approx(
+            row["selected"]
+        )
         assert np.all(np.diff(row["curve"]) >= 0)
 
 
 def test_spies_rule_takes_cancer_units_and_some_others_and_no_dead_ones() -> None:
     shares = {0: 1.0, 1: 0.9, 2: 0.6, 3: 0.4, 4: 0.0, 5: 0.0, 6: 0.0, 7: 1.0}
-    top = pd.DataFrame([(u, 2 if i < s * 10 else 0) for u, s in shares.items() for i in range(10)], columns=["unit", "label"])
+    top = pd.DataFrame(
+        [(u, 2 if i < s * 10 else 0) for u, s in shares.items() for i in range(10)],
+        columns=["unit", "label"],
+    )
     found = spie_units(top, alive=set(range(7)), number=5)
-    assert {0, 1, 2} <= set(found) and 7 not in found and len(found) == 4  # three of cancer, one (a fifth) at random
+    assert (
+        {0, 1, 2} <= set(found) and 7 not in found and len(found) == 4
+    )  # three of cancer, one (a fifth) at random
     assert spie_units(top, alive=set(range(7)), number=5) == found
 
 
-def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_is_counted(own_study: Path) -> None:
+def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_is_counted(
+    own_study: Path,
+) -> None:
     chosen = settings.load(own_study).changed("dissection", rule="spie")
     made = dissect_step.make(own_study, chosen, lambda *_: None)
     coverage = coverage_step.make(own_study, lambda *_: None, made.run)
     with store.read(own_study) as con:
-        selected, shares = unit_table.selected(con, made.run), unit_table.coverage(con, coverage.run)
+        selected, shares = (
+            unit_table.selected(con, made.run),
+            unit_table.coverage(con, coverage.run),
+        )
         tops = unit_table.top_influences(con, made.run, 8)
         queue = annotation_table.selected_units(con, made.run)
-    assert 1 < len(queue) <= 45 and all(sorted(part["unit"]) == queue for _, part in selected.groupby("class"))
-    for row in shares[shares["name"].isin(["selected", "interval", "split_half"])].to_dict("records"):
-        assert row["estimate"] == pytest.approx(tops[tops["class"] == row["class"]]["unit"].isin(queue).mean())
+    assert 1 < len(queue) <= 45 and all(
+        sorted(part["unit"]) == queue for _, part in selected.groupby("class")
+    )
+    for row in shares[shares["name"].isin(["selected", "interval", "split_half"])].to_dict(
+        "records"
+    ):
+        assert row["estimate"] == pytest.approx(
+            tops[tops["class"] == row["class"]]["unit"].isin(queue).mean()
+        )
 
 
 def test_coverage_of_given_units_resamples_patients() -> None:
@@ -78,21 +107,45 @@ def test_middle_and_random_patches_are_where_they_say(demonstration: Path, disse
     order = sorted(range(len(values)), key=lambda p: (-values[p], p))
     for kind in ("middle", "random"):
         found = gallery.other_patches(demonstration, dissection, 3, kind)
-        assert len(found) == gallery.CONTEXT and [ids[order[rank]] for rank in found["rank"]] == found["patch_id"].tolist()
+        assert (
+            len(found) == gallery.CONTEXT
+            and [ids[order[rank]] for rank in found["rank"]] == found["patch_id"].tolist()
+        )
     middle = gallery.other_patches(demonstration, dissection, 3, "middle")
     assert abs(middle["rank"].mean() - len(values) / 2) < 2
 
 
 def test_the_field_lies_around_the_peak_and_inside_the_film() -> None:
-    top = pd.DataFrame({"y": [64, 0, 200], "x": [64, 0, 192], "side": 64, "peak_y": [3, 0, 7], "peak_x": [4, 0, 7], "height": 264, "width": 256})
+    top = pd.DataFrame(
+        {
+            "y": [64, 0, 200],
+            "x": [64, 0, 192],
+            "side": 64,
+            "peak_y": [3, 0, 7],
+            "peak_x": [4, 0, 7],
+            "height": 264,
+            "width": 256,
+        }
+    )
     found = gallery.seen_by_peak(top, 21, 8)
-    assert found[["y", "x", "side"]].to_numpy().tolist() == [[82, 90, 21], [0, 0, 21], [243, 235, 21]]
+    assert found[["y", "x", "side"]].to_numpy().tolist() == [
+        [82, 90, 21],
+        [0, 0, 21],
+        [243, 235, 21],
+    ]
 
 
-def test_named_units_and_the_cross_table_count_the_same(demonstration: Path, dissection: str) -> None:
-    named, table = unit_tables.named_units(demonstration, dissection), unit_tables.cross_table(demonstration)
+def test_named_units_and_the_cross_table_count_the_same(
+    demonstration: Path, dissection: str
+) -> None:
+    named, table = (
+        unit_tables.named_units(demonstration, dissection),
+        unit_tables.cross_table(demonstration),
+    )
     assert len(named) and named["simulated"].all()
-    assert [int(cell.split(":")[0]) for cell in table.iloc[:, 0]] == [int((named["category"] == c).sum()) for c in table.index]
+    assert [int(cell.split(":")[0]) for cell in table.iloc[:, 0]] == [
+        int((named["category"] == c).sum()) for c in table.index
+    ]
 
 
 def test_dead_units_are_listed_and_have_no_number(demonstration: Path, dissection: str) -> None:
@@ -113,6 +166,8 @@ def test_a_layer_that_does_not_exist_is_named_with_those_that_do(own_study: Path
 def test_activations_that_are_equal_or_no_numbers() -> None:
     assert top_patches(np.ones((500, 2), np.float32)).rows.tolist() == [list(range(64))] * 2
     found = meaning.descriptor_aucs(np.ones((1, 40)), np.arange(40) % 2 == 0, np.arange(40))
-    assert found["auc"].item() == 0.5 and np.isnan(found["p"].item()) and np.isnan(found["low"].item())
+    assert (
+        found["auc"].item() == 0.5 and np.isnan(found["p"].item()) and np.isnan(found["low"].item())
+    )
     with pytest.raises(UserError, match="not numbers"):
         top_patches(np.full((100, 2), np.nan, np.float32))

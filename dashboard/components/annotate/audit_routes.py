@@ -1,4 +1,7 @@
-"""The audit's desk over HTTP: a unit's words, one patch on its film, a token. Nothing here knows a kind, a rank, an activation or a unit."""
+"""The audit's desk over HTTP: a unit's words, one patch on its film, a token.
+
+Nothing here knows a kind, a rank, an activation or a unit.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,33 @@ def summary(con: Connection, code: str) -> dict[str, int] | None:
 
 
 def _pictures(code: str, tile: Tile) -> dict[str, Any]:
-    return {"plain": media.url("patch", code, file=tile.file, y=tile.y, x=tile.x, side=tile.side, size=SIZE), "film": media.url("film", code, file=tile.file),
-            "ratio": tile.width / tile.height, "box": [tile.x / tile.width, tile.y / tile.height, tile.side / tile.width, tile.side / tile.height]}
+    return {
+        "plain": media.url(
+            "patch", code, file=tile.file, y=tile.y, x=tile.x, side=tile.side, size=SIZE
+        ),
+        "film": media.url("film", code, file=tile.file),
+        "ratio": tile.width / tile.height,
+        "box": [
+            tile.x / tile.width,
+            tile.y / tile.height,
+            tile.side / tile.width,
+            tile.side / tile.height,
+        ],
+    }
 
 
 def _shown(code: str, shown: Shown) -> dict[str, Any]:
-    return {"token": shown.token, "words": shown.words, "number": shown.number, "total": shown.total, "given": shown.given, "fresh": shown.fresh,
-            "back": shown.may_reopen, "question": QUESTION, **_pictures(code, shown.tile)}
+    return {
+        "token": shown.token,
+        "words": shown.words,
+        "number": shown.number,
+        "total": shown.total,
+        "given": shown.given,
+        "fresh": shown.fresh,
+        "back": shown.may_reopen,
+        "question": QUESTION,
+        **_pictures(code, shown.tile),
+    }
 
 
 def _state(con: Connection, at: Desk) -> dict[str, Any]:
@@ -48,7 +71,11 @@ def _state(con: Connection, at: Desk) -> dict[str, Any]:
         return {"stage": "done", "total": len(sheet)}
     following = at.following(con, audit, sheet)
     early = _pictures(at.code, following) if following else {}
-    return {"stage": "patch", "patch": _shown(at.code, shown), "early": [early[k] for k in ("plain", "film") if k in early]}
+    return {
+        "stage": "patch",
+        "patch": _shown(at.code, shown),
+        "early": [early[k] for k in ("plain", "film") if k in early],
+    }
 
 
 async def _get_audit(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,22 +84,29 @@ async def _get_audit(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _post_judge(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     at = desk(code)
-    made = await appending(lambda con: at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds")))
+    made = await appending(
+        lambda con: at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"))
+    )
     try:
         return {**await reading(lambda con: _state(con, at)), "saved": stamp(made)}
-    except Refused:                                               # ended in between: the answer stands
+    except Refused:  # ended in between: the answer stands
         return {"stage": "ended", "saved": stamp(made)}
 
 
 async def _post_rejudge(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     at = desk(code)
-    return await reading(lambda con: {"stage": "patch", "patch": _shown(code, at.reopen(con)), "early": []})
+    return await reading(
+        lambda con: {"stage": "patch", "patch": _shown(code, at.reopen(con)), "early": []}
+    )
 
 
 def _build() -> list[BaseRoute]:
     base = "/expert/annotate"
-    return [route(f"{base}/audit", "annotator", "GET", _get_audit), route(f"{base}/judge", "annotator", "POST", _post_judge),
-            route(f"{base}/rejudge", "annotator", "POST", _post_rejudge)]
+    return [
+        route(f"{base}/audit", "annotator", "GET", _get_audit),
+        route(f"{base}/judge", "annotator", "POST", _post_judge),
+        route(f"{base}/rejudge", "annotator", "POST", _post_rejudge),
+    ]
 
 
 ROUTES = _build()

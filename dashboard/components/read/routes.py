@@ -1,4 +1,6 @@
-"""The reader's desk over HTTP: a case's texts and its picture's address, a token, a place in the order. Nothing else may leave the server for a reader."""
+"""The reader's desk over HTTP: a case's texts and its picture's address, a token, a place in the
+order. Nothing else may leave the server for a reader.
+"""
 
 from __future__ import annotations
 
@@ -17,61 +19,124 @@ from dashboard.components.expert import appending, reading, route, stamp
 
 Connection = duckdb.DuckDBPyConnection
 PAUSE_EVERY = 50
-SIX = ("Definitely benign", "Probably benign", "Possibly benign", "Possibly malignant", "Probably malignant", "Definitely malignant")
+SIX = (
+    "Definitely benign",
+    "Probably benign",
+    "Possibly benign",
+    "Possibly malignant",
+    "Probably malignant",
+    "Definitely malignant",
+)
 TWO = ("Benign", "Malignant")
 QUESTION = "How likely is it that this breast contains a malignant finding?"
 QUESTION_TWO = "Do these texts speak for a benign or for a malignant finding?"
 QUESTION_TWO_PICTURES = "Does what is shown speak for a benign or for a malignant finding?"
 NEXT = "Go on to the next study"
 CONSENT = (
-    "You will read short descriptions of what a computer program found in mammograms and judge by them whether each breast contains a malignant finding. "
-    "No images are shown.",
-    "A case takes a few seconds. You can pause at any time and go on later, on any device, with the same link.",
-    "Your answers, the time you take and your experience are stored under a code, never with your name. They are used for research only.",
-    "You will not be told whether an answer was right, during the study or by anything on the page. Please do not discuss cases with other readers.",
+    (
+        "You will read short descriptions of what a computer program found in mammograms and judge"
+        " by them whether each breast contains a malignant finding. No images are shown."
+    ),
+    (
+        "A case takes a few seconds. You can pause at any time and go on later, on any device, with"
+        " the same link."
+    ),
+    (
+        "Your answers, the time you take and your experience are stored under a code, never with"
+        " your name. They are used for research only."
+    ),
+    (
+        "You will not be told whether an answer was right, during the study or by anything on the"
+        " page. Please do not discuss cases with other readers."
+    ),
 )
 CONSENT_PICTURES = (
-    "You will be shown mammograms, maps that a computer program made of mammograms, or short descriptions of what it found, and judge by them whether each "
-    "breast contains a malignant finding.",
+    (
+        "You will be shown mammograms, maps that a computer program made of mammograms, or short"
+        " descriptions of what it found, and judge by them whether each breast contains a malignant"
+        " finding."
+    ),
     *CONSENT[1:],
 )
 INSTRUCTIONS_PICTURES = (
-    "A case shows a film, a map, a list of short descriptions (the most influential first), or several of these. Judge by what is shown, and by that alone.",
-    "On a film: wheel zooms, drag changes window and level, shift and drag moves, double click resets; the keys Z, W, L and R do the same. A map shows where the program saw signs of malignancy, "
-    "on the same scale for every case.",
+    (
+        "A case shows a film, a map, a list of short descriptions (the most influential first), or"
+        " several of these. Judge by what is shown, and by that alone."
+    ),
+    (
+        "On a film: wheel zooms, drag changes window and level, shift and drag moves, double click"
+        " resets; the keys Z, W, L and R do the same. A map shows where the program saw signs of"
+        " malignancy, on the same scale for every case."
+    ),
 )
 INSTRUCTIONS = (
-    "Each case is a list of short descriptions, the most influential first. Judge by these words alone.",
-    "Press a number key or click. Your answer is saved at once and the next case opens when it has been saved.",
-    "Backspace reopens the previous case, and only that one, to correct a slip. First answers are kept.",
+    (
+        "Each case is a list of short descriptions, the most influential first. Judge by these"
+        " words alone."
+    ),
+    (
+        "Press a number key or click. Your answer is saved at once and the next case opens when it"
+        " has been saved."
+    ),
+    (
+        "Backspace reopens the previous case, and only that one, to correct a slip. First answers"
+        " are kept."
+    ),
     "Practice comes first; it does not count, and there is no feedback.",
 )
 
 
 def _picture(code: str, shown: Shown) -> dict[str, str] | None:
-    """The address of a case's picture, for this reader and place; addresses of places that cannot be reopened end."""
+    """The address of a case's picture, for this reader and place; addresses of places that cannot
+    be reopened end.
+    """
     if shown.picture is None:
         return None
     media.forget(code, (shown.position - 1, shown.position, shown.position + 1))
     kind, source = shown.picture
-    return {"kind": kind, "url": media.url("blinded", code, shown=kind, source=source, place=shown.position)}
+    return {
+        "kind": kind,
+        "url": media.url("blinded", code, shown=kind, source=source, place=shown.position),
+    }
 
 
 def _shown(code: str, protocol: Protocol, shown: Shown) -> dict[str, Any]:
-    pause = not shown.practice and shown.given is None and shown.number > 1 and (shown.number - 1) % PAUSE_EVERY == 0
+    pause = (
+        not shown.practice
+        and shown.given is None
+        and shown.number > 1
+        and (shown.number - 1) % PAUSE_EVERY == 0
+    )
     answers = list(TWO if readings.scale(protocol.design) == 2 else SIX)
     texts = list(shown.texts) if any(shown.texts) else []
-    return {"token": shown.token, "texts": texts, "picture": _picture(code, shown), "number": shown.number, "total": shown.total, "practice": shown.practice,
-            "given": shown.given, "back": shown.may_reopen, "pause": pause, "answers": answers, "question": _question(protocol)}
+    return {
+        "token": shown.token,
+        "texts": texts,
+        "picture": _picture(code, shown),
+        "number": shown.number,
+        "total": shown.total,
+        "practice": shown.practice,
+        "given": shown.given,
+        "back": shown.may_reopen,
+        "pause": pause,
+        "answers": answers,
+        "question": _question(protocol),
+    }
 
 
 def _question(protocol: Protocol) -> str:
-    """The question in the scale's own terms; one wording for all cases of a study, which tells nothing of the arm."""
+    """The question in the scale's own terms; one wording for all cases of a study, which tells
+    nothing of the arm.
+    """
     if protocol.design.get("question"):
         return str(protocol.design["question"])
     if readings.scale(protocol.design) != 2:
         return QUESTION
-    return QUESTION_TWO_PICTURES if set(protocol.design.get("arms", ())) & set(PICTURES) else QUESTION_TWO
+    return (
+        QUESTION_TWO_PICTURES
+        if set(protocol.design.get("arms", ())) & set(PICTURES)
+        else QUESTION_TWO
+    )
 
 
 def _state(con: Connection, at: Desk, onward: bool = False) -> dict[str, Any]:
@@ -87,16 +152,29 @@ def _state(con: Connection, at: Desk, onward: bool = False) -> dict[str, Any]:
     if not at.is_seated(con, protocol):
         pictured = at.has_pictures(con, protocol)
         words = [*INSTRUCTIONS_PICTURES, *INSTRUCTIONS[1:]] if pictured else INSTRUCTIONS
-        return {"stage": "instructions", "paragraphs": [*words, *filter(None, [protocol.design.get("told", "")])],
-                "button": "Start with the practice cases" if pictured else "Start with five practice texts", "ticket": at.ticket(protocol)}
+        return {
+            "stage": "instructions",
+            "paragraphs": [*words, *filter(None, [protocol.design.get("told", "")])],
+            "button": (
+                "Start with the practice cases" if pictured else "Start with five practice texts"
+            ),
+            "ticket": at.ticket(protocol),
+        }
     return _case(con, at, protocol, at.show(con, protocol))
 
 
 def _closed(con: Connection, at: Desk) -> dict[str, Any]:
-    """The study this reader was at was closed: said before anything of another one is offered. Its pictures are not to be had any more."""
+    """The study this reader was at was closed: said before anything of another one is offered.
+
+    Its pictures are not to be had any more.
+    """
     media.forget(at.code, ())
     more = at.has_next(con)
-    return {"stage": "closed", "paragraphs": [CLOSED, *([] if more else [NOTHING])], "button": NEXT if more else ""}
+    return {
+        "stage": "closed",
+        "paragraphs": [CLOSED, *([] if more else [NOTHING])],
+        "button": NEXT if more else "",
+    }
 
 
 def _consent(con: Connection, at: Desk) -> tuple[str, ...]:
@@ -121,8 +199,11 @@ async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     def work(con: Connection) -> dict[str, Any]:
         """Consent, to the words that were shown."""
-        people.consent(con, code, str(body.get("experience", "")), " ".join(_consent(con, _at(code))))
+        people.consent(
+            con, code, str(body.get("experience", "")), " ".join(_consent(con, _at(code)))
+        )
         return {}
+
     await appending(work)
     return await reading(lambda con: _state(con, _at(code)))
 
@@ -135,7 +216,9 @@ async def _post_begin(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _post_next(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The instructions of the next study, for a reader who was told that the one begun is finished or closed."""
+    """The instructions of the next study, for a reader who was told that the one begun is finished
+    or closed.
+    """
     return await reading(lambda con: _state(con, _at(code), onward=True))
 
 
@@ -145,8 +228,11 @@ async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     def work(con: Connection) -> dict[str, Any]:
         """Answer and next case in one transaction."""
-        saved, following, protocol = at.answer(con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle"))
+        saved, following, protocol = at.answer(
+            con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle")
+        )
         return {**_case(con, at, protocol, following), "saved": stamp(saved.made)}
+
     return await appending(work)
 
 
@@ -157,14 +243,20 @@ async def _post_reopen(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The case before, in one reading of the store."""
         protocol = at.protocol(con)
         return {"stage": "case", "case": _shown(code, protocol, at.reopen(con, protocol))}
+
     return await reading(work)
 
 
 def _build() -> list[BaseRoute]:
     base = "/expert/read"
-    return [route(f"{base}/state", "reader", "GET", _get_state), route(f"{base}/consent", "reader", "POST", _post_consent),
-            route(f"{base}/begin", "reader", "POST", _post_begin), route(f"{base}/answer", "reader", "POST", _post_answer),
-            route(f"{base}/reopen", "reader", "POST", _post_reopen), route(f"{base}/next", "reader", "POST", _post_next)]
+    return [
+        route(f"{base}/state", "reader", "GET", _get_state),
+        route(f"{base}/consent", "reader", "POST", _post_consent),
+        route(f"{base}/begin", "reader", "POST", _post_begin),
+        route(f"{base}/answer", "reader", "POST", _post_answer),
+        route(f"{base}/reopen", "reader", "POST", _post_reopen),
+        route(f"{base}/next", "reader", "POST", _post_next),
+    ]
 
 
 ROUTES = _build()

@@ -1,4 +1,6 @@
-"""Annotations are only added; the annotator's desk shows its own work, saves once per token and hides everything else."""
+"""Annotations are only added; the annotator's desk shows its own work, saves once per token and
+hides everything else.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,15 @@ def test_versions_are_added_and_the_latest_is_a_view(study: Path) -> None:
         assert len(annotation_table.answers(con, RUN, versions=True)) == 2
         latest = annotation_table.answers(con, RUN)
         assert [a["label"] for a in latest["answer"]] == ["Mass with obscured margin, suspicious"]
-        same = annotation_table.append(con, run=RUN, unit=3, code="A1", answer=synthetic.mass(), seconds=1.0, annotation_id=second.annotation_id)
+        same = annotation_table.append(
+            con,
+            run=RUN,
+            unit=3,
+            code="A1",
+            answer=synthetic.mass(),
+            seconds=1.0,
+            annotation_id=second.annotation_id,
+        )
         assert same == second and len(annotation_table.answers(con, RUN, versions=True)) == 2
         with pytest.raises(UserError):
             synthetic.annotate(con, "A1", 3, {"recognisable": "yes", "phenomena": []})
@@ -50,25 +60,49 @@ def test_label_of_a_unit(study: Path) -> None:
         synthetic.annotate(con, "A1", 1, lexicon.empty_answer())
         second = synthetic.annotate(con, "A2", 1, synthetic.mass("spiculated"), simulated=True)
         synthetic.annotate(con, "A1", 2, synthetic.mass("obscured"))
-        synthetic.annotate(con, "A1", 2, lexicon.empty_answer())          # changed to nothing by its own author
+        synthetic.annotate(
+            con, "A1", 2, lexicon.empty_answer()
+        )  # changed to nothing by its own author
         mine = synthetic.annotate(con, "A1", 4, synthetic.mass("obscured"))
         theirs = synthetic.annotate(con, "A2", 4, synthetic.mass("indistinct"))
-        synthetic.annotate(con, "A2", 5, synthetic.mass(), repeat=True)   # a repeat is no label
+        synthetic.annotate(con, "A2", 5, synthetic.mass(), repeat=True)  # a repeat is no label
         synthetic.annotate(con, "A2", 6, synthetic.mass(), practice=True)
         labels = annotation_table.labels(con, RUN)
         assert set(labels) == {1, 4} and labels[1].simulated and not labels[4].simulated
-        assert labels[1].annotation_ids == (second.annotation_id,) and labels[4].annotation_ids == (mine.annotation_id,)
+        assert labels[1].annotation_ids == (second.annotation_id,) and labels[4].annotation_ids == (
+            mine.annotation_id,
+        )
         early = synthetic.annotate(con, "S1", 7, synthetic.mass("obscured"), simulated=True)
         assert annotation_table.labels(con, RUN)[7].annotation_ids == (early.annotation_id,)
-        late = synthetic.annotate(con, "A9", 7, synthetic.mass("indistinct"))     # a person counts before a simulated expert
+        late = synthetic.annotate(
+            con, "A9", 7, synthetic.mass("indistinct")
+        )  # a person counts before a simulated expert
         assert annotation_table.labels(con, RUN)[7].annotation_ids == (late.annotation_id,)
         annotation_table.decide(con, RUN, 7, "", [], "only for this test", "team")
-        assert annotation_table.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (theirs.annotation_id,)
-        annotation_table.decide(con, RUN, 4, "Edge of a mass", [mine.annotation_id, theirs.annotation_id], "both see it", "team")
+        assert annotation_table.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (
+            theirs.annotation_id,
+        )
+        annotation_table.decide(
+            con,
+            RUN,
+            4,
+            "Edge of a mass",
+            [mine.annotation_id, theirs.annotation_id],
+            "both see it",
+            "team",
+        )
         annotation_table.decide(con, RUN, 1, "", [second.annotation_id], "not convincing", "team")
         labels = annotation_table.labels(con, RUN)
-        assert set(labels) == {4} and labels[4].text == "Edge of a mass" and len(labels[4].annotation_ids) == 2
-        assert annotation_table.counts(con, RUN) == {"units_selected": synthetic.SELECTED, "units_annotated": 1, "experts": 4}
+        assert (
+            set(labels) == {4}
+            and labels[4].text == "Edge of a mass"
+            and len(labels[4].annotation_ids) == 2
+        )
+        assert annotation_table.counts(con, RUN) == {
+            "units_selected": synthetic.SELECTED,
+            "units_annotated": 1,
+            "experts": 4,
+        }
 
 
 def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
@@ -77,14 +111,18 @@ def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
     assert first != second and first == order(units, "run|A1", 4)
     assert sorted(u for u, again in first if not again) == units
     again = [u for u, repeat in first if repeat]
-    assert len(again) == 4 and all(first.index((u, True)) - first.index((u, False)) >= 5 for u in again)
+    assert len(again) == 4 and all(
+        first.index((u, True)) - first.index((u, False)) >= 5 for u in again
+    )
 
 
 def test_the_desk_goes_through_the_queue(study: Path) -> None:
     at = desk(study)
     with store.write(study) as con:
         queue = at.queue(con)
-        assert len(queue.real) == synthetic.SELECTED + 4 and sum(s.practice for s in queue.slots) == 2
+        assert (
+            len(queue.real) == synthetic.SELECTED + 4 and sum(s.practice for s in queue.slots) == 2
+        )
         assert not {s.unit for s in queue.slots if s.practice} & {s.unit for s in queue.real}
         finish_practice(con, at)
         slot = at.queue(con).next()
@@ -148,6 +186,10 @@ def test_no_consent_no_answer_and_nothing_to_name(study: Path, empty: Path) -> N
 def test_tiles_are_the_strongest_patches(study: Path) -> None:
     with store.read(study) as con:
         tiles = annotation_table.tiles(con, RUN, 7)
-        expected = con.execute("SELECT patch_id FROM top_patches WHERE run = ? AND unit = 7 AND rank < 32 ORDER BY rank", [RUN]).fetchall()
+        expected = con.execute(
+            "SELECT patch_id FROM top_patches WHERE run = ? AND unit = 7 AND rank < 32 ORDER BY"
+            " rank",
+            [RUN],
+        ).fetchall()
     assert [t.patch_id for t in tiles] == [e[0] for e in expected] and len(tiles) == 32
     assert all(t.file.startswith("zqxfile") and t.side == synthetic.SIDE for t in tiles)

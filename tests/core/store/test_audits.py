@@ -1,4 +1,6 @@
-"""The label audit: blind and repeatable orders, answers that are only added, one at a time, and nothing else to be had."""
+"""The label audit: blind and repeatable orders, answers that are only added, one at a time, and
+nothing else to be had.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +32,36 @@ def test_the_order_is_blind_repeatable_and_the_persons_own(study: Path) -> None:
     with store.read(study) as con:
         kinds = {i.item: i.kind for i in audits.items(con, audit.audit)}
         mine = one.sheet(con, audit)
-        assert mine == Desk("A1", b"another key").sheet(con, audit) and mine != two.sheet(con, audit)
+        assert mine == Desk("A1", b"another key").sheet(con, audit) and mine != two.sheet(
+            con, audit
+        )
     assert sorted(p.item for p in mine) == sorted(kinds)
     words = [p.words for p in mine]
-    assert [w for i, w in enumerate(words) if i == 0 or words[i - 1] != w] == list(dict.fromkeys(words))         # words by words
+    assert [w for i, w in enumerate(words) if i == 0 or words[i - 1] != w] == list(
+        dict.fromkeys(words)
+    )  # words by words
     under = [[p.item for p in mine if p.words == text] for text in dict.fromkeys(words)]
-    assert sum(items == sorted(items) for items in under) == 0                                                # not in the order in which they were drawn
-    mean = {kind: sum(i % 12 for i, p in enumerate(mine) if kinds[p.item] == kind) / 24 for kind in audits.KINDS}
-    assert max(mean.values()) - min(mean.values()) < 3.5                                                       # kinds are spread within the words
-    assert {f.name for f in fields(Shown)} == {"token", "words", "tile", "number", "total", "given", "fresh", "may_reopen"}
+    assert (
+        sum(items == sorted(items) for items in under) == 0
+    )  # not in the order in which they were drawn
+    mean = {
+        kind: sum(i % 12 for i, p in enumerate(mine) if kinds[p.item] == kind) / 24
+        for kind in audits.KINDS
+    }
+    assert max(mean.values()) - min(mean.values()) < 3.5  # kinds are spread within the words
+    assert {f.name for f in fields(Shown)} == {
+        "token",
+        "words",
+        "tile",
+        "number",
+        "total",
+        "given",
+        "fresh",
+        "may_reopen",
+    }
     with store.read(study) as con:
         tile = one.show(con, audit).tile
-    assert (tile.rank, tile.label) == (0, 0)                                                                    # neither rank nor class is filled in
+    assert (tile.rank, tile.label) == (0, 0)  # neither rank nor class is filled in
 
 
 def test_answers_are_added_once_and_only_the_previous_is_reopened(study: Path) -> None:
@@ -50,24 +70,37 @@ def test_answers_are_added_once_and_only_the_previous_is_reopened(study: Path) -
         audit = synthetic.add_audit(con)
         first = at.show(con, audit)
         made = at.answer(con, first.token, "yes", 2.5)
-        assert at.answer(con, first.token, "yes", 9.9) == made                                                  # sent again: no second row
+        assert at.answer(con, first.token, "yes", 9.9) == made  # sent again: no second row
         with pytest.raises(Refused, match="another window"):
             at.answer(con, first.token, "no", 1.0)
         second = at.show(con, audit)
-        assert (second.number, second.may_reopen, second.given) == (2, True, None) and at.count(con) == (1, 18)
+        assert (second.number, second.may_reopen, second.given) == (2, True, None) and at.count(
+            con
+        ) == (1, 18)
         again = at.reopen(con)
-        assert (again.number, again.given, again.tile) == (1, "yes", first.tile) and not again.may_reopen
+        assert (again.number, again.given, again.tile) == (
+            1,
+            "yes",
+            first.tile,
+        ) and not again.may_reopen
         at.answer(con, again.token, "unsure", 1.0)
         at.answer(con, second.token, "no", 1.0)
         with pytest.raises(Refused):
-            at.answer(con, again.token, "no", 1.0)                                                              # no longer the previous one
+            at.answer(con, again.token, "no", 1.0)  # no longer the previous one
         late, third = at.reopen(con), at.show(con, audit)
         at.answer(con, third.token, "yes", 1.0)
         with pytest.raises(Refused, match="another window"):
-            at.answer(con, late.token, "yes", 1.0)                                                              # a reopened patch that was left behind
+            at.answer(con, late.token, "yes", 1.0)  # a reopened patch that was left behind
         frame = audits.judgements(con, audit, versions=True).iloc[:3]
-        assert frame[["item", "version", "answer"]].values.tolist() == [[frame["item"][0], 1, "yes"], [frame["item"][0], 2, "unsure"], [frame["item"][2], 1, "no"]]
-        assert audits.judgements(con, audit)["answer"].tolist() == ["unsure", "no", "yes"] and audits.progress(con, audit.audit).iloc[0]["corrections"] == 1
+        assert frame[["item", "version", "answer"]].values.tolist() == [
+            [frame["item"][0], 1, "yes"],
+            [frame["item"][0], 2, "unsure"],
+            [frame["item"][2], 1, "no"],
+        ]
+        assert (
+            audits.judgements(con, audit)["answer"].tolist() == ["unsure", "no", "yes"]
+            and audits.progress(con, audit.audit).iloc[0]["corrections"] == 1
+        )
         for answer in ("maybe", None, 1, "YES"):
             with pytest.raises(UserError, match="yes, no or unsure"):
                 at.answer(con, at.show(con, audit).token, answer, 1.0)
@@ -96,7 +129,7 @@ def test_one_audit_at_a_time_ended_for_everybody(study: Path) -> None:
             audits.end(con, "team")
         assert synthetic.add_audit(con).audit == "audit-2"
         with pytest.raises(Refused, match="another window"):
-            at.answer(con, token, "yes", 1.0)                                                                   # a token of the first audit
+            at.answer(con, token, "yes", 1.0)  # a token of the first audit
         people.add(con, "A9", "annotator")
         with pytest.raises(Refused, match="consent"):
             Desk("A9", key(study)).answer(con, token, "yes", 1.0)

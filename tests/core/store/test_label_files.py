@@ -1,4 +1,6 @@
-"""Labels from files: the published ones with their traps, everything or nothing, and back out side by side."""
+"""Labels from files: the published ones with their traps, everything or nothing, and back out side
+by side.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ RUN = synthetic.DISSECT
 def large(study: Path) -> Path:
     """A study whose dissection has 2048 units."""
     with store.write(study) as con:
-        con.execute("INSERT INTO units SELECT ?, 'last', range, 1.0, 0.5, FALSE, 8 FROM range(?, 2048)", [RUN, synthetic.UNITS])
+        con.execute(
+            "INSERT INTO units SELECT ?, 'last', range, 1.0, 0.5, FALSE, 8 FROM range(?, 2048)",
+            [RUN, synthetic.UNITS],
+        )
     return study
 
 
@@ -34,20 +39,36 @@ def given(folder: Path, what: object, name: str = "labels.json") -> Path:
     return path
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published labels are not beside the repository")
+@pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the published labels are not beside the repository"
+)
 def test_the_published_labels(large: Path, tmp_path: Path) -> None:
     raw = step.import_file(large, PUBLISHED / "raw_by_expert.json", "team")
-    assert raw.substantive == {"expert_1": 16, "expert_2": 50} and raw.answers == {"expert_1": 16, "expert_2": 58} and raw.units == 51
+    assert (
+        raw.substantive == {"expert_1": 16, "expert_2": 50}
+        and raw.answers == {"expert_1": 16, "expert_2": 58}
+        and raw.units == 51
+    )
     with store.read(large) as con:
         assert len(annotation_table.labels(con, RUN)) == 51
         frame = annotation_table.answers(con, RUN)
     mine = frame[(frame["code"] == "expert_1") & (frame["unit"] == 587)].iloc[0]["answer"]
-    assert mine["words"] == mine["label"] == "Masses with spiculations, suspicious for breast cancer" and "raw_by_expert.json: expert_1, unit_0588" in mine["origin"]
+    assert (
+        mine["words"] == mine["label"] == "Masses with spiculations, suspicious for breast cancer"
+        and "raw_by_expert.json: expert_1, unit_0588" in mine["origin"]
+    )
     cleaned = step.import_file(large, PUBLISHED / "cleaned.json", "team")
-    assert (cleaned.decided, cleaned.traced, cleaned.without) == (46, 46, ()) and cleaned.flagged == ("unit_1065", "unit_1118", "unit_1405")
+    assert (cleaned.decided, cleaned.traced, cleaned.without) == (
+        46,
+        46,
+        (),
+    ) and cleaned.flagged == ("unit_1065", "unit_1118", "unit_1405")
     with store.read(large) as con:
         labels = annotation_table.labels(con, RUN)
-    assert labels[587].text == "Masses with spiculations, suspicious for breast cancer" and mine is not None
+    assert (
+        labels[587].text == "Masses with spiculations, suspicious for breast cancer"
+        and mine is not None
+    )
     ids = set(frame["annotation_id"])
     assert all(set(one.annotation_ids) <= ids and one.annotation_ids for one in labels.values())
     for name in ("raw_by_expert.json", "cleaned.json"):
@@ -56,53 +77,94 @@ def test_the_published_labels(large: Path, tmp_path: Path) -> None:
     made = step.export_file(large, tmp_path / "all.csv")
     assert made["sets"] == {"consensus": 46, "expert_1": 16, "expert_2": 50, "label": 54}
     assert {"first": "expert_1", "second": "expert_2", "both": 15, "same_words": 0} in made["pairs"]
-    rows = (annotation_agreement.naming(frame), annotation_agreement.overall(frame), annotation_agreement.jaccard(frame))
-    assert rows[0].n == 16 and rows[1].estimate is None and rows[2].estimate is None and annotation_agreement.per_category(frame) == []
+    rows = (
+        annotation_agreement.naming(frame),
+        annotation_agreement.overall(frame),
+        annotation_agreement.jaccard(frame),
+    )
+    assert (
+        rows[0].n == 16
+        and rows[1].estimate is None
+        and rows[2].estimate is None
+        and annotation_agreement.per_category(frame) == []
+    )
     assert len(annotation_agreement.disputes(frame)) == 16
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.csv"])
-def test_what_is_exported_can_be_imported(large: Path, made: Path, tmp_path: Path, name: str) -> None:
+def test_what_is_exported_can_be_imported(
+    large: Path, made: Path, tmp_path: Path, name: str
+) -> None:
     import shutil
 
     with store.write(large) as con:
         synthetic.annotate(con, "E1", 3, synthetic.mass("spiculated"))
         synthetic.annotate(con, "E2", 3, lexicon.empty_answer("unsure"))
-        synthetic.annotate(con, "E2", 5, {**synthetic.mass(), "words": 'said "so",\nand <b>more</b>'})
+        synthetic.annotate(
+            con, "E2", 5, {**synthetic.mass(), "words": 'said "so",\nand <b>more</b>'}
+        )
         annotation_table.decide(con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team")
     first = step.export_file(large, tmp_path / name)
     other = tmp_path / "other"
     shutil.copytree(made, other)
     step.import_file(other, tmp_path / name, "team")
     with store.read(other) as con:
-        again = {(r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()}
+        again = {
+            (r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()
+        }
         assert annotation_table.decisions(con, RUN).iloc[0]["label"] == "Mass; seen by one"
     with store.read(large) as con:
-        before = {(r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()}
-    assert {k: {n: v for n, v in a.items() if n != "origin"} for k, a in again.items()} == before and all("origin" in a for a in again.values())
+        before = {
+            (r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()
+        }
+    assert {
+        k: {n: v for n, v in a.items() if n != "origin"} for k, a in again.items()
+    } == before and all("origin" in a for a in again.values())
     assert step.export_file(other, tmp_path / f"again_{name}")["sets"] == first["sets"]
 
 
 CSV = "unit,set,label\n"
 
 
-@pytest.mark.parametrize(("what", "name", "words"), [
-    ({"E1": {"unit_0001": "Mass", "unit_9999": "Mass"}}, "x.json", "E1, unit_9999: there is no unit_9999"),
-    ('{"E1": {"unit_0001": "Mass", "unit_0001": "Mass"}}', "x.json", "unit_0001': the name is there 2 times"),
-    ({"E1": {"unit_0001": "Mass", "unit_001": "Mass"}}, "x.json", "unit is there twice"),
-    ({"E1": {"unit_0001": "Mass"}, "unit_0002": "Mass"}, "x.json", "mixed on one level"),
-    ({"E1": {"unit_0000": "Mass"}}, "x.json", "is no unit's name"),
-    ({"E1": {"unit_0001": 5}}, "x.json", "a label is a text"),
-    ({"E1": {"unit_0001": "x" * 10_000_000}}, "x.json", "10000000 characters"),
-    ({"Dr. <b>Anna</b> Schmidt": {"unit_0001": "Mass"}}, "x.json", "is not a code"),
-    ({"R" * 300: {"unit_0001": "Mass"}}, "x.json", "is not a code"),
-    ({"READER": {"unit_0001": "Mass"}}, "x.json", "READER is a reader"),
-    ("[1]", "x.json", "something else"), ("{", "x.json", "is not JSON"), ({}, "x.json", "holds no label"), ("a", "x.txt", "end in .json or .csv"),
-    (CSV + "unit_0001,E1,Mass\nunit_0001,E1,Mass\n", "x.csv", "line 3: the unit is there twice"),
-    (CSV + "unit_0001,E1\n", "x.csv", "line 2: every entry needs"), ("unit,label\nunit_0001,Mass\n", "x.csv", "column 'set' is missing"),
-    (CSV + 'unit_0001,E1,"Mass\n', "x.csv", "not a CSV file"), (CSV + "unit_0001,E1,Mass,more\n", "x.csv", "line 2: every entry needs"),
-])
-def test_a_wrong_file_is_said_and_changes_nothing(study: Path, tmp_path: Path, what: object, name: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "name", "words"),
+    [
+        (
+            {"E1": {"unit_0001": "Mass", "unit_9999": "Mass"}},
+            "x.json",
+            "E1, unit_9999: there is no unit_9999",
+        ),
+        (
+            '{"E1": {"unit_0001": "Mass", "unit_0001": "Mass"}}',
+            "x.json",
+            "unit_0001': the name is there 2 times",
+        ),
+        ({"E1": {"unit_0001": "Mass", "unit_001": "Mass"}}, "x.json", "unit is there twice"),
+        ({"E1": {"unit_0001": "Mass"}, "unit_0002": "Mass"}, "x.json", "mixed on one level"),
+        ({"E1": {"unit_0000": "Mass"}}, "x.json", "is no unit's name"),
+        ({"E1": {"unit_0001": 5}}, "x.json", "a label is a text"),
+        ({"E1": {"unit_0001": "x" * 10_000_000}}, "x.json", "10000000 characters"),
+        ({"Dr. <b>Anna</b> Schmidt": {"unit_0001": "Mass"}}, "x.json", "is not a code"),
+        ({"R" * 300: {"unit_0001": "Mass"}}, "x.json", "is not a code"),
+        ({"READER": {"unit_0001": "Mass"}}, "x.json", "READER is a reader"),
+        ("[1]", "x.json", "something else"),
+        ("{", "x.json", "is not JSON"),
+        ({}, "x.json", "holds no label"),
+        ("a", "x.txt", "end in .json or .csv"),
+        (
+            CSV + "unit_0001,E1,Mass\nunit_0001,E1,Mass\n",
+            "x.csv",
+            "line 3: the unit is there twice",
+        ),
+        (CSV + "unit_0001,E1\n", "x.csv", "line 2: every entry needs"),
+        ("unit,label\nunit_0001,Mass\n", "x.csv", "column 'set' is missing"),
+        (CSV + 'unit_0001,E1,"Mass\n', "x.csv", "not a CSV file"),
+        (CSV + "unit_0001,E1,Mass,more\n", "x.csv", "line 2: every entry needs"),
+    ],
+)
+def test_a_wrong_file_is_said_and_changes_nothing(
+    study: Path, tmp_path: Path, what: object, name: str, words: str
+) -> None:
     with store.write(study) as con:
         people.add(con, "READER", "reader")
     with pytest.raises(UserError) as error:

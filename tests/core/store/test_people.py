@@ -21,7 +21,9 @@ def test_an_invitation_lives_until_it_is_revoked(empty: Path) -> None:
         assert list(people.valid(con)) == [people.token_hash(other)]
         people.revoke(con, "R1")
         assert people.valid(con) == {} and people.role_of(con, "R1") == "reader"
-        everything = str([con.execute(f"SELECT * FROM {t}").fetchall() for t in ("people", "invitations", "log")])
+        everything = str(
+            [con.execute(f"SELECT * FROM {t}").fetchall() for t in ("people", "invitations", "log")]
+        )
     assert token not in everything and other not in everything
 
 
@@ -35,7 +37,9 @@ def test_a_code_has_one_role(empty: Path) -> None:
     with store.write(empty) as con:
         assert people.next_code(con, "reader") == "R1"
         people.invite(con, "R1", "reader", "h")
-        assert people.next_code(con, "reader") == "R2" and people.next_code(con, "annotator") == "A1"
+        assert (
+            people.next_code(con, "reader") == "R2" and people.next_code(con, "annotator") == "A1"
+        )
         with pytest.raises(UserError, match="taken"):
             people.invite(con, "R1", "team", "h2")
         with pytest.raises(UserError, match="role"):
@@ -62,5 +66,20 @@ def test_progress_of_people(study: Path) -> None:
         people.consent(con, "R1", " twelve   years ", "text")
         frame = people.people(con).set_index("code")
     assert frame.loc["A1", "annotated"] == 1 and frame.loc["R1", "answered"] == 0
-    assert frame.loc["R1", "experience"] == "twelve years" and bool(frame.loc["R1", "consented"]) and not bool(frame.loc["A1", "consented"])
-    assert set(frame.columns) == {"role", "simulated", "made", "link", "experience", "consented", "annotated", "audited", "answered", "last_seen"}
+    assert (
+        frame.loc["R1", "experience"] == "twelve years"
+        and bool(frame.loc["R1", "consented"])
+        and not bool(frame.loc["A1", "consented"])
+    )
+    assert set(frame.columns) == {
+        "role",
+        "simulated",
+        "made",
+        "link",
+        "experience",
+        "consented",
+        "annotated",
+        "audited",
+        "answered",
+        "last_seen",
+    }

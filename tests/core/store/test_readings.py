@@ -1,4 +1,6 @@
-"""Reading studies in the store: stages that cannot be skipped, answers that are only added, a desk that gives nothing away."""
+"""Reading studies in the store: stages that cannot be skipped, answers that are only added, a desk
+that gives nothing away.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,17 @@ def seven_read(con, at: Desk) -> str:
 
 def state(con, name: str, **more) -> None:
     now = readings.get(con, NAME, 1)
-    readings.append_state(con, **{"protocol": NAME, "version": 1, "state": name, "design": now.design, "hash": now.hash, **more})
+    readings.append_state(
+        con,
+        **{
+            "protocol": NAME,
+            "version": 1,
+            "state": name,
+            "design": now.design,
+            "hash": now.hash,
+            **more,
+        },
+    )
 
 
 def test_stages_cannot_be_skipped_or_altered(study: Path) -> None:
@@ -64,7 +76,10 @@ def test_stages_cannot_be_skipped_or_altered(study: Path) -> None:
         state(con, "unblinded")
         synthetic.add_protocol(con, version=2, state="lint")
         assert readings.open_protocol(con) is None
-        assert [(p.version, p.state) for p in readings.protocols(con)] == [(1, "unblinded"), (2, "lint")]
+        assert [(p.version, p.state) for p in readings.protocols(con)] == [
+            (1, "unblinded"),
+            (2, "lint"),
+        ]
 
 
 def test_a_reader_goes_through_practice_and_cases(study: Path) -> None:
@@ -83,10 +98,25 @@ def test_a_reader_goes_through_practice_and_cases(study: Path) -> None:
             answer(con, at, 1 + i % 6)
         assert at.show(con, at.protocol(con)) is None
         found = readings.answers(con, NAME, 1)
-        assert len(found) == 32 and found["repeat"].sum() == 2 and sorted(found.loc[~found["repeat"], "case_number"]) == list(range(1, 31))
+        assert (
+            len(found) == 32
+            and found["repeat"].sum() == 2
+            and sorted(found.loc[~found["repeat"], "case_number"]) == list(range(1, 31))
+        )
         monitor = readings.progress(con, NAME, 1)
-    assert monitor[["code", "total", "done", "missing", "corrections"]].values.tolist() == [["R1", 32, 32, 0, 0]]
-    assert set(monitor.columns) == {"code", "total", "done", "missing", "median_seconds", "corrections", "last_seen", "simulated"}
+    assert monitor[["code", "total", "done", "missing", "corrections"]].values.tolist() == [
+        ["R1", 32, 32, 0, 0]
+    ]
+    assert set(monitor.columns) == {
+        "code",
+        "total",
+        "done",
+        "missing",
+        "median_seconds",
+        "corrections",
+        "last_seen",
+        "simulated",
+    }
 
 
 def test_only_the_previous_case_can_be_corrected(study: Path) -> None:
@@ -102,9 +132,9 @@ def test_only_the_previous_case_can_be_corrected(study: Path) -> None:
         assert again.given == 3 and again.number == 3
         at.answer(con, again.token, 6, 1.0, False)
         with pytest.raises(Refused, match="another window"):
-            at.answer(con, tokens[1], 6, 1.0, False)          # the one before the previous
+            at.answer(con, tokens[1], 6, 1.0, False)  # the one before the previous
         with pytest.raises(Refused, match="another window"):
-            at.answer(con, again.token, 5, 1.0, False)        # a used token with another answer
+            at.answer(con, again.token, 5, 1.0, False)  # a used token with another answer
         assert readings.answers(con, NAME, 1)["answer"].tolist() == [1, 2, 6]
         assert readings.answers(con, NAME, 1, first=True)["answer"].tolist() == [1, 2, 3]
         assert readings.progress(con, NAME, 1)["corrections"].tolist() == [1]
@@ -148,24 +178,32 @@ def test_a_reader_stays_with_the_study_begun_until_it_is_finished(study: Path) -
     at = seated(study)
     with store.write(study) as con:
         token = seven_read(con, at)
-        synthetic.add_protocol(con, version=2)                     # frozen meanwhile, and the newest
-        assert readings.open_protocol(con).version == 2 and at.protocol(con).version == at.protocol(con, onward=True).version == 1
+        synthetic.add_protocol(con, version=2)  # frozen meanwhile, and the newest
+        assert (
+            readings.open_protocol(con).version == 2
+            and at.protocol(con).version == at.protocol(con, onward=True).version == 1
+        )
         saved, following, protocol = at.answer(con, token, 4, 1.0, False)
         assert (protocol.version, saved.position, following.position) == (1, 8, 9)
-        assert Desk("R2", key(study)).protocol(con).version == 2   # somebody new reads the newest
-        at.begin(con, at.ticket(readings.open_to(con, "R1")))      # asked for too early
+        assert Desk("R2", key(study)).protocol(con).version == 2  # somebody new reads the newest
+        at.begin(con, at.ticket(readings.open_to(con, "R1")))  # asked for too early
         assert not readings.is_assigned(con, NAME, 2, "R1")
         while at.show(con, at.protocol(con)) is not None:
             answer(con, at)
-        assert at.protocol(con).version == 1 and at.has_next(con)  # finished: the last case can still be reopened, and the next one begun
-        assert at.reopen(con, at.protocol(con)).number == 32 and at.protocol(con, onward=True).version == 2
+        assert at.protocol(con).version == 1 and at.has_next(
+            con
+        )  # finished: the last case can still be reopened, and the next one begun
+        assert (
+            at.reopen(con, at.protocol(con)).number == 32
+            and at.protocol(con, onward=True).version == 2
+        )
         for wrong in ("", "0" * 32, at.ticket(readings.get(con, NAME, 1))):
             at.begin(con, wrong)
             assert at.protocol(con).version == 1
         at.begin(con, at.ticket(readings.get(con, NAME, 2)))
         assert at.protocol(con).version == 2 and not at.has_next(con)
         answer(con, at)
-        state(con, "closed")                                       # the first one, read to its end: nothing to do with what is read now
+        state(con, "closed")  # the first one, read to its end: nothing to do with what is read now
         assert at.protocol(con).version == 2 and len(at.sheet(con, at.protocol(con))) == 37
 
 
@@ -183,15 +221,18 @@ def test_a_study_closed_while_read_is_said_before_another_one(study: Path) -> No
                 refused()
             assert found.value.code == "closed"
         assert at.has_next(con)
-        at.begin(con, "")                                          # an old window's
+        at.begin(con, "")  # an old window's
         assert not readings.is_assigned(con, NAME, 2, "R1")
         at.begin(con, at.ticket(at.protocol(con, onward=True)))
         assert at.protocol(con).version == 2
         with pytest.raises(Refused, match="another window"):
             at.answer(con, token, 4, 1.0, False)
-        # Closed before anything was answered in it: that is said too, and not that the first study was finished.
+        # Closed before anything was answered in it: that is said too, and not that the first study
+        # was finished.
         now = readings.get(con, NAME, 2)
-        readings.append_state(con, protocol=NAME, version=2, state="closed", design=now.design, hash=now.hash)
+        readings.append_state(
+            con, protocol=NAME, version=2, state="closed", design=now.design, hash=now.hash
+        )
         assert readings.begun(con, "R1")[0].version == 2
         assert len(readings.answers(con, NAME, 1)) == 2
 
@@ -218,7 +259,11 @@ def test_the_order_is_the_one_that_is_linted(study: Path) -> None:
         cases = readings.cases(con, NAME, 1)
         items = readings.items(con, NAME, 1)
     mine = items[~items["practice"]].sort_values("position")
-    expected = order_of(cases.sample(frac=1, random_state=1), preset("Recommended", name=NAME, seed=5, repeats=2), "R1")
+    expected = order_of(
+        cases.sample(frac=1, random_state=1),
+        preset("Recommended", name=NAME, seed=5, repeats=2),
+        "R1",
+    )
     assert list(zip(mine["case_number"], mine["repeat"])) == expected
 
 
@@ -227,7 +272,22 @@ def test_what_is_shown_holds_no_secret_and_no_query_of_the_desk_names_one(study:
     with store.write(study) as con:
         for _ in range(12):
             shown = asdict(at.show(con, at.protocol(con)))
-            assert "ZQX" not in str(shown) and set(shown) == {"token", "texts", "number", "total", "practice", "given", "position", "may_reopen", "picture"} and shown["picture"] is None
+            assert (
+                "ZQX" not in str(shown)
+                and set(shown)
+                == {
+                    "token",
+                    "texts",
+                    "number",
+                    "total",
+                    "practice",
+                    "given",
+                    "position",
+                    "may_reopen",
+                    "picture",
+                }
+                and shown["picture"] is None
+            )
             answer(con, at)
     source = inspect.getsource(reader).split('"""', 2)[2]
     for column in ("truth", "network_score", "predicted", "mammogram_id", "arm"):
@@ -249,16 +309,22 @@ def test_many_appends_share_commits_and_none_is_lost(study: Path) -> None:
     def read(at: Desk) -> None:
         for _ in range(10):
             together.run(lambda con: answer(con, at))
+
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, desks))
     together.close()
     with store.read(study) as con:
-        assert con.execute("SELECT count(*), count(DISTINCT (code, position)) FROM answers").fetchone() == (80, 80)
+        assert con.execute(
+            "SELECT count(*), count(DISTINCT (code, position)) FROM answers"
+        ).fetchone() == (80, 80)
 
 
-def test_a_shut_door_is_said_to_everybody_at_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shut_door_is_said_to_everybody_at_once(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def shut(path: Path):
         raise DoorBusy("busy")
+
     monkeypatch.setattr(store, "write", shut)
     together = Together(study)
     futures = [together.submit(lambda con: None) for _ in range(5)]
@@ -271,13 +337,23 @@ def test_a_shut_door_is_said_to_everybody_at_once(study: Path, monkeypatch: pyte
 def test_a_broken_append_harms_nobody_else(study: Path) -> None:
     together = Together(study)
     good = [together.submit(lambda con, i=i: people.add(con, f"R{i}", "reader")) for i in range(3)]
-    bad = together.submit(lambda con: con.execute("INSERT INTO people VALUES ('R0', 'reader', FALSE, now()::TIMESTAMP)"))
+    bad = together.submit(
+        lambda con: con.execute(
+            "INSERT INTO people VALUES ('R0', 'reader', FALSE, now()::TIMESTAMP)"
+        )
+    )
     worse = together.submit(lambda con: con.execute("SELECT * FROM no_such_table"))
     refused = together.submit(lambda con: people.add(con, "R1", "reader"))
-    more = [together.submit(lambda con, i=i: people.add(con, f"R{i}", "reader")) for i in range(3, 6)]
+    more = [
+        together.submit(lambda con, i=i: people.add(con, f"R{i}", "reader")) for i in range(3, 6)
+    ]
     for future in (*good, *more):
         future.result(10)
-    for future, error in ((bad, duckdb.ConstraintException), (worse, duckdb.CatalogException), (refused, UserError)):
+    for future, error in (
+        (bad, duckdb.ConstraintException),
+        (worse, duckdb.CatalogException),
+        (refused, UserError),
+    ):
         with pytest.raises(error):
             future.result(10)
     together.close()
