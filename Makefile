@@ -22,7 +22,7 @@ run: .venv/installed
 
 # All tests, browser tests included, in two processes: a file of tests stays in one.
 test: .venv/installed
-	@.venv/bin/python tests/bring_browser.py
+	@.venv/bin/python tests/support/install_browser.py
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
@@ -38,4 +38,4 @@ lint: .venv/installed
 
 # Pictures of the README and docs, taken from the running demonstration.
 pictures: .venv/installed
-	@.venv/bin/python docs/take_pictures.py
+	@.venv/bin/python docs/scripts/take_screenshots.py

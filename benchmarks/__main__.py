@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import ingestion, networks, paper_scale, statistics, synthetic_store
-from benchmarks.measure import Row
+from benchmarks.timing import Row
 
 SUBJECTS: dict[str, Callable[[], Iterable[Row]]] = {
     "performance_page": synthetic_store.measure,  # first: a server has not computed anything before

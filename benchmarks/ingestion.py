@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.measure import Row, rate, seconds
-from core import settings, study
-from core.images import read_film
-from core.ingest import ingest
+from benchmarks.timing import Row, rate, seconds
+from core import settings, study_folder
+from core.images.decoding import read_film
+from core.pipeline.ingest import ingest
 from core.sources import phantom
 
 FILMS, WIDTH = 20, 2400
@@ -52,7 +52,7 @@ def measure() -> list[Row]:
         megapixels = sum(read_film(p).pixels.size for p in paths) / 1e6
         chosen, products, references = settings.preset(), [], []
         for turn in range(2):
-            made = study.init(folder / f"study{turn}", chosen)
+            made = study_folder.init(folder / f"study{turn}", chosen)
             products.append(
                 seconds(
                     lambda made=made: ingest(

@@ -13,13 +13,14 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from benchmarks.measure import Row, rate, rivals, seconds, speedup
-from core import dissection, networks
-from core.films import Films, PatchReader
-from core.inference import Probe, as_tensor
+from benchmarks.timing import Row, rate, rivals, seconds, speedup
+from core import networks
+from core.images.working_images import Films, PatchReader
+from core.interpretation import dissection
+from core.interpretation.inference import Probe, as_tensor
 from core.networks import Classifier, to_fully_convolutional
+from core.pipeline.explain import explain_film
 from core.settings import TrainingSettings
-from core.steps.explain import explain_film
 from core.training import Part, fit
 
 SMALL, LARGE = "small", "resnet152"

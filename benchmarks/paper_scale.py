@@ -18,12 +18,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from benchmarks.measure import Row, seconds, within
-from core import dissection, store, study
-from core.store import data
-from core.store import runs as run_table
-from core.store import units as unit_table
-from evaluation import gallery
+from benchmarks.timing import Row, seconds, within
+from core import store, study_folder
+from core.interpretation import dissection
+from core.store import dataset_table, run_table, unit_table
+from evaluation.queries import units as gallery
 
 MAMMOGRAMS, PATCHES, UNITS, RUNS, HELD = 10_000, 400_000, 2_048, 5, 1_000
 PATCHES_RUN = "patches-000000000000"
@@ -66,7 +65,7 @@ def register(
 
 def make(path: Path) -> Path:
     """The synthetic study."""
-    study.init(path)
+    study_folder.init(path)
     rng = np.random.default_rng(0)
     ids = np.array(
         [
@@ -96,7 +95,7 @@ def make(path: Path) -> Path:
         "has_concepts": False,
     }
     with store.write(path) as con:
-        data.append(con, "mammograms", pd.DataFrame(films | fixed))
+        dataset_table.append(con, "mammograms", pd.DataFrame(films | fixed))
     split = rng.choice(["train", "holdout", "test"], MAMMOGRAMS, p=[0.8, 0.1, 0.1])
     of = np.sort(rng.integers(0, MAMMOGRAMS, PATCHES))
     covers = dict.fromkeys(
@@ -228,7 +227,7 @@ def dissect_at_scale(folder: Path) -> None:
     """The product's pass, second look and quantiles on a sample, its top 64 at full size; prints
     the peak of resident memory in bytes.
     """
-    from core.inference import Probe
+    from core.interpretation.inference import Probe
 
     torch.manual_seed(0)
     probe, reader = Probe(Thin().eval(), "last"), Flat(SAMPLE)  # type: ignore[arg-type]
@@ -304,7 +303,7 @@ def measure() -> Iterator[Row]:
 def opened(path: Path) -> None:
     """One visit that asks next to nothing."""
     with store.read(path) as con:
-        data.get_meta(con, "data_hash")
+        dataset_table.get_meta(con, "data_hash")
 
 
 def logged(path: Path) -> None:

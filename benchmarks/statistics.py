@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.measure import Row, rivals, seconds, speedup
-from evaluation.auc_variance import delong_covariance, placements
+from benchmarks.timing import Row, rivals, seconds, speedup
 from evaluation.roc import auc_interval
+from evaluation.roc.auc_variance import delong_covariance, placements
 
 PATCHES, PATIENTS, RESAMPLES, SAMPLE = 45_000, 250, 2_000, 10
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.measure import Row, within
-from core import store, study
-from core.naming import CLASSES
-from core.store import data
-from evaluation import shown
-from evaluation.steps.evaluate import _split_metrics
+from benchmarks.timing import Row, within
+from core import store, study_folder
+from core.class_labels import CLASSES
+from core.store import dataset_table
+from evaluation.pipeline.evaluate import _split_metrics
+from evaluation.queries import performance_cache
 
 PATCHES_RUN = "patches-000000000001"
 ARCHITECTURES = ("alexnet", "vgg16", "inception_v3", "resnet152")
@@ -40,7 +40,7 @@ def make(path: Path, patches: int = 45_000, runs: int = 4, seed: int = 1) -> Pat
     evaluate runs of different skill.
     """
     generator = np.random.default_rng(seed)
-    study.init(path)
+    study_folder.init(path)
     films, table = _films(), []
     for _, rows in films.groupby("split"):
         picks = np.sort(generator.integers(0, len(rows), patches))
@@ -52,14 +52,14 @@ def make(path: Path, patches: int = 45_000, runs: int = 4, seed: int = 1) -> Pat
     labelled = pd.concat(table, ignore_index=True)
     labelled["patch_id"] = np.arange(len(labelled))
     with store.write(path) as con:
-        data.append(
+        dataset_table.append(
             con,
             "patients",
             pd.DataFrame(
                 [_patient(name, i) for i, name in enumerate(films["patient_id"].unique())]
             ),
         )
-        data.append(
+        dataset_table.append(
             con, "mammograms", pd.DataFrame([_film(row) for row in films.to_dict("records")])
         )
         filler = dict.fromkeys(
@@ -77,7 +77,7 @@ def make(path: Path, patches: int = 45_000, runs: int = 4, seed: int = 1) -> Pat
     for name in names:
         # What `evaluate` keeps with a run for the page.
         (path / "runs" / name).mkdir(parents=True)
-        shown.ensure(path, name)
+        performance_cache.ensure(path, name)
     return path
 
 
@@ -124,14 +124,14 @@ def _film(row: dict[str, str]) -> dict[str, object]:
     }
 
 
-def _insert(con: data.Connection, table: str, frame: pd.DataFrame) -> None:
+def _insert(con: dataset_table.Connection, table: str, frame: pd.DataFrame) -> None:
     con.register("rows", frame)
     con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
     con.unregister("rows")
 
 
 def _run(
-    con: data.Connection,
+    con: dataset_table.Connection,
     name: str,
     kind: str,
     parents: list[str],
@@ -149,7 +149,7 @@ def _run(
 
 
 def _network(
-    con: data.Connection,
+    con: dataset_table.Connection,
     number: int,
     patches: pd.DataFrame,
     films: pd.DataFrame,
@@ -228,8 +228,8 @@ def page_times(path: Path) -> Iterator[tuple[str, float]]:
     """
     from streamlit.testing.v1 import AppTest
 
-    from dashboard import identity
-    from dashboard.study import VARIABLE
+    from dashboard.server import identity
+    from dashboard.server.context import VARIABLE
 
     os.environ[VARIABLE] = str(path)
     identity.current = lambda: identity.Identity("bench", "team")

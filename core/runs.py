@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import clock, distributed, store
+from core import distributed, store, timestamps
 from core.errors import UserError
-from core.store import runs as table
-from core.study import write_text
+from core.store import run_table
+from core.study_folder import write_text
 
 Report = Callable[[int, int, str], None]  # done, of how many, of what
 PACKAGES = (
@@ -182,7 +182,7 @@ def register_orphans(study: Path) -> list[str]:
         if (p / "manifest.json").is_file() and not p.name.endswith(".partial")
     )
     with store.read(study) as con:
-        known = set(table.runs(con)["run"])
+        known = set(run_table.runs(con)["run"])
     orphans = [p for p in folders if p.name not in known]
     for folder in orphans:
         _register(study, folder)
@@ -192,7 +192,7 @@ def register_orphans(study: Path) -> list[str]:
 def _register(study: Path, folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     with store.write(study) as con:
-        table.register(con, folder, manifest)
+        run_table.register(con, folder, manifest)
 
 
 def request(
@@ -202,7 +202,7 @@ def request(
     register_orphans(study)
     name = run_name(kind, version, settings, parents, inputs)
     with store.read(study) as con:
-        return name, name in set(table.runs(con)["run"])
+        return name, name in set(run_table.runs(con)["run"])
 
 
 def _command() -> str:
@@ -252,7 +252,7 @@ def building(
             "parents": parents,
             "inputs": inputs,
             "software": software(),
-            "made": clock.now().isoformat(),
+            "made": timestamps.now().isoformat(),
             "seconds": round(time.time() - started, 3),
             "command": _command(),
         }
@@ -271,7 +271,7 @@ def _opened(
     name, there = request(study, kind, version, settings, parents, inputs)
     if there:
         with store.write(study) as con:
-            table.use(con, name)
+            run_table.use(con, name)
         return name, False, None
     folder = study / "runs" / f"{name}.partial"
     fresh = not folder.exists()

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import distributed
+from core.class_labels import CLASSES, class_names
 from core.errors import UserError
-from core.films import PatchReader
-from core.naming import CLASSES, class_names
+from core.images.working_images import PatchReader
 from core.networks import Classifier
 from core.runs import Report
 from core.settings import TrainingSettings

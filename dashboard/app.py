@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import settings
 from core.errors import UserError
-from dashboard import identity, study
+from dashboard.server import context, identity
 
 PAGES = Path(__file__).parent / "pages"
 TEAM = (
@@ -21,9 +21,9 @@ TEAM = (
     ("units", "Units"),
     ("explanations", "Explanations"),
     ("annotations", "Annotations"),
-    ("reading", "Reading study"),
+    ("reading_study", "Reading study"),
     ("figures", "Figures"),
-    ("people", "People"),
+    ("participants", "People"),
 )
 EXPERT = {"annotator": ("annotate", "Annotate"), "reader": ("read", "Read")}
 
@@ -42,7 +42,7 @@ if who.role == "team":
     ]
     page = st.navigation(pages, position="top")
     try:
-        settings.load(study.current())  # every page's fragments rest on them too
+        settings.load(context.current())  # every page's fragments rest on them too
         page.run()
     except UserError as error:  # a sentence for the team, such as a mistake in study.toml; experts' pages say nothing of the inside
         st.error(str(error))

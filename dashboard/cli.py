@@ -12,7 +12,7 @@ import typer
 
 from core import distributed, runs
 from core.errors import UserError
-from dashboard.commands import demo, exports, labels, pipeline, reading, study
+from dashboard.commands import demo, exports, labels, pipeline, reading_study, study
 from dashboard.commands.ablate import ablate
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(labels.app, name="labels")
-app.add_typer(reading.app, name="reading")
+app.add_typer(reading_study.app, name="reading")
 
 
 def main() -> None:

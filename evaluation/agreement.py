@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
-from evaluation.inputs import Array, check_level, float_array
-from evaluation.results import counted, decimal, interval_text, not_estimable, p_text
+from evaluation.intervals import counted, decimal, interval_text, not_estimable, p_text
+from evaluation.validation import Array, check_level, float_array
 
 BOOTSTRAPS = 1_000
 # Numbers in one block of resamples: 32 MB.

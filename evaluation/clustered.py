@@ -11,9 +11,7 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from evaluation.auc_variance import drawn_clusters
-from evaluation.inputs import Array, binary_labels, check_level, cluster_codes
-from evaluation.results import (
+from evaluation.intervals import (
     counted,
     decimal,
     interval_text,
@@ -22,6 +20,8 @@ from evaluation.results import (
     p_text,
     percent,
 )
+from evaluation.resampling import drawn_clusters
+from evaluation.validation import Array, binary_labels, check_level, cluster_codes
 
 # Above this sum of |right - wrong| the sign-flip distribution is normal to many digits and the
 # exact sum is no longer worth its time.

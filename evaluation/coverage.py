@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.inputs import Array, check_level, cluster_codes, float_array
-from evaluation.results import Interval, not_estimable, percent
+from evaluation.intervals import Interval, not_estimable, percent
+from evaluation.validation import Array, check_level, cluster_codes, float_array
 
 REPEATS = 100
 BOOTSTRAPS = 1_000

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evaluation.auc_variance import jackknife_aucs, placements
-from evaluation.inputs import Array, binary_labels, check_level, float_array, one_class_reason
-from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text
+from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text
+from evaluation.roc.auc_variance import jackknife_aucs, placements
+from evaluation.validation import Array, binary_labels, check_level, float_array, one_class_reason
 
 DESIGNS = {
     "rrrc": "random readers, random cases",

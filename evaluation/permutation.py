@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evaluation.inputs import Array, cluster_codes
+from evaluation.validation import Array, cluster_codes
 
 PERMUTATIONS = 4_999
 

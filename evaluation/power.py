@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evaluation.inputs import Array, whole_number
-from evaluation.results import decimal, not_estimable
+from evaluation.intervals import decimal, not_estimable
+from evaluation.validation import Array, whole_number
 
 # "Stable" is judged over all larger studies up to at least this n (DEFINITIONS' 654 for .55 was).
 SEARCHED = 4_000

@@ -10,8 +10,8 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from evaluation.clustered import ClusteredProportion, clustered_proportion
-from evaluation.inputs import Array, check_level, float_array, whole_number
-from evaluation.results import Interval, decimal, interval_text, not_estimable, p_text, percent
+from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text, percent
+from evaluation.validation import Array, check_level, float_array, whole_number
 
 __all__ = [
     "BinomialTest",

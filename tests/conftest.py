@@ -23,7 +23,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Do not write to it; take `own_study` for that. Of several workers the first to ask builds it,
     each has a copy.
     """
-    from dashboard.demonstration import build
+    from evaluation.demo.build import build
 
     mine = tmp_path_factory.mktemp("demonstration") / "study"
     if WORKER is None:

@@ -1,5 +1,5 @@
 """Kinds of input.
 
 Each module of this package named after a source offers simulated, tasks, files and read as
-core.records.Source says.
+core.sources.records.Source says.
 """

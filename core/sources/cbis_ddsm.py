@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.images import Film, read_film
-from core.outlines import scaled, trace
-from core.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
+from core.images.decoding import Film, read_film
+from core.images.polygons import scaled, trace
 from core.sources.cbis_files import SeriesIndex
+from core.sources.csv_table import Row, read_table
+from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
 from core.sources.splits_kept import one_split
-from core.sources.table import Row, read_table
 from core.sources.views import laterality_of, view_of
 
 simulated = False

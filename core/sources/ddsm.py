@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.images import read_film
-from core.outlines import fill, scaled
-from core.records import Finding, Mammogram, Patient, Problem
+from core.images.decoding import read_film
+from core.images.polygons import fill, scaled
 from core.sources import ljpeg
-from core.sources.ddsm_text import (
+from core.sources.ddsm_metadata import (
     Case,
     FilmLine,
     Overlay,
@@ -28,6 +27,7 @@ from core.sources.ddsm_text import (
     read_overlay,
     within,
 )
+from core.sources.records import Finding, Mammogram, Patient, Problem
 
 __all__ = [
     "fill_outline",

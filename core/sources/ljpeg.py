@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.errors import UserError
-from core.lossless_jpeg import DamagedStream, decode_standard, read_header
+from core.images.lossless_jpeg import DamagedStream, decode_standard, read_header
 
 
 def decode(data: bytes, lines: int, pixels_per_line: int) -> np.ndarray:

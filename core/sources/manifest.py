@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.images import Film, positive, read_film, read_mask
-from core.outlines import trace
-from core.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
-from core.sources.table import Row, read_table
+from core.images.decoding import Film, positive, read_film, read_mask
+from core.images.polygons import trace
+from core.sources.csv_table import Row, read_table
+from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
 from core.sources.views import UNKNOWN, guess_from_name, laterality_of, view_of
 
 simulated = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.records import Problem
+from core.sources.records import Problem
 
 ORDER = ("train", "holdout", "test")
 

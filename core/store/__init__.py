@@ -3,7 +3,7 @@
 `read(study)` and `write(study)`; everything that speaks SQL lives in this package.
 """
 
-from core.store.door import (
+from core.store.connection import (
     DoorBusy,
     Restored,
     backup,

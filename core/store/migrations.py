@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import duckdb
 
-from core.clock import now
+from core.timestamps import now
 
 # Machine-made tables have a `run` column; what people say is append-only and has `made`, who and a
 # version. Outlines and answers are JSON text.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from core import store
-from core.store import units as unit_table
+from core.store import unit_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, progress, studied
 
 
@@ -20,7 +20,7 @@ def ablate(
     """Set the named units to zero and compare with random units; deletion curves; where the class
     maps look.
     """
-    from evaluation.steps import truthfulness as step
+    from evaluation.pipeline import ablate as step
 
     folder = studied(study)
     with progress("ablate") as report:

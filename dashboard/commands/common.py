@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from core import distributed, runs
-from core import study as study_module
+from core import distributed, runs, study_folder
 from core.errors import UserError
 
 StudyOption = Annotated[Path, typer.Option("--study", help="the study's folder", show_default=True)]
@@ -30,7 +29,7 @@ def studied(path: Path, together: bool = False) -> Path:
             "This command runs in one process; only train, evaluate, dissect and explain are"
             " started by torchrun."
         )
-    found = distributed.every(lambda: study_module.require(path))[distributed.rank()]
+    found = distributed.every(lambda: study_folder.require(path))[distributed.rank()]
     distributed.agree(found)
     distributed.once(lambda: runs.register_orphans(found))
     return found

@@ -25,8 +25,8 @@ def demo(
     simulated experts.
     """
     # torch comes with these: a command that does not compute starts without it.
-    from dashboard.demonstration import build
-    from evaluation.status import status
+    from evaluation.demo.build import build
+    from evaluation.queries.study_status import status
 
     started = time.time()
     path = build(folder.resolve(), quick=quick, experts=not no_simulated_experts)

@@ -9,10 +9,10 @@ import typer
 
 from core import store
 from core.errors import UserError
-from core.store import runs as run_table
+from core.store import run_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, progress, studied
-from evaluation import passport
-from evaluation.figures.export import Export
+from evaluation.queries import provenance
+from evaluation.reporting.figures.export import Export
 
 OutOption = Annotated[
     Path, typer.Option("--out", help="folder to write into, made if it is missing")
@@ -29,7 +29,7 @@ def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bo
     lines += [
         f"skipped {e.name}: {e.reason}" + (f" ({e.command})" if e.command else "") for e in skipped
     ]
-    old = passport.stale(folder, out.resolve())
+    old = provenance.stale(folder, out.resolve())
     lines += [s.sentence() for s in old]
     result: dict[str, Any] = {
         "out": str(out),
@@ -46,7 +46,7 @@ def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bo
 def _log_opening(folder: Path, what: str, done: list[Export]) -> None:
     """Exports with numbers of the test split are an opening of it, counted once a command."""
     if not any(
-        e.passport is not None and passport.FROM_TEST & set(e.passport.inputs) for e in done
+        e.passport is not None and provenance.FROM_TEST & set(e.passport.inputs) for e in done
     ):
         return
     with store.write(folder) as con:
@@ -74,7 +74,7 @@ def figures(
     as_json: JsonOption = False,
 ) -> None:
     """Write figures for print with their data, caption and passport."""
-    from evaluation.figures.export import export_figures
+    from evaluation.reporting.figures.export import export_figures
 
     folder = studied(study)
     with progress("figures") as report:
@@ -97,7 +97,7 @@ def tables(
     as_json: JsonOption = False,
 ) -> None:
     """Write tables as CSV, Excel, LaTeX and Markdown with their passport."""
-    from evaluation.tables.files import export_tables
+    from evaluation.reporting.tables.export import export_tables
 
     folder = studied(study)
     with progress("tables") as report:
@@ -114,7 +114,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the report: one self-contained HTML file, or a PDF of the same content."""
-    from evaluation.report import write_report
+    from evaluation.reporting.report import write_report
 
     folder = studied(study)
     if out.suffix not in (".html", ".pdf"):

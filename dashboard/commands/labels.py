@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
+from core.annotation import label_exchange
 from core.errors import UserError
-from core.steps import labels as step
-from core.study import write_text
+from core.study_folder import write_text
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
-from evaluation.results import decimal, interval_text
-from evaluation.steps import audit as audits
+from evaluation.annotation import audit_workflow
+from evaluation.intervals import decimal, interval_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +37,7 @@ def import_labels(
 ) -> None:
     """Add labels given elsewhere, all of them or none; each keeps where it came from."""
     path = studied(study)
-    made = step.import_file(path, file, getpass.getuser())
+    made = label_exchange.import_file(path, file, getpass.getuser())
     lines = [
         f"{code}: {made.substantive[code]} answers that name something, of {count}."
         for code, count in made.answers.items()
@@ -65,7 +65,7 @@ def export_labels(
 ) -> None:
     """Write every label set side by side: each expert, the consensus, and the label the study uses."""
     path = studied(study)
-    made = step.export_file(path, file)
+    made = label_exchange.export_file(path, file)
     text = ", ".join(f"{name} {count}" for name, count in made["sets"].items())
     answer(
         "labels export",
@@ -89,7 +89,7 @@ def audit_start(
     called.
     """
     path = studied(study)
-    made = audits.start(path, patches, seed, getpass.getuser())
+    made = audit_workflow.start(path, patches, seed, getpass.getuser())
     answer(
         "labels audit-start",
         path,
@@ -104,7 +104,7 @@ def audit_start(
 def audit_end(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
     """End the open audit: no further answers."""
     path = studied(study)
-    made = audits.end(path, getpass.getuser())
+    made = audit_workflow.end(path, getpass.getuser())
     answer("labels audit-end", path, vars(made), as_json, f"{made.audit} is ended.")
 
 
@@ -130,11 +130,11 @@ def audit(
     show it.
     """
     path = studied(study)
-    found, result = audits.results(path, name)
-    table = audits.results_table(found, result)
+    found, result = audit_workflow.results(path, name)
+    table = audit_workflow.results_table(found, result)
     for file, frame in (
         (csv, table),
-        (judgements, audits.judgements_table(path, found) if judgements else table),
+        (judgements, audit_workflow.judgements_table(path, found) if judgements else table),
     ):
         if file is None:
             continue

@@ -10,19 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from core import distributed, store
-from core import ingest as ingestion
-from core import settings as settings_module
-from core import study as study_module
+from core import distributed, settings, store, study_folder
+from core.class_labels import label_name
 from core.errors import UserError
-from core.naming import label_name
+from core.pipeline import ingest as ingestion
+from core.pipeline.inputs import Made
 from core.runs import explain as told
-from core.steps.common import Made
-from core.store import data
-from core.store import runs as run_table
-from core.store import units as unit_table
+from core.store import dataset_table, run_table, unit_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, parted, progress, studied
-from evaluation.results import decimal
+from evaluation.intervals import decimal
 
 
 @contextmanager
@@ -47,7 +43,7 @@ def init(
 ) -> None:
     """Make a study folder with commented settings and an empty store."""
     with _disk(folder):
-        made = study_module.init(folder)
+        made = study_folder.init(folder)
     answer(
         "init",
         made,
@@ -95,7 +91,7 @@ def ingest(
 ) -> None:
     """Take a source's mammograms and findings into the study, everything or nothing."""
     folder = studied(study)
-    chosen = settings_module.load(folder)
+    chosen = settings.load(folder)
     options: dict[str, Any] = {}
     if kind == "phantom":
         options = {"patients": patients, "seed": seed, "width": 4 * chosen.images.input_side}
@@ -114,7 +110,7 @@ def ingest(
             **options,
         )
     with store.read(folder) as con:
-        counts = data.counts(con)
+        counts = dataset_table.counts(con)
     text = (
         f"{done.patients} patients and {done.mammograms} mammograms came in ({done.turned} inverted"
         f" films turned); the study holds {counts['patients']} patients."
@@ -165,14 +161,14 @@ def patches(
     as_json: JsonOption = False,
 ) -> None:
     """Split the patients and label every patch."""
-    from core.steps import patches as step
+    from core.pipeline import patches as step
 
     folder = studied(study)
-    chosen = settings_module.load(folder)
+    chosen = settings.load(folder)
     with progress("patches") as report:
         made = step.make(folder, chosen, report, labels)
     with store.read(folder) as con:
-        counts = data.patch_counts(con, made.run)
+        counts = dataset_table.patch_counts(con, made.run)
         manifest = run_table.get(con, made.run)["manifest"]
     classes, absent = manifest["classes"], manifest.get("listed_films_absent", 0)
     text = "; ".join(
@@ -208,10 +204,10 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier on the training patches; continues where a killed training stopped."""
-    from core.steps import train as step
+    from core.pipeline import train as step
 
     folder = studied(study, together=True)
-    chosen = settings_module.load(folder).changed(
+    chosen = settings.load(folder).changed(
         "training", architecture=arch, epochs=epochs, weights=weights
     )
     with progress("train") as report:
@@ -245,8 +241,8 @@ def evaluate(
     """Predict held-out patches and mammograms; AUC and partial AUC with patient-clustered
     intervals.
     """
-    from evaluation.report_similarity import similarity
-    from evaluation.steps import evaluate as step
+    from evaluation.pipeline import evaluate as step
+    from evaluation.queries.report_similarity import similarity
 
     if split not in step.SPLITS:
         raise UserError(f"--split is {split!r}: choose holdout or test.")
@@ -293,7 +289,7 @@ def _auc_text(row: dict[str, Any]) -> str:
 
 def _image_labels(folder: Path) -> bool:
     with store.read(folder) as con:
-        return bool(data.sources(con)["image_labels"].any())
+        return bool(dataset_table.sources(con)["image_labels"].any())
 
 
 def dissect(
@@ -304,13 +300,13 @@ def dissect(
     as_json: JsonOption = False,
 ) -> None:
     """Find every unit's top patches, its influence, the selected units and their coverage."""
-    from core.steps import concepts as concepts_step
-    from core.steps import dissect as step
-    from evaluation.steps import coverage as coverage_step
-    from evaluation.steps import meaning as meaning_step
+    from core.pipeline import dissect as step
+    from core.pipeline import phantom_concepts
+    from evaluation.pipeline import coverage as coverage_step
+    from evaluation.pipeline import descriptor_association
 
     folder = studied(study, together=True)
-    chosen = settings_module.load(folder)
+    chosen = settings.load(folder)
     dissected = []
     for name in layer or [chosen.dissection.layer]:
         with progress(f"dissect {name}") as report:
@@ -319,9 +315,9 @@ def dissect(
     for made in dissected:
         with progress(f"dissect {made.run}") as report:
             covered = coverage_step.make(folder, report, made.run)
-            meaning_step.make(folder, report, made.run)
+            descriptor_association.make(folder, report, made.run)
             if _phantom(folder):
-                concepts_step.make(folder, report, made.run)
+                phantom_concepts.make(folder, report, made.run)
     with store.read(folder) as con:
         selected, coverage = (
             unit_table.selected(con, made.run),
@@ -351,13 +347,13 @@ def dissect(
 
 def _phantom(folder: Path) -> bool:
     with store.read(folder) as con:
-        films = data.mammograms(con)
+        films = dataset_table.mammograms(con)
     return bool(len(films)) and bool(films["has_concepts"].all())
 
 
 def _mammogram_ids(folder: Path) -> set[str]:
     with store.read(folder) as con:
-        return set(data.mammograms(con)["mammogram_id"])
+        return set(dataset_table.mammograms(con)["mammogram_id"])
 
 
 def explain(
@@ -368,7 +364,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain hold-out and test mammograms by class maps and the units behind the decision."""
-    from core.steps import explain as step
+    from core.pipeline import explain as step
 
     folder = studied(study, together=True)
     known = distributed.once(lambda: _mammogram_ids(folder))
@@ -379,7 +375,7 @@ def explain(
                 f" {min(known, default='S_0001_1.LEFT_CC')}."
             )
     with progress("explain") as report:
-        made = step.make(folder, settings_module.load(folder), report, mammograms=mammogram or [])
+        made = step.make(folder, settings.load(folder), report, mammograms=mammogram or [])
     parted()
     with store.read(folder) as con:
         count = len(unit_table.explanations(con, made.run))

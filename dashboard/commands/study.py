@@ -10,18 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from core import runs, store
-from core import settings as settings_module
+from core import runs, settings, store
+from core.class_labels import CLASSES
 from core.errors import UserError
-from core.naming import CLASSES
-from core.steps.common import image_labels_only
-from core.store import people
-from core.store import runs as run_table
+from core.pipeline.inputs import image_labels_only
+from core.store import participant_table, run_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, studied
-from evaluation import passport
-from evaluation.class_words import class_words
-from evaluation.results import decimal
-from evaluation.status import status as study_status
+from evaluation.intervals import decimal
+from evaluation.queries import provenance
+from evaluation.queries.class_names import class_words
+from evaluation.queries.study_status import status as study_status
 
 LOCAL_FILE_SYSTEMS = (
     "ext2",
@@ -68,7 +66,7 @@ def status(
         f" {row['message']}"
         for row in runs.unfinished(path)
     ]
-    lines += [export.sentence() for export in passport.stale(path, path / "exports")]
+    lines += [export.sentence() for export in provenance.stale(path, path / "exports")]
     answer("status", path, result, as_json, "\n".join(lines))
 
 
@@ -114,7 +112,7 @@ def _checks(path: Path) -> list[dict[str, Any]]:
         if row["kind"] == "train" and not _checkpoint_whole(path, row)
     ]
     gone = [run for run in frame["run"] if not (path / "runs" / run / "manifest.json").is_file()]
-    settings_module.load(path)
+    settings.load(path)
     return [
         {"check": "settings", "good": True, "finding": "study.toml is valid"},
         {
@@ -161,11 +159,11 @@ def _checks(path: Path) -> list[dict[str, Any]]:
 
 
 def _missing_films(con: Any, path: Path) -> list[str]:
-    from core.store import data
+    from core.store import dataset_table
 
     return [
         film
-        for film in data.mammograms(con)["file"]
+        for film in dataset_table.mammograms(con)["file"]
         if not (path / "images" / f"{film}.npy").is_file()
     ]
 
@@ -237,13 +235,13 @@ def serve(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
 ) -> None:
     """Serve the study in the browser and print the team's link."""
-    from dashboard import server
-    from evaluation.steps import bundle
+    from dashboard import application
+    from evaluation.reading_study import site_bundles
 
     path = studied(study)
-    settings_module.load(path)
-    bundle.check(path)
-    server.serve(path, host, port, announce=lambda line: print(line, flush=True))
+    settings.load(path)
+    site_bundles.check(path)
+    application.serve(path, host, port, announce=lambda line: print(line, flush=True))
 
 
 def invite(
@@ -265,14 +263,14 @@ def invite(
     as_json: JsonOption = False,
 ) -> None:
     """Invite a person; the link is shown this once."""
-    from dashboard import server
+    from dashboard import application
 
     path = studied(study)
-    token = people.new_token()
+    token = participant_table.new_token()
     with store.write(path) as con:
-        code = name or people.next_code(con, role)
-        people.invite(con, code, role, people.token_hash(token))
-    address = server.link(base or server.address(path), token)
+        code = name or participant_table.next_code(con, role)
+        participant_table.invite(con, code, role, participant_table.token_hash(token))
+    address = application.link(base or application.address(path), token)
     answer(
         "invite",
         path,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dashboard import identity, theme
-from dashboard.components import annotate
+from dashboard.components import annotation
+from dashboard.server import identity
+from dashboard.ui import theme
 
 identity.require("annotator")
 theme.expert_frame()
-annotate.mount()
+annotation.mount()

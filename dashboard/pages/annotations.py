@@ -7,38 +7,40 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core import lexicon, store
-from core.naming import unit_name
+from core import birads_lexicon, store
+from core.class_labels import unit_name
 from core.settings import load as load_settings
-from core.store import annotations as annotation_table
-from dashboard import audit_tab, identity, load, media, parts, study
-from evaluation import annotation_agreement
-from evaluation.annotation_agreement import Dispute, Row
-from evaluation.results import bounds_text, decimal
+from core.store import annotation_table
+from dashboard.server import context, identity, image_routes
+from dashboard.ui import cached_queries, elements
+from dashboard.views import label_audit
+from evaluation.annotation import category_agreement
+from evaluation.annotation.category_agreement import Dispute, Row
+from evaluation.intervals import bounds_text, decimal
 
 who = identity.require("team")
-parts.page()
+elements.page()
 TILES = 16
 
 
 def said(answer: dict) -> str:
     """An answer as the adjudicator reads it."""
-    if not lexicon.substantive(answer):
+    if not birads_lexicon.substantive(answer):
         return answer["recognisable"].capitalize()
     return answer["label"] + (f" (own words: {answer['words']})" if answer["words"] else "")
 
 
 def agreement_table(rows: list[Row]) -> None:
     """Estimate, interval and method a line; a dash with the reason where nothing can be estimated."""
-    parts.table(
+    elements.table(
         pd.DataFrame(
             [
                 {
-                    "": parts.text(r.name),
+                    "": elements.text(r.name),
                     "Agreement": decimal(r.estimate) if r.estimate is not None else "–",
-                    "95 % interval": parts.text(bounds_text(r.low, r.high, r.reason)),
+                    "95 % interval": elements.text(bounds_text(r.low, r.high, r.reason)),
                     "n": r.n,
-                    "Method": parts.text(r.method),
+                    "Method": elements.text(r.method),
                 }
                 for r in rows
             ]
@@ -48,15 +50,15 @@ def agreement_table(rows: list[Row]) -> None:
 
 def progress_tab(run: str) -> None:
     """How far everybody is."""
-    frame = load.ask(annotation_table.progress, run)
-    total = len(load.ask(annotation_table.selected_units, run))
-    parts.section(
+    frame = cached_queries.ask(annotation_table.progress, run)
+    total = len(cached_queries.ask(annotation_table.selected_units, run))
+    elements.section(
         "Progress",
-        f"{total} distinct units of {load.ask(annotation_table.slots, run)} places in the class"
+        f"{total} distinct units of {cached_queries.ask(annotation_table.slots, run)} places in the class"
         " lists",
     )
     if not len(frame):
-        parts.empty(
+        elements.empty(
             "Nobody has annotated yet. Invite an expert on the People page, or in a terminal:",
             "deepminer invite annotator",
         )
@@ -86,13 +88,13 @@ def progress_tab(run: str) -> None:
 
 def labels_table(run: str) -> None:
     """Every label with the answers it comes from; downloads as a table."""
-    order = tuple(load_settings(study.current()).annotation.order_of_experts)
-    labels = load.ask(annotation_table.labels, run, order)
+    order = tuple(load_settings(context.current()).annotation.order_of_experts)
+    labels = cached_queries.ask(annotation_table.labels, run, order)
     answers = {
         r.annotation_id: f"{r.code}, version {r.version}"
-        for r in load.ask(annotation_table.answers, run, True).itertuples()
+        for r in cached_queries.ask(annotation_table.answers, run, True).itertuples()
     }
-    parts.section(
+    elements.section(
         "Labels",
         f"{len(labels)} units carry one",
         simulated=any(label.simulated for label in labels.values()),
@@ -116,26 +118,26 @@ def labels_table(run: str) -> None:
 
 def agreement_tab(run: str) -> None:
     """Between experts and within each."""
-    frame = load.ask(annotation_table.answers, run)
-    if annotation_agreement.raters(frame) < 2:
+    frame = cached_queries.ask(annotation_table.answers, run)
+    if category_agreement.raters(frame) < 2:
         st.info(
             "Agreement is not estimable with one expert: invite a second annotator on the People"
             " page."
         )
     else:
-        parts.section(
+        elements.section(
             "Between experts", "presence of each category, per unit", bool(frame["simulated"].any())
         )
         agreement_table(
             [
-                annotation_agreement.overall(frame),
-                annotation_agreement.naming(frame),
-                annotation_agreement.jaccard(frame),
-                *annotation_agreement.per_category(frame),
+                category_agreement.overall(frame),
+                category_agreement.naming(frame),
+                category_agreement.jaccard(frame),
+                *category_agreement.per_category(frame),
             ]
         )
-    again = annotation_agreement.repeats(frame)
-    parts.section("Within each expert", "units shown a second time without saying so")
+    again = category_agreement.repeats(frame)
+    elements.section("Within each expert", "units shown a second time without saying so")
     if again:
         agreement_table(again)
     else:
@@ -144,19 +146,19 @@ def agreement_tab(run: str) -> None:
 
 def decide(run: str, unit: int, label: str, sources: list[str], reason: str) -> None:
     """Record the decision under the adjudicator's code and go on."""
-    with store.write(study.current()) as con:
+    with store.write(context.current()) as con:
         annotation_table.decide(con, run, unit, label, sources, reason, who.code)
 
 
 def pictures(run: str, unit: int) -> None:
     """The unit's strongest patches with their regions."""
-    level = load_settings(study.current()).dissection.threshold * load.ask(
+    level = load_settings(context.current()).dissection.threshold * cached_queries.ask(
         annotation_table.largest, run, unit
     )
     urls = [
-        media.url(
+        image_routes.url(
             "unit",
-            media.TEAM,
+            image_routes.TEAM,
             run=run,
             unit=unit,
             rank=t.rank,
@@ -166,7 +168,7 @@ def pictures(run: str, unit: int) -> None:
             x=t.x,
             side=t.side,
         )
-        for t in load.ask(annotation_table.tiles, run, unit, TILES)
+        for t in cached_queries.ask(annotation_table.tiles, run, unit, TILES)
     ]
     st.html(
         '<div style="display:grid;grid-template-columns:repeat(8,1fr);gap:4px">'
@@ -183,7 +185,7 @@ def adjudicate(run: str, dispute: Dispute) -> None:
         pictures(run, dispute.unit)
     with right:
         for letter, (_, _, answer) in zip(letters, dispute.answers):
-            st.html(f"<p><b>{letter}</b>&ensp;{parts.text(said(answer))}</p>")
+            st.html(f"<p><b>{letter}</b>&ensp;{elements.text(said(answer))}</p>")
         labels = [a["label"] for _, _, a in dispute.answers]
         ids = [i for _, i, _ in dispute.answers]
         merged = "; ".join(dict.fromkeys(text for text in labels if text))
@@ -231,9 +233,9 @@ def toggle_writing() -> None:
 
 def adjudication_tab(run: str) -> None:
     """Disagreements first; a decision never touches the answers it rests on."""
-    answers = load.ask(annotation_table.answers, run)
-    found = annotation_agreement.disputes(answers)
-    decided = load.ask(annotation_table.decisions, run)
+    answers = cached_queries.ask(annotation_table.answers, run)
+    found = category_agreement.disputes(answers)
+    decided = cached_queries.ask(annotation_table.decisions, run)
     waiting = [d for d in found if d.unit not in set(decided["unit"]) and d.conflict > 0]
     if not found:
         st.info("Nothing to adjudicate: no unit has been answered by two experts.")
@@ -242,7 +244,7 @@ def adjudication_tab(run: str) -> None:
         f"{len(waiting)} disagreements left, {len(decided)} decided,"
         f" {sum(d.conflict == 0 for d in found)} agreed"
     )
-    parts.section("Adjudication", counted, simulated=bool(answers["simulated"].any()))
+    elements.section("Adjudication", counted, simulated=bool(answers["simulated"].any()))
     if waiting:
         position = min(st.session_state.get("dispute", 0), len(waiting) - 1)
         top, skip, write = st.columns([4, 1, 1], vertical_alignment="center")
@@ -255,7 +257,7 @@ def adjudication_tab(run: str) -> None:
         write.button("Write", shortcut="e", width="stretch", on_click=toggle_writing)
         adjudicate(run, waiting[position])
     if len(decided):
-        parts.section("Decided")
+        elements.section("Decided")
         st.dataframe(
             pd.DataFrame(
                 {
@@ -271,14 +273,16 @@ def adjudication_tab(run: str) -> None:
         )
 
 
-dissected = load.ask(annotation_table.current_run)
-parts.heading(
+dissected = cached_queries.ask(annotation_table.current_run)
+elements.heading(
     "Annotations",
     "what experts say the selected units respond to",
-    simulated=bool(dissected and parts.simulated_labels(dissected)),
+    simulated=bool(dissected and elements.simulated_labels(dissected)),
 )
 if dissected is None:
-    parts.empty("There are no units yet. Dissect the trained network first:", "deepminer dissect")
+    elements.empty(
+        "There are no units yet. Dissect the trained network first:", "deepminer dissect"
+    )
 one, two, three, four = st.tabs(["Progress", "Agreement", "Adjudication", "Audit"])
 with one:
     progress_tab(dissected)
@@ -288,4 +292,4 @@ with two:
 with three:
     adjudication_tab(dissected)
 with four:
-    audit_tab.show(who.code)
+    label_audit.show(who.code)

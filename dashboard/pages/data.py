@@ -10,20 +10,20 @@ import itertools
 import pandas as pd
 import streamlit as st
 
-from core.naming import CLASSES, SPLIT_NAMES, label_name, view_name
-from core.store import data
-from core.store import runs as run_table
-from dashboard import identity, load, media, parts
-from dashboard.components import films
-from dashboard.components.films import Box, Panel
-from evaluation.results import counted, percent
+from core.class_labels import CLASSES, SPLIT_NAMES, label_name, view_name
+from core.store import dataset_table, run_table
+from dashboard.components import mammograms as films
+from dashboard.components.mammograms import Box, Panel
+from dashboard.server import identity, image_routes
+from dashboard.ui import cached_queries, elements
+from evaluation.intervals import counted, percent
 
 identity.require("team")
-parts.page()
-counts = load.ask(data.counts)
+elements.page()
+counts = cached_queries.ask(dataset_table.counts)
 if not counts["mammograms"]:
-    parts.heading("Data")
-    parts.empty(
+    elements.heading("Data")
+    elements.empty(
         "No mammograms yet. Bring in a source; a synthetic one needs no data of yours.",
         "deepminer ingest phantom",
     )
@@ -31,18 +31,18 @@ ANY = "Any"
 # Pixels: all columns of the table fit into its half of a 1,280-pixel page.
 PIXELS = {"Case": 82, "Split": 64, "Pathology": 80, "Lesion": 122, "Density": 62, "BI-RADS": 66}
 mammograms, findings, people = (
-    load.ask(data.mammograms),
-    load.ask(data.findings),
-    load.ask(data.patients),
+    cached_queries.ask(dataset_table.mammograms),
+    cached_queries.ask(dataset_table.findings),
+    cached_queries.ask(dataset_table.patients),
 )
-truth = load.ask(data.image_truth)
-patches_run = load.ask(run_table.latest, "patches")
+truth = cached_queries.ask(dataset_table.image_truth)
+patches_run = cached_queries.ask(run_table.latest, "patches")
 splits = (
-    load.ask(data.splits, patches_run)
+    cached_queries.ask(dataset_table.splits, patches_run)
     if patches_run
     else pd.DataFrame({"patient_id": people["patient_id"], "split": ""})
 )
-problems = load.ask(data.problems)
+problems = cached_queries.ask(dataset_table.problems)
 
 
 def cases() -> pd.DataFrame:
@@ -100,8 +100,8 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
     """The film's patches with both overlaps against the thresholds."""
     if patches_run is None:
         return []
-    mine = load.ask(data.film_patches, patches_run, mammogram_id)
-    made = load.ask(run_table.get, patches_run)
+    mine = cached_queries.ask(dataset_table.film_patches, patches_run, mammogram_id)
+    made = cached_queries.ask(run_table.get, patches_run)
     classes, counting = (
         made["manifest"]["classes"],
         percent(made["settings"]["patches"]["min_overlap"], 0),
@@ -134,7 +134,9 @@ def named(mine: list[dict]) -> list[str]:
 def panel(film: dict, name: str, large: bool) -> Panel:
     """A view, with everything on it if it is the large one."""
     mine = findings[findings["mammogram_id"] == film["mammogram_id"]]
-    url = media.url("film", media.TEAM, file=film["file"], **({} if large else {"width": 200}))
+    url = image_routes.url(
+        "film", image_routes.TEAM, file=film["file"], **({} if large else {"width": 200})
+    )
     return Panel(
         url,
         int(film["width"]),
@@ -168,7 +170,7 @@ def case_view(case: str) -> None:
     with big:
         films.show([panel(film, chosen, True)], key="data_film", height=362)
         st.caption(
-            f"Case {parts.plain(case)}: wheel zooms, drag changes window and level, double click"
+            f"Case {elements.plain(case)}: wheel zooms, drag changes window and level, double click"
             " resets. O outlines, P patches."
         )
     with small:
@@ -184,12 +186,12 @@ def case_view(case: str) -> None:
                 height=150,
             )
         person = people[people["patient_id"] == case].iloc[0]
-        parts.facts(
+        elements.facts(
             [
-                ("Age", parts.text("–" if pd.isna(person["age"]) else int(person["age"]))),
+                ("Age", elements.text("–" if pd.isna(person["age"]) else int(person["age"]))),
                 (
                     "Density",
-                    parts.text("–" if pd.isna(person["density"]) else int(person["density"])),
+                    elements.text("–" if pd.isna(person["density"]) else int(person["density"])),
                 ),
                 ("Negative film, turned", "yes" if film["inverted"] else "no"),
                 ("Tissue", percent(film["tissue"], 0)),
@@ -205,10 +207,10 @@ def case_view(case: str) -> None:
 def counts_tab() -> None:
     """Patches, films and patients by split and class."""
     if patches_run is None:
-        parts.empty("No patches yet.", "deepminer patches")
+        elements.empty("No patches yet.", "deepminer patches")
         return
-    table = load.ask(data.patch_counts, patches_run)
-    classes = load.ask(run_table.get, patches_run)["manifest"]["classes"]
+    table = cached_queries.ask(dataset_table.patch_counts, patches_run)
+    classes = cached_queries.ask(run_table.get, patches_run)["manifest"]["classes"]
     table["Class"] = [label_name(int(c), classes) for c in table["label"]]
     table["split"] = table["split"].replace(SPLIT_NAMES)
     st.dataframe(
@@ -222,7 +224,7 @@ def counts_tab() -> None:
         )[["Split", "Class", "Patches", "Films", "Patients"]],
         hide_index=True,
     )
-    dropped = load.ask(run_table.get, patches_run)["manifest"]["dropped"]
+    dropped = cached_queries.ask(run_table.get, patches_run)["manifest"]["dropped"]
     st.caption(
         f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
         f" ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run"
@@ -245,13 +247,13 @@ def splits_tab() -> None:
     )
 
 
-parts.heading(
+elements.heading(
     "Data",
     f"{counted(counts['patients'], 'patient')}, {counted(counts['mammograms'], 'mammogram')},"
     f" {counted(counts['findings'], 'finding')}",
-    simulated=parts.simulated_data(),
+    simulated=elements.simulated_data(),
 )
-parts.weak_label_note()
+elements.weak_label_note()
 views, count_tab, split_tab, problem_tab = st.tabs(
     ["Cases", "Counts", "Splits", f"Problems ({len(problems)})"]
 )

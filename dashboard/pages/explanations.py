@@ -8,39 +8,40 @@ import pandas as pd
 import streamlit as st
 
 from core import store
+from core.class_labels import SPLIT_NAMES, unit_name
 from core.errors import UserError
-from core.naming import SPLIT_NAMES, unit_name
 from core.settings import load as load_settings
-from core.store import runs as run_table
-from core.store import units as unit_table
-from dashboard import attention_view, identity, load, media, parts, study, theme, unit_views
-from dashboard.components import films
-from dashboard.components.films import Panel
-from evaluation import explained, truthfulness
-from evaluation.attention import attended
-from evaluation.class_words import class_words
-from evaluation.explained import Explained
-from evaluation.gallery import patches_run_of
-from evaluation.report_similarity import similarity
-from evaluation.results import decimal, p_text, percent
+from core.store import run_table, unit_table
+from dashboard.components import mammograms
+from dashboard.components.mammograms import Panel
+from dashboard.server import context, identity, image_routes
+from dashboard.ui import cached_queries, elements, theme
+from dashboard.views import attention_weights, unit_details
+from evaluation.intervals import decimal, p_text, percent
+from evaluation.queries import explanations, faithfulness
+from evaluation.queries.attention_weights import attended
+from evaluation.queries.class_names import class_words
+from evaluation.queries.explanations import Explained
+from evaluation.queries.report_similarity import similarity
+from evaluation.queries.units import patches_run_of
 
 identity.require("team")
-parts.page()
-newest = load.ask(run_table.latest, "explain")
+elements.page()
+newest = cached_queries.ask(run_table.latest, "explain")
 if newest is None:
-    parts.heading("Explanations")
-    ready = load.ask(run_table.latest, "dissect") is not None
-    parts.empty(
+    elements.heading("Explanations")
+    ready = cached_queries.ask(run_table.latest, "dissect") is not None
+    elements.empty(
         "No mammogram has been explained yet.",
         "deepminer explain" if ready else "deepminer dissect",
     )
 run: str = newest
-words = load.compute(class_words, run)
+words = cached_queries.compute(class_words, run)
 KINDS = {name: name.capitalize() for name in reversed(words.values())} | {
     "wrong": "Wrong",
     "all": "All",
 }
-settings = load_settings(study.current())
+settings = load_settings(context.current())
 
 
 def controls() -> tuple[pd.DataFrame, int, str, bool]:
@@ -49,10 +50,10 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
         [2.7, 4.5, 1.5, 1.4, 1.35, 1.1, 2.6], vertical_alignment="center"
     )
     with title:
-        parts.heading(
+        elements.heading(
             "Explanations",
-            simulated=parts.simulated_data()
-            or parts.simulated_labels(load.compute(explained.dissect_of, run)),
+            simulated=elements.simulated_data()
+            or elements.simulated_labels(cached_queries.compute(explanations.dissect_of, run)),
         )
     with a:
         kind = st.segmented_control(
@@ -76,13 +77,13 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
         bind="query-params",
         help="Seed of the order in which cases come",
     )
-    table = load.compute(explained.cases, run, kind or "malignant", int(seed))
+    table = cached_queries.compute(explanations.cases, run, kind or "malignant", int(seed))
     wanted = st.query_params.get("film")
     ids = list(table["mammogram_id"])
     at = ids.index(wanted) if wanted in ids else 0
     hand_picked = False
     if wanted is not None and wanted not in ids:
-        everything = load.compute(explained.cases, run, "all", int(seed))
+        everything = cached_queries.compute(explanations.cases, run, "all", int(seed))
         if wanted in set(everything["mammogram_id"]):
             table, ids, at, hand_picked = (
                 everything,
@@ -106,7 +107,7 @@ def controls() -> tuple[pd.DataFrame, int, str, bool]:
     if ids and f.button(
         f"Add to figure, {'random' if random else 'hand-picked'}", type="primary", width="stretch"
     ):
-        with store.write(study.current()) as con:
+        with store.write(context.current()) as con:
             unit_table.pick_for_figure(
                 con, run, ids[at], "random" if random else "hand-picked", identity.current().code
             )
@@ -118,7 +119,7 @@ def verdict(case: Explained) -> None:
     """Decision, truth and scores in a line."""
     bars = "".join(
         '<div style="width:180px"><div'
-        f' style="display:flex;justify-content:space-between"><span>{parts.class_mark(name)}</span><b>{decimal(value, 2)}</b></div>'
+        f' style="display:flex;justify-content:space-between"><span>{elements.class_mark(name)}</span><b>{decimal(value, 2)}</b></div>'
         '<div style="height:5px;background:var(--dm-wash)"><div'
         f' style="height:5px;width:{100 * value}%;background:{theme.CLASS_FILL[theme.mode()][name]}"></div></div></div>'
         for name, value in reversed(case.scores.items())
@@ -132,16 +133,16 @@ def verdict(case: Explained) -> None:
         ' class="dm-mute">Predicted</span><br><b'
         f' style="font-size:16px;color:{ink.get(decided, "inherit")}">{decided}</b></div><div><span'
         f' class="dm-mute">Truth</span><br><b style="font-size:16px">{truth}</b>'
-        f" {parts.badge('done').replace('✓ done', case.verdict) if case.verdict else ''}</div>{bars}<div"
-        f' style="margin-left:auto;text-align:right" class="dm-mute">{parts.text(case.patient_id)},'
-        f" {parts.text(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
+        f" {elements.badge('done').replace('✓ done', case.verdict) if case.verdict else ''}</div>{bars}<div"
+        f' style="margin-left:auto;text-align:right" class="dm-mute">{elements.text(case.patient_id)},'
+        f" {elements.text(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
     )
 
 
 def outlined(case: Explained, **kinds: Any) -> Panel:
     """A panel of this film with its findings in maroon."""
     return Panel(
-        media.url("film", media.TEAM, file=case.film),
+        image_routes.url("film", image_routes.TEAM, file=case.film),
         case.width,
         case.height,
         outlines=[p for polygons in case.findings["outline"] for p in polygons],
@@ -201,23 +202,23 @@ def panels(case: Explained) -> list[Panel]:
 
 def strip(case: Explained) -> None:
     """All eight units with a patch each; unnamed ones grey."""
-    dissect = load.compute(explained.dissect_of, run)
-    patches = load.ask(
+    dissect = cached_queries.compute(explanations.dissect_of, run)
+    patches = cached_queries.ask(
         unit_table.top_patches,
         dissect,
-        load.compute(patches_run_of, dissect),
+        cached_queries.compute(patches_run_of, dissect),
         [u.unit for u in case.units],
         1,
     )
     tiles = {int(p["unit"]): p for p in patches.to_dict("records")}
-    facts = load.ask(unit_table.units, dissect).set_index("unit")["largest"]
-    threshold = load.ask(run_table.get, dissect)["settings"]["dissection"]["threshold"]
+    facts = cached_queries.ask(unit_table.units, dissect).set_index("unit")["largest"]
+    threshold = cached_queries.ask(run_table.get, dissect)["settings"]["dissection"]["threshold"]
     cells = []
     for unit in case.units:
         patch = tiles[unit.unit]
-        url = media.url(
+        url = image_routes.url(
             "unit",
-            media.TEAM,
+            image_routes.TEAM,
             file=patch["file"],
             y=int(patch["y"]),
             x=int(patch["x"]),
@@ -238,9 +239,9 @@ def strip(case: Explained) -> None:
             f' style="border-radius:2px;flex:none;{faded}">'
             f'<div style="min-width:0"><b>{unit.rank}</b> {unit_name(unit.unit)[5:]} <span'
             f' style="float:right">&nbsp;{decimal(unit.influence, 2)}</span>'
-            f'<div title="{parts.text(unit.label or "")}"'
+            f'<div title="{elements.text(unit.label or "")}"'
             ' style="overflow:hidden;display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical">'
-            f"{parts.text(unit.label or 'no label')}</div></div></div>"
+            f"{elements.text(unit.label or 'no label')}</div></div></div>"
         )
     st.html(f'<div style="display:flex;gap:10px">{"".join(cells)}</div>')
 
@@ -250,7 +251,7 @@ def agreement_with_reports() -> None:
     chance.
     """
     try:
-        found = load.compute(similarity, run)
+        found = cached_queries.compute(similarity, run)
     except UserError as error:
         st.error(str(error))
         return
@@ -264,7 +265,7 @@ def agreement_with_reports() -> None:
         f"{found[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports"
         f" permuted between patients; word vectors: {found[0].vectors}"
     )
-    parts.section("Explanations against report lines", patients, case.simulated)
+    elements.section("Explanations against report lines", patients, case.simulated)
     rows = []
     for row in found:
         mean, r = row.result.mean, row.result
@@ -275,7 +276,7 @@ def agreement_with_reports() -> None:
                 "Mean": f"<b>{decimal(mean.estimate)}</b>",
                 "95 % CI": f"{decimal(mean.low)} to {decimal(mean.high)}",
                 "Permuted": decimal(r.baseline),
-                "p, one-sided": parts.text(
+                "p, one-sided": elements.text(
                     p_text(r.p_greater).removeprefix("P ").removeprefix("= ")
                 ),
                 "Undefined": r.undefined,
@@ -285,24 +286,24 @@ def agreement_with_reports() -> None:
                 "Published (v1)": decimal(row.published),
             }
         )
-    parts.table(pd.DataFrame(rows))
+    elements.table(pd.DataFrame(rows))
 
 
 def truth(code: int) -> None:
     """Short numbers on whether explanations of this class are true of the network; all of them, not
     this case.
     """
-    dissect = load.compute(explained.dissect_of, run)
-    found = load.compute(truthfulness.numbers, dissect, code)
-    parts.section(
+    dissect = cached_queries.compute(explanations.dissect_of, run)
+    found = cached_queries.compute(faithfulness.numbers, dissect, code)
+    elements.section(
         f"Is it true of the network? {words[code].capitalize()}, all test films",
         "units set to zero, and where the class maps look",
         case.simulated,
     )
     if found:
-        unit_views.numbers(found)
-    elif load.compute(truthfulness.run_of, dissect):
-        st.caption(unit_views.nothing_to_test(words[code]))
+        unit_details.numbers(found)
+    elif cached_queries.compute(faithfulness.run_of, dissect):
+        st.caption(unit_details.nothing_to_test(words[code]))
     else:
         st.caption(
             "Not tested yet: deepminer ablate sets the named units to zero and compares with random"
@@ -310,7 +311,7 @@ def truth(code: int) -> None:
         )
 
 
-parts.weak_label_note()
+elements.weak_label_note()
 table, at, kind, random = controls()
 if not len(table):
     st.info(
@@ -318,16 +319,18 @@ if not len(table):
         f" {'decided wrongly' if kind == 'wrong' else 'predicted ' + kind}; choose another group."
     )
     st.stop()
-case = load.compute(explained.one, run, str(table["mammogram_id"].iloc[at]))
+case = cached_queries.compute(explanations.one, run, str(table["mammogram_id"].iloc[at]))
 verdict(case)
-films.show(panels(case), key="explanation", height=212)
+mammograms.show(panels(case), key="explanation", height=212)
 if not any(u.label for u in case.units):
     st.info(
         "None of the 8 most influential units carries a label: this decision has no words. The"
         " strip below shows what excites them."
     )
-attention_view.show(load.compute(attended, run, case.mammogram_id), parts.simulated_data())
-parts.section(
+attention_weights.show(
+    cached_queries.compute(attended, run, case.mammogram_id), elements.simulated_data()
+)
+elements.section(
     f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
     "unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to"
     f" {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",

@@ -11,30 +11,32 @@ import pandas as pd
 import streamlit as st
 
 from core import store
-from core.store import runs as run_table
-from dashboard import identity, load, parts, study
-from evaluation import passport
-from evaluation.figures import FIGURES
-from evaluation.figures import export as figure_export
-from evaluation.passport import Missing
-from evaluation.results import counted
-from evaluation.tables import TABLES
-from evaluation.tables import files as table_export
+from core.store import run_table
+from dashboard.server import context, identity
+from dashboard.ui import cached_queries, elements
+from evaluation.intervals import counted
+from evaluation.queries import provenance
+from evaluation.queries.provenance import Missing
+from evaluation.reporting.figures import FIGURES
+from evaluation.reporting.figures.export import FORMATS, export_figures, preview
+from evaluation.reporting.figures.export import zipped as zip_exports
+from evaluation.reporting.tables import TABLES
+from evaluation.reporting.tables.export import export_tables
 
 identity.require("team")
-parts.page()
+elements.page()
 PRESETS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
 KINDS = {f"figure {name}": kind for name, kind in FIGURES.items()} | {
     f"table {name}": kind for name, kind in TABLES.items()
 }
-OUT = study.current() / "exports"
+OUT = context.current() / "exports"
 ROW = """<style>.st-key-checklist,.st-key-checklist [data-testid="stVerticalBlock"]{gap:0!important}
 .st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:28px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
 
 
 def shows_test(keys: Iterable[str]) -> bool:
     """Whether any of these holds numbers of the test split."""
-    return any(passport.FROM_TEST & set(KINDS[key].needs) for key in keys)
+    return any(provenance.FROM_TEST & set(KINDS[key].needs) for key in keys)
 
 
 def count_opening(what: str) -> None:
@@ -43,14 +45,14 @@ def count_opening(what: str) -> None:
     """
     evaluated = now["evaluate"]
     if evaluated:
-        with store.write(study.current()) as con:
+        with store.write(context.current()) as con:
             run_table.log(con, f"{identity.current().code}, {what}", "test split opened", evaluated)
 
 
 def built() -> dict[str, dict]:
     """Passports in the study's exports folder, by kind and name."""
     return (
-        {f"{p['kind']} {p['name'].removeprefix('table_')}": p for p in passport.read(OUT)}
+        {f"{p['kind']} {p['name'].removeprefix('table_')}": p for p in provenance.read(OUT)}
         if OUT.is_dir()
         else {}
     )
@@ -64,19 +66,19 @@ def state_of(
     A photograph of the served page lacks no input: it is no drawing of the study's.
     """
     if KINDS[key].required == ("screenshot",):
-        return "screenshot", "make pictures", passport.absent(("screenshot",), {})
-    missing = passport.absent(KINDS[key].required, now)
+        return "screenshot", "make pictures", provenance.absent(("screenshot",), {})
+    missing = provenance.absent(KINDS[key].required, now)
     if missing is not None:
         return "missing", missing.step, missing
     if key not in there:
         return "ready", "", None
-    changed = passport.changed(there[key], now)
+    changed = provenance.changed(there[key], now)
     return ("stale", f"{', '.join(changed)} changed since", None) if changed else ("done", "", None)
 
 
 def badge(state: str) -> str:
     """A state; what is done is said to be built."""
-    return parts.badge(state).replace(" done<", " built<")
+    return elements.badge(state).replace(" done<", " built<")
 
 
 def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
@@ -87,7 +89,7 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
         height=320, key="checklist"
     ):  # so that progress and the message after building stay in sight at 640 px
         for title, word in (("Figures", "figure"), ("Tables", "table")):
-            parts.section(title)
+            elements.section(title)
             for key in (k for k in KINDS if k.startswith(word)):
                 state, remark, missing = states[key]
                 left, right = st.columns([13, 9], gap="xxsmall", vertical_alignment="center")
@@ -98,13 +100,13 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
                     disabled=missing is not None,
                 )
                 hint = (
-                    f' title="{parts.text(missing.reason)}. {parts.text(missing.command)}"'
+                    f' title="{elements.text(missing.reason)}. {elements.text(missing.command)}"'
                     if missing
                     else ""
                 )
                 right.html(
                     f"<span{hint}>{badge(state)} <span"
-                    f' class="dm-next">{parts.text(remark)}</span></span>'
+                    f' class="dm-next">{elements.text(remark)}</span></span>'
                 )
                 if ticked and missing is None:
                     wanted.append(key)
@@ -113,7 +115,7 @@ def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
 
 def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
     """Write what is ticked into the study's exports folder."""
-    folder = study.current()
+    folder = context.current()
     if shows_test(wanted):
         count_opening(f"{len(wanted)} exports built")
     bar = st.progress(0.0, "Building")
@@ -130,9 +132,9 @@ def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
         )
 
     if figures:
-        done += figure_export.export_figures(folder, figures, OUT, width, formats, report)
+        done += export_figures(folder, figures, OUT, width, formats, report)
     if tables:
-        done += table_export.export_tables(folder, tables, OUT, report)
+        done += export_tables(folder, tables, OUT, report)
     bar.empty()
     skipped = [e for e in done if e.passport is None]
     st.session_state["built"] = (
@@ -145,7 +147,7 @@ def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
 @st.cache_data(show_spinner=False, max_entries=2)
 def zipped(folder: str, newest: float) -> bytes:
     """The exports as one file; made again when a passport is newer."""
-    return figure_export.zipped(Path(folder))
+    return zip_exports(Path(folder))
 
 
 @st.cache_data(show_spinner=False, max_entries=60)
@@ -169,33 +171,33 @@ def show_missing(step: str, reason: str, command: str) -> None:
 
 def show_figure(key: str, name: str, width: float | None, there: dict[str, dict]) -> None:
     """Preview at print size with caption draft and passport."""
-    made = load.compute(figure_export.preview, name, width)
+    made = cached_queries.compute(preview, name, width)
     if made.missing is not None:
         show_missing(*made.missing)
         return
     size = width or FIGURES[name].width
     with st.container(height=420, border=True):
         st.html(
-            f'<img src="{made.picture}" alt="{parts.text(made.caption)}"'
+            f'<img src="{made.picture}" alt="{elements.text(made.caption)}"'
             f' style="width:{size:g}mm;background:#fff;display:block">'
         )
     st.caption(made.caption)
     counts = ", ".join(f"{n:,} {what}" for what, n in made.counts.items())
     st.html(
-        f'<div class="dm-mute" style="font-size:12px">n: {parts.text(counts or "none")}.'
-        f" {parts.text(made.method)}</div>"
+        f'<div class="dm-mute" style="font-size:12px">n: {elements.text(counts or "none")}.'
+        f" {elements.text(made.method)}</div>"
     )
     if key in there:
         p = there[key]
         st.html(
             f'<div class="dm-mute" style="font-size:12px">Built: numbers {p["data_hash"][:12]}.'
-            f" Again: <code>{parts.text(p['command'])}</code></div>"
+            f" Again: <code>{elements.text(p['command'])}</code></div>"
         )
 
 
 def show_table(name: str) -> None:
     """A table as it is printed, with its note."""
-    path = study.current()
+    path = context.current()
     found = table_of(str(path), store.version(path), name)
     if len(found) == 3:
         show_missing(*found)
@@ -207,11 +209,11 @@ def show_table(name: str) -> None:
     st.caption(note)
 
 
-now = load.compute(passport.inputs, passport.NAMES)
+now = cached_queries.compute(provenance.inputs, provenance.NAMES)
 there = built()
 states = {key: state_of(key, there, now) for key in KINDS}
 stale, lacking = (sum(s == word for s, _, _ in states.values()) for word in ("stale", "missing"))
-parts.heading(
+elements.heading(
     "Figures",
     (
         f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input"
@@ -219,23 +221,21 @@ parts.heading(
         else "every input is there"
     )
     + (f", {stale} stale" if stale else ""),
-    bool(load.compute(passport.simulated_parts, passport.NAMES)),
+    bool(cached_queries.compute(provenance.simulated_parts, provenance.NAMES)),
 )
-parts.weak_label_note()
+elements.weak_label_note()
 left, right = st.columns([46, 78], gap="medium")
 with left:
     a, b = st.columns([5, 4])
     preset = a.selectbox("Journal preset", list(PRESETS), key="preset", bind="query-params")
-    formats = b.multiselect(
-        "Formats", list(figure_export.FORMATS), default=["pdf", "png"], key="formats"
-    )
+    formats = b.multiselect("Formats", list(FORMATS), default=["pdf", "png"], key="formats")
     wanted = checklist(states)
     c, d = st.columns([1, 1])
     pressed = c.button(
         f"Build {len(wanted)}", type="primary", width="stretch", disabled=not wanted or not formats
     )
     if there:
-        newest = max(p.stat().st_mtime for p in OUT.glob(f"*{passport.SUFFIX}"))
+        newest = max(p.stat().st_mtime for p in OUT.glob(f"*{provenance.SUFFIX}"))
         d.download_button(
             "Download ZIP",
             zipped(str(OUT), newest),
@@ -276,7 +276,7 @@ with right:
 # Said last: the preview may have been an opening itself.
 openings.caption(
     "The test split was opened"
-    f" {counted(len(load.ask(run_table.events, 'test split opened')), 'time')} so far. Counted:"
+    f" {counted(len(cached_queries.ask(run_table.events, 'test split opened')), 'time')} so far. Counted:"
     " each Build (or command) whose exports hold its numbers, and the first preview of one in a"
     " visit; redrawing is not counted."
 )

@@ -8,35 +8,33 @@ import pandas as pd
 import streamlit as st
 
 from core import runs
-from core.naming import CLASSES
+from core.class_labels import CLASSES
 from core.settings import load as load_settings
-from core.store import annotations as annotation_table
-from core.store import data
-from core.store import runs as run_table
-from core.store import units as unit_table
-from dashboard import identity, load, parts, study
-from evaluation import overview
-from evaluation.results import counted, decimal, interval_text, percent, percent_range
+from core.store import annotation_table, dataset_table, run_table, unit_table
+from dashboard.server import context, identity
+from dashboard.ui import cached_queries, elements
+from evaluation.intervals import counted, decimal, interval_text, percent, percent_range
+from evaluation.queries import study_overview
 
 identity.require("team")
-parts.page()
-settings = load_settings(study.current())
+elements.page()
+settings = load_settings(context.current())
 
 
-def next_step(steps: list[overview.Step]) -> overview.Step | None:
+def next_step(steps: list[study_overview.Step]) -> study_overview.Step | None:
     """The first step that wants something."""
     return next((s for s in steps if s.state not in ("done", "running") and s.command), None)
 
 
-def card(step: overview.Step) -> None:
+def card(step: study_overview.Step) -> None:
     """One step of the chain."""
     with st.container(border=True, gap="xxsmall"):
         lines = "<br>".join(
-            parts.text(line) for line in (*step.lines, parts.age(step.made)) if line
+            elements.text(line) for line in (*step.lines, elements.age(step.made)) if line
         )
         st.html(
-            f'<div class="dm-card"><b>{parts.text(step.title)}</b>{parts.badge(step.state)}<span'
-            f' class="big">{parts.text(step.headline)}</span><span'
+            f'<div class="dm-card"><b>{elements.text(step.title)}</b>{elements.badge(step.state)}<span'
+            f' class="big">{elements.text(step.headline)}</span><span'
             f' class="dm-mute">{lines}</span></div>'
         )
         st.page_link(f"pages/{step.page}.py", label="Open")
@@ -46,23 +44,23 @@ def metric(title: str, value: str, lines: list[str], simulated: bool = False) ->
     """A large number with what it rests on."""
     with st.container(border=True):
         notes = "".join(
-            f'<span class="dm-mute line" title="{parts.text(line)}">{parts.text(line)}</span>'
+            f'<span class="dm-mute line" title="{elements.text(line)}">{elements.text(line)}</span>'
             for line in lines
         )
         st.html(
             '<div class="dm-metric"><span'
-            f' class="t">{parts.text(title)}{parts.SIMULATED if simulated else ""}</span><div'
-            f' class="v">{parts.text(value)}</div>{notes}</div>'
+            f' class="t">{elements.text(title)}{elements.SIMULATED if simulated else ""}</span><div'
+            f' class="v">{elements.text(value)}</div>{notes}</div>'
         )
 
 
 def auc_metric() -> None:
     """Malignant AUC on hold-out patches."""
-    run = load.ask(run_table.latest, "evaluate")
+    run = cached_queries.ask(run_table.latest, "evaluate")
     if run is None:
         metric("Malignant AUC", "–", ["not evaluated yet", "deepminer evaluate"])
         return
-    table = load.ask(run_table.metrics, run, "holdout")
+    table = cached_queries.ask(run_table.metrics, run, "holdout")
     row = table[
         (table["level"] == "patch") & (table["class"] == "malignant") & (table["name"] == "auc")
     ].to_dict("records")
@@ -78,20 +76,20 @@ def auc_metric() -> None:
             interval_text(low, high, 0.95, found["reason"]) + ", clustered",
             f"{found['n']:,} hold-out patches, {counted(found['patients'], 'patient')}",
         ],
-        parts.simulated_data(),
+        elements.simulated_data(),
     )
 
 
 def coverage_metrics(dissect: str | None) -> None:
     """Selected and labelled coverage for malignant."""
-    covered = load.ask(run_table.latest, "coverage", dissect) if dissect else None
+    covered = cached_queries.ask(run_table.latest, "coverage", dissect) if dissect else None
     if covered is None or dissect is None:
         with columns[1]:
             metric("Selected coverage", "–", ["no units dissected yet", "deepminer dissect"])
         with columns[2]:
             metric("Labelled coverage", "–", ["no units dissected yet"])
         return
-    frame = load.ask(unit_table.coverage, covered)
+    frame = cached_queries.ask(unit_table.coverage, covered)
     rows = {
         r["name"]: r for r in frame[frame["class"] == CLASSES.index("malignant")].to_dict("records")
     }
@@ -106,9 +104,9 @@ def coverage_metrics(dissect: str | None) -> None:
                     f" {percent_range(rows['interval']['low'], rows['interval']['high'])}"
                 ),
             ],
-            parts.simulated_data(),
+            elements.simulated_data(),
         )
-    share, named, total = load.compute(overview.labelled_by_class, dissect)[
+    share, named, total = cached_queries.compute(study_overview.labelled_by_class, dissect)[
         CLASSES.index("malignant")
     ]
     with columns[2]:
@@ -119,13 +117,13 @@ def coverage_metrics(dissect: str | None) -> None:
                 f"malignant; {named} of {total} units named",
                 f"{rows['selected']['n']} hold-out films",
             ],
-            parts.simulated_labels(dissect) or parts.simulated_data(),
+            elements.simulated_labels(dissect) or elements.simulated_data(),
         )
 
 
 def annotation_metric(dissect: str | None) -> None:
     """Median seconds an expert needs for a unit; people and simulated experts never in one number."""
-    progress = load.ask(annotation_table.progress, dissect) if dissect else None
+    progress = cached_queries.ask(annotation_table.progress, dissect) if dissect else None
     if progress is None or not len(progress) or progress["median_seconds"].isna().all():
         metric("Median per unit", "–", ["nobody has annotated yet"])
         return
@@ -140,7 +138,7 @@ def annotation_metric(dissect: str | None) -> None:
     ]
     if len(people) and len(machines):
         lines.append(f"{counted(len(machines), 'simulated expert')} apart: {_seconds(machines)}")
-    metric("Median per unit", _seconds(shown), lines, not len(people) or parts.simulated_data())
+    metric("Median per unit", _seconds(shown), lines, not len(people) or elements.simulated_data())
 
 
 def _seconds(progress: pd.DataFrame) -> str:
@@ -150,7 +148,7 @@ def _seconds(progress: pd.DataFrame) -> str:
 
 def reading_metric() -> None:
     """Progress of the reading studies, what is open first; never results."""
-    found = load.ask(overview.reading_states)
+    found = cached_queries.ask(study_overview.reading_states)
     if not found:
         metric("Reading progress", "–", ["nothing designed yet", "deepminer reading create"])
         return
@@ -169,38 +167,38 @@ def reading_metric() -> None:
         "Reading progress",
         value,
         lines,
-        any(r.simulated for r in found[:2]) or parts.simulated_data(),
+        any(r.simulated for r in found[:2]) or elements.simulated_data(),
     )
 
 
-def attention(steps: list[overview.Step]) -> None:
+def attention(steps: list[study_overview.Step]) -> None:
     """What is stale, failed or odd."""
     rows = [
         (s.state, f"{s.title}: {s.note or s.headline}", s.command)
         for s in steps
         if s.state in ("stale", "failed", "interrupted")
     ]
-    rows += [("note", note, "") for note in load.compute(overview.warnings)]
-    parts.section("Needs attention", str(len(rows)))
+    rows += [("note", note, "") for note in cached_queries.compute(study_overview.warnings)]
+    elements.section("Needs attention", str(len(rows)))
     with st.container(border=True, height=132):
         if not rows:
             st.caption("Nothing. Every step is up to date.")
         for state, sentence, command in rows:
             st.html(
-                f"{parts.badge(state)} &nbsp; {parts.text(sentence)}"
-                f" {'<code>' + parts.text(command) + '</code>' if command else ''}"
+                f"{elements.badge(state)} &nbsp; {elements.text(sentence)}"
+                f" {'<code>' + elements.text(command) + '</code>' if command else ''}"
             )
 
 
 @st.fragment(run_every="3s")
 def running() -> None:
     """Work in a terminal, seen within a few seconds; a finished step refreshes the page."""
-    work = [b for b in runs.unfinished(study.current()) if b["state"] == "running"]
+    work = [b for b in runs.unfinished(context.current()) if b["state"] == "running"]
     names = tuple(sorted(b["run"] for b in work))
     if st.session_state.setdefault("running", names) != names:
         st.session_state["running"] = names
         st.rerun()
-    parts.section("Running in a terminal", ", ".join(f"process {b['pid']}" for b in work))
+    elements.section("Running in a terminal", ", ".join(f"process {b['pid']}" for b in work))
     with st.container(border=True, height=132):
         for body in work:
             passed = time.time() - body["started"]
@@ -219,27 +217,27 @@ def running() -> None:
 
 
 chain = (
-    load.compute(overview.steps)
-    if not runs.unfinished(study.current())
-    else overview.steps(study.current())
+    cached_queries.compute(study_overview.steps)
+    if not runs.unfinished(context.current())
+    else study_overview.steps(context.current())
 )
 wanted = next_step(chain)
 left, right = st.columns([4, 5], vertical_alignment="center")
 with left:
-    people = load.ask(data.counts)
-    parts.heading(
+    people = cached_queries.ask(dataset_table.counts)
+    elements.heading(
         settings.study.name,
         f"{counted(people['patients'], 'patient')}, split seed {settings.study.seed}",
-        simulated=parts.simulated_data(),
+        simulated=elements.simulated_data(),
     )
 with right:
     if wanted:
-        st.code(parts.pasted(wanted.command), language="bash")
+        st.code(elements.pasted(wanted.command), language="bash")
 for column, step in zip(st.columns(len(chain), gap="xsmall"), chain):
     with column:
         card(step)
 columns = st.columns(5, gap="xsmall")
-dissected = load.ask(run_table.latest, "dissect")
+dissected = cached_queries.ask(run_table.latest, "dissect")
 with columns[0]:
     auc_metric()
 coverage_metrics(dissected)

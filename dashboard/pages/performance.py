@@ -10,26 +10,26 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core import runs as run_module
-from core import store
-from core.store import runs as run_table
-from dashboard import charts, identity, load, parts, study
-from evaluation import performance, shown
-from evaluation.results import Interval, bounds_text, decimal, p_text
+from core import runs, store
+from core.store import run_table
+from dashboard.server import context, identity
+from dashboard.ui import cached_queries, charts, elements
+from evaluation.intervals import Interval, bounds_text, decimal, p_text
+from evaluation.queries import performance, performance_cache
 from evaluation.roc import AucInterval
 
 identity.require("team")
-parts.page()
-around = load.compute(performance.background)
+elements.page()
+around = cached_queries.compute(performance.background)
 if not around.runs:
-    parts.heading("Performance")
-    broken = [b for b in run_module.unfinished(study.current()) if b["kind"] == "train"]
+    elements.heading("Performance")
+    broken = [b for b in runs.unfinished(context.current()) if b["kind"] == "train"]
     if broken:
         st.warning(
             f"A training was {broken[0]['state']} at {broken[0]['done']} of {broken[0]['total']}"
             f" {broken[0]['unit']}. {broken[0]['message']} The same command continues it."
         )
-    parts.empty(
+    elements.empty(
         "No classifier has been evaluated yet.",
         "deepminer evaluate" if around.trained else "deepminer train",
     )
@@ -78,7 +78,7 @@ def count_opening(run: str, split: str) -> int:
     if split != "test" or st.session_state.get("opened") == run:
         return around.opened
     st.session_state["opened"] = run
-    with store.write(study.current()) as con:
+    with store.write(context.current()) as con:
         run_table.log(con, identity.current().code, "test split opened", run)
     return around.opened + 1
 
@@ -88,9 +88,9 @@ def class_table() -> None:
     rows = []
     for r in found.results[::-1]:
         row = {
-            "Class": parts.class_mark(r.name),
+            "Class": elements.class_mark(r.name),
             "AUC": f"<b>{decimal(r.auc.estimate)}</b>",
-            "95 % CI": parts.text(bounds_text(r.auc.low, r.auc.high, r.auc.reason)),
+            "95 % CI": elements.text(bounds_text(r.auc.low, r.auc.high, r.auc.reason)),
             "pAUC raw": decimal(r.partial.raw),
             "/ 0.2": decimal(r.partial.fraction),
             "McClish": decimal(r.partial.mcclish),
@@ -101,7 +101,7 @@ def class_table() -> None:
         if level == "patch":
             row["Published AUC"] = decimal(performance.PUBLISHED_AUC[r.name])
         rows.append(row)
-    parts.table(pd.DataFrame(rows))
+    elements.table(pd.DataFrame(rows))
 
 
 def download() -> None:
@@ -142,7 +142,7 @@ def classes_tab() -> None:
         download()
     first, second = st.columns(2, gap="small")
     with first:
-        parts.section(
+        elements.section(
             "Confusion",
             "share of true class; "
             + ("largest probability" if level == "patch" else "threshold fixed on hold-out"),
@@ -153,7 +153,7 @@ def classes_tab() -> None:
             alt="confusion of true and predicted classes",
         )
     with second:
-        parts.section(
+        elements.section(
             "Calibration",
             (
                 f"malignant, {UNITS[level]}; ECE {decimal(found.calibrations['malignant'].ece)}"
@@ -177,22 +177,22 @@ def calibration_tab() -> None:
         slope, large = c.slope_interval(), c.in_the_large_interval()
         rows.append(
             {
-                "Class": parts.class_mark(name),
+                "Class": elements.class_mark(name),
                 "Slope (95 % CI)": (
                     f"<b>{decimal(slope.estimate, 2)}</b>"
-                    f" {parts.text(_range(slope.low, slope.high, slope.reason))}"
+                    f" {elements.text(_range(slope.low, slope.high, slope.reason))}"
                 ),
                 "Intercept": decimal(c.intercept, 2),
                 "In the large (95 % CI)": (
                     f"{decimal(large.estimate, 2)}"
-                    f" {parts.text(_range(large.low, large.high, large.reason))}"
+                    f" {elements.text(_range(large.low, large.high, large.reason))}"
                 ),
                 "Observed / expected": decimal(c.observed_expected, 2),
                 "Brier": decimal(c.brier),
                 "ECE": decimal(c.ece),
             }
         )
-    parts.table(pd.DataFrame(rows))
+    elements.table(pd.DataFrame(rows))
     st.plotly_chart(
         charts.calibration(found.calibrations, 300),
         config=PLAIN,
@@ -245,12 +245,12 @@ def threshold_tab() -> None:
         }
         rows.append(
             {
-                "Fixed on hold-out at": f"{parts.text(rule)}<br>score ≥ {p.threshold:.4g}",
+                "Fixed on hold-out at": f"{elements.text(rule)}<br>score ≥ {p.threshold:.4g}",
                 **cells,
                 "TP / FN / FP / TN": f"{t.tp:,} / {t.fn:,} / {t.fp:,} / {t.tn:,}",
             }
         )
-    parts.table(pd.DataFrame(rows))
+    elements.table(pd.DataFrame(rows))
     st.caption(
         f"Malignant against the rest, {UNITS[level]}, {NAMES[split].lower()}. Beneath: 95 % CI;"
         " sensitivity and specificity clustered by patient (Korn and Graubard), the others take"
@@ -262,7 +262,7 @@ def threshold_tab() -> None:
 def _narrow(interval: Interval) -> str:
     """An interval on one line of a narrow column, or why there is none."""
     if interval.low is None or interval.high is None:
-        return f'<span class="dm-mute">{parts.text(interval.reason or "–")}</span>'
+        return f'<span class="dm-mute">{elements.text(interval.reason or "–")}</span>'
     return (
         "<span"
         f' style="white-space:nowrap;font-size:12px">{decimal(interval.low, 2)}–{decimal(interval.high, 2)}</span>'
@@ -274,29 +274,31 @@ def comparison_tab() -> None:
     rows = []
     for other in reversed([r for r in evaluations if r != run]):
         try:
-            d = shown.comparison(study.current(), run, other, split, level)
+            d = performance_cache.comparison(context.current(), run, other, split, level)
         except ValueError as error:
             rows.append(
                 {
-                    "This run minus": parts.text(title(other)),
+                    "This run minus": elements.text(title(other)),
                     "AUC, malignant": "–",
-                    "95 % CI": parts.text(error),
+                    "95 % CI": elements.text(error),
                     "P, two-sided": "–",
                 }
             )
             continue
         bounds = (
-            f"{decimal(d.low)} to {decimal(d.high)}" if d.low is not None else parts.text(d.reason)
+            f"{decimal(d.low)} to {decimal(d.high)}"
+            if d.low is not None
+            else elements.text(d.reason)
         )
-        rows.append({"This run minus": parts.text(title(other)), "AUC, malignant": f"<b>{decimal(d.difference)}</b>", "95 % CI": bounds,
-                     "P, two-sided": parts.text(p_text(d.p_value).removeprefix("P ").removeprefix("= "))})  # fmt: skip
+        rows.append({"This run minus": elements.text(title(other)), "AUC, malignant": f"<b>{decimal(d.difference)}</b>", "95 % CI": bounds,
+                     "P, two-sided": elements.text(p_text(d.p_value).removeprefix("P ").removeprefix("= "))})  # fmt: skip
     if not rows:
         st.caption(
             "One run only. Train another architecture to compare: deepminer train --arch resnet18,"
             " then deepminer evaluate."
         )
         return
-    parts.table(pd.DataFrame(rows))
+    elements.table(pd.DataFrame(rows))
     st.caption(
         f"Malignant AUC on the same {UNITS[level]}, {NAMES[split].lower()}; Obuchowski's paired"
         " test, clustered by patient. Not adjusted for several comparisons."
@@ -307,7 +309,7 @@ def history_tab() -> None:
     """Loss, accuracy and, where training measured it, the AUC over the epochs of this run's
     training.
     """
-    curve = load.ask(run_table.history, evaluations[run].train)
+    curve = cached_queries.ask(run_table.history, evaluations[run].train)
     a, b = st.columns(2)
     a.plotly_chart(charts.history(curve, "loss"), config=PLAIN, alt="loss over epochs")
     b.plotly_chart(charts.history(curve, "accuracy"), config=PLAIN, alt="accuracy over epochs")
@@ -323,7 +325,7 @@ def history_tab() -> None:
 
 def subgroup_tab() -> None:
     """Malignant AUC by density, view, scanner, lesion type and subtlety, with a test of difference."""
-    groups = shown.groups(study.current(), run, split)
+    groups = performance_cache.groups(context.current(), run, split)
     if not groups.subgroups:
         st.caption("No subgroup has five images of either class in this split.")
         return
@@ -349,7 +351,7 @@ def subgroup_tab() -> None:
 
 def failure_tab() -> None:
     """The worst errors, one click from their explanation."""
-    frame = performance.failures(study.current(), run, split)
+    frame = performance.failures(context.current(), run, split)
     picked = st.dataframe(
         frame.rename(
             columns={
@@ -381,24 +383,28 @@ def failure_tab() -> None:
 def architecture_tab() -> None:
     """Every run in the form of SPIE 2018, Table 1, with the published values beside."""
     rows = []
-    for r in performance.compared_architectures(study.current(), tuple(evaluations), split, level):
+    for r in performance.compared_architectures(
+        context.current(), tuple(evaluations), split, level
+    ):
         row = {
             "Network": (
-                parts.text(f"{r.architecture}, {r.weights}, {r.epochs} epochs")
+                elements.text(f"{r.architecture}, {r.weights}, {r.epochs} epochs")
                 + ("" if r.run != run else " <b>(shown)</b>")
             )
         }
         for name in ("malignant", "benign", "normal"):
             auc = r.auc.get(name)
             row[f"AUC {name}"] = (
-                "–" if auc is None else f"<b>{decimal(auc.estimate)}</b> {parts.text(_bounds(auc))}"
+                "–"
+                if auc is None
+                else f"<b>{decimal(auc.estimate)}</b> {elements.text(_bounds(auc))}"
             )
         row["n / patients"] = f"{r.n:,} / {r.patients}"
-        row["Published"] = parts.text(
+        row["Published"] = elements.text(
             "; ".join(f"{name} {decimal(value, 4)}" for name, value in r.published.items()) or "–"
         )
         rows.append(row)
-    parts.table(pd.DataFrame(rows))
+    elements.table(pd.DataFrame(rows))
     reference = "; ".join(
         f"{name} {decimal(values.get('malignant (two classes)', values['malignant']), 4)}"
         for name, (values, _) in performance.PUBLISHED_ARCHITECTURES.items()
@@ -415,11 +421,11 @@ def _bounds(auc: AucInterval) -> str:
     )
 
 
-parts.heading("Performance", "One class against the rest", around.simulated)
-parts.weak_label_note()
+elements.heading("Performance", "One class against the rest", around.simulated)
+elements.weak_label_note()
 run, split, level, published = controls()
 opened = count_opening(run, split)
-found = shown.shown(study.current(), run, split, level)
+found = performance_cache.shown(context.current(), run, split, level)
 if not found.n:
     st.info(
         f"The {NAMES[split].lower()} split has no {UNITS[level]} with a known truth; choose another"

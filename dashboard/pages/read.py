@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dashboard import identity, theme
-from dashboard.components import read
+from dashboard.components import reading
+from dashboard.server import identity
+from dashboard.ui import theme
 
 identity.require("reader")
 theme.expert_frame()
-read.mount()
+reading.mount()

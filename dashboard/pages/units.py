@@ -5,23 +5,23 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.naming import SPLIT_NAMES, unit_index, unit_name
-from core.store import runs as run_table
-from core.store import units as unit_table
-from dashboard import charts, identity, load, media, parts, theme, unit_views
-from dashboard.components import gallery as gallery_rows
-from dashboard.components import tiles as unit_tiles
-from evaluation import gallery, meaning, overview
-from evaluation.class_words import class_words
-from evaluation.results import counted, decimal, percent, percent_range
-from evaluation.steps import audit
+from core.class_labels import SPLIT_NAMES, unit_index, unit_name
+from core.store import run_table, unit_table
+from dashboard.components import patch_tiles, unit_gallery
+from dashboard.server import identity, image_routes
+from dashboard.ui import cached_queries, charts, elements, theme
+from dashboard.views import unit_details
+from evaluation.annotation import audit_workflow, descriptor_association
+from evaluation.intervals import counted, decimal, percent, percent_range
+from evaluation.queries import study_overview, units
+from evaluation.queries.class_names import class_words
 
 identity.require("team")
-parts.page()
-dissections = load.ask(run_table.runs, "dissect")
+elements.page()
+dissections = cached_queries.ask(run_table.runs, "dissect")
 if not len(dissections):
-    parts.heading("Units")
-    parts.empty("No network has been dissected yet.", "deepminer dissect")
+    elements.heading("Units")
+    elements.empty("No network has been dissected yet.", "deepminer dissect")
 PER_PAGE = 24
 SORTS = {
     "Share of top 8": ("share", False),
@@ -48,10 +48,10 @@ def tile(
         "size": size,
     }
     if not region:
-        return media.url("patch", media.TEAM, **place)
-    return media.url(
+        return image_routes.url("patch", image_routes.TEAM, **place)
+    return image_routes.url(
         "unit",
-        media.TEAM,
+        image_routes.TEAM,
         **place,
         run=dissect,
         unit=int(patch["unit"]),
@@ -62,11 +62,14 @@ def tile(
 
 def coverage_band(dissect: str) -> None:
     """Coverage per class: selected, labelled, split-half, interval, chance."""
-    run = load.ask(run_table.latest, "coverage", dissect)
+    run = cached_queries.ask(run_table.latest, "coverage", dissect)
     if run is None:
         return
-    frame, names = load.ask(unit_table.coverage, run), load.compute(class_words, dissect)
-    shares = load.compute(overview.labelled_by_class, dissect)
+    frame, names = (
+        cached_queries.ask(unit_table.coverage, run),
+        cached_queries.compute(class_words, dissect),
+    )
+    shares = cached_queries.compute(study_overview.labelled_by_class, dissect)
     cells = []
     for code in sorted(frame["class"].unique(), reverse=True):
         rows = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
@@ -87,7 +90,7 @@ def coverage_band(dissect: str) -> None:
         )
         cells.append(
             '<div style="flex:1;padding:10px 16px;border-right:1px solid var(--dm-line-soft)"><div'
-            f' style="display:flex;justify-content:space-between"><b>{parts.class_mark(names[code])}</b>'
+            f' style="display:flex;justify-content:space-between"><b>{elements.class_mark(names[code])}</b>'
             f'<span><b style="font-size:16px">{percent(selected)}</b> <span'
             ' class="dm-mute">selected</span></span></div>'
             f'<div style="position:relative;height:9px;background:var(--dm-wash);margin:6px 0">'
@@ -121,7 +124,7 @@ def choose(options: list[str] | dict[str, str], label: str, key: str, where: obj
 def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
     """Filters and order, kept in the address."""
     a, b, c, d, e = st.columns([3.2, 2, 2, 3, 2.4], vertical_alignment="center")
-    kind = a.segmented_control("Class", ["all", *list(load.compute(class_words, dissect).values())[::-1]], default="all", required=True, label_visibility="collapsed", key="class",
+    kind = a.segmented_control("Class", ["all", *list(cached_queries.compute(class_words, dissect).values())[::-1]], default="all", required=True, label_visibility="collapsed", key="class",
                                bind="query-params", format_func=str.capitalize)  # fmt: skip
     label = choose(["Any label", "With a label", "No label"], "Label", "labelled", b)
     words = c.text_input(
@@ -132,15 +135,20 @@ def filtered(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
         bind="query-params",
     )
     descriptor = choose(
-        [ANY, *load.compute(meaning.descriptors, dissect)], "Descriptor", "descriptor", d
+        [ANY, *cached_queries.compute(descriptor_association.descriptors, dissect)],
+        "Descriptor",
+        "descriptor",
+        d,
     )
     order = choose(list(SORTS), "Sort", "sort", e)
     known = None if descriptor == ANY else descriptor
     table = table.merge(
-        load.compute(meaning.overlap_by_unit, dissect, known), on="unit", how="left"
+        cached_queries.compute(descriptor_association.overlap_by_unit, dissect, known),
+        on="unit",
+        how="left",
     )
     if known:
-        table = table[(table["p_adjusted"] < meaning.ALPHA) & (table["auc"] > 0.5)]
+        table = table[(table["p_adjusted"] < descriptor_association.ALPHA) & (table["auc"] > 0.5)]
     if kind and kind != "all":
         table = table[[kind in found for found in table["classes"]]]
     if label != "Any label":
@@ -179,7 +187,7 @@ def _run_title(row: dict) -> str:
 
 def show_gallery(dissect: str, rule: str) -> None:
     """The rows of selected units."""
-    table = load.compute(gallery.rows, dissect, rule)
+    table = cached_queries.compute(units.rows, dissect, rule)
     if rule == "dead" and not len(table):
         st.info("No unit is dead: every one is positive on some patch.")
         return
@@ -191,17 +199,17 @@ def show_gallery(dissect: str, rule: str) -> None:
     pages = -(-len(shown) // PER_PAGE)
     page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
     some = shown.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
-    settings = load.ask(run_table.get, dissect)["settings"]["dissection"]
-    patches = load.ask(
+    settings = cached_queries.ask(run_table.get, dissect)["settings"]["dissection"]
+    patches = cached_queries.ask(
         unit_table.top_patches,
         dissect,
-        load.compute(gallery.patches_run_of, dissect),
+        cached_queries.compute(units.patches_run_of, dissect),
         [int(u) for u in some["unit"]],
-        gallery.TILES,
+        units.TILES,
     )
     largest, names = (
-        load.ask(unit_table.units, dissect).set_index("unit")["largest"],
-        list(load.compute(class_words, dissect).values())[::-1],
+        cached_queries.ask(unit_table.units, dissect).set_index("unit")["largest"],
+        list(cached_queries.compute(class_words, dissect).values())[::-1],
     )
     rows = []
     for row in some.to_dict("records"):
@@ -227,7 +235,7 @@ def show_gallery(dissect: str, rule: str) -> None:
                 ),
             }
         )
-    opened = gallery_rows.show(rows, key="gallery")
+    opened = unit_gallery.show(rows, key="gallery")
     if opened is not None:
         st.query_params["unit"] = unit_name(opened)
         st.rerun()
@@ -237,7 +245,7 @@ def unit_items(
     patches: pd.DataFrame, facts: dict, dissect: str, threshold: float, top: bool
 ) -> list[dict]:
     """Patches for the tiles; only top ones have a map and so a region."""
-    items, names = [], load.compute(class_words, dissect)
+    items, names = [], cached_queries.compute(class_words, dissect)
     for patch in patches.to_dict("records"):
         w, h, side = patch["width"], patch["height"], patch["side"]
         items.append(
@@ -246,7 +254,7 @@ def unit_items(
                 "plain": tile(
                     patch, threshold, float(facts["largest"]), dissect, 144, region=False
                 ),
-                "film": media.url("film", media.TEAM, file=patch["file"]),
+                "film": image_routes.url("film", image_routes.TEAM, file=patch["file"]),
                 "aspect": w / h,
                 "box": [patch["x"] / w, patch["y"] / h, side / w, side / h],
                 "left": f"Place {patch['rank'] + 1:,}, activation {patch['activation']:.2f}",
@@ -270,13 +278,13 @@ PATCHES = {"top": "Top 32", "all": "Top 64", "middle": "Middle", "random": "Rand
 def patches_of(dissect: str, unit: int, facts: dict, which: str) -> pd.DataFrame:
     """Top patches, or others to hold the label against."""
     if which in ("middle", "random"):
-        return load.compute(gallery.other_patches, dissect, unit, which)
-    return facts["top"].head(64 if which == "all" else gallery.CONTEXT)
+        return cached_queries.compute(units.other_patches, dissect, unit, which)
+    return facts["top"].head(64 if which == "all" else units.CONTEXT)
 
 
 def header(dissect: str, unit: int) -> None:
     """Name, label, place among the selected, previous and next."""
-    table = load.compute(gallery.rows, dissect, "influence")
+    table = cached_queries.compute(units.rows, dissect, "influence")
     order = [int(u) for u in table["unit"]]
     at = order.index(unit) if unit in order else -1
     row = table.iloc[at] if at >= 0 else None
@@ -285,10 +293,10 @@ def header(dissect: str, unit: int) -> None:
         del st.query_params["unit"]
         st.rerun()
     with a:
-        parts.heading(
+        elements.heading(
             unit_name(unit),
             (row["label"] or "no label") if row is not None else "not selected",
-            parts.simulated_data() or bool(row is not None and row["simulated"]),
+            elements.simulated_data() or bool(row is not None and row["simulated"]),
         )
     b.caption(f"{at + 1} of {len(order)}, by share of top 8" if at >= 0 else "")
     if c.button("Previous", shortcut="ArrowLeft", disabled=at <= 0):
@@ -302,12 +310,12 @@ def header(dissect: str, unit: int) -> None:
 def show_unit(dissect: str, unit: int) -> None:
     """One unit in full."""
     header(dissect, unit)
-    facts = load.compute(gallery.unit_facts, dissect, unit)
-    settings = load.ask(run_table.get, dissect)["settings"]["dissection"]
+    facts = cached_queries.compute(units.unit_facts, dissect, unit)
+    settings = cached_queries.ask(run_table.get, dissect)["settings"]["dissection"]
     left, right = st.columns([968, 264], gap="small")
     with left:
         first, second, third = st.columns([5, 4, 2], vertical_alignment="center")
-        field = load.ask(run_table.get, dissect)["manifest"].get("receptive_field")
+        field = cached_queries.ask(run_table.get, dissect)["manifest"].get("receptive_field")
         regions = [
             "0.2 of the largest",
             f"top {settings['quantile']:g} quantile",
@@ -327,13 +335,15 @@ def show_unit(dissect: str, unit: int) -> None:
         shown = patches_of(dissect, unit, facts, which or "top")
         if top and rule.startswith("field"):
             shown, top = (
-                gallery.seen_by_peak(
-                    shown, field, load.ask(run_table.get, dissect)["manifest"]["map_side"]
+                units.seen_by_peak(
+                    shown, field, cached_queries.ask(run_table.get, dissect)["manifest"]["map_side"]
                 ),
                 False,
             )
-        unit_tiles.show(unit_items(shown, facts, dissect, level, top), key="tiles", film_height=330)
-        if facts["top_patients"] < overview.FEW_PATIENTS:
+        patch_tiles.show(
+            unit_items(shown, facts, dissect, level, top), key="tiles", film_height=330
+        )
+        if facts["top_patients"] < study_overview.FEW_PATIENTS:
             st.warning(
                 f"The 32 top patches come from {counted(facts['top_patients'], 'patient')} only:"
                 " the unit may know a patient, not a finding."
@@ -345,10 +355,10 @@ def show_unit(dissect: str, unit: int) -> None:
             )
         a, b = st.columns([3, 3])
         with a:
-            parts.section("Activation", "dissected patches")
+            elements.section("Activation", "dissected patches")
             st.plotly_chart(
                 charts.activation_histogram(
-                    load.compute(gallery.activations, dissect, unit),
+                    cached_queries.compute(units.activations, dissect, unit),
                     {
                         "0.2 max": settings["threshold"] * float(facts["largest"]),
                         f"top {settings['quantile']:g}": float(facts["quantile"]),
@@ -357,9 +367,11 @@ def show_unit(dissect: str, unit: int) -> None:
                 config={"displayModeBar": False},
             )
         with b:
-            parts.section("Influence per class", "hold-out films")
+            elements.section("Influence per class", "hold-out films")
             st.plotly_chart(
-                charts.influence_bars(load.compute(gallery.influence_quartiles, dissect, unit)),
+                charts.influence_bars(
+                    cached_queries.compute(units.influence_quartiles, dissect, unit)
+                ),
                 config={"displayModeBar": False},
             )
     with right:
@@ -368,12 +380,12 @@ def show_unit(dissect: str, unit: int) -> None:
 
 def unit_side(facts: dict, dissect: str, unit: int) -> None:
     """Facts, report descriptors, phantom concepts, annotations."""
-    top = facts["top"][facts["top"]["rank"] < gallery.CONTEXT]
-    counts, names = top["label"].value_counts(), load.compute(class_words, dissect)
-    parts.section("Facts", "hold-out")
-    parts.facts(
+    top = facts["top"][facts["top"]["rank"] < units.CONTEXT]
+    counts, names = top["label"].value_counts(), cached_queries.compute(class_words, dissect)
+    elements.section("Facts", "hold-out")
+    elements.facts(
         [
-            ("Layer", parts.text(f"{facts['layer']}")),
+            ("Layer", elements.text(f"{facts['layer']}")),
             *[
                 ("Selected for", f"{names[int(s['class'])]}, rank {s['rank']}")
                 for s in facts["selected"]
@@ -389,18 +401,18 @@ def unit_side(facts: dict, dissect: str, unit: int) -> None:
             ("Largest", decimal(float(facts["largest"]), 2)),
         ]
     )
-    unit_views.meaning_of(dissect, unit)
+    unit_details.meaning_of(dissect, unit)
     if facts["descriptors"]:
-        parts.section("Report descriptors", "top 32")
-        parts.facts(
+        elements.section("Report descriptors", "top 32")
+        elements.facts(
             [
-                (k.capitalize(), parts.text(", ".join(f"{w} {n}" for w, n in c.most_common(3))))
+                (k.capitalize(), elements.text(", ".join(f"{w} {n}" for w, n in c.most_common(3))))
                 for k, c in facts["descriptors"].items()
             ]
         )
     if facts["concepts"]:
-        parts.section("Phantom concepts", "top 16")
-        parts.facts(
+        elements.section("Phantom concepts", "top 16")
+        elements.facts(
             [
                 (
                     c["concept"].replace("_", " "),
@@ -409,7 +421,7 @@ def unit_side(facts: dict, dissect: str, unit: int) -> None:
                 for c in facts["concepts"]
             ]
         )
-    parts.section("Annotations", simulated=any(a["simulated"] for a in facts["answers"]))
+    elements.section("Annotations", simulated=any(a["simulated"] for a in facts["answers"]))
     if not facts["answers"]:
         st.caption("Nobody has annotated this unit. Invite an expert on the People page.")
     for said in facts["answers"]:
@@ -420,21 +432,21 @@ def unit_side(facts: dict, dissect: str, unit: int) -> None:
         )
         st.html(
             "<div"
-            f' style="font-size:13px">{parts.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br><span'
-            f' class="dm-mute">Expert {parts.text(said["code"])}, confidence'
-            f" {parts.text(said['answer']['confidence'] or '–')}{seconds}</span></div>"
+            f' style="font-size:13px">{elements.text(said["answer"]["label"] or said["answer"]["recognisable"])}<br><span'
+            f' class="dm-mute">Expert {elements.text(said["code"])}, confidence'
+            f" {elements.text(said['answer']['confidence'] or '–')}{seconds}</span></div>"
         )
-    judged = load.compute(audit.of_unit, dissect, unit)
+    judged = cached_queries.compute(audit_workflow.of_unit, dissect, unit)
     if judged is not None:
         held, found = judged
-        parts.section(
+        elements.section(
             "Label audit",
             f"patches that show it, {held.audit}",
             simulated=held.simulated or found.simulated,
         )
-        parts.facts(
+        elements.facts(
             [
-                (f"{share.kind.capitalize()} patches", parts.text(share.text()))
+                (f"{share.kind.capitalize()} patches", elements.text(share.text()))
                 for share in found.units
             ]
         )
@@ -446,18 +458,18 @@ st.session_state.setdefault("units_run", asked if asked in known else known[-1])
 wanted = st.query_params.get("unit")
 if wanted is None:
     current = st.session_state["units_run"]
-    count = len(load.compute(gallery.rows, current, "influence"))
-    parts.heading(
+    count = len(cached_queries.compute(units.rows, current, "influence"))
+    elements.heading(
         "Units",
-        f"{count} selected of {load.ask(run_table.get, current)['manifest']['units']} in {current}",
-        parts.simulated_labels(current) or parts.simulated_data(),
+        f"{count} selected of {cached_queries.ask(run_table.get, current)['manifest']['units']} in {current}",
+        elements.simulated_labels(current) or elements.simulated_data(),
     )
-    parts.weak_label_note()
+    elements.weak_label_note()
     view, current, rule = views()
     if view == "coverage":
-        unit_views.coverage(current)
+        unit_details.coverage(current)
     elif view == "truth":
-        unit_views.truth(current)
+        unit_details.truth(current)
     else:
         show_gallery(current, rule)
 else:
@@ -465,7 +477,11 @@ else:
         index = unit_index(wanted)
     except ValueError:
         index = -1
-    if 0 <= index < load.ask(run_table.get, st.session_state["units_run"])["manifest"]["units"]:
+    if (
+        0
+        <= index
+        < cached_queries.ask(run_table.get, st.session_state["units_run"])["manifest"]["units"]
+    ):
         show_unit(st.session_state["units_run"], index)
     else:
         st.error(

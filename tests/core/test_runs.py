@@ -14,9 +14,8 @@ import pytest
 
 from core import runs, store
 from core.errors import UserError
-from core.store import data
-from core.store import runs as table
-from core.study import init
+from core.store import dataset_table, run_table
+from core.study_folder import init
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def build(study: Path, settings: dict | None = None, rows: int = 2) -> str:
 
 def splits(study: Path, run: str) -> int:
     with store.read(study) as con:
-        return len(data.splits(con, run))
+        return len(dataset_table.splits(con, run))
 
 
 def test_the_same_request_is_answered_from_what_is_there(study: Path) -> None:
@@ -51,7 +50,7 @@ import sys
 from pathlib import Path
 from core import runs, store
 from core.store import runs as table
-from core.study import init
+from core.study_folder import init
 
 study = init(Path(sys.argv[1]))
 def ask(number):
@@ -99,7 +98,7 @@ def test_a_failed_step_leaves_nothing_visible_but_its_sentence(study: Path) -> N
         run.table("splits", pd.DataFrame({"patient_id": ["p"], "split": "train"}))
         raise UserError("the disk is on fire; extinguish it.")
     with store.read(study) as con:
-        assert not len(table.runs(con))
+        assert not len(run_table.runs(con))
     (unfinished,) = runs.unfinished(study)
     assert (unfinished["state"], unfinished["message"]) == (
         "failed",

@@ -9,8 +9,8 @@ import pytest
 
 from core import settings
 from core.errors import UserError
-from core.steps import train
-from core.study import init, require
+from core.pipeline import train
+from core.study_folder import init, require
 
 
 def test_the_file_holds_every_setting_under_its_comment() -> None:

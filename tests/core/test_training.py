@@ -11,11 +11,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests_support import Memory
 
-from core import inference, networks, training
+from core import networks, training
 from core.errors import UserError
+from core.interpretation import inference
 from core.settings import TrainingSettings
+from support.array_patches import Memory
 
 SETTINGS = TrainingSettings(
     architecture="small",
@@ -225,7 +226,7 @@ def test_bfloat16_learns_resumes_and_says_nearly_the_same(
     """Parity: the same weights in both formats.
 
     Measured on the demonstration's trained network: largest |p difference| .020, mean .0008
-    (docs/training.md).
+    (docs/guides/training.md).
     """
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
     settings = SETTINGS.model_copy(

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import synthetic
-from serving import Served, find_chromium, start_server, stop_server
-
-from dashboard import identity
-from dashboard import study as served_study
-
-ROOT = Path(__file__).resolve().parents[2]
+from dashboard.server import context as served_study
+from dashboard.server import identity
+from support import synthetic_study
+from support.live_server import Served, find_chromium, start_server, stop_server
+from support.paths import ROOT
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A fresh synthetic study."""
-    return synthetic.make(tmp_path / "study")
+    return synthetic_study.make(tmp_path / "study")
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server over a synthetic study, shared by a module's tests."""
-    running = start_server(synthetic.make(tmp_path_factory.mktemp("served") / "study"))
+    running = start_server(synthetic_study.make(tmp_path_factory.mktemp("served") / "study"))
     yield running
     stop_server(running)
 
@@ -48,7 +44,7 @@ def browser():
             # Browser tests must run, not skip: `make test` brings a browser first.
             pytest.fail(
                 f"no Chromium can be started ({str(error).splitlines()[0]}); run python"
-                " tests/bring_browser.py, or set CHROMIUM"
+                " tests/support/install_browser.py, or set CHROMIUM"
             )
         yield chromium
         chromium.close()

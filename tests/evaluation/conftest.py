@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-REFERENCE = Path(__file__).resolve().parents[2] / ".." / "shared" / "reference"
+from support.paths import REFERENCE
+
 STUDY = REFERENCE / "published_study"
 
 

@@ -13,9 +13,9 @@ from statsmodels.stats.inter_rater import fleiss_kappa as their_fleiss
 
 from evaluation import mrmc
 from evaluation.agreement import cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha
-from evaluation.auc_variance import delong_covariance, placements
 from evaluation.mrmc import obuchowski_rockette
 from evaluation.power import binomial_power, binomial_sample_size
+from evaluation.roc.auc_variance import delong_covariance, placements
 
 N = None
 # Krippendorff, "Computing Krippendorff's alpha-reliability": four observers, twelve units; .743 /

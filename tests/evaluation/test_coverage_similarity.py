@@ -28,7 +28,7 @@ from evaluation.similarity import (
     greedy_matching,
     report_tokens,
 )
-from evaluation.word_vectors import load_vectors, own_vectors
+from evaluation.similarity.word_vectors import load_vectors, own_vectors
 
 
 def test_reference_coverage(reference):

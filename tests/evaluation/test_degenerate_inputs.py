@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.agreement import cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha
-from evaluation.calibration import CalibrationBin
 from evaluation.clustered import clustered_proportion
 from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.roc import (
@@ -29,6 +28,7 @@ from evaluation.roc import (
     roc_curve,
     specificity_at,
 )
+from evaluation.roc.calibration_curve import CalibrationBin
 
 QUICK = settings(max_examples=80, deadline=None)
 small = st.lists(

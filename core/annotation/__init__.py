@@ -1,0 +1,1 @@
+"""Unit labels: exchange with files and simulated experts."""

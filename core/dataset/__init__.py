@@ -1,0 +1,1 @@
+"""Patients into splits, working images into labeled patches."""

@@ -1,0 +1,1 @@
+"""Pixels: decoding, DICOM, lossless JPEG, tissue, polygons and working images."""

@@ -1,0 +1,240 @@
+"""A phantom's film: findings placed in a breast, exposure developed to grey, grain, dust and a
+burnt-in view label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from core.images.polygons import fill
+from core.sources.phantom.anatomy import (
+    Body,
+    Breast,
+    cloud,
+    make_breast,
+    muscle,
+    parenchyma,
+    strands,
+)
+from core.sources.phantom.concepts import Concept
+from core.sources.phantom.findings import Look, draw
+from core.sources.phantom.shapes import Array, Rng, blob, specks
+
+SUBTLETY_CONTRAST = (0.35, 0.62, 1.0, 1.3, 1.65)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A finding before it is drawn. radius and depth (distance from the nipple) in widths; seed: of
+    its shape; words: its DDSM line.
+    """
+
+    look: Look
+    pathology: str
+    words: str
+    assessment: int
+    subtlety: int
+    radius: float
+    depth: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class View:
+    """One developed film: pixels uint8 [h, w], concepts uint32 [h, w], and per lesion its outline
+    [n, 2] in pixels.
+    """
+
+    pixels: Array
+    concepts: Array
+    outlines: tuple[Array, ...]
+
+
+def render(
+    seed: list[int],
+    name: str,
+    body: Body,
+    lesions: list[Lesion],
+    shape: tuple[int, int],
+    contrast: float,
+    mimics: float,
+) -> View:
+    """One view, such as "LEFT_CC".
+
+    Anatomy, each finding and the film's grain have random streams of their own. contrast: factor on
+    every finding; mimics: mean number of harmless specks, and a third as many summation shadows.
+    """
+    mlo, flip = name.endswith("MLO"), name.startswith("RIGHT")
+    rng, film = np.random.default_rng([*seed, 0]), np.random.default_rng([*seed, 1])
+    b = make_breast(rng, body, mlo, shape)
+    gland, net = parenchyma(rng, b, body, mlo)
+    fibres, vessels = strands(rng, b)
+    areola = (
+        np.exp(-((b.x - b.nipple[0] + 0.02) ** 2 + (b.y - b.nipple[1]) ** 2) / 0.0009) * b.thickness
+    )
+    exposure = (
+        _exposure(rng, b, body, gland, net, fibres, vessels) + 0.10 * areola + muscle(rng, b, gland)
+    )
+    _add_mimics(rng, b, exposure, mimics)
+
+    concepts, outlines = np.zeros(shape, np.uint32), []
+    taken: list[tuple[float, float, float]] = []
+    for lesion in lesions:
+        at = _place(rng, lesion, b, taken)
+        taken.append((*at, lesion.radius))
+        outline = _add_lesion(b, lesion, at, exposure, contrast, int(mlo))
+        concepts[fill([outline], shape)] |= np.uint32(lesion.look.concept)
+        outline = np.stack([shape[1] - 1 - outline[:, 0], outline[:, 1]], 1) if flip else outline
+        outlines.append(outline.clip(0, [shape[1] - 1, shape[0] - 1]))
+    _mark_anatomy(concepts, b, gland, vessels, areola)
+    grey = _develop(film, exposure, b.thickness, body)
+    if flip:
+        grey, concepts = grey[:, ::-1].copy(), concepts[:, ::-1].copy()
+    concepts[_burn_label(film, grey, name)] |= np.uint32(Concept.VIEW_LABEL)
+    return View(grey.clip(0, 255).astype(np.uint8), concepts, tuple(outlines))
+
+
+def _exposure(
+    rng: Rng, b: Breast, body: Body, gland: Array, net: Array, fibres: Array, vessels: Array
+) -> Array:
+    """Log exposure [h, w] of fat, gland, ligaments, vessels and skin."""
+    skin = np.exp(-(((b.distance - 0.006) / 0.006) ** 2))
+    slope = 1 + 0.14 * (1 - b.x / b.nipple[0]) + 0.07 * cloud(rng, b.x.shape, 2.5, (1, 6))
+    return (
+        b.thickness
+        * slope
+        * (body.fat + 0.60 * gland + (0.5 + 0.6 * gland) * fibres + 0.07 * net + vessels)
+        + 0.03 * skin
+    )
+
+
+def _mark_anatomy(concepts: Array, b: Breast, gland: Array, vessels: Array, areola: Array) -> None:
+    """Set the bits of anatomy in concepts [h, w] in place."""
+    inside = b.distance > 0
+    places = {
+        Concept.PECTORAL_MUSCLE: b.pectoral > 0.5,
+        Concept.NIPPLE: areola > 0.2,
+        Concept.SKIN_LINE: np.abs(b.distance - 0.01) < 0.015,
+        Concept.DENSE_TISSUE: inside & (gland > 0.5),
+        Concept.FATTY_TISSUE: inside & (gland < 0.15),
+        Concept.VESSEL: inside & (vessels > 0.035),
+    }
+    for concept, where in places.items():
+        concepts[where] |= np.uint32(concept)
+
+
+def _place(
+    rng: Rng, lesion: Lesion, b: Breast, taken: list[tuple[float, float, float]]
+) -> tuple[float, float]:
+    """A centre (x, y) in the breast at about the lesion's depth, away from muscle, rim and the
+    others (x, y, radius): the best of 400 draws.
+    """
+    (h, w), radius = b.x.shape, lesion.radius
+    x, y = rng.uniform(0.04, b.nipple[0], 400), rng.uniform(0.08, h / w - 0.08, 400)
+    ix, iy = (x * w).astype(int).clip(0, w - 1), (y * w).astype(int).clip(0, h - 1)
+    node = lesion.look.concept == Concept.LYMPH_NODE
+    cost = np.abs(np.hypot(x - b.nipple[0], y - b.nipple[1]) - lesion.depth) + 9 * (
+        b.distance[iy, ix] < 0.55 * radius + 0.04
+    )
+    cost += 3 * (x < 0.5 * radius) + 3 * (b.pectoral[iy, ix] > 0.3) * (not node) + 0.6 * y * node
+    for other_x, other_y, other_radius in taken:
+        cost += 5 * (np.hypot(x - other_x, y - other_y) < other_radius + radius)
+    best = int(np.argmin(cost))
+    return float(x[best]), float(y[best])
+
+
+def _window(
+    b: Breast, at: tuple[float, float], radius: float
+) -> tuple[tuple[slice, slice], Array, Array]:
+    """Slices of a square of half-side 2.2 radii about `at`, and u, v [n, n] in radii from its
+    centre.
+    """
+    h, w = b.x.shape
+    x0, y0, n = (
+        max(0, int((at[0] - 2.2 * radius) * w)),
+        max(0, int((at[1] - 2.2 * radius) * w)),
+        int(4.4 * radius * w) + 3,
+    )
+    x0, y0 = min(x0, w - 3), min(y0, h - 3)
+    box = np.s_[y0 : y0 + n, x0 : x0 + n]
+    return box, (b.x[box] - at[0]) / radius, (b.y[box] - at[1]) / radius
+
+
+def _add_lesion(
+    b: Breast, lesion: Lesion, at: tuple[float, float], exposure: Array, contrast: float, view: int
+) -> Array:
+    """Add a lesion to exposure [h, w] in place; view 0 or 1 varies its shape; returns its outline
+    [n, 2] in pixels of a LEFT breast.
+    """
+    box, u, v = _window(b, at, lesion.radius)
+    toward = float(np.arctan2(b.nipple[1] - at[1], b.nipple[0] - at[0]))
+    added, outline = draw(np.random.default_rng([lesion.seed, view]), lesion.look, u, v, toward)
+    exposure[box] += (
+        lesion.look.contrast
+        * contrast
+        * SUBTLETY_CONTRAST[lesion.subtlety - 1]
+        * added
+        * b.thickness[box] ** 0.5
+    )
+    return (outline * lesion.radius + np.array(at)) * exposure.shape[1]
+
+
+def _add_mimics(rng: Rng, b: Breast, exposure: Array, mean: float) -> None:
+    """Harmless things added to exposure [h, w] in place: three in four are lone specks, the others
+    soft shadows.
+    """
+    for i in range(int(rng.poisson(mean * 4 / 3))):
+        at = (
+            rng.uniform(0.02, b.nipple[0]),
+            rng.uniform(0.05, exposure.shape[0] / exposure.shape[1] - 0.05),
+        )
+        radius = rng.uniform(0.02, 0.06)
+        box, u, v = _window(b, at, radius)
+        speck = specks(
+            u, v, np.zeros((1, 2)), 0.003 / radius, rng.uniform(0.2, 0.6), rim=rng.uniform() < 0.2
+        )
+        shadow = 0.12 * blob(rng, u, v, 0.9, 0.12, 1.2, rng.uniform(0.5, 1.0))[0]
+        exposure[box] += (speck if i % 4 else shadow) * b.thickness[box]
+
+
+def _develop(rng: Rng, exposure: Array, thickness: Array, body: Body) -> Array:
+    """Exposure [h, w] to grey 0..255 by a characteristic curve with toe and shoulder, with grain
+    and a few dust specks.
+    """
+    (h, w), light = exposure.shape, (np.maximum(exposure, 0) / body.speed) ** body.gamma
+    fine = rng.standard_normal((h, w), dtype=np.float32)
+    grain = 0.5 * fine + 1.3 * ndimage.gaussian_filter(fine, 0.8, truncate=2.5)
+    grey = 6 + body.gain * light / (1 + light) + grain * (1.0 + 2.2 * thickness)
+    for _ in range(int(rng.integers(0, 4))):
+        y, x = int(rng.uniform(0, h - 2)), int(rng.uniform(0, w - 2))
+        grey[y : y + 1 + w // 500, x : x + 1 + w // 400] += rng.choice([-25, 60])
+    return grey
+
+
+def _burn_label(rng: Rng, grey: Array, name: str) -> Array:
+    """Burn the view's marker into grey [h, w], in place, in the dark corner away from the chest
+    wall; returns its mask.
+    """
+    w, (side, view) = grey.shape[1], name.split("_")
+    size = max(9, int(0.055 * w))
+    plate = Image.new(
+        "L", (int(size * (1.6 + 0.62 * len(view))), int(size * 1.7)), int(rng.integers(22, 42))
+    )
+    pen = ImageDraw.Draw(plate)
+    pen.text((size * 0.3, size * 0.2), side[0], fill=84, font=ImageFont.load_default(size * 1.1))
+    pen.text((size * 1.1, size * 0.5), view, fill=78, font=ImageFont.load_default(size * 0.8))
+    card = np.asarray(
+        plate.rotate(float(rng.choice([0, 0, 28, -28, 90])) + rng.normal(0, 3), expand=True),
+        np.float32,
+    )
+    y, x = (
+        int(rng.uniform(0.03, 0.08) * w),
+        int(0.03 * w) if side == "RIGHT" else w - card.shape[1] - int(0.03 * w),
+    )
+    box, mask = np.s_[y : y + card.shape[0], x : x + card.shape[1]], np.zeros(grey.shape, bool)
+    mask[box], grey[box] = card > 12, np.maximum(grey[box], card)
+    return mask

@@ -1,0 +1,1 @@
+"""The HTTP server around Streamlit: access control, identity, sign-in, image routes."""

@@ -1,0 +1,1 @@
+"""Elements, charts, theme and cached queries that pages share."""

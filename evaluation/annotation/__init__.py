@@ -1,0 +1,1 @@
+"""Agreement of annotators, label audits, association of units with descriptors."""

@@ -1,0 +1,1 @@
+"""The demonstration study: synthetic patients, every step, simulated experts."""

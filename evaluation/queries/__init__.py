@@ -1,0 +1,1 @@
+"""Results of a study as pages, figures and tables show them."""

@@ -1,0 +1,1 @@
+"""Figures, tables, the report and the protocol as files."""

@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.errors import UserError
+from core.images.polygons import fill
+from core.sources import ddsm
+from core.sources.ddsm_metadata import VIEWS, parse_overlay, read_chain, read_ics
+from core.sources.records import Finding
+from support.ljpeg_writer import encode
+from support.paths import SAMPLES
+
+LINES, PIXELS = 60, 40
+SQUARE = (
+    "11 21" + " 2" * 9 + " 4" * 9 + " 6" * 9 + " 0" * 9 + " #"
+)  # columns 10..19, rows 20..29 counted from 0
+
+
+def grey(seed: int) -> np.ndarray:
+    """A film's grey levels, 12 bits."""
+    y, x = np.mgrid[:LINES, :PIXELS]
+    return (
+        np.where(x < 25, 2000 + 40 * x + 3 * y, 80)
+        + np.random.default_rng(seed).integers(0, 20, (LINES, PIXELS))
+    ).astype(np.uint16)
+
+
+def overlay(*abnormalities: str, total: int | None = None) -> str:
+    blocks = [f"ABNORMALITY {k}\n{text}\n" for k, text in enumerate(abnormalities, start=1)]
+    return f"TOTAL_ABNORMALITIES {total or len(blocks)}\n" + "".join(blocks)
+
+
+def mass(pathology: str, chain: str = SQUARE, outlines: int = 1, more: str = "") -> str:
+    words = (
+        "LESION_TYPE MASS SHAPE IRREGULAR-ARCHITECTURAL_DISTORTION MARGINS SPICULATED\nASSESSMENT"
+        " 5\nSUBTLETY 4\n"
+    )
+    return f"{words}PATHOLOGY {pathology}\nTOTAL_OUTLINES {outlines}\nBOUNDARY \n{chain}\n{more}"
+
+
+def make_case(
+    folder: Path,
+    name: str,
+    overlays: dict[str, str],
+    told: tuple[str, ...] | None = None,
+    digitizer: str = "LUMISYS LASER",
+    seed: int = 0,
+) -> Path:
+    """A case folder with four films; told: views whose .ics line says OVERLAY."""
+    folder.mkdir(parents=True)
+    case = name.replace("-", "_")
+    told = tuple(overlays) if told is None else told
+    text = (
+        f"ics_version 1.0\nfilename {name}\nDATE_OF_STUDY 2 7 1995\nPATIENT_AGE 42 \nFILM"
+        " \nFILM_TYPE REGULAR\nDENSITY 3\n"
+    )
+    text += f"DATE_DIGITIZED 7 22 1997 \nDIGITIZER {digitizer}\nSEQUENCE\n"
+    for k, view in enumerate(VIEWS):
+        flag = "OVERLAY" if view in told else "NON_OVERLAY"
+        text += (
+            f"{view} LINES {LINES} PIXELS_PER_LINE {PIXELS} BITS_PER_PIXEL 12 RESOLUTION 50"
+            f" {flag} \n"
+        )
+        stored = (
+            grey(seed + k) if k % 2 else grey(seed + k).reshape(PIXELS, LINES)
+        )  # as in the archive, some headers have width and height exchanged
+        (folder / f"{case}.{view}.LJPEG").write_bytes(encode(stored, 16, 7))
+    for view, content in overlays.items():
+        (folder / f"{case}.{view}.OVERLAY").write_text(content)
+    path = folder / f"{name}.ics"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two patients x four views: an UNPROVEN finding, two findings in one film, an abnormal case
+    without overlay, stray files, a TOTAL_OUTLINES too high, a chain that leaves the film, a CORE.
+    """
+    calcium = (
+        "LESION_TYPE CALCIFICATION TYPE PLEOMORPHIC DISTRIBUTION CLUSTERED\nLESION_TYPE MASS SHAPE"
+        " N/A MARGINS N/A\nASSESSMENT 4\nSUBTLETY 2\n"
+    )
+    core = f"CORE\n{SQUARE}\n"
+    calcium += (
+        f"PATHOLOGY UNPROVEN\nTOTAL_OUTLINES 1\nBOUNDARY\n38 5{' 2' * 8}{' 4' * 8}{' 7' * 8} #"
+    )
+    two = overlay(mass("BENIGN", outlines=3, more=core), calcium)
+    folder = tmp_path / "cases" / "cancers" / "cancer_01" / "case3013"
+    make_case(folder, "B-3013-1", {"LEFT_CC": two, "LEFT_MLO": overlay(mass("MALIGNANT"))})
+    (folder / "B_3013_1.LEFT_CC.OVERLAY~").write_text("old")
+    (folder / "B_3013_1.LEFT_CC.LJPEG.1").write_bytes(b"raw")
+    make_case(
+        tmp_path / "cases" / "benigns" / "benign_02" / "case0200",
+        "C-0200-1",
+        {},
+        told=("RIGHT_CC",),
+        seed=10,
+    )
+    return tmp_path
+
+
+def test_a_tree_comes_in_with_exactly_its_findings_and_oddities(tree: Path) -> None:
+    tasks, problems = ddsm.tasks(tree)
+    assert [task.patient for task in tasks] == ["B_3013_1", "C_0200_1"] and problems == []
+    one, two = (ddsm.read(task) for task in tasks)
+    assert [m.id for m in one.mammograms] == [f"B_3013_1.{view}" for view in VIEWS]
+    assert (one.age, one.density, one.filed_as, two.filed_as) == (42, 3, "MALIGNANT", "BENIGN")
+    cc, mlo, *right = one.mammograms
+    assert [f.pathology for f in cc.findings] == ["BENIGN", "UNPROVEN"] and [
+        f.pathology for f in mlo.findings
+    ] == ["MALIGNANT"]
+    assert not any(m.findings or m.unlocated for m in right)
+    benign, unproven = cc.findings
+    assert (
+        benign.descriptors
+        == {
+            "shape": "IRREGULAR-ARCHITECTURAL_DISTORTION",
+            "margins": "SPICULATED",
+        }
+        and benign.lesion_type == "MASS"
+    )
+    assert (benign.assessment, benign.subtlety, len(benign.outline), len(benign.nested)) == (
+        5,
+        4,
+        1,
+        1,
+    )
+    assert (
+        unproven.lesion_type == "CALCIFICATION+MASS"
+        and unproven.descriptors["type"] == "PLEOMORPHIC"
+        and unproven.nested == ()
+    )
+    mask = fill(benign.outline, (LINES, PIXELS))
+    assert mask.sum() == 100 and mask[20:30, 10:20].all()
+    assert (
+        unproven.outline[0].max(0).tolist() == [PIXELS - 1, 12] and (unproven.outline[0] >= 0).all()
+    )
+    said = [f"{p.item}: {p.cause}" for p in one.problems]
+    assert len(said) == 4, said
+    stray = "stray file B_3013_1.LEFT_CC"
+    for part in (
+        f"{stray}.OVERLAY~",
+        f"{stray}.LJPEG.1",
+        "TOTAL_OUTLINES is 3, but 2",
+        "abnormality 2: a chain leaves",
+    ):
+        assert any(part in text for text in said), part
+    assert not any(m.findings for m in two.mammograms) and all(m.unlocated for m in two.mammograms)
+    causes = [p.cause for p in two.problems]
+    assert (
+        len(causes) == 2
+        and "overlay that is missing" in causes[0]
+        and "without any overlay" in causes[1]
+    )
+
+
+def test_scripts_may_name_files_by_text(tree: Path) -> None:
+    folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
+    ics, over = next(folder.glob("*.ics")), next(folder.glob("*LEFT_CC.OVERLAY"))
+    assert (
+        ddsm.read_ics(str(ics)) == ddsm.read_ics(ics)
+        and len(ddsm.read_overlay(str(over))) == len(ddsm.read_overlay(over)) == 2
+    )
+
+
+def test_pixels_are_brightness_linear_in_optical_density(tree: Path) -> None:
+    film = ddsm.read(ddsm.tasks(tree)[0][0]).mammograms[0]
+    assert (
+        film.pixels.shape == (LINES, PIXELS)
+        and film.pixels.dtype == np.uint16
+        and film.maximum == 65535
+    )
+    density = ddsm.optical_density(grey(0), "B", "LUMISYS")
+    assert density is not None
+    np.testing.assert_allclose(film.pixels, (1 - density / 4) * 65535, atol=0.51)
+    assert (film.pixel_mm, film.scanner, film.source_file) == (
+        0.05,
+        "B LUMISYS",
+        "B_3013_1.LEFT_CC.LJPEG",
+    ) and len(film.file_hash) == 64
+
+
+@pytest.mark.parametrize(
+    ("institution", "digitizer", "grey_level", "density"),
+    [
+        ("A", "DBA", 64064, 0.0), ("A", "DBA", 0, 3.9094), ("A", "DBA", 6400, 0.93018),
+        ("A", "HOWTEK", 2000, 1.89764), ("A", "HOWTEK", 65535, 0.00060), ("D", "HOWTEK", 2000, 1.98492), ("D", "HOWTEK", 4090, 0.00084),
+        ("B", "LUMISYS", 61, 4.0000), ("C", "LUMISYS", 4097, 0.0), ("C", "LUMISYS", 2000, 2.07825),
+    ],
+)  # fmt: skip
+def test_the_scanners_formulas(
+    institution: str, digitizer: str, grey_level: int, density: float
+) -> None:
+    got = ddsm.optical_density(np.array([grey_level]), institution, digitizer)
+    assert got is not None and got[0] == pytest.approx(density, abs=2e-4)
+    levels = ddsm.optical_density(np.arange(65536), institution, digitizer)
+    assert levels is not None and (np.diff(levels) <= 0).all(), "brighter means less dense film"
+
+
+def test_a_scanner_without_a_formula_is_listed(tmp_path: Path) -> None:
+    make_case(tmp_path / "case1", "D-0001-1", {}, digitizer="LUMISYS")
+    patient = ddsm.read(ddsm.tasks(tmp_path)[0][0])
+    assert ddsm.optical_density(np.zeros(1), "D", "LUMISYS") is None
+    assert (
+        (patient.mammograms[0].pixels == grey(0)).all()
+        and patient.mammograms[0].maximum == 4095
+        and patient.filed_as is None
+    )
+    assert len(patient.problems) == 4 and "no optical density formula" in patient.problems[0].cause
+
+
+def test_converted_films_come_in_with_their_outlines_scaled(tree: Path) -> None:
+    folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
+    for view, suffix, size in (
+        ("LEFT_CC", "png", (20, 30)),
+        ("LEFT_MLO", "LJPEG.1.jpg", (40, 60)),
+        ("RIGHT_CC", "tif", (40, 60)),
+    ):
+        (folder / f"B_3013_1.{view}.LJPEG").unlink()
+        Image.fromarray((grey(0) // 16).astype(np.uint8)).resize(size).save(
+            folder / f"B_3013_1.{view}.{suffix}"
+        )
+    patient = ddsm.read(ddsm.tasks(tree)[0][0])
+    half, full, plain, _ = patient.mammograms
+    assert (
+        half.pixels.shape == (30, 20)
+        and half.pixel_mm == pytest.approx(0.1)
+        and full.pixels.shape == (60, 40) == plain.pixels.shape
+    )
+    mask = fill(half.findings[0].outline, half.pixels.shape)
+    ys, xs = np.nonzero(mask)
+    assert (ys.mean(), xs.mean()) == pytest.approx(
+        (12.25, 7.25), abs=0.5
+    ) and 20 <= mask.sum() <= 36
+    assert fill(full.findings[0].outline, full.pixels.shape).sum() == 100
+    assert sum("converted" in p.cause for p in patient.problems) == 4
+    Image.new("L", (30, 30)).save(folder / "B_3013_1.LEFT_CC.png")
+    with pytest.raises(UserError, match="cut or turned"):
+        ddsm.read(ddsm.tasks(tree)[0][0])
+
+
+def test_scales_beyond_their_range_are_unknown() -> None:
+    words = (
+        mass("BENIGN")
+        .replace("ASSESSMENT 5", "ASSESSMENT 99999999999999999999")
+        .replace("SUBTLETY 4", "SUBTLETY 7")
+    )
+    (finding,), problems = (
+        (found := parse_overlay(overlay(words).splitlines(), "x.OVERLAY")).findings,
+        found.problems,
+    )
+    assert (finding.assessment, finding.subtlety) == (None, None)
+    assert [p.cause for p in problems] == [
+        "ASSESSMENT is '99999999999999999999', beyond 0 to 5",
+        "SUBTLETY is '7', beyond 0 to 5",
+    ]
+
+
+def test_truth_by_three_rules() -> None:
+    findings = tuple(
+        Finding(number, pathology)
+        for number, pathology in enumerate(("BENIGN", "MALIGNANT", "UNPROVEN"), start=1)
+    )
+    assert ddsm.truths(findings, "MALIGNANT") == {
+        "folder": "MALIGNANT",
+        "first_abnormality": "BENIGN",
+        "any_malignant": "MALIGNANT",
+    }
+    assert ddsm.truths(findings[2:], "BENIGN") == {
+        "folder": "BENIGN",
+        "first_abnormality": "UNPROVEN",
+        "any_malignant": "UNPROVEN",
+    }
+    assert ddsm.truths((), None) == {
+        "folder": "UNKNOWN",
+        "first_abnormality": "NORMAL",
+        "any_malignant": "NORMAL",
+    }
+
+
+def test_the_real_outline_fills_its_real_mask() -> None:
+    if not SAMPLES.exists():
+        pytest.skip("the samples are not beside the repository")
+    (finding,) = ddsm.read_overlay(
+        SAMPLES / "ddsm" / "B_3013_1.RIGHT_MLO.OVERLAY.abnormality1_only"
+    )
+    assert (
+        finding.pathology,
+        finding.assessment,
+        finding.subtlety,
+        finding.descriptors["margins"],
+    ) == ("MALIGNANT", 5, 5, "SPICULATED")
+    with Image.open(SAMPLES / "ddsm" / "masks" / "B_3013_1.RIGHT_MLO_MALIGNANT0.mask.png") as image:
+        mask = np.asarray(image) > 0
+    filled = ddsm.fill_outline(finding.outline[0], mask.shape)
+    assert (filled & mask).sum() / (filled | mask).sum() >= 0.999
+
+
+def test_the_archives_case_comes_in(tmp_path: Path) -> None:
+    folder = SAMPLES / "ddsm_ljpeg"
+    if not folder.exists():
+        pytest.skip("the samples are not beside the repository")
+    patient = ddsm.read(ddsm.tasks(folder)[0][0])
+    truth = np.load(folder / "truth_800x600_uint16.npy")
+    density = ddsm.optical_density(truth, "C", "LUMISYS")
+    assert [m.id for m in patient.mammograms] == [
+        "C_9999_1.LEFT_CC",
+        "C_9999_1.LEFT_MLO",
+    ] and density is not None
+    for film in patient.mammograms:
+        np.testing.assert_allclose(film.pixels, (1 - density / 4) * 65535, atol=0.51)
+
+
+def test_the_quoted_headers_are_read(tmp_path: Path) -> None:
+    quoted = SAMPLES / "ddsm" / "ics_examples.txt"
+    if not quoted.exists():
+        pytest.skip("the samples are not beside the repository")
+    cases = []
+    for k, text in enumerate(quoted.read_text().split("ics_version")[1:]):
+        (tmp_path / f"{k}.ics").write_text(
+            "ics_version"
+            + "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+        )
+        cases.append(read_ics(tmp_path / f"{k}.ics"))
+    assert [(c.id, c.institution, c.age, c.density, c.digitizer) for c in cases] == [
+        ("B_3024_1", "B", 42, 4, "LUMISYS"), ("C_0234_1", "C", 40, 2, "LUMISYS"), ("B_9018_1", "B", None, None, "LUMISYS")
+    ]  # fmt: skip
+    films = [(film.lines, film.pixels_per_line, film.overlay) for film in cases[1].films]
+    assert films == [
+        (4736, 2240, False),
+        (4760, 2680, False),
+        (4760, 2512, True),
+        (4688, 2608, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "points", "fault"),
+    [
+        ("5 5 2 4 6 0 #", 5, ""),
+        ("5 5 2 2 4 4 6 6 0 0 2 2 4 4 #", 9, "4 steps past its start"),
+        ("5 5 2 2 2 2 #", 5, "ends 4 pixels from its start"),
+        ("5 5 2 4 6 0", 5, "no end mark"),
+        ("5 5 2 4 9 6 #", 3, "'9', which is no step"),
+        ("5 #", 0, "no steps"),
+        ("5 99999999999999999999 2 4 #", 0, "'99999999999999999999', which is no step"),
+    ],
+)
+def test_chains_and_their_faults(text: str, points: int, fault: str) -> None:
+    got, said = read_chain(text)
+    assert len(got) == points and (fault in said if fault else said == "")
+    if points:
+        assert got[0].tolist() == [4, 4], "the archive counts from 1"
+
+
+def spoil(tree: Path, action: str) -> None:
+    """Make the tree's first case wrong."""
+    folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
+    ics, film, cc = (
+        folder / "B-3013-1.ics",
+        folder / "B_3013_1.LEFT_CC.LJPEG",
+        folder / "B_3013_1.LEFT_CC.OVERLAY",
+    )
+    if action == "missing film":
+        film.unlink()
+    elif action == "overlay of no film":
+        ics.write_text(
+            "\n".join(
+                line for line in ics.read_text().splitlines() if not line.startswith("LEFT_CC")
+            )
+        )
+    elif action == "wrong lines":
+        ics.write_text(ics.read_text().replace(f"LEFT_CC LINES {LINES}", "LEFT_CC LINES 61"))
+    elif action == "no lines":
+        ics.write_text(ics.read_text().replace(f"LEFT_CC LINES {LINES}", "LEFT_CC LINES x"))
+    elif action == "truncated":
+        film.write_bytes(film.read_bytes()[:-200])
+    elif action == "pathology":
+        cc.write_text(cc.read_text().replace("UNPROVEN", "UNKNOWN"))
+    elif action == "no overlay":
+        cc.write_text("nothing")
+    elif action == "no name":
+        ics.write_text(ics.read_text().replace("filename", "file"))
+    elif action == "twice":
+        shutil.copytree(folder, folder.parent / "case3014")
+    elif action == "line twice":
+        ics.write_text(
+            ics.read_text()
+            + f"LEFT_CC LINES {LINES} PIXELS_PER_LINE {LINES} BITS_PER_PIXEL 12 RESOLUTION 50"
+            " OVERLAY\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (
+            "missing film",
+            (
+                "LEFT_CC that .*B-3013-1.ics lists is missing .though B_3013_1.LEFT_CC.OVERLAY is"
+                " there"
+            ),
+        ),
+        ("overlay of no film", "B_3013_1.LEFT_CC.OVERLAY belongs to no film"),
+        ("wrong lines", "B_3013_1.LEFT_CC.LJPEG.* LINES 61"),
+        ("no lines", "B-3013-1.ics, line 11: LINES"),
+        ("truncated", "B_3013_1.LEFT_CC.LJPEG.* cut off"),
+        ("pathology", "B_3013_1.LEFT_CC.OVERLAY, abnormality 2: unknown pathology 'UNKNOWN'"),
+        ("no overlay", "B_3013_1.LEFT_CC.OVERLAY has no line TOTAL_ABNORMALITIES"),
+        ("no name", "B-3013-1.ics has no line `filename`"),
+        ("twice", "Case B_3013_1 occurs twice"),
+        ("line twice", r"B-3013-1.ics, line \d+: LEFT_CC is listed a second time"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_can_be_passed_over(
+    tree: Path, action: str, said: str
+) -> None:
+    spoil(tree, action)
+    with pytest.raises(UserError, match=said) as caught:
+        for task in ddsm.tasks(tree)[0]:
+            ddsm.read(task)
+    assert "\n" not in str(caught.value)
+    tasks, problems = ddsm.tasks(tree, skip_bad=True)
+    if action not in ("wrong lines", "truncated"):  # these show only in the pixels
+        assert (
+            len(problems) == 1
+            and problems[0].skipped
+            and "C_0200_1" in [task.patient for task in tasks]
+        )
+
+
+def test_folders_without_cases(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "none", tmp_path):
+        with pytest.raises(UserError):
+            ddsm.tasks(path)

@@ -1,0 +1,122 @@
+"""The published release from its folder to labelled patches: ingest, then `patches --labels
+FOLDER`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from core import settings, store, study_folder
+from core.errors import UserError
+from core.pipeline import ingest, patches
+from core.store import dataset_table, run_table
+from dashboard.cli import app
+
+SHAPE, SIDE = (480, 320), 40  # films; working images are 160 wide, half as large
+CANCER, AGAIN = "cancer_11-A_1632_1.LEFT_CC.LJPEG.1", "benign_07-A_1632_1.LEFT_CC.LJPEG.1"
+NORMAL, OTHER = "normal_01-C_0001_1.RIGHT_CC.LJPEG.1", "normal_01-C_0002_1.RIGHT_CC.LJPEG.1"
+
+
+def quiet(*_: object) -> None:
+    """No progress."""
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """Three cases; one film is filed in two volumes, with another label for the same window."""
+    rng = np.random.default_rng(1)
+    for folder in ("ddsm_raw", "ddsm_masks/3class", "ddsm_labels/3class"):
+        (tmp_path / "release" / folder).mkdir(parents=True)
+    root = tmp_path / "release"
+    films = {
+        name: rng.integers(60, 250, SHAPE).astype(np.uint8) for name in (CANCER, NORMAL, OTHER)
+    }
+    for name, film in (films | {AGAIN: films[CANCER]}).items():
+        film[:, :20] = 0
+        Image.fromarray(film).save(root / "ddsm_raw" / f"{name}.jpg")
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[100:160, 100:160] = 2
+    Image.fromarray(mask).save(root / "ddsm_masks/3class" / f"{CANCER}.png")
+    lists = {
+        "train": [
+            f"{CANCER}-y80_x80_h80_w80.jpg 2",
+            f"{AGAIN}-y80_x80_h80_w80.jpg 0",
+            f"{CANCER}-y400_x240_h80_w80.jpg 0",
+        ],
+        "val": [f"{NORMAL}-y41_x40_h80_w80.jpg 0"],
+        "test": [f"{OTHER}-y40_x40_h80_w80.jpg 1"],
+    }
+    for name, lines in lists.items():
+        (root / "ddsm_labels/3class" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture
+def folder(release: Path, tmp_path: Path) -> Path:
+    made, chosen = tmp_path / "study", settings.preset({"images": {"input_side": SIDE}})
+    study_folder.init(made, chosen)
+    ingest.ingest(made, chosen, "release", release, quiet)
+    return made
+
+
+def test_one_command_takes_the_published_windows_labels_and_split(
+    folder: Path, release: Path
+) -> None:
+    done = CliRunner().invoke(app, ["patches", "--study", str(folder), "--labels", str(release)])
+    assert done.exit_code == 0, done.output
+    with store.read(folder) as con:
+        run = run_table.latest(con, "patches")
+        assert run is not None and run_table.get(con, run)["manifest"]["labels"] == "published"
+        frame = dataset_table.patches(con, run)
+    shown = frame[["mammogram_id", "y", "x", "side", "label", "split"]]
+    expected = pd.DataFrame(
+        [
+            (
+                "A_1632_1.LEFT_CC",
+                40,
+                40,
+                SIDE,
+                2,
+                "train",
+            ),  # the worse of the two labels of one window
+            ("A_1632_1.LEFT_CC", 200, 120, SIDE, 0, "train"),
+            ("C_0001_1.RIGHT_CC", 20, 20, SIDE, 0, "holdout"),
+            ("C_0002_1.RIGHT_CC", 20, 20, SIDE, 1, "test"),
+        ],
+        columns=shown.columns,
+    )
+    assert shown.values.tolist() == expected.values.tolist()
+    assert (
+        frame["malignant_part"].tolist() == pytest.approx([1, 0, 0, 0], abs=0.01)
+        and (frame["tissue"] > 0.9).all()
+    )
+    own = CliRunner().invoke(app, ["patches", "--study", str(folder)])
+    with store.read(folder) as con:
+        assert own.exit_code == 0 and run_table.latest(con, "patches") != run
+
+
+def test_labels_that_do_not_fit_are_said(folder: Path, release: Path) -> None:
+    chosen = settings.load(folder)
+    lists = release / "ddsm_labels/3class/val.txt"
+    lists.write_text(f"{NORMAL}-y40_x40_h160_w160.jpg 0\n")
+    with pytest.raises(
+        UserError, match="y40_x40_h160_w160 of normal_01-C_0001_1.* is no quarter of the film"
+    ):
+        patches.make(folder, chosen, quiet, release)
+    lists.write_text(f"{NORMAL}-y440_x40_h80_w80.jpg 0\n")
+    with pytest.raises(UserError, match="y440_x40_h80_w80 .* is not on the film"):
+        patches.make(folder, chosen, quiet, release)
+    for name in ("train", "val", "test"):
+        (release / "ddsm_labels/3class" / f"{name}.txt").write_text(
+            "normal_01-D_9999_1.RIGHT_CC.LJPEG.1-y0_x0_h80_w80.jpg 0\n"
+        )
+    with pytest.raises(UserError, match=r"None of the 1 films that .* labels is in the study"):
+        patches.make(folder, chosen, quiet, release)
+    with pytest.raises(UserError, match="ddsm_raw"):
+        patches.make(folder, chosen, quiet, release / "ddsm_raw")

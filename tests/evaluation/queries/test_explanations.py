@@ -1,0 +1,135 @@
+"""Auxiliary columns through a whole study: named in study.toml, trained, evaluated, explained;
+weights per mammogram in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import runs, settings, store, study_folder
+from core.errors import UserError
+from core.interpretation import inference
+from core.pipeline import dissect, explain, ingest, patches, train
+from core.store import dataset_table, run_table
+from evaluation.pipeline import evaluate
+from evaluation.queries.attention_weights import attended
+from support.distributed_worker import quiet
+
+TRAINING = {
+    "architecture": "small",
+    "units": 16,
+    "epochs": 2,
+    "batch": 32,
+    "draws": 200,
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+}
+
+
+@pytest.fixture(scope="module")
+def chosen() -> settings.Settings:
+    return settings.preset(
+        settings.PHANTOM | {"training": {**TRAINING, "auxiliary": ["density", "age"]}}
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, chosen: settings.Settings) -> Path:
+    """A small phantom study of a network with two columns."""
+    made = tmp_path_factory.mktemp("attention") / "study"
+    study_folder.init(made, chosen)
+    ingest.ingest(
+        made,
+        chosen,
+        "phantom",
+        None,
+        quiet,
+        patients=15,
+        seed=2,
+        width=4 * chosen.images.input_side,
+    )
+    patches.make(made, chosen, quiet)
+    train.make(made, chosen, quiet)
+    evaluate.make(made, quiet)
+    dissect.make(made, chosen, quiet)
+    explain.make(made, chosen, quiet)
+    return made
+
+
+def newest(folder: Path, kind: str) -> str:
+    with store.read(folder) as con:
+        run = run_table.latest(con, kind)
+    assert run is not None
+    return run
+
+
+def test_weights_of_every_mammogram_are_kept_and_sum_to_one(folder: Path) -> None:
+    explained = newest(folder, "explain")
+    scores = pd.read_parquet(
+        runs.folder(folder, newest(folder, "evaluate")) / "tables" / "image_scores.parquet"
+    )
+    with store.read(folder) as con:
+        density = dataset_table.patients(con).set_index("patient_id")["density"]
+        owner = dataset_table.mammograms(con).set_index("mammogram_id")["patient_id"]
+    for mammogram in scores["mammogram_id"]:
+        found = attended(folder, explained, mammogram)
+        assert [a.name for a in found] == ["image", "density", "age"] and found[0].value is None
+        assert (
+            sum(a.weight for a in found) == pytest.approx(1, abs=1e-6)
+            and min(a.weight for a in found) >= 0
+        )
+        assert found[1].value == str(int(density[owner[mammogram]])) and not found[1].missing
+
+
+def test_explanation_and_evaluation_see_the_same_columns(folder: Path) -> None:
+    scores = pd.read_parquet(
+        runs.folder(folder, newest(folder, "evaluate")) / "tables" / "image_scores.parquet"
+    ).set_index("mammogram_id")
+    explained = pd.read_parquet(
+        runs.folder(folder, newest(folder, "explain")) / "tables" / "explanations.parquet"
+    ).set_index("mammogram_id")
+    assert np.allclose(scores["s_malignant"], explained["p_malignant"].loc[scores.index], atol=1e-6)
+    network = inference.load(folder, newest(folder, "train"))
+    assert network.auxiliary is not None and [c.name for c in network.columns.columns] == [
+        "density",
+        "age",
+    ]
+    manifest = json.loads(
+        (runs.folder(folder, newest(folder, "train")) / "manifest.json").read_text()
+    )
+    assert [c["name"] for c in manifest["auxiliary"]] == ["density", "age"]
+
+
+def test_the_history_holds_the_areas_on_hold_out(folder: Path) -> None:
+    with store.read(folder) as con:
+        history = run_table.history(con, newest(folder, "train"))
+    held = history[history["part"] == "holdout"]
+    assert (
+        len(held) == 2
+        and held["auc_malignant"].between(0, 1).all()
+        and held["auc_normal"].between(0, 1).all()
+    )
+    assert history[history["part"] == "train"]["auc_malignant"].isna().all()
+
+
+def test_an_unknown_column_is_a_sentence(folder: Path, chosen: settings.Settings) -> None:
+    with pytest.raises(
+        UserError,
+        match=(
+            r"training\.auxiliary names 'weight', which no patient has; the study's columns are"
+            r" age, density"
+        ),
+    ):
+        train.make(folder, chosen.changed("training", auxiliary=["weight"]), quiet)
+
+
+def test_a_network_without_columns_has_no_weights(demonstration: Path) -> None:
+    with store.read(demonstration) as con:
+        explained = run_table.latest(con, "explain")
+        mammogram = dataset_table.mammograms(con)["mammogram_id"].iloc[0]
+    assert explained is not None and attended(demonstration, explained, mammogram) == ()

@@ -1,0 +1,170 @@
+"""What is measured of a whole study: explanations against reports, architectures, the network's
+threshold, the readers' orders.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import store
+from core.errors import UserError
+from core.store import annotation_table, reading_table, run_table, unit_table
+from evaluation.queries import performance
+from evaluation.queries.explanations import dissect_of
+from evaluation.queries.report_similarity import descriptive, similarity
+from evaluation.reading_study import Design, order_of, workflow
+from evaluation.similarity import concept_f1, report_tokens
+
+
+def latest(path: Path, kind: str) -> str:
+    with store.read(path) as con:
+        return str(run_table.latest(con, kind))
+
+
+def test_verdicts_of_the_report_are_no_reference() -> None:
+    line = (
+        "LESION_TYPE MASS SHAPE OVAL MARGINS CIRCUMSCRIBED ASSESSMENT 2 SUBTLETY 3 PATHOLOGY BENIGN"
+    )
+    assert "benign" not in report_tokens(descriptive(line)) and "oval" in report_tokens(
+        descriptive(line)
+    )
+
+
+def test_concept_f1_of_the_top_unit_equals_a_plain_loop(demonstration: Path) -> None:
+    run = latest(demonstration, "explain")
+    found = next(
+        r
+        for r in similarity(demonstration, run)
+        if r.words == "top unit" and r.measure == "Concept F1"
+    )
+    with store.read(demonstration) as con:
+        table, labels = (
+            unit_table.explanations(con, run),
+            annotation_table.labels(con, dissect_of(demonstration, run)),
+        )
+        lines = con.execute(
+            "SELECT mammogram_id, report FROM findings ORDER BY mammogram_id, number"
+        ).df()
+        values = []
+        for row in table.to_dict("records"):
+            report = " ".join(
+                descriptive(r)
+                for r in lines[lines["mammogram_id"] == row["mammogram_id"]]["report"]
+            )
+            if not report:
+                continue
+            influences = unit_table.influences_of(con, run, row["mammogram_id"])
+            mine = influences[
+                (influences["class"] == max(row["predicted"], 0)) & (influences["rank"] <= 8)
+            ].sort_values("rank")
+            text = next((labels[u].text for u in mine["unit"] if u in labels), "")
+            values.append(concept_f1(report_tokens(report), report_tokens(text)).f1)
+    known = [v for v in values if v is not None]
+    assert found.result.pairs == len(known) and found.result.undefined == len(values) - len(known)
+    assert found.result.mean.estimate == pytest.approx(float(np.mean(known)))
+
+
+def test_a_word_vector_file_of_the_settings_is_used_and_named(
+    demonstration: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(demonstration, study)
+    run = latest(study, "explain")
+    own = next(r for r in similarity(study, run) if r.words == "top eight")
+    assert own.vectors == "the study's own lines" and own.result.oov_reference == 0
+    settings = study / "study.toml"
+    settings.write_text(
+        settings.read_text()
+        + ("" if "[evaluation]" in settings.read_text() else '[evaluation]\nword_vectors = ""\n')
+    )
+    settings.write_text(
+        settings.read_text().replace('word_vectors = ""', 'word_vectors = "glove.txt"')
+    )
+    with pytest.raises(UserError, match="no such word-vector file"):
+        similarity(study, run)
+    (study / "glove.txt").write_text("mass 1 0 0\nspiculated 0 1 0\ncircumscribed 0 0\n")
+    with pytest.raises(UserError, match="glove.txt, line 3"):
+        similarity(study, run)
+    (study / "glove.txt").write_text("mass 1 0 0\nspiculated 0 1 0\ncircumscribed 0 0 1\n")
+    found = next(r for r in similarity(study, run) if r.words == "top eight")
+    # Three words only: the others are out of vocabulary, and the rate says so.
+    assert found.vectors == "glove.txt" and (found.result.oov_reference or 0) > 0
+
+
+def test_architectures_repeat_the_stored_metrics(demonstration: Path) -> None:
+    row = performance.architectures(demonstration, "test", "patch")[-1]
+    fresh = {
+        r.name: r.auc for r in performance.class_results(demonstration, row.run, "test", "patch")
+    }
+    for name, auc in row.auc.items():
+        assert auc.estimate == pytest.approx(fresh[name].estimate) and auc.low == pytest.approx(
+            fresh[name].low
+        )
+        assert (auc.positives, auc.negatives) == (fresh[name].positives, fresh[name].negatives)
+    assert performance.PUBLISHED_ARCHITECTURES["vgg16"][0]["malignant"] == 0.8929
+
+
+def test_the_networks_threshold_comes_from_hold_out_and_is_used(demonstration: Path) -> None:
+    run = latest(demonstration, "explain")
+    threshold = workflow.holdout_threshold(demonstration, run)
+    assert threshold is not None
+    protocol, score = workflow.scored(demonstration)
+    with store.read(demonstration) as con:
+        cases = reading_table.cases(con, protocol.protocol, protocol.version)
+        evaluate = next(p for p in run_table.get(con, run)["parents"] if p.startswith("evaluate-"))
+        films = unit_table.image_scores(con, evaluate, "holdout")
+    assert threshold in set(films["s_malignant"])
+    mine = cases[cases["arm"] == score.design.arms[0]]
+    assert score.network.threshold == threshold
+    assert score.network.right == int(
+        ((mine["network_score"] >= threshold) == (mine["truth"] == "malignant")).sum()
+    )
+
+
+def cases_of(patients: int) -> pd.DataFrame:
+    truth = ["malignant", "benign"] * (patients // 2)
+    return pd.DataFrame(
+        {
+            "case_number": range(1, patients + 1),
+            "patient_id": [f"P{i}" for i in range(patients)],
+            "arm": "explanation",
+            "texts": [(f"text {i % 7}",) for i in range(patients)],
+            "truth": truth,
+            "network_score": np.linspace(0, 1, patients),
+        }
+    )
+
+
+def test_orders_that_tell_are_errors_and_others_one_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases, design = cases_of(80), Design(repeats=0)
+    fair = workflow.order_lint(cases, design, ["R1", "R2", "R3"])
+    assert [f.severity for f in fair] == ["note"] and "R1, R2, R3" in fair[0].finding
+    sorted_numbers = cases.sort_values(["truth", "case_number"])["case_number"].tolist()
+    monkeypatch.setattr(
+        workflow,
+        "order_of",
+        lambda c, d, code: (
+            [(n, False) for n in sorted_numbers] if code == "R2" else order_of(c, d, code)
+        ),
+    )
+    told = workflow.order_lint(cases, design, ["R1", "R2", "R3"])
+    assert (
+        told
+        and {f.field for f in told} == {"order of R2"}
+        and {f.severity for f in told} == {"error"}
+    )
+
+
+def test_planned_readers_fill_up_with_the_codes_of_invitations(own_study: Path) -> None:
+    from core.store import participant_table
+
+    assert workflow.planned_readers(own_study, Design(readers=3)) == ["R1", "R2", "R3"]
+    with store.write(own_study) as con:
+        participant_table.add(con, "R2", "reader")
+    assert workflow.planned_readers(own_study, replace(Design(), readers=3)) == ["R2", "R1", "R3"]

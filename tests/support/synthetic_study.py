@@ -1,0 +1,289 @@
+"""A tiny study written straight into a store: random films, a pretended dissection, no training."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import store, study_folder
+from core.store import (
+    annotation_table,
+    audit_table,
+    dataset_table,
+    participant_table,
+    reading_table,
+)
+from core.store.annotation_table import append
+from core.store.reading_table import Case
+
+PATCHES, DISSECT = "patches-000000000001", "dissect-000000000002"
+UNITS, SELECTED, FILMS, SIDE, TOP = 40, 20, 16, 64, 64
+MADE = datetime(2026, 1, 2, 3, 4, 5)
+
+
+def film(generator: np.random.Generator, width: int = 256, height: int = 320) -> np.ndarray:
+    """A bright half disc on black with smooth texture: enough like a film to look at."""
+    y, x = np.mgrid[:height, :width]
+    inside = ((x / (0.85 * width)) ** 2 + ((y - height / 2) / (0.46 * height)) ** 2) < 1
+    coarse = generator.random((height // 16, width // 16))
+    texture = (
+        np.kron(coarse, np.ones((16, 16)))[:height, :width] * 0.5
+        + generator.random((height, width)) * 0.3
+    )
+    return (inside * (70 + 150 * texture)).clip(0, 255).astype(np.uint8)
+
+
+def _data(path: Path, con, generator: np.random.Generator) -> list[dict]:
+    patients, mammograms = [], []
+    for i in range(FILMS):
+        name = f"zqxfile{i:03d}"
+        np.save(path / "images" / f"{name}.npy", film(generator))
+        if i % 2 == 0:
+            patients.append(
+                {
+                    "patient_id": f"ZQXPATIENT{i // 2:03d}",
+                    "source_id": "s",
+                    "age": 50,
+                    "density": 2,
+                    "features": "{}",
+                    "published_split": None,
+                }
+            )
+        mammograms.append(
+            {
+                "mammogram_id": f"ZQXCASE{i:03d}",
+                "patient_id": f"ZQXPATIENT{i // 2:03d}",
+                "laterality": "LEFT",
+                "view": "CC",
+                "file": name,
+                "width": 256,
+                "height": 320,
+                "source_width": 256,
+                "source_height": 320,
+                "pixel_mm": 0.1,
+                "scanner": "",
+                "image_label": None,
+                "inverted": False,
+                "tissue": 0.5,
+                "pixel_hash": str(i),
+                "has_concepts": False,
+            }
+        )
+    con.execute(
+        "INSERT INTO sources VALUES ('s', 'phantom', '', '{}', TRUE, FALSE, ?, 8, 16, 0)", [MADE]
+    )
+    dataset_table.append(con, "patients", pd.DataFrame(patients))
+    dataset_table.append(con, "mammograms", pd.DataFrame(mammograms))
+    return mammograms
+
+
+def _insert(con, table: str, frame: pd.DataFrame) -> None:
+    con.register("rows", frame)
+    con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
+    con.unregister("rows")
+
+
+def _runs(path: Path, con, mammograms: list[dict], generator: np.random.Generator) -> None:
+    for run, kind, parents in ((PATCHES, "patches", []), (DISSECT, "dissect", [PATCHES])):
+        con.execute(
+            "INSERT INTO runs VALUES (?, ?, '{}', ?, '{}', ?, 1.0)",
+            [run, kind, json.dumps(parents), MADE],
+        )
+    patches = [
+        {
+            "run": PATCHES,
+            "patch_id": i * 20 + k,
+            "mammogram_id": m["mammogram_id"],
+            "y": 32 * (k // 4),
+            "x": 32 * (k % 4),
+            "side": SIDE,
+            "tissue": 1.0,
+            "benign_cover": 0.0,
+            "benign_part": 0.0,
+            "malignant_cover": 0.0,
+            "malignant_part": 0.0,
+            "label": int(generator.integers(3)),
+            "split": "train",
+        }
+        for i, m in enumerate(mammograms)
+        for k in range(20)
+    ]
+    _insert(con, "patches", pd.DataFrame(patches))
+    _insert(
+        con,
+        "units",
+        pd.DataFrame(
+            [
+                {
+                    "run": DISSECT,
+                    "layer": "last",
+                    "unit": u,
+                    "largest": 1.0,
+                    "quantile": 0.5,
+                    "dead": False,
+                    "top_patients": 8,
+                }
+                for u in range(UNITS)
+            ]
+        ),
+    )
+    _insert(
+        con,
+        "top_patches",
+        pd.DataFrame(
+            [
+                {
+                    "run": DISSECT,
+                    "layer": "last",
+                    "unit": u,
+                    "rank": r,
+                    "patch_id": int(p),
+                    "activation": 1.0 - r / 100,
+                    "y": 0,
+                    "x": 0,
+                }
+                for u in range(UNITS)
+                for r, p in enumerate(generator.permutation(len(patches))[:TOP])
+            ]
+        ),
+    )
+    _insert(
+        con,
+        "selected",
+        pd.DataFrame(
+            [
+                {
+                    "run": DISSECT,
+                    "class": c,
+                    "rank": r,
+                    "unit": (c * 7 + r) % SELECTED,
+                    "count": 20 - r,
+                }
+                for c in range(3)
+                for r in range(8)
+            ]
+        ),
+    )
+    y, x = np.mgrid[:8, :8]
+    centres = generator.uniform(2, 6, (UNITS, TOP, 2))
+    maps = np.exp(-((y - centres[..., :1, None]) ** 2 + (x - centres[..., 1:, None]) ** 2) / 3)
+    folder = path / "runs" / DISSECT
+    folder.mkdir(parents=True)
+    np.save(folder / "top_maps.npy", maps.astype(np.float16))
+
+
+LABELS = (
+    "Mass with spiculated margin",
+    "Architectural distortion",
+    "Fine pleomorphic calcifications, segmental distribution",
+    "Lymph node",
+    "Vascular calcifications",
+    "Mass with circumscribed margin",
+    "Heterogeneously dense tissue",
+    "Focal asymmetry",
+)
+
+
+def add_protocol(
+    con, count: int = 30, version: int = 1, design: dict | None = None, state: str = "frozen"
+) -> None:
+    """A frozen reading study of `count` cases over the study's films."""
+    generator = np.random.default_rng(version)
+    design = {"name": "ZQXSTUDY", "seed": 5, "scale": 6, "repeats": 2, **(design or {})}
+    cases = [
+        Case(
+            i,
+            f"ZQXCASE{i % FILMS:03d}",
+            f"ZQXPATIENT{(i % FILMS) // 2:03d}",
+            "ZQXARM",
+            tuple(LABELS[k] for k in generator.permutation(8)[:3]),
+            "MALIGNANT" if i % 2 else "BENIGN",
+            0.123456 + i / 1000,
+            "malignant",
+        )
+        for i in range(1, count + 1)
+    ]
+    reading_table.append_state(
+        con, protocol="ZQXSTUDY", version=version, state="design", design=design
+    )
+    reading_table.add_cases(con, "ZQXSTUDY", version, cases)
+    for step in ("lint", "frozen"):
+        reading_table.append_state(
+            con, protocol="ZQXSTUDY", version=version, state=step, design=design, hash="ZQXHASH"
+        )
+        if step == state:
+            break
+
+
+def add_audit(con, units: int = 3, each: int = 2) -> audit_table.Audit:
+    """An open label audit of a few units' patches."""
+    patches = [
+        row[0]
+        for row in con.execute(
+            "SELECT patch_id FROM patches WHERE run = ? ORDER BY md5(patch_id::VARCHAR)", [PATCHES]
+        ).fetchall()
+    ]
+    items = [
+        audit_table.Item(
+            n + 1,
+            n // (3 * each),
+            LABELS[n // (3 * each)],
+            audit_table.KINDS[n % 3],
+            patches[n],
+            n,
+            0.987654 - n / 1000,
+        )
+        for n in range(units * 3 * each)
+    ]
+    return audit_table.start(con, DISSECT, 7, each, "team", items)
+
+
+def make(path: Path, protocol: bool = True) -> Path:
+    """The study in a new folder, with settings, one dissection and (by default) a frozen reading
+    study.
+    """
+    generator = np.random.default_rng(1)
+    study_folder.init(path)
+    with store.write(path) as con:
+        mammograms = _data(path, con, generator)
+        _runs(path, con, mammograms, generator)
+        if protocol:
+            add_protocol(con)
+    return path
+
+
+def mass(margin: str = "spiculated", association: str = "suspicious", confidence: int = 3) -> dict:
+    """A complete answer."""
+    return {
+        "recognisable": "yes",
+        "phenomena": [
+            {"category": "mass", "terms": {"margin": margin}, "association": association}
+        ],
+        "confidence": confidence,
+        "words": "",
+        "label": "",
+    }
+
+
+def annotate(
+    con, code: str, unit: int, answer: dict, simulated: bool = False, **more
+) -> annotation_table.Saved:
+    """One stored answer of a person who is added if need be."""
+    if participant_table.role_of(con, code) is None:
+        participant_table.add(con, code, "annotator", simulated)
+    number = con.execute("SELECT count(*) FROM annotations").fetchone()[0]
+    return append(
+        con,
+        run=DISSECT,
+        unit=unit,
+        code=code,
+        answer=answer,
+        seconds=10.0,
+        annotation_id=f"a{number}",
+        simulated=simulated,
+        **more,
+    )
