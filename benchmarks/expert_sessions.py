@@ -56,7 +56,16 @@ def freeze(study: Path, count: int) -> None:
     """A frozen protocol of `count` made-up cases, newer than any other."""
     rng = random.Random(1)
     cases = [
-        Case(i, f"M{i}", f"P{i // 2}", "explanation", tuple(rng.sample(WORDS, 3)), None, None, None)
+        Case(
+            number=i,
+            mammogram_id=f"M{i}",
+            patient_id=f"P{i // 2}",
+            arm="explanation",
+            texts=tuple(rng.sample(WORDS, 3)),
+            truth=None,
+            network_score=None,
+            predicted=None,
+        )
         for i in range(1, count + 1)
     ]
     with store.write(study) as con:

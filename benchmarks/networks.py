@@ -125,7 +125,9 @@ def dissecting(
         """The pass, from the start."""
         for name in ("activations.npy", "resume.json"):
             (folder / name).unlink(missing_ok=True)
-        dissection.maxima(probe, part, folder / "activations.npy", "float32", quiet, batch)
+        dissection.compute_max_activations(
+            probe, part, folder / "activations.npy", "float32", quiet, batch
+        )
 
     def reference() -> None:
         """The network alone."""

@@ -231,7 +231,9 @@ def dissect_at_scale(folder: Path) -> None:
 
     torch.manual_seed(0)
     probe, reader = Probe(Thin().eval(), "last"), Flat(SAMPLE)  # type: ignore[arg-type]
-    passed = dissection.maxima(probe, reader, folder / "sample.npy", "float32", lambda *_: None)  # type: ignore[arg-type]
+    passed = dissection.compute_max_activations(
+        probe, reader, folder / "sample.npy", "float32", lambda *_: None
+    )  # type: ignore[arg-type]
     dissection.top_maps(probe, reader, dissection.top_patches(passed), lambda *_: None)  # type: ignore[arg-type]
     dissection.quantiles(probe, reader, 0.005, 1)  # type: ignore[arg-type]
     whole, rng = (

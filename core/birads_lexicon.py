@@ -36,7 +36,7 @@ class Term:
     opens: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """One question about a phenomenon. place: where its words stand in the label: "before" the
     noun, as the "noun" itself, "with" it or "after" it. optional: folded away, never filled by a
@@ -56,7 +56,7 @@ class Field:
         return tuple(t.name for t in (*self.terms, *self.benign) if not t.opens)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Category:
     """A kind of phenomenon. association: "required", "optional" or "none" (normal tissue sets
     none).
@@ -81,10 +81,10 @@ def _terms(
 
 
 _CALCIFICATION_TYPE = Field(
-    "type",
-    "Type",
-    "noun",
-    (
+    name="type",
+    title="Type",
+    place="noun",
+    terms=(
         *_terms(
             "amorphous",
             "coarse heterogeneous",
@@ -116,17 +116,17 @@ _CALCIFICATION_TYPE = Field(
 
 CATEGORIES: tuple[Category, ...] = (
     Category(
-        "mass",
-        "Mass",
-        "M",
-        "mass",
-        "required",
-        (
+        name="mass",
+        title="Mass",
+        key="M",
+        noun="mass",
+        association="required",
+        fields=(
             Field(
-                "margin",
-                "Mass margin",
-                "with",
-                _terms(
+                name="margin",
+                title="Mass margin",
+                place="with",
+                terms=_terms(
                     "circumscribed",
                     "obscured",
                     "microlobulated",
@@ -135,12 +135,18 @@ CATEGORIES: tuple[Category, ...] = (
                     printed="{} margin",
                 ),
             ),
-            Field("shape", "Shape", "before", _terms("oval", "round", "irregular"), optional=True),
             Field(
-                "density",
-                "Density",
-                "before",
-                _terms(
+                name="shape",
+                title="Shape",
+                place="before",
+                terms=_terms("oval", "round", "irregular"),
+                optional=True,
+            ),
+            Field(
+                name="density",
+                title="Density",
+                place="before",
+                terms=_terms(
                     "high",
                     "equal",
                     "low",
@@ -151,27 +157,27 @@ CATEGORIES: tuple[Category, ...] = (
                 optional=True,
             ),
             Field(
-                "part",
-                "Part",
-                "after",
-                _terms("whole", "edge", printed="{} of the mass shown"),
+                name="part",
+                title="Part",
+                place="after",
+                terms=_terms("whole", "edge", printed="{} of the mass shown"),
                 optional=True,
             ),
         ),
     ),
     Category(
-        "calcification",
-        "Calcification",
-        "K",
-        "calcifications",
-        "required",
-        (
+        name="calcification",
+        title="Calcification",
+        key="K",
+        noun="calcifications",
+        association="required",
+        fields=(
             _CALCIFICATION_TYPE,
             Field(
-                "distribution",
-                "Distribution",
-                "after",
-                _terms(
+                name="distribution",
+                title="Distribution",
+                place="after",
+                terms=_terms(
                     "diffuse",
                     "regional",
                     "grouped",
@@ -182,19 +188,25 @@ CATEGORIES: tuple[Category, ...] = (
             ),
         ),
     ),
-    Category("distortion", "Distortion", "D", "architectural distortion", "required"),
     Category(
-        "asymmetry",
-        "Asymmetry",
-        "A",
-        "asymmetry",
-        "required",
-        (
+        name="distortion",
+        title="Distortion",
+        key="D",
+        noun="architectural distortion",
+        association="required",
+    ),
+    Category(
+        name="asymmetry",
+        title="Asymmetry",
+        key="A",
+        noun="asymmetry",
+        association="required",
+        fields=(
             Field(
-                "extent",
-                "Asymmetry",
-                "noun",
-                (
+                name="extent",
+                title="Asymmetry",
+                place="noun",
+                terms=(
                     Term("one view", "One view", "1", "asymmetry in one view"),
                     Term("focal", "Focal", "2", "focal asymmetry"),
                     Term("global", "Global", "3", "global asymmetry"),
@@ -203,17 +215,17 @@ CATEGORIES: tuple[Category, ...] = (
         ),
     ),
     Category(
-        "associated",
-        "Associated",
-        "F",
-        "associated feature",
-        "required",
-        (
+        name="associated",
+        title="Associated",
+        key="F",
+        noun="associated feature",
+        association="required",
+        fields=(
             Field(
-                "feature",
-                "Feature",
-                "noun",
-                _terms(
+                name="feature",
+                title="Feature",
+                place="noun",
+                terms=_terms(
                     "skin or nipple retraction",
                     "skin or trabecular thickening",
                     "axillary adenopathy",
@@ -227,17 +239,17 @@ CATEGORIES: tuple[Category, ...] = (
         ),
     ),
     Category(
-        "composition",
-        "Composition",
-        "G",
-        "breast composition",
-        "optional",
-        (
+        name="composition",
+        title="Composition",
+        key="G",
+        noun="breast composition",
+        association="optional",
+        fields=(
             Field(
-                "density",
-                "Composition",
-                "noun",
-                _terms(
+                name="density",
+                title="Composition",
+                place="noun",
+                terms=_terms(
                     "almost entirely fatty",
                     "scattered",
                     "heterogeneously dense",
@@ -252,19 +264,21 @@ CATEGORIES: tuple[Category, ...] = (
             ),
         ),
     ),
-    Category("normal", "Normal tissue", "N", "normal tissue", "none"),
     Category(
-        "other",
-        "Other",
-        "O",
-        "other structure",
-        "optional",
-        (
+        name="normal", title="Normal tissue", key="N", noun="normal tissue", association="none"
+    ),
+    Category(
+        name="other",
+        title="Other",
+        key="O",
+        noun="other structure",
+        association="optional",
+        fields=(
             Field(
-                "structure",
-                "Other",
-                "noun",
-                _terms(
+                name="structure",
+                title="Other",
+                place="noun",
+                terms=_terms(
                     "lymph node",
                     "dilated duct",
                     "skin lesion",

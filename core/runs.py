@@ -82,7 +82,7 @@ def software() -> dict[str, str]:
     } | found
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Progress:
     """How far a step is, in a small file that the Overview reads while the step runs.
 
@@ -120,7 +120,7 @@ class Progress:
         write_text(self.path, json.dumps(body))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Run:
     """A run being built. folder: write files here. table(name, frame): rows for the store. fresh:
 
@@ -227,7 +227,13 @@ def building(
         raise Answered(name)
     folder, mine = study / "runs" / f"{name}.partial", distributed.first()
     try:
-        run = Run(name, kind, folder, Progress(folder / "progress.json", _command()), fresh)
+        run = Run(
+            name=name,
+            kind=kind,
+            folder=folder,
+            progress=Progress(path=folder / "progress.json", command=_command()),
+            fresh=fresh,
+        )
         started = time.time()
         try:
             if mine:

@@ -19,7 +19,7 @@ METRICS = ("nominal", "ordinal", "interval", "ratio")
 ONE_CATEGORY = "one rater used one category only, so that kappa is 0 whatever the other said"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """A chance-corrected agreement.
 
@@ -67,7 +67,16 @@ def _whole(counts: Array) -> bool:
 
 
 def _none(method: str, reason: str, level: float, n: int) -> Agreement:
-    return Agreement(None, None, None, None, reason, method, level, n)
+    return Agreement(
+        estimate=None,
+        standard_error=None,
+        low=None,
+        high=None,
+        reason=reason,
+        method=method,
+        level=level,
+        n=n,
+    )
 
 
 def _wald(
@@ -86,29 +95,29 @@ def _wald(
     error = float(np.sqrt(max(0.0, variance)))
     if error < 1e-12:
         return Agreement(
-            estimate,
-            0.0,
-            None,
-            None,
-            flat or "the variance is 0: no interval",
-            method,
-            level,
-            n,
-            observed,
-            expected,
+            estimate=estimate,
+            standard_error=0.0,
+            low=None,
+            high=None,
+            reason=flat or "the variance is 0: no interval",
+            method=method,
+            level=level,
+            n=n,
+            observed=observed,
+            expected=expected,
         )
     half = float(stats.norm.isf((1 - level) / 2)) * error
     return Agreement(
-        estimate,
-        error,
-        max(-1.0, estimate - half),
-        min(1.0, estimate + half),
-        None,
-        method,
-        level,
-        n,
-        observed,
-        expected,
+        estimate=estimate,
+        standard_error=error,
+        low=max(-1.0, estimate - half),
+        high=min(1.0, estimate + half),
+        reason=None,
+        method=method,
+        level=level,
+        n=n,
+        observed=observed,
+        expected=expected,
     )
 
 
@@ -206,18 +215,18 @@ def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
     z = kappa / null_error if null_error else None
     low, high, reason = _jackknife(table, per_item, kappa, level)
     return Agreement(
-        kappa,
-        null_error,
-        low,
-        high,
-        reason,
-        method,
-        level,
-        n,
-        observed,
-        expected,
-        z,
-        None if z is None else float(2 * stats.norm.sf(abs(z))),
+        estimate=kappa,
+        standard_error=null_error,
+        low=low,
+        high=high,
+        reason=reason,
+        method=method,
+        level=level,
+        n=n,
+        observed=observed,
+        expected=expected,
+        z=z,
+        p_value=None if z is None else float(2 * stats.norm.sf(abs(z))),
     )
 
 
@@ -275,22 +284,44 @@ def krippendorff_alpha(
     kept = resampled[~np.isnan(resampled)]
     if items < 3 or len(kept) < BOOTSTRAPS / 2:
         reason = "too few items differ for an interval"
-        return Agreement(alpha, None, None, None, reason, method, level, items, observed, expected)
+        return Agreement(
+            estimate=alpha,
+            standard_error=None,
+            low=None,
+            high=None,
+            reason=reason,
+            method=method,
+            level=level,
+            n=items,
+            observed=observed,
+            expected=expected,
+        )
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     if high - low < 1e-12:
         reason = "all items agree alike: resampling them gives no width, which is no certainty"
-        return Agreement(alpha, None, None, None, reason, method, level, items, observed, expected)
+        return Agreement(
+            estimate=alpha,
+            standard_error=None,
+            low=None,
+            high=None,
+            reason=reason,
+            method=method,
+            level=level,
+            n=items,
+            observed=observed,
+            expected=expected,
+        )
     return Agreement(
-        alpha,
-        float(np.std(kept, ddof=1)),
-        float(low),
-        float(high),
-        None,
-        method,
-        level,
-        items,
-        observed,
-        expected,
+        estimate=alpha,
+        standard_error=float(np.std(kept, ddof=1)),
+        low=float(low),
+        high=float(high),
+        reason=None,
+        method=method,
+        level=level,
+        n=items,
+        observed=observed,
+        expected=expected,
     )
 
 

@@ -29,7 +29,7 @@ EXACT_SIGN_FLIP_LIMIT = 20_000
 BOOTSTRAPS = 2_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusteredProportion:
     """A clustered proportion by every method of DEFINITIONS; numbers that do not exist are None and
     `reason` says why.
@@ -161,9 +161,9 @@ def _empty(
     estimate: float | None, n: int, clusters: int, reason: str, p0: float, level: float
 ) -> ClusteredProportion:
     return ClusteredProportion(
-        estimate,
-        n,
-        clusters,
+        estimate=estimate,
+        n=n,
+        clusters=clusters,
         successes=round((estimate or 0) * n),
         p0=p0,
         level=level,
@@ -206,24 +206,24 @@ def _from_sums(sums: Array, sizes: Array, p0: float, level: float) -> ClusteredP
     # Resampling equal patients gives no width, which is no certainty.
     low, high = bootstrap_ratio(sums, sizes, level) if effect else (None, None)
     return ClusteredProportion(
-        float(p),
-        int(n),
-        m,
-        anova_icc(sums, sizes),
-        _number(effect),
-        _number(effective),
-        _tail(z_null),
-        gee.estimate if gee else None,
-        _expit(gee.logit - half) if gee and half is not None else None,
-        _expit(gee.logit + half) if gee and half is not None else None,
-        _tail(z),
-        None if z is None else float(2 * stats.norm.sf(abs(z))),
-        flip_greater,
-        flip_two,
-        float((sums / sizes).mean()),
-        weighted[1],
-        low,
-        high,
+        estimate=float(p),
+        n=int(n),
+        clusters=m,
+        icc=anova_icc(sums, sizes),
+        design_effect=_number(effect),
+        effective_n=_number(effective),
+        rao_scott_p_greater=_tail(z_null),
+        gee_estimate=gee.estimate if gee else None,
+        gee_low=_expit(gee.logit - half) if gee and half is not None else None,
+        gee_high=_expit(gee.logit + half) if gee and half is not None else None,
+        gee_p_greater=_tail(z),
+        gee_p_two_sided=None if z is None else float(2 * stats.norm.sf(abs(z))),
+        sign_flip_p_greater=flip_greater,
+        sign_flip_p_two_sided=flip_two,
+        patient_weighted_estimate=float((sums / sizes).mean()),
+        patient_weighted_p_greater=weighted[1],
+        bootstrap_low=low,
+        bootstrap_high=high,
         standard_error=float(np.sqrt(variance)),
         korn_graubard_low=korn[0],
         korn_graubard_high=korn[1],

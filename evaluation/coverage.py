@@ -17,7 +17,7 @@ REPEATS = 100
 BOOTSTRAPS = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassCoverage:
     """One class: selected units (0-based, most frequent first), how often each is among an image's
     top, the share of all slots taken, and the share that as many arbitrary units would take.
@@ -37,7 +37,7 @@ class ClassCoverage:
         return None if self.coverage is None else 100 * self.coverage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coverage:
     """Coverage of each class and the units selected for any (0-based, ascending)."""
 
@@ -122,17 +122,17 @@ def coverage_of(tops: Array, units: int, select: int = 20) -> Coverage:
         share = float(counts[chosen].sum() / (top * images)) if images else None
         parts.append(
             ClassCoverage(
-                tuple(int(u) for u in chosen),
-                tuple(int(c) for c in counts[chosen]),
-                share,
-                min(1.0, select / units),
-                images,
-                top * images,
-                None if images else "there are no images",
+                selected=tuple(int(u) for u in chosen),
+                counts=tuple(int(c) for c in counts[chosen]),
+                coverage=share,
+                chance=min(1.0, select / units),
+                images=images,
+                slots=top * images,
+                reason=None if images else "there are no images",
             )
         )
     union = sorted({unit for part in parts for unit in part.selected})
-    return Coverage(tuple(parts), tuple(union), top, select)
+    return Coverage(per_class=tuple(parts), union=tuple(union), top=top, select=select)
 
 
 def share_of_slots(tops: Array, chosen: Iterable[int]) -> float | None:
@@ -262,7 +262,16 @@ def coverage_curve(tops: Array, units: int, up_to: int) -> Array:
 
 def _nothing(classes: int, level: float, method: str, reason: str) -> tuple[Interval, ...]:
     return tuple(
-        Interval(None, None, None, level, method, reason, "patient") for _ in range(classes)
+        Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason=reason,
+            unit="patient",
+        )
+        for _ in range(classes)
     )
 
 
@@ -277,6 +286,20 @@ def _summary(shares: Array, estimates: Any, level: float, method: str) -> tuple[
 def _bounded(estimate: float, low: float, high: float, level: float, method: str) -> Interval:
     if high - low < 1e-9:
         return Interval(
-            estimate, None, None, level, method, "every resample gives the same share", "patient"
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="every resample gives the same share",
+            unit="patient",
         )
-    return Interval(estimate, low, high, level, method, None, "patient")
+    return Interval(
+        estimate=estimate,
+        low=low,
+        high=high,
+        level=level,
+        method=method,
+        reason=None,
+        unit="patient",
+    )

@@ -17,7 +17,7 @@ METHOD_NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interval:
     """An estimate with a confidence interval; `reason` is set and the numbers are None where it
     cannot be estimated.

@@ -23,7 +23,7 @@ DESIGNS = {
 COVARIANCES = ("jackknife", "delong", "unbiased")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ObuchowskiRockette:
     """Empirical AUCs `auc` [modality, reader] and the test that all modalities have the same mean
     AUC; `difference` is the first minus the second modality. Variance components are
@@ -130,10 +130,12 @@ def obuchowski_rockette(
     )
     named |= {**parts, "modality_means": means}
     if t < 2:
-        return ObuchowskiRockette(auc, reason="one modality: there is nothing to compare", **named)
+        return ObuchowskiRockette(
+            auc=auc, reason="one modality: there is nothing to compare", **named
+        )
     if r < 2 and design != "frrc":
         return ObuchowskiRockette(
-            auc, reason="one reader: nothing is known about other readers", **named
+            auc=auc, reason="one reader: nothing is known about other readers", **named
         )
     return _test(auc, parts, named)
 
@@ -220,7 +222,7 @@ def _test(auc: Array, parts: dict[str, Any], named: dict[str, Any]) -> Obuchowsk
     difference = float(auc[0].mean() - auc[1].mean())
     if denominator <= 1e-15:
         return ObuchowskiRockette(
-            auc, difference, reason="the variance of the difference is 0", **named
+            auc=auc, difference=difference, reason="the variance of the difference is 0", **named
         )
     ratio, error = parts["ms_t"] / denominator, float(np.sqrt(2 / r * denominator))
     if design == "frrc":
@@ -231,13 +233,13 @@ def _test(auc: Array, parts: dict[str, Any], named: dict[str, Any]) -> Obuchowsk
         p, law = float(stats.f.sf(ratio, t - 1, df)), stats.t(df)
     half = float(law.isf((1 - level) / 2)) * error
     return ObuchowskiRockette(
-        auc,
-        difference,
-        error,
-        float(df),
-        p,
-        difference - half,
-        difference + half,
+        auc=auc,
+        difference=difference,
+        standard_error=error,
+        df=float(df),
+        p_value=p,
+        low=difference - half,
+        high=difference + half,
         statistic=difference / error,
         f=float(ratio * (t - 1)) if design == "frrc" else float(ratio),
         df1=t - 1,
@@ -249,7 +251,15 @@ def _modality_mean(auc: Array, block: Array, design: str, level: float) -> Inter
     """Mean AUC of one modality over its readers with an interval, clipped to [0, 1]."""
     mean, low, high, _, reason = _over_readers(auc, block, design, level)
     low, high = (None, None) if low is None or high is None else (max(0.0, low), min(1.0, high))
-    return Interval(mean, low, high, level, DESIGNS[design], reason, "reader and case")
+    return Interval(
+        estimate=mean,
+        low=low,
+        high=high,
+        level=level,
+        method=DESIGNS[design],
+        reason=reason,
+        unit="reader and case",
+    )
 
 
 def _over_readers(
@@ -277,7 +287,7 @@ def _over_readers(
     return mean, mean - half, mean + half, float(2 * law.sf(abs(mean) / error)), None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StandaloneComparison:
     """The readers' mean AUC minus that of one standalone score (a network) on the same cases; P
     two-sided.
@@ -329,16 +339,24 @@ def compare_with_standalone(
     if not reason and min(labels.sum(), (~labels).sum()) < 2:
         reason = "one class has a single case: its variance cannot be estimated"
     if reason or not len(values):
-        nothing = Interval(None, None, None, level, DESIGNS[design], reason, "reader and case")
+        nothing = Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=DESIGNS[design],
+            reason=reason,
+            unit="reader and case",
+        )
         return StandaloneComparison(
-            None,
-            None,
-            None,
-            None,
-            nothing,
-            None,
-            level,
-            design,
+            difference=None,
+            low=None,
+            high=None,
+            p_value=None,
+            readers_auc=nothing,
+            standalone_auc=None,
+            level=level,
+            design=design,
             reason=reason or "there are no readers",
         )
     areas, matrix = placements(labels, both).auc, auc_covariance(labels, both, covariance)
@@ -346,5 +364,13 @@ def compare_with_standalone(
     mean, low, high, p, reason = _over_readers(areas[:-1] - areas[-1], block, design, level)
     readers = _modality_mean(areas[:-1], matrix[:-1, :-1], design, level)
     return StandaloneComparison(
-        mean, low, high, p, readers, float(areas[-1]), level, design, reason=reason
+        difference=mean,
+        low=low,
+        high=high,
+        p_value=p,
+        readers_auc=readers,
+        standalone_auc=float(areas[-1]),
+        level=level,
+        design=design,
+        reason=reason,
     )

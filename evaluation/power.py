@@ -51,7 +51,7 @@ class Power(float):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SampleSize:
     """Answers needed.
 
@@ -171,13 +171,13 @@ def binomial_sample_size(
     first, stable = int(enough[0]), int(short[-1]) + 1 if len(short) else 0
     multiplied = [int(np.ceil(round((index + 1) * design_effect, 9))) for index in (first, stable)]
     return SampleSize(
-        multiplied[0],
-        int(critical[first]),
-        float(reached[first]),
-        multiplied[1],
-        int(critical[stable]),
-        float(reached[stable]),
-        first + 1,
-        stable + 1,
+        first_n=multiplied[0],
+        first_critical=int(critical[first]),
+        first_power=float(reached[first]),
+        stable_n=multiplied[1],
+        stable_critical=int(critical[stable]),
+        stable_power=float(reached[stable]),
+        first_effective_n=first + 1,
+        stable_effective_n=stable + 1,
         **settings,
     )

@@ -29,7 +29,7 @@ ALTERNATIVES = ("greater", "less", "two-sided")
 UNLIMITED = 1e-14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BinomialTest:
     """An exact binomial test.
 
@@ -91,36 +91,36 @@ def exact_binomial_test(
         )
     if not trials:
         return BinomialTest(
-            0,
-            0,
-            None,
-            None,
-            None,
-            alternative,
-            None,
-            None,
-            None,
-            None,
-            p0,
-            level,
+            successes=0,
+            trials=0,
+            estimate=None,
+            p_value=None,
+            mid_p_value=None,
+            alternative=alternative,
+            low=None,
+            high=None,
+            critical_count=None,
+            answers_to_flip=None,
+            p0=p0,
+            level=level,
             reason="there are no answers",
         )
     test = stats.binomtest(successes, trials, p0, alternative)
     bounds = test.proportion_ci(level, "exact")
     critical, flips = _critical(successes, trials, p0, alternative, 1 - level, float(test.pvalue))
     return BinomialTest(
-        successes,
-        trials,
-        successes / trials,
-        float(test.pvalue),
-        _mid_p(successes, trials, p0, alternative),
-        alternative,
-        float(bounds.low),
-        float(bounds.high),
-        critical,
-        flips,
-        p0,
-        level,
+        successes=successes,
+        trials=trials,
+        estimate=successes / trials,
+        p_value=float(test.pvalue),
+        mid_p_value=_mid_p(successes, trials, p0, alternative),
+        alternative=alternative,
+        low=float(bounds.low),
+        high=float(bounds.high),
+        critical_count=critical,
+        answers_to_flip=flips,
+        p0=p0,
+        level=level,
     )
 
 
@@ -191,16 +191,24 @@ def proportion_interval(
     x, n = _checked_counts(successes, trials)
     check_level(level)
     if not n:
-        return Interval(None, None, None, level, method, "there are no answers", "answer")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="there are no answers",
+            unit="answer",
+        )
     low, high = _INTERVALS[method](x, n, (1 - level) / 2)
     return Interval(
-        x / n,
-        0.0 if x == 0 else max(0.0, float(low)),
-        1.0 if x == n else min(1.0, float(high)),
-        level,
-        method,
-        None,
-        "answer",
+        estimate=x / n,
+        low=0.0 if x == 0 else max(0.0, float(low)),
+        high=1.0 if x == n else min(1.0, float(high)),
+        level=level,
+        method=method,
+        reason=None,
+        unit="answer",
     )
 
 
@@ -257,7 +265,7 @@ _INTERVALS: dict[str, Callable[[int, int, float], tuple[float, float]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class McNemar:
     """Paired proportions:
 
@@ -301,26 +309,26 @@ def mcnemar(b: int, c: int) -> McNemar:
     exact, mid = min(1.0, 2 * tail), float(2 * tail - stats.binom.pmf(least, n, 0.5))
     if not n:
         return McNemar(
-            0,
-            0,
-            exact,
-            mid,
-            None,
-            None,
-            None,
-            None,
+            b=0,
+            c=0,
+            exact_p_value=exact,
+            mid_p_value=mid,
+            chi_square=None,
+            chi_square_p_value=None,
+            corrected_chi_square=None,
+            corrected_p_value=None,
             reason="no discordant pairs: the chi-square forms do not exist",
         )
     plain, corrected = (b - c) ** 2 / n, max(0.0, abs(b - c) - 1) ** 2 / n
     return McNemar(
-        b,
-        c,
-        exact,
-        mid,
-        plain,
-        float(stats.chi2.sf(plain, 1)),
-        corrected,
-        float(stats.chi2.sf(corrected, 1)),
+        b=b,
+        c=c,
+        exact_p_value=exact,
+        mid_p_value=mid,
+        chi_square=plain,
+        chi_square_p_value=float(stats.chi2.sf(plain, 1)),
+        corrected_chi_square=corrected,
+        corrected_p_value=float(stats.chi2.sf(corrected, 1)),
     )
 
 

@@ -23,7 +23,7 @@ from core.store import annotation_table, participant_table
 Connection = duckdb.DuckDBPyConnection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Imported:
     """What an import added. substantive: per expert, answers that name something; units: distinct
     units with such an answer in the study; decided: consensus labels; traced: those with a raw
@@ -70,14 +70,16 @@ def import_file(study: Path, file: Path, who: str) -> Imported:
     }
     codes = sorted({e.set for e in answered})
     return Imported(
-        run,
-        {code: sum(e.set == code for e in answered) for code in codes},
-        {code: sum(e.set == code and e.substantive for e in answered) for code in codes},
-        len(named),
-        len(decided),
-        len(decided) - len(without),
-        flagged,
-        without,
+        run=run,
+        answers={code: sum(e.set == code for e in answered) for code in codes},
+        substantive={
+            code: sum(e.set == code and e.substantive for e in answered) for code in codes
+        },
+        units=len(named),
+        decided=len(decided),
+        traced=len(decided) - len(without),
+        flagged=flagged,
+        without=without,
     )
 
 

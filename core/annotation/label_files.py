@@ -42,7 +42,7 @@ NOTHING = ("", "n/a", "na", "none", "nothing", "-", "–")
 _UNIT = re.compile(r"unit_(\d+)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One label of one set (an expert's code, or "consensus"). place: where in the file; unit:
 
@@ -156,7 +156,9 @@ def _free(file: Path, code: str, name: str, value: Any, place: str) -> Entry:
             f"{file}, {place}: a label is a text, this is {type(value).__name__}; write it in"
             " quotes."
         )
-    return Entry(place, code, unit_index(file, place, name), _fits(file, place, value))
+    return Entry(
+        place=place, set=code, unit=unit_index(file, place, name), text=_fits(file, place, value)
+    )
 
 
 def unit_index(file: Path, place: str, name: object) -> int:
@@ -217,12 +219,12 @@ def _rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[Entry]:
         )
         entries.append(
             Entry(
-                place,
-                row["set"].strip(),
-                unit,
-                _fits(file, place, text),
-                answer,
-                str(row.get("reason") or ""),
+                place=place,
+                set=row["set"].strip(),
+                unit=unit,
+                text=_fits(file, place, text),
+                answer=answer,
+                reason=str(row.get("reason") or ""),
             )
         )
     return entries

@@ -45,7 +45,7 @@ class PatchRule:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Patches:
     """Kept windows of one working image, all arrays of the same length n, ordered by y, then x. y,
     x: origin, pixels of the working image. tissue: share of the window covered by tissue. union_*:
@@ -159,7 +159,7 @@ def label_patches(
     dropped = unproven & ~malignant
     keep = ~dropped & ~ambiguous
     return Patches(
-        side, origins[keep, 0], origins[keep, 1], tissue_share[keep], union_b[keep], share_b[keep], union_m[keep], share_m[keep], label[keep],
+        side=side, y=origins[keep, 0], x=origins[keep, 1], tissue=tissue_share[keep], union_benign=union_b[keep], share_benign=share_b[keep], union_malignant=union_m[keep], share_malignant=share_m[keep], label=label[keep],
         dropped_unproven=int(dropped.sum()), dropped_ambiguous=int(ambiguous.sum()),
     )  # fmt: skip
 
@@ -175,15 +175,15 @@ def weak_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: Patc
     label = label if rule.classes == 3 else int(label == MALIGNANT)
     none, labels = np.zeros(len(origins)), np.full(len(origins), label, np.int64)
     return Patches(
-        side,
-        origins[:, 0],
-        origins[:, 1],
-        tissue_share,
-        none,
-        none,
-        none,
-        none,
-        labels,
+        side=side,
+        y=origins[:, 0],
+        x=origins[:, 1],
+        tissue=tissue_share,
+        union_benign=none,
+        share_benign=none,
+        union_malignant=none,
+        share_malignant=none,
+        label=labels,
         dropped_unproven=unproven,
         weak=True,
     )

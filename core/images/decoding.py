@@ -19,7 +19,7 @@ from core.images import dicom
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Film:
     """One decoded file. pixels: uint8 or uint16 [h, w]; maximum: the grey value that means white;
     file_hash: SHA-256 of the file. inverted: the file itself says that its values are negative
@@ -57,14 +57,14 @@ def read_film(path: Path) -> Film:
     if dicom.looks_like_dicom(data):
         found = dicom.read(data, path)
         return Film(
-            found.pixels,
-            found.maximum,
-            file_hash,
-            found.inverted,
-            found.pixel_mm,
-            found.laterality,
-            found.view,
-            found.scanner,
+            pixels=found.pixels,
+            maximum=found.maximum,
+            file_hash=file_hash,
+            inverted=found.inverted,
+            pixel_mm=found.pixel_mm,
+            laterality=found.laterality,
+            view=found.view,
+            scanner=found.scanner,
         )
     try:
         with warnings.catch_warnings():
@@ -85,7 +85,7 @@ def read_film(path: Path) -> Film:
         raise UserError(
             f"The image {path} is damaged ({error}): fetch it again or leave the row out."
         ) from None
-    return Film(pixels, full_scale(pixels), file_hash)
+    return Film(pixels=pixels, maximum=full_scale(pixels), file_hash=file_hash)
 
 
 def read_mask(path: Path) -> np.ndarray:

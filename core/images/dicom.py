@@ -41,7 +41,7 @@ _VIEW_MEANINGS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DicomFilm:
     """One film. pixels: uint8 or uint16 [h, w], bright = dense; maximum: the value that means
     white; inverted: MONOCHROME1, turned already; pixel_mm: None if not told or not square;

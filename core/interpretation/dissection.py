@@ -39,7 +39,7 @@ class TopPatches:
 
 
 @torch.inference_mode()
-def maxima(
+def compute_max_activations(
     probe: Probe,
     reader: PatchReader,
     path: Path,

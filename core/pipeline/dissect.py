@@ -15,7 +15,7 @@ from core.images.working_images import Films, PatchReader
 from core.interpretation import inference
 from core.interpretation.dissection import (
     TopPatches,
-    maxima,
+    compute_max_activations,
     quantiles,
     receptive_field,
     top_maps,
@@ -24,14 +24,14 @@ from core.interpretation.dissection import (
 from core.interpretation.inference import Probe, influences
 from core.interpretation.influence import DEPTH, SPIE_TOP, ranked, select, spie_units
 from core.networks import Classifier, to_fully_convolutional
-from core.pipeline.inputs import Made, film_table, latest, parent_of, patch_table
+from core.pipeline.inputs import StepResult, film_table, latest, parent_of, patch_table
 from core.runs import Report, Run
 from core.settings import Settings
 
 VERSION = 2  # 2: receptive fields measured
 
 
-def make(study: Path, settings: Settings, report: Report, train: str | None = None) -> Made:
+def make(study: Path, settings: Settings, report: Report, train: str | None = None) -> StepResult:
     """Dissect a train run (the newest one if not given)."""
     parent = latest(study, "train", given=train)
     patches_run = parent_of(study, parent, "patches")
@@ -57,9 +57,9 @@ def make(study: Path, settings: Settings, report: Report, train: str | None = No
             "",
         ) as run:
             _dissect(study, settings, run, parent, frame, films, run.reporting(report))
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def _dissect(
@@ -75,7 +75,7 @@ def _dissect(
     layer = settings.dissection.layer
     probe, opened = Probe(network, layer), Films(study)
     reader = PatchReader(opened, frame)
-    activations = maxima(
+    activations = compute_max_activations(
         probe, reader, run.folder / "activations.npy", settings.dissection.precision, report
     )
     top = distributed.once(lambda: top_patches(activations))

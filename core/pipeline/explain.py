@@ -19,7 +19,7 @@ from core.interpretation.inference import Probe, by_gradient, film_maps, tissue_
 from core.interpretation.influence import ranked
 from core.networks import Classifier, FullyConvolutional, to_fully_convolutional
 from core.pipeline.dissect import class_codes, influence_table
-from core.pipeline.inputs import Made, film_table, latest, parent_of
+from core.pipeline.inputs import StepResult, film_table, latest, parent_of
 from core.runs import Report, Run
 from core.settings import Settings
 from core.store import run_table
@@ -34,7 +34,7 @@ def make(
     report: Report,
     dissect: str | None = None,
     mammograms: Sequence[str] = (),
-) -> Made:
+) -> StepResult:
     """Explain the mammograms of the explained splits (or only those named) with a dissect run and
     the evaluation of the same network.
     """
@@ -52,9 +52,9 @@ def make(
             study, "explain", VERSION, request, [dissected, evaluated, train], ""
         ) as run:
             _explain(study, run, dissected, evaluated, train, films, run.reporting(report))
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def _explain(

@@ -47,7 +47,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ingested:
     """What came in. answered: this very source was in the study already and nothing was done."""
 
@@ -113,7 +113,7 @@ def ingest(
         )
     folder = study / "ingest.partial" / place
     folder.mkdir(parents=True, exist_ok=True)
-    progress = Progress(folder / "progress.json", f"ingest {kind}")
+    progress = Progress(path=folder / "progress.json", command=f"ingest {kind}")
     try:
         left_out = _read_all(
             module,
@@ -195,12 +195,12 @@ def _answered(study: Path, source_id: str) -> Ingested:
         problems = dataset_table.problems(con)
     mine = problems[problems["source_id"] == source_id].drop(columns="source_id")
     return Ingested(
-        source_id,
-        int(row["patients"]),
-        int(row["mammograms"]),
-        0,
-        0,
-        mine.to_dict("records"),
+        source_id=source_id,
+        patients=int(row["patients"]),
+        mammograms=int(row["mammograms"]),
+        findings=0,
+        turned=0,
+        problems=mine.to_dict("records"),
         answered=True,
     )
 
@@ -511,10 +511,10 @@ def _commit(
             dataset_table.append(con, name, frame)
         dataset_table.set_meta(con, "data_hash", dataset_table.content_hash(con))
     return Ingested(
-        source_id,
-        len(people),
-        len(films),
-        len(rows),
-        int(films["inverted"].sum()),
-        complaints.drop(columns="source_id").to_dict("records"),
+        source_id=source_id,
+        patients=len(people),
+        mammograms=len(films),
+        findings=len(rows),
+        turned=int(films["inverted"].sum()),
+        problems=complaints.drop(columns="source_id").to_dict("records"),
     )

@@ -18,7 +18,7 @@ from core.store import dataset_table, run_table
 
 
 @dataclass(frozen=True)
-class Made:
+class StepResult:
     """The run a step was answered with. fresh: made now, not found."""
 
     run: str

@@ -19,7 +19,7 @@ from core.dataset.splits import split_patients
 from core.errors import UserError
 from core.images.polygons import fill
 from core.images.working_images import Films
-from core.pipeline.inputs import Made, data_hash, image_labels_only
+from core.pipeline.inputs import StepResult, data_hash, image_labels_only
 from core.runs import Report
 from core.settings import Settings
 from core.sources import deepminer_patches
@@ -28,7 +28,7 @@ from core.store import dataset_table
 VERSION = 3
 
 
-def make(study: Path, settings: Settings, report: Report, labels: Path | None = None) -> Made:
+def make(study: Path, settings: Settings, report: Report, labels: Path | None = None) -> StepResult:
     """Split the patients and label all windows; UserError where no patch is left. labels: the
     folder of the published release, whose windows, labels and split are taken instead (films that
     it does not list have no patches).
@@ -67,9 +67,9 @@ def make(study: Path, settings: Settings, report: Report, labels: Path | None = 
                 "labels": "own" if listed is None else "published",
             }
             run.manifest |= {"listed_films_absent": absent} if listed is not None else {}
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def _listed(study: Path, settings: Settings, labels: Path) -> tuple[pd.DataFrame, int]:

@@ -13,7 +13,7 @@ import pandas as pd
 from core import runs, store
 from core.annotation.simulated_experts import TOP, ConceptShare, concept_shares
 from core.images.working_images import Films
-from core.pipeline.inputs import Made, parent_of
+from core.pipeline.inputs import StepResult, parent_of
 from core.runs import Report
 from core.sources.phantom.concepts import Concept
 from core.store import run_table, unit_table
@@ -21,7 +21,7 @@ from core.store import run_table, unit_table
 VERSION = 1
 
 
-def make(study: Path, report: Report, dissect: str) -> Made:
+def make(study: Path, report: Report, dissect: str) -> StepResult:
     """Concept shares and IoU of every living unit of a dissect run."""
     try:
         with runs.building(study, "concepts", VERSION, {}, [dissect], "") as run:
@@ -29,9 +29,9 @@ def make(study: Path, report: Report, dissect: str) -> Made:
             rows = [(s.unit, str(s.concept.name).lower(), s.share, s.iou) for s in shares]
             run.table("concepts", pd.DataFrame(rows, columns=["unit", "concept", "share", "iou"]))
             report(1, 1, "tables")
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def measure(study: Path, dissect: str) -> list[ConceptShare]:

@@ -17,7 +17,7 @@ from core.interpretation.inference import patient_numbers, patient_table
 from core.networks import auxiliary_inputs
 from core.networks.auxiliary_inputs import Columns
 from core.networks.device import device
-from core.pipeline.inputs import Made, classes_of, latest, patch_table
+from core.pipeline.inputs import StepResult, classes_of, latest, patch_table
 from core.runs import Report
 from core.settings import Settings, TrainingSettings
 from core.training import Part, fit
@@ -26,7 +26,7 @@ VERSION = 1
 LATER = ("rotation", "precision", "auxiliary")
 
 
-def make(study: Path, settings: Settings, report: Report, patches: str | None = None) -> Made:
+def make(study: Path, settings: Settings, report: Report, patches: str | None = None) -> StepResult:
     """Train on a patches run (the newest one if not given)."""
     parent = latest(study, "patches", given=patches)
     frame = patch_table(study, parent, ["train", "holdout"])
@@ -83,9 +83,9 @@ def make(study: Path, settings: Settings, report: Report, patches: str | None = 
                     "auxiliary": columns.as_plain(),
                 }
             )
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def asked(training: TrainingSettings) -> dict[str, Any]:

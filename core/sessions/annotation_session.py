@@ -22,7 +22,7 @@ PRACTICE_UNITS = 2
 TILES = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """One place in an expert's queue. number:
 
@@ -113,9 +113,9 @@ class Desk:
         versions = {(r.unit, r.repeat, r.practice): r.version for r in mine.itertuples()}
         put_off = annotation_table.skips(con, run, self.code)
         practice = annotation_table.other_units(con, run, PRACTICE_UNITS)
-        raw = [Slot(u, False, True, 0) for u in practice]
+        raw = [Slot(unit=u, repeat=False, practice=True, number=0) for u in practice]
         raw += [
-            Slot(u, again, False, n)
+            Slot(unit=u, repeat=again, practice=False, number=n)
             for n, (u, again) in enumerate(
                 order(units, f"{run}|{self.code}", self._repeats), start=1
             )

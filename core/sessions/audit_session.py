@@ -33,7 +33,7 @@ class Place:
     made: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """One patch as the expert sees it. number, total: place among all; fresh: the words differ from
     the patch before.
@@ -109,14 +109,14 @@ class Desk:
         at = sheet.index(place)
         fresh = at == 0 or sheet[at - 1].words != place.words
         return Shown(
-            self._token(audit, place),
-            place.words,
-            _tile(con, audit, place.item),
-            at + 1,
-            len(sheet),
-            place.given,
-            fresh,
-            at > 0 and place.given is None,
+            token=self._token(audit, place),
+            words=place.words,
+            tile=_tile(con, audit, place.item),
+            number=at + 1,
+            total=len(sheet),
+            given=place.given,
+            fresh=fresh,
+            may_reopen=at > 0 and place.given is None,
         )
 
     def following(self, con: Connection, audit: Audit, sheet: list[Place]) -> Tile | None:
@@ -202,4 +202,15 @@ def _tile(con: Connection, audit: Audit, item: int) -> Tile:
     if row is None:
         raise Refused("stale", "This patch is not there any more; tell the research team.")
     patch_id, mammogram_id, file, width, height, y, x, side = row
-    return Tile(0, patch_id, mammogram_id, file, width, height, y, x, side, 0)
+    return Tile(
+        rank=0,
+        patch_id=patch_id,
+        mammogram_id=mammogram_id,
+        file=file,
+        width=width,
+        height=height,
+        y=y,
+        x=x,
+        side=side,
+        label=0,
+    )

@@ -42,7 +42,7 @@ NOTHING = "Nothing to read yet. The research team will tell you when the reading
 STALE = "This case was answered in another window; the next one is shown here."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """One case as a reader sees it. number, total: place among the real cases or, in practice,
     among the practice cases; picture: (kind, source) for the server to draw, never sent.
@@ -59,7 +59,7 @@ class Shown:
     picture: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """One place of this reader's order with what was answered there; never leaves the server."""
 
@@ -183,7 +183,18 @@ class Desk:
             WHERE i.protocol = ? AND i.version = ? AND i.code = ? GROUP BY ALL ORDER BY i.position""",
             [protocol.protocol, protocol.version, self.code],
         ).fetchall()
-        return [Place(r[0], r[1], r[2], r[3], r[4] or 0, r[5], r[6]) for r in rows]
+        return [
+            Place(
+                position=r[0],
+                token=r[1],
+                case_number=r[2],
+                practice=r[3],
+                revision=r[4] or 0,
+                given=r[5],
+                made=r[6],
+            )
+            for r in rows
+        ]
 
     def show(
         self,
@@ -202,15 +213,15 @@ class Desk:
         texts, picture = self._content(con, protocol, place)
         back = number > 1 and place.given is None
         return Shown(
-            self._token(place),
-            _slots(texts, protocol),
-            number,
-            len(alike),
-            place.practice,
-            place.given,
-            place.position,
-            back,
-            picture,
+            token=self._token(place),
+            texts=_slots(texts, protocol),
+            number=number,
+            total=len(alike),
+            practice=place.practice,
+            given=place.given,
+            position=place.position,
+            may_reopen=back,
+            picture=picture,
         )
 
     def _content(

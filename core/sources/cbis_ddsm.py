@@ -148,8 +148,8 @@ def read(task: CbisTask) -> Patient:
         if density
     ]
     return Patient(
-        task.patient,
-        tuple(mammograms),
+        id=task.patient,
+        mammograms=tuple(mammograms),
         density=densities[0] if densities else None,
         published_split=split,
         problems=tuple(problems + several),
@@ -215,13 +215,13 @@ def _finding(number: int, row: Row, outline: tuple[np.ndarray, ...]) -> Finding:
         f" {row.get('subtlety')} PATHOLOGY {_pathology(row)}"
     )
     return Finding(
-        number,
-        _pathology(row),
-        kind,
-        words,
-        row.number("assessment", 0, 5),
-        subtlety or None,
-        outline,
+        number=number,
+        pathology=_pathology(row),
+        lesion_type=kind,
+        descriptors=words,
+        assessment=row.number("assessment", 0, 5),
+        subtlety=subtlety or None,
+        outline=outline,
         report=report,
     )
 

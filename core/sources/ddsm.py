@@ -168,8 +168,8 @@ def read(task: DdsmTask) -> Patient:
         )
         mammograms = [replace(mammogram, unlocated=True) for mammogram in mammograms]
     return Patient(
-        case.id,
-        tuple(mammograms),
+        id=case.id,
+        mammograms=tuple(mammograms),
         age=case.age,
         density=case.density,
         filed_as=filed,

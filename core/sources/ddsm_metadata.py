@@ -20,7 +20,7 @@ STEPS = np.array([(0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-
 FIRST_PIXEL = 1  # chains count pixels from 1: with 0 the real outline of B-3013-1 misses its published mask by a pixel, with 1 it fits exactly
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FilmLine:
     """A film's line of an .ics. lines, pixels_per_line: height and width, px; bits: per pixel;
     resolution: microns per pixel; overlay: an overlay is told of.
@@ -34,7 +34,7 @@ class FilmLine:
     overlay: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A case's .ics. id: such as "B_3013_1"; institution: its letter; digitizer: first word of
     DIGITIZER; density 1-4; None where unknown.
@@ -125,7 +125,14 @@ def _film_line(path: Path | str, number: int, parts: list[str]) -> FilmLine:
         _number(values.get("BITS_PER_PIXEL", "")) or 0,
         "OVERLAY" in (part.upper() for part in parts),
     )
-    return FilmLine(parts[0].upper(), lines, pixels, bits, microns or None, overlay)
+    return FilmLine(
+        view=parts[0].upper(),
+        lines=lines,
+        pixels_per_line=pixels,
+        bits=bits,
+        resolution=microns or None,
+        overlay=overlay,
+    )
 
 
 def _number(text: str) -> int | None:
@@ -238,7 +245,7 @@ def _finding(number: int, block: list[str], item: str) -> tuple[Finding, list[Pr
             )
             scales[scale] = None
     finding = Finding(
-        number, pathology, "+".join(dict.fromkeys(kinds)), descriptors, scales["ASSESSMENT"], scales["SUBTLETY"],
+        number=number, pathology=pathology, lesion_type="+".join(dict.fromkeys(kinds)), descriptors=descriptors, assessment=scales["ASSESSMENT"], subtlety=scales["SUBTLETY"],
         outline=tuple(outlines["BOUNDARY"]), nested=tuple(outlines["CORE"]), report=" ".join(report),
     )  # fmt: skip
     return finding, problems

@@ -84,11 +84,13 @@ def film_patches(
     benign, malignant = (overlaps(masks[code], origins, side) for code in (BENIGN, MALIGNANT))
     share = box_sums(tissue, origins, side) / side**2
     return Patches(
-        side,
-        origins[:, 0],
-        origins[:, 1],
-        share,
-        *benign,
-        *malignant,
-        worst["label"].to_numpy(np.int64),
+        side=side,
+        y=origins[:, 0],
+        x=origins[:, 1],
+        tissue=share,
+        union_benign=benign[0],
+        share_benign=benign[1],
+        union_malignant=malignant[0],
+        share_malignant=malignant[1],
+        label=worst["label"].to_numpy(np.int64),
     )

@@ -145,8 +145,8 @@ def read(task: ReleaseTask) -> Patient:
         for name in unlisted
     ]
     return Patient(
-        task.patient,
-        tuple(mammograms),
+        id=task.patient,
+        mammograms=tuple(mammograms),
         published_split=split,
         filed_as=filed,
         problems=tuple(problems + several),
@@ -277,8 +277,8 @@ def _findings(
             outline = tuple(polygon + corner for polygon in trace(parts[box] == k))
             findings.append(
                 Finding(
-                    before + len(findings) + 1,
-                    pathology,
+                    number=before + len(findings) + 1,
+                    pathology=pathology,
                     outline=scaled(outline, (width / w, height / h)),
                 )
             )

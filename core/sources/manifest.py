@@ -141,8 +141,8 @@ def read(task: ManifestTask) -> Patient:
     ages = [row.number("age", 0, 120) for row in task.rows]
     densities = [_density(row) for row in task.rows]
     return Patient(
-        task.patient,
-        mammograms,
+        id=task.patient,
+        mammograms=mammograms,
         age=next((age for age in ages if age is not None), None),
         density=next((density for density in densities if density is not None), None),
         features={name: value for name, value in features.items() if value != ""},
@@ -292,9 +292,9 @@ def _finding(number: int, row: Row, film: Film) -> Finding:
         row.number("subtlety", 1, 5),
     )
     return Finding(
-        number,
-        _pathology(row),
-        kind,
+        number=number,
+        pathology=_pathology(row),
+        lesion_type=kind,
         assessment=assessment,
         subtlety=subtlety,
         outline=outline,

@@ -14,7 +14,7 @@ LATERALITIES = ("LEFT", "RIGHT")
 VIEWS = ("CC", "MLO")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One outlined abnormality. outline: polygons, each float [n, 2] of (x, y) in pixels of the
     source image, to be filled and united; empty if the source gives none. nested: further outlines
@@ -35,7 +35,7 @@ class Finding:
     report: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mammogram:
     """One view. id: unique in the study, such as "S_0001_1.LEFT_CC". pixels: uint8 or uint16 [h,
     w], bright = dense tissue, monotone in optical density; maximum: the grey value that means white
@@ -74,7 +74,7 @@ class Problem:
     skipped: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Patient:
     """One patient with all mammograms. age in years; density BI-RADS 1-4; features: auxiliary
     columns (numbers or strings); published_split: "train", "holdout", "test" or None; stratum: what

@@ -18,13 +18,14 @@ from core import birads_lexicon, settings
 from core.errors import UserError
 from core.sessions.tokens import number
 from core.store import run_table
+from core.store.connection import fetch_records
 from core.timestamps import now
 
 Connection = duckdb.DuckDBPyConnection
 _LATEST = """SELECT * FROM annotations QUALIFY row_number() OVER (PARTITION BY run, unit, code, repeat, practice ORDER BY version DESC) = 1"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tile:
     """One top patch of a unit: its place in the working image (pixels), the image it is a view of,
     and its class (0 normal ..).
@@ -134,13 +135,13 @@ def patches_run(con: Connection, run: str) -> str | None:
 
 def tiles(con: Connection, run: str, unit: int, count: int = 32) -> list[Tile]:
     """The unit's top patches, strongest first."""
-    rows = con.execute(
+    cursor = con.execute(
         """SELECT t.rank, t.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side, p.label
         FROM top_patches t JOIN patches p ON p.run = ? AND p.patch_id = t.patch_id JOIN mammograms m ON m.mammogram_id = p.mammogram_id
         WHERE t.run = ? AND t.unit = ? AND t.rank < ? ORDER BY t.rank""",
         [patches_run(con, run), run, unit, count],
-    ).fetchall()
-    return [Tile(*row) for row in rows]
+    )
+    return fetch_records(cursor, Tile)
 
 
 def append(

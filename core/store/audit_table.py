@@ -15,6 +15,7 @@ import pandas as pd
 
 from core.errors import UserError
 from core.store import annotation_table
+from core.store.connection import fetch_records
 from core.timestamps import now
 
 Connection = duckdb.DuckDBPyConnection
@@ -22,7 +23,7 @@ ANSWERS = ("yes", "no", "unsure")
 KINDS = ("top", "middle", "random")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """One audit. patches: of each kind a unit; simulated: a label that is audited comes from a
     simulated expert; ended: when, or None while it is open.
@@ -38,7 +39,7 @@ class Audit:
     ended: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One patch to be judged under a unit's words. kind: of KINDS; rank: place in the unit's order
     of all dissected patches (from 0).
@@ -55,11 +56,11 @@ class Item:
 
 def audits(con: Connection) -> list[Audit]:
     """Every audit, oldest first."""
-    rows = con.execute(
-        "SELECT a.audit, run, seed, patches, simulated, a.who, a.made, e.made FROM audits a LEFT"
-        " JOIN audit_ends e USING (audit) ORDER BY a.made, a.audit"
-    ).fetchall()
-    return [Audit(*row) for row in rows]
+    cursor = con.execute(
+        "SELECT a.audit, run, seed, patches, simulated, a.who, a.made, e.made AS ended FROM audits a"
+        " LEFT JOIN audit_ends e USING (audit) ORDER BY a.made, a.audit"
+    )
+    return fetch_records(cursor, Audit)
 
 
 def current(con: Connection) -> Audit | None:
@@ -152,12 +153,10 @@ def judgements(con: Connection, audit: Audit, versions: bool = False) -> pd.Data
 
 def items(con: Connection, audit: str) -> list[Item]:
     """What an audit asks, in the order in which it was drawn."""
-    return [
-        Item(*row)
-        for row in con.execute(
-            "SELECT * EXCLUDE (audit) FROM audit_items WHERE audit = ? ORDER BY item", [audit]
-        ).fetchall()
-    ]
+    cursor = con.execute(
+        "SELECT * EXCLUDE (audit) FROM audit_items WHERE audit = ? ORDER BY item", [audit]
+    )
+    return fetch_records(cursor, Item)
 
 
 def progress(con: Connection, audit: str) -> pd.DataFrame:

@@ -68,7 +68,16 @@ def add_shown(
         protocol,
         version,
         [
-            Case(number, "", f"G{group}", "", tuple(texts), None, None, None)
+            Case(
+                number=number,
+                mammogram_id="",
+                patient_id=f"G{group}",
+                arm="",
+                texts=tuple(texts),
+                truth=None,
+                network_score=None,
+                predicted=None,
+            )
             for number, group, texts in cases
         ],
     )

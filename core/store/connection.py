@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -26,6 +27,7 @@ from core.errors import UserError
 from core.store.migrations import SCHEMA_VERSION, migrate
 from core.timestamps import now
 
+R = TypeVar("R")
 STORE_NAME = "study.duckdb"
 PATIENCE_S = 10.0
 
@@ -327,7 +329,7 @@ def backup(study: Path, target: Path) -> None:
     os.replace(part, target)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Restored:
     """What a restored store holds, until when, and how much more the replaced one held (None: it
     could not be opened). kept: where that one lies now.
@@ -378,7 +380,14 @@ def restore(study: Path, source: Path) -> Restored:
         if before is None
         else (max(0, before[0] - found[0]), max(0, before[1] - found[1]))
     )
-    return Restored(found[0], found[1], found[2], lost[0], lost[1], kept)
+    return Restored(
+        annotations=found[0],
+        answers=found[1],
+        last=found[2],
+        lost_annotations=lost[0],
+        lost_answers=lost[1],
+        kept=kept,
+    )
 
 
 def _count(path: Path, study: Path) -> tuple[int, int, datetime | None]:
@@ -389,3 +398,9 @@ def _count(path: Path, study: Path) -> tuple[int, int, datetime | None]:
         return _said(con)
     finally:
         con.close()
+
+
+def fetch_records(cursor: duckdb.DuckDBPyConnection, record: type[R]) -> list[R]:
+    """Rows of a query as records whose fields have the names of its columns."""
+    names = [column[0] for column in cursor.description or []]
+    return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]

@@ -24,7 +24,7 @@ Connection = duckdb.DuckDBPyConnection
 STATES = ("design", "lint", "frozen", "closed", "unblinded")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """The newest state of one version of a protocol."""
 
@@ -40,7 +40,7 @@ class Protocol:
     made: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One case with everything the team keeps apart from readers. texts: what is shown, in order;
     truth and network_score are the sealed key.
@@ -77,16 +77,16 @@ class Saved:
 
 def _protocol(row: Sequence[Any]) -> Protocol:
     return Protocol(
-        row[0],
-        row[1],
-        row[2],
-        json.loads(row[3]),
-        json.loads(row[4]),
-        row[5],
-        row[6],
-        row[7],
-        row[8],
-        row[9],
+        protocol=row[0],
+        version=row[1],
+        state=row[2],
+        design=json.loads(row[3]),
+        lint=json.loads(row[4]),
+        hash=row[5],
+        run=row[6],
+        simulated=row[7],
+        who=row[8],
+        made=row[9],
     )
 
 

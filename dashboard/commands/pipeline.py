@@ -14,7 +14,7 @@ from core import distributed, settings, store, study_folder
 from core.class_labels import label_name
 from core.errors import UserError
 from core.pipeline import ingest as ingestion
-from core.pipeline.inputs import Made
+from core.pipeline.inputs import StepResult
 from core.runs import explain as told
 from core.store import dataset_table, run_table, unit_table
 from dashboard.commands.common import JsonOption, StudyOption, answer, parted, progress, studied
@@ -134,7 +134,7 @@ def ingest(
 
 
 def _said(
-    command: str, folder: Path, made: Made, result: dict[str, Any], as_json: bool, text: str
+    command: str, folder: Path, made: StepResult, result: dict[str, Any], as_json: bool, text: str
 ) -> None:
     found = "" if made.fresh else " (made before with the same settings and data)"
     answer(

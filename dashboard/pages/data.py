@@ -108,12 +108,12 @@ def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
     )
     return [
         Box(
-            p["x"] / width,
-            p["y"] / height,
-            p["side"] / width,
-            p["side"] / height,
-            label_name(int(p["label"]), classes),
-            f"{label_name(int(p['label']), classes)}: malignant findings cover"
+            x=p["x"] / width,
+            y=p["y"] / height,
+            width=p["side"] / width,
+            height=p["side"] / height,
+            kind=label_name(int(p["label"]), classes),
+            text=f"{label_name(int(p['label']), classes)}: malignant findings cover"
             f" {percent(p['malignant_cover'], 0)} of the patch, {percent(p['malignant_part'], 0)}"
             f" of one lies in it; benign {percent(p['benign_cover'], 0)},"
             f" {percent(p['benign_part'], 0)} ({counting} counts)",
@@ -138,11 +138,11 @@ def panel(film: dict, name: str, large: bool) -> Panel:
         "film", image_routes.TEAM, file=film["file"], **({} if large else {"width": 200})
     )
     return Panel(
-        url,
-        int(film["width"]),
-        int(film["height"]),
-        name,
-        f"{film['source_width']} x {film['source_height']} px" if large else "",
+        url=url,
+        width=int(film["width"]),
+        height=int(film["height"]),
+        title=name,
+        right=f"{film['source_width']} x {film['source_height']} px" if large else "",
         alt=f"mammogram {name}",
         outlines=[p for polygons in mine["outline"] for p in polygons],
         nested=[p for polygons in mine["nested"] for p in polygons] if large else (),

@@ -142,9 +142,9 @@ def verdict(case: Explained) -> None:
 def outlined(case: Explained, **kinds: Any) -> Panel:
     """A panel of this film with its findings in maroon."""
     return Panel(
-        image_routes.url("film", image_routes.TEAM, file=case.film),
-        case.width,
-        case.height,
+        url=image_routes.url("film", image_routes.TEAM, file=case.film),
+        width=case.width,
+        height=case.height,
         outlines=[p for polygons in case.findings["outline"] for p in polygons],
         **kinds,
     )

@@ -68,13 +68,13 @@ def draw(study: Path, run: str, labels: dict[int, str], number: int, seed: int) 
                 row = order[place]
                 found.append(
                     Item(
-                        len(found) + 1,
-                        unit,
-                        without_association(label) or label,
-                        kind,
-                        int(ids[row]),
-                        int(place),
-                        float(values[row]),
+                        item=len(found) + 1,
+                        unit=unit,
+                        label=without_association(label) or label,
+                        kind=kind,
+                        patch_id=int(ids[row]),
+                        rank=int(place),
+                        activation=float(values[row]),
                     )
                 )
     return found

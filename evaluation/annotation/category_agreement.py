@@ -20,7 +20,7 @@ BOOTSTRAPS = 1000
 NO_CATEGORY = ("nothing", "unsure")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the agreement table. estimate None: not estimable, with the reason."""
 
@@ -99,7 +99,15 @@ def _ratings(frame: pd.DataFrame, value: Any) -> np.ndarray:
 
 
 def _row(name: str, found: Agreement) -> Row:
-    return Row(name, found.estimate, found.low, found.high, found.method, found.n, found.reason)
+    return Row(
+        name=name,
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
+        method=found.method,
+        n=found.n,
+        reason=found.reason,
+    )
 
 
 def per_category(frame: pd.DataFrame) -> list[Row]:
@@ -135,13 +143,13 @@ def overall(frame: pd.DataFrame) -> Row:
     known = _structured(frame)
     if not len(known):
         return Row(
-            "first-named category",
-            None,
-            None,
-            None,
-            "Krippendorff's alpha, nominal",
-            0,
-            "the answers are free text without categories",
+            name="first-named category",
+            estimate=None,
+            low=None,
+            high=None,
+            method="Krippendorff's alpha, nominal",
+            n=0,
+            reason="the answers are free text without categories",
         )
     ratings = _ratings(
         known,
@@ -177,33 +185,44 @@ def jaccard(frame: pd.DataFrame, seed: int = 1) -> Row:
     )
     if not len(values):
         return Row(
-            "categories shared", None, None, None, method, 0, "no unit was answered by two experts"
+            name="categories shared",
+            estimate=None,
+            low=None,
+            high=None,
+            method=method,
+            n=0,
+            reason="no unit was answered by two experts",
         )
     if len(values) < 5:
         return Row(
-            "categories shared",
-            float(values.mean()),
-            None,
-            None,
-            method,
-            len(values),
-            "fewer than five units: no interval",
+            name="categories shared",
+            estimate=float(values.mean()),
+            low=None,
+            high=None,
+            method=method,
+            n=len(values),
+            reason="fewer than five units: no interval",
         )
     generator = np.random.default_rng(seed)
     means = values[generator.integers(0, len(values), (BOOTSTRAPS, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     if high - low < 1e-12:
         return Row(
-            "categories shared",
-            float(values.mean()),
-            None,
-            None,
-            method,
-            len(values),
-            "all units have the same value: no interval",
+            name="categories shared",
+            estimate=float(values.mean()),
+            low=None,
+            high=None,
+            method=method,
+            n=len(values),
+            reason="all units have the same value: no interval",
         )
     return Row(
-        "categories shared", float(values.mean()), float(low), float(high), method, len(values)
+        name="categories shared",
+        estimate=float(values.mean()),
+        low=float(low),
+        high=float(high),
+        method=method,
+        n=len(values),
     )
 
 
@@ -227,12 +246,12 @@ def repeats(frame: pd.DataFrame) -> list[Row]:
             )
             rows.append(
                 Row(
-                    str(code),
-                    found.estimate,
-                    found.low,
-                    found.high,
-                    "same categories at the hidden repeat, Clopper-Pearson",
-                    len(again),
+                    name=str(code),
+                    estimate=found.estimate,
+                    low=found.low,
+                    high=found.high,
+                    method="same categories at the hidden repeat, Clopper-Pearson",
+                    n=len(again),
                 )
             )
     return rows

@@ -30,7 +30,7 @@ FEWEST_PATIENTS = 3
 BLOCK = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelCheck:
     """One unit's name against the reports. verdict: "holds" (AUC above .5, adjusted p < .05),
     "contradicted" (the interval lies below .5), "not shown", or "no word to check" where no report
@@ -111,8 +111,20 @@ def check_label(
                 k: None if pd.isna(row[k]) else float(row[k])
                 for k in ("auc", "low", "high", "p_adjusted", "iou")
             }
-            return LabelCheck(unit, label, descriptor, **values, verdict=_verdict(values))
-    return LabelCheck(unit, label, None, None, None, None, None, None, "no word to check")
+            return LabelCheck(
+                unit=unit, label=label, descriptor=descriptor, **values, verdict=_verdict(values)
+            )
+    return LabelCheck(
+        unit=unit,
+        label=label,
+        descriptor=None,
+        auc=None,
+        low=None,
+        high=None,
+        p_adjusted=None,
+        iou=None,
+        verdict="no word to check",
+    )
 
 
 def _verdict(values: dict[str, float | None]) -> str:

@@ -26,7 +26,7 @@ METHOD = "Wilson on the effective number of judgements, clustered by patient"
 _CODES = {"no": 0.0, "unsure": 1.0, "yes": 2.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Share:
     """Judgements of one kind of patches under one label; unit None: all units together."""
 
@@ -99,21 +99,37 @@ def precision_interval(yes: Array, patients: Array, level: float = 0.95) -> Inte
     """
     n = len(yes)
     if not n:
-        return Interval(None, None, None, level, METHOD, "no patch has been judged", "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=METHOD,
+            reason="no patch has been judged",
+            unit="patient",
+        )
     found = clustered_proportion(yes, patients, level=level)
     if found.clusters < 2:
         return Interval(
-            found.estimate,
-            None,
-            None,
-            level,
-            METHOD,
-            "all patches come from one patient",
-            "patient",
+            estimate=found.estimate,
+            low=None,
+            high=None,
+            level=level,
+            method=METHOD,
+            reason="all patches come from one patient",
+            unit="patient",
         )
     effective = min(float(n), found.effective_n) if found.effective_n else float(found.clusters)
     low, high = wilson(found.estimate or 0.0, effective, level)
-    return Interval(found.estimate, low, high, level, METHOD, None, "patient")
+    return Interval(
+        estimate=found.estimate,
+        low=low,
+        high=high,
+        level=level,
+        method=METHOD,
+        reason=None,
+        unit="patient",
+    )
 
 
 def wilson(p: float, n: float, level: float) -> tuple[float, float]:
@@ -131,16 +147,16 @@ def _share(rows: pd.DataFrame, unit: int | None, label: str, kind: str, level: f
     )
     yes, no, unsure = (int(counts.get(answer, 0)) for answer in ("yes", "no", "unsure"))
     return Share(
-        unit,
-        label,
-        kind,
-        yes,
-        no,
-        unsure,
-        rows["item"].nunique(),
-        rows["patient_id"].nunique(),
-        rows["code"].nunique(),
-        interval,
+        unit=unit,
+        label=label,
+        kind=kind,
+        yes=yes,
+        no=no,
+        unsure=unsure,
+        patches=rows["item"].nunique(),
+        patients=rows["patient_id"].nunique(),
+        experts=rows["code"].nunique(),
+        interval=interval,
     )
 
 

@@ -26,7 +26,7 @@ from core.interpretation.inference import Probe, film_maps, tissue_positions
 from core.interpretation.localization import cell_cover, localise, randomised
 from core.networks import Classifier, to_fully_convolutional
 from core.pipeline.dissect import class_codes
-from core.pipeline.inputs import Made, film_table, latest, parent_of, patch_table
+from core.pipeline.inputs import StepResult, film_table, latest, parent_of, patch_table
 from core.runs import Report
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from evaluation.queries.faithfulness import auc_drop, clustered_mean
@@ -38,7 +38,7 @@ STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 Row = dict[str, Any]
 
 
-def make(study: Path, report: Report, dissect: str | None = None) -> Made:
+def make(study: Path, report: Report, dissect: str | None = None) -> StepResult:
     """Test a dissect run (the newest if not given) with the labels of this moment.
 
     UserError where the test split is empty.
@@ -53,9 +53,9 @@ def make(study: Path, report: Report, dissect: str | None = None) -> Made:
             frame = measure(study, dissected, set(labelled), run.reporting(report))
             run.table("ablations", frame)
             run.manifest |= {"labelled": labelled}
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def measure(study: Path, dissect: str, labelled: set[int], report: Report) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from core import runs, store
-from core.pipeline.inputs import Made
+from core.pipeline.inputs import StepResult
 from core.runs import Report
 from core.store import run_table, unit_table
 from evaluation.coverage import (
@@ -28,15 +28,15 @@ from evaluation.coverage import (
 VERSION = 1
 
 
-def make(study: Path, report: Report, dissect: str) -> Made:
+def make(study: Path, report: Report, dissect: str) -> StepResult:
     """Measure the selection of a dissect run."""
     try:
         with runs.building(study, "coverage", VERSION, {}, [dissect], "") as run:
             run.table("coverage", measure(study, dissect))
             report(1, 1, "tables")
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def measure(study: Path, dissect: str) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from core import runs, store
 from core.images.working_images import Films, PatchReader
 from core.interpretation import concept_masks, inference
 from core.interpretation.inference import BATCH, Probe
-from core.pipeline.inputs import Made, parent_of, patch_table
+from core.pipeline.inputs import StepResult, parent_of, patch_table
 from core.runs import Report
 from core.store import dataset_table, run_table, unit_table
 from evaluation.annotation import descriptor_association
@@ -28,7 +28,7 @@ VERSION = 1
 TOUCHING, OTHERS = 4_000, 1_000
 
 
-def make(study: Path, report: Report, dissect: str) -> Made:
+def make(study: Path, report: Report, dissect: str) -> StepResult:
     """Measure a dissect run."""
     try:
         with runs.building(
@@ -40,9 +40,9 @@ def make(study: Path, report: Report, dissect: str) -> Made:
                 "patches": sampled,
                 "descriptors": sorted(frame["descriptor"].unique()),
             }
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def sample(patches: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:

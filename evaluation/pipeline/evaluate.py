@@ -23,7 +23,14 @@ from core.interpretation.explanation import ImageScores, image_scores, predicted
 from core.interpretation.inference import Probe, film_maps, tissue_positions
 from core.networks import Classifier, to_fully_convolutional
 from core.networks.auxiliary_inputs import IMAGE, Columns
-from core.pipeline.inputs import Made, film_table, image_labels_only, latest, parent_of, patch_table
+from core.pipeline.inputs import (
+    StepResult,
+    film_table,
+    image_labels_only,
+    latest,
+    parent_of,
+    patch_table,
+)
 from core.runs import Report, Run
 from core.store import dataset_table
 from evaluation.queries import performance, performance_cache
@@ -36,7 +43,7 @@ SPLITS = ["holdout", "test"]
 SCORES = ("s_normal", "s_benign", "s_malignant")
 
 
-def make(study: Path, report: Report, train: str | None = None) -> Made:
+def make(study: Path, report: Report, train: str | None = None) -> StepResult:
     """Evaluate a train run (the newest one if not given) on hold-out and test."""
     parent = latest(study, "train", given=train)
     patches_run = parent_of(study, parent, "patches")
@@ -45,11 +52,11 @@ def make(study: Path, report: Report, train: str | None = None) -> Made:
             study, "evaluate", VERSION, {"splits": SPLITS}, [parent, patches_run], ""
         ) as run:
             _evaluate(study, run, parent, patches_run, run.reporting(report))
-        return Made(run.name, fresh=True)
+        return StepResult(run.name, fresh=True)
     except runs.Answered as found:
         if distributed.first():
             performance_cache.ensure(study, found.name)
-        return Made(found.name, fresh=False)
+        return StepResult(found.name, fresh=False)
 
 
 def _evaluate(study: Path, run: Run, parent: str, patches_run: str, report: Report) -> None:

@@ -17,7 +17,7 @@ from core.store import annotation_table, dataset_table, run_table, unit_table
 from evaluation.queries.class_names import class_words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Explained:
     """One mammogram. predicted: class name ("other" for not malignant in a study of two classes) or
     None (no tissue); truth: class name or None; scores by class name; units: the 8 most influential
@@ -124,20 +124,20 @@ def one(study: Path, run: str, mammogram_id: str) -> Explained:
         name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES
     }
     return Explained(
-        mammogram_id,
-        row["patient_id"],
-        row["film"],
-        int(row["width"]),
-        int(row["height"]),
-        view_name(row["laterality"], row["view"]),
-        row["split"],
-        decided,
-        None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],
-        scores,
-        units,
-        probability[channel],
-        unit_maps,
-        float(manifest["largest_unit_contribution"]) or 1.0,
-        findings,
-        any(labels[u.unit].simulated for u in units if u.unit in labels),
+        mammogram_id=mammogram_id,
+        patient_id=row["patient_id"],
+        film=row["film"],
+        width=int(row["width"]),
+        height=int(row["height"]),
+        view=view_name(row["laterality"], row["view"]),
+        split=row["split"],
+        predicted=decided,
+        truth=None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],
+        scores=scores,
+        units=units,
+        class_map=probability[channel],
+        unit_maps=unit_maps,
+        scale=float(manifest["largest_unit_contribution"]) or 1.0,
+        findings=findings,
+        simulated=any(labels[u.unit].simulated for u in units if u.unit in labels),
     )

@@ -33,12 +33,26 @@ def clustered_mean(values: Array, patients: Any) -> Interval:
     """
     method = f"patient bootstrap, {RESAMPLES} resamples"
     if not len(values):
-        return Interval(None, None, None, LEVEL, method, "there is nothing to measure", "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=LEVEL,
+            method=method,
+            reason="there is nothing to measure",
+            unit="patient",
+        )
     codes, clusters = cluster_codes(patients, len(values))
     estimate = float(np.mean(values))
     if clusters < 2:
         return Interval(
-            estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient"
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=LEVEL,
+            method=method,
+            reason="one patient cannot be resampled",
+            unit="patient",
         )
     sums, sizes = (
         np.bincount(codes, np.asarray(values, float), clusters),
@@ -49,8 +63,24 @@ def clustered_mean(values: Array, patients: Any) -> Interval:
 
 def _with_width(estimate: float, low: float, high: float, method: str) -> Interval:
     if high - low <= 1e-12 * max(1.0, abs(estimate)):
-        return Interval(estimate, None, None, LEVEL, method, SAME, "patient")
-    return Interval(estimate, low, high, LEVEL, method, None, "patient")
+        return Interval(
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=LEVEL,
+            method=method,
+            reason=SAME,
+            unit="patient",
+        )
+    return Interval(
+        estimate=estimate,
+        low=low,
+        high=high,
+        level=LEVEL,
+        method=method,
+        reason=None,
+        unit="patient",
+    )
 
 
 def auc_drop(
@@ -61,13 +91,27 @@ def auc_drop(
     """
     method = f"patient bootstrap, {RESAMPLES} resamples"
     if labels.all() or not labels.any():
-        return Interval(None, None, None, LEVEL, method, "one class only", "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=LEVEL,
+            method=method,
+            reason="one class only",
+            unit="patient",
+        )
     codes, clusters = cluster_codes(patients, len(labels))
     instead = others or [before]
     estimate = float(np.mean([auc(labels, s) for s in instead])) - float(auc(labels, after))
     if clusters < 2:
         return Interval(
-            estimate, None, None, LEVEL, method, "one patient cannot be resampled", "patient"
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=LEVEL,
+            method=method,
+            reason="one patient cannot be resampled",
+            unit="patient",
         )
     drawn = np.mean(
         [bootstrap_aucs(labels, s, codes, clusters, RESAMPLES, 1) for s in instead], axis=0

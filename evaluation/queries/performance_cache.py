@@ -35,7 +35,7 @@ FOLDER, AGAINST = "shown", "against.json"
 Look = Callable[[str, str], Observations]  # (split, level) -> observations
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """One split and level of a run: n observations of so many patients; per class its areas (curves
     thinned to what a screen can show) and calibration; the confusion counts [truth, predicted]
@@ -141,13 +141,13 @@ def _summary(look: Look, split: str, level: str, threshold: float) -> Shown:
     }
     counts = tuple(tuple(int(n) for n in row) for row in table.to_numpy())
     return Shown(
-        len(seen.truth),
-        seen.patients,
-        results,
-        found,
-        tuple(table.columns),
-        counts,
-        performance.points_of(seen, look("holdout", level)),
+        n=len(seen.truth),
+        patients=seen.patients,
+        results=results,
+        calibrations=found,
+        names=tuple(table.columns),
+        counts=counts,
+        points=performance.points_of(seen, look("holdout", level)),
     )
 
 

@@ -65,7 +65,7 @@ def absent(needed: Iterable[str], now: Mapping[str, str]) -> Missing | None:
     return next((Missing(*ABSENT[name]) for name in needed if not now.get(name)), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Passport:
     """All a reader, or whoever draws it again, must know of an export. counts: n at each level;
     inputs: what it was made from, by name; data_hash: SHA-256 of the numbers behind it; simulated:

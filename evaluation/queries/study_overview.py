@@ -26,7 +26,7 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One card. state: done, stale, running, interrupted, failed or missing; headline and lines:
     what is there; made: when, or None; command: what to run next for it; page: where to look; note:
@@ -75,28 +75,28 @@ def _source(con: Connection) -> Step:
     sources, counts = dataset_table.sources(con), dataset_table.counts(con)
     if not len(sources):
         return Step(
-            "source",
-            "Source",
-            "missing",
-            "no mammograms yet",
-            (),
-            None,
-            "deepminer ingest phantom",
-            "data",
+            kind="source",
+            title="Source",
+            state="missing",
+            headline="no mammograms yet",
+            lines=(),
+            made=None,
+            command="deepminer ingest phantom",
+            page="data",
         )
     skipped = int(sources["skipped"].sum())
     return Step(
-        "source",
-        "Source",
-        "done",
-        counted(counts["patients"], "patient"),
-        (
+        kind="source",
+        title="Source",
+        state="done",
+        headline=counted(counts["patients"], "patient"),
+        lines=(
             counted(counts["mammograms"], "film"),
             f"{skipped} left out" if skipped else counted(counts["findings"], "finding"),
         ),
-        _time(sources["made"].max()),
-        "",
-        "data",
+        made=_time(sources["made"].max()),
+        command="",
+        page="data",
     )
 
 
@@ -113,33 +113,42 @@ def _run_step(
     if working and (run is None or working["state"] == "running"):
         share = f"{working['done']:,} of {working['total']:,} {working['unit']}"
         return Step(
-            kind,
-            title,
-            working["state"],
-            share,
-            (),
-            timestamps.at(working["seen"]),
-            command,
-            PAGES[kind],
-            working["message"],
+            kind=kind,
+            title=title,
+            state=working["state"],
+            headline=share,
+            lines=(),
+            made=timestamps.at(working["seen"]),
+            command=command,
+            page=PAGES[kind],
+            note=working["message"],
         )
     if run is None:
-        return Step(kind, title, "missing", "no run yet", (), None, command, PAGES[kind])
+        return Step(
+            kind=kind,
+            title=title,
+            state="missing",
+            headline="no run yet",
+            lines=(),
+            made=None,
+            command=command,
+            page=PAGES[kind],
+        )
     row = run_table.get(con, run)
     reason = _stale_reason(con, kind, row, stale, chosen)
     if reason:
         stale[kind] = reason
     headline, lines = _facts(con, kind, row)
     return Step(
-        kind,
-        title,
-        "stale" if reason else "done",
-        headline,
-        lines,
-        _time(row["made"]),
-        command if reason else "",
-        PAGES[kind],
-        reason,
+        kind=kind,
+        title=title,
+        state="stale" if reason else "done",
+        headline=headline,
+        lines=lines,
+        made=_time(row["made"]),
+        command=command if reason else "",
+        page=PAGES[kind],
+        note=reason,
     )
 
 
@@ -205,27 +214,27 @@ def _annotation(con: Connection) -> Step:
     run = annotation_table.current_run(con)
     if run is None:
         return Step(
-            "annotate",
-            "Annotation",
-            "missing",
-            "no units yet",
-            (),
-            None,
-            "deepminer dissect",
-            "annotations",
+            kind="annotate",
+            title="Annotation",
+            state="missing",
+            headline="no units yet",
+            lines=(),
+            made=None,
+            command="deepminer dissect",
+            page="annotations",
         )
     counts, progress = annotation_table.counts(con, run), annotation_table.progress(con, run)
     state = "missing" if not counts["experts"] else "done"
     made = _time(progress["last"].max()) if len(progress) else None
     return Step(
-        "annotate",
-        "Annotation",
-        state,
-        f"{counts['units_annotated']} / {counts['units_selected']} units",
-        (counted(counts["experts"], "expert"),),
-        made,
-        "" if counts["experts"] else "deepminer invite annotator",
-        "annotations",
+        kind="annotate",
+        title="Annotation",
+        state=state,
+        headline=f"{counts['units_annotated']} / {counts['units_selected']} units",
+        lines=(counted(counts["experts"], "expert"),),
+        made=made,
+        command="" if counts["experts"] else "deepminer invite annotator",
+        page="annotations",
     )
 
 
@@ -237,7 +246,7 @@ _NEXT_STAGE = {
 FINISHED = ("closed", "unblinded")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadingState:
     """How far a reading study is; never a result. done, total: answers given and answers there will
     be, from the readers who have an order and those who are planned; readers: the larger number of
@@ -292,14 +301,14 @@ def _reading_state(con: Connection, p: reading_table.Protocol) -> ReadingState:
         )
     simulated = p.simulated or bool(len(progress) and progress["simulated"].any())
     return ReadingState(
-        p.protocol,
-        p.version,
-        p.state,
-        done,
-        total,
-        planned,
-        simulated,
-        _time(p.made) or timestamps.now(),
+        protocol=p.protocol,
+        version=p.version,
+        state=p.state,
+        done=done,
+        total=total,
+        readers=planned,
+        simulated=simulated,
+        made=_time(p.made) or timestamps.now(),
     )
 
 
@@ -307,14 +316,14 @@ def _reading(con: Connection) -> Step:
     found = reading_states(con)
     if not found:
         return Step(
-            "reading",
-            "Reading",
-            "missing",
-            "not designed",
-            (),
-            None,
-            "deepminer reading create",
-            "reading",
+            kind="reading",
+            title="Reading",
+            state="missing",
+            headline="not designed",
+            lines=(),
+            made=None,
+            command="deepminer reading create",
+            page="reading",
         )
     first = found[0]
     finished = sum(r.state in FINISHED for r in found)
@@ -327,14 +336,14 @@ def _reading(con: Connection) -> Step:
     )
     headline = f"{first.done} / {first.total} answers" if first.total else "no answers yet"
     return Step(
-        "reading",
-        "Reading",
-        state,
-        headline,
-        lines,
-        first.made,
-        _NEXT_STAGE.get(first.state, ""),
-        "reading",
+        kind="reading",
+        title="Reading",
+        state=state,
+        headline=headline,
+        lines=lines,
+        made=first.made,
+        command=_NEXT_STAGE.get(first.state, ""),
+        page="reading",
     )
 
 
@@ -343,29 +352,29 @@ def _report(study: Path) -> Step:
     made = sorted(folder.rglob(f"*{provenance.SUFFIX}"), key=lambda p: p.stat().st_mtime)
     if not made:
         return Step(
-            "report",
-            "Report",
-            "missing",
-            "no figures yet",
-            (),
-            None,
-            "deepminer figures all --out exports",
-            "figures",
+            kind="report",
+            title="Report",
+            state="missing",
+            headline="no figures yet",
+            lines=(),
+            made=None,
+            command="deepminer figures all --out exports",
+            page="figures",
         )
     when = timestamps.changed(made[-1])
     stale = provenance.stale(study, folder)
     note = "exports out of date: " + ", ".join(s.name for s in stale) if stale else ""
     state, command = ("stale", "deepminer figures all --out exports") if stale else ("done", "")
     return Step(
-        "report",
-        "Report",
-        state,
-        counted(len(made), "export"),
-        (f"{len(stale)} stale",) if stale else (),
-        when,
-        command,
-        "figures",
-        note,
+        kind="report",
+        title="Report",
+        state=state,
+        headline=counted(len(made), "export"),
+        lines=(f"{len(stale)} stale",) if stale else (),
+        made=when,
+        command=command,
+        page="figures",
+        note=note,
     )
 
 

@@ -33,7 +33,7 @@ class ArmScore:
         return f"Arm {words(self.arm)}: {self.clusters.sentence()}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArmComparison:
     """Two arms.
 
@@ -103,20 +103,36 @@ def _compare(
     gap = _difference(first, second, level)
     keys = ["code", "mammogram_id"]
     if "mammogram_id" not in first.columns:
-        return ArmComparison(name, other, gap, 0, None, None, None)
+        return ArmComparison(
+            first=name,
+            second=other,
+            difference=gap,
+            pairs=0,
+            mcnemar=None,
+            sign_flip_p_two_sided=None,
+            mrmc=None,
+        )
     pairs = first.merge(second, on=keys, suffixes=("", "_other"))
     if pairs.empty:
-        return ArmComparison(name, other, gap, 0, None, None, None)
+        return ArmComparison(
+            first=name,
+            second=other,
+            difference=gap,
+            pairs=0,
+            mcnemar=None,
+            sign_flip_p_two_sided=None,
+            mrmc=None,
+        )
     better, worse = pairs["right"] & ~pairs["right_other"], ~pairs["right"] & pairs["right_other"]
     by_patient = (better.astype(int) - worse.astype(int)).groupby(pairs["patient_id"]).sum()
     return ArmComparison(
-        name,
-        other,
-        gap,
-        len(pairs),
-        mcnemar(int(better.sum()), int(worse.sum())),
-        sign_flip(by_patient.to_numpy())[1],
-        _crossed(pairs, level),
+        first=name,
+        second=other,
+        difference=gap,
+        pairs=len(pairs),
+        mcnemar=mcnemar(int(better.sum()), int(worse.sum())),
+        sign_flip_p_two_sided=sign_flip(by_patient.to_numpy())[1],
+        mrmc=_crossed(pairs, level),
     )
 
 
@@ -127,7 +143,13 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, level: float) -> Inte
     ]
     if first.empty or second.empty:
         return Interval(
-            None, None, None, level, "patient bootstrap", "an arm has no answers", "patient"
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method="patient bootstrap",
+            reason="an arm has no answers",
+            unit="patient",
         )
     return difference_of_shares(sides[0], sides[1], level)
 
@@ -142,7 +164,15 @@ def difference_of_shares(
     """
     method = "patient bootstrap"
     if not len(first[0]) or not len(second[0]):
-        return Interval(None, None, None, level, method, "one side has no answers", "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="one side has no answers",
+            unit="patient",
+        )
     patients = np.concatenate([first[1], second[1]])
     codes, clusters = cluster_codes(patients, len(patients))
     drawn = draw_clusters(clusters, RESAMPLES, 1)
@@ -159,20 +189,34 @@ def difference_of_shares(
     kept = gaps[~np.isnan(gaps)]
     if clusters < 2 or len(kept) < RESAMPLES / 2:
         return Interval(
-            estimate, None, None, level, method, "too few patients to resample", "patient"
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="too few patients to resample",
+            unit="patient",
         )
     if kept.min() == kept.max():
         return Interval(
-            estimate,
-            None,
-            None,
-            level,
-            method,
-            "every resample gives the same difference: no variance to judge it by",
-            "patient",
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="every resample gives the same difference: no variance to judge it by",
+            unit="patient",
         )
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, method, None, "patient")
+    return Interval(
+        estimate=estimate,
+        low=float(low),
+        high=float(high),
+        level=level,
+        method=method,
+        reason=None,
+        unit="patient",
+    )
 
 
 def _crossed(pairs: pd.DataFrame, level: float) -> ObuchowskiRockette | None:

@@ -39,7 +39,7 @@ KEY_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """Everything about a reading study that must be fixed before it is read.
 

@@ -30,7 +30,7 @@ from evaluation.roc.diagnostic import DiagnosticTable, diagnostic_table
 from evaluation.validation import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Primary:
     """The prespecified analysis: share right with interval and P for the side fixed beforehand."""
 
@@ -63,7 +63,7 @@ class Primary:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuleResult:
     """Right answers by one truth rule; cases that it calls unproven are left out, and counted."""
 
@@ -80,7 +80,7 @@ class RuleResult:
         return f"Truth by {words(self.rule)}{left_out}: {self.binomial.sentence()}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReaderResult:
     """One reader of the primary arm."""
 
@@ -123,7 +123,7 @@ class NetworkResult:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadingScore:
     """A scored reading study, in the order in which it must be read.
 
@@ -192,35 +192,37 @@ def score(
     )
     flagged = bool("simulated" in answers.columns and answers["simulated"].fillna(False).any())
     return ReadingScore(
-        design,
-        primary_of(right, patient, design),
-        clusters,
-        exact_binomial_test(int(right.sum()), len(right), level=1 - design.alpha),
-        exact_binomial_test(
+        design=design,
+        primary=primary_analysis(right, patient, design),
+        clusters=clusters,
+        binomial=exact_binomial_test(int(right.sum()), len(right), level=1 - design.alpha),
+        binomial_two_sided=exact_binomial_test(
             int(right.sum()), len(right), alternative="two-sided", level=1 - design.alpha
         ),
-        _table(truth, said, design),
-        _permutation(truth, said, patient),
-        _rules(main, design),
-        _discrepant(main),
-        auc_interval(truth, main["answer"], patient, "obuchowski"),
-        (
+        table=_table(truth, said, design),
+        permutation_p_greater=_permutation(truth, said, patient),
+        rules=_rules(main, design),
+        discrepant=_discrepant(main),
+        roc=auc_interval(truth, main["answer"], patient, "obuchowski"),
+        repeats=(
             text_repeats(main["texts"].tolist(), said.tolist())
             if main["texts"].map(len).any()
             else None
         ),
-        _hidden_repeats(joined, design),
-        _information(main, design.seed),
-        _network(main, threshold),
-        arm_scores(joined, design),
-        compare_arms(joined, design),
-        _readers(main, key, design),
-        conduct(joined, assigned),
-        primary_of(first["right"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design),
-        int(main["patient_id"].nunique()),
-        flagged if simulated is None else simulated,
-        _readers_auc(main, 1 - design.alpha),
-        synthetic,
+        hidden_repeats=_hidden_repeats(joined, design),
+        information=_information(main, design.seed),
+        network=_network(main, threshold),
+        arms=arm_scores(joined, design),
+        comparisons=compare_arms(joined, design),
+        readers=_readers(main, key, design),
+        conduct=conduct(joined, assigned),
+        first_answers=primary_analysis(
+            first["right"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design
+        ),
+        patients=int(main["patient_id"].nunique()),
+        simulated=flagged if simulated is None else simulated,
+        readers_auc=_readers_auc(main, 1 - design.alpha),
+        synthetic=synthetic,
     )
 
 
@@ -267,7 +269,7 @@ def _joined(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.Data
     return joined.assign(right=joined["malignant"] == joined["said"])
 
 
-def primary_of(right: Array, patient: Array, design: Design) -> Primary:
+def primary_analysis(right: Array, patient: Array, design: Design) -> Primary:
     """The design's primary analysis of right answers (bool [n]):
 
     GEE or sign-flip with patients as clusters, or the exact binomial test.
@@ -313,19 +315,19 @@ def primary_of(right: Array, patient: Array, design: Design) -> Primary:
     estimate, low, high, p_one, p_two, method, reason = values
     p = p_one if design.side == "greater" else p_two
     return Primary(
-        correct,
-        n,
-        estimate,
-        low,
-        high,
-        p,
-        p_one,
-        p_two,
-        design.side,
-        design.alpha,
-        method,
-        None if p is None else p <= design.alpha,
-        reason if p is None or low is None else None,
+        correct=correct,
+        n=n,
+        estimate=estimate,
+        low=low,
+        high=high,
+        p_value=p,
+        p_one_sided=p_one,
+        p_two_sided=p_two,
+        side=design.side,
+        alpha=design.alpha,
+        method=method,
+        significant=None if p is None else p <= design.alpha,
+        reason=reason if p is None or low is None else None,
     )
 
 
@@ -358,12 +360,12 @@ def _rules(main: pd.DataFrame, design: Design) -> tuple[RuleResult, ...]:
         differing = main[main[rule].fillna("") != main["truth"]]["case_number"].nunique()
         results.append(
             RuleResult(
-                rule,
-                len(known),
-                int(right.sum()),
-                int((main[rule] == UNPROVEN).sum()),
-                int(differing),
-                exact_binomial_test(int(right.sum()), len(known), level=1 - design.alpha),
+                rule=rule,
+                n=len(known),
+                correct=int(right.sum()),
+                unproven=int((main[rule] == UNPROVEN).sum()),
+                differing=int(differing),
+                binomial=exact_binomial_test(int(right.sum()), len(known), level=1 - design.alpha),
             )
         )
     return tuple(results)
@@ -445,12 +447,12 @@ def _readers(main: pd.DataFrame, key: pd.DataFrame, design: Design) -> tuple[Rea
     expected = int((key["arm"] == design.arms[0]).sum())
     return tuple(
         ReaderResult(
-            str(code),
-            len(rows),
-            int(rows["right"].sum()),
-            expected - len(rows),
-            _share(rows, design),
-            auc_interval(
+            code=str(code),
+            n=len(rows),
+            correct=int(rows["right"].sum()),
+            missing=expected - len(rows),
+            share=_share(rows, design),
+            auc=auc_interval(
                 rows["malignant"].to_numpy(dtype=bool),
                 rows["answer"],
                 rows["patient_id"].to_numpy(),
@@ -466,11 +468,11 @@ def _share(rows: pd.DataFrame, design: Design) -> Interval:
         rows["right"].to_numpy(dtype=bool), rows["patient_id"].to_numpy(), level=1 - design.alpha
     )
     return Interval(
-        result.estimate,
-        result.korn_graubard_low,
-        result.korn_graubard_high,
-        1 - design.alpha,
-        "Korn-Graubard",
-        result.reason if result.korn_graubard_low is None else None,
-        "patient",
+        estimate=result.estimate,
+        low=result.korn_graubard_low,
+        high=result.korn_graubard_high,
+        level=1 - design.alpha,
+        method="Korn-Graubard",
+        reason=result.reason if result.korn_graubard_low is None else None,
+        unit="patient",
     )

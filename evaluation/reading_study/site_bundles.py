@@ -33,7 +33,7 @@ KIND = "deepminer reading answers"
 SHOWN = ("name", "seed", "scale", "repeats", "texts", "told", "question", "practice")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A bundle that was made. cases: texts in it."""
 
@@ -141,7 +141,14 @@ def make(study: Path, out: Path, protocol: str | None, who: str) -> Bundle:
             "bundle made",
             f"{facts['id']} of {found.protocol} version {found.version} {found.hash}",
         )
-    return Bundle(facts["id"], found.protocol, found.version, found.hash, len(shown), out)
+    return Bundle(
+        id=facts["id"],
+        protocol=found.protocol,
+        version=found.version,
+        hash=found.hash,
+        cases=len(shown),
+        folder=out,
+    )
 
 
 def _pictures(study: Path, out: Path, pictures: Sequence[Picture]) -> list[Picture]:

@@ -50,7 +50,7 @@ class TextRepeats:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Information:
     """Right answers of a classifier trained on the other patients' texts; the most that any fixed
     rule on these texts can get right; and how often as high a ceiling arises when truth is permuted
@@ -122,12 +122,12 @@ def information(texts: Texts, truth: Any, patient: Any, seed: int = 1) -> Inform
     said = np.array([verdict_balance(text) for text in texts])
     keyword = float(((said > 0) == labels)[said != 0].sum() + 0.5 * (said == 0).sum())
     return Information(
-        int(leave_one_patient_out(texts, labels, patient).sum()),
-        int(observed),
-        tests.p_value(observed, permuted),
-        keyword,
-        float(permuted.mean()),
-        len(labels),
+        leave_one_patient_out_correct=int(leave_one_patient_out(texts, labels, patient).sum()),
+        in_sample_ceiling=int(observed),
+        ceiling_null_p=tests.p_value(observed, permuted),
+        keyword_correct=keyword,
+        ceiling_null_mean=float(permuted.mean()),
+        n=len(labels),
     )
 
 

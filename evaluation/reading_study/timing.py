@@ -13,7 +13,7 @@ from scipy import stats
 from evaluation.intervals import Interval, decimal, interval_text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conduct:
     """`trend`: change of the share right per 100 places in the order, the means of each reader in
     each arm taken out, patients as clusters. Seconds: median and quartiles over answers with a
@@ -73,16 +73,16 @@ def conduct(joined: pd.DataFrame, assigned: int | None = None, level: float = 0.
     corrected = int((joined["revision"] > 1).sum()) if "revision" in joined.columns else 0
     idle = int(joined["idle"].fillna(False).astype(bool).sum()) if "idle" in joined.columns else 0
     return Conduct(
-        len(joined),
-        int(joined["repeat"].sum()),
-        None if assigned is None else assigned - len(joined),
-        quartiles[0],
-        quartiles[1],
-        quartiles[2],
-        idle,
-        corrected,
-        _sittings(joined),
-        trend(joined[~joined["repeat"]], level),
+        answers=len(joined),
+        repeats=int(joined["repeat"].sum()),
+        missing=None if assigned is None else assigned - len(joined),
+        median_seconds=quartiles[0],
+        lower_seconds=quartiles[1],
+        upper_seconds=quartiles[2],
+        idle=idle,
+        corrections=corrected,
+        sittings=_sittings(joined),
+        trend=trend(joined[~joined["repeat"]], level),
     )
 
 
@@ -103,7 +103,15 @@ def trend(read: pd.DataFrame, level: float = 0.95) -> Interval:
     """
     method, nothing = "linear trend, clustered by patient", "too few answers with a position"
     if "position" not in read.columns or len(read) < 10:
-        return Interval(None, None, None, level, method, nothing, "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason=nothing,
+            unit="patient",
+        )
     groups = [name for name in ("code", "arm") if name in read.columns]
     x, y = (
         read[name].astype(float)
@@ -112,18 +120,48 @@ def trend(read: pd.DataFrame, level: float = 0.95) -> Interval:
     )
     spread = float((x**2).sum())
     if spread == 0 or read["patient_id"].nunique() < 2:
-        return Interval(None, None, None, level, method, nothing, "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason=nothing,
+            unit="patient",
+        )
     if (read.groupby(groups)["right"].nunique() == 1).all():
-        return Interval(None, None, None, level, method, _alike(read["right"]), "patient")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason=_alike(read["right"]),
+            unit="patient",
+        )
     slope = float((x * y).sum() / spread)
     scores = (x * (y - slope * x)).groupby(read["patient_id"].to_numpy()).sum()
     m = len(scores)
     error = float(np.sqrt(m / (m - 1) * (scores**2).sum()) / spread)
     if error < 1e-12:
-        return Interval(100 * slope, None, None, level, method, "the variance is 0", "patient")
+        return Interval(
+            estimate=100 * slope,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="the variance is 0",
+            unit="patient",
+        )
     half = float(stats.t.isf((1 - level) / 2, m - 1)) * error
     return Interval(
-        100 * slope, 100 * (slope - half), 100 * (slope + half), level, method, None, "patient"
+        estimate=100 * slope,
+        low=100 * (slope - half),
+        high=100 * (slope + half),
+        level=level,
+        method=method,
+        reason=None,
+        unit="patient",
     )
 
 

@@ -223,14 +223,14 @@ def _told(cases: pd.DataFrame, design: Design) -> dict[str, str]:
 
 def _case(row: Mapping[str, Any]) -> Case:
     return Case(
-        int(row["case_number"]),
-        row["mammogram_id"],
-        row["patient_id"],
-        row["arm"],
-        tuple(row["texts"]),
-        row["truth"],
-        float(row["network_score"]),
-        row["predicted"],
+        number=int(row["case_number"]),
+        mammogram_id=row["mammogram_id"],
+        patient_id=row["patient_id"],
+        arm=row["arm"],
+        texts=tuple(row["texts"]),
+        truth=row["truth"],
+        network_score=float(row["network_score"]),
+        predicted=row["predicted"],
     )
 
 

@@ -29,7 +29,7 @@ from evaluation.validation import Array
 RULES = ("folder", "first_abnormality", "any_malignant")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuleScore:
     """The reader against one truth rule; an unproven case counts as not malignant, as the paper's
     key has it, unless left out.
@@ -54,7 +54,7 @@ class RuleScore:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Discrepant:
     """A case whose truth depends on the rule."""
 
@@ -85,7 +85,7 @@ class Network:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplayResult:
     """Everything that a replay finds; `without_unproven` scores the first-abnormality rule without
     the cases it calls unproven.
@@ -209,15 +209,15 @@ def replay(
     discrepant = _discrepant(cases)
     interval = auc_interval(truth, score, patient, "obuchowski")
     return ReplayResult(
-        len(cases),
-        {rule: rule_score(answers, values) for rule, values in truths.items()},
-        discrepant,
-        clustered_proportion(answers == truth, patient),
-        lint(_lint_table(cases, truth), ("case",), labels, len(discrepant), seed=seed),
-        text_repeats(texts, answers.tolist()),
-        information(texts, truth, patient, seed),
-        Network(interval, int(((score > 0.5) == truth).sum()), len(cases)),
-        rule_score(answers[proven], truths["first_abnormality"][proven]),
+        n=len(cases),
+        truth_rules={rule: rule_score(answers, values) for rule, values in truths.items()},
+        discrepant=discrepant,
+        clusters=clustered_proportion(answers == truth, patient),
+        lint=lint(_lint_table(cases, truth), ("case",), labels, len(discrepant), seed=seed),
+        texts=text_repeats(texts, answers.tolist()),
+        information=information(texts, truth, patient, seed),
+        network=Network(interval, int(((score > 0.5) == truth).sum()), len(cases)),
+        without_unproven=rule_score(answers[proven], truths["first_abnormality"][proven]),
     )
 
 
@@ -235,26 +235,26 @@ def rule_score(answers: Array, truth: Array) -> RuleScore:
         )
     )
     return RuleScore(
-        n,
-        correct,
-        one.p_value,
-        two.p_value,
-        table.sensitivity.estimate,
-        table.specificity.estimate,
-        one.critical_count,
-        one.answers_to_flip,
+        n=n,
+        correct=correct,
+        p_greater=one.p_value,
+        p_two_sided=two.p_value,
+        sensitivity=table.sensitivity.estimate,
+        specificity=table.specificity.estimate,
+        critical_count=one.critical_count,
+        answers_to_flip=one.answers_to_flip,
     )
 
 
 def _discrepant(cases: list[ReplayCase]) -> tuple[Discrepant, ...]:
     return tuple(
         Discrepant(
-            case.case,
-            case.image,
-            MALIGNANT if case.answer else "benign",
-            case.folder,
-            case.first_abnormality,
-            case.any_malignant,
+            case=case.case,
+            image=case.image,
+            response=MALIGNANT if case.answer else "benign",
+            folder=case.folder,
+            first_abnormality=case.first_abnormality,
+            any_malignant=case.any_malignant,
         )
         for case in cases
         if len({case.folder, case.first_abnormality, case.any_malignant}) > 1

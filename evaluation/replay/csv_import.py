@@ -29,7 +29,7 @@ PATHOLOGIES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplayCase:
     """One answered case.
 
@@ -171,16 +171,16 @@ def _case(
     image = truth.values[IMAGE]
     first, any_malignant = _pathology(truth)
     return ReplayCase(
-        case,
-        order,
-        texts,
-        ANSWERS[word],
-        image,
-        patient_of(truth),
-        _score(truth),
-        _folder(truth),
-        first,
-        any_malignant,
+        case=case,
+        order=order,
+        texts=texts,
+        answer=ANSWERS[word],
+        image=image,
+        patient=patient_of(truth),
+        score=_score(truth),
+        folder=_folder(truth),
+        first_abnormality=first,
+        any_malignant=any_malignant,
     )
 
 

@@ -287,19 +287,19 @@ def write_report(study: Path, out: Path, report: Report) -> Passport:
     }
     parts = passport.simulated_parts(study, needs)
     made = Passport(
-        out.name,
-        "report",
-        "Report",
-        "",
-        {},
-        "",
-        passport.seed_of(study),
-        parts,
-        passport.inputs(study, needs),
-        passport.data_hash(tables),
-        f"deepminer report --study STUDY --out {out.name}",
-        passport.software(),
-        (out.name,),
+        name=out.name,
+        kind="report",
+        title="Report",
+        caption="",
+        counts={},
+        method="",
+        seed=passport.seed_of(study),
+        simulated=parts,
+        inputs=passport.inputs(study, needs),
+        data_hash=passport.data_hash(tables),
+        command=f"deepminer report --study STUDY --out {out.name}",
+        software=passport.software(),
+        files=(out.name,),
     )
     made.write(out.parent)
     return made

@@ -31,7 +31,7 @@ class CalibrationBin:
     observed: Interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """Calibration of probabilities: logistic recalibration (slope, intercept), calibration in the
     large, scores and the binned curve.
@@ -84,9 +84,18 @@ def _wald(
     estimate: float | None, error: float | None, level: float, reason: str | None
 ) -> Interval:
     if estimate is None or not error:
-        return Interval(estimate, None, None, level, "Wald", reason or "its standard error is 0")
+        return Interval(
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=level,
+            method="Wald",
+            reason=reason or "its standard error is 0",
+        )
     half = float(stats.norm.isf((1 - level) / 2)) * error
-    return Interval(estimate, estimate - half, estimate + half, level, "Wald")
+    return Interval(
+        estimate=estimate, low=estimate - half, high=estimate + half, level=level, method="Wald"
+    )
 
 
 def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = None) -> Calibration:
@@ -100,7 +109,7 @@ def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = No
     """
     labels, p = probabilities(y, probability)
     if not len(labels):
-        return Calibration(0, level=level, reason="there are no observations")
+        return Calibration(n=0, level=level, reason="there are no observations")
     codes, clusters = (None, 0) if cluster is None else cluster_codes(cluster, len(p))
     alone = (
         "all observations come from one patient: nothing is known about other patients"
@@ -157,19 +166,21 @@ def calibration(y: Any, probability: Any, level: float = 0.95, cluster: Any = No
     )
     slope_error, large_error = (None, None) if alone else (slope_error, large_error)
     return Calibration(
-        len(p),
-        slope,
-        slope_error,
-        intercept,
-        large,
-        large_error,
-        float(labels.sum() / p.sum()) if p.sum() else None,
-        brier,
-        float(1 - brier / (prevalence * (1 - prevalence))) if 0 < prevalence < 1 else None,
-        float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()),
-        ece,
-        bins,
-        level,
+        n=len(p),
+        slope=slope,
+        slope_standard_error=slope_error,
+        intercept=intercept,
+        in_the_large=large,
+        in_the_large_standard_error=large_error,
+        observed_expected=float(labels.sum() / p.sum()) if p.sum() else None,
+        brier=brier,
+        brier_scaled=float(1 - brier / (prevalence * (1 - prevalence)))
+        if 0 < prevalence < 1
+        else None,
+        log_loss=float(-np.where(labels, np.log(clipped), np.log(1 - clipped)).mean()),
+        ece=ece,
+        bins=bins,
+        level=level,
         reason=reason,
         unit="observation, taken as independent" if codes is None else "patient",
     )
@@ -243,17 +254,17 @@ def _clustered(hits: Array, codes: Array, level: float) -> Interval:
         "answers", "observations"
     )
     return Interval(
-        found.estimate,
-        found.korn_graubard_low,
-        found.korn_graubard_high,
-        level,
-        "Korn-Graubard",
-        reason,
-        "patient",
+        estimate=found.estimate,
+        low=found.korn_graubard_low,
+        high=found.korn_graubard_high,
+        level=level,
+        method="Korn-Graubard",
+        reason=reason,
+        unit="patient",
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetBenefit:
     """Net benefit per observation of acting on p >= threshold, beside acting on all and on none (0)
     (Vickers and Elkin 2006).
@@ -283,9 +294,14 @@ def net_benefit(y: Any, probability: Any, threshold: float) -> NetBenefit:
     if not 0 < threshold < 1:
         raise ValueError(f"the threshold is {threshold:g}: it must lie between 0 and 1")
     if not len(labels):
-        return NetBenefit(threshold, None, None, reason="there are no observations")
+        return NetBenefit(
+            threshold=threshold, model=None, treat_all=None, reason="there are no observations"
+        )
     odds, called = threshold / (1 - threshold), p >= threshold
     model = (labels & called).mean() - (~labels & called).mean() * odds
     return NetBenefit(
-        threshold, float(model), float(labels.mean() - (~labels).mean() * odds), n=len(p)
+        threshold=threshold,
+        model=float(model),
+        treat_all=float(labels.mean() - (~labels).mean() * odds),
+        n=len(p),
     )

@@ -21,7 +21,7 @@ GRID = np.linspace(0, 1, 101)
 THRESHOLDS = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RocCurve:
     """Vertices (false- and true-positive rate, threshold), and on `grid` (false-positive rates) the
     band of the sensitivity.
@@ -77,7 +77,17 @@ def roc_curve(
     reason = one_class_reason(labels)
     nothing = np.empty(0)
     if reason:
-        return RocCurve(nothing, nothing, nothing, GRID, None, None, level, None, reason=reason)
+        return RocCurve(
+            fpr=nothing,
+            tpr=nothing,
+            thresholds=nothing,
+            grid=GRID,
+            low=None,
+            high=None,
+            level=level,
+            clusters=None,
+            reason=reason,
+        )
     fpr, tpr, thresholds = vertices(labels, scores)
     codes, clusters = (
         (None, len(labels)) if cluster is None else cluster_codes(cluster, len(labels))
@@ -85,14 +95,14 @@ def roc_curve(
     shown = None if cluster is None else clusters
     if clusters < 2 or fpr.size < 2:
         return RocCurve(
-            fpr,
-            tpr,
-            thresholds,
-            GRID,
-            None,
-            None,
-            level,
-            shown,
+            fpr=fpr,
+            tpr=tpr,
+            thresholds=thresholds,
+            grid=GRID,
+            low=None,
+            high=None,
+            level=level,
+            clusters=shown,
             reason="all observations come from one patient",
         )
     bins = _bins(scores)
@@ -102,7 +112,17 @@ def roc_curve(
         counts = _clustered_counts(labels, bins, codes, clusters, resamples, seed)
     low, high = _band(*counts, level)
     reason = None if low is not None else "too few resamples have both classes"
-    return RocCurve(fpr, tpr, thresholds, GRID, low, high, level, shown, reason=reason)
+    return RocCurve(
+        fpr=fpr,
+        tpr=tpr,
+        thresholds=thresholds,
+        grid=GRID,
+        low=low,
+        high=high,
+        level=level,
+        clusters=shown,
+        reason=reason,
+    )
 
 
 def thinned(curve: RocCurve, points: int = 300) -> RocCurve:

@@ -16,7 +16,7 @@ from evaluation.roc.partial_area import vertices
 from evaluation.validation import check_level, labels_and_scores, one_class_reason, whole_number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiagnosticTable:
     """A 2 x 2 table.
 
@@ -89,25 +89,25 @@ def diagnostic_table(tp: int, fn: int, fp: int, tn: int, level: float = 0.95) ->
     margins = float(diseased) * healthy * called * (fn + tn)
     chance = (diseased * called + healthy * (fn + tn)) / n**2 if n else 1.0
     return DiagnosticTable(
-        tp,
-        fn,
-        fp,
-        tn,
-        _share(tp, diseased, level, "positive"),
-        _share(tn, healthy, level, "negative"),
-        _share(tp + tn, n, level, "observed"),
-        _share(tp, called, level, "called positive"),
-        _share(tn, fn + tn, level, "called negative"),
-        _ratio(tp, diseased, fp, healthy, level),
-        _ratio(fn, diseased, tn, healthy, level),
-        _odds(tp, fn, fp, tn, level),
-        _balanced(tp, diseased, tn, healthy, level),
-        tp / diseased + tn / healthy - 1 if diseased and healthy else None,
-        float((tp * tn - fp * fn) / np.sqrt(margins)) if margins else None,
-        ((tp + tn) / n - chance) / (1 - chance) if chance < 1 else None,
-        2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
-        fisher,
-        level,
+        tp=tp,
+        fn=fn,
+        fp=fp,
+        tn=tn,
+        sensitivity=_share(tp, diseased, level, "positive"),
+        specificity=_share(tn, healthy, level, "negative"),
+        accuracy=_share(tp + tn, n, level, "observed"),
+        ppv=_share(tp, called, level, "called positive"),
+        npv=_share(tn, fn + tn, level, "called negative"),
+        lr_positive=_ratio(tp, diseased, fp, healthy, level),
+        lr_negative=_ratio(fn, diseased, tn, healthy, level),
+        odds_ratio=_odds(tp, fn, fp, tn, level),
+        balanced_accuracy=_balanced(tp, diseased, tn, healthy, level),
+        youden=tp / diseased + tn / healthy - 1 if diseased and healthy else None,
+        mcc=float((tp * tn - fp * fn) / np.sqrt(margins)) if margins else None,
+        kappa=((tp + tn) / n - chance) / (1 - chance) if chance < 1 else None,
+        f1=2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
+        fisher_p_greater=fisher,
+        level=level,
         reason=reason,
     )
 
@@ -115,24 +115,41 @@ def diagnostic_table(tp: int, fn: int, fp: int, tn: int, level: float = 0.95) ->
 def _share(part: int, whole: int, level: float, name: str) -> Interval:
     method = "Clopper-Pearson"
     if not whole:
-        return Interval(None, None, None, level, method, f"no observation is {name}")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason=f"no observation is {name}",
+        )
     bounds = stats.binomtest(part, whole).proportion_ci(level, "exact")
-    return Interval(part / whole, float(bounds.low), float(bounds.high), level, method)
+    return Interval(
+        estimate=part / whole,
+        low=float(bounds.low),
+        high=float(bounds.high),
+        level=level,
+        method=method,
+    )
 
 
 def _log_interval(estimate: float, error: float, level: float, method: str) -> Interval:
     if error == 0:
         return Interval(
-            estimate,
-            None,
-            None,
-            level,
-            method,
-            "all are called alike: the variance is 0 and gives no interval",
+            estimate=estimate,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="all are called alike: the variance is 0 and gives no interval",
         )
     half = stats.norm.isf((1 - level) / 2) * error
     return Interval(
-        estimate, float(estimate * np.exp(-half)), float(estimate * np.exp(half)), level, method
+        estimate=estimate,
+        low=float(estimate * np.exp(-half)),
+        high=float(estimate * np.exp(half)),
+        level=level,
+        method=method,
     )
 
 
@@ -140,10 +157,22 @@ def _ratio(a: int, m: int, b: int, n: int, level: float) -> Interval:
     """(a/m) / (b/n) with Simel's logarithmic interval."""
     method = "Simel 1991"
     if not m or not n or not b:
-        return Interval(None, None, None, level, method, "a likelihood ratio would divide by 0")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="a likelihood ratio would divide by 0",
+        )
     if not a:
         return Interval(
-            0.0, None, None, level, method, "a count is 0: its logarithm gives no interval"
+            estimate=0.0,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="a count is 0: its logarithm gives no interval",
         )
     return _log_interval((a / m) / (b / n), np.sqrt(1 / a - 1 / m + 1 / b - 1 / n), level, method)
 
@@ -151,10 +180,22 @@ def _ratio(a: int, m: int, b: int, n: int, level: float) -> Interval:
 def _odds(tp: int, fn: int, fp: int, tn: int, level: float) -> Interval:
     method = "Woolf"
     if not fn * fp:
-        return Interval(None, None, None, level, method, "the odds ratio would divide by 0")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="the odds ratio would divide by 0",
+        )
     if not tp * tn:
         return Interval(
-            0.0, None, None, level, method, "a count is 0: its logarithm gives no interval"
+            estimate=0.0,
+            low=None,
+            high=None,
+            level=level,
+            method=method,
+            reason="a count is 0: its logarithm gives no interval",
         )
     return _log_interval(
         tp * tn / (fn * fp), np.sqrt(1 / tp + 1 / fn + 1 / fp + 1 / tn), level, method
@@ -163,21 +204,32 @@ def _odds(tp: int, fn: int, fp: int, tn: int, level: float) -> Interval:
 
 def _balanced(tp: int, m: int, tn: int, n: int, level: float) -> Interval:
     if not m or not n:
-        return Interval(None, None, None, level, "Wald", "both classes are needed")
+        return Interval(
+            estimate=None,
+            low=None,
+            high=None,
+            level=level,
+            method="Wald",
+            reason="both classes are needed",
+        )
     se, sp = tp / m, tn / n
     half = stats.norm.isf((1 - level) / 2) * 0.5 * np.sqrt(se * (1 - se) / m + sp * (1 - sp) / n)
     centre = (se + sp) / 2
     if half == 0:
         return Interval(
-            centre,
-            None,
-            None,
-            level,
-            "Wald",
-            "each class is called all right or all wrong: the variance is 0 and gives no interval",
+            estimate=centre,
+            low=None,
+            high=None,
+            level=level,
+            method="Wald",
+            reason="each class is called all right or all wrong: the variance is 0 and gives no interval",
         )
     return Interval(
-        centre, float(max(0.0, centre - half)), float(min(1.0, centre + half)), level, "Wald"
+        estimate=centre,
+        low=float(max(0.0, centre - half)),
+        high=float(min(1.0, centre + half)),
+        level=level,
+        method="Wald",
     )
 
 
@@ -249,11 +301,11 @@ def _clustered(right: Any, patients: Any, level: float) -> Interval:
         else None
     )
     return Interval(
-        result.estimate,
-        result.korn_graubard_low,
-        result.korn_graubard_high,
-        level,
-        "Korn-Graubard",
-        reason,
-        "patient",
+        estimate=result.estimate,
+        low=result.korn_graubard_low,
+        high=result.korn_graubard_high,
+        level=level,
+        method="Korn-Graubard",
+        reason=reason,
+        unit="patient",
     )

@@ -21,7 +21,7 @@ Vectors = Mapping[str, Any]
 PERMUTATIONS = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GreedyMatch:
     """Greedy matching of two texts; None with a reason where either has no word that counts."""
 
@@ -79,7 +79,15 @@ def greedy_matching(
                 if len(tokens)
                 else f"the {name} has no words"
             )
-            return GreedyMatch(None, None, None, rates[0], rates[1], reason, oov)
+            return GreedyMatch(
+                score=None,
+                reference_to_hypothesis=None,
+                hypothesis_to_reference=None,
+                oov_reference=rates[0],
+                oov_hypothesis=rates[1],
+                reason=reason,
+                oov=oov,
+            )
     if sides[0].shape[1] != sides[1].shape[1]:
         raise ValueError(
             f"word vectors of {sides[0].shape[1]} and of {sides[1].shape[1]} numbers: every word"
@@ -87,7 +95,15 @@ def greedy_matching(
         )
     cosine = sides[0] @ sides[1].T
     forward, backward = float(cosine.max(axis=1).mean()), float(cosine.max(axis=0).mean())
-    return GreedyMatch((forward + backward) / 2, forward, backward, rates[0], rates[1], None, oov)
+    return GreedyMatch(
+        score=(forward + backward) / 2,
+        reference_to_hypothesis=forward,
+        hypothesis_to_reference=backward,
+        oov_reference=rates[0],
+        oov_hypothesis=rates[1],
+        reason=None,
+        oov=oov,
+    )
 
 
 def _unknown_share(tokens: Sequence[str], vectors: Vectors) -> float | None:
@@ -161,7 +177,7 @@ def concepts(tokens: Sequence[str]) -> frozenset[str]:
     return frozenset(_CONCEPT_OF[token] for token in tokens if token in _CONCEPT_OF)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConceptF1:
     """Overlap of the concepts of two texts; None with a reason where either names none."""
 
@@ -193,14 +209,25 @@ def concept_f1(reference_tokens: Sequence[str], hypothesis_tokens: Sequence[str]
     for name, named in (("report", said), ("explanation", found)):
         if not named:
             return ConceptF1(
-                None, None, None, rates[0], rates[1], f"the {name} names no known concept"
+                f1=None,
+                precision=None,
+                recall=None,
+                unknown_reference=rates[0],
+                unknown_hypothesis=rates[1],
+                reason=f"the {name} names no known concept",
             )
     shared = len(said & found)
     precision, recall = shared / len(found), shared / len(said)
-    return ConceptF1(2 * shared / (len(said) + len(found)), precision, recall, rates[0], rates[1])
+    return ConceptF1(
+        f1=2 * shared / (len(said) + len(found)),
+        precision=precision,
+        recall=recall,
+        unknown_reference=rates[0],
+        unknown_hypothesis=rates[1],
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CorpusSimilarity:
     """Mean similarity of a study's explanations to their reports, beside the mean after giving each
     patient another patient's reports.
@@ -266,30 +293,32 @@ def corpus_similarity(
         reason = (
             "no pair has a defined score" if not kept.any() else "one patient cannot be permuted"
         )
-        nothing = Interval(None, None, None, level, method, reason)
+        nothing = Interval(
+            estimate=None, low=None, high=None, level=level, method=method, reason=reason
+        )
         return CorpusSimilarity(
-            nothing,
-            None,
-            None,
-            int(kept.sum()),
-            undefined,
-            rates[0],
-            rates[1],
-            measure,
+            mean=nothing,
+            baseline=None,
+            p_greater=None,
+            pairs=int(kept.sum()),
+            undefined=undefined,
+            oov_reference=rates[0],
+            oov_hypothesis=rates[1],
+            measure=measure,
             reason=reason,
         )
     baseline = _permuted_means(scores, codes, clusters, permutations, seed)
     mean = float(own[kept].mean())
     p = (1 + (baseline >= mean - 1e-12).sum()) / (1 + len(baseline)) if len(baseline) else None
     return CorpusSimilarity(
-        _bootstrap_mean(own, kept, codes, clusters, level, seed),
-        float(baseline.mean()) if len(baseline) else None,
-        None if p is None else float(p),
-        int(kept.sum()),
-        undefined,
-        rates[0],
-        rates[1],
-        measure,
+        mean=_bootstrap_mean(own, kept, codes, clusters, level, seed),
+        baseline=float(baseline.mean()) if len(baseline) else None,
+        p_greater=None if p is None else float(p),
+        pairs=int(kept.sum()),
+        undefined=undefined,
+        oov_reference=rates[0],
+        oov_hypothesis=rates[1],
+        measure=measure,
     )
 
 
@@ -359,12 +388,20 @@ def _bootstrap_mean(
     mean = float(values[kept].mean())
     if high - low < 1e-12:
         return Interval(
-            mean,
-            None,
-            None,
-            level,
-            "patient bootstrap",
-            "all patients have the same value",
-            "patient",
+            estimate=mean,
+            low=None,
+            high=None,
+            level=level,
+            method="patient bootstrap",
+            reason="all patients have the same value",
+            unit="patient",
         )
-    return Interval(mean, float(low), float(high), level, "patient bootstrap", None, "patient")
+    return Interval(
+        estimate=mean,
+        low=float(low),
+        high=float(high),
+        level=level,
+        method="patient bootstrap",
+        reason=None,
+        unit="patient",
+    )

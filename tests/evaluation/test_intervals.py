@@ -29,8 +29,13 @@ def test_intervals_and_reasons():
     assert interval_text(0.4961, 0.606, 0.95) == "95 % CI .496 to .606"
     assert interval_text(None, None, 0.9, "one patient") == "90 % CI not estimable: one patient"
     assert join_reasons(None, "a", "a", "b") == "a; b" and join_reasons(None) is None
-    assert "Wilson" in Interval(0.5, 0.4, 0.6, 0.95, "wilson").sentence()
     assert (
-        Interval(None, None, None, 0.95, "wilson", "no answers").sentence()
+        "Wilson"
+        in Interval(estimate=0.5, low=0.4, high=0.6, level=0.95, method="wilson").sentence()
+    )
+    assert (
+        Interval(
+            estimate=None, low=None, high=None, level=0.95, method="wilson", reason="no answers"
+        ).sentence()
         == "not estimable: no answers"
     )

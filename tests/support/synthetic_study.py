@@ -196,14 +196,14 @@ def add_protocol(
     design = {"name": "ZQXSTUDY", "seed": 5, "scale": 6, "repeats": 2, **(design or {})}
     cases = [
         Case(
-            i,
-            f"ZQXCASE{i % FILMS:03d}",
-            f"ZQXPATIENT{(i % FILMS) // 2:03d}",
-            "ZQXARM",
-            tuple(LABELS[k] for k in generator.permutation(8)[:3]),
-            "MALIGNANT" if i % 2 else "BENIGN",
-            0.123456 + i / 1000,
-            "malignant",
+            number=i,
+            mammogram_id=f"ZQXCASE{i % FILMS:03d}",
+            patient_id=f"ZQXPATIENT{(i % FILMS) // 2:03d}",
+            arm="ZQXARM",
+            texts=tuple(LABELS[k] for k in generator.permutation(8)[:3]),
+            truth="MALIGNANT" if i % 2 else "BENIGN",
+            network_score=0.123456 + i / 1000,
+            predicted="malignant",
         )
         for i in range(1, count + 1)
     ]
@@ -229,13 +229,13 @@ def add_audit(con, units: int = 3, each: int = 2) -> audit_table.Audit:
     ]
     items = [
         audit_table.Item(
-            n + 1,
-            n // (3 * each),
-            LABELS[n // (3 * each)],
-            audit_table.KINDS[n % 3],
-            patches[n],
-            n,
-            0.987654 - n / 1000,
+            item=n + 1,
+            unit=n // (3 * each),
+            label=LABELS[n // (3 * each)],
+            kind=audit_table.KINDS[n % 3],
+            patch_id=patches[n],
+            rank=n,
+            activation=0.987654 - n / 1000,
         )
         for n in range(units * 3 * each)
     ]

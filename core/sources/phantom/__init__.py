@@ -25,7 +25,7 @@ simulated = True
 KINDS = ("normal", "benign", "malignant")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PhantomSettings:
     """What changes a study. width: of the films, px; aspect: height over width; sides: breasts with
     films per patient, two views each; swap: share of findings with the other pathology's look;
@@ -120,8 +120,8 @@ def read(task: PhantomTask) -> Patient:
     odd = any(lesion.look.malignant != (lesion.pathology == "MALIGNANT") for lesion in lesions)
     stratum = KINDS[kind] + (", with a finding that looks like the other pathology" if odd else "")
     return Patient(
-        task.patient,
-        tuple(mammograms),
+        id=task.patient,
+        mammograms=tuple(mammograms),
         age=age,
         density=body.density,
         features=features,
@@ -142,13 +142,13 @@ def _mammogram(
         )
         findings.append(
             Finding(
-                number,
-                lesion.pathology,
-                kind,
-                descriptors,
-                lesion.assessment,
-                lesion.subtlety,
-                (outline,),
+                number=number,
+                pathology=lesion.pathology,
+                lesion_type=kind,
+                descriptors=descriptors,
+                assessment=lesion.assessment,
+                subtlety=lesion.subtlety,
+                outline=(outline,),
                 report=report,
             )
         )
@@ -190,6 +190,6 @@ def _lesion(rng: Rng, malignant: bool, settings: PhantomSettings, depth: float) 
         2 if harmless else int(rng.choice([0, 4, 4, 5] if look.malignant else [0, 2, 3, 3, 4]))
     )
     return Lesion(
-        look, pathology, str(rng.choice(look.words)), assessment, subtlety,
+        look=look, pathology=pathology, words=str(rng.choice(look.words)), assessment=assessment, subtlety=subtlety,
         radius=float(rng.uniform(*look.radius)), depth=depth * float(rng.uniform(0.2, 0.85)), seed=int(rng.integers(2**31)),
     )  # fmt: skip

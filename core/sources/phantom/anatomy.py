@@ -16,7 +16,7 @@ from scipy import fft, interpolate, ndimage
 from core.sources.phantom.shapes import Array, Rng, smooth_step, splat, strokes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Body:
     """What both views of a patient share.
 

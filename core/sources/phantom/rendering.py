@@ -27,7 +27,7 @@ from core.sources.phantom.shapes import Array, Rng, blob, specks
 SUBTLETY_CONTRAST = (0.35, 0.62, 1.0, 1.3, 1.65)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lesion:
     """A finding before it is drawn. radius and depth (distance from the nipple) in widths; seed: of
     its shape; words: its DDSM line.

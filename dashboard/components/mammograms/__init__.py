@@ -16,7 +16,7 @@ import numpy as np
 from dashboard.components.http import source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Box:
     """A patch on a film, in shares of its width and height. kind: normal, benign, malignant or
     mark; text: shown while hovered.
@@ -30,7 +30,7 @@ class Box:
     text: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """One film. url: its picture; width, height: of the working image; outlines: polygons [n, 2] in
     working-image pixels; nested: inner outlines; heat: float [h, w] in 0..1 of the scale shown

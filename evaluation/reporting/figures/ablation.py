@@ -45,7 +45,13 @@ def ablation(study: Path, width: float) -> Drawn:
         " patient."
     )
     methods = "; ".join(dict.fromkeys([*curve["method"], *falls["method"]]))
-    return Drawn(figure, {"ablation": frame}, caption, {"malignant patches": n}, methods)
+    return Drawn(
+        figure=figure,
+        data={"ablation": frame},
+        caption=caption,
+        counts={"malignant patches": n},
+        method=methods,
+    )
 
 
 def _deletion(ax: Axes, curve: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from core.store import run_table
 from evaluation.queries.provenance import ABSENT, Missing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Drawn:
     """A figure with what stands beside it. data: the numbers behind the picture, by table name;
     counts: n at each level; method: how the numbers were found, as sentences; kind: "line", "mixed"
@@ -30,7 +30,7 @@ class Drawn:
     seed: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """A figure that can be built. needs: names of its inputs (`evaluation.queries.provenance.inputs`),
     required: those without which there is no figure; width: its natural one in mm (85 one column,

@@ -67,7 +67,11 @@ def roc(study: Path, width: float) -> Drawn:
         " trapezoid rule over sensitivity .8 to 1."
     )
     return Drawn(
-        figure, {"curves": pd.concat(curves), "auc": pd.DataFrame(table)}, caption, counts, method
+        figure=figure,
+        data={"curves": pd.concat(curves), "auc": pd.DataFrame(table)},
+        caption=caption,
+        counts=counts,
+        method=method,
     )
 
 
@@ -168,11 +172,11 @@ def calibration(study: Path, width: float) -> Drawn:
         f" score {decimal(found.brier)}."
     )
     return Drawn(
-        figure,
-        {"bins": table},
-        caption,
-        {"patches": found.n, "patients": seen.patients},
-        f"{found.sentence()} Slope's interval clustered by patient (sandwich).",
+        figure=figure,
+        data={"bins": table},
+        caption=caption,
+        counts={"patches": found.n, "patients": seen.patients},
+        method=f"{found.sentence()} Slope's interval clustered by patient (sandwich).",
     )
 
 
@@ -246,10 +250,10 @@ def subgroups(study: Path, width: float) -> Drawn:
         ]
     )
     return Drawn(
-        figure,
-        {"subgroups": table},
-        caption,
-        {"mammograms": len(seen.truth), "patients": seen.patients},
-        "AUC intervals by Obuchowski's method with patients as clusters; differences by Wald's"
+        figure=figure,
+        data={"subgroups": table},
+        caption=caption,
+        counts={"mammograms": len(seen.truth), "patients": seen.patients},
+        method="AUC intervals by Obuchowski's method with patients as clusters; differences by Wald's"
         " test, patients resampled.",
     )

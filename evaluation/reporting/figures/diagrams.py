@@ -128,7 +128,13 @@ def framework(study: Path, width: float) -> Drawn:
         " by experts, and the names that explain a decision are read by others who see nothing"
         " else."
     )
-    return Drawn(figure, {"steps": table}, caption, {}, "Numbers as of the export.")
+    return Drawn(
+        figure=figure,
+        data={"steps": table},
+        caption=caption,
+        counts={},
+        method="Numbers as of the export.",
+    )
 
 
 def flow_table(study: Path) -> pd.DataFrame:
@@ -241,11 +247,11 @@ def flow(study: Path, width: float) -> Drawn:
         + f" {left_out['patients']} patients were left out because a file could not be read."
     )
     return Drawn(
-        figure,
-        {"flow": table},
-        caption,
-        {"patients": patients, "mammograms": int(kept["mammograms"])},
-        "All images of a patient are in one split.",
+        figure=figure,
+        data={"flow": table},
+        caption=caption,
+        counts={"patients": patients, "mammograms": int(kept["mammograms"])},
+        method="All images of a patient are in one split.",
     )
 
 

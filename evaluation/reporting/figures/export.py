@@ -79,20 +79,20 @@ def export_figure(
         f" {','.join(formats)}"
     )
     passport = Passport(
-        kind.name,
-        "figure",
-        kind.title,
-        caption,
-        drawn.counts,
-        drawn.method,
-        drawn.seed,
-        parts,
-        provenance.inputs(study, kind.needs),
-        provenance.data_hash(tables),
-        command,
-        provenance.software(),
-        tuple(files),
-        width,
+        name=kind.name,
+        kind="figure",
+        title=kind.title,
+        caption=caption,
+        counts=drawn.counts,
+        method=drawn.method,
+        seed=drawn.seed,
+        simulated=parts,
+        inputs=provenance.inputs(study, kind.needs),
+        data_hash=provenance.data_hash(tables),
+        command=command,
+        software=provenance.software(),
+        files=tuple(files),
+        width_mm=width,
     )
     passport.write(out)
     return Export(kind.name, passport)
@@ -212,7 +212,7 @@ def web_picture(figure: Figure, kind: str, dpi: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """A figure as a page shows it: its picture (data address), caption, n, method and what is
     simulated; or why there is none.
@@ -232,13 +232,20 @@ def preview(study: Path, name: str, width_mm: float | None) -> Preview:
     try:
         drawn, parts = draw(study, kind, width_mm or kind.width)
     except Missing as missing:
-        return Preview("", "", {}, "", "", (missing.step, missing.reason, missing.command))
+        return Preview(
+            picture="",
+            caption="",
+            counts={},
+            method="",
+            simulated="",
+            missing=(missing.step, missing.reason, missing.command),
+        )
     return Preview(
-        web_picture(drawn.figure, drawn.kind, 2 * SCREEN_DPI),
-        drawn.caption + caption_tail(study, parts),
-        drawn.counts,
-        drawn.method,
-        parts,
+        picture=web_picture(drawn.figure, drawn.kind, 2 * SCREEN_DPI),
+        caption=drawn.caption + caption_tail(study, parts),
+        counts=drawn.counts,
+        method=drawn.method,
+        simulated=parts,
     )
 
 

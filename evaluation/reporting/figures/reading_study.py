@@ -114,7 +114,7 @@ def reading(study: Path, width: float) -> Drawn:
         " interval."
     )
     counts = {"answers": score.primary.n, "patients": score.patients, "readers": len(score.readers)}
-    return Drawn(figure, data, caption, counts, score.paragraph())
+    return Drawn(figure=figure, data=data, caption=caption, counts=counts, method=score.paragraph())
 
 
 def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
@@ -302,11 +302,11 @@ def time_order(study: Path, width: float) -> Drawn:
     )
     data = {"answers": table[["code", "position", "seconds", "right"]], "blocks": found}
     return Drawn(
-        figure,
-        data,
-        caption,
-        {"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
-        "Trend: least squares on the position, readers' means taken out, clustered by patient.",
+        figure=figure,
+        data=data,
+        caption=caption,
+        counts={"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
+        method="Trend: least squares on the position, readers' means taken out, clustered by patient.",
     )
 
 
@@ -376,9 +376,9 @@ def agreement(study: Path, width: float) -> Drawn:
         " alpha). CI, confidence interval."
     )
     return Drawn(
-        figure,
-        {"agreement": table},
-        caption,
-        {"annotators": raters, "units": max(r.n for r in rows)},
-        methods,
+        figure=figure,
+        data={"agreement": table},
+        caption=caption,
+        counts={"annotators": raters, "units": max(r.n for r in rows)},
+        method=methods,
     )

@@ -116,13 +116,13 @@ def units(study: Path, width: float) -> Drawn:
         "patients": int(tiles["patient_id"].nunique()),
     }
     return Drawn(
-        figure,
-        {"tiles": data},
-        caption,
-        counts,
-        "Top patches: the largest value of a unit's map on each training and hold-out patch; maps"
+        figure=figure,
+        data={"tiles": data},
+        caption=caption,
+        counts=counts,
+        method="Top patches: the largest value of a unit's map on each training and hold-out patch; maps"
         " upsampled bilinearly.",
-        "image",
+        kind="image",
     )
 
 
@@ -253,11 +253,11 @@ def coverage(study: Path, width: float) -> Drawn:
         sorted(set(frame[frame["name"].isin(["interval", "split_half"])]["method"]))
     )
     return Drawn(
-        figure,
-        {"coverage": pd.DataFrame(rows)},
-        caption,
-        {"mammograms": images, "units selected": int(chosen["unit"].nunique())},
-        methods,
+        figure=figure,
+        data={"coverage": pd.DataFrame(rows)},
+        caption=caption,
+        counts={"mammograms": images, "units selected": int(chosen["unit"].nunique())},
+        method=methods,
     )
 
 
@@ -363,14 +363,14 @@ def explanations(study: Path, width: float) -> Drawn:
         + (" White bar: 10 mm." if scales else "")
     )
     return Drawn(
-        figure,
-        {"units": pd.DataFrame(rows)},
-        caption,
-        {"mammograms": len(chosen), "patients": len(patients)},
-        "Influence: largest value of the unit's map on the mammogram times its weight for the"
+        figure=figure,
+        data={"units": pd.DataFrame(rows)},
+        caption=caption,
+        counts={"mammograms": len(chosen), "patients": len(patients)},
+        method="Influence: largest value of the unit's map on the mammogram times its weight for the"
         " class.",
-        "mixed",
-        seed,
+        kind="mixed",
+        seed=seed,
     )
 
 

@@ -195,19 +195,19 @@ def export_table(study: Path, kind: TableKind, out: Path) -> Export:
     write_text(out / f"{stem}.md", markdown(table, kind.title))
     excel(table, kind.title, out / f"{stem}.xlsx")
     passport = Passport(
-        stem,
-        "table",
-        kind.title,
-        note,
-        table.counts,
-        table.method,
-        provenance.seed_of(study),
-        parts,
-        provenance.inputs(study, kind.needs),
-        provenance.data_hash({kind.name: text}),
-        f"deepminer tables {kind.name} --study STUDY --out DIR",
-        provenance.software(),
-        tuple(f"{stem}.{suffix}" for suffix in FORMATS),
+        name=stem,
+        kind="table",
+        title=kind.title,
+        caption=note,
+        counts=table.counts,
+        method=table.method,
+        seed=provenance.seed_of(study),
+        simulated=parts,
+        inputs=provenance.inputs(study, kind.needs),
+        data_hash=provenance.data_hash({kind.name: text}),
+        command=f"deepminer tables {kind.name} --study STUDY --out DIR",
+        software=provenance.software(),
+        files=tuple(f"{stem}.{suffix}" for suffix in FORMATS),
     )
     passport.write(out)
     return Export(kind.name, passport)

@@ -50,6 +50,8 @@ def test_scaling_keeps_area_and_place() -> None:
     assert abs(int(half.sum()) - 600) <= 60
     ys, xs = np.nonzero(half)
     assert abs(xs.mean() - 14.5) <= 0.5 and abs(ys.mean() - 24.5) <= 0.5
-    finding = Finding(1, "MALIGNANT", outline=(square,))
-    ((pathology, mask),) = finding_masks([finding, Finding(2, "BENIGN")], (60, 60), (0.5, 0.5))
+    finding = Finding(number=1, pathology="MALIGNANT", outline=(square,))
+    ((pathology, mask),) = finding_masks(
+        [finding, Finding(number=2, pathology="BENIGN")], (60, 60), (0.5, 0.5)
+    )
     assert pathology == "MALIGNANT" and (mask == half).all()

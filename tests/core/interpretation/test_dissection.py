@@ -81,7 +81,9 @@ def test_one_pass_keeps_each_units_maximum_and_a_second_look_its_maps(
     network: networks.Classifier, reader: Memory, tmp_path: Path
 ) -> None:
     probe = Probe(network, "last")
-    a = dissection.maxima(probe, reader, tmp_path / "a.npy", "float32", nothing, batch=8)
+    a = dissection.compute_max_activations(
+        probe, reader, tmp_path / "a.npy", "float32", nothing, batch=8
+    )
     with torch.inference_mode():
         maps = torch.cat(
             [network.maps(torch.from_numpy(reader.x[i : i + 1])) for i in range(37)]
@@ -102,7 +104,9 @@ def test_a_killed_pass_goes_on_and_gives_the_same(
     monkeypatch.setattr(dissection, "FLUSH_BATCHES", 1)
     probe = Probe(network, "last")
     whole = np.array(
-        dissection.maxima(probe, reader, tmp_path / "whole.npy", "float32", nothing, batch=8)
+        dissection.compute_max_activations(
+            probe, reader, tmp_path / "whole.npy", "float32", nothing, batch=8
+        )
     )
     (tmp_path / "resume.json").unlink()
     seen: list[int] = []
@@ -113,9 +117,11 @@ def test_a_killed_pass_goes_on_and_gives_the_same(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dissection.maxima(probe, reader, tmp_path / "cut.npy", "float32", stop, batch=8)
+        dissection.compute_max_activations(
+            probe, reader, tmp_path / "cut.npy", "float32", stop, batch=8
+        )
     seen.clear()
-    again = dissection.maxima(
+    again = dissection.compute_max_activations(
         probe, reader, tmp_path / "cut.npy", "float32", lambda d, t, u: seen.append(d), batch=8
     )
     assert seen == [32, 37] and np.array_equal(again, whole)
@@ -125,9 +131,13 @@ def test_a_named_layer_is_dissected_like_the_last_one(reader: Memory, tmp_path: 
     torch.manual_seed(1)
     network = networks.build("resnet18", 2).eval()
     small = Memory(reader.x[:5])
-    a = dissection.maxima(Probe(network, "layer4"), small, tmp_path / "l4.npy", "float32", nothing)
+    a = dissection.compute_max_activations(
+        Probe(network, "layer4"), small, tmp_path / "l4.npy", "float32", nothing
+    )
     b = (
-        dissection.maxima(Probe(network, "last"), small, tmp_path / "last.npy", "float32", nothing)
+        dissection.compute_max_activations(
+            Probe(network, "last"), small, tmp_path / "last.npy", "float32", nothing
+        )
         if not (tmp_path / "resume.json").unlink(missing_ok=True)
         else None
     )

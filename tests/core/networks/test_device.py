@@ -55,7 +55,9 @@ def test_everything_a_network_says_is_fetched(
         and maps.units.device.type == "cpu"
     )
     assert inference.by_gradient(full, probe, film).shape[0] == 3
-    activations = dissection.maxima(probe, reader, tmp_path / "a.npy", "float32", quiet)
+    activations = dissection.compute_max_activations(
+        probe, reader, tmp_path / "a.npy", "float32", quiet
+    )
     assert (
         dissection.top_maps(probe, reader, dissection.top_patches(activations, 2), quiet).shape[1]
         == 2

@@ -264,7 +264,7 @@ def test_scales_beyond_their_range_are_unknown() -> None:
 
 def test_truth_by_three_rules() -> None:
     findings = tuple(
-        Finding(number, pathology)
+        Finding(number=number, pathology=pathology)
         for number, pathology in enumerate(("BENIGN", "MALIGNANT", "UNPROVEN"), start=1)
     )
     assert ddsm.truths(findings, "MALIGNANT") == {

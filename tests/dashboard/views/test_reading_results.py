@@ -44,16 +44,16 @@ def results_page() -> None:
     )
     design = preset("Recommended", arms=("explanation",))
     made = Protocol(
-        "Ours",
-        1,
-        "closed",
-        design.as_dict(),
-        [],
-        "0123",
-        "run",
-        False,
-        "team",
-        datetime(2026, 1, 2),
+        protocol="Ours",
+        version=1,
+        state="closed",
+        design=design.as_dict(),
+        lint=[],
+        hash="0123",
+        run="run",
+        simulated=False,
+        who="team",
+        made=datetime(2026, 1, 2),
     )
     reading_results.show(made, score(answers, key, design, simulated=False))
 
