@@ -7,34 +7,35 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: run test bench lint pictures
 .DELETE_ON_ERROR:
 
-.venv/installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "DeepMiner needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "DeepMiner needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (a few minutes the first time) ..."
-	@.venv/bin/python -m pip install --quiet --editable ".[test]"
+	@.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	@touch $@
 
-# Build the demonstration study once, then serve it and print the team's link.
+# Build the demonstration study once, then serve it and print the sign-in link.
 run: .venv/installed
 	@test -f $(STUDY)/study.toml || echo "Building the demonstration study in $(STUDY) (about two minutes) ..."
 	@.venv/bin/deepminer demo $(STUDY)
 	@.venv/bin/deepminer serve --study $(STUDY) --port $(PORT)
 
-# All tests, browser tests included, in two processes: a file of tests stays in one.
+# All tests, browser tests included, in two processes; the tests of a file run in one.
 test: .venv/installed
 	@.venv/bin/python tests/support/install_browser.py
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
-# Ratios against bare references measured in the same run.
+# Speed as ratios against reference implementations, measured in the same run.
 bench: .venv/installed
 	@.venv/bin/python -m benchmarks
 
-# Formatter, linter and types.
+# Formatter, linter, types and import contracts.
 lint: .venv/installed
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports >.venv/import-contracts.txt || { cat .venv/import-contracts.txt; exit 1; }
 
 # Pictures of the README and docs, taken from the running demonstration.
 pictures: .venv/installed

@@ -1,1 +1,1 @@
-"""Speed of the product over bare references measured in the same run: `make bench`."""
+"""Speed of the product relative to reference implementations measured in the same run."""

@@ -1,7 +1,7 @@
-"""Kill every step with SIGKILL at a random moment, many times; the study must stay usable and the
-next run of the step must complete.
+"""Crash test: kill every step with SIGKILL at random moments, many times.
 
-`python -m benchmarks.crash_recovery 20` prints a line per step; tests run a short form of it.
+After each kill the study must be usable and the next run of the step must complete.
+`python -m benchmarks.crash_recovery 20` prints one line per step. The tests run a short form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from core import runs, settings, store
 from core.store import run_table
-from core.study_folder import init
+from core.study_folder import create_study
 
 STEPS = (
     ("ingest", "phantom", "--patients", "14", "--workers", "1"),
@@ -36,16 +36,16 @@ STEPS = (
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One step: how often it was killed while it ran, and what went wrong (nothing, it is hoped)."""
+class CrashOutcome:
+    """Result of one step: kills that hit the step while it ran, and the faults that followed."""
 
     step: str
-    killed: int
+    kills: int
     faults: tuple[str, ...]
 
 
-# Children of a server that has our modules loaded start at once: what is killed is the step, not
-# Python's start.
+# A fork server with the modules preloaded starts children at once. A kill then interrupts the step
+# and not the start of Python.
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
@@ -59,117 +59,116 @@ PROCESSES.set_forkserver_preload(
 )
 
 
-def command(study: Path, arguments: tuple[str, ...], output: Path) -> None:
-    """A command line of ours on a study, in a process of its own; what it says goes into a file."""
+def run_command(study: Path, arguments: tuple[str, ...], log: Path) -> None:
+    """Run a `deepminer` command on a study in this process; write its output to `log`."""
     from dashboard import cli
 
-    with output.open("w") as said:
-        os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)
-    tqdm.set_lock(
-        threading.RLock()
-    )  # its own lock between processes would be left behind by every kill
+    with log.open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    # The default lock of tqdm is a semaphore shared between processes. A killed process would leave
+    # it behind, so a lock of this process replaces it.
+    tqdm.set_lock(threading.RLock())
     sys.argv = ["deepminer", *arguments, "--study", str(study)]
     cli.main()
 
 
-def start(study: Path, arguments: tuple[str, ...]) -> tuple[BaseProcess, Path]:
-    """A step that runs, and the file that holds what it says."""
-    output = study.with_name(f"{study.name}.log")
-    process = PROCESSES.Process(target=command, args=(study, arguments, output))
+def start_step(study: Path, arguments: tuple[str, ...]) -> tuple[BaseProcess, Path]:
+    """Start a step; return its process and the file with its output."""
+    log = study.with_name(f"{study.name}.log")
+    process = PROCESSES.Process(target=run_command, args=(study, arguments, log))
+    # Children import the main module again. In a test run that module may be a page.
     main = sys.modules["__main__"]
-    sys.modules["__main__"] = sys.modules[
-        __name__
-    ]  # children load the main module, which under tests may be a page
+    sys.modules["__main__"] = sys.modules[__name__]
     try:
         process.start()
     finally:
         sys.modules["__main__"] = main
-    return process, output
+    return process, log
 
 
-def small_study(folder: Path) -> Path:
-    """An empty study whose steps take seconds."""
-    chosen = (
-        settings.preset(settings.PHANTOM)
-        .changed("training", units=16, draws=640, augment=False)
-        .changed("splits", train=0.5, holdout=0.25)
+def create_small_study(folder: Path) -> Path:
+    """Create an empty study whose steps take seconds."""
+    small = (
+        settings.settings_from_preset(settings.PHANTOM_PRESET)
+        .with_changes("training", units=16, draws=640, augment=False)
+        .with_changes("splits", train=0.5, holdout=0.25)
     )
-    return init(folder, chosen)
+    return create_study(folder, small)
 
 
-def run(study: Path, arguments: tuple[str, ...]) -> str | None:
-    """Run a step to its end; what it says last if it fails."""
-    process, output = start(study, arguments)
+def run_step(study: Path, arguments: tuple[str, ...]) -> str | None:
+    """Run a step to its end; return the last line of its output if it fails."""
+    process, log = start_step(study, arguments)
     process.join()
-    return (
-        None
-        if process.exitcode == 0
-        else (output.read_text().strip().splitlines() or ["nothing was said"])[-1]
-    )
+    if process.exitcode == 0:
+        return None
+    return (log.read_text().strip().splitlines() or ["no output"])[-1]
 
 
-def kill_once(study: Path, arguments: tuple[str, ...], within: float) -> bool:
-    """Start a step and kill it after a random time below `within` seconds; whether it was still
-    running.
-    """
-    process, _ = start(study, arguments)
-    time.sleep(random.uniform(0, within))
+def kill_once(study: Path, arguments: tuple[str, ...], max_delay_s: float) -> bool:
+    """Start a step and kill it after a random delay; return whether it was still running."""
+    process, _ = start_step(study, arguments)
+    time.sleep(random.uniform(0, max_delay_s))
     running = process.is_alive()
     process.kill()
     process.join()
     return running
 
 
-def trial(before: Path, arguments: tuple[str, ...], times: int, seconds: float) -> Outcome:
-    """Kill one step `times` times on fresh copies of the study before it."""
-    killed, faults = 0, []
+def kill_step(
+    before: Path, arguments: tuple[str, ...], times: int, max_delay_s: float
+) -> CrashOutcome:
+    """Kill one step `times` times, each time on a copy of the study `before` the step."""
+    kills, faults = 0, []
     for number in range(times):
         with tempfile.TemporaryDirectory() as folder:
             study = Path(folder) / "study"
             shutil.copytree(before, study)
-            killed += kill_once(study, arguments, seconds)
-            faults += [f"kill {number}: {fault}" for fault in check(study, arguments)]
-    return Outcome(arguments[0], killed, tuple(faults))
+            kills += kill_once(study, arguments, max_delay_s)
+            faults += [f"kill {number}: {fault}" for fault in faults_after_kill(study, arguments)]
+    return CrashOutcome(arguments[0], kills, tuple(faults))
 
 
-def check(study: Path, arguments: tuple[str, ...]) -> list[str]:
-    """Whether the study is usable after a kill, and the step completes when it is run again."""
+def faults_after_kill(study: Path, arguments: tuple[str, ...]) -> list[str]:
+    """Return what is wrong with a study after a kill, including a failure of the next run."""
     with store.read(study) as con:
-        known = set(run_table.runs(con)["run"])
-    missing = [name for name in known if not (study / "runs" / name / "manifest.json").is_file()]
-    failed = run(study, arguments)
-    faults = [f"{name} is registered but not there" for name in missing]
-    if failed:
-        faults.append(f"the next run failed: {failed}")
-    if [b for b in runs.unfinished(study) if b["kind"] == arguments[0]]:
-        faults.append("a half-made run is left")
+        registered = set(run_table.load_runs(con)["run"])
+    faults = [
+        f"{name} is registered but has no manifest"
+        for name in registered
+        if not (study / "runs" / name / "manifest.json").is_file()
+    ]
+    failure = run_step(study, arguments)
+    if failure:
+        faults.append(f"the next run failed: {failure}")
+    if [b for b in runs.unfinished_runs(study) if b["kind"] == arguments[0]]:
+        faults.append("an unfinished run remains")
     return faults
 
 
-def every_step(times: int) -> Iterator[Outcome]:
-    """All steps in order, each killed on copies and then run once for the next."""
+def kill_every_step(times: int) -> Iterator[CrashOutcome]:
+    """Kill each step on copies of a study, then complete it once for the next step."""
     with tempfile.TemporaryDirectory() as folder:
-        study = small_study(Path(folder) / "whole")
-        run(
-            study, ("status",)
-        )  # starts the server of processes, whose start is no part of a step's time
+        study = create_small_study(Path(folder) / "whole")
+        # The first command starts the fork server, whose start must not count as a step's time.
+        run_step(study, ("status",))
         for arguments in STEPS:
             before = Path(folder) / f"before-{arguments[0]}"
             shutil.copytree(study, before)
             started = time.monotonic()
-            failed = run(study, arguments)
-            if failed:
-                raise RuntimeError(failed)
-            yield trial(before, arguments, times, time.monotonic() - started)
+            failure = run_step(study, arguments)
+            if failure:
+                raise RuntimeError(failure)
+            yield kill_step(before, arguments, times, time.monotonic() - started)
             shutil.rmtree(before)
 
 
 if __name__ == "__main__":
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    for outcome in every_step(number):
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    for outcome in kill_every_step(repetitions):
         print(
-            f"{outcome.step}: {outcome.killed} of {number} kills while it ran,"
+            f"{outcome.step}: {outcome.kills} of {repetitions} kills while it ran,"
             f" {len(outcome.faults)} faults {'; '.join(outcome.faults)}",
             flush=True,
         )

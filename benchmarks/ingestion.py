@@ -1,4 +1,4 @@
-"""Ingestion against decoding the same files alone, one process each."""
+"""Ingestion against decoding the same files alone, in one process each."""
 
 from __future__ import annotations
 
@@ -8,72 +8,78 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.timing import Row, rate, seconds
+from benchmarks.timing import BenchmarkRow, throughput_row, wall_time
 from core import settings, study_folder
-from core.images.decoding import read_film
+from core.images.decoding import read_image
 from core.pipeline.ingest import ingest
 from core.sources import phantom
 
-FILMS, WIDTH = 20, 2400
+MAMMOGRAM_COUNT, WIDTH = 20, 2400
+NOISE_SD = 6  # grey levels of 12 bits
 
 
-def write_films(folder: Path) -> list[Path]:
-    """Phantom films enlarged to a scanner's size with its noise, 12 bits in 16-bit PNG, and the
-    manifest.
-    """
+def scanner_pixels(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a phantom enlarged to a scanner's size with noise: uint16 [h, w] of 12 bits."""
+    size = (WIDTH, round(WIDTH * pixels.shape[0] / pixels.shape[1]))
+    enlarged = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    grey = np.asarray(enlarged, np.float32) * 16
+    # Without noise PNG would compress, and so decode, far better than a real scan.
+    return (grey + rng.normal(0, NOISE_SD, grey.shape)).clip(0, 4095).astype(np.uint16)
+
+
+def write_mammograms(folder: Path) -> list[Path]:
+    """Write the mammograms as PNG and their manifest; return the paths of the images."""
     rng, paths = np.random.default_rng(0), []
-    tasks, _ = phantom.tasks(None, patients=FILMS // 2, seed=3, width=400)
+    tasks, _ = phantom.list_tasks(None, patients=MAMMOGRAM_COUNT // 2, seed=3, width=400)
     lines = ["image,patient,laterality,view,pathology"]
     for task in tasks:
-        for film in phantom.read(task).mammograms:
-            height = round(WIDTH * film.pixels.shape[0] / film.pixels.shape[1])
-            large = (
-                np.asarray(
-                    Image.fromarray(film.pixels).resize((WIDTH, height), Image.Resampling.BICUBIC),
-                    np.float32,
-                )
-                * 16
-            )
-            pixels = (large + rng.normal(0, 6, large.shape)).clip(0, 4095).astype(np.uint16)
-            paths.append(folder / f"{film.id}.png")
-            Image.fromarray(pixels).save(paths[-1], compress_level=1)
+        for mammogram in phantom.read_patient(task).mammograms:
+            path = folder / f"{mammogram.id}.png"
+            pixels = scanner_pixels(mammogram.pixels, rng)
+            Image.fromarray(pixels).save(path, compress_level=1)
+            findings = mammogram.findings
+            pathology = findings[0].pathology if findings else "NORMAL"
             lines.append(
-                f"{paths[-1].name},{task.patient},{film.laterality},{film.view},{film.findings[0].pathology if film.findings else 'NORMAL'}"
+                f"{path.name},{task.patient},{mammogram.laterality},{mammogram.view},{pathology}"
             )
-    (folder / "films.csv").write_text("\n".join(lines) + "\n")
+            paths.append(path)
+    (folder / "mammograms.csv").write_text("\n".join(lines) + "\n")
     return paths
 
 
-def measure() -> list[Row]:
-    """All rows of this subject."""
+def measure_ingestion() -> list[BenchmarkRow]:
+    """Return the row of this subject."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = write_films(folder)
-        megapixels = sum(read_film(p).pixels.size for p in paths) / 1e6
-        chosen, products, references = settings.preset(), [], []
-        for turn in range(2):
-            made = study_folder.init(folder / f"study{turn}", chosen)
-            products.append(
-                seconds(
-                    lambda made=made: ingest(
-                        made,
-                        chosen,
-                        "manifest",
-                        folder / "films.csv",
-                        lambda *_: None,
-                        image_labels=True,
-                    )
-                )
+        paths = write_mammograms(folder)
+        megapixels = sum(read_image(p).pixels.size for p in paths) / 1e6
+        defaults = settings.settings_from_preset()
+        product_s, reference_s = [], []
+
+        def ingest_all(study: Path) -> None:
+            """Ingest the manifest into an empty study."""
+            ingest(
+                study,
+                defaults,
+                "manifest",
+                folder / "mammograms.csv",
+                lambda *_: None,
+                image_labels=True,
             )
-            references.append(seconds(lambda: [read_film(p) for p in paths]))
+
+        for turn in range(2):
+            study = study_folder.create_study(folder / f"study{turn}", defaults)
+            product_s.append(wall_time(lambda study=study: ingest_all(study)))
+            reference_s.append(wall_time(lambda: [read_image(p) for p in paths]))
         return [
-            rate(
+            throughput_row(
                 "ingestion",
                 megapixels,
-                min(products),
-                min(references),
+                min(product_s),
+                min(reference_s),
                 0.8,
                 "megapixels/s",
-                f"{len(paths)} films of {megapixels / len(paths):.1f} megapixels, 12 bits in PNG",
+                f"{len(paths)} mammograms of {megapixels / len(paths):.1f} megapixels, 12 bits in"
+                " PNG",
             )
         ]

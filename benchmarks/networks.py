@@ -1,4 +1,4 @@
-"""Training, dissection and explanation over bare loops of the same network on in-memory tensors."""
+"""Training, dissection and explanation against loops of the same network on in-memory tensors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,72 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from benchmarks.timing import Row, rate, rivals, seconds, speedup
+from benchmarks.timing import (
+    BenchmarkRow,
+    alternating_times,
+    speedup_row,
+    throughput_row,
+    wall_time,
+)
 from core import networks
-from core.images.working_images import Films, PatchReader
+from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import dissection
-from core.interpretation.inference import Probe, as_tensor
+from core.interpretation.feature_maps import FeatureProbe, mammogram_tensor
 from core.networks import Classifier, to_fully_convolutional
-from core.pipeline.explain import explain_film
+from core.pipeline.explain import explain_mammogram
 from core.settings import TrainingSettings
-from core.training import Part, fit
+from core.training import LabeledPatches, train_classifier
 
-SMALL, LARGE = "small", "resnet152"
-
-
-def quiet(*_: object) -> None:
-    """No progress."""
+DEFAULT_SIDE = 227  # network input of a new study, pixels
 
 
-def films(folder: Path, side: int, count: int) -> PatchReader:
-    """Working images of noise, as wide as four patches, with every window of the definition."""
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSizes:
+    """Sizes of the benchmarks of one architecture, and the goal of its dissection pass."""
+
+    mammograms: int
+    train_steps: int
+    train_batch: int
+    train_rounds: int
+    dissect_patches: int
+    dissect_batch: int
+    dissect_rounds: int
+    dissect_goal: float
+    explain_rounds: int
+
+
+SIZES = {
+    "small": BenchmarkSizes(
+        mammograms=30,
+        train_steps=12,
+        train_batch=64,
+        train_rounds=25,
+        dissect_patches=2048,
+        dissect_batch=256,
+        dissect_rounds=5,
+        dissect_goal=0.8,
+        explain_rounds=40,
+    ),
+    "resnet152": BenchmarkSizes(
+        mammograms=2,
+        train_steps=3,
+        train_batch=4,
+        train_rounds=3,
+        dissect_patches=4,
+        dissect_batch=4,
+        dissect_rounds=3,
+        dissect_goal=0.95,
+        explain_rounds=2,
+    ),
+}
+
+
+def report_nothing(*_: object) -> None:
+    """Ignore progress."""
+
+
+def write_noise_images(folder: Path, side: int, count: int) -> PatchReader:
+    """Write working images of noise, four patches wide, and return a reader of all windows."""
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
     shape = (round(5.6 * side), 4 * side)
@@ -39,19 +87,22 @@ def films(folder: Path, side: int, count: int) -> PatchReader:
     for i in range(count):
         np.save(folder / "images" / f"f{i}.npy", rng.integers(0, 256, shape).astype(np.uint8))
         np.save(folder / "images" / f"f{i}.tissue.npy", np.packbits(np.ones(shape, bool)))
+        # Neighbouring windows overlap by half, as the patches of a study do.
         rows += [(f"f{i}", k * side // 2, j * side // 2, side) for k in range(10) for j in range(7)]
-    return PatchReader(Films(folder), pd.DataFrame(rows, columns=["file", "y", "x", "side"]))
+    return PatchReader(
+        WorkingImages(folder), pd.DataFrame(rows, columns=["file", "y", "x", "side"])
+    )
 
 
-def network(arch: str) -> Classifier:
-    """A random network in evaluation mode, as `inference.load` prepares it."""
+def random_network(arch: str) -> Classifier:
+    """Return a random network in evaluation mode, prepared as `inference.load_network` does."""
     torch.manual_seed(0)
-    made = networks.build(arch, 3).eval().to(memory_format=torch.channels_last)
-    return made.requires_grad_(False)
+    network = networks.build(arch, 3).eval().to(memory_format=torch.channels_last)
+    return network.requires_grad_(False)
 
 
-class Subset:
-    """The first rows of a reader."""
+class PatchSubset:
+    """The first `count` patches of a reader."""
 
     def __init__(self, reader: PatchReader, count: int) -> None:
         self._reader, self._count, self.side = reader, count, reader.side
@@ -60,175 +111,190 @@ class Subset:
         return self._count
 
     def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Return the patches of these rows."""
         return self._reader.batch(rows)
 
 
-def training(
+def training_row(
     arch: str, reader: PatchReader, steps: int, batch: int, rounds: int, folder: Path
-) -> Row:
-    """The steps of `fit` (cutting patches, seeds, schedule, checks) against forward, loss, backward
-    and update on tensors.
+) -> BenchmarkRow:
+    """Compare the steps of `train_classifier` with bare optimiser steps on tensors in memory.
+
+    A step of the product includes cutting the patches, seeds, the schedule and checks. A step of
+    the reference is forward pass, loss, backward pass and update.
     """
     labels = np.arange(steps * batch) % 3
     settings = TrainingSettings(architecture=arch, weights="none", epochs=1, batch=batch)
     x, y = torch.from_numpy(reader.batch(np.arange(batch))), torch.from_numpy(labels[:batch])
-    trained = [networks.build(arch, 3).to(memory_format=torch.channels_last) for _ in range(2)]
-    times: list[float] = []
+    ours, bare = (networks.build(arch, 3).to(memory_format=torch.channels_last) for _ in range(2))
+    step_times: list[float] = []
 
-    def product() -> None:
-        """One epoch by `fit`; the time of a step is kept."""
+    def train_epoch() -> None:
+        """Train one epoch and record the mean time of a step.
+
+        The time runs from the first progress report to the last one, so the start of the epoch and
+        the saving of the checkpoint do not count.
+        """
         marks: list[float] = []
         (folder / "resume.pt").unlink(missing_ok=True)
-        fit(
-            trained[0],
-            Part(Subset(reader, len(labels)), labels),
-            Part(Subset(reader, 0), labels[:0]),
+        train_classifier(
+            ours,
+            LabeledPatches(PatchSubset(reader, len(labels)), labels),
+            LabeledPatches(PatchSubset(reader, 0), labels[:0]),
             settings,
             folder,
             lambda *_: marks.append(time.perf_counter()),
         )
-        times.append((marks[-1] - marks[0]) / (len(marks) - 1))
+        step_times.append((marks[-1] - marks[0]) / (len(marks) - 1))
 
-    optimizer = torch.optim.SGD(trained[1].parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    trained[1].train()
+    optimizer = torch.optim.SGD(bare.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+    bare.train()
 
-    def reference() -> None:
-        """As many steps on tensors that are there."""
+    def run_bare_steps() -> None:
+        """Run as many steps on tensors in memory."""
         for _ in range(steps - 1):
-            loss = F.cross_entropy(trained[1](x), y)
+            loss = F.cross_entropy(bare(x), y)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
 
-    _, bare = rivals(product, reference, rounds)
-    return rate(
+    _, bare_s = alternating_times(train_epoch, run_bare_steps, rounds)
+    return throughput_row(
         f"training, {arch}",
         batch,
-        min(times[1:]),
-        bare / (steps - 1),
+        min(step_times[1:]),
+        bare_s / (steps - 1),
         0.95,
         "patches/s",
         f"batch {batch}, {steps} steps; saving of checkpoints not counted",
     )
 
 
-def dissecting(
+def dissection_rows(
     arch: str, reader: PatchReader, count: int, batch: int, rounds: int, goal: float, folder: Path
-) -> list[Row]:
-    """The pass over the patches against the bare forward pass; and the whole dissection against the
-    published two-pass algorithm.
+) -> list[BenchmarkRow]:
+    """Compare the pass over the patches with the bare forward pass, and the whole dissection with
+    the published two-pass algorithm.
     """
-    net, part = network(arch), Subset(reader, count)
-    probe, tensors = Probe(net, "last"), torch.from_numpy(reader.batch(np.arange(count)))
+    network, subset = random_network(arch), PatchSubset(reader, count)
+    probe = FeatureProbe(network, "last")
+    tensors = torch.from_numpy(reader.batch(np.arange(count)))
 
-    def product() -> None:
-        """The pass, from the start."""
+    def run_pass() -> None:
+        """Compute all activations from the start."""
         for name in ("activations.npy", "resume.json"):
             (folder / name).unlink(missing_ok=True)
         dissection.compute_max_activations(
-            probe, part, folder / "activations.npy", "float32", quiet, batch
+            probe, subset, folder / "activations.npy", "float32", report_nothing, batch
         )
 
-    def reference() -> None:
-        """The network alone."""
+    def forward_all() -> None:
+        """Run the network alone."""
         with torch.inference_mode():
             for start in range(0, count, batch):
-                net(tensors[start : start + batch])
+                network(tensors[start : start + batch])
 
-    mine, bare = rivals(product, reference, rounds)
-    first = rate(
-        f"dissection pass, {arch}",
-        count,
-        mine,
-        bare,
-        goal,
-        "patches/s",
-        f"{count} patches, batch {batch}",
-    )
-    return [first, two_pass(arch, net, tensors, mine / count, bare / count)]
+    pass_s, bare_s = alternating_times(run_pass, forward_all, rounds)
+    return [
+        throughput_row(
+            f"dissection pass, {arch}",
+            count,
+            pass_s,
+            bare_s,
+            goal,
+            "patches/s",
+            f"{count} patches, batch {batch}",
+        ),
+        two_pass_row(arch, network, tensors, pass_s / count, bare_s / count),
+    ]
 
 
-def two_pass(
+def two_pass_row(
     arch: str,
-    net: Classifier,
+    network: Classifier,
     tensors: torch.Tensor,
     pass_s: float,
     bare_s: float,
     patches: int = 40_000,
-) -> Row:
-    """Ours: one pass, then one look at each patch that is among anybody's top 64 (at most all).
+) -> BenchmarkRow:
+    """Extrapolate a whole dissection and the published algorithm from seconds per patch.
 
-    Published: all patches, then one patch at a time again, 64 for every unit. Seconds per patch are
-    measured, the number of patches is not.
+    The product makes one pass and then a second pass over each patch that is among the top 64 of at
+    least one unit. The published algorithm passes over all patches and then again over 64 single
+    patches for every unit.
     """
-    units, single = int(net.class_weights().shape[1]), []
+    units, single_s = int(network.class_weights().shape[1]), []
     with torch.inference_mode():
         for _ in range(4):
-            single.append(seconds(lambda: net.maps(tensors[:1])))
-    # Patches in at least one of `units` draws of 64: what independent units would give; real ones
-    # share patches, so this is an upper bound.
-    looked = patches * (1 - (1 - dissection.TOP / patches) ** units)
-    ours, theirs = (
-        (patches + looked) * pass_s,
-        patches * bare_s + dissection.TOP * units * min(single),
-    )
-    return speedup(
+            single_s.append(wall_time(lambda: network.feature_maps(tensors[:1])))
+    # Expected number of patches in at least one of `units` independent draws of 64. Real units
+    # share top patches, so this is an upper bound.
+    top_patches = patches * (1 - (1 - dissection.TOP_PATCH_COUNT / patches) ** units)
+    product_s = (patches + top_patches) * pass_s
+    published_s = patches * bare_s + dissection.TOP_PATCH_COUNT * units * min(single_s)
+    return speedup_row(
         f"dissection over the published two passes, {arch}",
-        ours,
-        theirs,
+        product_s,
+        published_s,
         1.0,
         f"extrapolated to {patches:,} patches and {units:,} units from {len(tensors)} patches in"
         " batches and 4 single ones",
     )
 
 
-def explaining(arch: str, rounds: int, folder: Path) -> Row:
-    """A mammogram explained (maps, decision, influences, the 8 units' maps kept) against one bare
-    forward pass.
-    """
-    net = network(arch)
-    full, probe, opened = to_fully_convolutional(net), Probe(net, "last"), Films(folder / arch)
-    film = pd.Series({"file": "f0", "mammogram_id": "f0", "split": "test", "truth": 0})
-    tensor = as_tensor(opened["f0"])
+def explanation_row(arch: str, rounds: int, folder: Path) -> BenchmarkRow:
+    """Compare the explanation of a mammogram with one bare forward pass.
 
-    def reference() -> None:
-        """The network alone."""
+    The explanation computes maps, decision and influences and stores the maps of 8 units.
+    """
+    network = random_network(arch)
+    full, probe = to_fully_convolutional(network), FeatureProbe(network, "last")
+    images = WorkingImages(folder / arch)
+    mammogram = pd.Series({"file": "f0", "mammogram_id": "f0", "split": "test", "truth": 0})
+    tensor = mammogram_tensor(images["f0"])
+
+    def forward() -> None:
+        """Run the network alone."""
         with torch.inference_mode():
             full(tensor)
 
-    mine, bare = rivals(
-        lambda: explain_film(net, full, probe, opened, film, 0.5, folder), reference, rounds
+    product_s, bare_s = alternating_times(
+        lambda: explain_mammogram(network, full, probe, images, mammogram, 0.5, folder),
+        forward,
+        rounds,
     )
-    shape = opened["f0"].shape
-    return rate(
+    height, width = images["f0"].shape
+    return throughput_row(
         f"explanation of a mammogram, {arch}",
         1,
-        mine,
-        bare,
+        product_s,
+        bare_s,
         0.9,
         "mammograms/s",
-        f"{shape[1]} x {shape[0]} px",
+        f"{width} x {height} px",
     )
 
 
-def measure() -> Iterator[Row]:
-    """All rows of this subject."""
+def measure_networks() -> Iterator[BenchmarkRow]:
+    """Yield the rows of this subject."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for arch, steps, batch, count, rounds, goal in (
-            (SMALL, 12, 64, 2048, 5, 0.8),
-            (LARGE, 3, 4, 4, 3, 0.95),
-        ):
-            reader = films(
-                folder / arch, networks.INPUT_SIDES.get(arch, 227), 30 if arch == SMALL else 2
+        for arch, size in SIZES.items():
+            side = networks.INPUT_SIDES.get(arch, DEFAULT_SIDE)
+            reader = write_noise_images(folder / arch, side, size.mammograms)
+            yield training_row(
+                arch, reader, size.train_steps, size.train_batch, size.train_rounds, folder
             )
-            yield training(
-                arch, reader, steps, batch, 5 * rounds if arch == SMALL else rounds, folder
+            yield from dissection_rows(
+                arch,
+                reader,
+                size.dissect_patches,
+                size.dissect_batch,
+                size.dissect_rounds,
+                size.dissect_goal,
+                folder,
             )
-            yield from dissecting(
-                arch, reader, count, 256 if arch == SMALL else 4, rounds, goal, folder
-            )
-            if arch == SMALL:  # mammograms as wide as a new study's, not as the phantom's
+            if side != DEFAULT_SIDE:  # explain mammograms as wide as those of a new study
                 shutil.rmtree(folder / arch)
-                films(folder / arch, 227, 1)
-            yield explaining(arch, 40 if arch == SMALL else 2, folder)
+                write_noise_images(folder / arch, DEFAULT_SIDE, 1)
+            yield explanation_row(arch, size.explain_rounds, folder)

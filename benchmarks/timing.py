@@ -1,4 +1,4 @@
-"""Timing two things against each other on a machine that does other work too."""
+"""Timing of the product against a reference on a machine that may run other work."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the results. value: the product; reference: what it is measured against, or the
-    goal time; ratio: larger is better; goal: least ratio wanted; unit: of value and reference;
-    note: sizes, and what was extrapolated.
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow:
+    """One row of the results.
+
+    `value` is the product's figure and `reference` the figure it is compared with, or the goal
+    time; both are in `unit`. A larger `ratio` is better, and `goal` is the smallest acceptable one.
+    `note` states sizes and what was extrapolated.
     """
 
     name: str
@@ -23,25 +25,26 @@ class Row:
     note: str = ""
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+def wall_time(work: Callable[[], object]) -> float:
+    """Return the wall time of one call in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def rivals(
+def alternating_times(
     product: Callable[[], object], reference: Callable[[], object], rounds: int
 ) -> tuple[float, float]:
-    """Shortest seconds of either, measured in turns after one warm-up of both: other work on the
-    machine only ever adds time.
+    """Return the shortest seconds of product and reference, measured alternately after a warm-up.
+
+    Other work on the machine only adds time, so the shortest time is the best estimate.
     """
     product(), reference()
-    pairs = [(seconds(product), seconds(reference)) for _ in range(rounds)]
+    pairs = [(wall_time(product), wall_time(reference)) for _ in range(rounds)]
     return min(a for a, _ in pairs), min(b for _, b in pairs)
 
 
-def rate(
+def throughput_row(
     name: str,
     units: float,
     product_s: float,
@@ -49,18 +52,42 @@ def rate(
     goal: float,
     unit: str,
     note: str = "",
-) -> Row:
-    """A row of throughputs from seconds for the same number of units."""
-    return Row(
-        name, units / product_s, units / reference_s, reference_s / product_s, goal, unit, note
+) -> BenchmarkRow:
+    """Return a row of throughputs from the seconds for the same number of units."""
+    return BenchmarkRow(
+        name=name,
+        value=units / product_s,
+        reference=units / reference_s,
+        ratio=reference_s / product_s,
+        goal=goal,
+        unit=unit,
+        note=note,
     )
 
 
-def within(name: str, measured_s: float, goal_s: float, note: str = "") -> Row:
-    """A row whose goal is a time: ratio = goal time / measured time, goal 1."""
-    return Row(name, measured_s, goal_s, goal_s / measured_s, 1.0, "s", note)
+def time_limit_row(name: str, measured_s: float, limit_s: float, note: str = "") -> BenchmarkRow:
+    """Return a row whose ratio is the time limit over the measured time; the goal is 1."""
+    return BenchmarkRow(
+        name=name,
+        value=measured_s,
+        reference=limit_s,
+        ratio=limit_s / measured_s,
+        goal=1.0,
+        unit="s",
+        note=note,
+    )
 
 
-def speedup(name: str, product_s: float, reference_s: float, goal: float, note: str = "") -> Row:
-    """A row of seconds for the same work."""
-    return Row(name, product_s, reference_s, reference_s / product_s, goal, "s", note)
+def speedup_row(
+    name: str, product_s: float, reference_s: float, goal: float, note: str = ""
+) -> BenchmarkRow:
+    """Return a row of the seconds that product and reference need for the same work."""
+    return BenchmarkRow(
+        name=name,
+        value=product_s,
+        reference=reference_s,
+        ratio=reference_s / product_s,
+        goal=goal,
+        unit="s",
+        note=note,
+    )

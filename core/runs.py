@@ -1,14 +1,15 @@
-"""Runs: what one step produced, immutable and named by content.
+"""Runs: the immutable result of one pipeline step, named by a hash of its inputs and settings.
 
-A run is a folder `runs/<kind>-<hash12>`: its settings, files, `tables/<table>.parquet` for the
-store, and `manifest.json`. It is built as `<name>.partial`, renamed when whole, and then
-registered: every Parquet table is appended to the store's table of that name in one transaction. A
-run that was renamed but not registered (killed in between) is registered by the next command. The
-same request again is answered from what is there.
+A run is a folder `runs/<kind>-<hash12>` with its files, `tables/<table>.parquet` for the store and
+`manifest.json`. It is built in `<name>.partial`, renamed when complete, and then registered: every
+Parquet table is appended to the table of that name in the store, in one transaction. A run that was
+renamed but not registered, because its process was killed in between, is registered by the next
+command. A repeated request reuses the existing run.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -18,7 +19,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +29,12 @@ import numpy as np
 import pandas as pd
 
 from core import distributed, store, timestamps
-from core.errors import UserError
+from core.atomic_files import atomic_write, write_text
+from core.errors import DiskFullError, MissingRunError, UserError
+from core.progress import ProgressCallback
 from core.store import run_table
-from core.study_folder import write_text
 
-Report = Callable[[int, int, str], None]  # done, of how many, of what
-PACKAGES = (
+RECORDED_PACKAGES = (
     "torch",
     "torchvision",
     "numpy",
@@ -43,17 +44,42 @@ PACKAGES = (
     "duckdb",
     "streamlit",
 )
+PROGRESS_INTERVAL_S = 0.5
 
 
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no blanks: equal requests have equal text."""
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no blanks: equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def run_name(
     kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
 ) -> str:
-    """`<kind>-<first 12 hex digits of SHA-256>` of everything that determines the result."""
+    """Return the id of the run that a request determines.
+
+    Parameters
+    ----------
+    kind : str
+        The pipeline step, such as "train".
+    version : int
+        Version of the step's computation; a new version gives new ids.
+    settings : dict
+        All settings that influence the result, as plain JSON values.
+    parents : list of str
+        Ids of the runs it is built on, in the order of the step.
+    inputs : str
+        Hash of all other inputs, "" without any.
+
+    Returns
+    -------
+    str
+        `<kind>-<first 12 hexadecimal digits of the SHA-256 of the request>`.
+
+    Examples
+    --------
+    >>> run_name("patches", 1, {"min_overlap": 0.3}, [], "")
+    'patches-433ea1a6693a'
+    """
     request = {
         "kind": kind,
         "version": version,
@@ -61,32 +87,33 @@ def run_name(
         "parents": parents,
         "inputs": inputs,
     }
-    return f"{kind}-{hashlib.sha256(canonical(request).encode()).hexdigest()[:12]}"
+    return f"{kind}-{hashlib.sha256(canonical_json(request).encode()).hexdigest()[:12]}"
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file; UserError if it is missing."""
+    """Return the SHA-256 of a file as hexadecimal text; UserError if it is missing."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run the step that makes it again.") from error
+        raise UserError(f"{path} is missing; repeat the step that writes it.") from error
 
 
-def software() -> dict[str, str]:
-    """Versions that travel with every run, figure and table."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+def software_versions() -> dict[str, str]:
+    """Return the versions that are recorded with every run, figure and table, by package."""
+    # From the metadata: importing the packages would take seconds.
+    packages = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
     return {
         "deepminer": importlib.metadata.version("deepminer"),
         "python": platform.python_version(),
-    } | found
+    } | packages
 
 
 @dataclass(kw_only=True)
-class Progress:
-    """How far a step is, in a small file that the Overview reads while the step runs.
+class ProgressFile:
+    """Progress of a running step in a small JSON file, which the Overview page reads.
 
-    Written at most twice a second.
+    Written at most twice a second, so that progress costs no time.
     """
 
     path: Path
@@ -98,13 +125,14 @@ class Progress:
     _written: float = 0.0
 
     def update(self, done: int, total: int, unit: str) -> None:
-        """Say how many of how many; `unit` names what is counted."""
+        """Record that `done` of `total` units are complete; `unit` names them."""
         self.done, self.total, self.unit = done, total, unit
-        if time.time() - self._written > 0.5 or done >= total:
+        # The last update is always written, so that the file never ends below its total.
+        if time.time() - self._written > PROGRESS_INTERVAL_S or done >= total:
             self.write("running")
 
     def write(self, state: str, message: str = "") -> None:
-        """state: running or failed."""
+        """Write the file with a state, "running" or "failed"."""
         self._written = time.time()
         body = {
             "state": state,
@@ -122,49 +150,48 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Run:
-    """A run being built. folder: write files here. table(name, frame): rows for the store. fresh:
+    """A run that is being built.
 
-    False if an interrupted attempt is continued. Of many processes only the first writes; in the
-    others tables and arrays go nowhere.
+    folder: for the files of the run; manifest: facts that the step adds to `manifest.json`. Only
+    rank 0 writes: on other ranks the methods do nothing.
     """
 
     name: str
     kind: str
     folder: Path
-    progress: Progress
-    fresh: bool
+    progress: ProgressFile
     manifest: dict[str, Any] = field(default_factory=dict)
 
-    def table(self, name: str, frame: pd.DataFrame) -> None:
-        """Rows for the store's table of this name (without its `run` column)."""
-        if not distributed.first():
+    def add_table(self, name: str, frame: pd.DataFrame) -> None:
+        """Add rows for the table of this name in the store, without its `run` column."""
+        if not distributed.is_rank_zero():
             return
         folder = self.folder / "tables"
         folder.mkdir(exist_ok=True)
+        # Written in place: the folder is not read before its rename.
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
-    def reporting(self, report: Report) -> Report:
-        """Report to the caller and to the Overview at once."""
-        if not distributed.first():
+    def track_progress(self, report: ProgressCallback) -> ProgressCallback:
+        """Return a callback that informs both `report` and the progress file of the run."""
+        if not distributed.is_rank_zero():
             return lambda *_: None
 
-        def both(done: int, total: int, unit: str) -> None:
+        def report_and_record(done: int, total: int, unit: str) -> None:
             report(done, total, unit)
             self.progress.update(done, total, unit)
 
-        return both
+        return report_and_record
 
-    def save(self, name: str, array: np.ndarray) -> None:
-        """An array beside the tables, written whole or not at all."""
-        if not distributed.first():
+    def save_array(self, name: str, array: np.ndarray) -> None:
+        """Write an array to a .npy file of this name, atomically."""
+        if not distributed.is_rank_zero():
             return
-        part = self.folder / f"{name}.partial"
-        with part.open("wb") as file:
+        # An open file: given a path, np.save would append .npy to the temporary name.
+        with atomic_write(self.folder / name) as partial, partial.open("wb") as file:
             np.save(file, array)
-        os.replace(part, self.folder / name)
 
 
-class Answered(Exception):
+class RunExists(Exception):
     """The requested run exists already; `name` is its id."""
 
     def __init__(self, name: str) -> None:
@@ -173,17 +200,19 @@ class Answered(Exception):
 
 
 def register_orphans(study: Path) -> list[str]:
-    """Register whole runs that the store does not know (a process died between rename and
-    registration). Returns their names.
+    """Register complete run folders that are missing in the store, and return their names.
+
+    They stem from processes that were killed between renaming and registration.
     """
     folders = sorted(
         p
         for p in (study / "runs").glob("*-*")
         if (p / "manifest.json").is_file() and not p.name.endswith(".partial")
     )
+    # Read to the end first, because DuckDB admits no reader beside a writing process.
     with store.read(study) as con:
-        known = set(run_table.runs(con)["run"])
-    orphans = [p for p in folders if p.name not in known]
+        registered = set(run_table.load_runs(con)["run"])
+    orphans = [p for p in folders if p.name not in registered]
     for folder in orphans:
         _register(study, folder)
     return [p.name for p in orphans]
@@ -192,64 +221,62 @@ def register_orphans(study: Path) -> list[str]:
 def _register(study: Path, folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     with store.write(study) as con:
-        run_table.register(con, folder, manifest)
+        run_table.register_run(con, folder, manifest)
 
 
-def request(
-    study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
-) -> tuple[str, bool]:
-    """The name of the run that answers this request, and whether it is there."""
+def _find_run(study: Path, name: str) -> bool:
+    """Return whether the run is in the store, after registering orphans."""
     register_orphans(study)
-    name = run_name(kind, version, settings, parents, inputs)
     with store.read(study) as con:
-        return name, name in set(run_table.runs(con)["run"])
+        return name in set(run_table.load_runs(con)["run"])
 
 
 def _command() -> str:
-    """How this run was asked for, without the folder the program lies in."""
+    """Return the command line of this process without the folder of the program."""
     name = Path(sys.argv[0]).name
     return " ".join(["deepminer" if name == "cli.py" else name, *sys.argv[1:]])
 
 
 @contextmanager
-def building(
+def create_run(
     study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
 ) -> Iterator[Run]:
-    """Build one run: raises Answered if it exists; on success it is renamed and registered; on an
-    error its folder stays hidden as `.partial` with the error's sentence for the Overview, to be
-    resumed or replaced by the next attempt. Of many processes the first builds it, the others take
-    part.
+    """Build one run in the body of a `with` statement, then rename and register it.
+
+    If the body raises, the folder stays as `<name>.partial` with the error message for the Overview
+    page; the next attempt resumes or replaces it. Under torchrun all ranks enter the body, and rank
+    0 writes the run.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    kind, version, settings, parents, inputs
+        The request, as for `run_name`.
+
+    Yields
+    ------
+    Run
+        The run to fill with files, tables and manifest entries.
+
+    Raises
+    ------
+    RunExists
+        If the request was answered before; the existing run becomes the latest of its kind.
+    UserError
+        If another process builds the same run.
     """
-    name, fresh, lock = distributed.once(
-        lambda: _opened(study, kind, version, settings, parents, inputs)
-    )
+    name = run_name(kind, version, settings, parents, inputs)
+    lock = distributed.run_on_rank_zero(lambda: _lock_run(study, name))
     if lock is None:
-        raise Answered(name)
-    folder, mine = study / "runs" / f"{name}.partial", distributed.first()
+        raise RunExists(name)
+    folder = study / "runs" / f"{name}.partial"
+    progress = ProgressFile(path=folder / "progress.json", command=_command())
+    run = Run(name=name, kind=kind, folder=folder, progress=progress)
+    started = time.time()
     try:
-        run = Run(
-            name=name,
-            kind=kind,
-            folder=folder,
-            progress=Progress(path=folder / "progress.json", command=_command()),
-            fresh=fresh,
-        )
-        started = time.time()
-        try:
-            if mine:
-                run.progress.write("running")
+        with _record_failure(run):
             yield run
-        except (KeyboardInterrupt, Exception) as error:
-            if mine:
-                run.progress.write(
-                    "failed",
-                    (
-                        "stopped by hand"
-                        if isinstance(error, KeyboardInterrupt)
-                        else explain(error, folder)
-                    ),
-                )
-            raise
         run.manifest |= {
             "run": name,
             "kind": kind,
@@ -257,67 +284,82 @@ def building(
             "settings": settings,
             "parents": parents,
             "inputs": inputs,
-            "software": software(),
-            "made": timestamps.now().isoformat(),
+            "software": software_versions(),
+            "made": timestamps.utc_now().isoformat(),
             "seconds": round(time.time() - started, 3),
             "command": _command(),
         }
-        distributed.once(lambda: _finished(study, run))
+        distributed.run_on_rank_zero(lambda: _publish(study, run))
     finally:
-        if mine:
-            os.close(lock)
+        if distributed.is_rank_zero():
+            os.close(lock)  # a descriptor of rank 0; on other ranks it is a mere number
 
 
-def _opened(
-    study: Path, kind: str, version: int, settings: dict[str, Any], parents: list[str], inputs: str
-) -> tuple[str, bool, int | None]:
-    """The run's name, whether nothing was there of it, and the lock on its folder; None for the
-    lock if the whole run is there.
-    """
-    name, there = request(study, kind, version, settings, parents, inputs)
-    if there:
+@contextmanager
+def _record_failure(run: Run) -> Iterator[None]:
+    """Keep the progress file up to date at the start and when the step fails; only on rank 0."""
+    if not distributed.is_rank_zero():
+        yield
+        return
+    try:
+        run.progress.write("running")
+        yield
+    except KeyboardInterrupt:
+        # Not covered below, since KeyboardInterrupt is no Exception.
+        run.progress.write("failed", "stopped by hand")
+        raise
+    except Exception as error:
+        run.progress.write("failed", format_error(error, run.folder))
+        raise
+
+
+def _lock_run(study: Path, name: str) -> int | None:
+    """Create and lock the folder of a run, and return the lock; None if the run exists."""
+    if _find_run(study, name):
+        # The run that was used last counts as the latest of its kind.
         with store.write(study) as con:
-            run_table.use(con, name)
-        return name, False, None
+            run_table.record_use(con, name)
+        return None
     folder = study / "runs" / f"{name}.partial"
-    fresh = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    # flock, because the kernel releases it when the process is killed; a file that merely exists
+    # would block the next attempt. The filelock package does the same and is no dependency here.
     lock = os.open(folder / ".building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
         raise UserError(
-            f"{name} is being made by another process in {study}; wait for it, then run the command"
-            " again."
+            f"{name} is being built by another process in {study}; wait for it, then run the"
+            " command again."
         ) from error
-    return name, fresh, lock
+    return lock
 
 
-def _finished(study: Path, run: Run) -> None:
-    """Give a whole run its name and tell the store."""
+def _publish(study: Path, run: Run) -> None:
+    """Give a complete run its final name and register it."""
     for leftover in (*run.folder.glob("resume*"), run.folder / "progress.json"):
         leftover.unlink(missing_ok=True)
+    # The manifest is the last file: a folder that has one is complete.
     write_text(run.folder / "manifest.json", json.dumps(run.manifest, indent=1, default=str))
     final = study / "runs" / run.name
-    if final.exists():
+    if final.exists():  # its process was killed between renaming and registration
         shutil.rmtree(run.folder)
     else:
         os.replace(run.folder, final)
     _register(study, final)
 
 
-def explain(error: BaseException, where: Path) -> str:
-    """One sentence for an error: a UserError's own text, a remedy for a full disk or a file that
-    cannot be had, else its type and message.
+def format_error(error: BaseException, folder: Path) -> str:
+    """Return the message of an error for the user.
+
+    A UserError has its own message; a full disk (the one that holds `folder`) and a file that
+    cannot be accessed get a remedy; any other error is given by its type and text.
     """
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == 28:
-        return (
-            f"No space is left on the disk that holds {where}; free some space and run the command"
-            " again, nothing that was there is lost."
-        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return str(DiskFullError(folder))
     if isinstance(error, OSError) and error.filename:
         return (
             f"{error.filename}: {str(error.strerror).lower()}; check its permissions and its disk,"
@@ -326,37 +368,36 @@ def explain(error: BaseException, where: Path) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def unfinished(study: Path) -> list[dict[str, Any]]:
-    """Progress of runs in the making: state running, interrupted (its process is gone) or failed,
-    newest first.
+def unfinished_runs(study: Path) -> list[dict[str, Any]]:
+    """Return the contents of the progress files of unfinished runs, the most recent first.
+
+    Adds `run` and `kind`. `state` is "running", "failed" or "interrupted" (the process has ended
+    without a message).
     """
-    found = []
+    bodies = []
     for path in (study / "runs").glob("*.partial/progress.json"):
         try:
             body = json.loads(path.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
-            continue  # finished or being replaced this very moment
+            continue  # the run was completed or removed in this moment
+        # Only where /proc exists (Linux) can the end of another process be seen.
         if (
             body["state"] == "running"
-            and not Path(f"/proc/{body['pid']}").exists()
             and Path("/proc").exists()
+            and not Path(f"/proc/{body['pid']}").exists()
         ):
             body["state"] = "interrupted"
-        found.append(
-            body
-            | {
-                "run": path.parent.name.removesuffix(".partial"),
-                "kind": path.parent.name.split("-")[0],
-            }
-        )
-    return sorted(found, key=lambda b: -b["seen"])
+        name = path.parent.name.removesuffix(".partial")
+        # The store holds complete runs only, so the kind comes from the name here.
+        bodies.append(body | {"run": name, "kind": name.rpartition("-")[0]})
+    return sorted(bodies, key=lambda body: -body["seen"])
 
 
-def folder(study: Path, name: str) -> Path:
-    """The folder of a finished run; UserError if it has been removed."""
+def run_folder(study: Path, name: str) -> Path:
+    """Return the folder of a complete run; MissingRunError if it has been removed."""
     path = study / "runs" / name
     if not (path / "manifest.json").is_file():
-        raise UserError(
+        raise MissingRunError(
             f"The folder of run {name} is missing in {study / 'runs'}; run its step again."
         )
     return path

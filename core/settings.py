@@ -1,4 +1,7 @@
-"""Every setting that changes a number, with its meaning, in `study.toml`."""
+"""Settings of a study: every value that influences a result, stored in `study.toml`.
+
+The descriptions of the fields become the comments of the file and `docs/reference/settings.md`.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import UserError
+from core.errors import MissingStudyError, UserError
 
 SETTINGS_NAME = "study.toml"
 
 
-class Section(BaseModel):
-    """A section of study.toml: unknown names are mistakes, and nothing is changed in place."""
+class SettingsSection(BaseModel):
+    """A section of study.toml: unknown names are errors, and values are immutable."""
 
+    # strict: without it pydantic turns "5" and true into numbers.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class StudySettings(Section):
-    """The study as a whole."""
+class StudySettings(SettingsSection):
+    """Name and random seed of the study."""
 
     name: str = Field(
         "DeepMiner study",
@@ -28,10 +32,10 @@ class StudySettings(Section):
         min_length=1,
         max_length=120,
     )
-    seed: int = Field(1, ge=0, description="seed of everything random that has no seed of its own")
+    seed: int = Field(1, ge=0, description="seed of all random choices without a seed of their own")
 
 
-class ImageSettings(Section):
+class ImageSettings(SettingsSection):
     """Working images."""
 
     input_side: int = Field(
@@ -45,8 +49,8 @@ class ImageSettings(Section):
     )
 
 
-class SplitSettings(Section):
-    """The patient split."""
+class SplitSettings(SettingsSection):
+    """Split of the patients into training, hold-out and test."""
 
     train: float = Field(0.8, gt=0, lt=1, description="share of patients for training")
     holdout: float = Field(
@@ -54,17 +58,17 @@ class SplitSettings(Section):
         gt=0,
         lt=1,
         description=(
-            "share of patients held out: chooses checkpoints, thresholds and units; the rest is the"
-            " test split"
+            "share of patients held out to choose checkpoints, thresholds and units; the rest is"
+            " the test split"
         ),
     )
     published: bool = Field(
-        False, description="use the split that comes with the data, where it has one"
+        False, description="use the split published with the data, where there is one"
     )
 
 
-class PatchSettings(Section):
-    """Which windows become patches, and their labels (DEFINITIONS "Patches")."""
+class PatchSettings(SettingsSection):
+    """Selection and labels of patches: `docs/reference/definitions.md`, "Patches"."""
 
     min_tissue: float = Field(
         0.5,
@@ -98,8 +102,8 @@ class PatchSettings(Section):
     )
 
 
-class TrainingSettings(Section):
-    """The classifier and its recipe (DEFINITIONS "Networks")."""
+class TrainingSettings(SettingsSection):
+    """The classifier and its training: `docs/reference/definitions.md`, "Networks"."""
 
     architecture: str = Field(
         "resnet152",
@@ -167,7 +171,7 @@ class TrainingSettings(Section):
         "float32",
         description=(
             'number format of the network\'s body in training and all later steps; "bfloat16" is'
-            " faster on processors that have it"
+            " faster on processors that support it"
         ),
     )
     auxiliary: list[str] = Field(
@@ -187,8 +191,8 @@ class TrainingSettings(Section):
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
 
 
-class DissectionSettings(Section):
-    """Units and their selection (DEFINITIONS "Units")."""
+class DissectionSettings(SettingsSection):
+    """Dissection and selection of units: `docs/reference/definitions.md`, "Units"."""
 
     layer: str = Field(
         "last",
@@ -197,18 +201,22 @@ class DissectionSettings(Section):
         ),
     )
     splits: list[Literal["train", "holdout", "test"]] = Field(
-        ["train", "holdout"], description="patches looked through for each unit's top patches"
+        ["train", "holdout"], description="splits searched for each unit's top patches"
     )
     threshold: float = Field(
         0.2,
         gt=0,
         lt=1,
         description=(
-            "region shown: map above this share of the unit's largest activation (published rule)"
+            "highlighted region: activation above this share of the unit's largest one (published"
+            " rule)"
         ),
     )
     quantile: float = Field(
-        0.005, gt=0, lt=1, description="Network Dissection's top quantile, shown beside it"
+        0.005,
+        gt=0,
+        lt=1,
+        description="top quantile of Network Dissection, displayed for comparison",
     )
     precision: Literal["float16", "float32"] = Field(
         "float32", description="number format of activations.npy"
@@ -220,29 +228,31 @@ class DissectionSettings(Section):
     rule: Literal["influence", "spie"] = Field(
         "influence",
         description=(
-            'who is selected: "influence" (HDSR 2021), or "spie" (SPIE 2018: 45 units, mostly'
+            'rule of selection: "influence" (HDSR 2021), or "spie" (SPIE 2018: 45 units, mostly'
             " cancer among their top patches, and a random share)"
         ),
     )
 
 
-class ExplanationSettings(Section):
-    """Explanations and the texts made of them (DEFINITIONS "Explanation")."""
+class ExplanationSettings(SettingsSection):
+    """Explanations and their texts: `docs/reference/definitions.md`, "Explanation"."""
 
-    printed: int = Field(5, ge=1, le=8, description="annotated units printed beside an explanation")
+    printed: int = Field(
+        5, ge=1, le=8, description="annotated units displayed beside an explanation"
+    )
     splits: list[Literal["holdout", "test"]] = Field(
         ["holdout", "test"], description="mammograms that are explained"
     )
 
 
-class AnnotationSettings(Section):
-    """What experts are asked."""
+class AnnotationSettings(SettingsSection):
+    """Annotation of units by experts."""
 
     order_of_experts: list[str] = Field(
         [],
         description=(
-            "codes in the order whose answers become labels; empty: people before simulated"
-            " experts, then by date of first answer"
+            "expert codes in order of precedence: the first expert who named a unit gives its"
+            " label; empty: people before simulated experts, then by date of first answer"
         ),
     )
     repeats: int = Field(
@@ -256,8 +266,8 @@ class AnnotationSettings(Section):
     )
 
 
-class EvaluationSettings(Section):
-    """How explanations are compared with report lines (DEFINITIONS "Similarity to reports")."""
+class EvaluationSettings(SettingsSection):
+    """Comparison of explanations with report lines: "Similarity to reports" in the definitions."""
 
     word_vectors: str = Field(
         "",
@@ -268,37 +278,40 @@ class EvaluationSettings(Section):
     )
 
 
-class Settings(Section):
-    """Every setting of a study."""
+class Settings(SettingsSection):
+    """All settings of a study."""
 
     study: StudySettings = Field(default_factory=StudySettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
     splits: SplitSettings = Field(default_factory=SplitSettings)
     patches: PatchSettings = Field(default_factory=PatchSettings)
     training: TrainingSettings = Field(
-        default_factory=lambda: TrainingSettings(architecture="small", **recipe("small"))
+        default_factory=lambda: TrainingSettings(architecture="small", **training_recipe("small"))
     )
     dissection: DissectionSettings = Field(default_factory=DissectionSettings)
     explanation: ExplanationSettings = Field(default_factory=ExplanationSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
-    def changed(self, section: str, **values: Any) -> Settings:
-        """A copy with some values of one section replaced and checked; None means unchanged."""
-        given = {k: v for k, v in values.items() if v is not None}
-        before = getattr(self, section).model_dump()
-        if (
-            section == "training"
-            and given.get("architecture", self.training.architecture) != self.training.architecture
-        ):
-            before |= recipe(given["architecture"])  # another architecture brings its own recipe
-        merged = before | given
-        return _checked({**self.model_dump(), section: merged}, "the command's options")
+    def with_changes(self, section: str, **values: Any) -> Settings:
+        """Return a validated copy with some values of one section replaced.
+
+        A value of None means unchanged. Another architecture brings its own training recipe.
+        UserError if a value is not allowed.
+        """
+        changes = {k: v for k, v in values.items() if v is not None}
+        current = getattr(self, section).model_dump()
+        if section == "training":
+            architecture = changes.get("architecture", self.training.architecture)
+            if architecture != self.training.architecture:
+                current |= training_recipe(architecture)
+        merged = current | changes
+        return _validate({**self.model_dump(), section: merged}, "the command's options")
 
 
-# The papers' recipe (DEFINITIONS "Networks") and its released epochs; and what trains the small
-# network from scratch.
-PAPER = {
+# The published training of pretrained networks (HDSR 2021) with the epochs of the released
+# configurations, and the training of the small network from scratch.
+PAPER_RECIPE = {
     "weights": "imagenet",
     "epochs": 5,
     "batch": 32,
@@ -313,7 +326,7 @@ PAPER = {
     "keep": "best",
 }
 RELEASED_EPOCHS = {"alexnet": 45, "vgg16": 12, "inception_v3": 7, "resnet152": 5}
-SMALL = {
+SMALL_NETWORK_RECIPE = {
     "weights": "none",
     "epochs": 12,
     "batch": 64,
@@ -327,107 +340,109 @@ SMALL = {
     "label_smoothing": 0.05,
     "keep": "last",
 }
-PHANTOM = {
+PHANTOM_PRESET = {
     "images": {"input_side": 64},
     "splits": {"train": 0.6, "holdout": 0.2},
     "dissection": {"select": 8},
 }
 
 
-def recipe(architecture: object) -> dict[str, Any]:
-    """Training settings that an architecture has unless study.toml or the command says otherwise."""
+def training_recipe(architecture: object) -> dict[str, Any]:
+    """Return the training settings of an architecture, unless study.toml or a command overrides."""
     if architecture == "small":
-        return dict(SMALL)
-    return PAPER | {"epochs": RELEASED_EPOCHS.get(str(architecture), PAPER["epochs"])}
+        return dict(SMALL_NETWORK_RECIPE)
+    return PAPER_RECIPE | {"epochs": RELEASED_EPOCHS.get(str(architecture), PAPER_RECIPE["epochs"])}
 
 
-def _checked(values: dict[str, Any], where: str) -> Settings:
+def _validate(values: dict[str, Any], origin: str) -> Settings:
+    """Return validated settings; a UserError names `origin` and the setting."""
     training = values.get("training", {})
-    if isinstance(training, dict):
-        values = {
-            **values,
-            "training": (
-                {"architecture": "small"} | recipe(training.get("architecture", "small")) | training
-            ),
-        }
+    if isinstance(training, dict):  # anything else is reported by the validation below
+        # The recipe of the file's architecture fills the settings that the file leaves out.
+        recipe = training_recipe(training.get("architecture", "small"))
+        values = {**values, "training": {"architecture": "small"} | recipe | training}
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UserError(
-                f"{where}: {name}: there is no such setting; correct its name or take it out."
-            ) from error
-        raise UserError(
-            f"{where}: {name}: {first['msg'][0].lower()}{first['msg'][1:]} (it is"
-            f" {first.get('input')!r}); correct it and run the command again."
-        ) from error
+        raise UserError(_first_error(error, origin)) from error
     if settings.splits.train + settings.splits.holdout >= 1:
         raise UserError(
-            f"{where}: splits.train + splits.holdout must be less than 1, or no patient is left for"
-            " the test split."
+            f"{origin}: splits.train + splits.holdout must be less than 1, or no patient is left"
+            " for the test split."
         )
     return settings
 
 
-def load(study: Path) -> Settings:
-    """The settings of a study.
+def _first_error(error: ValidationError, origin: str) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{origin}: {name}: there is no such setting; correct its name or remove it."
+    return (
+        f"{origin}: {name}: {first['msg'][0].lower()}{first['msg'][1:]} (it is"
+        f" {first.get('input')!r}); correct it and run the command again."
+    )
 
-    UserError with the setting's name if the file is missing, unreadable or wrong.
+
+def load_settings(study: Path) -> Settings:
+    """Return the settings of a study.
+
+    MissingStudyError if the folder has none; UserError naming the setting that is not valid.
     """
     path = study / SETTINGS_NAME
     if not path.is_file():
-        raise UserError(
-            f"{study} is not a study folder (it has no {SETTINGS_NAME}); run `deepminer init"
-            f" {study}` or give --study."
-        )
+        raise MissingStudyError(study, SETTINGS_NAME)
     try:
-        return _checked(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))
+        # utf-8-sig: editors on Windows write a byte order mark, which TOML does not allow.
+        return _validate(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is not valid TOML ({error}); correct the line or take it out."
+            f"{path} is not valid TOML ({error}); correct or remove the line."
         ) from error
 
 
-def preset(values: dict[str, Any] | None = None) -> Settings:
-    """Settings from a preset such as PHANTOM; those of a new study where nothing is given."""
-    return _checked(values or {}, "preset")
+def load_order_of_experts(study: Path) -> list[str]:
+    """Return the expert codes in order of precedence; empty without a study.toml."""
+    if not (study / SETTINGS_NAME).is_file():
+        return []
+    return list(load_settings(study).annotation.order_of_experts)
 
 
-def _toml(value: Any) -> str:
+def settings_from_preset(values: dict[str, Any] | None = None) -> Settings:
+    """Return the settings of a new study with the values of a preset such as PHANTOM_PRESET."""
+    return _validate(values or {}, "preset")
+
+
+def _toml_value(value: Any) -> str:
+    # The standard library reads TOML only; settings hold no other types than these.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
     return repr(value)
 
 
-def as_toml(settings: Settings) -> str:
-    """The whole file, each setting under its comment."""
+def to_toml(settings: Settings) -> str:
+    """Return the text of study.toml with every setting below its comment."""
     lines = [
-        (
-            "# Settings of this DeepMiner study. A changed value makes the steps that read it run"
-            " anew; earlier runs stay."
-        ),
+        "# Settings of this DeepMiner study. After a change, the steps that use the value run"
+        " again; earlier runs are kept.",
         "",
     ]
+    recipe = training_recipe(settings.training.architecture)
     for name in type(settings).model_fields:
         section = getattr(settings, name)
         lines.append(f"[{name}]")
         for key, info in type(section).model_fields.items():
-            # What the architecture's recipe says stays a comment: it follows when the architecture
-            # is changed.
-            follows = (
-                name == "training"
-                and key in SMALL
-                and getattr(section, key) == recipe(settings.training.architecture)[key]
-            )
+            value = getattr(section, key)
+            # A value of the architecture's recipe stays commented out: it changes with the
+            # architecture.
+            is_recipe = name == "training" and key in recipe and recipe[key] == value
             lines += [
                 f"# {info.description}",
-                f"{'# ' if follows else ''}{key} = {_toml(getattr(section, key))}",
+                f"{'# ' if is_recipe else ''}{key} = {_toml_value(value)}",
             ]
         lines.append("")
     return "\n".join(lines)

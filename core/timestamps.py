@@ -1,7 +1,4 @@
-"""The time as the store and every record keep it:
-
-UTC without a zone, whatever the machine's own zone.
-"""
+"""Naive UTC timestamps, used for every stored time."""
 
 from __future__ import annotations
 
@@ -9,18 +6,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-def now() -> datetime:
-    """This moment, to the microsecond: of two runs of one second the later one is still the later
-    one.
+def utc_now() -> datetime:
+    """Return the current time.
+
+    To the microsecond, so that two runs of the same second keep their order.
     """
+    # DuckDB's TIMESTAMP has no time zone.
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def at(seconds: float) -> datetime:
-    """The moment of a timestamp in seconds since 1970."""
+def from_epoch(seconds: float) -> datetime:
+    """Return the time of a Unix timestamp in seconds."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
-def changed(path: Path) -> datetime:
-    """When a file was last written."""
-    return at(path.stat().st_mtime)
+def modified_at(path: Path) -> datetime:
+    """Return the time of the last change of a file."""
+    return from_epoch(path.stat().st_mtime)

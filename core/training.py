@@ -1,51 +1,54 @@
 """Training: the papers' recipe by default, deterministic for a seed, resumable at the exact batch.
 
-Everything random in step s of epoch e (order, augmentation, dropout) comes from (seed, e, s) alone,
-so that a training continued after a kill makes the very batches it would have made. Many processes
-(torchrun) make the same batches together: each takes its part of every batch, and the gradients are
-averaged by the number of patches. With frozen batch-norm statistics and no dropout that is one
-process's training up to rounding.
+Order, augmentation and dropout of step s in epoch e depend on (seed, e, s) only, so that a resumed
+training computes the same batches as an uninterrupted one. Under torchrun every process takes a
+part of each batch, and gradients are averaged by the number of patches. With frozen batch
+normalisation and no dropout the result equals that of one process up to rounding.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import distributed
+from core.atomic_files import atomic_write
 from core.class_labels import CLASSES, class_names
 from core.errors import UserError
 from core.images.working_images import PatchReader
 from core.networks import Classifier
-from core.runs import Report
+from core.progress import ProgressCallback
 from core.settings import TrainingSettings
 
-RESUME_NAME = "resume.pt"
-SAVE_EVERY_S = 30.0
+RESUME_FILE = "resume.pt"
+SAVE_INTERVAL_S = 30.0
+VALIDATION_BATCH = 256
+HistoryRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Patches of one split with labels [n] (class indices); columns: float32 [n, numbers], the
-    patients' auxiliary columns as the network takes them.
+class LabeledPatches:
+    """Patches of one split.
+
+    labels: int [n], indices of the network's outputs; columns: float32 [n, encoded width], the
+    patients' auxiliary columns, None without any.
     """
 
     reader: PatchReader
     labels: np.ndarray
     columns: np.ndarray | None = None
 
-    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
-        """uint8 [n, 1, side, side], labels int64 [n], columns float32 [n, numbers] of these rows."""
+    def load_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return uint8 [n, 1, side, side], labels int64 [n] and columns [n, encoded width]."""
         columns = None if self.columns is None else torch.from_numpy(self.columns[rows])
         return (
             torch.from_numpy(self.reader.batch(rows)),
@@ -54,77 +57,109 @@ class Part:
         )
 
 
-def fit(
+@dataclass(kw_only=True)
+class _TrainingState:
+    """The position of a training; what a resume point stores beside the weights."""
+
+    epoch: int = 0
+    step: int = 0
+    # Sums over the epoch's patches: loss, correct answers, patches.
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    history: list[HistoryRow] = field(default_factory=list)
+
+
+def train_classifier(
     network: Classifier,
-    train: Part,
-    holdout: Part,
+    train: LabeledPatches,
+    holdout: LabeledPatches,
     settings: TrainingSettings,
     folder: Path,
-    report: Report,
-) -> tuple[list[dict[str, Any]], int]:
-    """Train in place; leaves the best epoch's weights (largest hold-out accuracy, first on ties;
-    the last epoch without a hold-out) in `folder/best.pt`, the last ones in `folder/last.pt`, and a
-    resume point while it runs. Returns the history's rows and the best epoch. UserError when a
-    class is missing in training or the loss is not a number.
+    report: ProgressCallback,
+) -> tuple[list[HistoryRow], int]:
+    """Train a classifier in place and return the history's rows and the best epoch.
+
+    The best epoch's weights are written to `folder/best.pt`, the last epoch's to `folder/last.pt`,
+    and a resume point to `folder/resume.pt`. The best epoch has the largest hold-out accuracy, the
+    first of equals; without hold-out patches it is the last. UserError if a class is missing in
+    training or the loss is not finite.
     """
     _check_classes(train.labels, network.classes)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, settings)
-    steps = steps_per_epoch(len(train.labels), settings)
-    state = _resume(folder, network, optimizer)
-    model = distributed.joined(network)
-    history: list[dict[str, Any]] = state["history"]
-    total, saved, since = settings.epochs * steps, time.monotonic(), time.monotonic()
-    for epoch in range(state["epoch"], settings.epochs):
-        network.train()
-        if settings.freeze_batchnorm:
-            _freeze(network)
-        order = epoch_order(train.labels, settings, epoch)
-        first = state["step"] if epoch == state["epoch"] else 0
-        sums = state["sums"] if epoch == state["epoch"] else [0.0, 0.0, 0.0]
-        for step in range(first, steps):
-            rate = learning_rate(settings, epoch, epoch * steps + step, total)
-            rows = order[step * settings.batch : (step + 1) * settings.batch]
-            loss, right = _step(model, optimizer, train, rows, settings, epoch, step, rate)
-            sums = [sums[0] + loss * len(rows), sums[1] + right, sums[2] + len(rows)]
-            report(epoch * steps + step + 1, total, "steps")
-            if step + 1 < steps and time.monotonic() - saved > SAVE_EVERY_S:
-                _save_resume(folder, network, optimizer, epoch, step + 1, sums, history)
-                saved = time.monotonic()
-        distributed.average(
-            [
-                buffer
-                for module in _batchnorms(network)
-                for buffer in (module.running_mean, module.running_var)
-                if buffer is not None
-            ]
-        )
-        history.append(
-            _row(epoch, "train", sums[0] / sums[2], sums[1] / sums[2])
-            | {
-                "learning_rate": rate,
-                "seconds": round(time.monotonic() - since, 3),
-            }
-        )
-        since = time.monotonic()
+    state = _load_resume_point(folder, network, optimizer)
+    # After loading: DistributedDataParallel sends rank 0's weights when it is created.
+    model = distributed.wrap_ddp(network)
+    history = state.history
+    started = time.monotonic()
+    for epoch in range(state.epoch, settings.epochs):
+        row = _train_epoch(model, network, optimizer, train, settings, epoch, state, folder, report)
+        history.append(row | {"seconds": round(time.monotonic() - started, 3)})
+        started = time.monotonic()
         if len(holdout.labels):
-            loss, accuracy, areas = measure(network, holdout, settings.sampling == "balanced")
-            history.append(_row(epoch, "holdout", loss, accuracy) | areas)
+            loss, accuracy, aucs = validate_epoch(network, holdout, settings.sampling == "balanced")
+            history.append(_history_row(epoch, "holdout", loss, accuracy) | aucs)
+        # Before the resume point: a kill in between repeats the epoch and writes the file again.
         if best_epoch(history) == epoch:
-            _save(folder / "best.pt", network.state())
-        _save_resume(folder, network, optimizer, epoch + 1, 0, [0.0, 0.0, 0.0], history)
-    _save(folder / "last.pt", network.state())
+            _save(folder / "best.pt", network.checkpoint_state())
+        state = _TrainingState(epoch=epoch + 1, history=history)
+        _save_resume_point(folder, network, optimizer, state)
+    _save(folder / "last.pt", network.checkpoint_state())
     return history, best_epoch(history)
 
 
-def _row(epoch: int, part: str, loss: float, accuracy: float) -> dict[str, Any]:
+def _train_epoch(
+    model: nn.Module,
+    network: Classifier,
+    optimizer: torch.optim.Optimizer,
+    train: LabeledPatches,
+    settings: TrainingSettings,
+    epoch: int,
+    state: _TrainingState,
+    folder: Path,
+    report: ProgressCallback,
+) -> HistoryRow:
+    """Train from `state` to the end of its epoch and return the epoch's row of the history."""
+    network.train()
+    if settings.freeze_batchnorm:
+        for module in _batchnorms(network):
+            module.eval()
+    steps = steps_per_epoch(len(train.labels), settings)
+    total = settings.epochs * steps
+    order = epoch_order(train.labels, settings, epoch)
+    sums, saved = state.sums, time.monotonic()
+    for step in range(state.step, steps):
+        rate = learning_rate(settings, epoch, epoch * steps + step, total)
+        rows = order[step * settings.batch : (step + 1) * settings.batch]
+        loss, correct = _train_step(model, optimizer, train, rows, settings, epoch, step, rate)
+        sums = [sums[0] + loss * len(rows), sums[1] + correct, sums[2] + len(rows)]
+        report(epoch * steps + step + 1, total, "steps")
+        if step + 1 < steps and time.monotonic() - saved > SAVE_INTERVAL_S:
+            point = _TrainingState(epoch=epoch, step=step + 1, sums=sums, history=state.history)
+            _save_resume_point(folder, network, optimizer, point)
+            saved = time.monotonic()
+    # Each process normalised its own patches: their running statistics are averaged once an epoch.
+    distributed.all_reduce_mean(
+        [
+            buffer
+            for module in _batchnorms(network)
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+    )
+    row = _history_row(epoch, "train", sums[0] / sums[2], sums[1] / sums[2])
+    return row | {"learning_rate": rate}
+
+
+def _history_row(epoch: int, part: str, loss: float, accuracy: float) -> HistoryRow:
     empty = dict.fromkeys(("learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)))
     return {"epoch": epoch, "part": part, "loss": loss, "accuracy": accuracy, **empty}
 
 
 def steps_per_epoch(patches: int, settings: TrainingSettings) -> int:
-    """Whole epochs in the paper's sampling (a last small batch counts unless it holds one patch,
-    which batch-norm cannot take).
+    """Return the number of batches in an epoch.
+
+    A last, smaller batch counts unless it holds a single patch, which batch normalisation cannot
+    process.
     """
     n = patches if settings.sampling == "all" else settings.draws
     whole, rest = divmod(n, settings.batch)
@@ -132,103 +167,134 @@ def steps_per_epoch(patches: int, settings: TrainingSettings) -> int:
 
 
 def epoch_order(labels: np.ndarray, settings: TrainingSettings, epoch: int) -> np.ndarray:
-    """Rows of one epoch in order: a permutation, or draws with equal class shares ("balanced")."""
+    """Return the rows of one epoch in order.
+
+    A permutation of all patches, or draws with equal class shares ("balanced").
+    """
+    # Seeded by the epoch: resuming needs no state of a random generator.
     rng = np.random.default_rng([settings.seed, epoch])
     if settings.sampling == "all":
         return rng.permutation(len(labels))
+    # Inverse class sizes give every class the same probability.
     weight = 1.0 / np.bincount(labels)[labels]
     return rng.choice(len(labels), settings.draws, p=weight / weight.sum())
 
 
 def learning_rate(settings: TrainingSettings, epoch: int, step: int, total: int) -> float:
-    """sgd: x 0.1 from `decay_epoch` on (released config). adamw: one cycle, cosine up over 30 % of
-    the steps and down to nothing.
+    """Return the learning rate of a step (counted from the start of training) of `total`.
+
+    sgd: a tenth from `decay_epoch` on, as in the released configuration. adamw: `one_cycle`.
     """
     if settings.optimizer == "sgd":
         return settings.learning_rate * (0.1 if epoch >= settings.decay_epoch else 1.0)
-    up = 0.3 * total
-    low, peak, end = (
-        settings.learning_rate / 25,
-        settings.learning_rate,
-        settings.learning_rate / 25e4,
-    )
-    if step < up:
-        return low + (peak - low) * (1 - math.cos(math.pi * step / up)) / 2
-    return end + (peak - end) * (1 + math.cos(math.pi * (step - up) / max(total - up, 1))) / 2
+    return one_cycle(step, total, settings.learning_rate)
 
 
-def _step(
+def one_cycle(step: int, total: int, peak: float) -> float:
+    """Return the learning rate of the one-cycle schedule (Smith and Topin 2019).
+
+    A cosine from peak / 25 up to `peak` over 30 % of the steps, then a cosine down to peak / 25e4.
+    """
+    # torch.optim.lr_scheduler.OneCycleLR has the same defaults (pct_start .3, div_factor 25,
+    # final_div_factor 1e4), but puts the peak at step .3 * total - 1 and the end at total - 1.
+    # Here they are at .3 * total and total, one step later, so that its numbers differ slightly.
+    low, end, rise = peak / 25, peak / 25e4, 0.3 * total
+    if step < rise:
+        return low + (peak - low) * (1 - math.cos(math.pi * step / rise)) / 2
+    return end + (peak - end) * (1 + math.cos(math.pi * (step - rise) / max(total - rise, 1))) / 2
+
+
+def _train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    train: Part,
+    train: LabeledPatches,
     rows: np.ndarray,
     settings: TrainingSettings,
     epoch: int,
     step: int,
     rate: float,
 ) -> tuple[float, int]:
-    torch.manual_seed(
-        int(np.random.SeedSequence([settings.seed, epoch, step]).generate_state(1)[0])
-    )  # dropout and augmentation
+    """Update the weights on one batch and return its mean loss and number of correct answers."""
+    _seed_step(settings.seed, epoch, step)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    part = distributed.share(len(rows))
-    mine = part.stop - part.start
-    # A process that a small batch leaves without a patch takes one that counts nothing: all must
-    # take part in the gradient.
-    part = part if mine else slice(0, 1)
+    part = distributed.rank_slice(len(rows))
+    count = part.stop - part.start
+    # All processes have to take part in the gradient's reduction: one without a patch computes the
+    # first patch of the batch with weight 0.
+    part = part if count else slice(0, 1)
+    # The loss keeps its graph in this process; only numbers are exchanged.
     losses: list[Tensor] = []
 
     def forward() -> tuple[float, int, int]:
-        """Loss, right answers and number of this process's patches."""
-        x, y, columns = train.batch(rows[part])
-        logits = model(_changed(x, settings, part.start, len(rows)), columns)
+        """Return loss, correct answers and number of this process's patches."""
+        x, y, columns = train.load_batch(rows[part])
+        logits = model(_augment(x, settings, part.start, len(rows)), columns)
         y = y.to(logits.device)
         losses.append(F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing))
-        return float(losses[0].detach()), int((logits.detach().argmax(1) == y).sum()), mine
+        return float(losses[0].detach()), int((logits.detach().argmax(1) == y).sum()), count
 
-    found = distributed.every(forward)
-    value = (
-        found[0][0] if len(found) == 1 else sum(loss * n for loss, _, n in found if n) / len(rows)
-    )
-    if not math.isfinite(value):
+    results = distributed.all_gather_call(forward)
+    processes = len(results)
+    if processes == 1:
+        loss, mean_loss = losses[0], results[0][0]
+    else:
+        # DDP averages gradients over processes: the weight makes that the batch's mean.
+        loss = losses[0] * (count * processes / len(rows))
+        mean_loss = sum(value * n for value, _, n in results if n) / len(rows)
+    _check_loss(mean_loss, settings, epoch, step)
+    optimizer.zero_grad(set_to_none=True)
+    with distributed.translate_peer_failure():
+        loss.backward()
+    optimizer.step()
+    return mean_loss, sum(correct for _, correct, n in results if n)
+
+
+def _seed_step(seed: int, epoch: int, step: int) -> None:
+    """Seed torch's global generator, from which dropout and augmentation draw."""
+    # SeedSequence mixes the numbers, so that neighbouring seeds give unrelated streams.
+    state = np.random.SeedSequence([seed, epoch, step]).generate_state(1)
+    torch.manual_seed(int(state[0]))
+
+
+def _check_loss(loss: float, settings: TrainingSettings, epoch: int, step: int) -> None:
+    if not math.isfinite(loss):
         raise UserError(
-            f"The training loss is {value} in epoch {epoch + 1}, step {step + 1}; lower"
+            f"The training loss is {loss} in epoch {epoch + 1}, step {step + 1}; lower"
             f" training.learning_rate (now {settings.learning_rate}) and train again."
         )
-    optimizer.zero_grad(set_to_none=True)
-    with distributed.together():
-        # The mean over processes of what each contributes is the batch's own mean.
-        (losses[0] if len(found) == 1 else losses[0] * (mine * len(found) / len(rows))).backward()
-    optimizer.step()
-    return value, sum(right for _, right, n in found if n)
 
 
-def _changed(x: Tensor, settings: TrainingSettings, first: int, of: int) -> Tensor:
-    x = augmented(x, first, of) if settings.augment else x
-    return rotated(x, settings.rotation, first, of) if settings.rotation else x
+def _augment(x: Tensor, settings: TrainingSettings, first: int, batch_size: int) -> Tensor:
+    x = augment_flips(x, first, batch_size) if settings.augment else x
+    return augment_rotation(x, settings.rotation, first, batch_size) if settings.rotation else x
 
 
-def augmented(batch: Tensor, first: int = 0, of: int | None = None) -> Tensor:
-    """Random flips and quarter turns of patches [n, 1, s, s], one draw per quarter of the batch.
-    first, of: these are the patches from `first` on of a batch of `of`, which other processes
-    share; every process draws for all.
+def augment_flips(batch: Tensor, first: int = 0, batch_size: int | None = None) -> Tensor:
+    """Return patches [n, 1, s, s] with random flips and quarter turns.
+
+    Each quarter of the batch shares one draw. first, batch_size: position of these patches in a
+    batch that several processes share.
     """
-    of = len(batch) if of is None else of
-    size, parts = -(-of // 4), []
-    for begin in range(0, of, size):
+    batch_size = len(batch) if batch_size is None else batch_size
+    size, parts = -(-batch_size // 4), []
+    # Every process draws for the whole batch, so that the draws do not depend on their number.
+    for begin in range(0, batch_size, size):
         turns, flip = int(torch.randint(4, ())), bool(torch.rand(()) < 0.5)
         part = batch[max(begin - first, 0) : max(begin + size - first, 0)]
         parts.append(torch.rot90(part.flip(-1) if flip else part, turns, (2, 3)))
     return torch.cat(parts)
 
 
-def rotated(batch: Tensor, degrees: float, first: int = 0, of: int | None = None) -> Tensor:
-    """Patches [n, 1, s, s] as float, each turned about its middle by its own angle within
-    +-`degrees`, bilinearly, edges mirrored. first, of: as in `augmented`.
+def augment_rotation(
+    batch: Tensor, degrees: float, first: int = 0, batch_size: int | None = None
+) -> Tensor:
+    """Return patches [n, 1, s, s] as float, each rotated by its own angle within +-`degrees`.
+
+    Rotation about the centre, bilinear, edges mirrored. first, batch_size: as in `augment_flips`.
     """
-    of = len(batch) if of is None else of
-    angle = ((torch.rand(of) * 2 - 1) * math.radians(degrees))[first : first + len(batch)]
+    batch_size = len(batch) if batch_size is None else batch_size
+    angle = ((torch.rand(batch_size) * 2 - 1) * math.radians(degrees))[first : first + len(batch)]
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
     grid = F.affine_grid(theta, list(batch.shape), align_corners=False)
@@ -236,66 +302,76 @@ def rotated(batch: Tensor, degrees: float, first: int = 0, of: int | None = None
 
 
 @torch.inference_mode()
-def measure(
-    network: Classifier, part: Part, balanced: bool = False, batch: int = 256
+def validate_epoch(
+    network: Classifier,
+    patches: LabeledPatches,
+    balanced: bool = False,
+    batch: int = VALIDATION_BATCH,
 ) -> tuple[float, float, dict[str, float | None]]:
-    """Mean cross entropy, accuracy and `auc_<class>` (class against rest) of a part, in evaluation
-    mode. balanced: every class weighs the same in loss and accuracy, as in training with balanced
-    draws; else the commonest class would decide which epoch is best.
+    """Return mean cross entropy, accuracy and `auc_<class>` (one against rest) of patches.
+
+    The network is left in evaluation mode. balanced: every class weighs the same in loss and
+    accuracy, as in training with balanced draws; otherwise the most frequent class would decide
+    which epoch is best.
     """
     network.eval()
-    labels = part.labels.astype(np.int64)
+    labels = patches.labels.astype(np.int64)
     shares = 1.0 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
     weight = torch.from_numpy(shares / shares.sum())
-    loss, right, scores = 0.0, 0.0, []
+    loss, accuracy, probabilities = 0.0, 0.0, []
 
-    def say(rows: np.ndarray) -> Tensor:
-        x, _, columns = part.batch(rows)
+    def predict_batch(rows: np.ndarray) -> Tensor:
+        """Return the logits of these rows."""
+        x, _, columns = patches.load_batch(rows)
         return network(x, columns).cpu()
 
-    for rows, logits in distributed.dealt(distributed.blocks(len(labels), batch), say):
+    batches = distributed.row_blocks(len(labels), batch)
+    for rows, logits in distributed.map_round_robin(batches, predict_batch):
         y, w = torch.from_numpy(labels[rows]), weight[rows]
+        # In double precision, because a sum over a whole split loses digits in float32.
         loss += float((F.cross_entropy(logits, y, reduction="none").double() * w).sum())
-        right += float(((logits.argmax(1) == y) * w).sum())
-        scores.append(logits.softmax(1).numpy())
-    return loss, right, _areas(labels, np.concatenate(scores), network.classes)
+        accuracy += float(((logits.argmax(1) == y) * w).sum())
+        probabilities.append(logits.softmax(1).numpy())
+    return loss, accuracy, class_aucs(labels, np.concatenate(probabilities), network.classes)
 
 
-def _areas(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> dict[str, float | None]:
-    """`auc_<class>` of probabilities [n, classes]; of two classes the second is malignant."""
-    index = {name: i for i, name in enumerate(class_names(classes)) if name in CLASSES}
-    return {f"auc_{name}": rank_auc(labels == i, probabilities[:, i]) for name, i in index.items()}
+def class_aucs(
+    labels: np.ndarray, probabilities: np.ndarray, classes: int
+) -> dict[str, float | None]:
+    """Return `auc_<class>` of probabilities [n, classes].
 
-
-def rank_auc(positive: np.ndarray, score: np.ndarray) -> float | None:
-    """Area under the ROC curve of score [n] for positive bool [n], from mid-ranks (Mann-Whitney);
-    None where one side is empty or a score is no number.
+    None where a class has no patches or all of them, or where a probability is not a number. The
+    second of two classes is malignant.
     """
-    n, m = int(positive.sum()), int((~positive).sum())
-    if not n or not m or np.isnan(score).any():
-        return None
-    return float((stats.rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m))
+    aucs: dict[str, float | None] = {}
+    for c, name in enumerate(class_names(classes).values()):
+        positive, score = labels == c, probabilities[:, c]
+        if name not in CLASSES:
+            continue
+        estimable = positive.any() and not positive.all() and not np.isnan(score).any()
+        aucs[f"auc_{name}"] = float(roc_auc_score(positive, score)) if estimable else None
+    return aucs
 
 
-def best_epoch(history: list[dict[str, Any]]) -> int:
-    """Epoch of the largest hold-out accuracy, the first of equals; the last epoch where nothing is
-    held out.
+def best_epoch(history: list[HistoryRow]) -> int:
+    """Return the epoch of the largest hold-out accuracy, the first of equals.
+
+    Without hold-out patches, the last epoch.
     """
-    held = [row for row in history if row["part"] == "holdout"]
-    return (
-        max(held, key=lambda row: (row["accuracy"], -row["epoch"]))["epoch"]
-        if held
-        else history[-1]["epoch"]
-    )
+    validated = [row for row in history if row["part"] == "holdout"]
+    if not validated:
+        return history[-1]["epoch"]
+    return max(validated, key=lambda row: (row["accuracy"], -row["epoch"]))["epoch"]
 
 
 def _check_classes(labels: np.ndarray, classes: int) -> None:
     if not len(labels):
         raise UserError(
             "The training split holds no patches; check splits and patches in study.toml, and the"
-            " ingestion's report."
+            " report of the ingestion."
         )
-    missing = [name for c, name in enumerate(class_names(classes)) if not (labels == c).any()]
+    names = class_names(classes).values()
+    missing = [name for c, name in enumerate(names) if not (labels == c).any()]
     if missing:
         raise UserError(
             f"The training split has no {' and no '.join(missing)} patches; ingest such cases, or"
@@ -321,46 +397,41 @@ def _batchnorms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def _freeze(network: nn.Module) -> None:
-    for module in _batchnorms(network):
-        module.eval()
-
-
 def _save(path: Path, content: Any) -> None:
-    if not distributed.first():
+    """Write on rank 0, atomically: a kill in between leaves the earlier file."""
+    if not distributed.is_rank_zero():
         return
-    part = path.with_name(path.name + ".partial")
-    torch.save(content, part)
-    os.replace(part, path)
+    with atomic_write(path) as partial:
+        torch.save(content, partial)
 
 
-def _save_resume(
-    folder: Path,
-    network: Classifier,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    step: int,
-    sums: list[float],
-    history: list[dict[str, Any]],
+def _save_resume_point(
+    folder: Path, network: Classifier, optimizer: torch.optim.Optimizer, state: _TrainingState
 ) -> None:
-    _save(
-        folder / RESUME_NAME,
-        {
-            "network": network.state(),
-            "optimizer": optimizer.state_dict(),
-            "epoch": epoch,
-            "step": step,
-            "sums": sums,
-            "history": history,
-        },
-    )
+    content = {
+        "network": network.checkpoint_state(),
+        "optimizer": optimizer.state_dict(),
+        "epoch": state.epoch,
+        "step": state.step,
+        "sums": state.sums,
+        "history": state.history,
+    }
+    _save(folder / RESUME_FILE, content)
 
 
-def _resume(folder: Path, network: Classifier, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    path = folder / RESUME_NAME
+def _load_resume_point(
+    folder: Path, network: Classifier, optimizer: torch.optim.Optimizer
+) -> _TrainingState:
+    """Restore weights and optimizer and return the position; the start without a resume point."""
+    path = folder / RESUME_FILE
     if not path.is_file():
-        return {"epoch": 0, "step": 0, "sums": [0.0, 0.0, 0.0], "history": []}
-    state = torch.load(path, weights_only=True)
-    network.restore(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state
+        return _TrainingState()
+    content = torch.load(path, weights_only=True)
+    network.load_checkpoint_state(content["network"])
+    optimizer.load_state_dict(content["optimizer"])
+    return _TrainingState(
+        epoch=content["epoch"],
+        step=content["step"],
+        sums=content["sums"],
+        history=content["history"],
+    )

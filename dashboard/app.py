@@ -1,6 +1,6 @@
-"""What Streamlit runs for everybody: chooses the pages of whoever asks.
+"""The script that Streamlit runs for every session: selects the pages by the user's role.
 
-A role that has no page gets a sentence.
+Users without a role get a message.
 """
 
 from __future__ import annotations
@@ -13,44 +13,46 @@ from core import settings
 from core.errors import UserError
 from dashboard.server import context, identity
 
-PAGES = Path(__file__).parent / "pages"
-TEAM = (
-    ("overview", "Overview"),
-    ("data", "Data"),
-    ("performance", "Performance"),
-    ("units", "Units"),
-    ("explanations", "Explanations"),
-    ("annotations", "Annotations"),
-    ("reading_study", "Reading study"),
-    ("figures", "Figures"),
-    ("participants", "People"),
-)
-EXPERT = {"annotator": ("annotate", "Annotate"), "reader": ("read", "Read")}
+_PAGE_FOLDER = Path(__file__).parent / "pages"
+_TEAM_PAGES = {
+    "overview": "Overview",
+    "data": "Data",
+    "performance": "Performance",
+    "units": "Units",
+    "explanations": "Explanations",
+    "annotations": "Annotations",
+    "reading_study": "Reading study",
+    "figures": "Figures",
+    "participants": "Participants",
+}
+_EXPERT_PAGES = {"annotator": ("annotate", "Annotate"), "reader": ("read", "Read")}
 
-who = identity.current()
-# A websocket that reconnects to an old session keeps its state: never let it be somebody else's.
-if st.session_state.setdefault("identity", who) != who:
+_user = identity.current_identity()
+# A websocket that reconnects to an earlier session keeps that session's state, which must not
+# reach another user.
+if st.session_state.setdefault("identity", _user) != _user:
     st.session_state.clear()
-    st.session_state["identity"] = who
+    st.session_state["identity"] = _user
 
-if who.role == "team":
+if _user.role == "team":
     st.set_page_config(page_title="DeepMiner", layout="wide")
-    there = [(name, title) for name, title in TEAM if (PAGES / f"{name}.py").is_file()]
-    pages = [
-        st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=i == 0)
-        for i, (name, title) in enumerate(there)
+    _pages = [
+        st.Page(_PAGE_FOLDER / f"{name}.py", title=title, url_path=name, default=i == 0)
+        for i, (name, title) in enumerate(_TEAM_PAGES.items())
     ]
-    page = st.navigation(pages, position="top")
+    _page = st.navigation(_pages, position="top")
     try:
-        settings.load(context.current())  # every page's fragments rest on them too
-        page.run()
-    except UserError as error:  # a sentence for the team, such as a mistake in study.toml; experts' pages say nothing of the inside
+        settings.load_settings(
+            context.served_study()
+        )  # the fragments of the pages read the settings too
+        _page.run()
+    except UserError as error:
+        # Such as a mistake in study.toml. Only the team sees it: it can contain paths.
         st.error(str(error))
-elif who.role in EXPERT:
-    name, title = EXPERT[who.role]
-    st.set_page_config(page_title=title, layout="wide")
-    st.navigation(
-        [st.Page(PAGES / f"{name}.py", title=title, url_path=name, default=True)], position="hidden"
-    ).run()
+elif _user.role in _EXPERT_PAGES:
+    _name, _title = _EXPERT_PAGES[_user.role]
+    st.set_page_config(page_title=_title, layout="wide")
+    _page = st.Page(_PAGE_FOLDER / f"{_name}.py", title=_title, url_path=_name, default=True)
+    st.navigation([_page], position="hidden").run()
 else:
     st.error(identity.FORBIDDEN)

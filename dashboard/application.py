@@ -1,130 +1,151 @@
-"""The web server:
+"""The web application: Streamlit as an ASGI app behind the access control.
 
-Streamlit as an ASGI app behind the gate, with the routes for images and for the experts' desks.
+It adds the routes for signing in, for images and for the experts' pages.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import importlib
 import logging
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 import uvicorn
 from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from core import store
 from core.errors import UserError
 from core.store import participant_table
 from dashboard.components import annotation, reading
 from dashboard.server import context, image_routes
-from dashboard.server.access_control import ENTER, Gate
+from dashboard.server.access_control import SIGN_IN_PATH, AccessControlMiddleware
+from dashboard.server.links import ADDRESS_FILE, TEAM_CODE, invitation_link, team_token
+from dashboard.server.oidc import (
+    OIDC_CALLBACK_PATH,
+    OIDC_PATH,
+    InstitutionSignIn,
+    load_oidc_settings,
+)
+from dashboard.server.security_headers import SecurityHeadersMiddleware
+from dashboard.server.sign_in import SignIn
+from dashboard.server.static_pages import PageLink
+from dashboard.server.trusted_origins import TrustedOriginMiddleware
 
-ROOT = Path(__file__).resolve().parent.parent
-TEAM_CODE = "team"
-ADDRESS = ".address"  # in a study's folder: where it is served just now
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+ALL_INTERFACES = ("0.0.0.0", "::", "")
+HOSTS_VARIABLE = "DEEPMINER_HOSTS"
 
 
-def team_token(path: Path) -> str:
-    """The secret of the team's link: derived from the study's key, so that every start prints the
-    same link and no file holds it.
+def _origin_middleware(host: str) -> Middleware:
+    """Return the host check for a server that is bound to a host.
+
+    Bound to every interface, the server also answers to the machine's own names and to plain IP
+    addresses.
     """
-    return hmac.new(context.secret(path), b"team link", hashlib.sha256).hexdigest()[:40]
+    hosts = [*LOCAL_HOSTS, *filter(None, os.environ.get(HOSTS_VARIABLE, "").split(","))]
+    public = host in ALL_INTERFACES
+    hosts += [socket.gethostname(), socket.getfqdn()] if public else [host]
+    allow_addresses = public or "*" in hosts
+    named = [name for name in hosts if name != "*"]
+    return Middleware(TrustedOriginMiddleware, hosts=named, allow_addresses=allow_addresses)
 
 
-def link(base: str, token: str) -> str:
-    """An invitation link under a server's address."""
-    return f"{base.rstrip('/')}{context.prefix()}{ENTER}?token={token}"
+def sign_in_stack(path: Path) -> tuple[list[Route], Middleware]:
+    """Return the sign-in routes of a study and the access control that leaves them open."""
+    sign_in, settings = SignIn(path), load_oidc_settings()
+    if settings is None:
+        return sign_in.routes(), Middleware(AccessControlMiddleware, path=path)
+    link = PageLink(f"{context.url_prefix()}{OIDC_PATH}", "Sign in through your institution")
+    access_control = Middleware(
+        AccessControlMiddleware,
+        path=path,
+        sign_in_paths=(SIGN_IN_PATH, OIDC_PATH, OIDC_CALLBACK_PATH),
+        institution_link=link,
+    )
+    return [*sign_in.routes(), *InstitutionSignIn(settings, sign_in).routes()], access_control
 
 
-def address(path: Path) -> str:
-    """Where a study is served on this machine (or was, if its server was killed); the default
-    address where it is not.
-    """
-    file = path / ADDRESS
-    return file.read_text() if file.is_file() else "http://127.0.0.1:8501"
+def create_application(path: Path, host: str = "127.0.0.1") -> ASGIApp:
+    """Return the ASGI application for a study; one per process.
 
-
-def _hosts(host: str) -> tuple[str, ...]:
-    """Names this server answers to.
-
-    Bound to every interface, it also answers to the machine's own names and to plain addresses.
-    """
-    everywhere = host in ("0.0.0.0", "::", "")
-    named = (socket.gethostname(), socket.getfqdn(), "*") if everywhere else (host,)
-    return (*LOCAL_HOSTS, *named, *filter(None, os.environ.get("DEEPMINER_HOSTS", "").split(",")))
-
-
-def application(path: Path, host: str = "127.0.0.1") -> Callable[..., Awaitable[Any]]:
-    """The ASGI application for a study; one per process.
-
-    Changes to the folder that holds `.streamlit`.
+    Theme and server options come from `.streamlit/config.toml` beside the script, in a checkout and
+    in an installed package alike.
     """
     from streamlit.runtime.pages_manager import PagesManager
 
-    os.environ[context.VARIABLE] = str(path)
-    os.chdir(ROOT)
-    # A folder called `pages` beside the script would be served page by page, without the script
-    # that chooses pages by role.
+    os.environ[context.STUDY_VARIABLE] = str(path)
+    # Streamlit would serve every file of a folder called `pages` beside the script, without the
+    # script that selects the pages by role.
     PagesManager.uses_pages_directory = False
     with store.write(path) as con:
-        participant_table.ensure(
-            con, TEAM_CODE, "team", participant_table.token_hash(team_token(path))
+        participant_table.ensure_invitation(
+            con, TEAM_CODE, "team", participant_table.hash_token(team_token(path))
         )
+    sign_in_routes, access_control = sign_in_stack(path)
+    # Streamlit tries these routes before its own, and the middleware from the first to the last.
     return st.App(
         Path(__file__).with_name("app.py"),
-        routes=[*image_routes.ROUTES, *annotation.ROUTES, *reading.ROUTES],
-        middleware=[Middleware(Gate, path=path, hosts=_hosts(host))],
+        routes=[
+            *sign_in_routes,
+            *image_routes.IMAGE_ROUTES,
+            *annotation.ANNOTATOR_ROUTES,
+            *reading.READING_ROUTES,
+        ],
+        middleware=[
+            Middleware(SecurityHeadersMiddleware),
+            _origin_middleware(host),
+            access_control,
+        ],
     )
 
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family)
+    # Otherwise a restarted server would wait for the connections of its predecessor to time out.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        listening.close()
+        listener.close()
         raise UserError(
-            f"Port {port} on {host} cannot be used ({error.strerror}); end what uses it or choose"
-            " another with --port."
+            f"Port {port} on {host} cannot be used ({error.strerror}); stop the program that uses"
+            " it or choose another port with --port."
         ) from error
-    return listening
+    return listener
 
 
-def serve(
+def _import_charts_in_background() -> None:
+    """Import the packages behind charts and statistics, so that the second page opens fast."""
+    threading.Thread(
+        target=importlib.import_module, args=("dashboard.ui.charts",), name="imports", daemon=True
+    ).start()
+
+
+def serve_study(
     path: Path, host: str = "127.0.0.1", port: int = 8501, announce: Callable[[str], None] = print
 ) -> None:
-    """Serve a study until interrupted. The last line announced is the team's link."""
+    """Serve a study until interrupted; `announce` receives the team's link as its last line."""
     path = path.resolve()
-    with _bind(host, port) as listening:
-        app = application(path, host)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
+    with _bind(host, port) as listener:
+        app = create_application(path, host)
+        name = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
         announce(
             f"DeepMiner serves {path}. Open this link (it is the research team's; do not pass it on"
             " to experts):"
         )
-        here = f"http://{shown}:{listening.getsockname()[1]}"
-        announce(f"    {link(here, team_token(path))}")
-        (path / ADDRESS).write_text(here)
-        # What pages with charts and statistics import takes a second: it is there before anybody
-        # asks for the second page.
-        threading.Thread(
-            target=importlib.import_module,
-            args=("dashboard.ui.charts",),
-            name="imports",
-            daemon=True,
-        ).start()
-        # Links carry tokens in their query: no log may hold them.
+        address = f"http://{name}:{listener.getsockname()[1]}"
+        announce(f"    {invitation_link(address, team_token(path))}")
+        # `deepminer invite` in another process prints links with this address.
+        (path / ADDRESS_FILE).write_text(address)
+        _import_charts_in_background()
+        # Links carry tokens in their query, which no log may contain.
         logging.getLogger("uvicorn.access").disabled = True
         config = uvicorn.Config(
             app,
@@ -132,10 +153,11 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            # Browsers keep their websockets open: without a limit the server would wait for them.
             timeout_graceful_shutdown=2,
         )
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[listener])
         finally:
-            (path / ADDRESS).unlink(missing_ok=True)
-            context.appends(path).close()
+            (path / ADDRESS_FILE).unlink(missing_ok=True)
+            context.group_commit_writer(path).close()

@@ -1,68 +1,81 @@
-"""`deepminer`: the whole chain from a terminal.
+"""`deepminer`: every step of a study from a terminal.
 
-Exit codes: 0 done, 1 a mistake in what was given (one sentence on stderr), 2 wrong usage.
+Exit codes: 0 done, 1 an error in the input (one message on stderr), 2 wrong usage.
 """
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from core import distributed, runs
 from core.errors import UserError
-from dashboard.commands import demo, exports, labels, pipeline, reading_study, study
-from dashboard.commands.ablate import ablate
+from dashboard.commands.dataset import dataset_app
+from dashboard.commands.demo import demo_app
+from dashboard.commands.exports import export_app
+from dashboard.commands.labels import labels_app
+from dashboard.commands.pipeline import pipeline_app
+from dashboard.commands.reading_study import reading_app
+from dashboard.commands.study import study_app
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    # The decorated tracebacks print local variables, and these can contain data of patients.
     pretty_exceptions_enable=False,
     help=(
-        "Find out what a mammogram classifier has learned, and whether its explanations carry"
-        " information."
+        "Train or load a mammogram classifier, label the units that it relies on, explain its"
+        " predictions, and test the explanations in a blinded reading study."
     ),
 )
-for command in (
-    pipeline.init,
-    pipeline.ingest,
-    pipeline.patches,
-    pipeline.train,
-    pipeline.evaluate,
-    pipeline.dissect,
-    pipeline.explain,
-    ablate,
-    study.status,
-    study.doctor,
-    study.backup,
-    study.restore,
-    study.serve,
-    study.invite,
-    demo.demo,
-    exports.figures,
-    exports.tables,
-    exports.report,
-):
-    app.command()(command)
-app.add_typer(labels.app, name="labels")
-app.add_typer(reading_study.app, name="reading")
+for _group in (dataset_app, pipeline_app, study_app, demo_app, export_app):
+    app.add_typer(_group)
+app.add_typer(labels_app, name="labels")
+app.add_typer(reading_app, name="reading")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        print(f"deepminer {version('deepminer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of `deepminer` itself."""
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line and exit with its status."""
     try:
         app()
     except UserError as error:
-        sys.exit(1 if distributed.silent(error) else _say(str(error)))
+        from core import distributed
+
+        # Of many processes one reports the error.
+        sys.exit(1 if distributed.already_reported(error) else _fail(str(error)))
     except OSError as error:
-        if error.errno != 28 and error.filename is None:
+        if error.errno != errno.ENOSPC and error.filename is None:
             raise
-        sys.exit(_say(runs.explain(error, Path.cwd())))
+        from core.runs import format_error
+
+        sys.exit(_fail(format_error(error, Path.cwd())))
 
 
-def _say(sentence: str) -> int:
-    print(sentence, file=sys.stderr)
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)
     return 1
 
 

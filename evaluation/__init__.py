@@ -1,3 +1,5 @@
-"""The numbers: pure functions on arrays and tables, the reading study's protocol and score,
-figures, tables and the report.
+"""Statistics of classifiers and reading studies, and all that is built on them.
+
+The modules at the root, `roc` and `similarity` are pure functions on arrays. The other packages run
+the reading study, query stored results, and write figures, tables and the report.
 """

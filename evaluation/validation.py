@@ -1,70 +1,125 @@
-"""Checks of what the statistics are given: every mistake is a ValueError whose sentence says which
-value is wrong.
+"""Validation of the arguments of the statistics.
+
+Every invalid argument raises a ValueError that names the argument, the position and the value.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import PlainSerializer, PlainValidator
 
-Array = np.ndarray[Any, np.dtype[Any]]
+# The annotations let pydantic store results with arrays as JSON.
+Array = Annotated[
+    np.ndarray[Any, np.dtype[Any]],
+    PlainValidator(np.asarray),
+    PlainSerializer(np.ndarray.tolist),
+]
 
 
-def array(values: Any, name: str) -> Array:
-    """Values as an array; masked ones are nan. Rows of different lengths are a ValueError."""
+def as_array(values: Any, name: str) -> Array:
+    """Return values as an array; masked entries become nan.
+
+    Raises
+    ------
+    ValueError
+        If rows have different lengths.
+
+    Examples
+    --------
+    >>> as_array([1, 2], "scores")
+    array([1, 2])
+    """
     try:
-        given = np.asarray(values)
+        # numpy raises on ragged rows since 1.24; before, it returned an object array.
+        converted = np.asarray(values)
     except ValueError as error:
         raise ValueError(
             f"{name}: rows of different lengths; every row needs the same number of values"
         ) from error
+    # np.asarray drops the mask and would return the hidden values.
     if np.ma.isMaskedArray(values):
-        given = given.astype(object)
-        given[np.ma.getmaskarray(values)] = np.nan
-    return given
+        converted = converted.astype(object)
+        converted[np.ma.getmaskarray(values)] = np.nan
+    return converted
 
 
 def float_array(values: Any, name: str) -> Array:
-    """Numbers of any shape as float64, missing ones nan; what is no number (a word, a date, a
-    complex number) is a ValueError.
+    """Return numbers of any shape as float64; missing entries (None, NaN, pd.NA) become nan.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not a real number (text, a date, a complex number).
+
+    Examples
+    --------
+    >>> float_array([1, None], "scores")
+    array([ 1., nan])
     """
-    given = array(values, name)
-    if given.dtype.kind in "mMc":
-        raise ValueError(f"{name} must be numbers, not values of type {given.dtype}")
-    if given.dtype.kind == "O":
-        given = np.where(pd.isna(given), np.nan, given)
+    converted = as_array(values, name)
+    if converted.dtype.kind in "mMc":
+        raise ValueError(f"{name} must be numeric, not values of type {converted.dtype}")
+    if converted.dtype.kind == "O":
+        # None, nan, NaT and pd.NA alike; np.isnan fails on objects.
+        converted = np.where(pd.isna(converted), np.nan, converted)
     try:
-        return given.astype(np.float64)
+        return converted.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers, but {_first_word(given)!r} is none") from error
+        raise ValueError(
+            f"{name} must be numeric; found {_first_non_number(converted)!r}"
+        ) from error
 
 
-def _first_word(given: Array) -> str:
-    for value in given.ravel().tolist():
+def _first_non_number(values: Array) -> str:
+    for value in values.ravel().tolist():
         try:
             float(value)
         except (TypeError, ValueError):
             return str(value)
-    return str(given.ravel()[0])
+    return str(values.ravel()[0])
 
 
 def whole_number(value: Any, name: str, least: int = 0) -> int:
-    """A count as int; a missing, fractional or smaller one is a ValueError."""
+    """Return a count as int.
+
+    Raises
+    ------
+    ValueError
+        If the value is missing, fractional, infinite or smaller than `least`.
+
+    Examples
+    --------
+    >>> whole_number(3.0, "trials")
+    3
+    """
     try:
+        # int() truncates: the comparison below rejects fractions.
         number = int(value)
-        good = number == value and number >= least
+        valid = number == value and number >= least
     except (TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
-        raise ValueError(f"{name} is {value}: whole numbers from {least} on are needed")
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} is {value}: expected a whole number of at least {least}")
     return number
 
 
 def binary_labels(y: Any) -> Array:
-    """Labels as a bool array [n]; anything but 0/1, False/True is a ValueError."""
-    values = array(y, "labels")
+    """Return labels as a bool array of shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If a label is missing or is not 0, 1, False or True.
+
+    Examples
+    --------
+    >>> binary_labels([0, 1, 1])
+    array([False,  True,  True])
+    """
+    values = as_array(y, "labels")
     if values.ndim != 1:
         raise ValueError(f"labels must be a list of 0 and 1, not an array of shape {values.shape}")
     missing = np.flatnonzero(pd.isna(values))
@@ -72,6 +127,7 @@ def binary_labels(y: Any) -> Array:
         raise ValueError(
             f"label {missing[0] + 1} of {len(values)} is missing: labels must be 0 or 1"
         )
+    # True and False equal 1 and 0 and pass.
     wrong = np.flatnonzero(~np.isin(values, (0, 1)))
     if len(wrong):
         raise ValueError(
@@ -81,37 +137,51 @@ def binary_labels(y: Any) -> Array:
     return values.astype(bool)
 
 
-def numbers(values: Any, name: str, length: int | None = None) -> Array:
-    """Numbers as float64 [n]; a missing value, or another length than `length`, is a ValueError.
+def float_vector(values: Any, name: str, length: int | None = None) -> Array:
+    """Return numbers without gaps as float64 of shape (n,); infinite values are allowed.
 
-    Infinite values have ranks, so they pass.
+    Raises
+    ------
+    ValueError
+        If a value is missing, or if `length` is given and differs.
+
+    Examples
+    --------
+    >>> float_vector([1, float("inf")], "score")
+    array([ 1., inf])
     """
-    given = float_array(values, name)
-    if given.ndim != 1:
-        raise ValueError(f"{name} must be a list of numbers, not an array of shape {given.shape}")
-    if length is not None and len(given) != length:
+    vector = float_array(values, name)
+    if vector.ndim != 1:
+        raise ValueError(f"{name} must be a list of numbers, not an array of shape {vector.shape}")
+    if length is not None and len(vector) != length:
         raise ValueError(
-            f"{len(given)} values of {name} for {length} labels: each observation needs both"
+            f"{len(vector)} values of {name} for {length} labels: each observation needs both"
         )
-    wrong = np.flatnonzero(np.isnan(given))
+    wrong = np.flatnonzero(np.isnan(vector))
     if len(wrong):
         raise ValueError(
-            f"{name} {wrong[0] + 1} of {len(given)} is not a number: leave such observations out,"
-            " and count them, before testing"
+            f"{name} {wrong[0] + 1} of {len(vector)} is not a number: exclude such observations,"
+            " and report their number, before testing"
         )
-    return given
+    return vector
 
 
 def labels_and_scores(y: Any, score: Any) -> tuple[Array, Array]:
-    """The pair that every ROC statistic takes: bool [n], float [n]."""
+    """Return labels (bool) and scores (float64) of a ROC analysis, both of shape (n,)."""
     labels = binary_labels(y)
-    return labels, numbers(score, "score", len(labels))
+    return labels, float_vector(score, "score", len(labels))
 
 
-def probabilities(y: Any, probability: Any) -> tuple[Array, Array]:
-    """Labels and probabilities in [0, 1]: bool [n], float [n]."""
+def labels_and_probabilities(y: Any, probability: Any) -> tuple[Array, Array]:
+    """Return labels (bool) and probabilities in [0, 1] (float64), both of shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If a probability lies outside [0, 1].
+    """
     labels = binary_labels(y)
-    values = numbers(probability, "probability", len(labels))
+    values = float_vector(probability, "probability", len(labels))
     wrong = np.flatnonzero((values < 0) | (values > 1))
     if len(wrong):
         raise ValueError(
@@ -122,13 +192,39 @@ def probabilities(y: Any, probability: Any) -> tuple[Array, Array]:
 
 
 def cluster_codes(cluster: Any, length: int) -> tuple[Array, int]:
-    """Clusters (patients) of any hashable kind as codes 0..k-1 [n], and k."""
+    """Return cluster (patient) identifiers as integer codes, and the number of clusters.
+
+    Parameters
+    ----------
+    cluster : sequence of hashable, shape (length,)
+        Identifier of each observation's cluster: numbers, text, tuples, or a mixture.
+    length : int
+        Number of observations.
+
+    Returns
+    -------
+    codes : ndarray of int, shape (length,)
+        Codes 0 to k - 1, in the order of the sorted identifiers.
+    k : int
+        Number of clusters.
+
+    Raises
+    ------
+    ValueError
+        If an identifier is missing, or if there is not one per observation.
+
+    Examples
+    --------
+    >>> cluster_codes(["B", "A", "B"], 3)
+    (array([1, 0, 1]), 2)
+    """
     values = _identifiers(cluster)
     if values.shape != (length,):
-        found = (
+        given = (
             f"{len(values)} patients" if values.ndim == 1 else f"patients of shape {values.shape}"
         )
-        raise ValueError(f"{found} for {length} observations: each observation needs its patient")
+        raise ValueError(f"{given} for {length} observations: each observation needs its patient")
+    # Sorted, so that codes and random draws do not depend on the order of the rows.
     codes, unique = pd.factorize(values, sort=True)
     missing = np.flatnonzero(codes < 0)
     if len(missing):
@@ -140,11 +236,10 @@ def cluster_codes(cluster: Any, length: int) -> tuple[Array, int]:
 
 
 def _identifiers(cluster: Any) -> Array:
-    """Identifiers as they are: numpy would turn a list of words with a gap into words throughout
-    ("nan"), and tuples into columns.
-    """
+    """Return identifiers unchanged, as a one-dimensional array."""
     if not isinstance(cluster, (list, tuple)):
-        return array(cluster, "patients")
+        return as_array(cluster, "patients")
+    # np.asarray would turn a gap in a list of text into the text "nan", and tuples into columns.
     kinds = {type(value) for value in cluster}
     return (
         np.asarray(cluster)
@@ -154,15 +249,27 @@ def _identifiers(cluster: Any) -> Array:
 
 
 def check_level(level: float) -> float:
-    """A confidence level strictly between 0 and 1."""
+    """Return a confidence level that lies strictly between 0 and 1, or raise ValueError.
+
+    >>> check_level(0.95)
+    0.95
+    """
     if not 0 < level < 1:
         raise ValueError(f"the level is {level:g}: it must lie between 0 and 1, for example 0.95")
     return level
 
 
 def one_class_reason(labels: Array) -> str | None:
-    """Why nothing that compares two classes can be computed from these labels; None when both are
-    there.
+    """Return why two classes cannot be compared; None where both are present.
+
+    Parameters
+    ----------
+    labels : ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> one_class_reason(np.array([True, True]))
+    'all observations are positive: both classes are needed'
     """
     if not len(labels):
         return "there are no observations"

@@ -1,6 +1,4 @@
-"""One quick phantom study, made once with every step and simulated experts, for all tests that need
-a whole study.
-"""
+"""The quick demonstration study and its copies, for tests of whole studies."""
 
 from __future__ import annotations
 
@@ -11,37 +9,37 @@ from pathlib import Path
 
 import pytest
 
-# `make test` starts two workers (pytest-xdist), one a core; alone, a test may have both.
+# `make test` starts two workers (pytest-xdist), one a core; without them a test may use both cores.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
+
+pytest_plugins = ["support.server_fixtures"]
 
 
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quick demonstration study.
 
-    Do not write to it; take `own_study` for that. Of several workers the first to ask builds it,
-    each has a copy.
+    Do not write to it; use `own_study` for that. The first of several workers that needs it builds
+    it, and each worker gets a copy.
     """
-    from evaluation.demo.build import build
+    from evaluation.demo.build import build_demo
 
-    mine = tmp_path_factory.mktemp("demonstration") / "study"
+    study = tmp_path_factory.mktemp("demonstration") / "study"
     if WORKER is None:
-        return build(mine, quick=True, experts=True)
-    common = tmp_path_factory.getbasetemp().parent / "demonstration"
-    with common.with_suffix(".lock").open("w") as lock:
+        return build_demo(study, quick=True, experts=True)
+    shared = tmp_path_factory.getbasetemp().parent / "demonstration"
+    with shared.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not common.exists():
-            build(common.with_suffix(".making"), quick=True, experts=True).rename(common)
-    shutil.copytree(common, mine)
-    return mine
+        if not shared.exists():
+            build_demo(shared.with_suffix(".making"), quick=True, experts=True).rename(shared)
+    shutil.copytree(shared, study)
+    return study
 
 
 @pytest.fixture
 def own_study(demonstration: Path, tmp_path: Path) -> Path:
-    """A copy of the demonstration for one test; the working images are shared, since nothing ever
-    changes them.
-    """
+    """A copy of the demonstration for one test; the working images are shared and never change."""
     copy = tmp_path / "study"
     shutil.copytree(demonstration, copy, ignore=shutil.ignore_patterns("images"))
     (copy / "images").symlink_to(demonstration / "images")

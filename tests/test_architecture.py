@@ -1,25 +1,33 @@
-"""Imports go one way: dashboard -> evaluation -> core.
-
-Core knows no statistics of inference and no Streamlit; pages know no torch and no SQL.
-"""
+"""Structure of the code: rules that import-linter's contracts in pyproject.toml cannot express."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
-
-import pytest
 
 from support.paths import ROOT
 
-FORBIDDEN = {
-    "core": ("evaluation", "dashboard", "streamlit", "statsmodels", "plotly", "matplotlib"),
-    "evaluation": ("dashboard", "streamlit", "plotly"),
+PRODUCT = ("core", "evaluation", "dashboard")
+SQL = re.compile(r"\b(SELECT .* FROM|INSERT INTO|UPDATE .* SET|DELETE FROM|CREATE TABLE)\b")
+MAX_FILES_PER_PACKAGE = 14
+MAX_DUPLICATED_NAMES = 40
+# Public names that more than two modules may define, with the reason.
+_SOURCE = "every data source has the same interface (core.pipeline.ingest)"
+SHARED_NAMES = {
+    "SIMULATED": _SOURCE,
+    "list_tasks": _SOURCE,
+    "task_files": _SOURCE,
+    "read_patient": _SOURCE,
+    "ROUTES": "each package of browser components lists its HTTP routes",
+    "mount": "each browser component has one function that shows it",
+    "app": "each module of commands has one Typer application",
 }
-IMPORT_ALL = """
+LOAD_MODULES = """
 import importlib, sys
 for name in sys.argv[1:]:
     try:
@@ -29,98 +37,150 @@ for name in sys.argv[1:]:
             raise
 print("torch" in sys.modules)
 """
-SQL = re.compile(r"\b(SELECT .* FROM|INSERT INTO|UPDATE .* SET|DELETE FROM|CREATE TABLE)\b")
+INTERFACE = {
+    "evaluation.proportion": (
+        "exact_binomial_test proportion_interval clustered_proportion mcnemar adjust"
+    ),
+    "evaluation.roc": (
+        "auc auc_interval compare_aucs partial_auc multiclass_auc diagnostic_table calibration"
+    ),
+    "evaluation.agreement": "cohen_kappa fleiss_kappa krippendorff_alpha gwet_ac1",
+    "evaluation.power": "binomial_sample_size binomial_power",
+    "evaluation.mrmc": "obuchowski_rockette",
+    "evaluation.coverage": "unit_coverage",
+    "evaluation.similarity": "greedy_matching report_tokens",
+    "core.sources.ljpeg": "decode",
+    "core.sources.ddsm": "read_ics read_overlay fill_outline",
+    "core.networks": "build load_published_checkpoint to_fully_convolutional",
+    "core": "open_study",
+}
 
 
-def modules(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def _modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def _relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _imported_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-@pytest.mark.parametrize("layer", FORBIDDEN)
-def test_nothing_is_imported_from_a_layer_above(layer: str) -> None:
-    wrong = [
-        (path.relative_to(ROOT), name)
-        for path in modules(layer)
-        for name in imported(path)
-        if name.split(".")[0] in FORBIDDEN[layer]
-    ]
-    assert wrong == []
-
-
-def test_duckdb_is_spoken_to_only_in_the_store() -> None:
-    outside = [
-        path
-        for layer in ("core", "evaluation", "dashboard")
-        for path in modules(layer)
-        if "store" not in path.relative_to(ROOT).parts
-    ]
-    assert [
-        path.name
+def test_only_the_store_opens_the_database() -> None:
+    outside = [p for p in _modules(*PRODUCT) if "store" not in p.relative_to(ROOT).parts]
+    callers = [
+        _relative(path)
         for path in outside
-        if ".execute(" in path.read_text() or "duckdb.connect(" in path.read_text()
-    ] == []
-    assert [
-        path.name for path in modules("core/store") if "duckdb.connect(" in path.read_text()
-    ] == ["connection.py"]
+        if re.search(r"\.execute\(|duckdb\.connect\(", path.read_text(encoding="utf-8"))
+    ]
+    assert callers == []
+    connecting = [
+        path.name
+        for path in _modules("core/store")
+        if "duckdb.connect(" in path.read_text(encoding="utf-8")
+    ]
+    assert connecting == ["connection.py"]
 
 
-def test_sql_lives_only_in_the_store() -> None:
-    wrong = []
-    for layer in ("core", "evaluation", "dashboard"):
-        for path in modules(layer):
-            if "store" in path.relative_to(ROOT).parts:
-                continue
-            strings = [
-                n.value
-                for n in ast.walk(ast.parse(path.read_text()))
-                if isinstance(n, ast.Constant) and isinstance(n.value, str)
-            ]
-            wrong += [
-                (path.relative_to(ROOT).as_posix(), text[:60])
-                for text in strings
-                if SQL.search(text)
-            ]
-    assert wrong == []
+def test_sql_is_written_only_in_the_store() -> None:
+    hits = []
+    for path in _modules(*PRODUCT):
+        if "store" in path.relative_to(ROOT).parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and SQL.search(text):
+                hits.append(f"{_relative(path)}:{node.lineno}")
+    assert hits == []
 
 
-def test_no_page_brings_in_torch() -> None:
-    """Importing everything that pages import must not load torch: it costs seconds and hundreds of
-    megabytes per server.
-    """
+def test_pages_do_not_load_torch() -> None:
+    """Torch costs each server process seconds and hundreds of megabytes."""
     names = sorted(
-        {
-            name
-            for path in [*modules("dashboard/pages"), *modules("dashboard/views")]
-            for name in imported(path)
-            if name.split(".")[0] in ("core", "evaluation", "dashboard")
-        }
+        name
+        for path in _modules("dashboard/pages", "dashboard/views")
+        for name in _imported_names(path)
+        if name.split(".")[0] in PRODUCT
     )
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, *names],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=True,
-    )
-    assert done.stdout.strip() == "False", "a page's imports load torch"
+    command = [sys.executable, "-c", LOAD_MODULES, *names]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False", "an import of a page loads torch"
 
 
-def test_a_command_that_does_not_compute_starts_without_torch() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, "dashboard.cli"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=True,
-    )
-    assert done.stdout.strip() == "False", "the command line's imports load torch"
+def test_the_command_line_starts_without_torch() -> None:
+    command = [sys.executable, "-c", LOAD_MODULES, "dashboard.cli"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False", "an import of the command line loads torch"
+
+
+def test_public_names_are_defined_once() -> None:
+    """A name that several modules define needs an alias at import and cannot be searched for."""
+    modules_of = defaultdict(set)
+    for path in _modules(*PRODUCT):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                names = [node.name]
+            elif isinstance(node, ast.Assign):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
+            else:
+                continue
+            for name in names:
+                if not name.startswith("_"):
+                    modules_of[name].add(_relative(path))
+    repeated = {name: sorted(files) for name, files in modules_of.items() if len(files) > 1}
+    frequent = {
+        name: files
+        for name, files in repeated.items()
+        if len(files) > 2 and name not in SHARED_NAMES
+    }
+    assert frequent == {}
+    assert len(repeated) <= MAX_DUPLICATED_NAMES, sorted(repeated)
+
+
+def test_wide_records_are_built_by_keyword() -> None:
+    """One field inserted into a positional record of many numbers would shift them silently."""
+    positional = []
+    for path in _modules(*PRODUCT):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            decorators = [ast.unparse(d) for d in node.decorator_list]
+            if not any("dataclass" in d for d in decorators):
+                continue
+            fields = [b for b in node.body if isinstance(b, ast.AnnAssign)]
+            if len(fields) >= 6 and not any("kw_only=True" in d for d in decorators):
+                positional.append(f"{_relative(path)} {node.name}")
+    assert positional == []
+
+
+def test_packages_are_small_and_state_their_subject() -> None:
+    too_full, undocumented = [], []
+    for folder in sorted({path.parent for path in _modules(*PRODUCT)}):
+        files = list(folder.glob("*.py"))
+        if len(files) > MAX_FILES_PER_PACKAGE:
+            too_full.append((_relative(folder), len(files)))
+        init = folder / "__init__.py"
+        if init.is_file() and not ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))):
+            undocumented.append(_relative(init))
+    assert (too_full, undocumented) == ([], [])
+
+
+def test_public_interface_is_importable() -> None:
+    """Scripts outside the project rely on these names."""
+    missing = [
+        f"{module}.{name}"
+        for module, names in INTERFACE.items()
+        for name in names.split()
+        if not hasattr(importlib.import_module(module), name)
+    ]
+    assert missing == []

@@ -1,5 +1,6 @@
-"""Unit labels between a study and files: an import is everything or nothing and keeps its origin;
-an export holds every set side by side.
+"""Import and export of unit labels between a study and label files.
+
+File formats belong in `core.annotation.label_files`.
 """
 
 from __future__ import annotations
@@ -10,25 +11,32 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import pandas as pd
 
-from core import birads_lexicon, settings, store
-from core.annotation import label_files
-from core.annotation.label_files import CONSENSUS, LABEL, Entry
+from core import lineage, store
+from core.annotation.label_files import (
+    CONSENSUS,
+    LABEL,
+    LabelEntry,
+    read_label_file,
+    write_label_file,
+)
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.pipeline.inputs import latest
-from core.store import annotation_table, participant_table
-
-Connection = duckdb.DuckDBPyConnection
+from core.lexicon.birads_lexicon import is_substantive
+from core.settings import load_settings
+from core.store import annotation_table, participant_table, unit_table
+from core.store.connection import Connection
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What an import added. substantive: per expert, answers that name something; units: distinct
-    units with such an answer in the study; decided: consensus labels; traced: those with a raw
-    answer; flagged: names of those whose raw answers name nothing; without: those without any raw
-    answer.
+class LabelImport:
+    """Result of an import.
+
+    answers: imported answers per expert. substantive: those of them that name something. units:
+    distinct units of the study with such an answer. decided: imported consensus labels. traced:
+    those with a raw answer. flagged: names of those whose raw answers name nothing. without: names
+    of those without any raw answer.
     """
 
     run: str
@@ -41,160 +49,187 @@ class Imported:
     without: tuple[str, ...]
 
 
-def import_file(study: Path, file: Path, who: str) -> Imported:
-    """Add a file's labels to the newest dissection: raw answers as annotations of their experts, a
-    consensus as decisions that name the raw answers they rest on (import those first). UserError,
-    and nothing added, where any entry does not fit.
+def import_labels(study: Path, file: Path, author: str) -> LabelImport:
+    """Add the labels of a file to the newest dissection.
+
+    Raw answers become annotations of their experts. A consensus becomes decisions that refer to the
+    raw answers of the same unit, which must be imported first. The import is atomic: UserError, and
+    no change, if any entry is invalid.
     """
-    entries = label_files.read(file)
-    run = latest(study, "dissect")
+    entries = read_label_file(file)
+    run = lineage.resolve_run(study, "dissect")
+    raw = [entry for entry in entries if entry.set != CONSENSUS]
+    consensus = [entry for entry in entries if entry.set == CONSENSUS]
+    # One transaction: an error in any entry below rolls back all of them.
     with store.write(study) as con:
-        count = annotation_table.unit_count(con, run)
-        for entry in entries:
-            if entry.unit >= count:
-                raise UserError(
-                    f"{file}, {entry.place}: there is no {unit_name(entry.unit)}; {run} has {count}"
-                    " units. Dissect the network these labels are of."
-                )
-        answered = [e for e in entries if e.set != CONSENSUS]
-        _add_experts(con, file, answered)
-        for entry in answered:
+        _check_units(con, run, file, entries)
+        _add_experts(con, file, raw)
+        for entry in raw:
             _add_answer(con, run, file, entry)
-        decided = [e for e in entries if e.set == CONSENSUS]
-        flagged, without = _decide(con, run, file, decided, who)
-        frame = annotation_table.answers(con, run)
-    named = {
-        int(r.unit)
-        for r in frame.itertuples()
-        if not r.practice and birads_lexicon.substantive(r.answer)
+        # After the answers, so that decisions can refer to answers of the same file.
+        flagged, without = _add_decisions(con, run, file, consensus, author)
+        annotations = annotation_table.load_annotations(con, run)
+    named_units = {
+        int(row.unit)
+        for row in annotations.itertuples()
+        if not row.practice and is_substantive(row.answer)
     }
-    codes = sorted({e.set for e in answered})
-    return Imported(
+    by_expert = {code: [e for e in raw if e.set == code] for code in sorted({e.set for e in raw})}
+    return LabelImport(
         run=run,
-        answers={code: sum(e.set == code for e in answered) for code in codes},
+        answers={code: len(answers) for code, answers in by_expert.items()},
         substantive={
-            code: sum(e.set == code and e.substantive for e in answered) for code in codes
+            code: sum(is_substantive(entry.answer) for entry in answers)
+            for code, answers in by_expert.items()
         },
-        units=len(named),
-        decided=len(decided),
-        traced=len(decided) - len(without),
+        units=len(named_units),
+        decided=len(consensus),
+        traced=len(consensus) - len(without),
         flagged=flagged,
         without=without,
     )
 
 
-def _add_experts(con: Connection, file: Path, entries: list[Entry]) -> None:
-    for entry in {e.set: e for e in entries}.values():
+def _check_units(con: Connection, run: str, file: Path, entries: list[LabelEntry]) -> None:
+    """Raise UserError for a unit that the dissection does not have."""
+    count = unit_table.unit_count(con, run)
+    for entry in entries:
+        if entry.unit >= count:
+            raise UserError(
+                f"{file}, {entry.position}: there is no {unit_name(entry.unit)}; {run} has {count}"
+                " units. Dissect the network that these labels describe."
+            )
+
+
+def _add_experts(con: Connection, file: Path, entries: list[LabelEntry]) -> None:
+    """Add the experts that the study does not have yet."""
+    for entry in {entry.set: entry for entry in entries}.values():
         try:
-            role = participant_table.role_of(con, participant_table.check_code(entry.set))
+            role = participant_table.participant_role(con, participant_table.check_code(entry.set))
         except UserError as error:
-            raise UserError(f"{file}, {entry.place}: {error}") from error
+            raise UserError(f"{file}, {entry.position}: {error}") from error
+        # A reader who labels units would recognise the labels in the reading study.
         if role is None:
-            participant_table.add(con, entry.set, "annotator")
+            participant_table.add_participant(con, entry.set, "annotator")
         elif role != "annotator":
             raise UserError(
-                f"{file}, {entry.place}: {entry.set} is a {role} in this study; give the expert"
+                f"{file}, {entry.position}: {entry.set} is a {role} in this study; give the expert"
                 " another code in the file."
             )
 
 
-def _add_answer(con: Connection, run: str, file: Path, entry: Entry) -> None:
-    answer = entry.answer
-    if answer is None:
-        answer = (
-            birads_lexicon.free_answer(entry.text)
-            if entry.substantive
-            else {**birads_lexicon.empty_answer(), "words": entry.text.strip()}
-        )
-    digest = hashlib.sha256(f"{run}|{entry.set}|{entry.unit}|{entry.text}".encode()).hexdigest()[
-        :32
-    ]
+def _add_answer(con: Connection, run: str, file: Path, entry: LabelEntry) -> None:
+    """Add a raw answer as an annotation of its expert."""
+    # An id made from the content lets the database reject an answer that is imported again.
+    content = f"{run}|{entry.set}|{entry.unit}|{entry.text}"
     try:
-        annotation_table.append_imported(
+        annotation_table.append_imported_annotation(
             con,
             run=run,
             unit=entry.unit,
             code=entry.set,
-            answer=answer,
-            annotation_id=digest,
-            origin=f"{file.name}: {entry.place}",
+            answer=entry.answer,
+            annotation_id=hashlib.sha256(content.encode()).hexdigest()[:32],
+            origin=f"{file.name}: {entry.position}",
         )
     except UserError as error:
         raise UserError(
-            f"{file}, {entry.place}: {error}; nothing was imported. An answer is imported once."
+            f"{file}, {entry.position}: {error}; nothing was imported. An answer is imported once."
         ) from error
 
 
-def _decide(
-    con: Connection, run: str, file: Path, entries: list[Entry], who: str
+def _add_decisions(
+    con: Connection, run: str, file: Path, entries: list[LabelEntry], author: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Consensus labels with the raw answers of the same unit; (flagged, without)."""
-    frame = annotation_table.answers(con, run)
-    frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    before = annotation_table.decisions(con, run)
-    same = {(int(d.unit), d.label) for d in before.itertuples()}
+    """Record consensus labels as decisions; return (flagged, without) of `LabelImport`."""
+    # Practice answers are no basis for a decision, and a repeat only measures consistency.
+    annotations = _first_answers(annotation_table.load_annotations(con, run))
+    decisions = annotation_table.load_decisions(con, run)
+    decided = {(int(decision.unit), decision.label) for decision in decisions.itertuples()}
     flagged, without = [], []
     for entry in entries:
-        if (entry.unit, " ".join(entry.text.split())) in same:
+        # Decisions are stored with single spaces.
+        if (entry.unit, " ".join(entry.text.split())) in decided:
             raise UserError(
-                f"{file}, {entry.place}: this label is decided in the study already; nothing was"
+                f"{file}, {entry.position}: this label is decided in the study already; nothing was"
                 " imported. A consensus is imported once."
             )
-        raw = frame[frame["unit"] == entry.unit] if len(frame) else frame
-        note = ""
+        raw = annotations[annotations["unit"] == entry.unit] if len(annotations) else annotations
+        substantive, note = is_substantive(entry.answer), ""
         if not len(raw):
             without.append(unit_name(entry.unit))
             note = "; no raw answer is known"
-        elif entry.substantive and not any(map(birads_lexicon.substantive, raw["answer"])):
+        elif substantive and not any(map(is_substantive, raw["answer"])):
             flagged.append(unit_name(entry.unit))
             note = "; every raw answer names nothing"
         sources = [str(i) for i in raw["annotation_id"]] if len(raw) else []
-        label = entry.text if entry.substantive else ""
+        # A consensus such as "n/a" is the decision that the unit has no label.
+        label = entry.text if substantive else ""
         reason = entry.reason or f"imported from {file.name}"
-        annotation_table.decide(con, run, entry.unit, label, sources, reason + note, who)
+        annotation_table.record_decision(
+            con, run, entry.unit, label, sources, reason + note, author
+        )
     return tuple(flagged), tuple(without)
 
 
-def export_file(study: Path, file: Path) -> dict[str, Any]:
-    """Write every label set: each expert's latest answers, the decided ones (consensus), and the
-    label of each unit as the study uses it. Returns counts per set, and for each pair of sets how
-    many units both name and how many of those in the same words.
+def _first_answers(annotations: pd.DataFrame) -> pd.DataFrame:
+    """Return the annotations without practice and without repeated units."""
+    if not len(annotations):
+        return annotations
+    return annotations[~annotations["practice"] & ~annotations["repeat"]]
+
+
+def export_labels(study: Path, file: Path) -> dict[str, Any]:
+    """Write every label set of the newest dissection to a file.
+
+    Sets are the latest answers of each expert, the decided labels (consensus), and the label of
+    each unit as the study uses it (label). Returns file, run, rows, named units per set, and for
+    each pair of sets how many units both name and how many of those in the same words.
     """
-    run = latest(study, "dissect")
-    order = tuple(settings.load(study).annotation.order_of_experts)
+    run = lineage.resolve_run(study, "dissect")
+    order = tuple(load_settings(study).annotation.order_of_experts)
     with store.read(study) as con:
-        frame = annotation_table.answers(con, run)
-        decisions = annotation_table.decisions(con, run)
-        labels = annotation_table.labels(con, run, order)
-    frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    rows = [_answer_row(row) for row in frame.itertuples()]
+        annotations = _first_answers(annotation_table.load_annotations(con, run))
+        decisions = annotation_table.load_decisions(con, run)
+        labels = annotation_table.unit_labels(con, run, order)
+    rows = [_answer_row(row) for row in annotations.itertuples()]
     rows += [
-        _row(
-            int(d.unit),
+        _label_row(
+            int(decision.unit),
             CONSENSUS,
-            d.label,
-            annotation_ids=list(d.sources),
-            reason=d.reason,
-            decided_by=d.decided_by,
-            made=str(d.made),
+            decision.label,
+            annotation_ids=list(decision.sources),
+            reason=decision.reason,
+            decided_by=decision.decided_by,
+            made=str(decision.made),
         )
-        for d in decisions.itertuples()
+        for decision in decisions.itertuples()
     ]
     rows += [
-        _row(
-            unit, LABEL, one.text, annotation_ids=list(one.annotation_ids), simulated=one.simulated
+        _label_row(
+            unit,
+            LABEL,
+            label.text,
+            annotation_ids=list(label.annotation_ids),
+            simulated=label.simulated,
         )
-        for unit, one in labels.items()
+        for unit, label in labels.items()
     ]
-    rows.sort(key=lambda r: (r["unit"], r["set"] == LABEL, r["set"] == CONSENSUS, r["set"]))
-    label_files.write(
-        file, rows, {"schema": 1, "run": run, "simulated": any(r["simulated"] for r in rows)}
-    )
-    return {"file": str(file), "run": run, "rows": len(rows), **_compared(rows)}
+    rows.sort(key=lambda row: (row["unit"], *_set_order(row["set"])))
+    # One simulated row marks the file, because its counts include that row.
+    head = {"schema": 1, "run": run, "simulated": any(row["simulated"] for row in rows)}
+    write_label_file(file, rows, head)
+    return {"file": str(file), "run": run, "rows": len(rows), **_compare_sets(rows)}
 
 
-def _row(unit: int, name: str, label: str, **more: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {
+def _set_order(name: str) -> tuple[bool, bool, str]:
+    """Return a sort key: experts by code, then the consensus, then the label in use."""
+    return name == LABEL, name == CONSENSUS, name
+
+
+def _label_row(unit: int, name: str, label: str, **cells: Any) -> dict[str, Any]:
+    """Return a row of an export, with neutral values for the columns that are not given."""
+    neutral: dict[str, Any] = {
         "words": "",
         "recognisable": "yes" if label else "nothing",
         "phenomena": [],
@@ -208,43 +243,38 @@ def _row(unit: int, name: str, label: str, **more: Any) -> dict[str, Any]:
         "origin": "",
         "made": "",
     }
-    return {"unit": unit_name(unit), "set": name, "label": label, **empty, **more}
+    return {"unit": unit_name(unit), "set": name, "label": label, **neutral, **cells}
 
 
 def _answer_row(row: Any) -> dict[str, Any]:
-    a = row.answer
-    seconds = float(row.seconds) if row.seconds == row.seconds and row.seconds is not None else None
-    return _row(
+    """Return the export row of an annotation."""
+    answer = row.answer
+    return _label_row(
         int(row.unit),
         row.code,
-        a["label"],
-        words=a["words"],
-        recognisable=a["recognisable"],
-        phenomena=a["phenomena"],
-        confidence=a["confidence"],
-        seconds=seconds,
+        answer["label"],
+        words=answer["words"],
+        recognisable=answer["recognisable"],
+        phenomena=answer["phenomena"],
+        confidence=answer["confidence"],
+        seconds=None if pd.isna(row.seconds) else float(row.seconds),
         version=int(row.version),
         annotation_ids=[row.annotation_id],
         simulated=bool(row.simulated),
-        origin=a.get("origin", ""),
+        origin=answer.get("origin", ""),
         made=str(row.made),
     )
 
 
-def _compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _compare_sets(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the named units per set, and agreement in words for each pair of sets."""
     sets: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["label"]:
             sets.setdefault(row["set"], {})[row["unit"]] = row["label"]
     pairs = []
-    for a, b in combinations(sorted(sets), 2):
-        both = sets[a].keys() & sets[b].keys()
-        pairs.append(
-            {
-                "first": a,
-                "second": b,
-                "both": len(both),
-                "same_words": sum(sets[a][u].lower() == sets[b][u].lower() for u in both),
-            }
-        )
+    for first, second in combinations(sorted(sets), 2):
+        both = sets[first].keys() & sets[second].keys()
+        same = sum(sets[first][unit].lower() == sets[second][unit].lower() for unit in both)
+        pairs.append({"first": first, "second": second, "both": len(both), "same_words": same})
     return {"sets": {name: len(units) for name, units in sorted(sets.items())}, "pairs": pairs}

@@ -1,9 +1,6 @@
-"""Unit labels as files: the published JSON forms, and this project's own JSON and CSV.
+"""Files of unit labels: the published JSON forms, and the JSON and CSV forms of an export.
 
-Reading gives entries; the store is not touched here.
-
-Unit names count from 1 (`unit_0001` = index 0, DEFINITIONS "Units"). Every mistake names the file
-and the entry.
+The study database is not used here; import and export belong in `core.annotation.label_exchange`.
 """
 
 from __future__ import annotations
@@ -16,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import birads_lexicon
+from core.atomic_files import atomic_write, write_text
 from core.errors import UserError
+from core.lexicon import birads_lexicon
 
 CONSENSUS, LABEL = "consensus", "label"
-COLUMNS = (
+LABEL_COLUMNS = (
     "unit",
     "set",
     "label",
@@ -37,47 +35,65 @@ COLUMNS = (
     "origin",
     "made",
 )
-# What the published answers write where an expert saw nothing; "nothing" is an answer, not a label.
-NOTHING = ("", "n/a", "na", "none", "nothing", "-", "–")
+# The published answers write one of these if an expert recognised nothing in a unit.
+_EMPTY_TEXTS = ("", "n/a", "na", "none", "nothing", "-", "–")
 _UNIT = re.compile(r"unit_(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One label of one set (an expert's code, or "consensus"). place: where in the file; unit:
+class LabelEntry:
+    """One label of one set.
 
-    0-based; answer: a structured answer, where the file has one.
+    position: of the entry in the file, for messages. set: code of the expert, or "consensus". unit:
+    0-based index. text: the label. answer: the label in the stored form of an answer.
     """
 
-    place: str
+    position: str
     set: str
     unit: int
     text: str
-    answer: dict[str, Any] | None = None
+    answer: dict[str, Any]
     reason: str = ""
 
-    @property
-    def substantive(self) -> bool:
-        """Whether it names something."""
-        return (
-            birads_lexicon.substantive(self.answer)
-            if self.answer is not None
-            else self.text.strip().lower() not in NOTHING
-        )
 
+def read_label_file(file: Path) -> list[LabelEntry]:
+    """Return the entries of a label file, in the order of the file.
 
-def read(file: Path) -> list[Entry]:
-    """The entries of a file, in its order.
+    Rows of the set "label" are derived from the other sets and are skipped.
 
-    Forms: {expert: {unit: text}} (raw answers), {unit: text} (one consensus), {"labels": [rows]} as
-    exported, and a CSV with at least the columns unit, set, label. Rows of the set "label" are
-    derived and left out.
+    Parameters
+    ----------
+    file : Path
+        JSON of the form {expert: {unit: text}} (raw answers), {unit: text} (one consensus) or
+        {"labels": [rows]} (an export), or CSV with at least the columns unit, set and label. Unit
+        names count from 1.
+
+    Returns
+    -------
+    list of LabelEntry
+        At least one entry; a unit occurs once per set.
+
+    Raises
+    ------
+    UserError
+        If any entry is invalid; the message names the file and the entry.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = Path(folder.name) / "labels.csv"
+    >>> _ = file.write_text("unit,set,label\\nunit_0012,E1,Spiculated mass\\n")
+    >>> [entry] = read_label_file(file)
+    >>> entry.position, entry.set, entry.unit, entry.text
+    ('line 2', 'E1', 11, 'Spiculated mass')
+    >>> folder.cleanup()
     """
-    text = _text(file)
+    text = _read_text(file)
     if file.suffix.lower() == ".csv":
-        entries = _csv(file, text)
+        entries = _parse_csv(file, text)
     elif file.suffix.lower() == ".json":
-        entries = _json(file, text)
+        entries = _parse_json(file, text)
     else:
         raise UserError(
             f"{file}: label files end in .json or .csv; rename it or export it in one of these"
@@ -85,20 +101,22 @@ def read(file: Path) -> list[Entry]:
         )
     if not entries:
         raise UserError(f"{file} holds no label; give a file with at least one.")
-    seen: dict[tuple[str, int], str] = {}
+    # Two texts for one unit would make the order of the file decide.
+    positions: dict[tuple[str, int], str] = {}
     for entry in entries:
         key = (entry.set, entry.unit)
-        if key in seen:
+        if key in positions:
             raise UserError(
-                f"{file}, {entry.place}: the unit is there twice for {entry.set!r} (also"
-                f" {seen[key]}); keep one of them."
+                f"{file}, {entry.position}: the unit occurs twice for {entry.set!r} (also"
+                f" {positions[key]}); keep one of them."
             )
-        seen[key] = entry.place
+        positions[key] = entry.position
     return entries
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
+        # utf-8-sig: spreadsheet programs write a byte order mark.
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
@@ -110,79 +128,94 @@ def _text(file: Path) -> str:
         ) from error
 
 
-def _json(file: Path, text: str) -> list[Entry]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """A JSON object whose names are all different."""
+def _parse_json(file: Path, text: str) -> list[LabelEntry]:
+    def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return a JSON object; UserError if a name is repeated."""
         names = [name for name, _ in pairs]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            # json would silently keep the last one: the trap of the published dictionary in which
-            # one key was typed nine times.
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            # json keeps the last value silently; in the published dictionary one key occurs nine
+            # times.
             raise UserError(
-                f"{file}, {twice!r}: the name is there {names.count(twice)} times; keep one of"
+                f"{file}, {repeated!r}: the name occurs {names.count(repeated)} times; keep one of"
                 " them."
             )
         return dict(pairs)
 
     try:
-        found = json.loads(text, object_pairs_hook=once)
+        content = json.loads(text, object_pairs_hook=unique_names)
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); correct it there.") from error
-    if isinstance(found, dict) and isinstance(found.get("labels"), list):
-        return _rows(file, [(f"entry {i}", row) for i, row in enumerate(found["labels"], start=1)])
-    if not isinstance(found, dict):
+    if isinstance(content, dict) and isinstance(content.get("labels"), list):
+        rows = [(f"entry {i}", row) for i, row in enumerate(content["labels"], start=1)]
+        return _parse_rows(file, rows)
+    if not isinstance(content, dict):
         raise UserError(
             f'{file}: labels are an object {{"expert": {{"unit_0001": "text"}}}} or {{"unit_0001":'
             ' "text"}; this is something else.'
         )
-    nested = [name for name, value in found.items() if isinstance(value, dict)]
-    if nested and len(nested) < len(found):
-        other = next(name for name in found if name not in nested)
+    nested = [name for name, value in content.items() if isinstance(value, dict)]
+    # A guess would assign the units of an expert to the consensus, or the reverse.
+    if nested and len(nested) < len(content):
+        other = next(name for name in content if name not in nested)
         raise UserError(
             f"{file}, {other!r}: experts and units are mixed on one level; give either experts with"
             " their units, or units alone."
         )
-    sets = found.items() if nested else [(CONSENSUS, found)]
+    sets = content.items() if nested else [(CONSENSUS, content)]
     return [
-        _free(file, str(code), name, value, f"{code}, {name}" if nested else name)
+        _parse_free_text(file, str(code), name, value, f"{code}, {name}" if nested else name)
         for code, units in sets
         for name, value in units.items()
     ]
 
 
-def _free(file: Path, code: str, name: str, value: Any, place: str) -> Entry:
+def _parse_free_text(file: Path, code: str, name: str, value: Any, position: str) -> LabelEntry:
     if not isinstance(value, str):
         raise UserError(
-            f"{file}, {place}: a label is a text, this is {type(value).__name__}; write it in"
+            f"{file}, {position}: a label is a text, this is {type(value).__name__}; write it in"
             " quotes."
         )
-    return Entry(
-        place=place, set=code, unit=unit_index(file, place, name), text=_fits(file, place, value)
+    text = _check_length(file, position, value)
+    return LabelEntry(
+        position=position,
+        set=code,
+        unit=_parse_unit(file, position, name),
+        text=text,
+        answer=_free_text_answer(text),
     )
 
 
-def unit_index(file: Path, place: str, name: object) -> int:
-    """0-based index of a published unit name such as unit_0588."""
-    found = _UNIT.fullmatch(str(name).strip())
-    if not found or int(found[1]) < 1:
+def _free_text_answer(text: str) -> dict[str, Any]:
+    """Return free text as an answer; a text such as "n/a" becomes the answer "nothing"."""
+    if text.strip().lower() in _EMPTY_TEXTS:
+        return {**birads_lexicon.empty_answer(), "words": text.strip()}
+    return birads_lexicon.free_answer(text)
+
+
+def _parse_unit(file: Path, position: str, name: object) -> int:
+    """Return the 0-based index of a published unit name such as unit_0588."""
+    match = _UNIT.fullmatch(str(name).strip())
+    if not match or int(match[1]) < 1:
         raise UserError(
-            f"{file}, {place}: {str(name)[:40]!r} is no unit's name; units are called unit_0001"
+            f"{file}, {position}: {str(name)[:40]!r} is not a unit name; units are called unit_0001"
             " (the first) and so on."
         )
-    return int(found[1]) - 1
+    return int(match[1]) - 1
 
 
-def _fits(file: Path, place: str, text: str) -> str:
-    if len(text) > birads_lexicon.MOST_CHARACTERS:
+def _check_length(file: Path, position: str, text: str) -> str:
+    if len(text) > birads_lexicon.MAX_CHARACTERS:
         raise UserError(
-            f"{file}, {place}: the text has {len(text)} characters; shorten it to"
-            f" {birads_lexicon.MOST_CHARACTERS}."
+            f"{file}, {position}: the text has {len(text)} characters; shorten it to"
+            f" {birads_lexicon.MAX_CHARACTERS}."
         )
     return text
 
 
-def _csv(file: Path, text: str) -> list[Entry]:
+def _parse_csv(file: Path, text: str) -> list[LabelEntry]:
     try:
+        # keepends: a quoted cell keeps its line breaks.
         reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
         names = [name.strip() for name in reader.fieldnames or []]
         missing = [name for name in ("unit", "set", "label") if name not in names]
@@ -192,53 +225,57 @@ def _csv(file: Path, text: str) -> list[Entry]:
                 " label (and what an export adds)."
             )
         reader.fieldnames = names
-        return _rows(file, [(f"line {reader.line_num}", row) for row in reader])
+        return _parse_rows(file, [(f"line {reader.line_num}", row) for row in reader])
     except csv.Error as error:
         raise UserError(
             f"{file}: this is not a CSV file ({error}); save it as CSV with commas."
         ) from error
 
 
-def _rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[Entry]:
+def _parse_rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[LabelEntry]:
+    """Return the entries of rows, given with their position in the file."""
     entries = []
-    for place, row in rows:
+    for position, row in rows:
+        # csv.DictReader stores surplus cells under the name None.
         if (
             not isinstance(row, Mapping)
             or None in row
             or not all(isinstance(row.get(name), str) for name in ("unit", "set", "label"))
         ):
             raise UserError(
-                f"{file}, {place}: every entry needs the texts unit, set and label, and no field"
+                f"{file}, {position}: every entry needs the texts unit, set and label, and no field"
                 " more than the heading names; complete it."
             )
         if row["set"] == LABEL:
             continue
-        unit, answer = unit_index(file, place, row["unit"]), _answer(file, place, row)
-        text = row["label"] or (
-            str(row.get("words") or "") if answer is None and row["set"] != CONSENSUS else ""
-        )
+        answer = _structured_answer(file, position, row)
+        text = row["label"]
+        if not text and answer is None and row["set"] != CONSENSUS:
+            text = str(row.get("words") or "")
+        text = _check_length(file, position, text)
         entries.append(
-            Entry(
-                place=place,
+            LabelEntry(
+                position=position,
                 set=row["set"].strip(),
-                unit=unit,
-                text=_fits(file, place, text),
-                answer=answer,
+                unit=_parse_unit(file, position, row["unit"]),
+                text=text,
+                answer=_free_text_answer(text) if answer is None else answer,
                 reason=str(row.get("reason") or ""),
             )
         )
     return entries
 
 
-def _answer(file: Path, place: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The structured answer of a row, or None for free text."""
+def _structured_answer(file: Path, position: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the structured answer of a row, None for free text."""
     raw = row.get("phenomena") or None
     try:
         phenomena = json.loads(raw) if isinstance(raw, str) else raw
         if not phenomena and row.get("recognisable") not in ("nothing", "unsure"):
             return None
         confidence = int(row["confidence"]) if row.get("confidence") not in (None, "") else None
-        return birads_lexicon.check(
+        # Imported answers pass the same checks as those from the annotation page.
+        return birads_lexicon.validate_answer(
             {
                 "recognisable": row.get("recognisable") or "yes",
                 "phenomena": phenomena or [],
@@ -248,33 +285,39 @@ def _answer(file: Path, place: str, row: Mapping[str, Any]) -> dict[str, Any] | 
             }
         )
     except UserError as error:
-        raise UserError(f"{file}, {place}: {error}") from error
+        raise UserError(f"{file}, {position}: {error}") from error
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{file}, {place}: phenomena must be JSON and confidence 1, 2 or 3; correct the entry."
+            f"{file}, {position}: phenomena must be JSON and confidence 1, 2 or 3; correct the"
+            " entry."
         ) from error
 
 
-def write(file: Path, rows: list[dict[str, Any]], head: Mapping[str, Any]) -> None:
-    """Write rows with COLUMNS as JSON ({..head, "labels": rows}) or CSV, by the file's ending."""
-    from core.study_folder import write_text
-
+def write_label_file(file: Path, rows: list[dict[str, Any]], head: Mapping[str, Any]) -> None:
+    """Write rows with LABEL_COLUMNS as JSON ({..head, "labels": rows}) or CSV, by file ending."""
     if file.suffix.lower() == ".json":
         write_text(file, json.dumps({**head, "labels": rows}, indent=1, ensure_ascii=False) + "\n")
     elif file.suffix.lower() == ".csv":
-        part = file.with_name(file.name + ".partial")
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            for row in rows:
-                writer.writerow(
-                    {
-                        k: json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v
-                        for k, v in row.items()
-                    }
-                )
-        part.replace(file)
+        _write_csv(file, rows)
     else:
         raise UserError(
             f"{file}: labels are exported to a name that ends in .json or .csv; choose one."
         )
+
+
+def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, with lists and objects as JSON in their cells."""
+    with (
+        atomic_write(file) as partial,
+        partial.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, LABEL_COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            cells = {
+                name: json.dumps(value, ensure_ascii=False)
+                if isinstance(value, (list, dict))
+                else value
+                for name, value in row.items()
+            }
+            writer.writerow(cells)

@@ -1,7 +1,6 @@
-"""Simulated experts for the demonstration: they see a unit's top patches with the phantom's own
-concept masks.
+"""Simulated experts for the demonstration study, who use the concept masks of the phantom.
 
-Whatever they say carries the word simulated wherever it is shown.
+Storage of their answers, which are marked as simulated, belongs in `evaluation.demo`.
 """
 
 from __future__ import annotations
@@ -14,24 +13,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import birads_lexicon
-from core.images.working_images import Films
-from core.interpretation.dissection import region
-from core.sources.phantom.concepts import CONCEPT_WORDS, Concept
+from core.images.working_images import WorkingImages
+from core.interpretation.highlighted_region import highlighted_region
+from core.lexicon.birads_lexicon import create_answer, empty_answer, format_label
+from core.sources.phantom.concepts import CONCEPT_DESCRIPTIONS, Concept
 
-TOP = 16
-LEAST_PIXELS = 12
-LEAST_SHARE = 0.5
-# Concepts an expert would name; tissue and film edges are everywhere and name nothing by
-# themselves.
-NAMED = tuple(Concept)[:12]
+TOP_PATCHES = 16
+_MIN_CONCEPT_PIXELS = 12
+# Share of top patches that must show a concept before an expert names it.
+_MIN_CONCEPT_SHARE = 0.5
+# Findings and anatomy that an expert would name. Tissue and image borders occur everywhere.
+_NAMED_CONCEPTS = tuple(Concept)[:12]
+_SUSPICIOUS_WORDS = (
+    "spiculated",
+    "pleomorphic",
+    "linear",
+    "distortion",
+    "suspicious",
+    "irregular",
+)
+_BENIGN_WORDS = (
+    "circumscribed",
+    "vascular",
+    "coarse",
+    "round",
+    "lymph",
+    "benign",
+    "normal",
+    "fatty",
+)
 
 
 @dataclass(frozen=True)
 class ConceptShare:
-    """How well a unit answers to a concept. share: of its top 16 patches that show the concept (at
-    least 12 pixels); iou: of the highlighted regions with the concept's pixels over these patches
-    together.
+    """Association of a unit with a concept.
+
+    share: of the unit's top patches that show the concept. iou: intersection over union of the
+    highlighted regions with the pixels of the concept, over these patches together.
     """
 
     unit: int
@@ -41,102 +59,142 @@ class ConceptShare:
 
 
 def concept_shares(
-    films: Films,
+    images: WorkingImages,
     top: pd.DataFrame,
     top_maps: np.ndarray,
     largest: Mapping[int, float],
     threshold: float,
 ) -> list[ConceptShare]:
-    """Shares of every named concept for the units in `top` (columns unit, rank, file, y, x, side),
-    in order of unit and falling share.
+    """Return the association of units with each concept an expert would name.
+
+    Parameters
+    ----------
+    images : WorkingImages
+        Working images with concept masks.
+    top : DataFrame
+        Top patches with columns unit, rank, file, y, x, side.
+    top_maps : float array, shape [unit, rank, h, w]
+        Activation maps of the top patches.
+    largest : mapping of int to float
+        Largest activation by unit.
+    threshold : float
+        Highlighted regions begin at this share of the largest activation.
+
+    Returns
+    -------
+    list of ConceptShare
+        In order of unit, then by falling share and IoU.
     """
-    found = []
-    for unit, rows in top[top["rank"] < TOP].groupby("unit"):
-        masks = [
-            films.concepts(r.file)[r.y : r.y + r.side, r.x : r.x + r.side]
-            for r in rows.itertuples()
+    shares = []
+    for unit, rows in top[top["rank"] < TOP_PATCHES].groupby("unit"):
+        concept_bits, regions = [], []
+        for row in rows.itertuples():
+            window = np.s_[row.y : row.y + row.side, row.x : row.x + row.side]
+            concept_bits.append(images.concepts(row.file)[window])
+            level = threshold * largest[int(unit)]
+            regions.append(highlighted_region(top_maps[unit, row.rank], row.side, level))
+        unit_shares = [
+            _concept_share(int(unit), concept, concept_bits, regions) for concept in _NAMED_CONCEPTS
         ]
-        regions = [
-            region(top_maps[unit, r.rank], r.side, threshold * largest[int(unit)])
-            for r in rows.itertuples()
-        ]
-        shares = [_concept_share(int(unit), concept, masks, regions) for concept in NAMED]
-        found += sorted(shares, key=lambda s: (-s.share, -s.iou))
-    return found
+        shares += sorted(unit_shares, key=lambda share: (-share.share, -share.iou))
+    return shares
 
 
 def _concept_share(
-    unit: int, concept: Concept, masks: Sequence[np.ndarray], regions: Sequence[np.ndarray]
+    unit: int, concept: Concept, concept_bits: Sequence[np.ndarray], regions: Sequence[np.ndarray]
 ) -> ConceptShare:
-    where = [(mask & int(concept)) > 0 for mask in masks]
-    both = sum(int((w & r).sum()) for w, r in zip(where, regions))
-    either = sum(int((w | r).sum()) for w, r in zip(where, regions))
+    """Return the association of a unit with one concept; arrays [side, side] per top patch."""
+    masks = [(bits & int(concept)) > 0 for bits in concept_bits]
+    # Summed over the patches before the division, as in Network Dissection (Bau et al. 2017).
+    intersection = sum(int((mask & region).sum()) for mask, region in zip(masks, regions))
+    union = sum(int((mask | region).sum()) for mask, region in zip(masks, regions))
     return ConceptShare(
-        unit,
-        concept,
-        float(np.mean([w.sum() > LEAST_PIXELS for w in where])),
-        both / either if either else 0.0,
+        unit=unit,
+        concept=concept,
+        share=float(np.mean([mask.sum() > _MIN_CONCEPT_PIXELS for mask in masks])),
+        iou=intersection / union if union else 0.0,
     )
 
 
-def answer(
+def simulate_annotation(
     shares: Sequence[ConceptShare], rng: np.random.Generator, *, careful: bool
 ) -> dict[str, Any]:
-    """One expert's answer on one unit from its concept shares, best first.
+    """Return the answer of one expert for one unit.
 
-    The careful one names the concept present in at least half of the top patches; the sloppy one
-    misses a fifth of them and sometimes names the runner-up.
+    shares: of the unit, best first. The careful expert names a concept that at least half of the
+    top patches show. The other one overlooks a fifth of them and sometimes names the second best.
     """
-    seen = [s for s in shares if s.share >= LEAST_SHARE]
-    if not careful and seen and rng.uniform() < 0.2:
-        return birads_lexicon.empty_answer("nothing")
+    candidates = [share for share in shares if share.share >= _MIN_CONCEPT_SHARE]
+    if not careful and candidates and rng.uniform() < 0.2:
+        return empty_answer("nothing")
     if not careful and len(shares) > 1 and shares[1].share >= 0.25 and rng.uniform() < 0.3:
-        seen = [shares[1]]
-    if not seen:
-        return birads_lexicon.empty_answer("nothing")
-    words = CONCEPT_WORDS[seen[0].concept]
+        candidates = [shares[1]]
+    if not candidates:
+        return empty_answer("nothing")
+    description = CONCEPT_DESCRIPTIONS[candidates[0].concept]
     phenomenon = {
-        "category": words.category,
-        "terms": dict(words.descriptors),
-        "association": words.association or None,
+        "category": description.category,
+        "terms": dict(description.descriptors),
+        "association": description.association or None,
     }
-    return birads_lexicon.make_answer([phenomenon], confidence=3 if seen[0].share >= 0.8 else 2)
+    return create_answer([phenomenon], confidence=3 if candidates[0].share >= 0.8 else 2)
 
 
-def judgement(words: str, mask: np.ndarray, rng: np.random.Generator) -> str:
-    """Whether a patch shows what a unit is called, as an expert of the label audit says: "yes"
-    where the concept of these words (without their association) has at least 12 pixels of the
-    patch's concept bits [side, side], "unsure" where it has fewer or the words name no concept,
-    else "no"; one in twenty slips.
+def simulate_audit_judgement(label: str, concept_bits: np.ndarray, rng: np.random.Generator) -> str:
+    """Return whether a patch shows what a label names: the answer of an expert in a label audit.
+
+    Parameters
+    ----------
+    label : str
+        Label of a unit without its association.
+    concept_bits : integer array, shape [side, side]
+        Concept bits of the patch.
+    rng : numpy.random.Generator
+        Random numbers; one answer in twenty is wrong.
+
+    Returns
+    -------
+    str
+        "yes" if the concept has at least 12 pixels, "unsure" if it has fewer or the label names no
+        concept, else "no".
     """
-    concept = _concept_called(words)
+    concept = _concept_of_label(label)
     if concept is None:
         return "unsure"
-    pixels = int(((np.asarray(mask) & int(concept)) > 0).sum())
-    said = "yes" if pixels >= LEAST_PIXELS else "unsure" if pixels else "no"
-    return {"yes": "no", "no": "yes"}.get(said, said) if rng.uniform() < 0.05 else said
+    pixels = int(((np.asarray(concept_bits) & int(concept)) > 0).sum())
+    judgement = "yes" if pixels >= _MIN_CONCEPT_PIXELS else "unsure" if pixels else "no"
+    if rng.uniform() < 0.05:
+        # "Unsure" states no verdict that could be wrong.
+        return {"yes": "no", "no": "yes"}.get(judgement, judgement)
+    return judgement
 
 
 @cache
-def _concept_called(words: str) -> Concept | None:
-    for concept, known in CONCEPT_WORDS.items():
-        printed = birads_lexicon.label(
-            [{"category": known.category, "terms": dict(known.descriptors), "association": None}]
-        )
-        if printed == words:
+def _concept_of_label(label: str) -> Concept | None:
+    """Return the concept whose label, without association, is the given text."""
+    for concept, description in CONCEPT_DESCRIPTIONS.items():
+        phenomenon = {
+            "category": description.category,
+            "terms": dict(description.descriptors),
+            "association": None,
+        }
+        if format_label([phenomenon]) == label:
             return concept
     return None
 
 
-def reading(texts: Sequence[str], scale: int, rng: np.random.Generator) -> int:
-    """A simulated reader's answer, 1 (benign) to `scale`: leans on the words a radiologist finds
-    suspicious, with noise.
+def simulate_reader_score(texts: Sequence[str], scale: int, rng: np.random.Generator) -> int:
+    """Return the score of a simulated reader, 1 (benign) to `scale` (malignant).
+
+    The score depends on suspicious and benign words in the first three texts, with falling weight,
+    and on noise.
     """
-    suspicious = ("spiculated", "pleomorphic", "linear", "distortion", "suspicious", "irregular")
-    benign = ("circumscribed", "vascular", "coarse", "round", "lymph", "benign", "normal", "fatty")
-    lean = 0.0
+    evidence = 0.0
+    # Texts are ordered by influence, so later ones count less.
     for weight, text in zip((1.0, 0.7, 0.5), texts):
-        low = text.lower()
-        lean += weight * (any(w in low for w in suspicious) - any(w in low for w in benign))
-    value = 1 / (1 + np.exp(-(1.3 * lean + rng.normal(0, 0.9))))
+        lower = text.lower()
+        suspicious = any(word in lower for word in _SUSPICIOUS_WORDS)
+        benign = any(word in lower for word in _BENIGN_WORDS)
+        evidence += weight * (suspicious - benign)
+    value = 1 / (1 + np.exp(-(1.3 * evidence + rng.normal(0, 0.9))))
     return int(np.clip(np.floor(value * scale) + 1, 1, scale))

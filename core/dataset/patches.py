@@ -1,6 +1,8 @@
-"""Patches of a working image and their labels (DEFINITIONS, "Patches").
+"""Patches of a working image, and their labels by overlap with findings.
 
-Labels: 0 normal, 1 benign, 2 malignant; with two classes 0 other, 1 malignant."""
+Published patch labels are read in `core.sources.deepminer_patches`. Labels are 0 normal, 1 benign,
+2 malignant; with two classes 0 other, 1 malignant.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,37 @@ from dataclasses import dataclass
 import numpy as np
 
 NORMAL, BENIGN, MALIGNANT = 0, 1, 2
-CLASS_NAMES = {3: ("normal", "benign", "malignant"), 2: ("other", "malignant")}
+# UNPROVEN has no class.
 CLASS_OF_PATHOLOGY = {
     "NORMAL": NORMAL,
     "BENIGN": BENIGN,
     "BENIGN_WITHOUT_CALLBACK": BENIGN,
     "MALIGNANT": MALIGNANT,
-}  # UNPROVEN has no class
+}
 
 
 @dataclass(frozen=True)
 class PatchRule:
-    """When a window is kept and when a class counts. rule: "or" (published) | "and" of the two
-    overlaps; ambiguous: what becomes of a patch that touches a finding without reaching
-    min_overlap, "keep" (published: stays normal) | "drop"; classes: 3 | 2.
+    """Rule by which a window is kept and labelled.
+
+    Parameters
+    ----------
+    min_tissue : float
+        Least share of tissue in a window.
+    min_overlap : float
+        Least overlap with a class, for either of the two overlaps of `window_overlaps`.
+    rule : "or" or "and"
+        How the two overlaps are combined; "or" is the published rule.
+    ambiguous : "keep" or "drop"
+        Whether a window that touches a finding without reaching min_overlap stays normal (the
+        published rule) or is dropped.
+    classes : 3 or 2
+        Number of classes.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its range.
     """
 
     min_tissue: float = 0.5
@@ -39,6 +58,7 @@ class PatchRule:
             or self.classes not in (2, 3)
         ):
             raise ValueError(f"not a patch rule: {self}")
+        # With a least overlap of 0 every class would count in every window.
         if not (0 <= self.min_tissue <= 1 and 0 < self.min_overlap <= 1):
             raise ValueError(
                 f"min_tissue must be in 0..1 and min_overlap in 0..1 without 0: {self}"
@@ -47,12 +67,13 @@ class PatchRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Patches:
-    """Kept windows of one working image, all arrays of the same length n, ordered by y, then x. y,
-    x: origin, pixels of the working image. tissue: share of the window covered by tissue. union_*:
-    share of the window covered by the class's findings together. share_*: largest share of one of
-    the class's findings that lies in the window (0 where there is none). label: see the module.
-    dropped_*: windows with enough tissue left out because of an UNPROVEN finding, or as ambiguous.
-    weak: labels are image-level.
+    """Kept windows of one working image; all arrays have length n and are ordered by y, then x.
+
+    y, x: origin, pixels of the working image. tissue: share of the window covered by tissue.
+    union_*: share of the window covered by all findings of the class. share_*: largest share of one
+    finding of the class that lies in the window, 0 without findings. label: see the module.
+    dropped_*: number of windows with enough tissue that were dropped because of an UNPROVEN
+    finding, or as ambiguous. weak: labels are image-level.
     """
 
     side: int
@@ -72,118 +93,207 @@ class Patches:
         return len(self.y)
 
 
-def patch_side(width: int) -> int:
-    """25 % of the mammogram's width, in pixels."""
-    return width // 4
+def window_origins(shape: tuple[int, int], side: int) -> np.ndarray:
+    """Return the grid of all whole windows of an image.
 
+    Windows overlap by half: origin k is at floor(k x side / 2) in both directions.
 
-def windows(shape: tuple[int, int], side: int) -> np.ndarray:
-    """Origins int [n, 2] (y, x) of all whole windows: origin k at floor(k x side / 2) in both
-    directions, ordered by y, then x.
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image.
+    side : int
+        Side of a window, in pixels.
+
+    Returns
+    -------
+    int array, shape [n, 2]
+        Origins (y, x), ordered by y, then x.
+
+    Examples
+    --------
+    >>> window_origins((4, 6), 4).tolist()
+    [[0, 0], [0, 2]]
     """
     if side < 1:
         raise ValueError("a patch needs at least one pixel")
-    ys, xs = (_origins(length, side) for length in shape)
+    ys, xs = (_axis_origins(length, side) for length in shape)
     return np.stack(np.meshgrid(ys, xs, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _origins(length: int, side: int) -> np.ndarray:
-    starts = np.arange(2 * length // side + 1) * side // 2
-    return starts[starts + side <= length]
+def _axis_origins(length: int, side: int) -> np.ndarray:
+    # Not k x floor(side / 2): the overlap would differ from one half if 2 does not divide the side.
+    origins = np.arange(2 * length // side + 1) * side // 2
+    return origins[origins + side <= length]
 
 
 def box_sums(mask: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
-    """Number of true pixels of mask [h, w] in every window [n], by an integral image."""
-    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
-    table[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
+    """Return the number of true pixels of a mask [h, w] in each window [n], by an integral image.
+
+    Examples
+    --------
+    >>> box_sums(np.eye(4, dtype=bool), np.array([[0, 0], [0, 2]]), 2).tolist()
+    [2, 0]
+    """
+    # [h + 1, w + 1]: zeros in front make windows at the border regular.
+    integral = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    integral[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
     y, x = origins[:, 0], origins[:, 1]
-    return table[y + side, x + side] - table[y, x + side] - table[y + side, x] + table[y, x]
+    return (
+        integral[y + side, x + side]
+        - integral[y, x + side]
+        - integral[y + side, x]
+        + integral[y, x]
+    )
 
 
-def overlaps(
+def window_overlaps(
     masks: Sequence[np.ndarray], origins: np.ndarray, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the findings of one class, bool [h, w] each: union coverage of every window [n] and the
-    largest share of one finding inside it [n].
+    """Return the overlaps of windows with the findings of one class.
+
+    Parameters
+    ----------
+    masks : sequence of bool arrays, shape [h, w]
+        One mask per finding; empty ones are ignored.
+    origins : int array, shape [n, 2]
+        Origins (y, x) of the windows.
+    side : int
+        Side of a window, in pixels.
+
+    Returns
+    -------
+    union : float array, shape [n]
+        Share of the window that all findings together cover.
+    share : float array, shape [n]
+        Largest share of one finding that lies in the window.
+
+    Examples
+    --------
+    >>> mask = np.zeros((4, 4), bool)
+    >>> mask[0, :2] = True
+    >>> union, share = window_overlaps([mask], np.array([[0, 0], [0, 1]]), 2)
+    >>> union.tolist(), share.tolist()
+    ([0.5, 0.25], [1.0, 0.5])
     """
-    union_share, share = np.zeros(len(origins)), np.zeros(len(origins))
+    union, share = np.zeros(len(origins)), np.zeros(len(origins))
     masks = [mask for mask in masks if mask.any()]
     if not masks:
-        return union_share, share
-    union_share = box_sums(np.logical_or.reduce(masks), origins, side) / side**2
+        return union, share
+    union = box_sums(np.logical_or.reduce(masks), origins, side) / side**2
+    # A small finding never covers 30 % of a window, so its own share counts as well.
     for mask in masks:
         share = np.maximum(share, box_sums(mask, origins, side) / int(mask.sum()))
-    return union_share, share
+    return union, share
 
 
-def counts(union_share: np.ndarray, share: np.ndarray, rule: PatchRule) -> np.ndarray:
-    """Whether a class counts in every window: its union covers enough of the patch or (and) enough
-    of one finding lies in it.
-    """
-    covered, contained = union_share >= rule.min_overlap, share >= rule.min_overlap
+def reaches_min_overlap(union: np.ndarray, share: np.ndarray, rule: PatchRule) -> np.ndarray:
+    """Return for each window whether a class counts, from the overlaps of `window_overlaps`."""
+    covered, contained = union >= rule.min_overlap, share >= rule.min_overlap
     return covered | contained if rule.rule == "or" else covered & contained
 
 
 def label_patches(
     tissue: np.ndarray, findings: Sequence[tuple[str, np.ndarray]], side: int, rule: PatchRule
 ) -> Patches:
-    """Patches of one image with labels by overlap. tissue: bool [h, w]; findings:
+    """Return the patches of one image, labelled by overlap.
 
-    (pathology, bool [h, w]) each, all in the working image. UNPROVEN findings take no part in the
-    truth: windows in which they would count are dropped, and counted, unless a malignant finding
-    counts there too. NORMAL findings are ignored.
+    A malignant finding that counts decides; then a benign one. UNPROVEN findings have no class:
+    windows in which they count are dropped, unless a malignant finding counts there too. NORMAL
+    findings are ignored.
+
+    Parameters
+    ----------
+    tissue : bool array, shape [h, w]
+        Breast tissue of the working image.
+    findings : sequence of (str, bool array of shape [h, w])
+        Pathology and mask.
+    side : int
+        Side of a patch, in pixels.
+    rule : PatchRule
+        Rule by which windows are kept and labelled.
+
+    Returns
+    -------
+    Patches
+
+    Examples
+    --------
+    >>> mask = np.zeros((4, 8), bool)
+    >>> mask[:, 5:] = True
+    >>> patches = label_patches(np.ones((4, 8), bool), [("MALIGNANT", mask)], 4, PatchRule())
+    >>> patches.x.tolist(), patches.label.tolist()
+    ([0, 2, 4], [0, 2, 2])
     """
     origins, tissue_share = _tissue_windows(tissue, side, rule)
     by_class: dict[int | None, list[np.ndarray]] = {BENIGN: [], MALIGNANT: [], None: [], NORMAL: []}
     for pathology, mask in findings:
         by_class[None if pathology == "UNPROVEN" else CLASS_OF_PATHOLOGY[pathology]].append(mask)
-    union_b, share_b = overlaps(by_class[BENIGN], origins, side)
-    union_m, share_m = overlaps(by_class[MALIGNANT], origins, side)
-    union_u, share_u = overlaps(by_class[None], origins, side)
+    union_benign, share_benign = window_overlaps(by_class[BENIGN], origins, side)
+    union_malignant, share_malignant = window_overlaps(by_class[MALIGNANT], origins, side)
+    union_unproven, share_unproven = window_overlaps(by_class[None], origins, side)
 
-    benign, malignant = counts(union_b, share_b, rule), counts(union_m, share_m, rule)
-    unproven = counts(union_u, share_u, rule)
+    benign = reaches_min_overlap(union_benign, share_benign, rule)
+    malignant = reaches_min_overlap(union_malignant, share_malignant, rule)
+    unproven = reaches_min_overlap(union_unproven, share_unproven, rule)
+    touched = (union_malignant > 0) | (union_unproven > 0)
     if rule.classes == 3:
         label = np.where(malignant, MALIGNANT, np.where(benign, BENIGN, NORMAL))
-        touched = (union_b > 0) | (union_m > 0) | (union_u > 0)
+        touched |= union_benign > 0
     else:
         label = malignant.astype(np.int64)
-        touched = (union_m > 0) | (union_u > 0)
-    ambiguous = (
-        (label == 0) & touched & ~unproven
-        if rule.ambiguous == "drop"
-        else np.zeros(len(origins), bool)
-    )
-    # A malignant finding decides whatever else is there; an UNPROVEN one could still turn benign or
-    # normal into malignant.
+    ambiguous = np.zeros(len(origins), bool)
+    if rule.ambiguous == "drop":
+        # Windows dropped as UNPROVEN are excluded, so that none is counted twice.
+        ambiguous = (label == 0) & touched & ~unproven
+    # A malignant finding decides whatever else is present; an UNPROVEN one could still turn benign
+    # or normal into malignant.
     dropped = unproven & ~malignant
     keep = ~dropped & ~ambiguous
     return Patches(
-        side=side, y=origins[keep, 0], x=origins[keep, 1], tissue=tissue_share[keep], union_benign=union_b[keep], share_benign=share_b[keep], union_malignant=union_m[keep], share_malignant=share_m[keep], label=label[keep],
-        dropped_unproven=int(dropped.sum()), dropped_ambiguous=int(ambiguous.sum()),
-    )  # fmt: skip
+        side=side,
+        y=origins[keep, 0],
+        x=origins[keep, 1],
+        tissue=tissue_share[keep],
+        union_benign=union_benign[keep],
+        share_benign=share_benign[keep],
+        union_malignant=union_malignant[keep],
+        share_malignant=share_malignant[keep],
+        label=label[keep],
+        dropped_unproven=int(dropped.sum()),
+        dropped_ambiguous=int(ambiguous.sum()),
+    )
 
 
-def weak_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: PatchRule) -> Patches:
-    """Patches that all carry the image's diagnosis, for sources without outlines; weak is set.
-    An UNPROVEN image has no patches, all are counted as dropped."""
+def image_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: PatchRule) -> Patches:
+    """Return patches that all carry the diagnosis of the image, for sources without outlines.
+
+    `weak` is set. An UNPROVEN image has no patches; all windows count as dropped.
+
+    Examples
+    --------
+    >>> patches = image_label_patches(np.ones((4, 4), bool), "BENIGN", 4, PatchRule())
+    >>> patches.label.tolist(), patches.weak
+    ([1], True)
+    """
     origins, tissue_share = _tissue_windows(tissue, side, rule)
     unproven = len(origins) if pathology == "UNPROVEN" else 0
     if unproven:
+        # The diagnosis may be any class, so no window has a label.
         origins, tissue_share = origins[:0], tissue_share[:0]
     label = CLASS_OF_PATHOLOGY.get(pathology, NORMAL)
     label = label if rule.classes == 3 else int(label == MALIGNANT)
-    none, labels = np.zeros(len(origins)), np.full(len(origins), label, np.int64)
+    no_overlap = np.zeros(len(origins))
     return Patches(
         side=side,
         y=origins[:, 0],
         x=origins[:, 1],
         tissue=tissue_share,
-        union_benign=none,
-        share_benign=none,
-        union_malignant=none,
-        share_malignant=none,
-        label=labels,
+        union_benign=no_overlap,
+        share_benign=no_overlap,
+        union_malignant=no_overlap,
+        share_malignant=no_overlap,
+        label=np.full(len(origins), label, np.int64),
         dropped_unproven=unproven,
         weak=True,
     )
@@ -192,8 +302,8 @@ def weak_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: Patc
 def _tissue_windows(
     tissue: np.ndarray, side: int, rule: PatchRule
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Origins [n, 2] of the windows with enough tissue and their tissue share [n]."""
-    origins = windows(tissue.shape, side)
+    """Return origins [n, 2] and tissue share [n] of the windows with enough tissue."""
+    origins = window_origins(tissue.shape, side)
     share = box_sums(tissue, origins, side) / side**2
     keep = share >= rule.min_tissue
     return origins[keep], share[keep]

@@ -1,4 +1,7 @@
-"""Splits by patient: all images of a patient share one (DEFINITIONS, "split")."""
+"""Splits by patient: all images of a patient share one split.
+
+Published splits of archives are resolved in `core.sources.conventions`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from core.class_labels import SPLITS
 from core.errors import UserError
-
-SPLITS = ("train", "holdout", "test")
 
 
 def split_patients(
@@ -18,74 +20,101 @@ def split_patients(
     seed: int = 1,
     published: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Patient id -> "train" | "holdout" | "test".
+    """Assign each patient to train, hold-out or test.
 
-    patients: a row per patient with columns id and, optionally, stratum (what the splits should
-    balance). fractions: of SPLITS, summing to 1. The answer depends on ids, strata, fractions and
-    seed only, not on the order of rows. published: a split given for every patient, taken as it is;
-    where it names no hold-out (CBIS-DDSM), hold-out patients are drawn from its train patients in
-    the ratio of the fractions. UserError where the published list leaves patients out, or names a
-    split that does not exist.
+    The result depends on ids, strata, fractions and seed only, not on the order of rows.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        One row per patient; column id, and optionally stratum, over which splits are balanced.
+    fractions : sequence of 3 floats
+        Shares of train, hold-out and test; they sum to 1.
+    seed : int
+        Seed of the random assignment.
+    published : mapping of str to str, optional
+        A published split, used unchanged. If it has no hold-out (CBIS-DDSM), hold-out patients are
+        drawn from its train patients in the ratio of the fractions.
+
+    Returns
+    -------
+    dict of str to str
+        Patient id to "train", "holdout" or "test".
+
+    Raises
+    ------
+    UserError
+        If fractions are invalid, or the published split is incomplete or has an unknown name.
+    ValueError
+        If a patient occurs twice.
+
+    Examples
+    --------
+    >>> patients = pd.DataFrame({"id": [f"P{i}" for i in range(10)], "stratum": ["a", "b"] * 5})
+    >>> splits = split_patients(patients, seed=3)
+    >>> [list(splits.values()).count(name) for name in SPLITS]
+    [8, 1, 1]
+    >>> splits == split_patients(patients[::-1], seed=3)
+    True
     """
     ids = [str(i) for i in patients["id"]]
     if len(set(ids)) != len(ids):
         raise ValueError("a patient occurs twice in the table to be split")
+    # The test share is often computed as 1 minus the others, hence the tolerance.
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
             f"The split fractions {tuple(fractions)} must be three numbers of at least 0 that sum"
             " to 1: change them in study.toml."
         )
-    strata = (
-        dict(zip(ids, patients["stratum"].astype(str)))
-        if "stratum" in patients
-        else dict.fromkeys(ids, "")
-    )
+    has_strata = "stratum" in patients
+    strata = dict(zip(ids, patients["stratum"].astype(str) if has_strata else [""] * len(ids)))
     if published is None:
-        return _deal(strata, dict(zip(SPLITS, fractions)), seed)
-    given = _checked(ids, published)
-    if "holdout" in given.values() or fractions[1] == 0 or "train" not in given.values():
-        return given
-    train = {i: strata[i] for i, split in given.items() if split == "train"}
+        return _assign(strata, dict(zip(SPLITS, fractions)), seed)
+    splits = _check_published(ids, published)
+    if "holdout" in splits.values() or fractions[1] == 0 or "train" not in splits.values():
+        return splits
+    train = {i: strata[i] for i, split in splits.items() if split == "train"}
+    # The published test split is final; train and hold-out share the rest.
     total = fractions[0] + fractions[1]
-    return given | _deal(
-        train, {"train": fractions[0] / total, "holdout": fractions[1] / total}, seed
-    )
+    shares = {"train": fractions[0] / total, "holdout": fractions[1] / total}
+    return splits | _assign(train, shares, seed)
 
 
-def _checked(ids: Sequence[str], published: Mapping[str, str]) -> dict[str, str]:
-    """The published split of the ids; UserError where it is incomplete or has an unknown name."""
+def _check_published(ids: Sequence[str], published: Mapping[str, str]) -> dict[str, str]:
+    """Return the published split of the ids; UserError if one is missing or unknown."""
     missing = [i for i in ids if i not in published]
     if missing:
-        counted = f"{len(missing)} of {len(ids)} patients"
         raise UserError(
-            f"The published split list has no entry for {counted}, the first is {missing[0]}: add"
-            " them or split anew."
+            f"The published split list has no entry for {len(missing)} of {len(ids)} patients, the"
+            f" first is {missing[0]}: add them or make a new split."
         )
-    wrong = [i for i in ids if published[i] not in SPLITS]
-    if wrong:
+    unknown = [i for i in ids if published[i] not in SPLITS]
+    if unknown:
         raise UserError(
-            f"Patient {wrong[0]} is in an unknown split {published[wrong[0]]!r} of the published"
-            f" list: use one of {', '.join(SPLITS)}."
+            f"Patient {unknown[0]} is in an unknown split {published[unknown[0]]!r} of the"
+            f" published list: use one of {', '.join(SPLITS)}."
         )
     return {i: published[i] for i in ids}
 
 
-def _deal(strata: Mapping[str, str], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Deal patients, stratum after stratum and shuffled within, each to the split that lags most
-    behind its share: every split's size is exact to one patient overall and to about one within a
-    stratum.
+def _assign(strata: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Assign patients, given with their stratum, to splits of the given shares.
+
+    Patients are taken stratum by stratum, shuffled within, and go to the split that is furthest
+    below its share. Split sizes are exact to one patient overall and to about one within a stratum.
     """
     rng = np.random.default_rng(seed)
-    dealt = dict.fromkeys(fractions, 0)
-    answer: dict[str, str] = {}
+    sizes = dict.fromkeys(shares, 0)
+    splits: dict[str, str] = {}
     for stratum in sorted(set(strata.values())):
+        # Sorted, so that the seed and not the order of rows determines the split.
         members = sorted(i for i, s in strata.items() if s == stratum)
         for k in rng.permutation(len(members)):
-            lag = {
-                split: share * (len(answer) + 1) - dealt[split]
-                for split, share in fractions.items()
+            # Counted over all strata: otherwise a stratum of one or two patients would be in train.
+            deficit = {
+                name: share * (len(splits) + 1) - sizes[name] for name, share in shares.items()
             }
-            split = max(lag, key=lambda name: lag[name])
-            dealt[split] += 1
-            answer[members[k]] = split
-    return answer
+            split = max(deficit, key=lambda name: deficit[name])
+            sizes[split] += 1
+            splits[members[k]] = split
+    return splits

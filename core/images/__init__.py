@@ -1,1 +1,4 @@
-"""Pixels: decoding, DICOM, lossless JPEG, tissue, polygons and working images."""
+"""Pixels of mammograms: decoding, polarity, working images, outlines, tissue and blinded rendering.
+
+Archives and their findings belong in `core.sources`, network inputs in `core.training`.
+"""

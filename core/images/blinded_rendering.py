@@ -1,112 +1,115 @@
-"""Pictures as readers of an image arm see them: films with everything outside the breast black
-(burnt-in labels lie there), class maps on one scale for all cases; plain JPEG without any metadata.
+"""Pictures for image arms of a reading study: mammograms and class maps as JPEG, without metadata.
+
+Which pictures a case has belongs in `evaluation.reading_study`. Everything outside the breast is
+black, because burnt-in labels lie there; class maps of all cases share one scale.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import ndimage
 
-from core import runs
+from core.images.colormaps import INFERNO
 from core.images.tissue_segmentation import tissue_mask
 
-FILM, CLASS_MAP = "film", "class_map"
-KINDS = (FILM, CLASS_MAP)
-FOLDER = "pictures"
-# Probability 0 to 1 as colours of growing lightness (black, violet, orange, pale yellow), the same
-# in both themes and for every case.
-COLOURS = (
-    (0.0, (16, 14, 28)),
-    (0.25, (84, 39, 143)),
-    (0.5, (188, 55, 84)),
-    (0.75, (249, 142, 9)),
-    (1.0, (252, 255, 191)),
-)
-SKIN = 0.01  # of the film's width: the mask keeps the skin line
+# Stored kinds of pictures.
+MAMMOGRAM, CLASS_MAP = "film", "class_map"
+PICTURES_FOLDER = "pictures"
+# Margin around the tissue mask that keeps the skin line, as a share of the image width.
+_SKIN_MARGIN = 0.01
 
 
-def source_of_film(file: str) -> str:
-    """What is stored of a film that readers see."""
+def mammogram_source(file: str) -> str:
+    """Return the stored source of a mammogram, by the name of its working image."""
     return json.dumps({"film": file})
 
 
-def source_of_map(run: str, maps: str, file: str) -> str:
-    """What is stored of a class map that readers see: an explain run, its file of maps, and the
-    film it belongs to.
-    """
+def class_map_source(run: str, maps: str, file: str) -> str:
+    """Return the stored source of a class map: explain run, file of maps, and working image."""
     return json.dumps({"run": run, "maps": maps, "film": file})
 
 
-def source_of_ready(name: str) -> str:
-    """What is stored of a picture that was rendered before, as bundles hold them."""
+def prerendered_source(name: str) -> str:
+    """Return the stored source of a picture that a site bundle carries as a file."""
     return json.dumps({"ready": name})
 
 
-def rendered(study: Path, kind: str, source: str) -> bytes:
-    """The picture as JPEG. OSError where its file is missing."""
-    what: dict[str, Any] = json.loads(source)
-    if "ready" in what:
-        return ready_file(study, what["ready"]).read_bytes()
-    pixels = np.load(study / "images" / f"{what['film']}.npy")
-    inside = breast(pixels)
-    if kind == FILM:
-        return _encoded(Image.fromarray(np.where(inside, pixels, 0).astype(np.uint8)))
-    with np.load(runs.folder(study, what["run"]) / what["maps"]) as maps:
-        return _encoded(
-            Image.fromarray(coloured(maps["probability"][-1].astype(np.float32), inside))
-        )
+def render_jpeg(study: Path, kind: str, source: str) -> bytes:
+    """Return a picture as JPEG.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    kind : str
+        MAMMOGRAM or CLASS_MAP.
+    source : str
+        As returned by one of the `*_source` functions.
+
+    Raises
+    ------
+    OSError
+        If a file is missing.
+    """
+    fields: dict[str, Any] = json.loads(source)
+    if "ready" in fields:
+        return prerendered_path(study, fields["ready"]).read_bytes()
+    pixels = np.load(study / "images" / f"{fields['film']}.npy")
+    inside = breast_mask(pixels)
+    if kind == MAMMOGRAM:
+        return _encode_jpeg(np.where(inside, pixels, 0).astype(np.uint8))
+    with np.load(study / "runs" / fields["run"] / fields["maps"]) as maps:
+        # The last class is malignant.
+        probability = maps["probability"][-1].astype(np.float32)
+    return _encode_jpeg(color_class_map(probability, inside))
 
 
-def ready_file(study: Path, name: str) -> Path:
-    """Where a picture that was rendered before lies."""
-    return study / FOLDER / f"{name}.jpg"
+def prerendered_path(study: Path, name: str) -> Path:
+    """Return the path of a picture that a site bundle carries as a file."""
+    return study / PICTURES_FOLDER / f"{name}.jpg"
 
 
-def breast(pixels: np.ndarray) -> np.ndarray:
-    """Where a film uint8 [h, w] shows the breast, its skin line included: bool [h, w]."""
+def breast_mask(pixels: np.ndarray) -> np.ndarray:
+    """Return the breast with its skin line, bool [h, w], of a working image uint8 [h, w]."""
     mask = tissue_mask(pixels)
-    return (
-        ndimage.distance_transform_edt(~mask) <= max(1.0, SKIN * pixels.shape[1])
-        if mask.any()
-        else mask
-    )
+    if not mask.any():
+        return mask
+    margin = max(1.0, _SKIN_MARGIN * pixels.shape[1])
+    return scipy.ndimage.distance_transform_edt(~mask) <= margin
 
 
-def coloured(probability: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """A map of probabilities [h', w'] stretched bilinearly over the film and coloured on the fixed
-    scale from 0 to 1; black where `inside` bool [h, w] is false. uint8 [h, w, 3].
+def color_class_map(probability: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return a class map in colours of the map inferno, enlarged to its mammogram.
+
+    Parameters
+    ----------
+    probability : float32 array, shape [h', w']
+        Class probability from 0 to 1; the scale is the same for all cases.
+    inside : bool array, shape [h, w]
+        Region to colour; outside is black.
+
+    Returns
+    -------
+    uint8 array, shape [h, w, 3]
+
+    Examples
+    --------
+    >>> color_class_map(np.ones((1, 1), np.float32), np.array([[True, False]])).tolist()
+    [[[252, 255, 164], [0, 0, 0]]]
     """
     height, width = inside.shape
-    values = np.asarray(
-        Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
-    ).clip(0, 1)
-    table = _colours()[np.rint(values * 255).astype(int)]
-    return np.where(inside[..., None], table, 0).astype(np.uint8)
+    enlarged = Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
+    levels = np.rint(np.asarray(enlarged).clip(0, 1) * 255).astype(int)
+    return np.where(inside[..., None], INFERNO[levels], 0).astype(np.uint8)
 
 
-@cache
-def _colours() -> np.ndarray:
-    """The scale as uint8 [256, 3]."""
-    places = [place for place, _ in COLOURS]
-    steps = np.linspace(0, 1, 256)
-    return (
-        np.stack(
-            [np.interp(steps, places, [colour[c] for _, colour in COLOURS]) for c in range(3)],
-            axis=1,
-        )
-        .round()
-        .astype(np.uint8)
-    )
-
-
-def _encoded(image: Image.Image) -> bytes:
+def _encode_jpeg(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=92, optimize=True)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=92, optimize=True)
     return buffer.getvalue()

@@ -1,4 +1,8 @@
-"""Pixels: decoding films, turning negatives, and the working image every later step reads."""
+"""Decoding of image files, polarity of mammograms, and the working image that later steps read.
+
+DICOM files belong in `core.images.dicom`; the stored working images of a study belong in
+`core.images.working_images`.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +18,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage, sparse
 
 from core.errors import UserError
-from core.images import dicom
+from core.images.dicom import is_dicom, read_dicom
 
-FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+# Largest grey values of the usual depths: 8, 10, 12, 14 and 16 bits.
+_FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
-    """One decoded file. pixels: uint8 or uint16 [h, w]; maximum: the grey value that means white;
-    file_hash: SHA-256 of the file. inverted: the file itself says that its values are negative
-    (MONOCHROME1), and pixels are turned already. laterality, view: as DICOM tags give them, else
-    ""; pixel_mm: size of a pixel, None if the file does not say.
+class DecodedImage:
+    """One decoded image file.
+
+    pixels: uint8 or uint16 [h, w], positive. maximum: grey value of white. file_hash: SHA-256 of
+    the file. inverted: the stored values are negative and have been inverted. pixel_mm: size of a
+    pixel, None if unknown. laterality, view: of the DICOM tags, else "".
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -37,10 +43,36 @@ class Film:
     scanner: str = ""
 
 
-def read_film(path: Path) -> Film:
-    """Decode PNG, JPEG, TIFF (8 to 16 bits, grey or colour) or DICOM, by content rather than by
-    name; turned as its orientation tag says, because outlines are drawn on what viewers show.
-    UserError naming the file if it is missing, unreadable or of another kind.
+def read_image(path: Path) -> DecodedImage:
+    """Decode an image file.
+
+    The format is detected from the content, not from the name. Orientation tags are applied,
+    because outlines are drawn on what viewers display.
+
+    Parameters
+    ----------
+    path : Path
+        PNG, JPEG or TIFF (8 to 16 bits, grey or colour), or DICOM.
+
+    Returns
+    -------
+    DecodedImage
+
+    Raises
+    ------
+    UserError
+        If the file is missing, unreadable, damaged, or of another format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "image.png"
+    >>> Image.fromarray(np.array([[0, 255]], np.uint8)).save(path)
+    >>> image = read_image(path)
+    >>> image.pixels.tolist(), image.maximum
+    ([[0, 255]], 255)
+    >>> folder.cleanup()
     """
     try:
         data = path.read_bytes()
@@ -54,63 +86,63 @@ def read_film(path: Path) -> Film:
             " permissions."
         ) from None
     file_hash = hashlib.sha256(data).hexdigest()
-    if dicom.looks_like_dicom(data):
-        found = dicom.read(data, path)
-        return Film(
-            pixels=found.pixels,
-            maximum=found.maximum,
-            file_hash=file_hash,
-            inverted=found.inverted,
-            pixel_mm=found.pixel_mm,
-            laterality=found.laterality,
-            view=found.view,
-            scanner=found.scanner,
-        )
+    if is_dicom(data):
+        return DecodedImage(file_hash=file_hash, **vars(read_dicom(data, path)))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow thinks of tags that are not used here
+            # Pillow warns of tags that are not used here.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
-                pixels = _grey(ImageOps.exif_transpose(image), path)
+                pixels = _to_grey(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError:
         raise UserError(
-            f"The image {path} is none that can be read (PNG, JPEG, TIFF or DICOM): convert it or"
-            " leave the row out."
+            f"Cannot read the image {path}: unsupported format (expected PNG, JPEG, TIFF or"
+            " DICOM). Convert the file or leave the row out."
         ) from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow raises all of them for damaged files
+    # Pillow raises all of these for damaged files.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"The image {path} is damaged ({error}): fetch it again or leave the row out."
+            f"The image {path} is damaged ({error}): download it again or leave the row out."
         ) from None
-    return Film(pixels=pixels, maximum=full_scale(pixels), file_hash=file_hash)
+    return DecodedImage(pixels=pixels, maximum=full_scale(pixels), file_hash=file_hash)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask file as bool [h, w]: every pixel above 0, or above half the maximum where the file has
-    more than two values.
+    """Return a mask file as bool [h, w].
+
+    A pixel is true above 0, or above half the maximum if the file has more than two values.
     """
-    pixels = read_film(path).pixels
+    pixels = read_image(path).pixels
     values = np.unique(pixels)
     return pixels > (0 if len(values) <= 2 else int(values[-1]) / 2)
 
 
 def full_scale(pixels: np.ndarray) -> int:
-    """The grey value that means white:
+    """Return the grey value of white.
 
-    255 for uint8; for uint16 the smallest usual depth (10, 12, 14 or 16 bits) that holds the
-    brightest pixel.
+    Parameters
+    ----------
+    pixels : uint8 or uint16 array
+
+    Returns
+    -------
+    int
+        255 for uint8; for uint16 the largest value of the smallest usual depth (10, 12, 14 or 16
+        bits) that holds the brightest pixel.
+
+    Examples
+    --------
+    >>> full_scale(np.array([0, 1024], np.uint16))
+    4095
     """
     if pixels.dtype == np.uint8:
         return 255
     brightest = int(pixels.max(initial=0))
-    return next(scale for scale in FULL_SCALES[1:] if scale >= brightest)
+    return next(scale for scale in _FULL_SCALES[1:] if scale >= brightest)
 
 
-def _grey(image: Image.Image, path: Path) -> np.ndarray:
-    """uint8 or uint16 [h, w] of an opened image."""
+def _to_grey(image: Image.Image, path: Path) -> np.ndarray:
+    """Return an opened image as uint8 or uint16 [h, w]."""
     if image.mode.startswith("I;16") or image.mode == "I":
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() < 0 or pixels.max() > 65535:
@@ -125,49 +157,60 @@ def _grey(image: Image.Image, path: Path) -> np.ndarray:
         )
     if image.mode == "RGB":
         colour = np.asarray(image)
+        # Grey images saved as RGB keep their exact values; Pillow's luminance would round them.
         if (colour[..., 0] == colour[..., 1]).all() and (colour[..., 1] == colour[..., 2]).all():
             return np.ascontiguousarray(colour[..., 0])
     return np.asarray(image.convert("L"))
 
 
-def detect_inverted(pixels: np.ndarray) -> bool:
-    """Whether a film [h, w] is negative, dark tissue on a bright ground: the flattest fifth of a
-    mammogram is the air around the breast, and that is dark on a positive. Undecided films (no flat
-    ground) count as positive.
+def is_inverted(pixels: np.ndarray) -> bool:
+    """Return whether an image [h, w] is negative, that is dark tissue on a bright background.
+
+    The flattest fifth of a mammogram is the air around the breast, which is dark on a positive. An
+    image without a flat background counts as positive.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:64, :48]
+    >>> texture = 120 + 40 * np.sin(x / 2) * np.cos(y / 2)
+    >>> positive = np.where((x / 30) ** 2 + ((y - 32) / 25) ** 2 < 1, texture, 3).astype(np.uint8)
+    >>> is_inverted(positive), is_inverted(255 - positive)
+    (False, True)
     """
-    small = _thumbnail(pixels)
-    rough = np.sqrt(
+    small = _block_average(pixels)
+    roughness = np.sqrt(
         np.maximum(ndimage.uniform_filter(small**2, 3) - ndimage.uniform_filter(small, 3) ** 2, 0)
     )
     low, high = np.percentile(small, [1, 99])
     if high <= low:
         return False
-    # Of equally flat pixels (digital air is constant) all are taken, none by its place.
-    flat = small[rough <= np.quantile(rough, 0.2)]
+    # Digital air is constant: of equally flat pixels all are used, so that position cannot decide.
+    flat = small[roughness <= np.quantile(roughness, 0.2)]
     return bool(np.median(flat) > low + 0.6 * (high - low))
 
 
-def turn(pixels: np.ndarray, maximum: int) -> np.ndarray:
-    """The positive of a negative film, same type."""
+def invert(pixels: np.ndarray, maximum: int) -> np.ndarray:
+    """Return the positive of a negative image, of the same type."""
     return (maximum - np.minimum(pixels, maximum)).astype(pixels.dtype)
 
 
-def positive(film: Film) -> Film:
-    """The film as it is, or turned where it looks negative; `inverted` then says what the file's
-    own values were.
+def ensure_positive_polarity(image: DecodedImage) -> DecodedImage:
+    """Return the image, inverted if it appears negative.
+
+    `inverted` then refers to the values that the file stores.
     """
-    if not detect_inverted(film.pixels):
-        return film
-    return replace(film, pixels=turn(film.pixels, film.maximum), inverted=not film.inverted)
+    if not is_inverted(image.pixels):
+        return image
+    return replace(image, pixels=invert(image.pixels, image.maximum), inverted=not image.inverted)
 
 
-def _thumbnail(pixels: np.ndarray, width: int = 128) -> np.ndarray:
-    """float [h', <= width] by whole-block averages."""
+def _block_average(pixels: np.ndarray, width: int = 128) -> np.ndarray:
+    """Return float [h', <= about 2 width]: averages of whole square blocks."""
     step = max(1, pixels.shape[1] // width)
     h, w = pixels.shape[0] // step * step, pixels.shape[1] // step * step
     if h == 0 or w == 0:
         return pixels.astype(float)
-    # Whole rows are added first: they lie side by side in memory.
+    # Whole rows are added first because they are contiguous in memory.
     rows = np.add.reduce(pixels[:h].reshape(h // step, step, -1), axis=1, dtype=np.uint32)
     return rows[:, :w].reshape(h // step, w // step, step).sum(2) / step**2
 
@@ -175,31 +218,51 @@ def _thumbnail(pixels: np.ndarray, width: int = 128) -> np.ndarray:
 def working_image(
     pixels: np.ndarray, maximum: int, width: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """The film [h, w] resized to `width` (4 x the network's input side, DEFINITIONS "working
-    image"), as uint8 [h', width], and the factors (width / w, h' / h). Smaller: exact area
-    averages; larger: bilinear.
+    """Resize an image to the width of a working image.
+
+    Parameters
+    ----------
+    pixels : integer array, shape [h, w]
+        Grey levels; values above maximum count as maximum.
+    maximum : int
+        Grey value of white.
+    width : int
+        Width of the working image: 4 times the input side of the network.
+
+    Returns
+    -------
+    image : uint8 array, shape [h', width]
+        Smaller images are exact area averages, larger ones bilinear interpolations.
+    factors : (float, float)
+        Factors of width and height.
+
+    Examples
+    --------
+    >>> working_image(np.array([[0, 100, 200, 300]], np.uint16), 400, 2)
+    (array([[ 32, 159]], dtype=uint8), (0.5, 1.0))
     """
     h, w = pixels.shape
     height = max(1, round(h * width / w))
-    grey = (pixels if pixels.max(initial=0) <= maximum else np.minimum(pixels, maximum)).astype(
-        np.float32
-    )
+    clipped = pixels if pixels.max(initial=0) <= maximum else np.minimum(pixels, maximum)
+    grey = clipped.astype(np.float32)
     if (height, width) != (h, w):
         if width <= w:
             grey = (area_weights(w, width) @ (area_weights(h, height) @ grey).T).T
         else:
-            grey = np.asarray(
-                Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
-            )
+            enlarged = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
+            grey = np.asarray(enlarged)
     return np.rint(grey * (255 / maximum)).clip(0, 255).astype(np.uint8), (width / w, height / h)
 
 
-@lru_cache(maxsize=32)  # films of one scanner share their sizes
+# Mammograms of one scanner share their sizes.
+@lru_cache(maxsize=32)
 def area_weights(old: int, new: int) -> sparse.csr_array:
-    """Matrix [new, old] whose row k averages old pixels over [k, k + 1] x old / new, pixels at the
-    ends by the part covered.
+    """Return a sparse matrix [new, old] that averages `old` pixels to `new` by covered area.
+
+    Row k covers old pixels [k, k + 1] x old / new; pixels at both ends count by the covered part.
     """
     edges = np.arange(new + 1) * (old / new)
+    # The small tolerance keeps an exact edge from reaching into the next pixel.
     first, last = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:] - 1e-9).astype(int)
     rows = np.repeat(np.arange(new), last - first)
     columns = np.concatenate([np.arange(a, b) for a, b in zip(first, last)]).clip(0, old - 1)

@@ -1,7 +1,6 @@
-"""DICOM films as they occur: with and without preamble, compressed, signed, negative, with windows
-or tables.
+"""DICOM images: with and without preamble, compressed, signed, negative, with windows or tables.
 
-Only tags that identify nobody leave here.
+Other formats belong in `core.images.decoding`. Tags that identify a patient are not returned.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import imagecodecs
 import numpy as np
 import pydicom
 from pydicom.encaps import generate_frames
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from core.errors import UserError
 from core.images.lossless_jpeg import decode_standard
 
-DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
+_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "1.2.840.10008.1.2.4.50": imagecodecs.jpeg8_decode,
     "1.2.840.10008.1.2.4.57": decode_standard,
     "1.2.840.10008.1.2.4.70": decode_standard,
@@ -31,8 +30,10 @@ DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
     "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
 }
-DEPTHS = (8, 10, 12, 14, 16)
-WHITE = 65535
+_BIT_DEPTHS = (8, 10, 12, 14, 16)
+_WHITE = 65535
+# Luminance of RGB (ITU-R BT.601).
+_LUMINANCE = (0.299, 0.587, 0.114)
 _VIEW_MEANINGS = {
     "cranio-caudal": "CC",
     "craniocaudal": "CC",
@@ -42,10 +43,12 @@ _VIEW_MEANINGS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DicomFilm:
-    """One film. pixels: uint8 or uint16 [h, w], bright = dense; maximum: the value that means
-    white; inverted: MONOCHROME1, turned already; pixel_mm: None if not told or not square;
-    laterality, view: "" if not told.
+class DicomImage:
+    """One DICOM image.
+
+    pixels: uint8 or uint16 [h, w], bright for dense tissue. maximum: grey value of white. inverted:
+    the file is MONOCHROME1 and has been inverted. pixel_mm: None if unknown or not square.
+    laterality, view: "" if unknown.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -57,40 +60,57 @@ class DicomFilm:
     scanner: str
 
 
-def looks_like_dicom(data: bytes) -> bool:
-    """Whether a file's bytes are DICOM: by the preamble's mark, or, without one, by a first tag of
-    group 2 or 8.
+def is_dicom(data: bytes) -> bool:
+    """Return whether the bytes of a file are DICOM.
+
+    The mark of the preamble decides, or, without a preamble, a first tag of group 2 or 8.
     """
     return data[128:132] == b"DICM" or (
         data[:2] in (b"\x02\x00", b"\x08\x00") and data[3:4] == b"\x00"
     )
 
 
-def read(data: bytes, path: Path) -> DicomFilm:
-    """Decode a DICOM file's bytes; path is named in errors only.
+def read_dicom(data: bytes, path: Path) -> DicomImage:
+    """Decode the bytes of a DICOM file.
 
-    The modality's rescaling and the first VOI table or window are applied as the standard says
-    (PS3.3 C.11); without them stored values come through unchanged, shifted to begin at 0 where the
-    film has negative ones. UserError for files that hold no single grey picture, that are damaged,
-    or whose compression has no decoder.
+    The modality transformation and the first VOI table or window are applied (PS3.3 C.11). Without
+    them stored values are returned unchanged, shifted to begin at 0 if the image is signed.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    path : Path
+        Its path, for error messages.
+
+    Returns
+    -------
+    DicomImage
+
+    Raises
+    ------
+    UserError
+        If the file does not hold exactly one grey image, is damaged, or has a compression without a
+        decoder.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd values in tags that are not used here
+        # pydicom warns of invalid values in tags that are not used here.
+        warnings.simplefilter("ignore")
         try:
             header = pydicom.dcmread(io.BytesIO(data), force=True)
             stored = _stored_values(header, path)
-            pixels, maximum = _presented(header, stored)
-            negative = (
-                str(header.get("PhotometricInterpretation", "")).strip().upper() == "MONOCHROME1"
-            )
+            pixels, maximum = _grey_values(header, stored)
+            interpretation = str(header.get("PhotometricInterpretation", "")).strip().upper()
         except UserError:
             raise
-        except Exception as error:  # damaged tags make the reader raise nearly anything, from struct.error to its own kinds
+        # Damaged tags make pydicom raise many kinds of errors, from struct.error to its own.
+        except Exception as error:
             raise UserError(
-                f"The DICOM file {path} is damaged or incomplete ({_said(error)}): fetch it again"
-                " or leave it out."
+                f"The DICOM file {path} is damaged or incomplete ({_one_line(error)}): download it"
+                " again or leave it out."
             ) from error
-        return DicomFilm(
+        negative = interpretation == "MONOCHROME1"
+        return DicomImage(
             pixels=(maximum - pixels).astype(pixels.dtype) if negative else pixels,
             maximum=maximum,
             inverted=negative,
@@ -104,150 +124,162 @@ def read(data: bytes, path: Path) -> DicomFilm:
         )
 
 
-def _said(error: Exception) -> str:
-    """An exception's text on one line."""
+def _one_line(error: Exception) -> str:
+    """Return the text of an exception on one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
-    """Stored values int32 [h, w], sign and unused bits seen to."""
+    """Return the stored values, int32 [h, w], with the sign applied and unused bits removed."""
+    _check_single_grey_image(header, path)
+    values = _decode_pixels(header, path)
+    if values.ndim == 3 and values.shape[-1] in (3, 4):
+        colour = values[..., :3].astype(float)
+        is_ybr = str(header.PhotometricInterpretation).startswith("YBR")
+        return np.rint(colour[..., 0] if is_ybr else colour @ _LUMINANCE).astype(np.int32)
+    if values.shape != (int(header.Rows), int(header.Columns)):
+        raise ValueError(f"the image is {values.shape}, not {header.Rows} x {header.Columns}")
+    bits = int(header.BitsStored)
+    if int(header.get("HighBit", bits - 1)) != bits - 1:
+        raise ValueError(f"its {bits} bits do not begin at bit 0")
+    # Bits above BitsStored may hold overlays of old files.
+    stored = values.astype(np.int32) & ((1 << bits) - 1)
+    if int(header.get("PixelRepresentation", 0)):
+        stored -= (stored >> (bits - 1)) << bits
+    return stored
+
+
+def _check_single_grey_image(header: pydicom.Dataset, path: Path) -> None:
+    """Raise UserError unless the file holds one grey image; add tags that old files lack."""
     if "PixelData" not in header:
-        raise UserError(f"The DICOM file {path} holds no picture: leave it out.")
+        raise UserError(f"The DICOM file {path} holds no image: leave it out.")
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UserError(
-            f"The DICOM file {path} holds {header.NumberOfFrames} frames: give one film per file."
+            f"The DICOM file {path} holds {header.NumberOfFrames} frames: give one image per file."
         )
     for name, usual in (
         ("PhotometricInterpretation", "MONOCHROME2"),
         ("SamplesPerPixel", 1),
         ("PixelRepresentation", 0),
     ):
-        if name not in header:  # files of DICOM's forerunner ACR-NEMA
+        # Files of ACR-NEMA, the predecessor of DICOM, lack these tags.
+        if name not in header:
             setattr(header, name, usual)
     if str(header.PhotometricInterpretation).startswith("PALETTE"):
         raise UserError(
             f"The DICOM file {path} holds palette colours, not grey values: convert it or leave it"
             " out."
         )
-    values = _decoded(header, path)
-    if values.ndim == 3 and values.shape[-1] in (3, 4):
-        colour = values[..., :3].astype(float)
-        luminance = (
-            colour[..., 0]
-            if str(header.PhotometricInterpretation).startswith("YBR")
-            else colour @ [0.299, 0.587, 0.114]
-        )
-        return np.rint(luminance).astype(np.int32)
-    if values.shape != (int(header.Rows), int(header.Columns)):
-        raise ValueError(f"the picture is {values.shape}, not {header.Rows} x {header.Columns}")
-    bits = int(header.BitsStored)
-    if int(header.get("HighBit", bits - 1)) != bits - 1:
-        raise ValueError(f"its {bits} bits do not begin at bit 0")
-    mask = values.astype(np.int32) & ((1 << bits) - 1)
-    if int(header.get("PixelRepresentation", 0)):
-        mask -= (mask >> (bits - 1)) << bits
-    return mask
 
 
-def _decoded(header: pydicom.Dataset, path: Path) -> np.ndarray:
-    """The picture as decoded, of any integer type."""
-    meta = getattr(header, "file_meta", None)
-    syntax = meta.get("TransferSyntaxUID") if meta is not None else None
-    if syntax is None:
-        # Without a file header the way the tags were read says how numbers are written; such files
-        # are not compressed.
-        implicit, little = header.original_encoding
-        syntax = (
-            ImplicitVRLittleEndian
-            if implicit
-            else ExplicitVRLittleEndian
-            if little
-            else ExplicitVRBigEndian
-        )
-        header.file_meta = pydicom.dataset.FileMetaDataset()
-        header.file_meta.TransferSyntaxUID = syntax
+def _decode_pixels(header: pydicom.Dataset, path: Path) -> np.ndarray:
+    """Return the decoded image, of any integer type."""
+    syntax = _transfer_syntax(header)
     if not syntax.is_compressed:
         return header.pixel_array
     try:
-        if syntax in DECODERS:
-            frame = next(generate_frames(header.PixelData, number_of_frames=1))
-            if (
-                frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame[-16:]
-            ):  # some decoders fill up what is missing with grey
-                raise ValueError("the data are cut off (no end of image)")
-            return np.asarray(DECODERS[syntax](frame))
-        return header.pixel_array
-    except Exception as error:  # decoders raise whatever they like
-        reason = f"{syntax.name}; {_said(error)}"
+        if syntax not in _DECODERS:
+            return header.pixel_array
+        frame = next(generate_frames(header.PixelData, number_of_frames=1))
+        # Some decoders fill missing parts of a JPEG with grey instead of raising an error.
+        if frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame[-16:]:
+            raise ValueError("the data are cut off (no end of image)")
+        return np.asarray(_DECODERS[syntax](frame))
+    except Exception as error:  # each decoder raises its own kinds of errors
+        reason = f"{syntax.name}; {_one_line(error)}"
         raise UserError(
             f"The DICOM file {path} is compressed and could not be decoded ({reason}): decompress"
             " it or leave it out."
         ) from error
 
 
-def _presented(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, int]:
-    """Grey values [h, w] and their maximum: the transformations are made once for every level that
-    can be stored, and looked up.
+def _transfer_syntax(header: pydicom.Dataset) -> UID:
+    """Return the transfer syntax; of files without a file header, that in which tags were read."""
+    meta = getattr(header, "file_meta", None)
+    syntax = meta.get("TransferSyntaxUID") if meta is not None else None
+    if syntax is not None:
+        return syntax
+    # Files without a file header are never compressed.
+    implicit, little = header.original_encoding
+    if implicit:
+        syntax = ImplicitVRLittleEndian
+    else:
+        syntax = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    header.file_meta = pydicom.dataset.FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = syntax
+    return syntax
+
+
+def _grey_values(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return grey values [h, w] and their maximum.
+
+    The transformations are computed once for every level that can be stored, and looked up.
     """
     bits, signed = int(header.BitsStored), bool(int(header.PixelRepresentation))
     if not 1 <= bits <= 16:
         raise ValueError(f"it stores {bits} bits")
     least, most = int(stored.min(initial=0)), int(stored.max(initial=0))
     signed = signed and (bits < 16 or least < 0)
-    if (
-        bits == 16
-    ):  # written whatever the scanner's depth: the smallest usual one that holds the film, or it would come in dark
+    # Many writers give 16 bits whatever the depth of the scanner. The smallest usual depth that
+    # holds the image is used instead, or the image would be nearly black.
+    if bits == 16:
         bits = next(
             depth
-            for depth in DEPTHS
+            for depth in _BIT_DEPTHS
             if (-least if signed else 0) <= 1 << (depth - 1) and most < 1 << (depth - signed)
         )
     lowest = -(1 << (bits - 1)) if signed else 0
-    shown, maximum = _transformed(header, np.arange(lowest, lowest + (1 << bits)))
-    return shown[stored - lowest], maximum
+    table, maximum = _transform_levels(header, np.arange(lowest, lowest + (1 << bits)))
+    return table[stored - lowest], maximum
 
 
-def _transformed(header: pydicom.Dataset, levels: np.ndarray) -> tuple[np.ndarray, int]:
-    """What the modality and VOI transformations make of stored levels [n], rising by one: grey
-    values uint8 or uint16 [n] and their maximum.
+# pydicom.pixels is not used for these transformations: apply_modality_lut rejects tables of 12
+# bits, and neither function repairs descriptors written with the wrong sign.
+def _transform_levels(header: pydicom.Dataset, levels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return grey values, uint8 or uint16 [n], of stored levels [n] rising by 1, and the maximum.
+
+    The modality transformation is followed by the VOI transformation.
     """
-    table = _first(header.get("ModalityLUTSequence"))
-    slope, intercept = (
-        float(header.get("RescaleSlope") or 1),
-        float(header.get("RescaleIntercept") or 0),
-    )
+    table = _first_item(header.get("ModalityLUTSequence"))
+    slope = float(header.get("RescaleSlope") or 1)
+    intercept = float(header.get("RescaleIntercept") or 0)
     values: np.ndarray = levels * slope + intercept
     if table is not None:
-        values, highest = _looked_up(table, levels)
-    voi, window = _first(header.get("VOILUTSequence")), _window(header)
+        values, highest = _apply_table(table, levels)
+    voi, window = _first_item(header.get("VOILUTSequence")), _window(header)
     if voi is not None:
-        grey, top = _looked_up(voi, np.rint(values).astype(np.int64))
-        return np.rint(grey * (WHITE / max(top, 1))).astype(np.uint16), WHITE
+        grey, largest = _apply_table(voi, np.rint(values).astype(np.int64))
+        return np.rint(grey * (_WHITE / max(largest, 1))).astype(np.uint16), _WHITE
     if window is not None:
-        shown = _windowed(values, *window, str(header.get("VOILUTFunction") or "LINEAR"))
-        return np.rint(shown * WHITE).astype(np.uint16), WHITE
+        share = _apply_window(values, *window, str(header.get("VOILUTFunction") or "LINEAR"))
+        return np.rint(share * _WHITE).astype(np.uint16), _WHITE
     if table is None:
+        # A linear transformation changes nothing but the direction.
         values, highest = np.arange(len(levels))[:: 1 if slope > 0 else -1], len(levels) - 1
     return values.astype(np.uint8 if highest < 256 else np.uint16), highest
 
 
-def _first(sequence: Any) -> pydicom.Dataset | None:
+def _first_item(sequence: Any) -> pydicom.Dataset | None:
     return sequence[0] if sequence else None
 
 
-def _looked_up(item: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Values through a LUT item (PS3.3 C.11.1.1, C.11.2.1.1), and the largest entry it may have."""
+def _apply_table(item: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return values mapped by a LUT item, and the largest entry it may have.
+
+    PS3.3 C.11.1.1 and C.11.2.1.1.
+    """
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     data = item.LUTData
     table = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data, np.int64)
     table = table.astype(np.int64)[: entries or 65536]
+    # The first value is written as unsigned in some files in which it must be signed.
     if first > 32767 and values.min(initial=0) < 0:
-        first -= 65536  # written as unsigned where it should be signed
+        first -= 65536
     return table[(values - first).clip(0, len(table) - 1)], (1 << bits) - 1
 
 
 def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
-    """Centre and width of the first window, None if there is none that means anything."""
+    """Return centre and width of the first window, None without a valid one."""
     centre, width = header.get("WindowCenter"), header.get("WindowWidth")
     if centre is None or width is None or centre == "" or width == "":
         return None
@@ -256,8 +288,8 @@ def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
     return (float(centre), float(width)) if float(width) >= 1 else None
 
 
-def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
-    """Values to 0..1 through a window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+def _apply_window(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
+    """Return values mapped to 0..1 by a window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     x = values.astype(np.float32)
     if function.upper() == "SIGMOID":
         return 1 / (1 + np.exp(-4 * (x - centre) / width))
@@ -267,6 +299,7 @@ def _windowed(values: np.ndarray, centre: float, width: float, function: str) ->
 
 
 def _pixel_mm(header: pydicom.Dataset) -> float | None:
+    """Return the side of a square pixel, preferably at the detector."""
     for name in ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing"):
         try:
             rows, columns = (float(value) for value in header.get(name) or ())
@@ -286,9 +319,7 @@ def _view(header: pydicom.Dataset) -> str:
     text = str(header.get("ViewPosition") or "").strip().upper()
     if text in ("CC", "MLO"):
         return text
-    code = _first(header.get("ViewCodeSequence"))
-    return (
-        _VIEW_MEANINGS.get(str(code.get("CodeMeaning", "")).strip().lower(), "")
-        if code is not None
-        else ""
-    )
+    code = _first_item(header.get("ViewCodeSequence"))
+    if code is None:
+        return ""
+    return _VIEW_MEANINGS.get(str(code.get("CodeMeaning", "")).strip().lower(), "")

@@ -1,8 +1,10 @@
-"""Working images of a study, and patches as views into them."""
+"""Working images of a study, and patches as views into them.
+
+Resizing belongs in `core.images.decoding`, patch positions in `core.dataset.patches`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,10 @@ import pandas as pd
 from core.errors import UserError
 
 
-class Films:
-    """Working images by file name, memory-mapped: uint8 [h, w].
+class WorkingImages:
+    """Working images by file name, memory-mapped as uint8 [h, w].
 
-    Patches are cut from them; there are no patch files.
+    Patches are cut from them; no patch files exist.
     """
 
     def __init__(self, study: Path) -> None:
@@ -34,23 +36,32 @@ class Films:
         return self._open[file]
 
     def concepts(self, file: str) -> np.ndarray:
-        """uint32 [h, w] of phantom concept bits."""
+        """Return the phantom concept bits, uint32 [h, w]."""
         return np.load(self.folder / f"{file}.concepts.npy", mmap_mode="r")
 
     def tissue(self, file: str) -> np.ndarray:
-        """bool [h, w] breast tissue."""
+        """Return the breast tissue, bool [h, w]."""
         packed = np.load(self.folder / f"{file}.tissue.npy")
         shape = self[file].shape
         return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
 
 
 class PatchReader:
-    """Patches of a table with columns file, y, x, side as uint8 batches [n, 1, side, side]."""
+    """Patches of a table with columns file, y, x and side, in batches.
 
-    def __init__(self, films: Films, patches: pd.DataFrame) -> None:
+    Parameters
+    ----------
+    images : WorkingImages
+        The images from which patches are cut.
+    patches : DataFrame
+        One row per patch; all patches share one side.
+    """
+
+    def __init__(self, images: WorkingImages, patches: pd.DataFrame) -> None:
         files = sorted(set(patches["file"]))
-        self._films = films
+        self._images = images
         self._files = files
+        # Indices take less memory than one string per patch.
         self._file = (
             np.searchsorted(files, patches["file"].to_numpy(str)) if files else np.zeros(0, int)
         )
@@ -61,17 +72,10 @@ class PatchReader:
         return len(self._y)
 
     def batch(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 [n, 1, side, side] of the table's rows, in that order."""
+        """Return the patches of the table's rows, in that order, as uint8 [n, 1, side, side]."""
         out = np.empty((len(rows), 1, self.side, self.side), np.uint8)
         for i, row in enumerate(rows):
             y, x = self._y[row], self._x[row]
-            out[i, 0] = self._films[self._files[self._file[row]]][
-                y : y + self.side, x : x + self.side
-            ]
+            image = self._images[self._files[self._file[row]]]
+            out[i, 0] = image[y : y + self.side, x : x + self.side]
         return out
-
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(rows, uint8 [n, 1, side, side]) over the whole table in order."""
-        for start in range(0, len(self), size):
-            rows = np.arange(start, min(start + size, len(self)))
-            yield rows, self.batch(rows)

@@ -1,1 +1,5 @@
-"""What a trained network computes on an image: dissection, influence, class maps, explanation, ablation, localization."""
+"""Interpretation of classifiers: dissection, influence, explanation, ablation, localization.
+
+Functions here take networks, arrays and patch readers and return arrays. Steps that create runs
+belong to `core.pipeline`, statistics with intervals to `evaluation`.
+"""

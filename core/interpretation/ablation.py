@@ -1,8 +1,7 @@
-"""Units set to zero: what the network then says (issue of every explanation: is it true of the
-network?).
+"""Unit ablation: class scores after setting selected units to zero.
 
-Where the units feed a single linear head the answer is exact from pooled maps and weights alone;
-elsewhere the layer's output is changed while the network runs.
+Where the units feed a single linear head, the scores follow exactly from pooled maps and weights.
+Elsewhere the network runs again with the layer's output changed.
 """
 
 from __future__ import annotations
@@ -14,19 +13,62 @@ import torch
 from torch import Tensor
 
 from core.images.working_images import PatchReader
-from core.interpretation.inference import BATCH, Probe
+from core.interpretation.feature_maps import FeatureProbe
+from core.interpretation.inference import BATCH_SIZE
 from core.networks import Classifier
-from core.runs import Report
+from core.progress import ProgressCallback
 
-NEAREST = 10
+NEAREST_UNITS = 10
 
 
 class Ablation:
-    """A network on fixed patches, with any units of one layer set to zero. exact: answered by
-    arithmetic instead of another pass.
+    """A classifier on fixed patches, with any units of one layer set to zero.
 
-    means float32 [patches, units]: each unit's mean over its map (over the pooled part for exact
-    ones).
+    Parameters
+    ----------
+    network : Classifier
+        In evaluation mode.
+    layer : str
+        Layer of the units.
+    reader : PatchReader
+        n patches as uint8 batches [batch, 1, side, side].
+    report : callable
+        Called with (done, total, unit of progress) after each batch.
+    batch : int
+        Patches per forward pass.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether scores are computed from pooled maps and weights, without another forward pass.
+    means : ndarray, float32 [n, units]
+        Mean of each unit's map on each patch; of the pooled positions if `exact`.
+    logits : ndarray, float32 [n, classes]
+        Logits of the unchanged classifier.
+
+    References
+    ----------
+    Zhou et al. 2018, Revisiting the importance of individual units in CNNs via ablation.
+    docs/reference/definitions.md, "Units".
+
+    Examples
+    --------
+    >>> from core.networks import build
+    >>> class Patches:
+    ...     def __len__(self):
+    ...         return 2
+    ...     def batch(self, rows):
+    ...         return np.full((len(rows), 1, 64, 64), 100, np.uint8)
+    >>> network = build("small", classes=3, units=8).eval().requires_grad_(False)
+    >>> ablation = Ablation(network, "last", Patches(), lambda *_: None)
+    >>> ablation.exact, ablation.logits_with_units_zeroed([0, 3]).shape
+    (True, (2, 3))
+
+    Without units only the bias is left:
+
+    >>> bias = network.last_linear().bias.numpy()
+    >>> bool(np.allclose(ablation.logits_with_units_zeroed(range(8)), bias, atol=1e-6))
+    True
     """
 
     def __init__(
@@ -34,75 +76,104 @@ class Ablation:
         network: Classifier,
         layer: str,
         reader: PatchReader,
-        report: Report,
-        batch: int = BATCH,
+        report: ProgressCallback,
+        batch: int = BATCH_SIZE,
     ) -> None:
         self._network, self._layer, self._reader, self._batch = network, layer, reader, batch
         self.exact = network.single_linear and layer == "last"
-        probe, means, logits = Probe(network, layer), [], []
-        with torch.inference_mode(), probe.watching():
-            for rows in self._rows():
-                maps, last = probe.run(torch.from_numpy(reader.batch(rows)))
+        probe, means, logits = FeatureProbe(network, layer), [], []
+        with torch.inference_mode(), probe.attached():
+            for rows in self._batches():
+                maps, last = probe.forward(torch.from_numpy(reader.batch(rows)))
+                # The logits see these positions only, so that the arithmetic has to as well.
                 pooled = maps[:, :, :7, :7] if self.exact and network.pool == "top_left_7" else maps
                 means.append(pooled.mean((2, 3)).float().cpu())
+                # Without the patients' columns: ablation concerns the image's part of the logits.
                 logits.append(network.logits(last).float().cpu())
                 report(int(rows[-1]) + 1, len(reader), "patches")
         self.means, self.logits = torch.cat(means).numpy(), torch.cat(logits).numpy()
 
-    def _rows(self) -> list[np.ndarray]:
-        return [
-            np.arange(s, min(s + self._batch, len(self._reader)))
-            for s in range(0, len(self._reader), self._batch)
-        ]
+    def _batches(self) -> list[np.ndarray]:
+        n = len(self._reader)
+        return [np.arange(start, min(start + self._batch, n)) for start in range(0, n, self._batch)]
 
-    def without(self, units: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Logits float32 [patches, classes] with these units at zero."""
+    def logits_with_units_zeroed(self, units: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the logits float32 [n, classes] with these units at zero."""
         units = np.asarray(units, int)
         if self.exact:
+            # logits = bias + sum over units of mean x weight: subtract the units' terms.
             weights = self._network.class_weights().numpy()
             return self.logits - self.means[:, units] @ weights[:, units].T
-        return self._again(units)
+        return self._forward_with_units_zeroed(units)
 
     @torch.inference_mode()
-    def _again(self, units: np.ndarray) -> np.ndarray:
+    def _forward_with_units_zeroed(self, units: np.ndarray) -> np.ndarray:
         index = torch.from_numpy(units)
-        module, parts = self._network.layer(self._layer), []
+        module, logits = self._network.layer(self._layer), []
 
-        def zero(_module: object, _inputs: object, output: Tensor) -> Tensor:
+        def zero_units(_module: object, _inputs: object, output: Tensor) -> Tensor:
+            """Return the layer's output with the units at zero."""
             return output.index_fill(1, index.to(output.device), 0.0)
 
-        handle = module.register_forward_hook(zero) if module is not None else None
+        handle = module.register_forward_hook(zero_units) if module is not None else None
         try:
-            for rows in self._rows():
-                maps = self._network.maps(torch.from_numpy(self._reader.batch(rows)))
-                parts.append(
-                    self._network.logits(
-                        maps
-                        if module is not None
-                        else maps.index_fill(1, index.to(maps.device), 0.0)
-                    )
-                    .float()
-                    .cpu()
-                )
+            for rows in self._batches():
+                maps = self._network.feature_maps(torch.from_numpy(self._reader.batch(rows)))
+                # "last" is the output of no module, so that the maps themselves are changed.
+                if module is None:
+                    maps = zero_units(None, None, maps)
+                logits.append(self._network.logits(maps).float().cpu())
         finally:
             if handle is not None:
                 handle.remove()
-        return torch.cat(parts).numpy()
+        return torch.cat(logits).numpy()
 
 
-def matched(
-    activity: np.ndarray, named: np.ndarray, rng: np.random.Generator, nearest: int = NEAREST
+def sample_matched_units(
+    activity: np.ndarray,
+    units: np.ndarray,
+    rng: np.random.Generator,
+    nearest: int = NEAREST_UNITS,
 ) -> np.ndarray:
-    """As many other units as `named`, each drawn from the `nearest` free ones whose activity float
-    [units] is closest to a named unit's; units that never fire are not drawn. Fewer where there are
-    not enough units.
+    """Return random units of similar activity, as controls for an ablation.
+
+    Parameters
+    ----------
+    activity : ndarray, float [units of the layer]
+        Mean activation of every unit.
+    units : ndarray, int
+        Units to match; they are never drawn.
+    rng : numpy.random.Generator
+        Source of randomness.
+    nearest : int
+        Each control is drawn among this many remaining units of closest activity.
+
+    Returns
+    -------
+    ndarray, int
+        As many distinct units as `units`, fewer if the layer has not enough others with positive
+        activity.
+
+    References
+    ----------
+    docs/reference/definitions.md, "Units".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> activity = np.array([0.0, 1.0, 1.1, 5.0, 5.2])
+    >>> rng = np.random.default_rng(0)
+    >>> sorted(sample_matched_units(activity, np.array([1, 3]), rng, nearest=1).tolist())
+    [2, 4]
     """
-    free = np.setdiff1d(np.flatnonzero(activity > 0), named)
-    chosen = []
-    for unit in rng.permutation(named):
+    # Units that never fire cannot change the logits and would make every control look weak.
+    free = np.setdiff1d(np.flatnonzero(activity > 0), units)
+    controls: list[int] = []
+    # In random order, because the units that come first have the widest choice.
+    for unit in rng.permutation(units):
         if not len(free):
             break
         order = free[np.argsort(np.abs(activity[free] - activity[unit]), kind="stable")[:nearest]]
-        chosen.append(int(rng.choice(order)))
-        free = free[free != chosen[-1]]
-    return np.array(chosen, int)
+        controls.append(int(rng.choice(order)))
+        free = free[free != controls[-1]]
+    return np.array(controls, int)

@@ -1,9 +1,8 @@
-"""What is known to be in a patch: the report's words in today's lexicon, pathology, density, view,
-and the phantom's own concepts.
+"""Known content of patches: descriptors of findings, pathology, density, view, phantom concepts.
 
-A descriptor is a text such as "mass margin: spiculated". A patch shows a finding by the rule of its
-label (it covers enough of the patch, or enough of it lies in the patch); a patch of an
-image-labelled film without outlines shows no finding.
+A descriptor is a text such as "mass margin: spiculated". A finding's descriptors apply to a patch
+under the overlap rule that also labels patches: the finding covers enough of the patch, or enough
+of the finding lies in it. Findings without an outline do not apply to any patch.
 """
 
 from __future__ import annotations
@@ -15,140 +14,152 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import birads_lexicon
-from core.images.polygons import fill
-from core.images.working_images import Films
+from core.images.polygons import fill_polygons
+from core.images.working_images import WorkingImages
+from core.sources.ddsm_vocabulary import map_ddsm_words
 from core.sources.phantom.concepts import FINDING_CONCEPTS, Concept
 
-FINDING = "finding"
-PHANTOM_PIXELS = 12
+FINDING_DESCRIPTOR = "finding"
+MIN_PHANTOM_PIXELS = 12  # a concept with fewer pixels is not visible in a patch
 
 
 @dataclass(frozen=True)
 class PatchTruth:
-    """One patch: descriptors shown; masks bool [side, side] of those that have a place."""
+    """The known content of one patch.
 
-    shown: frozenset[str]
+    descriptors: those that apply to the patch; masks: bool [side, side] of every descriptor that
+    has pixels in the patch, also where too few for the descriptor to apply.
+    """
+
+    descriptors: frozenset[str]
     masks: dict[str, np.ndarray]
 
 
-def name(category: str, field: str = "", term: str = "") -> str:
-    """The descriptor's text: "mass", "mass margin", "mass margin: spiculated"."""
+def descriptor_text(category: str, field: str = "", term: str = "") -> str:
+    """Return a descriptor's text: "mass", "mass margin" or "mass margin: spiculated"."""
     head = f"{category} {field}".strip()
     return f"{head}: {term}" if term else head
 
 
-def of_finding(finding: Any) -> frozenset[str]:
-    """Descriptors of a finding (lesion_type, descriptors, pathology): kind, every word with a place
-    in the lexicon, pathology.
+def finding_descriptors(finding: Any) -> frozenset[str]:
+    """Return the descriptors of a finding with lesion_type, descriptors and pathology.
+
+    They are the lesion type, every word of the description that the lexicon contains, and the
+    pathology.
     """
-    found = {FINDING}
+    descriptors = {FINDING_DESCRIPTOR}
     if finding.lesion_type:
-        found.add(
-            "mass"
-            if "MASS" in finding.lesion_type.upper()
-            else (
-                "calcification"
-                if "CALC" in finding.lesion_type.upper()
-                else finding.lesion_type.lower()
-            )
-        )
-    for kind, words in finding.descriptors.items():
-        for place in birads_lexicon.from_ddsm(kind, words)[0]:
-            found |= {name(place.category), name(place.category, place.field, place.term)}
+        descriptors.add(_lesion_category(finding.lesion_type))
+    for kind, value in finding.descriptors.items():
+        for term in map_ddsm_words(kind, value)[0]:
+            descriptors.add(descriptor_text(term.category))
+            descriptors.add(descriptor_text(term.category, term.field, term.term))
     pathology = {
         "MALIGNANT": "malignant",
         "BENIGN": "benign",
         "BENIGN_WITHOUT_CALLBACK": "benign",
     }.get(finding.pathology)
-    return frozenset(found | ({f"pathology: {pathology}"} if pathology else set()))
+    if pathology:
+        descriptors.add(f"pathology: {pathology}")
+    return frozenset(descriptors)
 
 
-def of_answer(answer: dict[str, Any]) -> list[str]:
-    """Descriptors an expert's answer names, the most telling first: terms before bare categories."""
+def _lesion_category(lesion_type: str) -> str:
+    if "MASS" in lesion_type.upper():
+        return "mass"
+    return "calcification" if "CALC" in lesion_type.upper() else lesion_type.lower()
+
+
+def answer_descriptors(answer: dict[str, Any]) -> list[str]:
+    """Return the descriptors of an expert's answer, specific terms before bare categories."""
     terms = [
-        name(p["category"], field, str(term))
-        for p in answer["phenomena"]
-        for field, term in p["terms"].items()
+        descriptor_text(phenomenon["category"], field, str(term))
+        for phenomenon in answer["phenomena"]
+        for field, term in phenomenon["terms"].items()
     ]
-    return [*terms, *(name(p["category"]) for p in answer["phenomena"])]
+    return [*terms, *(descriptor_text(p["category"]) for p in answer["phenomena"])]
 
 
-def contrast(descriptor: str) -> str:
-    """Whom a descriptor's patches are compared with: those of "other findings" where it describes a
-    finding, else "all other patches".
+def comparison_group(descriptor: str) -> str:
+    """Return the patches that a descriptor's patches are compared with.
+
+    "other findings" for descriptors of findings, so that the comparison does not reduce to finding
+    against normal tissue; "all other patches" for the rest.
     """
     if descriptor.startswith("phantom: "):
-        return (
-            "other findings"
-            if descriptor.removeprefix("phantom: ") in _FINDING_WORDS
-            else "all other patches"
+        of_finding = descriptor.removeprefix("phantom: ") in _FINDING_CONCEPT_TEXTS
+    else:
+        of_finding = descriptor != FINDING_DESCRIPTOR and not descriptor.startswith(
+            ("density: ", "view: ")
         )
-    return (
-        "all other patches"
-        if descriptor == FINDING or descriptor.startswith(("density: ", "view: "))
-        else "other findings"
-    )
+    return "other findings" if of_finding else "all other patches"
 
 
-def _phantom_word(concept: Concept) -> str:
+def _concept_text(concept: Concept) -> str:
     return (concept.name or "").lower().replace("_", " ")
 
 
-_FINDING_WORDS = {_phantom_word(c) for c in FINDING_CONCEPTS}
+_FINDING_CONCEPT_TEXTS = {_concept_text(concept) for concept in FINDING_CONCEPTS}
 
 
 def patch_truths(
-    films: Films, patches: pd.DataFrame, findings: pd.DataFrame, least: float, rule: str
+    images: WorkingImages,
+    patches: pd.DataFrame,
+    findings: pd.DataFrame,
+    min_overlap: float,
+    rule: str,
 ) -> Iterator[PatchTruth]:
-    """The truth of every patch (columns mammogram_id, file, y, x, side, view, density,
-    has_concepts), in order. Patches of one film must stand together.
+    """Yield the known content of every patch, in order.
+
+    patches: columns mammogram_id, file, y, x, side, view, density, has_concepts; patches of one
+    mammogram are adjacent. min_overlap: least share of the patch or of the finding; rule: "or" or
+    "and".
     """
-    by_film = dict(list(findings.groupby("mammogram_id")))
-    current, placed, concepts = "", [], None
+    findings_of = dict(list(findings.groupby("mammogram_id")))
+    current, outlined, concepts = "", [], None
     for patch in patches.itertuples():
+        # Filling outlines at full resolution is slow: once per mammogram, not per patch.
         if patch.mammogram_id != current:
-            current, shape = patch.mammogram_id, films[patch.file].shape
-            rows = by_film.get(current)
-            placed = (
-                []
-                if rows is None
-                else [
-                    (of_finding(f), fill(f.outline, shape))
-                    for f in rows.itertuples()
-                    if len(f.outline)
-                ]
-            )
-            concepts = films.concepts(patch.file) if patch.has_concepts else None
-        yield _truth(patch, placed, concepts, least, rule)
+            current, shape = patch.mammogram_id, images[patch.file].shape
+            outlined = [
+                (finding_descriptors(finding), fill_polygons(finding.outline, shape))
+                for finding in findings_of.get(current, findings[:0]).itertuples()
+                if len(finding.outline)
+            ]
+            concepts = images.concepts(patch.file) if patch.has_concepts else None
+        yield _patch_truth(patch, outlined, concepts, min_overlap, rule)
 
 
-def _truth(
+def _patch_truth(
     patch: Any,
-    placed: list[tuple[frozenset[str], np.ndarray]],
+    outlined: list[tuple[frozenset[str], np.ndarray]],
     concepts: np.ndarray | None,
-    least: float,
+    min_overlap: float,
     rule: str,
 ) -> PatchTruth:
     window = np.s_[patch.y : patch.y + patch.side, patch.x : patch.x + patch.side]
-    shown = {f"view: {patch.view}"} | (
-        {f"density: {int(patch.density)}"} if not pd.isna(patch.density) else set()
-    )
+    descriptors = {f"view: {patch.view}"}
+    if not pd.isna(patch.density):
+        descriptors.add(f"density: {int(patch.density)}")
     masks: dict[str, np.ndarray] = {}
-    for words, mask in placed:
+    for finding, mask in outlined:
         inside = mask[window]
         pixels = int(inside.sum())
-        covered, contained = pixels >= least * patch.side**2, pixels >= least * mask.sum()
-        if pixels and (covered or contained if rule == "or" else covered and contained):
-            shown |= words
-        if pixels:
-            masks |= {w: masks[w] | inside if w in masks else inside for w in words}
+        if not pixels:
+            continue
+        covered = pixels >= min_overlap * patch.side**2
+        # The whole finding, and not only its part inside the patch.
+        contained = pixels >= min_overlap * mask.sum()
+        if covered or contained if rule == "or" else covered and contained:
+            descriptors |= finding
+        # Several findings may share a descriptor: its mask is their union.
+        masks |= {d: masks[d] | inside if d in masks else inside for d in finding}
     if concepts is not None:
         bits = np.asarray(concepts[window])
         for concept in Concept:
             inside = (bits & int(concept)) > 0
-            if inside.sum() > PHANTOM_PIXELS:
-                word = f"phantom: {_phantom_word(concept)}"
-                shown.add(word)
-                masks[word] = inside
-    return PatchTruth(frozenset(shown), masks)
+            if inside.sum() > MIN_PHANTOM_PIXELS:
+                descriptor = f"phantom: {_concept_text(concept)}"
+                descriptors.add(descriptor)
+                masks[descriptor] = inside
+    return PatchTruth(frozenset(descriptors), masks)

@@ -1,20 +1,21 @@
 """Import torchvision where its compiled operators are missing.
 
-A torchvision wheel built for another torch has no `torchvision::nms`, and then fails on import.
-Declaring the two schemas it asks for is enough for models and transforms (the operators themselves
-stay unusable, and nothing here uses them). Where torchvision imports by itself nothing is done.
+A torchvision wheel built for another torch version lacks the operator `torchvision::nms` and fails
+on import. Declaring the two schemas that the import asks for is enough for models and transforms.
+The operators themselves stay unusable; nothing in this project calls them.
 """
 
 from __future__ import annotations
 
 import torch
 
-_library: torch.library.Library | None = None  # must stay alive, or the declarations vanish
+_library: torch.library.Library | None = None  # the declarations live as long as this object
 
 
-def prepare() -> None:
-    """Make `import torchvision` work; call before the first import of it in every process."""
+def declare_missing_operators() -> None:
+    """Make `import torchvision` work; call before its first import in a process."""
     global _library
+    # torch admits one DEF library per namespace.
     if _library is not None:
         return
     try:

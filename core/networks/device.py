@@ -1,4 +1,4 @@
-"""Where networks compute: the processor, or a GPU where `DEEPMINER_DEVICE=cuda` asks for it."""
+"""The device that networks run on: the CPU, or a GPU if DEEPMINER_DEVICE is "cuda"."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from core.errors import UserError
 
 
-def device() -> torch.device:
-    """The device of this process's networks.
+def select_device() -> torch.device:
+    """Return the device of this process's networks.
 
-    Of many processes on one machine each takes its own GPU. UserError if there is none.
+    Under torchrun each process takes the GPU of its local rank. UserError if there is no such GPU.
     """
     name = os.environ.get("DEEPMINER_DEVICE", "cpu")
     if name != "cuda":
@@ -21,8 +21,9 @@ def device() -> torch.device:
     if number >= torch.cuda.device_count():
         raise UserError(
             f"DEEPMINER_DEVICE is cuda, but this machine has {torch.cuda.device_count()} GPUs for"
-            f" process {number + 1}; start fewer, or unset it."
+            f" process {number + 1}; start fewer processes, or unset it."
         )
     torch.cuda.set_device(number)
-    torch.backends.cudnn.deterministic = True  # the same seed gives the same weights
+    # cuDNN otherwise picks algorithms by timing, and the same seed gives other weights.
+    torch.backends.cudnn.deterministic = True
     return torch.device("cuda", number)

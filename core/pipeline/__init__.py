@@ -1,3 +1,5 @@
-"""The steps between data and explanation, each of which makes one run: patches, train, dissect,
-explain, ablate.
+"""Pipeline steps that read images or run the network; each makes one immutable run.
+
+`evaluation.pipeline` computes the statistics of the steps evaluate, coverage, ablate and
+descriptor_association from what `predict`, `ablate` and `descriptor_overlap` return.
 """

@@ -1,170 +1,197 @@
-"""Step `dissect`: what excites every unit, how much each matters on the hold-out mammograms, and
-which are selected for the experts.
-"""
+"""Pipeline step `dissect`: top patches, activation thresholds, influence and selection of units."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from core import distributed, runs
+from core import distributed, lineage, runs
 from core.errors import UserError
-from core.images.working_images import Films, PatchReader
+from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
 from core.interpretation.dissection import (
     TopPatches,
     compute_max_activations,
-    quantiles,
-    receptive_field,
-    top_maps,
-    top_patches,
+    compute_quantile_thresholds,
+    compute_top_maps,
+    compute_top_patches,
+    receptive_field_side,
 )
-from core.interpretation.inference import Probe, influences
-from core.interpretation.influence import DEPTH, SPIE_TOP, ranked, select, spie_units
-from core.networks import Classifier, to_fully_convolutional
-from core.pipeline.inputs import StepResult, film_table, latest, parent_of, patch_table
-from core.runs import Report, Run
-from core.settings import Settings
+from core.interpretation.feature_maps import FeatureProbe
+from core.interpretation.influence import (
+    RANKING_DEPTH,
+    SPIE_TOP_PATCHES,
+    rank_units,
+    select_frequent_units,
+    select_spie_units,
+)
+from core.interpretation.mammogram_influence import compute_influences
+from core.networks import to_fully_convolutional
+from core.pipeline.inputs import StepResult, load_mammogram_table, load_patch_table
+from core.progress import ProgressCallback
+from core.runs import Run
+from core.settings import DissectionSettings, Settings
 
-VERSION = 2  # 2: receptive fields measured
+_VERSION = 2  # 2: receptive fields are measured
 
 
-def make(study: Path, settings: Settings, report: Report, train: str | None = None) -> StepResult:
-    """Dissect a train run (the newest one if not given)."""
-    parent = latest(study, "train", given=train)
-    patches_run = parent_of(study, parent, "patches")
-    frame = patch_table(study, patches_run, list(settings.dissection.splits))
-    films = film_table(study, patches_run, ["holdout"])
-    if not len(films):
+@dataclass(frozen=True, kw_only=True)
+class _Dissection:
+    """What the network gives for the units of a layer.
+
+    top: the top patches; maps: float [units, k, h, w] on them; influence: float [mammograms,
+    classes, units] on the hold-out mammograms; influence_method: how it was computed.
+    """
+
+    probe: FeatureProbe
+    reader: PatchReader
+    top: TopPatches
+    maps: np.ndarray
+    influence: np.ndarray
+    influence_method: str
+
+
+def run_dissection(
+    study: Path, settings: Settings, report: ProgressCallback, train: str | None = None
+) -> StepResult:
+    """Dissect a train run, by default the latest one.
+
+    UserError if the dissected splits have no patches or the hold-out split no mammograms.
+    """
+    train_run = lineage.resolve_run(study, "train", train)
+    # The patches of the training, even if the study has a newer patches run.
+    patches_run = lineage.ancestor_run(study, train_run, "patches")
+    patches = load_patch_table(study, patches_run, list(settings.dissection.splits))
+    # Hold-out alone selects units, so that the test split stays unseen.
+    mammograms = load_mammogram_table(study, patches_run, ["holdout"])
+    if not len(mammograms):
         raise UserError(
             "The hold-out split has no mammograms, so no unit can be selected; raise splits.holdout"
             " and run `deepminer patches` again."
         )
-    if not len(frame):
+    if not len(patches):
         raise UserError(
             f"There are no patches in {', '.join(settings.dissection.splits)}; check"
             " dissection.splits in study.toml."
         )
+    request = {"dissection": settings.dissection.model_dump()}
+    parents = [train_run, patches_run]
     try:
-        with runs.building(
-            study,
-            "dissect",
-            VERSION,
-            {"dissection": settings.dissection.model_dump()},
-            [parent, patches_run],
-            "",
-        ) as run:
-            _dissect(study, settings, run, parent, frame, films, run.reporting(report))
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+        with runs.create_run(study, "dissect", _VERSION, request, parents, "") as run:
+            dissection = _dissect(
+                study, settings.dissection, run, train_run, patches, mammograms, report
+            )
+            distributed.run_on_rank_zero(
+                lambda: _save(run, settings, dissection, patches, mammograms)
+            )
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
 def _dissect(
     study: Path,
-    settings: Settings,
+    settings: DissectionSettings,
     run: Run,
-    parent: str,
-    frame: pd.DataFrame,
-    films: pd.DataFrame,
-    report: Report,
-) -> None:
-    network = inference.load(study, parent)
-    layer = settings.dissection.layer
-    probe, opened = Probe(network, layer), Films(study)
-    reader = PatchReader(opened, frame)
+    train_run: str,
+    patches: pd.DataFrame,
+    mammograms: pd.DataFrame,
+    report: ProgressCallback,
+) -> _Dissection:
+    network = inference.load_network(study, train_run)
+    probe, images = FeatureProbe(network, settings.layer), WorkingImages(study)
+    reader = PatchReader(images, patches)
+    report = run.track_progress(report)
     activations = compute_max_activations(
-        probe, reader, run.folder / "activations.npy", settings.dissection.precision, report
+        probe, reader, run.folder / "activations.npy", settings.precision, report
     )
-    top = distributed.once(lambda: top_patches(activations))
-    maps = top_maps(probe, reader, top, report)
-    influence = influences(
-        network, to_fully_convolutional(network), probe, opened, list(films["file"]), report
+    # Only rank 0 holds the mapped file.
+    top = distributed.run_on_rank_zero(lambda: compute_top_patches(activations))
+    maps = compute_top_maps(probe, reader, top, report)
+    influence = compute_influences(
+        network, to_fully_convolutional(network), probe, images, list(mammograms["file"]), report
     )
-    distributed.once(
-        lambda: _kept(run, settings, network, probe, reader, frame, films, top, maps, influence)
+    is_linear = network.single_linear and settings.layer == "last"
+    return _Dissection(
+        probe=probe,
+        reader=reader,
+        top=top,
+        maps=maps,
+        influence=influence,
+        influence_method="activation x weight" if is_linear else "activation x gradient",
     )
 
 
-def _kept(
+def _save(
     run: Run,
     settings: Settings,
-    network: Classifier,
-    probe: Probe,
-    reader: PatchReader,
-    frame: pd.DataFrame,
-    films: pd.DataFrame,
-    top: TopPatches,
-    maps: np.ndarray,
-    influence: np.ndarray,
+    dissection: _Dissection,
+    patches: pd.DataFrame,
+    mammograms: pd.DataFrame,
 ) -> None:
-    """What the run keeps of a dissection."""
-    layer = probe.name
-    run.save("top_maps.npy", maps)
-    run.save("patch_ids.npy", frame["patch_id"].to_numpy(np.int32))
-    quantile, positions = quantiles(
-        probe, reader, settings.dissection.quantile, settings.study.seed
+    """Write the arrays, tables and manifest of the run."""
+    top, maps, influence = dissection.top, dissection.maps, dissection.influence
+    layer = dissection.probe.layer
+    patch_ids, patients = patches["patch_id"].to_numpy(), patches["patient_id"].to_numpy()
+    run.save_array("top_maps.npy", maps)
+    run.save_array("patch_ids.npy", patch_ids.astype(np.int32))
+    run.save_array("influence.npy", influence)
+    thresholds, positions = compute_quantile_thresholds(
+        dissection.probe, dissection.reader, settings.dissection.quantile, settings.study.seed
     )
-    run.table(
-        "units", _units(layer, top.values, quantile, frame["patient_id"].to_numpy()[top.rows])
-    )
-    run.table(
-        "top_patches", _top_table(layer, top.rows, top.values, maps, frame["patch_id"].to_numpy())
-    )
-    run.save("influence.npy", influence)
-    run.table("influences", influence_table(influence, films["mammogram_id"].to_numpy()))
+    run.add_table("units", _unit_table(layer, top.values, thresholds, patients[top.rows]))
+    run.add_table("top_patches", _top_patch_table(layer, top, maps, patch_ids))
+    run.add_table("influences", influence_table(influence, mammograms["mammogram_id"].to_numpy()))
     if settings.dissection.rule == "spie":
-        run.table(
-            "selected", _selected_by_patches(influence, top, frame["label"].to_numpy(), settings)
-        )
+        labels = patches["label"].to_numpy()
+        run.add_table("selected", _select_by_patches(influence, top, labels, settings))
     else:
-        run.table("selected", _selected(influence, settings))
+        run.add_table("selected", _select_by_influence(influence, settings.dissection))
     run.manifest |= {
         "layer": layer,
         "units": int(influence.shape[2]),
-        "patches": len(frame),
-        "mammograms": list(films["mammogram_id"]),
-        "influence": (
-            "activation x weight"
-            if network.single_linear and layer == "last"
-            else "activation x gradient"
-        ),
+        "patches": len(patches),
+        "mammograms": list(mammograms["mammogram_id"]),
+        "influence": dissection.influence_method,
         "quantile_positions": positions,
         "map_side": int(maps.shape[2]),
-        "receptive_field": receptive_field(probe, reader.side),
+        "receptive_field": receptive_field_side(dissection.probe, dissection.reader.side),
         "dead_units": np.flatnonzero(top.values[:, 0] <= 0).tolist(),
     }
 
 
-def _units(
-    layer: str, values: np.ndarray, quantile: np.ndarray, patients: np.ndarray
+def _unit_table(
+    layer: str, values: np.ndarray, thresholds: np.ndarray, patients: np.ndarray
 ) -> pd.DataFrame:
+    """Return one row a unit; values float and patients str [units, k] of the top patches."""
     return pd.DataFrame(
         {
             "layer": layer,
             "unit": np.arange(len(values), dtype=np.int32),
             "largest": values[:, 0],
-            "quantile": quantile,
+            "quantile": thresholds,
             "dead": values[:, 0] <= 0,
             "top_patients": [len(set(row[:32])) for row in patients],
         }
     )
 
 
-def _top_table(
-    layer: str, rows: np.ndarray, values: np.ndarray, maps: np.ndarray, patch_ids: np.ndarray
+def _top_patch_table(
+    layer: str, top: TopPatches, maps: np.ndarray, patch_ids: np.ndarray
 ) -> pd.DataFrame:
-    units, k = rows.shape
+    """Return one row a unit and top patch, with the cell (y, x) of the largest activation."""
+    units, k = top.rows.shape
     peak = maps.reshape(units * k, -1).argmax(1)
     return pd.DataFrame(
         {
             "layer": layer,
             "unit": np.repeat(np.arange(units, dtype=np.int32), k),
             "rank": np.tile(np.arange(k, dtype=np.int32), units),
-            "patch_id": patch_ids[rows.ravel()],
-            "activation": values.ravel(),
+            "patch_id": patch_ids[top.rows.ravel()],
+            "activation": top.values.ravel(),
             "y": peak // maps.shape[3],
             "x": peak % maps.shape[3],
         }
@@ -172,18 +199,32 @@ def _top_table(
 
 
 def influence_table(
-    influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = DEPTH
+    influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = RANKING_DEPTH
 ) -> pd.DataFrame:
-    """Rows mammogram_id, class, rank (from 1), unit, influence of the most influential units of
-    float [images, classes, units].
+    """Return the most influential units of each mammogram and class as table rows.
+
+    Parameters
+    ----------
+    influence : ndarray, float [mammograms, classes, units]
+        Influence of each unit on each class score.
+    mammogram_ids : ndarray, str [mammograms]
+        Ids in the same order.
+    depth : int
+        Number of units a mammogram and class.
+
+    Returns
+    -------
+    DataFrame
+        Columns mammogram_id, class (code), rank (from 1), unit, influence.
     """
-    order = ranked(influence, depth)
-    images, classes, kept = order.shape
+    order = rank_units(influence, depth)
+    mammograms, classes, stored = order.shape
+    # Rows by mammogram, then class, then rank, as `order` is flattened.
     return pd.DataFrame(
         {
-            "mammogram_id": np.repeat(mammogram_ids, classes * kept),
-            "class": np.tile(np.repeat(class_codes(classes), kept), images),
-            "rank": np.tile(np.arange(1, kept + 1, dtype=np.int32), images * classes),
+            "mammogram_id": np.repeat(mammogram_ids, classes * stored),
+            "class": np.tile(np.repeat(class_codes(classes), stored), mammograms),
+            "rank": np.tile(np.arange(1, stored + 1, dtype=np.int32), mammograms * classes),
             "unit": order.ravel().astype(np.int32),
             "influence": np.take_along_axis(influence, order, 2).ravel(),
         }
@@ -191,60 +232,52 @@ def influence_table(
 
 
 def class_codes(classes: int) -> np.ndarray:
-    """Codes of the network's outputs: 0, 1, 2; for two classes 0 (other) and 2 (malignant)."""
+    """Return the codes of a network's outputs: 0, 1, 2, or 0 (other) and 2 (malignant)."""
     return np.array([0, 1, 2] if classes == 3 else [0, 2], np.int32)
 
 
-def _selected(influence: np.ndarray, settings: Settings) -> pd.DataFrame:
-    frames = []
-    for c, code in enumerate(class_codes(influence.shape[1])):
-        chosen = select(
-            ranked(influence[:, c], settings.dissection.top),
-            influence.shape[2],
-            settings.dissection.select,
-        )
-        frames.append(
-            pd.DataFrame(
-                {
-                    "class": code,
-                    "rank": np.arange(1, len(chosen.units) + 1, dtype=np.int32),
-                    "unit": chosen.units.astype(np.int32),
-                    "count": chosen.counts.astype(np.int32),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
-
-
-def _selected_by_patches(
-    influence: np.ndarray, top: TopPatches, labels: np.ndarray, settings: Settings
-) -> pd.DataFrame:
-    """The same units for every class, chosen by what their top patches are; ranked by how often
-    each is among the class's top influences.
-    """
-    units, shown_rows = len(top.rows), top.rows[:, :SPIE_TOP]
-    shown = pd.DataFrame(
+def _selection_table(code: int, units: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
+    """Return the list of selected units of one class, in the given order."""
+    return pd.DataFrame(
         {
-            "unit": np.repeat(np.arange(units), len(shown_rows[0])),
-            "label": labels[shown_rows].ravel(),
+            "class": code,
+            "rank": np.arange(1, len(units) + 1, dtype=np.int32),
+            "unit": units.astype(np.int32),
+            "count": counts.astype(np.int32),
         }
     )
-    alive = set(np.flatnonzero(top.values[:, 0] > 0).tolist())
-    chosen = np.array(spie_units(shown, alive, seed=settings.study.seed), np.int32)
-    frames = []
+
+
+def _select_by_influence(influence: np.ndarray, settings: DissectionSettings) -> pd.DataFrame:
+    """Select, for each class, the units most often among the most influential (HDSR 2021)."""
+    tables = []
     for c, code in enumerate(class_codes(influence.shape[1])):
-        counts = np.bincount(
-            ranked(influence[:, c], settings.dissection.top).ravel(), minlength=units
-        )[chosen]
+        top = rank_units(influence[:, c], settings.top)
+        selection = select_frequent_units(top, influence.shape[2], settings.select)
+        tables.append(_selection_table(code, selection.units, selection.counts))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _select_by_patches(
+    influence: np.ndarray, top: TopPatches, labels: np.ndarray, settings: Settings
+) -> pd.DataFrame:
+    """Select the same units for every class by the labels of their top patches (SPIE 2018).
+
+    Each class ranks them by how often a unit is among its most influential.
+    """
+    # SPIE 2018 judged a unit by its top 32 patches.
+    rows = top.rows[:, :SPIE_TOP_PATCHES]
+    units = len(rows)
+    top_labels = pd.DataFrame(
+        {"unit": np.repeat(np.arange(units), rows.shape[1]), "label": labels[rows].ravel()}
+    )
+    alive = set(np.flatnonzero(top.values[:, 0] > 0).tolist())
+    selected = np.array(select_spie_units(top_labels, alive, seed=settings.study.seed), np.int32)
+    tables = []
+    for c, code in enumerate(class_codes(influence.shape[1])):
+        most_influential = rank_units(influence[:, c], settings.dissection.top)
+        # The counts rank the units within a class; they do not select them.
+        counts = np.bincount(most_influential.ravel(), minlength=units)[selected]
         order = np.argsort(-counts, kind="stable")
-        frames.append(
-            pd.DataFrame(
-                {
-                    "class": code,
-                    "rank": np.arange(1, len(chosen) + 1, dtype=np.int32),
-                    "unit": chosen[order],
-                    "count": counts[order].astype(np.int32),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+        tables.append(_selection_table(code, selected[order], counts[order]))
+    return pd.concat(tables, ignore_index=True)

@@ -1,170 +1,206 @@
-"""Step `explain`: for every hold-out and test mammogram the class maps, the decision and the units
-behind it.
-"""
+"""Pipeline step `explain`: class maps, decision and most influential units of each mammogram."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core import distributed, runs, store
-from core.images.working_images import Films
+from core import distributed, lineage, runs, store
+from core.images.working_images import WorkingImages
 from core.interpretation import inference
-from core.interpretation.explanation import image_scores, lesion_class, predicted_class
-from core.interpretation.inference import Probe, by_gradient, film_maps, tissue_positions
-from core.interpretation.influence import ranked
+from core.interpretation.explanation import compute_image_scores, lesion_class, predicted_class
+from core.interpretation.feature_maps import FeatureProbe, forward_mammogram, tissue_positions
+from core.interpretation.influence import rank_units
+from core.interpretation.mammogram_influence import gradient_influence
 from core.networks import Classifier, FullyConvolutional, to_fully_convolutional
 from core.pipeline.dissect import class_codes, influence_table
-from core.pipeline.inputs import StepResult, film_table, latest, parent_of
-from core.runs import Report, Run
+from core.pipeline.inputs import StepResult, load_mammogram_table
+from core.progress import ProgressCallback
+from core.runs import Run
 from core.settings import Settings
 from core.store import run_table
 
-VERSION = 1
-KEPT = 8
+_VERSION = 1
+STORED_UNITS = 8  # units of each mammogram whose maps are stored
 
 
-def make(
+@dataclass(frozen=True, kw_only=True)
+class MammogramExplanation:
+    """The explanation of one mammogram.
+
+    influence: float [classes, units]; row: its row of the table `explanations`;
+    largest_contribution: of any stored unit at any position; largest_probability: of the malignant
+    class at any position.
+    """
+
+    influence: np.ndarray
+    row: dict[str, object]
+    largest_contribution: float
+    largest_probability: float
+
+
+def run_explanation(
     study: Path,
     settings: Settings,
-    report: Report,
+    report: ProgressCallback,
     dissect: str | None = None,
     mammograms: Sequence[str] = (),
 ) -> StepResult:
-    """Explain the mammograms of the explained splits (or only those named) with a dissect run and
-    the evaluation of the same network.
+    """Explain the mammograms of the explained splits, or only those named.
+
+    Uses a dissect run, by default the latest one, and the latest evaluation of the same network.
     """
-    dissected = latest(study, "dissect", given=dissect)
-    train = parent_of(study, dissected, "train")
-    evaluated = latest(study, "evaluate", parent=train)
-    films = film_table(
-        study, parent_of(study, dissected, "patches"), list(settings.explanation.splits)
-    )
+    dissect_run = lineage.resolve_run(study, "dissect", dissect)
+    train_run = lineage.ancestor_run(study, dissect_run, "train")
+    # The decision's threshold was fixed by the evaluation of the same network.
+    evaluate_run = lineage.resolve_run(study, "evaluate", parent=train_run)
+    patches_run = lineage.ancestor_run(study, dissect_run, "patches")
+    table = load_mammogram_table(study, patches_run, list(settings.explanation.splits))
     if mammograms:
-        films = films[films["mammogram_id"].isin(mammograms)].reset_index(drop=True)
+        table = table[table["mammogram_id"].isin(mammograms)].reset_index(drop=True)
     request = {"splits": list(settings.explanation.splits), "mammograms": sorted(mammograms)}
+    parents = [dissect_run, evaluate_run, train_run]
     try:
-        with runs.building(
-            study, "explain", VERSION, request, [dissected, evaluated, train], ""
-        ) as run:
-            _explain(study, run, dissected, evaluated, train, films, run.reporting(report))
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+        with runs.create_run(study, "explain", _VERSION, request, parents, "") as run:
+            _explain(study, run, parents, table, run.track_progress(report))
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
 def _explain(
-    study: Path,
-    run: Run,
-    dissected: str,
-    evaluated: str,
-    train: str,
-    films: pd.DataFrame,
-    report: Report,
+    study: Path, run: Run, parents: Sequence[str], table: pd.DataFrame, report: ProgressCallback
 ) -> None:
-    layer, threshold = distributed.once(lambda: _parents(study, dissected, evaluated))
-    network = inference.load(study, train)
-    full, probe, opened = to_fully_convolutional(network), Probe(network, layer), Films(study)
-    columns = inference.patient_numbers(study, network.columns, films["patient_id"])
-    distributed.once(lambda: (run.folder / "maps").mkdir(exist_ok=True))
-    listed = list(films.itertuples())
+    """Explain each mammogram of the table; parents: the dissect, evaluate and train run."""
+    dissect_run, evaluate_run, train_run = parents
+    layer, threshold = distributed.run_on_rank_zero(
+        lambda: _layer_and_threshold(study, dissect_run, evaluate_run)
+    )
+    network = inference.load_network(study, train_run)
+    full, probe = to_fully_convolutional(network), FeatureProbe(network, layer)
+    images = WorkingImages(study)
+    columns = inference.encode_patient_columns(study, network.columns, table["patient_id"])
+    distributed.run_on_rank_zero(lambda: (run.folder / "maps").mkdir(exist_ok=True))
+    rows = list(table.itertuples())
 
-    def one(i: int) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
-        mine = None if columns is None else columns[i]
-        return explain_film(
-            network, full, probe, opened, listed[i], threshold, run.folder / "maps", mine
+    def explain_row(i: int) -> MammogramExplanation:
+        own_columns = None if columns is None else columns[i]
+        return explain_mammogram(
+            network, full, probe, images, rows[i], threshold, run.folder / "maps", own_columns
         )
 
-    influence, rows, largest_unit, largest_class = [], [], 0.0, 0.0
-    for i, (values, row, peaks) in distributed.dealt(range(len(listed)), one):
-        influence.append(values)
-        rows.append(row)
-        largest_unit, largest_class = max(largest_unit, peaks[0]), max(largest_class, peaks[1])
-        report(i + 1, len(films), "mammograms")
-    run.table("influences", influence_table(np.stack(influence), films["mammogram_id"].to_numpy()))
-    run.table("explanations", pd.DataFrame(rows).astype({"truth": "Int64"}))
-    # One scale for all cases: the largest value anywhere among the explained mammograms.
+    explanations = []
+    for i, explanation in distributed.map_round_robin(range(len(rows)), explain_row):
+        explanations.append(explanation)
+        report(i + 1, len(rows), "mammograms")
+    influence = np.stack([e.influence for e in explanations])
+    run.add_table("influences", influence_table(influence, table["mammogram_id"].to_numpy()))
+    run.add_table(
+        "explanations", pd.DataFrame([e.row for e in explanations]).astype({"truth": "Int64"})
+    )
+    # One colour scale for all mammograms: the largest value among them.
     run.manifest |= {
         "threshold": threshold,
-        "largest_unit_contribution": largest_unit,
-        "largest_class_probability": largest_class,
+        "largest_unit_contribution": max([0.0, *(e.largest_contribution for e in explanations)]),
+        "largest_class_probability": max([0.0, *(e.largest_probability for e in explanations)]),
     }
 
 
-def _parents(study: Path, dissected: str, evaluated: str) -> tuple[str, float]:
-    """The dissected layer and the decision's threshold."""
+def _layer_and_threshold(study: Path, dissect_run: str, evaluate_run: str) -> tuple[str, float]:
+    """Return the dissected layer and the threshold of the normal score for a decision."""
     with store.read(study) as con:
         return (
-            run_table.get(con, dissected)["manifest"]["layer"],
-            run_table.get(con, evaluated)["manifest"]["normal_threshold"],
+            run_table.load_run(con, dissect_run)["manifest"]["layer"],
+            run_table.load_run(con, evaluate_run)["manifest"]["normal_threshold"],
         )
 
 
-def explain_film(
+def explain_mammogram(
     network: Classifier,
     full: FullyConvolutional,
-    probe: Probe,
-    films: Films,
-    film: Any,
+    probe: FeatureProbe,
+    images: WorkingImages,
+    mammogram: Any,
     threshold: float,
     folder: Path,
     columns: np.ndarray | None = None,
-) -> tuple[np.ndarray, dict[str, object], tuple[float, float]]:
-    """One mammogram (a row with file, mammogram_id, split, truth; columns: its patient's auxiliary
-    numbers): influences [classes, units], its row of the table, and the largest unit contribution
-    and malignant probability. Its maps go into `folder`.
+) -> MammogramExplanation:
+    """Explain one mammogram and write its maps to `<folder>/<file>.npz`.
+
+    Parameters
+    ----------
+    network, full : Classifier, FullyConvolutional
+        A network and its fully convolutional form.
+    probe : FeatureProbe
+        Access to the dissected layer.
+    images : WorkingImages
+        The working images of the study.
+    mammogram : row of a table
+        Has the attributes file, mammogram_id, split and truth.
+    threshold : float
+        Threshold of the normal score.
+    folder : Path
+        Folder for the maps.
+    columns : ndarray, float [width], optional
+        Encoded auxiliary values of the patient.
     """
-    pixels = films[film.file]
-    maps = film_maps(full, probe, pixels, columns)
+    pixels = images[mammogram.file]
+    maps = forward_mammogram(full, probe, pixels, columns)
     probability = maps.probabilities
-    scores = image_scores(
-        probability, tissue_positions(films.tissue(film.file), probability.shape[1:])
+    scores = compute_image_scores(
+        probability, tissue_positions(images.tissue(mammogram.file), probability.shape[1:])
     )
-    if network.single_linear and probe.name == "last":
+    # Behind one linear layer, activation x weight is the exact contribution to the class score;
+    # other layers and heads need the gradient.
+    is_linear = network.single_linear and probe.layer == "last"
+    if is_linear:
         influence = maps.units.amax((1, 2)).numpy() * network.class_weights().numpy()
     else:
-        influence = by_gradient(full, probe, pixels)
+        influence = gradient_influence(full, probe, pixels)
     decision = predicted_class(scores, threshold)
     codes = class_codes(network.classes).tolist()
-    # Without tissue there is no decision; the units of the malignant class are shown then, and the
-    # page says why.
-    shown = codes.index(decision) if decision is not None else len(codes) - 1
+    # A mammogram without tissue has no decision; the units of the malignant class, the last one,
+    # are stored then.
+    displayed = codes.index(decision) if decision is not None else len(codes) - 1
     lesion = codes.index(lesion_class(scores)) if decision is not None else len(codes) - 1
-    top = ranked(influence[shown], KEPT)
-    contributions = maps.units[top.copy()].numpy() * (
-        network.class_weights().numpy()[shown, top][:, None, None]
-        if network.single_linear and probe.name == "last"
-        else 1.0
-    )
-    file = f"{film.file}.npz"
+    top = rank_units(influence[displayed], STORED_UNITS)
+    contributions = maps.units[top.copy()].numpy()
+    if is_linear:
+        contributions = (
+            contributions * network.class_weights().numpy()[displayed, top][:, None, None]
+        )
+    file = f"{mammogram.file}.npz"
     np.savez(
         folder / file,
         probability=probability.astype(np.float16),
         units=top.astype(np.int32),
-        maps=compact(contributions),
+        maps=to_half_precision(contributions),
     )
     row = {
-        "mammogram_id": film.mammogram_id,
-        "split": film.split,
+        "mammogram_id": mammogram.mammogram_id,
+        "split": mammogram.split,
         "predicted": -1 if decision is None else decision,
-        "truth": film.truth,
+        "truth": mammogram.truth,
         "lesion_class": codes[lesion],
         "p_normal": scores.normal,
         "p_benign": scores.benign,
         "p_malignant": float("nan") if scores.malignant is None else scores.malignant,
         "file": f"maps/{file}",
     }
-    return influence, row, (float(contributions.max(initial=0.0)), float(probability[-1].max()))
-
-
-def compact(values: np.ndarray) -> np.ndarray:
-    """As float16 where that holds them, else as they are."""
-    return (
-        values.astype(np.float16)
-        if float(np.abs(values).max(initial=0)) < float(np.finfo(np.float16).max)
-        else values
+    return MammogramExplanation(
+        influence=influence,
+        row=row,
+        largest_contribution=float(contributions.max(initial=0.0)),
+        largest_probability=float(probability[-1].max()),
     )
+
+
+def to_half_precision(values: np.ndarray) -> np.ndarray:
+    """Return values as float16 if none of them overflows, else unchanged."""
+    largest = float(np.abs(values).max(initial=0))
+    return values.astype(np.float16) if largest < float(np.finfo(np.float16).max) else values

@@ -1,37 +1,41 @@
-"""Step `patches`: the patient split, and every patch with its overlaps and label.
+"""Pipeline step `patches`: the split of patients, and all patches with their overlaps and labels.
 
-Labels are stored as 0 normal, 1 benign, 2 malignant; with two classes as 0 other, 2 malignant. How
-many classes there are says the run's manifest.
+Label rules belong in `core.dataset`. Stored labels are 0 normal, 1 benign, 2 malignant; with two
+classes 0 other, 2 malignant. The manifest of the run holds the number of classes.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core import runs, store
-from core.dataset.patches import Patches, PatchRule, label_patches, weak_label_patches
+from core import lineage, runs, store
+from core.dataset.patches import Patches, PatchRule, image_label_patches, label_patches
 from core.dataset.splits import split_patients
 from core.errors import UserError
-from core.images.polygons import fill
-from core.images.working_images import Films
-from core.pipeline.inputs import StepResult, data_hash, image_labels_only
-from core.runs import Report
+from core.images.polygons import fill_polygons
+from core.images.working_images import WorkingImages
+from core.pipeline.inputs import StepResult, load_data_hash
+from core.progress import ProgressCallback
 from core.settings import Settings
-from core.sources import deepminer_patches
+from core.sources.deepminer_patches import published_patches, read_published_patches
 from core.store import dataset_table
 
-VERSION = 3
+_VERSION = 3
 
 
-def make(study: Path, settings: Settings, report: Report, labels: Path | None = None) -> StepResult:
-    """Split the patients and label all windows; UserError where no patch is left. labels: the
-    folder of the published release, whose windows, labels and split are taken instead (films that
-    it does not list have no patches).
+def run_patch_extraction(
+    study: Path, settings: Settings, report: ProgressCallback, labels: Path | None = None
+) -> StepResult:
+    """Split the patients and label all windows.
+
+    labels: folder of the published release, whose windows, labels and split are used instead; films
+    that it does not list have no patches. UserError if no patch remains.
     """
     request = {
         "patches": settings.patches.model_dump(),
@@ -39,173 +43,190 @@ def make(study: Path, settings: Settings, report: Report, labels: Path | None = 
         "seed": settings.study.seed,
         "input_side": settings.images.input_side,
     }
-    inputs = data_hash(study)
-    listed, absent = (None, 0) if labels is None else _listed(study, settings, labels)
+    data_hash = load_data_hash(study)
+    listed, absent = (None, 0) if labels is None else _published_patches(study, settings, labels)
     if listed is not None:
-        settings = settings.changed("splits", published=True)
+        settings = settings.with_changes("splits", published=True)
         request |= {
             "splits": settings.splits.model_dump(),
             "labels": hashlib.sha256(listed.to_csv(index=False).encode()).hexdigest(),
         }
     try:
-        with runs.building(study, "patches", VERSION, request, [], inputs) as run:
-            split = _split(study, settings, None if listed is None else set(listed["mammogram_id"]))
-            frame, dropped = _all_patches(study, settings, split, run.reporting(report), listed)
-            classes = settings.patches.classes
-            if classes == 3 and image_labels_only(study) and not (frame["label"] == 0).any():
-                # Weak labels without a single normal image cannot teach what normal is: the
-                # question becomes malignant against all other.
-                classes, frame["label"] = 2, np.where(frame["label"] == 2, 2, 0).astype(np.int32)
-            run.table(
-                "splits", pd.DataFrame({"patient_id": list(split), "split": list(split.values())})
+        with runs.create_run(study, "patches", _VERSION, request, [], data_hash) as run:
+            listed_ids = None if listed is None else set(listed["mammogram_id"])
+            splits = _split_patients(study, settings, listed_ids)
+            patches, dropped = _label_mammograms(
+                study, settings, splits, run.track_progress(report), listed
             )
-            run.table("patches", frame)
+            n_classes = settings.patches.classes
+            if n_classes == 3 and _lacks_normal_images(study, patches):
+                # Weak labels without a normal image cannot teach what normal is, so the question
+                # becomes malignant against all other.
+                n_classes = 2
+                patches["label"] = np.where(patches["label"] == 2, 2, 0).astype(np.int32)
+            split_rows = {"patient_id": list(splits), "split": list(splits.values())}
+            run.add_table("splits", pd.DataFrame(split_rows))
+            run.add_table("patches", patches)
             run.manifest |= {
-                "patches": len(frame),
+                "patches": len(patches),
                 "dropped": dropped,
-                "classes": classes,
+                "classes": n_classes,
                 "labels": "own" if listed is None else "published",
             }
-            run.manifest |= {"listed_films_absent": absent} if listed is not None else {}
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+            if listed is not None:
+                run.manifest["listed_films_absent"] = absent
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
-def _listed(study: Path, settings: Settings, labels: Path) -> tuple[pd.DataFrame, int]:
-    """The published windows of the study's films, and how many listed films it does not have."""
+def _published_patches(study: Path, settings: Settings, labels: Path) -> tuple[pd.DataFrame, int]:
+    """Return the published windows of the study's mammograms, and the number of absent films."""
     with store.read(study) as con:
-        known = set(dataset_table.mammograms(con)["mammogram_id"])
-    return deepminer_patches.read(labels, settings.patches.classes, known)
+        mammogram_ids = set(dataset_table.load_mammograms(con)["mammogram_id"])
+    return read_published_patches(labels, settings.patches.classes, mammogram_ids)
 
 
-def _split(study: Path, settings: Settings, only: set[str] | None = None) -> dict[str, str]:
-    """The split of all patients, or of those with one of the mammograms `only`."""
+def _lacks_normal_images(study: Path, patches: pd.DataFrame) -> bool:
+    """Return whether labels are image-level and no patch is normal."""
+    return lineage.has_image_level_labels(study) and not (patches["label"] == 0).any()
+
+
+def _split_patients(
+    study: Path, settings: Settings, mammogram_ids: Collection[str] | None = None
+) -> dict[str, str]:
+    """Return the split of all patients, or of those with one of the given mammograms."""
     with store.read(study) as con:
-        people, truth = dataset_table.patients(con), dataset_table.image_truth(con)
-    if only is not None:
-        people = people[
-            people["patient_id"].isin(truth.loc[truth["mammogram_id"].isin(only), "patient_id"])
-        ]
+        patients, truth = dataset_table.load_patients(con), dataset_table.load_image_truth(con)
+    if mammogram_ids is not None:
+        listed = truth.loc[truth["mammogram_id"].isin(mammogram_ids), "patient_id"]
+        patients = patients[patients["patient_id"].isin(listed)]
+    # Patients with UNPROVEN findings only have no truth and form a stratum.
     worst = truth.groupby("patient_id")["truth"].max().fillna(-1)
-    # The source may know better than the worst finding what the splits should balance (phantom: a
-    # look of the other pathology).
+    # A source may know better than the worst finding what splits should balance: in a phantom, an
+    # appearance of the other pathology.
     strata = [
-        s if isinstance(s, str) else str(int(worst.get(p, -1)))
-        for p, s in zip(people["patient_id"], people["stratum"])
+        stratum if isinstance(stratum, str) else str(int(worst.get(patient, -1)))
+        for patient, stratum in zip(patients["patient_id"], patients["stratum"])
     ]
-    table = pd.DataFrame({"id": people["patient_id"], "stratum": strata})
+    table = pd.DataFrame({"id": patients["patient_id"], "stratum": strata})
     published = None
     if settings.splits.published:
         published = {
-            p: s
-            for p, s in zip(people["patient_id"], people["published_split"])
-            if isinstance(s, str)
+            patient: split
+            for patient, split in zip(patients["patient_id"], patients["published_split"])
+            if isinstance(split, str)
         }
-    fractions = (
-        settings.splits.train,
-        settings.splits.holdout,
-        1 - settings.splits.train - settings.splits.holdout,
-    )
+    train, holdout = settings.splits.train, settings.splits.holdout
+    fractions = (train, holdout, 1 - train - holdout)
     return split_patients(table, fractions, settings.study.seed, published)
 
 
-def _all_patches(
+def _label_mammograms(
     study: Path,
     settings: Settings,
-    split: dict[str, str],
-    report: Report,
+    splits: dict[str, str],
+    report: ProgressCallback,
     listed: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the rows of all patches, and the counts of dropped windows."""
     rule = PatchRule(
-        settings.patches.min_tissue,
-        settings.patches.min_overlap,
-        settings.patches.rule,
-        settings.patches.ambiguous,
-        settings.patches.classes,
+        min_tissue=settings.patches.min_tissue,
+        min_overlap=settings.patches.min_overlap,
+        rule=settings.patches.rule,
+        ambiguous=settings.patches.ambiguous,
+        classes=settings.patches.classes,
     )
     with store.read(study) as con:
-        films, findings = dataset_table.mammograms(con), dataset_table.findings(con)
-    wrong = films[films["width"] != 4 * settings.images.input_side]
-    if len(wrong):
-        raise UserError(
-            f"images.input_side is {settings.images.input_side}, but"
-            f" {wrong['mammogram_id'].iloc[0]} was taken in {wrong['width'].iloc[0]} px wide, for"
-            f" {wrong['width'].iloc[0] // 4}; set it back, or ingest into a new study."
-        )
+        mammograms = dataset_table.load_mammograms(con)
+        findings = dataset_table.load_findings(con)
+    _check_width(mammograms, settings.images.input_side)
     if listed is not None:
-        films = films[films["mammogram_id"].isin(listed["mammogram_id"])]
-    by_film = dict(list(findings.groupby("mammogram_id")))
-    windows = {} if listed is None else dict(list(listed.groupby("mammogram_id")))
-    opened, frames, dropped = (
-        Films(study),
-        [],
-        {"unproven": 0, "ambiguous": 0, "films_without_tissue": 0},
-    )
-    for i, film in enumerate(films.itertuples()):
-        made = _film_patches(
-            opened,
-            film,
-            by_film.get(film.mammogram_id),
+        mammograms = mammograms[mammograms["mammogram_id"].isin(listed["mammogram_id"])]
+    findings_of = dict(list(findings.groupby("mammogram_id")))
+    listed_of = {} if listed is None else dict(list(listed.groupby("mammogram_id")))
+    images, frames = WorkingImages(study), []
+    dropped = {"unproven": 0, "ambiguous": 0, "films_without_tissue": 0}
+    for i, mammogram in enumerate(mammograms.itertuples()):
+        patches = _label_mammogram(
+            images,
+            mammogram,
+            findings_of.get(mammogram.mammogram_id),
             settings.images.input_side,
             rule,
-            windows.get(film.mammogram_id),
+            listed_of.get(mammogram.mammogram_id),
         )
-        dropped["unproven"] += made.dropped_unproven
-        dropped["ambiguous"] += made.dropped_ambiguous
-        dropped["films_without_tissue"] += int(len(made) == 0)
-        frames.append(_frame(made, film.mammogram_id, split[film.patient_id], rule.classes == 2))
-        report(i + 1, len(films), "mammograms")
-    frame = pd.concat(frames, ignore_index=True)
-    if not len(frame):
+        dropped["unproven"] += patches.dropped_unproven
+        dropped["ambiguous"] += patches.dropped_ambiguous
+        dropped["films_without_tissue"] += int(len(patches) == 0)
+        split = splits[mammogram.patient_id]
+        frames.append(_patch_rows(patches, mammogram.mammogram_id, split, rule.classes == 2))
+        report(i + 1, len(mammograms), "mammograms")
+    rows = pd.concat(frames, ignore_index=True)
+    if not len(rows):
         raise UserError(
-            f"No patch of {len(films)} mammograms has {settings.patches.min_tissue:.0%} breast"
-            " tissue; look at the films on the Data page, or lower patches.min_tissue."
+            f"No patch of {len(mammograms)} mammograms has {settings.patches.min_tissue:.0%} breast"
+            " tissue; inspect the mammograms on the Data page, or lower patches.min_tissue."
         )
-    frame.insert(0, "patch_id", np.arange(len(frame), dtype=np.int32))
-    return frame, dropped
+    rows.insert(0, "patch_id", np.arange(len(rows), dtype=np.int32))
+    return rows, dropped
 
 
-def _film_patches(
-    films: Films,
-    film: Any,
+def _check_width(mammograms: pd.DataFrame, input_side: int) -> None:
+    """Raise UserError if mammograms were ingested for another input side."""
+    other = mammograms[mammograms["width"] != 4 * input_side]
+    if len(other):
+        width = other["width"].iloc[0]
+        raise UserError(
+            f"images.input_side is {input_side}, but {other['mammogram_id'].iloc[0]} was ingested"
+            f" {width} px wide, for {width // 4}; set it back, or ingest into a new study."
+        )
+
+
+def _label_mammogram(
+    images: WorkingImages,
+    mammogram: Any,
     findings: pd.DataFrame | None,
     side: int,
     rule: PatchRule,
     listed: pd.DataFrame | None = None,
 ) -> Patches:
-    tissue, label = films.tissue(film.file), film.image_label
-    rows = [] if findings is None else findings.itertuples()
-    masks = [(row.pathology, fill(row.outline, tissue.shape)) for row in rows if len(row.outline)]
+    """Return the patches of one mammogram, a row of its table."""
+    tissue, label = images.tissue(mammogram.file), mammogram.image_label
+    masks = [
+        (row.pathology, fill_polygons(row.outline, tissue.shape))
+        for row in ([] if findings is None else findings.itertuples())
+        if len(row.outline)
+    ]
     if listed is not None:
-        return deepminer_patches.film_patches(
-            listed,
-            (film.width / film.source_width, film.height / film.source_height),
-            tissue,
-            masks,
-            side,
+        scale = (
+            mammogram.width / mammogram.source_width,
+            mammogram.height / mammogram.source_height,
         )
-    if film.unlocated:
-        # A finding is known to be somewhere in this film: none of its patches can be called normal.
-        return weak_label_patches(tissue, "UNPROVEN", side, rule)
+        return published_patches(listed, scale, tissue, masks, side)
+    if mammogram.unlocated:
+        # A finding lies somewhere in this mammogram, so none of its patches can be called normal.
+        return image_label_patches(tissue, "UNPROVEN", side, rule)
     if isinstance(label, str) and (findings is None or not len(findings)):
-        return weak_label_patches(tissue, label, side, rule)
+        return image_label_patches(tissue, label, side, rule)
     return label_patches(tissue, masks, side, rule)
 
 
-def _frame(made: Patches, mammogram_id: str, split: str, two_classes: bool) -> pd.DataFrame:
+def _patch_rows(patches: Patches, mammogram_id: str, split: str, two_classes: bool) -> pd.DataFrame:
+    """Return the table rows of a mammogram's patches, without patch_id."""
     return pd.DataFrame(
         {
             "mammogram_id": mammogram_id,
-            "y": made.y.astype(np.int32),
-            "x": made.x.astype(np.int32),
-            "side": np.int32(made.side),
-            "tissue": made.tissue,
-            "benign_cover": made.union_benign,
-            "benign_part": made.share_benign,
-            "malignant_cover": made.union_malignant,
-            "malignant_part": made.share_malignant,
-            "label": made.label.astype(np.int32) * (2 if two_classes else 1),
+            "y": patches.y.astype(np.int32),
+            "x": patches.x.astype(np.int32),
+            "side": np.int32(patches.side),
+            "tissue": patches.tissue,
+            "benign_cover": patches.union_benign,
+            "benign_part": patches.share_benign,
+            "malignant_cover": patches.union_malignant,
+            "malignant_part": patches.share_malignant,
+            # Malignant is stored as 2 with two classes as well.
+            "label": patches.label.astype(np.int32) * (2 if two_classes else 1),
             "split": split,
         }
     )

@@ -1,6 +1,6 @@
-"""Step `concepts`: which of the phantom's concepts each unit answers to.
+"""Pipeline step `concepts`: association of units with the phantom's concepts.
 
-Only where the mammograms are synthetic and know what they show.
+It needs synthetic mammograms, whose concept masks are known.
 """
 
 from __future__ import annotations
@@ -10,50 +10,62 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import runs, store
-from core.annotation.simulated_experts import TOP, ConceptShare, concept_shares
-from core.images.working_images import Films
-from core.pipeline.inputs import StepResult, parent_of
-from core.runs import Report
+from core import lineage, runs, store
+from core.annotation.simulated_experts import TOP_PATCHES, ConceptShare, concept_shares
+from core.images.working_images import WorkingImages
+from core.pipeline.inputs import StepResult
+from core.progress import ProgressCallback
 from core.sources.phantom.concepts import Concept
 from core.store import run_table, unit_table
 
-VERSION = 1
+_VERSION = 1
 
 
-def make(study: Path, report: Report, dissect: str) -> StepResult:
-    """Concept shares and IoU of every living unit of a dissect run."""
+def run_phantom_concepts(study: Path, report: ProgressCallback, dissect: str) -> StepResult:
+    """Store the concept shares and IoU of every living unit of a dissect run."""
     try:
-        with runs.building(study, "concepts", VERSION, {}, [dissect], "") as run:
-            shares = measure(study, dissect)
-            rows = [(s.unit, str(s.concept.name).lower(), s.share, s.iou) for s in shares]
-            run.table("concepts", pd.DataFrame(rows, columns=["unit", "concept", "share", "iou"]))
+        with runs.create_run(study, "concepts", _VERSION, {}, [dissect], "") as run:
+            rows = [
+                {
+                    "unit": share.unit,
+                    "concept": str(share.concept.name).lower(),
+                    "share": share.share,
+                    "iou": share.iou,
+                }
+                for share in compute_concept_shares(study, dissect)
+            ]
+            columns = ["unit", "concept", "share", "iou"]
+            run.add_table("concepts", pd.DataFrame(rows, columns=columns))
             report(1, 1, "tables")
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
-def measure(study: Path, dissect: str) -> list[ConceptShare]:
-    """Shares in order of unit, best concept first."""
-    patches_run = parent_of(study, dissect, "patches")
+def compute_concept_shares(study: Path, dissect: str) -> list[ConceptShare]:
+    """Return the shares of all concepts, in order of unit and falling share."""
+    patches_run = lineage.ancestor_run(study, dissect, "patches")
     with store.read(study) as con:
-        threshold = run_table.get(con, dissect)["settings"]["dissection"]["threshold"]
-        units = unit_table.units(con, dissect)
-        top = unit_table.top_patches(con, dissect, patches_run, most=TOP)
+        threshold = run_table.load_run(con, dissect)["settings"]["dissection"]["threshold"]
+        units = unit_table.load_units(con, dissect)
+        top = unit_table.load_top_patches(con, dissect, patches_run, most=TOP_PATCHES)
     largest = dict(zip(units["unit"].astype(int), units["largest"].astype(float)))
-    maps = np.load(runs.folder(study, dissect) / "top_maps.npy", mmap_mode="r")
+    maps = np.load(runs.run_folder(study, dissect) / "top_maps.npy", mmap_mode="r")
+    # A dead unit responds to no patch; ties make the first patches its top ones.
     alive = set(units[~units["dead"]]["unit"])
-    return concept_shares(Films(study), top[top["unit"].isin(alive)], maps, largest, threshold)
+    living_top = top[top["unit"].isin(alive)]
+    return concept_shares(WorkingImages(study), living_top, maps, largest, threshold)
 
 
-def from_table(frame: pd.DataFrame) -> dict[int, list[ConceptShare]]:
-    """A concepts table as shares per unit, best first."""
-    found: dict[int, list[ConceptShare]] = {}
+def concept_shares_by_unit(frame: pd.DataFrame) -> dict[int, list[ConceptShare]]:
+    """Return the rows of a concepts table by unit, in order of the table."""
+    shares: dict[int, list[ConceptShare]] = {}
     for row in frame.itertuples():
-        found.setdefault(int(row.unit), []).append(
-            ConceptShare(
-                int(row.unit), Concept[row.concept.upper()], float(row.share), float(row.iou)
-            )
+        share = ConceptShare(
+            unit=int(row.unit),
+            concept=Concept[row.concept.upper()],
+            share=float(row.share),
+            iou=float(row.iou),
         )
-    return found
+        shares.setdefault(share.unit, []).append(share)
+    return shares

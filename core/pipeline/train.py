@@ -1,4 +1,4 @@
-"""Step `train`: a classifier on the training patches."""
+"""Pipeline step `train`: fit a classifier to the training patches."""
 
 from __future__ import annotations
 
@@ -9,100 +9,118 @@ from typing import Any
 import pandas as pd
 import torch
 
-from core import distributed, networks, runs
+from core import distributed, lineage, networks, runs
 from core.class_labels import CLASSES
 from core.errors import UserError
-from core.images.working_images import Films, PatchReader
-from core.interpretation.inference import patient_numbers, patient_table
-from core.networks import auxiliary_inputs
-from core.networks.auxiliary_inputs import Columns
-from core.networks.device import device
-from core.pipeline.inputs import StepResult, classes_of, latest, patch_table
-from core.runs import Report
+from core.images.working_images import PatchReader, WorkingImages
+from core.interpretation.inference import encode_patient_columns, load_patient_columns
+from core.networks import Classifier, auxiliary_inputs
+from core.networks.auxiliary_inputs import AuxiliaryColumns
+from core.networks.device import select_device
+from core.pipeline.inputs import StepResult, load_patch_table
+from core.progress import ProgressCallback
+from core.runs import Run
 from core.settings import Settings, TrainingSettings
-from core.training import Part, fit
+from core.training import LabeledPatches, train_classifier
 
-VERSION = 1
-LATER = ("rotation", "precision", "auxiliary")
+_VERSION = 1
+_SETTINGS_ADDED_LATER = ("rotation", "precision", "auxiliary")
 
 
-def make(study: Path, settings: Settings, report: Report, patches: str | None = None) -> StepResult:
-    """Train on a patches run (the newest one if not given)."""
-    parent = latest(study, "patches", given=patches)
-    frame = patch_table(study, parent, ["train", "holdout"])
-    columns = _columns(study, settings.training.auxiliary, frame)
-    classes = classes_of(study, parent)
+def run_training(
+    study: Path, settings: Settings, report: ProgressCallback, patches: str | None = None
+) -> StepResult:
+    """Train a classifier on a patches run, by default the latest one."""
+    patches_run = lineage.resolve_run(study, "patches", patches)
+    table = load_patch_table(study, patches_run, ["train", "holdout"])
+    columns = _fit_auxiliary_columns(study, settings.training.auxiliary, table)
+    classes = lineage.class_count(study, patches_run)
     request = {
-        "training": asked(settings.training),
+        "training": run_name_settings(settings.training),
         "classes": classes,
         "input_side": settings.images.input_side,
     }
-    weights = settings.training.weights
-    inputs = distributed.once(lambda: _weights_hash(weights))
+    # The content of a weights file names the run, and not its path.
+    inputs = distributed.run_on_rank_zero(lambda: _weights_hash(settings.training.weights))
     try:
-        with runs.building(study, "train", VERSION, request, [parent], inputs) as run:
+        with runs.create_run(study, "train", _VERSION, request, [patches_run], inputs) as run:
+            # Before the network is created: its initial weights are drawn from this seed.
             torch.manual_seed(settings.training.seed)
-            # Of many processes the first has the weights; the others get them when they join it.
-            given = weights if distributed.first() else "none"
-            network = networks.build(
-                settings.training.architecture,
-                classes,
-                given,
-                settings.training.units,
-                settings.training.pool,
-            )
-            if network.input_side != settings.images.input_side and not network.single_linear:
-                raise UserError(
-                    f"{network.arch} takes patches of {network.input_side} px; set"
-                    f" images.input_side = {network.input_side} and ingest into a new study."
-                )
-            network.precision = settings.training.precision
-            networks.join(network, columns)
-            network.to(device())
-            drawn, held = (
-                _part(study, frame[frame["split"] == split], classes, columns)
+            network = _create_network(settings, classes, columns)
+            train, holdout = (
+                _labeled_patches(study, table[table["split"] == split], classes, columns)
                 for split in ("train", "holdout")
             )
-            history, best = fit(
-                network, drawn, held, settings.training, run.folder, run.reporting(report)
+            history, best = train_classifier(
+                network, train, holdout, settings.training, run.folder, run.track_progress(report)
             )
             numbers = ["learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)]
-            run.table("history", pd.DataFrame(history).astype(dict.fromkeys(numbers, float)))
-            weights_file = f"{settings.training.keep}.pt"
-            run.manifest |= (
-                {}
-                if not distributed.first()
-                else {
-                    "weights": weights_file,
-                    "architecture": network.arch,
-                    "best_epoch": best,
-                    "checkpoint": runs.file_hash(run.folder / weights_file),
-                    "train_patches": len(drawn.labels),
-                    "holdout_patches": len(held.labels),
-                    "processes": distributed.world(),
-                    "auxiliary": columns.as_plain(),
+            run.add_table("history", pd.DataFrame(history).astype(dict.fromkeys(numbers, float)))
+            if distributed.is_rank_zero():
+                run.manifest |= _manifest(run, settings.training, network, columns, best)
+                run.manifest |= {
+                    "train_patches": len(train.labels),
+                    "holdout_patches": len(holdout.labels),
                 }
-            )
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
-def asked(training: TrainingSettings) -> dict[str, Any]:
-    """Settings that name a train run.
+def _create_network(settings: Settings, classes: int, columns: AuxiliaryColumns) -> Classifier:
+    """Create the network on its device; UserError if it cannot take the study's patches."""
+    training = settings.training
+    # Only rank 0 loads the weights; the other ranks receive them from DistributedDataParallel.
+    weights = training.weights if distributed.is_rank_zero() else "none"
+    network = networks.build(training.architecture, classes, weights, training.units, training.pool)
+    # A single linear head on pooled maps takes patches of any size.
+    if network.input_side != settings.images.input_side and not network.single_linear:
+        raise UserError(
+            f"{network.arch} takes patches of {network.input_side} px; set"
+            f" images.input_side = {network.input_side} and ingest into a new study."
+        )
+    network.precision = training.precision
+    networks.attach_auxiliary_block(network, columns)
+    network.to(select_device())
+    return network
 
-    Those that came later are left out at their defaults: runs made before them keep their names.
-    """
-    later = {
-        name
-        for name in LATER
-        if getattr(training, name) == type(training).model_fields[name].get_default()
+
+def _manifest(
+    run: Run,
+    training: TrainingSettings,
+    network: Classifier,
+    columns: AuxiliaryColumns,
+    best_epoch: int,
+) -> dict[str, Any]:
+    weights_file = f"{training.keep}.pt"
+    return {
+        "weights": weights_file,
+        "architecture": network.arch,
+        "best_epoch": best_epoch,
+        # `load_network` compares this hash, which reveals a file that was changed later.
+        "checkpoint": runs.file_hash(run.folder / weights_file),
+        "processes": distributed.world_size(),
+        "auxiliary": columns.to_dicts(),
     }
-    return training.model_dump(exclude=later)
+
+
+def run_name_settings(training: TrainingSettings) -> dict[str, Any]:
+    """Return the settings that enter the name of a train run.
+
+    Settings that were added later are left out at their default values, so that runs made before
+    them keep their names.
+    """
+    fields = type(training).model_fields
+    unused = {
+        name
+        for name in _SETTINGS_ADDED_LATER
+        if getattr(training, name) == fields[name].get_default()
+    }
+    return training.model_dump(exclude=unused)
 
 
 def _weights_hash(weights: str) -> str:
-    """Hash of a weights file; empty for "imagenet" and "none"."""
+    """Return the hash of a weights file; "" for "imagenet" and "none"."""
     if weights in ("imagenet", "none"):
         return ""
     if not Path(weights).is_file():
@@ -112,23 +130,25 @@ def _weights_hash(weights: str) -> str:
     return runs.file_hash(Path(weights))
 
 
-def _columns(study: Path, names: Sequence[str], patches: pd.DataFrame) -> Columns:
-    """The auxiliary columns, standardised on the patients that have training patches."""
+def _fit_auxiliary_columns(
+    study: Path, names: Sequence[str], patches: pd.DataFrame
+) -> AuxiliaryColumns:
+    """Return the auxiliary columns, standardised on the patients that have training patches."""
     if not names:
-        return Columns()
-    table = patient_table(study)
-    return auxiliary_inputs.fit(
-        table[table["patient_id"].isin(patches.loc[patches["split"] == "train", "patient_id"])],
-        names,
-    )
+        return AuxiliaryColumns()
+    table = load_patient_columns(study)
+    training_patients = patches.loc[patches["split"] == "train", "patient_id"]
+    return auxiliary_inputs.fit_columns(table[table["patient_id"].isin(training_patients)], names)
 
 
-def _part(study: Path, frame: pd.DataFrame, classes: int, columns: Columns) -> Part:
-    """Labels as the network's outputs: with two classes 0 (other) and 1 (malignant)."""
-    codes = frame["label"].to_numpy()
+def _labeled_patches(
+    study: Path, table: pd.DataFrame, classes: int, columns: AuxiliaryColumns
+) -> LabeledPatches:
+    codes = table["label"].to_numpy()
+    # The network's outputs: with two classes 0 (other) and 1 (malignant, code 2).
     labels = codes if classes == 3 else (codes == 2).astype(codes.dtype)
-    return Part(
-        PatchReader(Films(study), frame),
+    return LabeledPatches(
+        PatchReader(WorkingImages(study), table),
         labels,
-        patient_numbers(study, columns, frame["patient_id"]),
+        encode_patient_columns(study, columns, table["patient_id"]),
     )

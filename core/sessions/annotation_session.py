@@ -1,32 +1,36 @@
-"""All that an annotator's page may ask for: the own queue, one unit at a time, the own answers.
+"""What an annotator's page may request: the own queue, one unit at a time, the own answers.
 
-No class list, influence, patch label, case, patient or colleague's answer can be had here.
+Class lists, influences, patch labels (unless the study shows them), cases, patients and other
+annotators' answers are not available here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-import duckdb
+from core.errors import RequestRefused
+from core.lexicon import birads_lexicon
+from core.sessions.tokens import one_time_token, valid_seconds
+from core.store import annotation_table, participant_table, unit_table
+from core.store.annotation_table import SavedAnnotation
+from core.store.connection import Connection
+from core.store.unit_table import Tile
 
-from core import birads_lexicon
-from core.sessions.tokens import Refused, clean_seconds, one_time
-from core.store import annotation_table, participant_table
-from core.store.annotation_table import Saved, Tile
-
-Connection = duckdb.DuckDBPyConnection
-PRACTICE_UNITS = 2
-TILES = 32
+PRACTICE_UNIT_COUNT = 2
+ANNOTATION_TILES = 32
+STALE_UNIT = (
+    "This unit was answered in another window; what you see now is the state on the server."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
-    """One place in an expert's queue. number:
+class QueueSlot:
+    """One position of an annotator's queue.
 
-    1-based within the queue, 0 for practice; status: "todo", "skipped" or "done".
+    number: from 1, 0 for practice. status: "todo", "skipped" or "done". version: of the latest
+    answer, 0 without one.
     """
 
     unit: int
@@ -38,111 +42,100 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Queue:
-    """An expert's queue as it stands. slots: practice first."""
+class AnnotationQueue:
+    """An annotator's queue in its present state, practice first."""
 
     run: str
-    slots: tuple[Slot, ...]
+    slots: tuple[QueueSlot, ...]
 
     @property
-    def real(self) -> tuple[Slot, ...]:
-        """The slots that count."""
-        return tuple(s for s in self.slots if not s.practice)
+    def real(self) -> tuple[QueueSlot, ...]:
+        """The slots that count: all but practice."""
+        return tuple(slot for slot in self.slots if not slot.practice)
 
-    def next(self, after: Slot | None = None) -> Slot | None:
-        """What to show next: practice, then the first todo behind `after`, any todo, then what was
-        skipped; None when all is done.
+    def next(self, after: QueueSlot | None = None) -> QueueSlot | None:
+        """Return the slot to show next, or None when all are done.
+
+        Practice comes first, then the first open slot behind `after`, then any open slot, then
+        skipped ones.
         """
-        left = [s for s in self.slots if s.status == "todo"]
-        put_off = [s for s in self.real if s.status == "skipped"]
-        if any(s.practice for s in left):
-            return next(s for s in left if s.practice)
-        behind = [s for s in left if after is not None and s.number > after.number]
-        further = [
-            s
-            for s in put_off
-            if after is not None and (s.number > after.number or after.status != "skipped")
+        open_slots = [slot for slot in self.slots if slot.status == "todo"]
+        skipped = [slot for slot in self.real if slot.status == "skipped"]
+        practice = next((slot for slot in open_slots if slot.practice), None)
+        if practice is not None:
+            return practice
+        behind = [slot for slot in open_slots if after is not None and slot.number > after.number]
+        # After a skipped slot only later skipped ones follow, so that skipping again moves on.
+        skipped_behind = [
+            slot
+            for slot in skipped
+            if after is not None and (slot.number > after.number or after.status != "skipped")
         ]
-        return next(iter(behind or left or further or put_off), None)
+        return next(iter(behind or open_slots or skipped_behind or skipped), None)
 
 
-def order(units: list[int], who: str, repeats: int) -> list[tuple[int, bool]]:
-    """(unit, is repeat) in an order seeded by the person and blind to class: hashed, then `repeats`
-    early units shown again in the last third.
+def queue_order(units: list[int], seed: str, repeats: int) -> list[tuple[int, bool]]:
+    """Return (unit, is a repeat) in an annotator's order.
+
+    The order is a hash of seed and unit, so it does not depend on class or rank. The first
+    `repeats` units (at most a quarter) are shown again, spread over the last third.
     """
-    shuffled = sorted(units, key=lambda u: hashlib.sha256(f"{who}|{u}".encode()).digest())
-    again = shuffled[: min(repeats, len(shuffled) // 4)]
-    queue = [(u, False) for u in shuffled]
-    for i, unit in enumerate(again):
-        queue.insert(
-            len(queue) - (len(again) - 1 - i) * max(1, len(shuffled) // (3 * max(1, len(again)))),
-            (unit, True),
-        )
+    shuffled = sorted(units, key=lambda unit: hashlib.sha256(f"{seed}|{unit}".encode()).digest())
+    # The first units are repeated last, when their answers are remembered least.
+    repeated = shuffled[: min(repeats, len(shuffled) // 4)]
+    spacing = max(1, len(shuffled) // (3 * max(1, len(repeated))))
+    queue = [(unit, False) for unit in shuffled]
+    for i, unit in enumerate(repeated):
+        queue.insert(len(queue) - (len(repeated) - 1 - i) * spacing, (unit, True))
     return queue
 
 
-class Desk:
-    """One annotator at one study's store; every method takes a connection and stays within this
-    person's own work.
-    """
+class AnnotationSession:
+    """One annotator in one study; every method stays within this person's own work."""
 
     def __init__(
         self, code: str, secret: bytes, repeats: int, patch_labels_shown: bool = False
     ) -> None:
-        self.code, self._secret, self._repeats, self.shows_patch_labels = (
-            code,
-            secret,
-            repeats,
-            patch_labels_shown,
-        )
+        self.code = code
+        self.shows_patch_labels = patch_labels_shown
+        self._secret = secret
+        self._repeats = repeats
 
-    def consented(self, con: Connection) -> bool:
-        """Whether this person has agreed."""
+    def has_consented(self, con: Connection) -> bool:
+        """Return whether this person has given consent."""
         return participant_table.has_consented(con, self.code)
 
-    def queue(self, con: Connection) -> Queue:
-        """The queue. Refused("empty") when nothing has been dissected or selected."""
-        run = annotation_table.current_run(con)
-        units = annotation_table.selected_units(con, run) if run else []
+    def queue(self, con: Connection) -> AnnotationQueue:
+        """Return the queue. RequestRefused("empty") before any unit is selected."""
+        run = unit_table.current_dissection(con)
+        units = unit_table.selected_unit_ids(con, run) if run else []
         if run is None or not units:
-            raise Refused(
+            raise RequestRefused(
                 "empty",
                 "There are no units to name yet. The research team will tell you when there are.",
             )
-        mine = annotation_table.of_person(con, run, self.code)
-        versions = {(r.unit, r.repeat, r.practice): r.version for r in mine.itertuples()}
-        put_off = annotation_table.skips(con, run, self.code)
-        practice = annotation_table.other_units(con, run, PRACTICE_UNITS)
-        raw = [Slot(unit=u, repeat=False, practice=True, number=0) for u in practice]
-        raw += [
-            Slot(unit=u, repeat=again, practice=False, number=n)
-            for n, (u, again) in enumerate(
-                order(units, f"{run}|{self.code}", self._repeats), start=1
-            )
+        answers = annotation_table.load_expert_annotations(con, run, self.code)
+        versions = {(r.unit, r.repeat, r.practice): r.version for r in answers.itertuples()}
+        skipped = annotation_table.skipped_units(con, run, self.code)
+        practice = unit_table.practice_unit_ids(con, run, PRACTICE_UNIT_COUNT)
+        slots = [QueueSlot(unit=unit, repeat=False, practice=True, number=0) for unit in practice]
+        # An order per expert: fatigue and learning affect different units.
+        order = queue_order(units, f"{run}|{self.code}", self._repeats)
+        slots += [
+            QueueSlot(unit=unit, repeat=repeat, practice=False, number=number)
+            for number, (unit, repeat) in enumerate(order, start=1)
         ]
-        return Queue(run, tuple(self._with_status(s, versions, put_off) for s in raw))
+        return AnnotationQueue(run, tuple(_with_status(s, versions, skipped) for s in slots))
 
-    def _with_status(
-        self,
-        slot: Slot,
-        versions: dict[tuple[int, bool, bool], int],
-        put_off: set[tuple[int, bool]],
-    ) -> Slot:
-        version = versions.get((slot.unit, slot.repeat, slot.practice), 0)
-        skipped = not slot.practice and (slot.unit, slot.repeat) in put_off
-        return replace(
-            slot, version=version, status="done" if version else "skipped" if skipped else "todo"
-        )
-
-    def name(self, queue: Queue, slot: Slot) -> str:
-        """Opaque lasting name of a slot, for drafts and for the drawer."""
-        return one_time(
+    def slot_name(self, queue: AnnotationQueue, slot: QueueSlot) -> str:
+        """Return the opaque, permanent name of a slot, for drafts and the list of units."""
+        return one_time_token(
             self._secret, "slot", queue.run, self.code, slot.unit, slot.repeat, slot.practice
         )
 
-    def token(self, queue: Queue, slot: Slot) -> str:
-        """One-time token for the next version of the answer on this slot."""
-        return one_time(
+    def slot_token(self, queue: AnnotationQueue, slot: QueueSlot) -> str:
+        """Return the one-time token for the next version of the answer on a slot."""
+        return one_time_token(
             self._secret,
             "annotate",
             queue.run,
@@ -150,86 +143,106 @@ class Desk:
             slot.unit,
             slot.repeat,
             slot.practice,
+            # The version invalidates the token once another window has answered.
             slot.version + 1,
         )
 
-    def find(self, queue: Queue, name: str) -> Slot:
-        """The slot of that opaque name; Refused("stale") if there is none."""
+    def find_slot(self, queue: AnnotationQueue, name: str) -> QueueSlot:
+        """Return the slot of an opaque name. RequestRefused("stale") for an unknown name."""
         for slot in queue.slots:
-            if self.name(queue, slot) == name:
+            if self.slot_name(queue, slot) == name:
                 return slot
-        raise Refused(
+        raise RequestRefused(
             "stale", "This unit is no longer in your queue; the next one is shown instead."
         )
 
-    def tiles(self, con: Connection, queue: Queue, slot: Slot) -> list[Tile]:
-        """The 32 strongest patches of the slot's unit."""
-        return annotation_table.tiles(con, queue.run, slot.unit, TILES)
+    def slot_tiles(self, con: Connection, queue: AnnotationQueue, slot: QueueSlot) -> list[Tile]:
+        """Return the 32 strongest patches of a slot's unit."""
+        return unit_table.load_tiles(con, queue.run, slot.unit, ANNOTATION_TILES)
 
-    def answer_of(self, con: Connection, queue: Queue, slot: Slot) -> dict[str, Any] | None:
-        """This person's latest answer on the slot, or None."""
-        row = con.execute(
-            """SELECT answer FROM annotations WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?
-            ORDER BY version DESC LIMIT 1""",
-            [queue.run, slot.unit, self.code, slot.repeat, slot.practice],
-        ).fetchone()
-        return json.loads(row[0]) if row else None
+    def latest_answer(
+        self, con: Connection, queue: AnnotationQueue, slot: QueueSlot
+    ) -> dict[str, Any] | None:
+        """Return this person's latest answer on a slot, or None."""
+        return annotation_table.load_latest_answer(
+            con,
+            run=queue.run,
+            unit=slot.unit,
+            code=self.code,
+            repeat=slot.repeat,
+            practice=slot.practice,
+        )
 
-    def save(self, con: Connection, token: str, answer: Any, seconds: Any) -> tuple[Saved, Slot]:
-        """Append the answer for the item this token was shown with; the same token with the same
-        answer again is answered as before.
+    def save_answer(
+        self, con: Connection, token: str, answer: Any, seconds: Any
+    ) -> tuple[SavedAnnotation, QueueSlot]:
+        """Append the answer on the slot that was displayed with this token.
 
-        Refused("stale") for any other token: a second window has answered, or the token was never
-        given out.
+        The same token with the same answer gets the same acknowledgement again.
+        RequestRefused("stale") for any other token: another window has answered, or the token was
+        never issued. RequestRefused("consent") without consent.
         """
-        if not self.consented(con):
-            raise Refused("consent", "Please give your consent first.")
+        if not self.has_consented(con):
+            raise RequestRefused("consent", "Please give your consent first.")
         queue = self.queue(con)
-        stored = con.execute(
-            "SELECT unit, repeat, practice, answer, version, made FROM annotations WHERE"
-            " annotation_id = ? AND code = ?",
-            [token, self.code],
-        ).fetchone()
-        if stored:
-            if json.loads(stored[3]) != birads_lexicon.check(answer):
-                raise Refused(
-                    "stale",
-                    "This unit was answered in another window; what you see now is the state on the"
-                    " server.",
-                )
-            slot = next(s for s in queue.slots if (s.unit, s.repeat, s.practice) == stored[:3])
-            return Saved(token, stored[4], stored[5]), slot
-        slot = self._current(queue, token)
-        saved = annotation_table.append(
+        # The token is the id of the stored annotation, so a repeated request finds its own row.
+        stored = annotation_table.find_annotation(con, token)
+        if stored is not None and stored.code == self.code:
+            # Compared in the stored form, because validation normalises spaces.
+            if stored.answer != birads_lexicon.validate_answer(answer):
+                raise RequestRefused("stale", STALE_UNIT)
+            key = (stored.unit, stored.repeat, stored.practice)
+            slot = next(s for s in queue.slots if (s.unit, s.repeat, s.practice) == key)
+            return SavedAnnotation(token, stored.version, stored.made), slot
+        slot = self._slot_of_token(queue, token)
+        saved = annotation_table.append_annotation(
             con,
             run=queue.run,
             unit=slot.unit,
             code=self.code,
             answer=answer,
-            seconds=clean_seconds(seconds),
+            seconds=valid_seconds(seconds),
             annotation_id=token,
             repeat=slot.repeat,
             practice=slot.practice,
+            # Recorded with the answer, because displayed labels can influence it.
             patch_labels_shown=self.shows_patch_labels,
         )
         return saved, slot
 
-    def skip(self, con: Connection, token: str) -> Slot:
-        """Put the shown unit off; practice cannot be put off. An answered unit stays answered."""
+    def skip_slot(self, con: Connection, token: str) -> QueueSlot:
+        """Postpone the displayed unit and return its slot; an answered unit stays answered.
+
+        RequestRefused("answer") for practice, RequestRefused("stale") for an old token.
+        """
         queue = self.queue(con)
-        slot = self._current(queue, token)
+        slot = self._slot_of_token(queue, token)
         if slot.practice:
-            raise Refused("answer", "The practice units cannot be skipped; choose Unsure to go on.")
+            raise RequestRefused(
+                "answer", "The practice units cannot be skipped; choose Unsure to go on."
+            )
         if slot.status != "done":
-            annotation_table.skip(con, queue.run, slot.unit, self.code, slot.repeat)
+            annotation_table.record_skip(con, queue.run, slot.unit, self.code, slot.repeat)
         return slot
 
-    def _current(self, queue: Queue, token: str) -> Slot:
+    def _slot_of_token(self, queue: AnnotationQueue, token: str) -> QueueSlot:
         for slot in queue.slots:
-            if self.token(queue, slot) == token:
+            if self.slot_token(queue, slot) == token:
                 return slot
-        raise Refused(
-            "stale",
-            "This unit was answered in another window; what you see now is the state on the"
-            " server.",
-        )
+        raise RequestRefused("stale", STALE_UNIT)
+
+
+def _with_status(
+    slot: QueueSlot,
+    versions: dict[tuple[int, bool, bool], int],
+    skipped: set[tuple[int, bool]],
+) -> QueueSlot:
+    """Return a slot with its version and status."""
+    version = versions.get((slot.unit, slot.repeat, slot.practice), 0)
+    if version:
+        status = "done"
+    elif not slot.practice and (slot.unit, slot.repeat) in skipped:
+        status = "skipped"
+    else:
+        status = "todo"
+    return replace(slot, version=version, status=status)

@@ -1,216 +1,191 @@
-"""All that an auditing expert's page may ask for: a unit's words, one patch, the answer just given.
+"""What an auditing expert's page may request: a unit's label, one patch, the answer just given.
 
-Whether the patch is a top one, its rank, activation and label, the unit, other experts' answers and
-the own tally cannot be had here: no query below names their columns.
+The kind of a patch, its rank, activation and class, the unit, other experts' answers and the own
+count of answers are not available here; `core.store.blinded_queries` does not select them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import duckdb
-
-from core.sessions.tokens import Refused, clean_seconds, one_time
-from core.store import annotation_table, audit_table, participant_table
-from core.store.annotation_table import Tile
+from core.errors import RequestRefused
+from core.sessions.positions import current_position, find_stored_answer, previous_position
+from core.sessions.tokens import one_time_token, valid_seconds
+from core.store import audit_table, blinded_queries, participant_table
 from core.store.audit_table import Audit
+from core.store.blinded_queries import AuditPosition
+from core.store.connection import Connection
+from core.store.unit_table import Tile
 
-Connection = duckdb.DuckDBPyConnection
-NONE_OPEN = "There is no audit at the moment. The research team will tell you when there is one."
-
-
-@dataclass(frozen=True)
-class Place:
-    """One place of this expert's order with what was answered there; never leaves the server."""
-
-    item: int
-    words: str
-    version: int
-    given: str | None
-    made: datetime | None
+NO_OPEN_AUDIT = (
+    "There is no audit at the moment. The research team will tell you when there is one."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One patch as the expert sees it. number, total: place among all; fresh: the words differ from
-    the patch before.
+class DisplayedPatch:
+    """One patch as an expert sees it.
+
+    number, total: its place among all patches. is_new_label: the label differs from that of the
+    patch before. can_reopen: the patch before can be answered again.
     """
 
     token: str
-    words: str
+    label: str
     tile: Tile
     number: int
     total: int
-    given: str | None
-    fresh: bool
-    may_reopen: bool
+    answer: str | None
+    is_new_label: bool
+    can_reopen: bool
 
 
-class Desk:
-    """One expert at one study's store."""
+class AuditSession:
+    """One expert in one study's label audit."""
 
     def __init__(self, code: str, secret: bytes) -> None:
-        self.code, self._secret = code, secret
+        self.code = code
+        self._secret = secret
 
-    def audit(self, con: Connection) -> Audit:
-        """The open audit; Refused("empty") when there is none."""
-        found = audit_table.current(con)
-        if found is None:
-            raise Refused("empty", NONE_OPEN)
-        return found
+    def current_audit(self, con: Connection) -> Audit:
+        """Return the open audit. RequestRefused("empty") without one."""
+        audit = audit_table.current_audit(con)
+        if audit is None:
+            raise RequestRefused("empty", NO_OPEN_AUDIT)
+        return audit
 
-    def count(self, con: Connection) -> tuple[int, int] | None:
-        """(done, total) of the open audit, or None where none is open."""
-        found = audit_table.current(con)
-        if found is None:
+    def completed_count(self, con: Connection) -> tuple[int, int] | None:
+        """Return the numbers of answered and of all patches of the open audit; None without one."""
+        audit = audit_table.current_audit(con)
+        if audit is None:
             return None
-        sheet = self.sheet(con, found)
-        return sum(p.version > 0 for p in sheet), len(sheet)
+        positions = self.audit_progress(con, audit)
+        return sum(position.revision > 0 for position in positions), len(positions)
 
-    def sheet(self, con: Connection, audit: Audit) -> list[Place]:
-        """This expert's whole order: words by words in an order of their own, and the patches under
-        the same words shuffled. Seeded by audit, seed and expert, so that it is the same on every
-        device and after every restart.
+    def audit_progress(self, con: Connection, audit: Audit) -> list[AuditPosition]:
+        """Return this expert's whole order with the latest answers.
+
+        Labels come one after another, and the patches of a label are shuffled. Both orders are
+        hashes of audit, seed and expert, so they are the same on every device and after a restart.
         """
-        rows = con.execute(
-            """SELECT i.item, i.label, i.unit, max(a.version), arg_max(a.answer, a.version), max(a.made)
-            FROM audit_items i LEFT JOIN (SELECT * FROM audit_answers WHERE code = ?) a USING (audit, item)
-            WHERE i.audit = ? GROUP BY ALL""",
-            [self.code, audit.audit],
-        ).fetchall()
-        rows.sort(
-            key=lambda row: (self._luck(audit, "unit", row[2]), self._luck(audit, "item", row[0]))
+        positions = blinded_queries.load_audit_positions(con, audit.audit, self.code)
+        return sorted(
+            positions,
+            key=lambda position: (
+                # Grouped by label: the expert judges one question at a time.
+                self._shuffle_key(audit, "unit", position.unit),
+                # Shuffled, so that the position reveals neither rank nor kind of a patch.
+                self._shuffle_key(audit, "item", position.item),
+            ),
         )
-        return [
-            Place(item, words, version or 0, given, made)
-            for item, words, _, version, given, made in rows
-        ]
 
-    def _luck(self, audit: Audit, *what: object) -> bytes:
-        return hashlib.sha256(
-            "|".join(map(str, (audit.audit, audit.run, audit.seed, self.code, *what))).encode()
-        ).digest()
+    def _shuffle_key(self, audit: Audit, *parts: object) -> bytes:
+        values = (audit.audit, audit.run, audit.seed, self.code, *parts)
+        return hashlib.sha256("|".join(map(str, values)).encode()).digest()
 
-    def show(
+    def displayed_patch(
         self,
         con: Connection,
         audit: Audit,
-        sheet: list[Place] | None = None,
-        place: Place | None = None,
-    ) -> Shown | None:
-        """The first patch without an answer, or the one at `place`; None when all are answered."""
-        sheet = self.sheet(con, audit) if sheet is None else sheet
-        place = place or _current(sheet)
-        if place is None:
+        positions: Sequence[AuditPosition] | None = None,
+        position: AuditPosition | None = None,
+    ) -> DisplayedPatch | None:
+        """Return the patch at a position, or the first unanswered one; None when none is left."""
+        positions = self.audit_progress(con, audit) if positions is None else positions
+        position = position or current_position(positions)
+        if position is None:
             return None
-        at = sheet.index(place)
-        fresh = at == 0 or sheet[at - 1].words != place.words
-        return Shown(
-            token=self._token(audit, place),
-            words=place.words,
-            tile=_tile(con, audit, place.item),
-            number=at + 1,
-            total=len(sheet),
-            given=place.given,
-            fresh=fresh,
-            may_reopen=at > 0 and place.given is None,
+        index = positions.index(position)
+        return DisplayedPatch(
+            token=self._token(audit, position, position.revision + 1),
+            label=position.label,  # what the expert judges, not the class of the patch
+            tile=_load_tile(con, audit, position),
+            number=index + 1,
+            total=len(positions),
+            answer=position.answer,
+            is_new_label=index == 0 or positions[index - 1].label != position.label,
+            can_reopen=index > 0 and position.answer is None,
         )
 
-    def following(self, con: Connection, audit: Audit, sheet: list[Place]) -> Tile | None:
-        """The patch after the current one, so that its pictures can be fetched early."""
-        left = [p for p in sheet if not p.version]
-        return _tile(con, audit, left[1].item) if len(left) > 1 else None
+    def next_tile(
+        self, con: Connection, audit: Audit, positions: Sequence[AuditPosition]
+    ) -> Tile | None:
+        """Return the patch after the current one, so that its images can be loaded in advance."""
+        unanswered = [position for position in positions if not position.revision]
+        return _load_tile(con, audit, unanswered[1]) if len(unanswered) > 1 else None
 
-    def _token(self, audit: Audit, place: Place) -> str:
-        """One-time token for the next version of the answer at a place."""
-        return one_time(
-            self._secret, "audit", audit.audit, self.code, place.item, place.version + 1
+    def _token(self, audit: Audit, position: AuditPosition, revision: int) -> str:
+        """Return the one-time token for a revision of the answer at a position."""
+        return one_time_token(
+            self._secret, "audit", audit.audit, self.code, position.item, revision
         )
 
-    def reopen(self, con: Connection) -> Shown:
-        """The previous patch with the answer given: the only one that may be reopened."""
-        audit = self.audit(con)
-        sheet = self.sheet(con, audit)
-        place = _previous(sheet)
-        shown = self.show(con, audit, sheet, place) if place is not None else None
-        if shown is None:
-            raise Refused("stale", "There is no earlier patch to reopen.")
-        return shown
+    def reopen_previous(self, con: Connection) -> DisplayedPatch:
+        """Return the previous patch with its answer, the only one that may be answered again.
 
-    def answer(self, con: Connection, token: str, answer: Any, seconds: Any) -> datetime:
-        """Append the answer for the patch this token was shown with.
+        RequestRefused("stale") at the first patch.
+        """
+        audit = self.current_audit(con)
+        positions = self.audit_progress(con, audit)
+        previous = previous_position(positions)
+        patch = None if previous is None else self.displayed_patch(con, audit, positions, previous)
+        if patch is None:
+            raise RequestRefused("stale", "There is no earlier patch to reopen.")
+        return patch
 
-        The same token and answer again is answered as before, without a new row.
+    def save_answer(self, con: Connection, token: str, answer: Any, seconds: Any) -> datetime:
+        """Append the answer on the patch that was displayed with this token.
 
-        Refused("stale") for a token that is neither the current patch's nor the previous one's: two
-        windows, or one never given out.
+        The same token with the same answer gets the same acknowledgement again.
+        RequestRefused("stale") for a token that is neither the current patch's nor the previous
+        one's, "closed" when the audit has ended, "consent" without consent.
         """
         if not participant_table.has_consented(con, self.code):
-            raise Refused("consent", "Please give your consent first.")
-        audit = audit_table.current(con)
+            raise RequestRefused("consent", "Please give your consent first.")
+        audit = audit_table.current_audit(con)
         if audit is None:
-            raise Refused(
+            raise RequestRefused(
                 "closed",
                 "This audit has been ended; no further answers are taken. What you answered before"
                 " is kept. Thank you.",
             )
-        sheet = self.sheet(con, audit)
-        for place in (_current(sheet), _previous(sheet)):
-            if place is not None and self._token(audit, place) == token:
-                return audit_table.append_answer(
+        positions = self.audit_progress(con, audit)
+        # Earlier answers are final: later patches must not influence them.
+        for position in (current_position(positions), previous_position(positions)):
+            if position is None:
+                continue
+            revision = position.revision + 1
+            if self._token(audit, position, revision) == token:
+                return audit_table.append_audit_answer(
                     con,
                     audit.audit,
                     self.code,
-                    place.item,
-                    place.version + 1,
+                    position.item,
+                    revision,
                     str(answer),
-                    clean_seconds(seconds),
+                    valid_seconds(seconds),
                 )
-        for place in sheet:
-            if (
-                place.made is not None
-                and place.given == answer
-                and self._token(audit, replace(place, version=place.version - 1)) == token
-            ):
-                return place.made
-        raise Refused(
-            "stale", "This patch was answered in another window; the next one is shown here."
+        stored = find_stored_answer(
+            positions,
+            token,
+            answer,
+            lambda position: self._token(audit, position, position.revision),
         )
+        if stored is None or stored.made is None:
+            raise RequestRefused(
+                "stale", "This patch was answered in another window; the next one is shown here."
+            )
+        return stored.made
 
 
-def _current(sheet: list[Place]) -> Place | None:
-    return next((p for p in sheet if not p.version), None)
-
-
-def _previous(sheet: list[Place]) -> Place | None:
-    """The place before the first unanswered one; the last one when all are answered."""
-    current = _current(sheet)
-    at = sheet.index(current) if current is not None else len(sheet)
-    return sheet[at - 1] if at else None
-
-
-def _tile(con: Connection, audit: Audit, item: int) -> Tile:
-    row = con.execute(
-        """SELECT p.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side
-        FROM audit_items i JOIN patches p ON p.run = ? AND p.patch_id = i.patch_id JOIN mammograms m ON m.mammogram_id = p.mammogram_id
-        WHERE i.audit = ? AND i.item = ?""",
-        [annotation_table.patches_run(con, audit.run), audit.audit, item],
-    ).fetchone()
-    if row is None:
-        raise Refused("stale", "This patch is not there any more; tell the research team.")
-    patch_id, mammogram_id, file, width, height, y, x, side = row
-    return Tile(
-        rank=0,
-        patch_id=patch_id,
-        mammogram_id=mammogram_id,
-        file=file,
-        width=width,
-        height=height,
-        y=y,
-        x=x,
-        side=side,
-        label=0,
-    )
+def _load_tile(con: Connection, audit: Audit, position: AuditPosition) -> Tile:
+    tile = blinded_queries.load_audit_tile(con, audit.audit, audit.run, position.item)
+    if tile is None:
+        raise RequestRefused(
+            "stale", "This patch does not exist any more; please tell the research team."
+        )
+    return tile

@@ -1,5 +1,8 @@
-"""The order in which one reader sees the cases: seeded, blind to truth, with like cases kept apart
-where possible.
+"""The order in which one reader sees the cases.
+
+It is seeded, does not depend on truth, and keeps cases of one patient and equal texts apart where
+possible. The leakage checks compute the same order before the reader comes, so the derivation of
+seed and order exists only here.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ PATIENT_GAP = 20
 TEXT_GAP = 10
 
 
-def readers_order(
+def reader_case_order(
     numbers: Sequence[int],
     patients: Sequence[Hashable],
     texts: Sequence[Sequence[str]],
@@ -21,61 +24,65 @@ def readers_order(
     code: str,
     repeats: int = 0,
 ) -> list[tuple[int, bool]]:
-    """(case number, is hidden repeat) for every place of one reader: seeded by the design and the
-    reader's code, so that it can be linted before the reader comes. The stored order of the cases
-    does not matter; cases without words have nothing in common that would have to be kept apart.
+    """Return (case number, is a hidden repeat) for each position of one reader.
+
+    numbers, patients, texts: one entry a case, in any order. seed, repeats: of the design. code:
+    of the reader, whose own order results.
     """
-    own = int.from_bytes(hashlib.sha256(f"{seed}:{code}".encode()).digest()[:8], "big")
-    rows = sorted(zip(numbers, patients, texts, strict=True), key=lambda row: row[0])
-    shown = [tuple(words) or ("", number) for number, _, words in rows]
-    return [
-        (int(rows[index][0]), again)
-        for index, again in reading_order([row[1] for row in rows], shown, own, repeats)
-    ]
+    digest = hashlib.sha256(f"{seed}:{code}".encode()).digest()
+    reader_seed = int.from_bytes(digest[:8], "big")
+    # Sorted, because the stored order of the cases must not influence the reader's.
+    cases = sorted(zip(numbers, patients, texts, strict=True), key=lambda case: case[0])
+    # Cases without texts have no text in common: the case number makes each of them unique.
+    keys = [tuple(case_texts) or ("", number) for number, _, case_texts in cases]
+    order = spaced_case_order([case[1] for case in cases], keys, reader_seed, repeats)
+    return [(int(cases[index][0]), is_repeat) for index, is_repeat in order]
 
 
-def reading_order(
+def spaced_case_order(
     patients: Sequence[Hashable], texts: Sequence[Hashable], seed: int, repeats: int = 0
 ) -> list[tuple[int, bool]]:
-    """(index of the case, is hidden repeat) for every place. patients, texts: one entry per case.
+    """Return (index of the case, is a hidden repeat) for each position.
 
-    A uniformly random order is mended greedily: the next case is the first of the random order
-    whose patient was not among the last 20 and whose text was not among the last 10 (PAGES "Read");
-    where none fits, the one that breaks the rule least recently. Repeats are drawn at random from
-    the first half and come back in the second.
+    patients, texts: one entry a case. A uniformly random order is corrected greedily: the next case
+    is the first of the random order whose patient is not among the last 20 and whose text is not
+    among the last 10; where none qualifies, the one that falls short least. Repeats are drawn from
+    the first half and placed in the second.
     """
     if len(patients) != len(texts):
         raise ValueError(f"{len(patients)} patients for {len(texts)} texts")
     generator = np.random.default_rng(seed)
-    waiting = [(int(i), False) for i in generator.permutation(len(patients))]
-    again = waiting[: min(repeats, len(waiting) // 2)]
-    order = _apart(waiting, patients, texts)
-    for index, _ in (again[i] for i in generator.permutation(len(again))):
-        first = next(i for i, (case, _) in enumerate(order) if case == index)
-        low = min(max(first + PATIENT_GAP, len(order) // 2), len(order))
-        order.insert(int(generator.integers(low, len(order) + 1)), (index, True))
+    shuffled = [int(i) for i in generator.permutation(len(patients))]
+    repeated = shuffled[: min(repeats, len(shuffled) // 2)]
+    order = [(case, False) for case in _space_similar_cases(shuffled, patients, texts)]
+    for case in (repeated[i] for i in generator.permutation(len(repeated))):
+        first = next(position for position, (index, _) in enumerate(order) if index == case)
+        # A repeat keeps the same distance from its case as two cases of one patient.
+        earliest = min(max(first + PATIENT_GAP, len(order) // 2), len(order))
+        order.insert(int(generator.integers(earliest, len(order) + 1)), (case, True))
     return order
 
 
-def _apart(
-    waiting: list[tuple[int, bool]], patients: Sequence[Hashable], texts: Sequence[Hashable]
-) -> list[tuple[int, bool]]:
-    order: list[tuple[int, bool]] = []
+def _space_similar_cases(
+    shuffled: Sequence[int], patients: Sequence[Hashable], texts: Sequence[Hashable]
+) -> list[int]:
+    """Return the cases of a random order, rearranged so that similar ones are apart."""
+    waiting = list(shuffled)
+    order: list[int] = []
     last_patient: dict[Hashable, int] = {}
     last_text: dict[Hashable, int] = {}
-    waiting = list(waiting)
+
+    def shortfall(case: int) -> int:
+        """Return how many positions are missing between a case and the last similar ones."""
+        position = len(order)
+        patient = PATIENT_GAP - (position - last_patient.get(patients[case], -PATIENT_GAP))
+        text = TEXT_GAP - (position - last_text.get(texts[case], -TEXT_GAP))
+        return max(0, patient) + max(0, text)
+
     while waiting:
-        place = len(order)
-
-        def shortfall(item: tuple[int, bool], place: int = place) -> int:
-            """How far the distances to like cases fall short if this case came next."""
-            case = item[0]
-            patient = max(0, PATIENT_GAP - (place - last_patient.get(patients[case], -PATIENT_GAP)))
-            return patient + max(0, TEXT_GAP - (place - last_text.get(texts[case], -TEXT_GAP)))
-
-        chosen = min(range(len(waiting)), key=lambda i: (shortfall(waiting[i]), i))
-        item = waiting.pop(chosen)
-        last_patient[patients[item[0]]] = last_text[texts[item[0]]] = place
-        last_patient[patients[item[0]]] = place
-        order.append(item)
+        # The index breaks ties, so that cases keep the random order unless the gaps forbid it.
+        best = min(range(len(waiting)), key=lambda i: (shortfall(waiting[i]), i))
+        case = waiting.pop(best)
+        last_patient[patients[case]] = last_text[texts[case]] = len(order)
+        order.append(case)
     return order

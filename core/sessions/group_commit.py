@@ -1,8 +1,8 @@
-"""Many small appends in one commit: a thread that gathers what waits and opens the door once for
-all of it.
+"""Group commit: a thread that writes the appends of many requests in one transaction.
 
-Each append alone costs one opening of the store (about 15 ms, one at a time); twenty readers would
-queue. Nobody is told "saved" before the commit that holds the answer.
+A transaction of its own costs each append about 15 ms (lock, open, commit, close), one at a time;
+with twenty readers requests would queue. A request is acknowledged only after the commit that holds
+its answer.
 """
 
 from __future__ import annotations
@@ -15,91 +15,100 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
-
 from core import store
 from core.errors import UserError
-from core.store.connection import DoorBusy
+from core.store.connection import Connection
+from core.store.locking import StoreLockedError
 
-T = TypeVar("T")
-Work = Callable[[duckdb.DuckDBPyConnection], Any]
-MOST_AT_ONCE = 64
+ResultT = TypeVar("ResultT")
+AppendFunction = Callable[[Connection], Any]
+Outcome = tuple[Any, BaseException | None]
+MAX_BATCH_SIZE = 64
 
 
-class Together:
-    """Appends to one study's store from any thread.
+class GroupCommitWriter:
+    """Writer to one study's store for any number of threads.
 
-    A work function gets a connection with an open transaction; it must refuse (UserError) before it
-    writes, because the transaction is shared with others.
+    An append function gets a connection with an open transaction. It must raise a UserError before
+    it writes anything, because it shares the transaction with others.
     """
 
     def __init__(self, study: Path) -> None:
         self._study = study
-        self._waiting: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="store-together", daemon=True)
+        self._queue: queue.SimpleQueue[tuple[AppendFunction, Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._serve, name="group-commit", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> Future[T]:
-        """Queue a work function; the future has its result once it is committed, or its exception."""
-        future: Future[T] = Future()
-        self._waiting.put((work, future))
+    def submit(self, append: Callable[[Connection], ResultT]) -> Future[ResultT]:
+        """Queue an append; the future has its result once it is committed, or its exception."""
+        future: Future[ResultT] = Future()
+        self._queue.put((append, future))
         return future
 
-    def run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Submit and wait."""
-        return self.submit(work).result()
+    def run(self, append: Callable[[Connection], ResultT]) -> ResultT:
+        """Submit an append and wait for its result."""
+        return self.submit(append).result()
 
     def close(self) -> None:
-        """Finish what waits and end the thread."""
-        self._waiting.put(None)
+        """Write what is queued and end the thread."""
+        self._queue.put(None)
         self._thread.join(timeout=30)
 
-    def _gather(self) -> tuple[list[tuple[Work, Future[Any]]], bool]:
-        batch: list[tuple[Work, Future[Any]]] = []
-        item = self._waiting.get()
+    def _next_batch(self) -> tuple[list[tuple[AppendFunction, Future[Any]]], bool]:
+        """Wait for an append; return it with all that are queued by then, and whether to stop."""
+        batch: list[tuple[AppendFunction, Future[Any]]] = []
+        item = self._queue.get()
         while item is not None:
             batch.append(item)
-            if len(batch) == MOST_AT_ONCE:
+            if len(batch) == MAX_BATCH_SIZE:
                 return batch, False
             try:
-                item = self._waiting.get_nowait()
+                item = self._queue.get_nowait()
             except queue.Empty:
                 return batch, False
         return batch, True
 
     def _serve(self) -> None:
-        last = False
-        while not last:
-            batch, last = self._gather()
+        stopping = False
+        while not stopping:
+            batch, stopping = self._next_batch()
             if not batch:
                 continue
             try:
-                done = _in_one(self._study, [work for work, _ in batch])
-            except DoorBusy as busy:
-                done = [(None, busy) for _ in batch]
+                outcomes = _run_batch(self._study, [append for append, _ in batch])
+            except StoreLockedError as error:
+                # Retrying one by one would make each request wait for the lock in turn.
+                outcomes = [(None, error) for _ in batch]
             except BaseException:
-                # One of them broke the shared transaction: each on its own, so that only the guilty
-                # one fails.
-                done = [_alone(self._study, work) for work, _ in batch]
-            for (_, future), (value, error) in zip(batch, done, strict=True):
+                # One append broke the shared transaction: run each alone, so that only that one
+                # fails.
+                outcomes = [_run_single(self._study, append) for append, _ in batch]
+            for (_, future), (result, failure) in zip(batch, outcomes, strict=True):
+                # A future that its request has cancelled accepts no result.
                 with contextlib.suppress(Exception):
-                    future.set_exception(error) if error is not None else future.set_result(value)
+                    if failure is not None:
+                        future.set_exception(failure)
+                    else:
+                        future.set_result(result)
 
 
-def _in_one(study: Path, works: list[Work]) -> list[tuple[Any, BaseException | None]]:
-    done: list[tuple[Any, BaseException | None]] = []
+def _run_batch(study: Path, appends: list[AppendFunction]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
     with store.write(study) as con:
-        for work in works:
+        for append in appends:
+            # A UserError is raised before anything is written, so the others' rows are unaffected.
             try:
-                done.append((work(con), None))
+                outcomes.append((append(con), None))
             except UserError as error:
-                done.append((None, error))
-    return done
+                outcomes.append((None, error))
+    return outcomes
 
 
-def _alone(study: Path, work: Work) -> tuple[Any, BaseException | None]:
+def _run_single(study: Path, append: AppendFunction) -> Outcome:
     try:
         with store.write(study) as con:
-            return work(con), None
+            return append(con), None
     except BaseException as error:
         return None, error

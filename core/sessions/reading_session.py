@@ -1,27 +1,28 @@
-"""All that a reader's page may ask for: the next case, the answer just given, the way back by one.
+"""What a reader's page may request: the next case, the answer just given, the case before it.
 
-Truth, pathology, case, patient, file, network score, arm, repeats, later cases, the own tally and
-other readers cannot be had here: no query below names their columns.
+Truth, pathology, case, patient, file, score, arm, repeats, later cases, the own count of answers
+and other readers are not available here; `core.store.blinded_queries` does not select them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
-import duckdb
+from core.errors import RequestRefused
+from core.sessions.arms import shows_images
+from core.sessions.case_order import reader_case_order
+from core.sessions.positions import current_position, find_stored_answer, previous_position
+from core.sessions.tokens import one_time_token, valid_seconds
+from core.store import blinded_queries, participant_table, protocol_table, reading_table
+from core.store.blinded_queries import ReadingPosition
+from core.store.connection import Connection
+from core.store.protocol_table import Protocol
+from core.store.reading_table import ReadingItem, SavedAnswer
 
-from core.sessions.case_order import readers_order
-from core.sessions.tokens import Refused, clean_seconds, one_time
-from core.store import participant_table, reading_table
-from core.store.reading_table import Item, Protocol, Saved
-
-Connection = duckdb.DuckDBPyConnection
 TEXT_SLOTS = 3
-PRACTICE = (
+PRACTICE_TEXTS = (
     ("Mass with circumscribed margin", "Fatty tissue", "Vascular calcifications"),
     (
         "Mass with spiculated margin",
@@ -32,20 +33,23 @@ PRACTICE = (
     ("Focal asymmetry", "Heterogeneously dense tissue", "Mass with indistinct margin"),
     ("Pectoral muscle", "Milk of calcium calcifications", "Mass with obscured margin"),
 )
-# Arms that are more than words: without their pictures their cases would be shown half.
-PICTURES = ("class_map", "image", "image_explanation")
-CLOSED = (
+STUDY_CLOSED = (
     "This reading study has been closed; no further answers are taken. What you answered before is"
     " kept. Thank you."
 )
-NOTHING = "Nothing to read yet. The research team will tell you when the reading study is open."
-STALE = "This case was answered in another window; the next one is shown here."
+NO_OPEN_STUDY = (
+    "Nothing to read yet. The research team will tell you when the reading study is open."
+)
+STALE_CASE = "This case was answered in another window; the next one is shown here."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One case as a reader sees it. number, total: place among the real cases or, in practice,
-    among the practice cases; picture: (kind, source) for the server to draw, never sent.
+class DisplayedCase:
+    """One case as a reader sees it.
+
+    number, total: its place among the real cases or, in practice, among the practice cases.
+    can_reopen: the case before can be answered again. picture: kind and source of the image for the
+    server to draw; it is never sent.
     """
 
     token: str
@@ -53,280 +57,232 @@ class Shown:
     number: int
     total: int
     practice: bool
-    given: int | None
+    answer: int | None
     position: int
-    may_reopen: bool
+    can_reopen: bool
     picture: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """One place of this reader's order with what was answered there; never leaves the server."""
-
-    position: int
-    token: str
-    case_number: int
-    practice: bool
-    revision: int
-    given: int | None
-    made: datetime | None
-
-
-class Desk:
-    """One reader at one study's store."""
+class ReadingSession:
+    """One reader in one study."""
 
     def __init__(self, code: str, secret: bytes) -> None:
-        self.code, self._secret = code, secret
+        self.code = code
+        self._secret = secret
 
-    def consented(self, con: Connection) -> bool:
-        """Whether this person has agreed."""
+    def has_consented(self, con: Connection) -> bool:
+        """Return whether this person has given consent."""
         return participant_table.has_consented(con, self.code)
 
-    def protocol(self, con: Connection, onward: bool = False) -> Protocol:
-        """The study this reader reads: the one begun until it is finished or closed, whatever else
-        is frozen meanwhile; for somebody new the open one.
+    def protocol(self, con: Connection, next_study: bool = False) -> Protocol:
+        """Return the reading study that this reader reads.
 
-        onward: this reader has been told that the study begun is finished or closed and asks for
-        the next. Refused("closed") where the study begun was closed, Refused("empty") where there
-        is nothing to read.
+        It is the study begun until it is finished or closed, whatever else is frozen meanwhile; for
+        a new reader it is the open one. next_study: the reader has seen that the study begun is
+        finished or closed and requests the next one. RequestRefused("closed") where the study begun
+        was closed, RequestRefused("empty") where there is nothing to read.
         """
-        begun = reading_table.begun(con, self.code)
-        found = begun[0] if begun is not None else None
-        if begun is None or (onward and (begun[1] or begun[0].state != "frozen")):
-            found = reading_table.open_to(con, self.code) or found
-        if found is None:
-            raise Refused("empty", NOTHING)
-        if found.state != "frozen":
-            raise Refused("closed", CLOSED)
-        if set(found.design.get("arms", ())) & set(PICTURES) and not self.has_pictures(con, found):
-            raise Refused(
+        current = protocol_table.current_reading_study(con, self.code)
+        protocol = current[0] if current is not None else None
+        if current is None or (next_study and (current[1] or current[0].state != "frozen")):
+            protocol = protocol_table.next_reading_study(con, self.code) or protocol
+        if protocol is None:
+            raise RequestRefused("empty", NO_OPEN_STUDY)
+        if protocol.state != "frozen":
+            raise RequestRefused("closed", STUDY_CLOSED)
+        # Without its images such a case would be shown incompletely.
+        needs_images = any(map(shows_images, protocol.design.get("arms", ())))
+        if needs_images and not self.has_pictures(con, protocol):
+            raise RequestRefused(
                 "empty",
                 "This reading study needs images, which were not frozen with it. Please tell the"
                 " research team.",
             )
-        return found
+        return protocol
 
     def has_pictures(self, con: Connection, protocol: Protocol) -> bool:
-        """Whether any case shows more than words."""
-        return (
-            con.execute(
-                "SELECT 1 FROM reading_pictures WHERE protocol = ? AND version = ? LIMIT 1",
-                [protocol.protocol, protocol.version],
-            ).fetchone()
-            is not None
-        )
+        """Return whether any case of a study shows an image."""
+        return blinded_queries.has_case_pictures(con, protocol.protocol, protocol.version)
 
     def shows_pictures(self, con: Connection) -> bool:
-        """Whether the study that this reader reads, or would read, shows more than words."""
-        begun = reading_table.begun(con, self.code)
-        found = begun[0] if begun is not None else reading_table.open_to(con, self.code)
-        return found is not None and self.has_pictures(con, found)
+        """Return whether the study that this reader reads, or would read, shows images."""
+        current = protocol_table.current_reading_study(con, self.code)
+        if current is not None:
+            return self.has_pictures(con, current[0])
+        protocol = protocol_table.next_reading_study(con, self.code)
+        return protocol is not None and self.has_pictures(con, protocol)
 
-    def has_next(self, con: Connection) -> bool:
-        """Whether there is a study to go on to."""
-        return reading_table.open_to(con, self.code) is not None
+    def has_next_study(self, con: Connection) -> bool:
+        """Return whether there is an open study that this reader has not begun."""
+        return protocol_table.next_reading_study(con, self.code) is not None
 
-    def ticket(self, protocol: Protocol) -> str:
-        """What the instructions of a study are shown with and come back with: nobody begins a study
-        other than the one introduced.
+    def start_token(self, protocol: Protocol) -> str:
+        """Return the token that the instructions of a study carry.
+
+        It binds the start to that study: no reader begins another one than the one introduced.
         """
-        return one_time(self._secret, "begin", self.code, protocol.protocol, protocol.version)
+        return one_time_token(self._secret, "begin", self.code, protocol.protocol, protocol.version)
 
-    def begin(self, con: Connection, ticket: str) -> None:
-        """The instructions that carried this ticket were read: make the order (needs a writing
-        connection). Nothing where another study, or none, is to be read by now. Somebody who has
-        begun nothing needs no ticket.
+    def start_study(self, con: Connection, start_token: str) -> None:
+        """Assign the order once the instructions with this token were read.
+
+        Nothing happens where another study, or none, is to be read by now. A reader who has begun
+        no study needs no token. RequestRefused("consent") without consent.
         """
-        if not self.consented(con):
-            raise Refused("consent", "Please give your consent first.")
-        fresh = reading_table.begun(con, self.code) is None
-        protocol = self.protocol(con, onward=True)
-        if ticket == self.ticket(protocol) or (fresh and not ticket):
-            self.seat(con, protocol)
+        if not self.has_consented(con):
+            raise RequestRefused("consent", "Please give your consent first.")
+        is_first = protocol_table.current_reading_study(con, self.code) is None
+        protocol = self.protocol(con, next_study=True)
+        if start_token == self.start_token(protocol) or (is_first and not start_token):
+            self.assign_order(con, protocol)
 
-    def seat(self, con: Connection, protocol: Protocol) -> None:
-        """Give this reader an order at the first visit (needs a writing connection)."""
-        if not reading_table.is_assigned(con, protocol.protocol, protocol.version, self.code):
-            reading_table.assign(
-                con, protocol.protocol, protocol.version, self.code, self._order(con, protocol)
-            )
+    def has_order(self, con: Connection, protocol: Protocol) -> bool:
+        """Return whether this reader's order in a study has been assigned."""
+        return reading_table.has_reading_order(con, protocol.protocol, protocol.version, self.code)
 
-    def is_seated(self, con: Connection, protocol: Protocol) -> bool:
-        """Whether the order has been made."""
-        return reading_table.is_assigned(con, protocol.protocol, protocol.version, self.code)
-
-    def _order(self, con: Connection, protocol: Protocol) -> list[Item]:
-        rows = con.execute(
-            "SELECT case_number, patient_id, texts FROM reading_cases WHERE protocol = ? AND"
-            " version = ?",
-            [protocol.protocol, protocol.version],
-        ).fetchall()
-        seed, repeats = int(protocol.design.get("seed", 0)), int(protocol.design.get("repeats", 0))
-        order = readers_order(
-            [r[0] for r in rows],
-            [r[1] for r in rows],
-            [json.loads(r[2]) for r in rows],
-            seed,
-            self.code,
-            repeats,
+    def assign_order(self, con: Connection, protocol: Protocol) -> None:
+        """Assign this reader's order in a study, once."""
+        if self.has_order(con, protocol):
+            return
+        numbers, patients, texts = blinded_queries.load_cases_to_order(
+            con, protocol.protocol, protocol.version
         )
-        practice = [Item(-i, practice=True) for i in range(1, len(_practice(protocol)) + 1)]
-        return practice + [Item(number, repeat=again) for number, again in order]
+        seed, repeats = int(protocol.design.get("seed", 0)), int(protocol.design.get("repeats", 0))
+        order = reader_case_order(numbers, patients, texts, seed, self.code, repeats)
+        practice_count = len(_practice_texts(protocol))
+        # Practice has negative numbers, so it can never be taken for a case.
+        items = [ReadingItem(-i, practice=True) for i in range(1, practice_count + 1)]
+        items += [ReadingItem(number, repeat=is_repeat) for number, is_repeat in order]
+        reading_table.assign_reading_order(
+            con, protocol.protocol, protocol.version, self.code, items
+        )
 
-    def sheet(self, con: Connection, protocol: Protocol) -> list[Place]:
-        """This reader's whole order with the latest answers: one query, because it runs between a
-        key and its acknowledgement.
-        """
-        rows = con.execute(
-            """SELECT i.position, i.token, i.case_number, i.practice, max(a.revision), arg_max(a.answer, a.revision), max(a.made)
-            FROM reading_items i LEFT JOIN answers a USING (protocol, version, code, position)
-            WHERE i.protocol = ? AND i.version = ? AND i.code = ? GROUP BY ALL ORDER BY i.position""",
-            [protocol.protocol, protocol.version, self.code],
-        ).fetchall()
-        return [
-            Place(
-                position=r[0],
-                token=r[1],
-                case_number=r[2],
-                practice=r[3],
-                revision=r[4] or 0,
-                given=r[5],
-                made=r[6],
-            )
-            for r in rows
-        ]
+    def reading_progress(self, con: Connection, protocol: Protocol) -> list[ReadingPosition]:
+        """Return this reader's whole order with the latest answers."""
+        return blinded_queries.load_reading_positions(
+            con, protocol.protocol, protocol.version, self.code
+        )
 
-    def show(
+    def displayed_case(
         self,
         con: Connection,
         protocol: Protocol,
-        sheet: list[Place] | None = None,
-        place: Place | None = None,
-    ) -> Shown | None:
-        """The first unanswered text, or the one at `place`; None when all are answered."""
-        sheet = self.sheet(con, protocol) if sheet is None else sheet
-        place = place or _current(sheet)
-        if place is None:
+        positions: Sequence[ReadingPosition] | None = None,
+        position: ReadingPosition | None = None,
+    ) -> DisplayedCase | None:
+        """Return the case at a position, or the first unanswered one; None when none is left."""
+        positions = self.reading_progress(con, protocol) if positions is None else positions
+        position = position or current_position(positions)
+        if position is None:
             return None
-        alike = [p for p in sheet if p.practice == place.practice]
-        number = alike.index(place) + 1
-        texts, picture = self._content(con, protocol, place)
-        back = number > 1 and place.given is None
-        return Shown(
-            token=self._token(place),
-            texts=_slots(texts, protocol),
+        # Practice and real cases are counted apart.
+        same_kind = [p for p in positions if p.practice == position.practice]
+        number = same_kind.index(position) + 1
+        texts, picture = _load_content(con, protocol, position)
+        return DisplayedCase(
+            token=self._token(position, position.revision + 1),
+            texts=_padded(texts, protocol),
             number=number,
-            total=len(alike),
-            practice=place.practice,
-            given=place.given,
-            position=place.position,
-            may_reopen=back,
+            total=len(same_kind),
+            practice=position.practice,
+            answer=position.answer,
+            position=position.position,
+            can_reopen=number > 1 and position.answer is None,
             picture=picture,
         )
 
-    def _content(
-        self, con: Connection, protocol: Protocol, place: Place
-    ) -> tuple[Sequence[str], tuple[str, str] | None]:
-        """Texts and picture of a place: one query, because it runs between a key and its
-        acknowledgement.
+    def _token(self, position: ReadingPosition, revision: int) -> str:
+        """Return the one-time token for a revision of the answer at a position."""
+        return one_time_token(self._secret, "read", position.token, revision)
+
+    def reopen_previous(self, con: Connection, protocol: Protocol) -> DisplayedCase:
+        """Return the previous case with its answer, the only one that may be answered again.
+
+        RequestRefused("stale") at the first case.
         """
-        row = con.execute(
-            """SELECT c.texts, p.kind, p.source FROM (SELECT ? AS protocol, ? AS version, ? AS case_number) w
-            LEFT JOIN reading_cases c USING (protocol, version, case_number) LEFT JOIN reading_pictures p USING (protocol, version, case_number)""",
-            [protocol.protocol, protocol.version, place.case_number],
-        ).fetchone()
-        if row is None or (row[0] is None and not place.practice):
-            raise Refused("stale", "This case is not there any more; tell the research team.")
-        texts = (
-            _practice(protocol)[-place.case_number - 1] if place.practice else json.loads(row[0])
-        )
-        return texts, (row[1], row[2]) if row[1] else None
+        positions = self.reading_progress(con, protocol)
+        previous = _previous_of_kind(positions)
+        case = None if previous is None else self.displayed_case(con, protocol, positions, previous)
+        if case is None:
+            raise RequestRefused("stale", "There is no earlier case to reopen.")
+        return case
 
-    def _token(self, place: Place) -> str:
-        """One-time token for the next revision of the answer at a place."""
-        return one_time(self._secret, "read", place.token, place.revision + 1)
-
-    def reopen(self, con: Connection, protocol: Protocol) -> Shown:
-        """The previous text with the answer given: the only one that may be reopened."""
-        sheet = self.sheet(con, protocol)
-        place = _previous(sheet)
-        shown = self.show(con, protocol, sheet, place) if place is not None else None
-        if shown is None:
-            raise Refused("stale", "There is no earlier case to reopen.")
-        return shown
-
-    def answer(
+    def save_answer(
         self, con: Connection, token: str, answer: Any, seconds: Any, idle: Any
-    ) -> tuple[Saved, Shown | None, Protocol]:
-        """Append the answer for the text this token was shown with, and say what comes next.
+    ) -> tuple[SavedAnswer, DisplayedCase | None, Protocol]:
+        """Append the answer on the case displayed with this token; return it with the next case.
 
-        The same token and answer again is answered as before, without a new row.
-
-        Refused("stale") for a token that is neither the current text's nor the previous one's: two
-        windows, or one never given out.
+        The same token with the same answer gets the same acknowledgement again.
+        RequestRefused("stale") for a token that is neither the current case's nor the previous
+        one's, "closed" when the study is closed, "consent" without consent.
         """
-        if not self.consented(con):
-            raise Refused("consent", "Please give your consent first.")
-        begun = reading_table.begun(con, self.code)
-        if begun is None:
-            raise Refused("stale", STALE)
-        protocol = begun[0]
+        if not self.has_consented(con):
+            raise RequestRefused("consent", "Please give your consent first.")
+        # The study begun, never the newest one: answers belong to the cases that were displayed.
+        current = protocol_table.current_reading_study(con, self.code)
+        if current is None:
+            raise RequestRefused("stale", STALE_CASE)
+        protocol = current[0]
         if protocol.state != "frozen":
-            raise Refused("closed", CLOSED)
-        sheet = self.sheet(con, protocol)
-        for place in (_current(sheet), _previous(sheet)):
-            if place is not None and self._token(place) == token:
-                saved = reading_table.append_answer(
-                    con,
-                    protocol=protocol,
-                    code=self.code,
-                    position=place.position,
-                    revision=place.revision + 1,
-                    answer=answer,
-                    seconds=clean_seconds(seconds),
-                    idle=bool(idle),
-                )
-                sheet[sheet.index(place)] = replace(
-                    place, revision=saved.revision, given=saved.answer, made=saved.made
-                )
-                return saved, self.show(con, protocol, sheet), protocol
-        for place in sheet:
-            if (
-                place.given is not None
-                and place.made is not None
-                and place.given == answer
-                and one_time(self._secret, "read", place.token, place.revision) == token
-            ):
-                return (
-                    Saved(place.position, place.revision, place.given, place.made),
-                    self.show(con, protocol, sheet),
-                    protocol,
-                )
-        raise Refused("stale", STALE)
+            raise RequestRefused("closed", STUDY_CLOSED)
+        positions = self.reading_progress(con, protocol)
+        # Earlier answers are final: later cases must not influence them.
+        for position in (current_position(positions), _previous_of_kind(positions)):
+            if position is None or self._token(position, position.revision + 1) != token:
+                continue
+            saved = reading_table.append_reading_answer(
+                con,
+                protocol=protocol,
+                code=self.code,
+                position=position.position,
+                revision=position.revision + 1,
+                answer=answer,
+                seconds=valid_seconds(seconds),
+                idle=bool(idle),
+            )
+            # Updated in place of a second query.
+            positions[positions.index(position)] = replace(
+                position, revision=saved.revision, answer=saved.answer, made=saved.made
+            )
+            return saved, self.displayed_case(con, protocol, positions), protocol
+        stored = find_stored_answer(
+            positions, token, answer, lambda position: self._token(position, position.revision)
+        )
+        if stored is None or stored.answer is None or stored.made is None:
+            raise RequestRefused("stale", STALE_CASE)
+        saved = SavedAnswer(stored.position, stored.revision, stored.answer, stored.made)
+        return saved, self.displayed_case(con, protocol, positions), protocol
 
 
-def _current(sheet: list[Place]) -> Place | None:
-    """The first unanswered place."""
-    return next((p for p in sheet if not p.revision), None)
-
-
-def _previous(sheet: list[Place]) -> Place | None:
-    """The place before the first unanswered one.
-
-    Practice and real texts are kept apart: the first real one has no way back.
-    """
-    answered = [p for p in sheet if p.revision]
-    current = _current(sheet)
-    if not answered or (current is not None and current.practice != answered[-1].practice):
+def _previous_of_kind(positions: Sequence[ReadingPosition]) -> ReadingPosition | None:
+    """Return the previous position, or None at the first real case: practice is never reopened."""
+    previous, current = previous_position(positions), current_position(positions)
+    if previous is not None and current is not None and current.practice != previous.practice:
         return None
-    return answered[-1]
+    return previous
 
 
-def _practice(protocol: Protocol) -> Sequence[Sequence[str]]:
-    return protocol.design.get("practice") or PRACTICE
+def _load_content(
+    con: Connection, protocol: Protocol, position: ReadingPosition
+) -> tuple[Sequence[str], tuple[str, str] | None]:
+    """Return the texts of a position, and the kind and source of its image."""
+    texts, picture = blinded_queries.load_case_content(
+        con, protocol.protocol, protocol.version, position.case_number
+    )
+    if position.practice:
+        return _practice_texts(protocol)[-position.case_number - 1], picture
+    if texts is None:
+        raise RequestRefused(
+            "stale", "This case does not exist any more; please tell the research team."
+        )
+    return texts, picture
 
 
-def _slots(texts: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
-    """Texts in slots of constant number, so that their shape tells nothing."""
+def _practice_texts(protocol: Protocol) -> Sequence[Sequence[str]]:
+    return protocol.design.get("practice") or PRACTICE_TEXTS
+
+
+def _padded(texts: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
+    """Return texts padded to the design's constant number, which reveals nothing about a case."""
     slots = int(protocol.design.get("texts", TEXT_SLOTS))
     return tuple([*texts, *[""] * slots][: max(slots, 1)])

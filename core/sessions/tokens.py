@@ -1,4 +1,4 @@
-"""What the two experts' desks share: refusals with a code, one-time tokens, the key file."""
+"""One-time tokens of experts' pages, the study's secret key, and checks of what browsers send."""
 
 from __future__ import annotations
 
@@ -6,37 +6,22 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import duckdb
 
 from core.errors import UserError
 
-KEY_NAME = ".key"
+SECRET_KEY_NAME = ".key"
+LONGEST_SECONDS = 24 * 3600
 
 
-class Refused(UserError):
-    """Something an expert's page asked for is not to be had now. code: "stale", "closed",
-    "consent", "answer" or "empty".
+def load_secret_key(study: Path) -> bytes:
+    """Return the study's secret for cookies and tokens, created at first use with mode 0600.
+
+    UserError if the file is damaged.
     """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-def number(con: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> int:
-    """The one number that a query asks for."""
-    row = con.execute(query, list(values)).fetchone()
-    return int(row[0]) if row is not None else 0
-
-
-def key(study: Path) -> bytes:
-    """The study's secret for cookies and tokens, made at first use with mode 0600."""
-    path = study / KEY_NAME
+    path = study / SECRET_KEY_NAME
     try:
+        # O_EXCL: of two processes that start at once, exactly one creates the key.
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         text = path.read_text().strip()
@@ -54,18 +39,19 @@ def key(study: Path) -> bytes:
     return secret
 
 
-def one_time(secret: bytes, *what: object) -> str:
-    """An opaque token for one shown item in one state.
+def one_time_token(secret: bytes, *parts: object) -> str:
+    """Return an opaque token for one displayed item in one state.
 
-    Derived, not stored: it survives a restart and dies with the state it names.
+    It is derived from the state and not stored: it survives a restart, and it is void once the
+    state has changed. Without the secret it can be neither guessed nor traced back to the item.
     """
-    return hmac.new(secret, "|".join(str(w) for w in what).encode(), hashlib.sha256).hexdigest()[
-        :32
-    ]
+    # 32 hexadecimal digits: 128 bits, beyond guessing through a web page.
+    message = "|".join(map(str, parts)).encode()
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]
 
 
-def clean_seconds(raw: object) -> float | None:
-    """Time on task in seconds as the browser measured it, or None if it is no sensible number."""
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= 24 * 3600:
+def valid_seconds(raw: object) -> float | None:
+    """Return a time on task in seconds as a browser measured it, or None if it is not plausible."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= LONGEST_SECONDS:
         return None
     return round(float(raw), 3)

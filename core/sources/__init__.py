@@ -1,5 +1,5 @@
-"""Kinds of input.
+"""Archives of mammograms: each module turns one archive layout into patients with findings.
 
-Each module of this package named after a source offers simulated, tasks, files and read as
-core.sources.records.Source says.
+Decoding of pixels belongs in `core.images`, storage in a study in `core.pipeline.ingest`. A module
+named after a source implements `core.sources.records.Source`.
 """

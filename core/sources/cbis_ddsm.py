@@ -1,29 +1,54 @@
-"""CBIS-DDSM: the curated DDSM subset (Lee et al. 2017) with its four tables and DICOM films, or the
-re-release of both as JPEG.
+"""CBIS-DDSM, the curated subset of DDSM: four CSV tables with DICOM images, or with JPEG images.
+
+The tables name series of images; `SeriesIndex` locates them in the layouts of the three downloads.
+
+References
+----------
+Lee RS et al. A curated mammography data set for use in computer-aided detection and diagnosis
+research. Scientific Data 4, 170177 (2017).
 """
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import UserError
-from core.images.decoding import Film, read_film
-from core.images.polygons import scaled, trace
-from core.sources.cbis_files import SeriesIndex
-from core.sources.csv_table import Row, read_table
-from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
-from core.sources.splits_kept import one_split
-from core.sources.views import laterality_of, view_of
+from core.images.decoding import DecodedImage, read_image
+from core.images.polygons import scale_polygons, trace_mask
+from core.sources.conventions import (
+    mammogram_from_image,
+    parse_laterality,
+    parse_view,
+    resolve_published_split,
+    row_pathology,
+)
+from core.sources.csv_table import CsvRow, read_table
+from core.sources.records import Finding, Mammogram, Patient, Problem
 
-simulated = False
-COLUMNS = {
-    "patient_id": (), "left or right breast": (), "image view": (), "abnormality id": (), "abnormality type": (), "assessment": (), "pathology": (),
-    "subtlety": (), "image file path": (), "cropped image file path": (), "roi mask file path": (), "breast density": ("breast_density",),
-}  # fmt: skip
-DESCRIPTORS = {
+SIMULATED = False
+_IMAGE_SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png", "")
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "patient_id": (),
+    "left or right breast": (),
+    "image view": (),
+    "abnormality id": (),
+    "abnormality type": (),
+    "assessment": (),
+    "pathology": (),
+    "subtlety": (),
+    "image file path": (),
+    "cropped image file path": (),
+    "roi mask file path": (),
+    # The mass tables write breast_density, the calcification tables breast density.
+    "breast density": ("breast_density",),
+}
+_DESCRIPTORS = {
     "mass shape": "shape",
     "mass margins": "margins",
     "calc type": "type",
@@ -33,250 +58,294 @@ DESCRIPTORS = {
 
 @dataclass(frozen=True)
 class CbisRow:
-    """A row of the tables, a finding, with the files found for it."""
+    """A row of the tables, which is one finding, with the image files located for it.
 
-    row: Row
+    roi: candidates for the mask; tables and folders sometimes exchange mask and crop.
+    """
+
+    row: CsvRow
     image: Path
     roi: tuple[Path, ...]
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Laterality and view."""
-        return str(laterality_of(self.row.get("left or right breast"))), str(
-            view_of(self.row.get("image view"))
+    def laterality_and_view(self) -> tuple[str, str]:
+        """Laterality and view of the image."""
+        return str(parse_laterality(self.row.get("left or right breast"))), str(
+            parse_view(self.row.get("image view"))
         )
 
 
 @dataclass(frozen=True)
 class CbisTask:
-    """One patient's rows of all tables."""
+    """The rows of one patient from all tables."""
 
     patient: str
     rows: tuple[CbisRow, ...]
 
 
-def read_cases(table: Path) -> list[Row]:
-    """Rows (findings) of one description table, checked.
+class SeriesIndex:
+    """Folders below a root, by the series they hold.
 
-    UserError naming the row for a pathology, side or view that is unknown.
+    Three layouts are recognised. As the tables write it:
+    <case>/<study UID>/<series UID>/000000.dcm. As the archive's downloader writes it, with the last
+    five digits of each UID: <case>/...-<study UID>/...-<series UID>/1-1.dcm. As the JPEG re-release
+    has it: jpeg/<series UID>/1-172.jpg.
     """
-    rows = read_table(table, COLUMNS)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_case: dict[str, list[Path]] = defaultdict(list)
+        for folder, _, files in os.walk(root):
+            if files:
+                path = Path(folder)
+                self._by_name[path.name].append(path)
+                self._by_case[path.parent.parent.name].append(path)
+
+    def files(self, cell: str) -> list[Path]:
+        """Return the image files of the series that a table's path names.
+
+        The named file comes first; the list is empty if the series is missing.
+        """
+        parts = cell.replace("\\", "/").split("/")
+        if len(parts) < 3:
+            return []
+        case, series, name = parts[0], parts[-2], parts[-1]
+        folders = self._by_name.get(series) or [
+            folder
+            for folder in self._by_case.get(case, [])
+            # Five digits alone can be ambiguous, so only folders of the case are compared.
+            if folder.name.endswith("-" + series[-5:])
+        ]
+        images = [
+            file
+            for folder in folders
+            for file in sorted(folder.iterdir())
+            if file.suffix.lower() in _IMAGE_SUFFIXES and file.is_file()
+        ]
+        # Other files stay candidates, because folders sometimes exchange mask and crop.
+        return sorted(images, key=lambda file: file.name != name)
+
+
+def read_case_table(table: Path) -> list[CsvRow]:
+    """Return the checked rows (findings) of one description table.
+
+    UserError that names the row for an unknown pathology, laterality or view.
+    """
+    rows = read_table(table, _COLUMNS)
     for row in rows:
-        _check(row)
+        _check_row(row)
     return rows
 
 
-def _check(row: Row) -> None:
-    """UserError for what is wrong in a row."""
-    if _pathology(row) not in PATHOLOGIES:
-        raise row.wrong(
-            f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}"
-        )
+def _check_row(row: CsvRow) -> None:
+    """Raise UserError for an invalid cell."""
+    row_pathology(row)
     if (
-        laterality_of(row.get("left or right breast")) is None
-        or view_of(row.get("image view")) is None
+        parse_laterality(row.get("left or right breast")) is None
+        or parse_view(row.get("image view")) is None
     ):
-        raise row.wrong(
+        raise row.error(
             f"unknown side or view {row.get('left or right breast')!r}, {row.get('image view')!r}",
             "use LEFT or RIGHT, CC or MLO",
         )
-    row.number("assessment", 0, 5)
-    row.number("subtlety", 0, 5)
-    row.number("breast density", 0, 4)
+    row.whole_number("assessment", 0, 5)
+    row.whole_number("subtlety", 0, 5)
+    row.whole_number("breast density", 0, 4)
 
 
-def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], list[Problem]]:
-    """A task per patient of the tables (`*case_description*.csv`) found beneath the folder, ordered
-    by patient. Every row is checked and its series are looked up; UserError naming the row for a
-    fault or a missing series, with skip_bad its patient is left out and listed.
+def list_tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[CbisTask], list[Problem]]:
+    """Return one task per patient, ordered by patient, and the problems found.
+
+    Tables (`*case_description*.csv`) may lie anywhere below the folder. Every row is checked and
+    its series are located. UserError that names the row for a fault or a missing series; with
+    skip_bad the patient is left out and listed instead.
     """
     if path is None or not Path(path).is_dir():
         raise UserError(
-            f"{path} is no folder: give the folder that holds CBIS-DDSM's tables and images."
+            f"{path} is not a folder: give the folder that holds the tables and images of"
+            " CBIS-DDSM."
         )
     root = Path(path)
     tables = sorted(root.rglob("*case_description*.csv"))
     if not tables:
         raise UserError(
-            f"The folder {root} holds no table `*_case_description_*_set.csv`: put CBIS-DDSM's"
-            " tables beside its images."
+            f"The folder {root} has no table `*_case_description_*_set.csv`: put the tables of"
+            " CBIS-DDSM beside its images."
         )
     index = SeriesIndex(root)
-    patients: dict[str, list[Row]] = {}
+    patients: dict[str, list[CsvRow]] = {}
     for table in tables:
-        for row in read_table(table, COLUMNS):
+        for row in read_table(table, _COLUMNS):
             patients.setdefault(row.get("patient_id"), []).append(row)
-    found, problems = [], []
+    tasks, problems = [], []
     for patient in sorted(patients):
         try:
             for row in patients[patient]:
-                _check(row)
-            found.append(
-                CbisTask(patient, tuple(_located(row, index) for row in patients[patient]))
-            )
+                _check_row(row)
+            rows = tuple(_locate_files(row, index) for row in patients[patient])
+            tasks.append(CbisTask(patient, rows))
         except UserError as error:
             if not skip_bad:
                 raise
             problems.append(Problem(patient, str(error), "patient left out", skipped=True))
-    if not found:
+    if not tasks:
         raise UserError(
-            f"No patient of the tables in {root} has its images there, for example:"
-            f" {problems[0].cause}"
+            f"No patient of the tables in {root} has images there, for example: {problems[0].cause}"
         )
-    return found, problems
+    return tasks, problems
 
 
-def files(task: CbisTask) -> list[Path]:
-    """The films and masks found for the patient's rows."""
+def task_files(task: CbisTask) -> list[Path]:
+    """Return the images and masks of the patient's rows."""
     return sorted({file for row in task.rows for file in (row.image, *row.roi)})
 
 
-def read(task: CbisTask) -> Patient:
-    """Read one patient: findings of all tables that lie in the same view are united in one film."""
+def read_patient(task: CbisTask) -> Patient:
+    """Read one patient; findings of all tables that show the same view share one mammogram."""
+    # A view with a mass and a calcification occurs in two tables but is one image.
     by_view: dict[tuple[str, str], list[CbisRow]] = {}
     for row in task.rows:
-        by_view.setdefault(row.place, []).append(row)
+        by_view.setdefault(row.laterality_and_view, []).append(row)
     mammograms, problems = [], []
-    for (side, view), rows in by_view.items():
-        mammogram, odd = _mammogram(task.patient, side, view, rows)
+    for (laterality, view), rows in by_view.items():
+        mammogram, warnings = _read_mammogram(task.patient, laterality, view, rows)
         mammograms.append(mammogram)
-        problems += odd
-    split, several = one_split(task.patient, (_split(row.row) for row in task.rows))
-    densities = [
-        density
-        for density in (row.row.number("breast density", 0, 4) for row in task.rows)
-        if density
-    ]
+        problems += warnings
+    # Some patients are in a training table and in a test table.
+    split, split_problems = resolve_published_split(
+        task.patient, (_published_split(row.row) for row in task.rows)
+    )
+    densities = [row.row.whole_number("breast density", 0, 4) for row in task.rows]
     return Patient(
         id=task.patient,
         mammograms=tuple(mammograms),
-        density=densities[0] if densities else None,
+        # The tables write 0 where the density is unknown.
+        density=next((density for density in densities if density), None),
         published_split=split,
-        problems=tuple(problems + several),
+        problems=tuple(problems + split_problems),
     )
 
 
-def _located(row: Row, index: SeriesIndex) -> CbisRow:
-    """The row with its files; UserError if its film or its mask is not there."""
+def _locate_files(row: CsvRow, index: SeriesIndex) -> CbisRow:
+    """Return the row with its files; UserError if its image or its mask is missing."""
     image = index.files(row.get("image file path"))
     if not image:
-        raise row.wrong(
-            f"its film {row.get('image file path')} is not beneath {index.root}",
+        raise row.error(
+            f"its image {row.get('image file path')} is not below {index.root}",
             "download the series or leave the row out",
         )
     named = [row.get(column) for column in ("roi mask file path", "cropped image file path")]
     roi = tuple(dict.fromkeys(file for cell in named for file in index.files(cell)))
     if not roi:
-        raise row.wrong(
-            f"its mask {named[0]} is not beneath {index.root}",
+        raise row.error(
+            f"its mask {named[0]} is not below {index.root}",
             "download the series or leave the row out",
         )
     return CbisRow(row, image[0], roi)
 
 
-def _mammogram(
-    patient: str, side: str, view: str, rows: list[CbisRow]
+def _read_mammogram(
+    patient: str, laterality: str, view: str, rows: list[CbisRow]
 ) -> tuple[Mammogram, list[Problem]]:
-    """One film with the findings of its rows, numbered in the order of tables and rows."""
-    try:
-        film = read_film(rows[0].image)
-    except UserError as error:
-        raise UserError(f"{rows[0].row.table}, row {rows[0].row.line}: {error}") from error
-    name, problems = f"{patient}.{side}_{view}", []
-    findings = []
+    """Return one mammogram; its findings are numbered in the order of tables and rows."""
+    with rows[0].row.error_context():
+        image = read_image(rows[0].image)
+    name = f"{patient}.{laterality}_{view}"
+    findings, problems = [], []
     for number, row in enumerate(rows, start=1):
-        outline, odd = _outline(row, film)
+        outline, warnings = _read_outline(row, image)
         findings.append(_finding(number, row.row, outline))
-        problems += [Problem(f"{name}, finding {number}", cause, action) for cause, action in odd]
-    mammogram = Mammogram(
+        problems += [
+            Problem(f"{name}, finding {number}", cause, action) for cause, action in warnings
+        ]
+    mammogram = mammogram_from_image(
+        image,
         id=name,
-        laterality=side,
+        laterality=laterality,
         view=view,
-        pixels=film.pixels,
-        maximum=film.maximum,
-        findings=tuple(findings),
-        pixel_mm=film.pixel_mm,
-        scanner=film.scanner,
-        inverted=film.inverted,
-        file_hash=film.file_hash,
+        findings=findings,
         source_file=rows[0].row.get("image file path"),
     )
     return mammogram, problems
 
 
-def _finding(number: int, row: Row, outline: tuple[np.ndarray, ...]) -> Finding:
-    words = {
-        name: row.get(column).upper() for column, name in DESCRIPTORS.items() if row.get(column)
+def _finding(number: int, row: CsvRow, outline: tuple[np.ndarray, ...]) -> Finding:
+    """Return the finding of a row, with a report in the words of DDSM's overlays."""
+    descriptors = {
+        name: row.get(column).upper() for column, name in _DESCRIPTORS.items() if row.get(column)
     }
-    subtlety, kind = row.number("subtlety", 0, 5), row.get("abnormality type").upper()
-    told = " ".join(f"{name.upper()} {value}" for name, value in words.items())
-    report = (
-        f"LESION_TYPE {kind} {told} ASSESSMENT {row.get('assessment')} SUBTLETY"
-        f" {row.get('subtlety')} PATHOLOGY {_pathology(row)}"
-    )
+    lesion_type, pathology = row.get("abnormality type").upper(), row_pathology(row)
+    words = " ".join(f"{name.upper()} {value}" for name, value in descriptors.items())
     return Finding(
         number=number,
-        pathology=_pathology(row),
-        lesion_type=kind,
-        descriptors=words,
-        assessment=row.number("assessment", 0, 5),
-        subtlety=subtlety or None,
+        pathology=pathology,
+        lesion_type=lesion_type,
+        descriptors=descriptors,
+        assessment=row.whole_number("assessment", 0, 5),
+        # The tables write 0 where the subtlety is unknown.
+        subtlety=row.whole_number("subtlety", 0, 5) or None,
         outline=outline,
-        report=report,
+        report=(
+            f"LESION_TYPE {lesion_type} {words} ASSESSMENT {row.get('assessment')} SUBTLETY"
+            f" {row.get('subtlety')} PATHOLOGY {pathology}"
+        ),
     )
 
 
-def _outline(row: CbisRow, film: Film) -> tuple[tuple[np.ndarray, ...], list[tuple[str, str]]]:
-    """The mask's outline in the film's pixels, and (cause, action) of what is odd.
-
-    Tables and folders exchange mask and crop at times, so the mask is known by what it is:
-    two-valued and of the film's form.
-    """
-    height, width = film.pixels.shape
+def _read_outline(
+    row: CbisRow, image: DecodedImage
+) -> tuple[tuple[np.ndarray, ...], list[tuple[str, str]]]:
+    """Return the outline of the mask in pixels of the image, and warnings as (cause, action)."""
+    height, width = image.pixels.shape
     for file in row.roi:
-        try:
-            candidate = read_film(file)
-        except UserError as error:
-            raise UserError(f"{row.row.table}, row {row.row.line}: {error}") from error
-        h, w = candidate.pixels.shape
-        if abs(h * width / (w * height) - 1) > 0.02 or not _two_valued(candidate):
+        with row.row.error_context():
+            candidate = read_image(file)
+        if not _is_mask(candidate, (height, width), only_file=len(row.roi) == 1):
             continue
-        if min(h / height, w / width) < 0.25 and len(row.roi) > 1:
-            continue  # a black-and-white crop that happens to have the film's form
         mask = (
+            # Masks hold 0 and 1, or 0 and white.
             candidate.pixels > candidate.maximum / 2
             if candidate.pixels.max() > 1
             else candidate.pixels > 0
         )
         if not mask.any():
-            raise row.row.wrong(
-                f"its mask {file.name} is empty", "fetch it again or leave the row out"
+            raise row.row.error(
+                f"its mask {file.name} is empty", "download it again or leave the row out"
             )
+        h, w = mask.shape
         if (h, w) == (height, width):
-            return trace(mask), []
-        odd = (
-            f"its mask is {w} x {h} pixels, the film {width} x {height}",
-            "outline scaled to the film",
+            return trace_mask(mask), []
+        warning = (
+            f"its mask is {w} x {h} pixels, the image {width} x {height}",
+            "outline scaled to the image",
         )
-        return scaled(trace(mask), (width / w, height / h)), [odd]
+        return scale_polygons(trace_mask(mask), (width / w, height / h)), [warning]
     names = ", ".join(file.name for file in row.roi)
-    raise row.row.wrong(
-        f"none of {names} is a mask of the film ({width} x {height} pixels)",
-        "fetch the series again or leave the row out",
+    raise row.row.error(
+        f"none of {names} is a mask of the image ({width} x {height} pixels)",
+        "download the series again or leave the row out",
     )
 
 
-def _two_valued(film: Film) -> bool:
-    """Whether nearly all pixels are black or white (JPEG softens the edges)."""
-    top = max(int(film.pixels.max()), 1)
-    middling = (film.pixels > 0.15 * top) & (film.pixels < 0.85 * top)
-    return float(middling.mean()) < 0.01
+def _is_mask(candidate: DecodedImage, shape: tuple[int, int], *, only_file: bool) -> bool:
+    """Return whether a file is the mask of an image of this shape, and not the crop.
+
+    Tables and folders sometimes exchange mask and crop, so the content decides: a mask is
+    two-valued and has the aspect ratio of the image.
+    """
+    (h, w), (height, width) = candidate.pixels.shape, shape
+    if abs(h * width / (w * height) - 1) > 0.02:
+        return False
+    # A black-and-white crop can happen to have the aspect ratio of the image; it is much smaller.
+    if min(h / height, w / width) < 0.25 and not only_file:
+        return False
+    brightest = max(int(candidate.pixels.max()), 1)
+    # JPEG softens the edges of a mask, so a few intermediate values are allowed.
+    intermediate = (candidate.pixels > 0.15 * brightest) & (candidate.pixels < 0.85 * brightest)
+    return float(intermediate.mean()) < 0.01
 
 
-def _pathology(row: Row) -> str:
-    return row.get("pathology").upper().replace(" ", "_")
-
-
-def _split(row: Row) -> str:
-    """The published split, which the table's name tells."""
+def _published_split(row: CsvRow) -> str:
+    """Return the published split, which the name of the table contains."""
     return "test" if "test" in row.table.stem.lower() else "train"

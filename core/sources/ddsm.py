@@ -1,12 +1,14 @@
-"""The Digital Database for Screening Mammography as its archive holds it: case folders with .ics,
-.OVERLAY and .LJPEG files, anywhere beneath a folder. Also the same tree with the films converted to
-PNG, JPEG or TIFF.
+"""The Digital Database for Screening Mammography (DDSM) in the layout of its archive.
+
+Case folders hold one .ics file, .OVERLAY files and .LJPEG films, or films converted to PNG, JPEG or
+TIFF. Text files belong in `core.sources.ddsm_metadata`, film decoding in `core.sources.ljpeg`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,63 +16,120 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.images.decoding import read_film
-from core.images.polygons import fill, scaled
+from core.images.decoding import read_image
+from core.images.polygons import fill_polygons, scale_polygons
 from core.sources import ljpeg
 from core.sources.ddsm_metadata import (
-    Case,
+    DdsmCase,
     FilmLine,
     Overlay,
     parse_overlay,
     read_ics,
-    read_lines,
     read_overlay,
-    within,
+    read_text_lines,
 )
-from core.sources.records import Finding, Mammogram, Patient, Problem
+from core.sources.ddsm_outlines import clip_to_image
+from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
 
 __all__ = [
+    "SIMULATED",
     "fill_outline",
+    "list_tasks",
     "optical_density",
-    "read",
     "read_ics",
     "read_overlay",
-    "simulated",
-    "tasks",
-    "truths",
+    "read_patient",
+    "task_files",
+    "truth_by_rule",
 ]
 
-simulated = False
-CONVERTED = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-DENSEST = 4.0  # optical density that is shown black; all scanners' ranges end at or below it
-WHITE = 65535
-FOLDER_CLASSES = {"cancer": "MALIGNANT", "benign_without_callback": "BENIGN_WITHOUT_CALLBACK", "bwc": "BENIGN_WITHOUT_CALLBACK", "benign": "BENIGN",
-                  "normal": "NORMAL"}  # fmt: skip
-ABNORMAL = ("MALIGNANT", "BENIGN", "BENIGN_WITHOUT_CALLBACK")
+SIMULATED = False
+_CONVERTED_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+# Optical density that is displayed black: the ranges of all scanners end at or below it.
+_MAX_DENSITY = 4.0
+_WHITE = 65535
+_FOLDER_PATHOLOGIES = {
+    "cancer": "MALIGNANT",
+    "benign_without_callback": "BENIGN_WITHOUT_CALLBACK",
+    "bwc": "BENIGN_WITHOUT_CALLBACK",
+    "benign": "BENIGN",
+    "normal": "NORMAL",
+}
 
 
 @dataclass(frozen=True)
 class DdsmTask:
-    """One case. root: the folder that was given, at or beneath which folders' names tell the case's
-    class.
-    """
+    """One case; root is the folder that the user gave, see `folder_pathology`."""
 
     patient: str
     ics: Path
     root: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Film:
+    """A decoded film: pixels [h, w] and their maximum, SHA-256 of the file, (cause, action)s."""
+
+    pixels: np.ndarray
+    maximum: int
+    file_hash: str
+    warnings: tuple[tuple[str, str], ...] = ()
+
+
 def fill_outline(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """bool [h, w] of one filled outline [n, 2] of (x, y) counted from 0, its border included."""
-    return fill([points], shape)
+    """Return the filled outline as a mask, border pixels included.
+
+    Parameters
+    ----------
+    points : float array, shape [n, 2]
+        Corners (x, y) in pixels, counted from 0.
+    shape : (int, int)
+        Height and width of the image.
+
+    Returns
+    -------
+    bool array, shape [h, w]
+
+    Examples
+    --------
+    >>> square = np.array([[1, 1], [3, 1], [3, 2], [1, 2]])
+    >>> fill_outline(square, (4, 5)).astype(int)
+    array([[0, 0, 0, 0, 0],
+           [0, 1, 1, 1, 0],
+           [0, 1, 1, 1, 0],
+           [0, 0, 0, 0, 0]])
+    """
+    return fill_polygons([points], shape)
 
 
 def optical_density(grey: np.ndarray, institution: str, digitizer: str) -> np.ndarray | None:
-    """Optical density of grey levels for a scanner, by the archive's calibration formulas
-    (TECH_FACTS, "DDSM optical density"); None for a scanner without one. Institutions: A
-    Massachusetts General Hospital, B Wake Forest, C Washington University, D Sacred Heart.
+    """Return the optical density of grey levels, by the calibration formula of the scanner.
+
+    Parameters
+    ----------
+    grey : integer array
+        Grey levels of an .LJPEG film.
+    institution : str
+        A Massachusetts General Hospital, B Wake Forest, C Washington University, D Sacred Heart.
+    digitizer : str
+        DBA, HOWTEK or LUMISYS.
+
+    Returns
+    -------
+    float array of the same shape, or None
+        None for a scanner without a published formula.
+
+    References
+    ----------
+    Calibration formulas of the DDSM web pages, University of South Florida.
+
+    Examples
+    --------
+    >>> optical_density(np.array([61, 4097]), "B", "LUMISYS").round(2)
+    array([ 4., -0.])
     """
     g = np.asarray(grey, np.float64)
+    # Grey levels are clipped to the range in which each formula was fitted.
     if (institution, digitizer) == ("A", "DBA"):
         return (np.log10(g.clip(4, 64064)) - 4.80662) / -1.07553
     if (institution, digitizer) == ("A", "HOWTEK"):
@@ -83,43 +142,49 @@ def optical_density(grey: np.ndarray, institution: str, digitizer: str) -> np.nd
 
 
 @lru_cache(maxsize=8)
-def _brightness(institution: str, digitizer: str) -> np.ndarray | None:
-    """uint16 [65536]: brightness, linear in optical density (0 white, DENSEST black), of every grey
-    level.
+def _brightness_table(institution: str, digitizer: str) -> np.ndarray | None:
+    """Return uint16 [65536]: the brightness of every grey level, None without a formula.
+
+    Brightness is linear in optical density; 0 is white and _MAX_DENSITY is black.
     """
+    # A table: a film has over ten million pixels, but at most 65,536 grey levels.
     density = optical_density(np.arange(65536), institution, digitizer)
-    return (
-        None
-        if density is None
-        else np.rint((1 - density.clip(0, DENSEST) / DENSEST) * WHITE).astype(np.uint16)
-    )
+    if density is None:
+        return None
+    brightness = 1 - density.clip(0, _MAX_DENSITY) / _MAX_DENSITY
+    return np.rint(brightness * _WHITE).astype(np.uint16)
 
 
-def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[DdsmTask], list[Problem]]:
-    """A task per .ics beneath the folder, ordered by case; headers, overlays and the films'
-    presence are checked here. UserError for the first fault; with skip_bad faulty cases are left
-    out and listed.
+def list_tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[DdsmTask], list[Problem]]:
+    """Return one task per .ics file below the folder, ordered by case, and the problems found.
+
+    Headers, overlays and the presence of the films are checked. UserError for the first fault; with
+    skip_bad the case is left out and listed instead.
     """
     if path is None or not Path(path).is_dir():
-        raise UserError(f"{path} is no folder: give the folder that holds DDSM's case folders.")
-    found: dict[str, DdsmTask] = {}
-    problems: list[Problem] = []
-    files = sorted(
+        raise UserError(
+            f"{path} is not a folder: give the folder that holds the case folders of DDSM."
+        )
+    ics_files = sorted(
         file for file in Path(path).rglob("*") if file.suffix.lower() == ".ics" and file.is_file()
     )
-    if not files:
+    if not ics_files:
         raise UserError(
-            f"The folder {path} holds no .ics file: give the folder that holds DDSM's case folders."
+            f"The folder {path} has no .ics file: give the folder that holds the case folders of"
+            " DDSM."
         )
-    for file in files:
+    tasks: dict[str, DdsmTask] = {}
+    problems: list[Problem] = []
+    for file in ics_files:
         try:
             case = read_ics(file)
-            if case.id in found:
+            if case.id in tasks:
                 raise UserError(
-                    f"Case {case.id} occurs twice, in {found[case.id].ics} and {file}: take one of"
-                    " them out."
+                    f"Case {case.id} occurs twice, in {tasks[case.id].ics} and {file}: remove one"
+                    " of them."
                 )
-            _overlays(case, file)
+            # Everything but the pixels is checked here, before the first film is decoded.
+            _read_overlays(case, file)
             for line in case.films:
                 _film_file(case, line, file)
         except UserError as error:
@@ -127,229 +192,270 @@ def tasks(path: Path | None, skip_bad: bool = False) -> tuple[list[DdsmTask], li
                 raise
             problems.append(Problem(file.parent.name, str(error), "case left out", skipped=True))
         else:
-            found[case.id] = DdsmTask(case.id, file, Path(path))
-    return [found[name] for name in sorted(found)], problems
+            tasks[case.id] = DdsmTask(case.id, file, Path(path))
+    return [tasks[name] for name in sorted(tasks)], problems
 
 
-def files(task: DdsmTask) -> list[Path]:
-    """All that lies in the case's folder."""
+def task_files(task: DdsmTask) -> list[Path]:
+    """Return all files of the case folder."""
     return sorted(task.ics.parent.iterdir())
 
 
-def read(task: DdsmTask) -> Patient:
-    """Decode one case. UserError naming the file for a film that cannot be decoded."""
+def read_patient(task: DdsmTask) -> Patient:
+    """Decode one case; UserError that names the file for a film that cannot be decoded."""
     case = read_ics(task.ics)
-    overlays, filed = _overlays(case, task.ics), folder_class(task.ics, task.root)
-    problems = _strays(case, task.ics)
+    overlays, filed_as = _read_overlays(case, task.ics), folder_pathology(task.ics, task.root)
+    problems = _stray_files(case, task.ics)
     mammograms = []
     for line in case.films:
         overlay = overlays.get(line.view)
-        mammogram, odd = _mammogram(case, line, task.ics, overlay)
-        if line.overlay and overlay is None:
-            odd.append(
-                Problem(
-                    mammogram.id,
-                    "the .ics tells of an overlay that is missing",
-                    "no findings and no patch labels for this film",
-                )
-            )
-            mammogram = replace(mammogram, unlocated=True)
-        if not line.overlay and overlay is not None:
-            odd.append(Problem(mammogram.id, "an overlay that the .ics does not tell of", "taken"))
+        mammogram, warnings = _read_mammogram(case, line, task.ics, overlay)
         mammograms.append(mammogram)
-        problems += odd
-    if filed in ABNORMAL and not overlays:
+        problems += warnings
+    abnormal = filed_as not in (None, "NORMAL")
+    if abnormal and not overlays:
         problems.append(
             Problem(
                 case.id,
-                f"filed under {filed}, but without any overlay",
+                f"filed under {filed_as}, but without any overlay",
                 "no findings and no patch labels for its films",
             )
         )
+        # The finding may lie in any film of the case, so no patch of them can be called normal.
         mammograms = [replace(mammogram, unlocated=True) for mammogram in mammograms]
     return Patient(
         id=case.id,
         mammograms=tuple(mammograms),
         age=case.age,
         density=case.density,
-        filed_as=filed,
+        filed_as=filed_as,
         problems=tuple(problems),
     )
 
 
-def folder_class(ics: Path, root: Path) -> str | None:
-    """The pathology under whose folder a case is filed, such as cancers/cancer_01/case0001, at or
-    beneath root; None if no folder says it.
+def folder_pathology(ics: Path, root: Path) -> str | None:
+    """Return the pathology under whose folder a case is filed, None if no folder name gives one.
+
+    Only folders at or below root count, such as cancers/cancer_01/case0001.
     """
-    beneath = len(ics.relative_to(root).parts)
-    for parent in [*ics.parents][:beneath]:
+    # A folder above the root that happens to be named normal has no meaning.
+    depth = len(ics.relative_to(root).parts)
+    for parent in [*ics.parents][:depth]:
+        # The archive names its folders in the plural and with a volume: cancers/cancer_01.
         name = re.sub(r"s?(_\d+)?$", "", parent.name.lower().replace("-", "_"))
-        if name in FOLDER_CLASSES:
-            return FOLDER_CLASSES[name]
+        if name in _FOLDER_PATHOLOGIES:
+            return _FOLDER_PATHOLOGIES[name]
     return None
 
 
-def truths(findings: tuple[Finding, ...], filed_as: str | None) -> dict[str, str]:
-    """Truth of a film or case by the three rules of DEFINITIONS ("Reading study"), side by side:
+def truth_by_rule(findings: Sequence[Finding], filed_as: str | None) -> dict[str, str]:
+    """Return the truth of a mammogram or case by three rules.
 
-    `folder`, `first_abnormality` (the one with the lowest number) and `any_malignant` (the worst
-    finding). UNPROVEN ones decide nothing under the last; without findings the truth is NORMAL.
+    Parameters
+    ----------
+    findings : sequence of Finding
+        All findings of the mammogram or case.
+    filed_as : str or None
+        Pathology under whose folder the case is filed.
+
+    Returns
+    -------
+    dict of str to str
+        `folder`: filed_as, or UNKNOWN. `first_abnormality`: pathology of the finding with the
+        lowest number. `any_malignant`: the worst pathology, in which UNPROVEN ranks last. Without
+        findings the last two are NORMAL.
+
+    Examples
+    --------
+    >>> findings = [Finding(number=1, pathology="BENIGN"), Finding(number=2, pathology="MALIGNANT")]
+    >>> truth_by_rule(findings, None)
+    {'folder': 'UNKNOWN', 'first_abnormality': 'BENIGN', 'any_malignant': 'MALIGNANT'}
     """
     first = min(findings, key=lambda finding: finding.number).pathology if findings else "NORMAL"
-    order = ("MALIGNANT", "BENIGN", "BENIGN_WITHOUT_CALLBACK", "UNPROVEN")
-    worst = min((finding.pathology for finding in findings), key=order.index, default="NORMAL")
+    pathologies = [finding.pathology for finding in findings]
+    # PATHOLOGIES is ordered from the worst.
+    worst = min(pathologies, key=PATHOLOGIES.index, default="NORMAL")
     return {"folder": filed_as or "UNKNOWN", "first_abnormality": first, "any_malignant": worst}
 
 
-def _overlays(case: Case, ics: Path) -> dict[str, Overlay]:
-    """The case's overlays by view; UserError for an overlay whose film is not in the case."""
+def _read_overlays(case: DdsmCase, ics: Path) -> dict[str, Overlay]:
+    """Return the overlays of a case by view; UserError for an overlay without a film."""
     overlays = {}
-    for file in _files(case, ics):
-        view = _view(case, file)
+    for file in _case_files(ics):
+        view = _view_of_file(case, file)
         if file.suffix.upper() != ".OVERLAY" or view is None:
             continue
         if view not in {line.view for line in case.films}:
             raise UserError(
-                f"{file} belongs to no film: {ics.name} lists no {view}; add its line or take the"
-                " overlay out."
+                f"{file} belongs to no film: {ics.name} lists no {view}; add its line or remove"
+                " the overlay."
             )
-        overlays[view] = parse_overlay(read_lines(file), file.name)
+        overlays[view] = parse_overlay(read_text_lines(file), file.name)
     return overlays
 
 
-def _files(case: Case, ics: Path) -> list[Path]:
-    """Files beside the .ics, by name."""
+def _case_files(ics: Path) -> list[Path]:
+    """Return the files in the folder of an .ics file, by name."""
     return sorted(file for file in ics.parent.iterdir() if file.is_file())
 
 
-def _view(case: Case, file: Path) -> str | None:
-    """The view that a file of the case names, such as B_3013_1.LEFT_CC.OVERLAY."""
+def _view_of_file(case: DdsmCase, file: Path) -> str | None:
+    """Return the view that a file name of the case contains, such as B_3013_1.LEFT_CC.OVERLAY."""
+    # The field `filename` of an .ics file has dashes where the image names have underscores.
     match = re.match(
         re.escape(case.id) + r"\.((?:LEFT|RIGHT)_(?:CC|MLO))\.", file.name.upper().replace("-", "_")
     )
     return match.group(1) if match else None
 
 
-def _film_file(case: Case, line: FilmLine, ics: Path) -> Path:
-    """The film's file: .LJPEG, else a converted one; UserError if there is none."""
-    mine = [file for file in _files(case, ics) if _view(case, file) == line.view]
-    for suffix in (".ljpeg", *CONVERTED):
-        for file in mine:
+def _film_file(case: DdsmCase, line: FilmLine, ics: Path) -> Path:
+    """Return the file of a film: .LJPEG, else a converted one; UserError if it is missing."""
+    candidates = [file for file in _case_files(ics) if _view_of_file(case, file) == line.view]
+    # The .LJPEG film is preferred: the calibration formulas hold for its grey levels only.
+    for suffix in (".ljpeg", *_CONVERTED_SUFFIXES):
+        for file in candidates:
             if file.suffix.lower() == suffix:
                 return file
     overlay = next(
-        (f" (though {file.name} is there)" for file in mine if file.suffix.upper() == ".OVERLAY"),
+        (
+            f" (though {file.name} is there)"
+            for file in candidates
+            if file.suffix.upper() == ".OVERLAY"
+        ),
         "",
     )
     raise UserError(
         f"The film {line.view} that {ics} lists is missing{overlay}: add"
-        f" {case.id}.{line.view}.LJPEG or take the line out."
+        f" {case.id}.{line.view}.LJPEG or remove the line."
     )
 
 
-def _strays(case: Case, ics: Path) -> list[Problem]:
-    """Files that belong to no film and to no overlay."""
+def _stray_files(case: DdsmCase, ics: Path) -> list[Problem]:
+    """Return a problem for each file that belongs to no film and is not an overlay."""
     used = {ics.name} | {_film_file(case, line, ics).name for line in case.films}
-    known = (".overlay", ".16_pgm")
-    stray = [
-        f.name for f in _files(case, ics) if f.name not in used and f.suffix.lower() not in known
+    # Each case of the archive includes a small .16_PGM overview of its films.
+    ignored_suffixes = (".overlay", ".16_pgm")
+    return [
+        # The archive contains backup files that end in ~ or .1.
+        Problem(case.id, f"stray file {file.name}", "ignored")
+        for file in _case_files(ics)
+        if file.name not in used and file.suffix.lower() not in ignored_suffixes
     ]
-    return [Problem(case.id, f"stray file {name}", "passed over") for name in stray]
 
 
-def _mammogram(
-    case: Case, line: FilmLine, ics: Path, overlay: Overlay | None
+def _read_mammogram(
+    case: DdsmCase, line: FilmLine, ics: Path, overlay: Overlay | None
 ) -> tuple[Mammogram, list[Problem]]:
-    """One film with its findings."""
+    """Return one film with its findings, and its problems."""
     file, name = _film_file(case, line, ics), f"{case.id}.{line.view}"
-    side, view = line.view.split("_")
-    problems = list(overlay.problems) if overlay else []
-    if file.suffix.lower() == ".ljpeg":
-        pixels, maximum, file_hash, odd = _ljpeg_film(case, line, file)
-    else:
-        pixels, maximum, file_hash, odd = _converted_film(line, file)
-    factors = (pixels.shape[1] / line.pixels_per_line, pixels.shape[0] / line.lines)
-    findings = []
-    for finding in overlay.findings if overlay else ():
-        kept, outside = within(
-            finding, (line.lines, line.pixels_per_line), f"{name}, abnormality {finding.number}"
-        )
-        problems += outside
-        if factors != (1, 1):
-            kept = replace(
-                kept, outline=scaled(kept.outline, factors), nested=scaled(kept.nested, factors)
+    laterality, view = line.view.split("_")
+    is_ljpeg = file.suffix.lower() == ".ljpeg"
+    film = _read_ljpeg_film(case, line, file) if is_ljpeg else _read_converted_film(line, file)
+    height, width = film.pixels.shape
+    # A converted film can be smaller than the scan, and outlines are in pixels of the scan.
+    factors = (width / line.pixels_per_line, height / line.lines)
+    findings, problems = _fit_findings(line, overlay, name, factors)
+    problems += [Problem(name, cause, action) for cause, action in film.warnings]
+    overlay_missing = line.overlay and overlay is None
+    if overlay_missing:
+        problems.append(
+            Problem(
+                name,
+                "the .ics file announces an overlay that is missing",
+                "no findings and no patch labels for this film",
             )
-        findings.append(kept)
+        )
+    if not line.overlay and overlay is not None:
+        problems.append(
+            Problem(name, "an overlay that the .ics file does not announce", "overlay used")
+        )
     mammogram = Mammogram(
         id=name,
-        laterality=side,
+        laterality=laterality,
         view=view,
-        pixels=pixels,
-        maximum=maximum,
+        pixels=film.pixels,
+        maximum=film.maximum,
         findings=tuple(findings),
         pixel_mm=line.resolution / 1000 / factors[0] if line.resolution else None,
         scanner=f"{case.institution} {case.digitizer}".strip(),
-        file_hash=file_hash,
+        file_hash=film.file_hash,
         source_file=file.name,
-        unlocated=any(not finding.outline for finding in findings),
+        # A finding without an outline can lie in any patch, so no patch is known to be normal.
+        unlocated=overlay_missing or any(not finding.outline for finding in findings),
     )
-    return mammogram, [*problems, *(replace(problem, item=name) for problem in odd)]
+    return mammogram, problems
 
 
-def _ljpeg_film(
-    case: Case, line: FilmLine, file: Path
-) -> tuple[np.ndarray, int, str, list[Problem]]:
-    """Pixels, maximum, SHA-256 and problems of an .LJPEG film, in brightness linear in optical
-    density.
-    """
+def _fit_findings(
+    line: FilmLine, overlay: Overlay | None, name: str, factors: tuple[float, float]
+) -> tuple[list[Finding], list[Problem]]:
+    """Return an overlay's findings clipped to the film and scaled to its pixels, and problems."""
+    if overlay is None:
+        return [], []
+    findings, problems = [], list(overlay.problems)
+    for finding in overlay.findings:
+        # Before scaling: the tolerance of one pixel refers to the scan.
+        clipped, warnings = clip_to_image(
+            finding, (line.lines, line.pixels_per_line), f"{name}, abnormality {finding.number}"
+        )
+        problems += warnings
+        if factors != (1, 1):
+            clipped = replace(
+                clipped,
+                outline=scale_polygons(clipped.outline, factors),
+                nested=scale_polygons(clipped.nested, factors),
+            )
+        findings.append(clipped)
+    return findings, problems
+
+
+def _read_ljpeg_film(case: DdsmCase, line: FilmLine, file: Path) -> _Film:
+    """Return an .LJPEG film, with brightness linear in optical density."""
     try:
         data = file.read_bytes()
         grey = ljpeg.decode(data, line.lines, line.pixels_per_line)
     except (UserError, OSError) as error:
         raise UserError(f"The film {file}: {error}.") from error
-    file_hash, table = (
-        hashlib.sha256(data).hexdigest(),
-        _brightness(case.institution, case.digitizer),
+    file_hash = hashlib.sha256(data).hexdigest()
+    table = _brightness_table(case.institution, case.digitizer)
+    if table is not None:
+        return _Film(pixels=table[grey], maximum=_WHITE, file_hash=file_hash)
+    scanner = f"scanner {case.digitizer!r} of institution {case.institution}"
+    return _Film(
+        pixels=grey,
+        maximum=_WHITE if line.bits > 12 or grey.max() > 4095 else 4095,
+        file_hash=file_hash,
+        warnings=((f"no optical density formula for {scanner}", "grey levels used unchanged"),),
     )
-    if table is None:
-        scanner = f"scanner {case.digitizer!r} of institution {case.institution}"
-        odd = Problem(
-            "", f"no optical density formula for {scanner}", "grey levels taken as they are"
-        )
-        return grey, 65535 if line.bits > 12 or grey.max() > 4095 else 4095, file_hash, [odd]
-    return table[grey], WHITE, file_hash, []
 
 
-def _converted_film(line: FilmLine, file: Path) -> tuple[np.ndarray, int, str, list[Problem]]:
-    """The same of a film that somebody converted; it may have been made smaller."""
-    film = read_film(file)
-    height, width = film.pixels.shape
+def _read_converted_film(line: FilmLine, file: Path) -> _Film:
+    """Return a film converted to a common image format, possibly at a smaller size."""
+    image = read_image(file)
+    height, width = image.pixels.shape
+    # A resized film keeps its aspect ratio except for rounding.
     if abs(height / line.lines / (width / line.pixels_per_line) - 1) > 0.01:
         raise UserError(
-            f"The film {file} is {width} x {height} pixels, but its .ics says"
-            f" {line.pixels_per_line} x {line.lines}: it was cut or turned; convert it without, or"
-            " its outlines would not fit."
+            f"The film {file} is {width} x {height} pixels, but its .ics file gives"
+            f" {line.pixels_per_line} x {line.lines}: it was cropped or rotated, so its outlines do"
+            " not fit. Convert it again without that."
         )
-    odd = [
-        Problem(
-            "",
-            f"converted film ({file.suffix})",
-            "grey levels taken as they are, not as optical density",
-        )
+    warnings = [
+        (f"converted film ({file.suffix})", "grey levels used unchanged, not as optical density")
     ]
     if (height, width) != (line.lines, line.pixels_per_line):
-        odd.append(
-            Problem(
-                "",
+        warnings.append(
+            (
                 f"converted to {width} x {height} from {line.pixels_per_line} x {line.lines}",
                 "outlines scaled with it",
             )
         )
-    # The .ics knows the depth better than the brightest pixel of one film does.
+    # The depth in the .ics file is more reliable than the brightest pixel of one film.
     depth = (1 << line.bits) - 1
-    maximum = (
-        depth
-        if film.maximum > 255 and line.bits > 8 and film.pixels.max() <= depth
-        else film.maximum
+    use_depth = image.maximum > 255 and line.bits > 8 and image.pixels.max() <= depth
+    return _Film(
+        pixels=image.pixels,
+        maximum=depth if use_depth else image.maximum,
+        file_hash=image.file_hash,
+        warnings=tuple(warnings),
     )
-    return film.pixels, maximum, film.file_hash, odd

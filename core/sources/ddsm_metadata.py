@@ -1,29 +1,37 @@
-"""DDSM's text files: a case's .ics and its films' .OVERLAY."""
+"""Text files of DDSM: the .ics file of a case and the .OVERLAY files of its films.
+
+Films and folders belong in `core.sources.ddsm`, chain codes in `core.sources.ddsm_outlines`.
+
+References
+----------
+Heath M, Bowyer K, Kopans D, Moore R, Kegelmeyer WP. The Digital Database for Screening Mammography.
+Proceedings of the 5th International Workshop on Digital Mammography, 212-218 (2001).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import UserError
-from core.sources.birads import read_lesion_words
+from core.sources.conventions import parse_lesion_type
+from core.sources.ddsm_outlines import parse_chain_code
 from core.sources.records import PATHOLOGIES, Finding, Problem
 
-VIEWS = ("LEFT_CC", "LEFT_MLO", "RIGHT_CC", "RIGHT_MLO")
-# Chain code: 0 is up, then clockwise to 7, up and left; as steps (x, y).
-STEPS = np.array([(0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1)])
-FIRST_PIXEL = 1  # chains count pixels from 1: with 0 the real outline of B-3013-1 misses its published mask by a pixel, with 1 it fits exactly
+DDSM_VIEWS = ("LEFT_CC", "LEFT_MLO", "RIGHT_CC", "RIGHT_MLO")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilmLine:
-    """A film's line of an .ics. lines, pixels_per_line: height and width, px; bits: per pixel;
-    resolution: microns per pixel; overlay: an overlay is told of.
+    """The line of one film in an .ics file.
+
+    lines, pixels_per_line: height and width in pixels. bits: per pixel. resolution: micrometres per
+    pixel, None if unknown. overlay: the line announces an overlay.
     """
 
     view: str
@@ -35,9 +43,11 @@ class FilmLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """A case's .ics. id: such as "B_3013_1"; institution: its letter; digitizer: first word of
-    DIGITIZER; density 1-4; None where unknown.
+class DdsmCase:
+    """The content of an .ics file.
+
+    id: such as "B_3013_1". institution: its letter. age: years. density: BI-RADS 1 to 4. digitizer:
+    first word of DIGITIZER. Unknown values are `None` or "".
     """
 
     id: str
@@ -50,296 +60,334 @@ class Case:
 
 @dataclass(frozen=True)
 class Overlay:
-    """What an .OVERLAY holds, and what is odd about it."""
+    """The findings of an .OVERLAY file, and its data-quality problems."""
 
     findings: tuple[Finding, ...]
     problems: tuple[Problem, ...] = field(default=())
 
 
-def read_lines(path: Path | str) -> list[str]:
-    """Lines of a text file of the archive (bytes that are no ASCII are replaced); UserError if it
-    cannot be read.
+def read_text_lines(path: Path | str) -> list[str]:
+    """Return the lines of a text file; bytes that are not ASCII are replaced.
+
+    UserError if the file cannot be read.
     """
     try:
         return Path(path).read_bytes().decode("ascii", "replace").splitlines()
     except OSError as error:
         raise UserError(
-            f"The file {path} cannot be read ({error.strerror}): check the archive's copy."
+            f"The file {path} cannot be read ({error.strerror}): check the copy of the archive."
         ) from None
 
 
-def read_ics(path: Path | str) -> Case:
-    """Read a case's .ics.
+def read_ics(path: Path | str) -> DdsmCase:
+    """Read the .ics file of a case.
 
-    Unknown keywords and dates are passed over (dates would identify); UserError for a file without
-    name or films, and for a film's line that cannot be read.
+    Unknown keywords are ignored, and so are dates, because they would identify the patient.
+
+    Parameters
+    ----------
+    path : Path or str
+        The .ics file.
+
+    Returns
+    -------
+    DdsmCase
+        The case with one `FilmLine` per film.
+
+    Raises
+    ------
+    UserError
+        If the file has no `filename` line or no film, lists a film twice, or a film line lacks its
+        size.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "B-3013-1.ics"
+    >>> _ = path.write_text('''filename B-3013-1
+    ... PATIENT_AGE 42
+    ... DIGITIZER LUMISYS LASER
+    ... LEFT_CC LINES 4736 PIXELS_PER_LINE 2240 BITS_PER_PIXEL 12 RESOLUTION 50 OVERLAY
+    ... ''')
+    >>> case = read_ics(path)
+    >>> case.id, case.institution, case.age, case.digitizer
+    ('B_3013_1', 'B', 42, 'LUMISYS')
+    >>> case.films[0].lines, case.films[0].pixels_per_line, case.films[0].overlay
+    (4736, 2240, True)
+    >>> folder.cleanup()
     """
-    words: dict[str, str] = {}
-    films: list[FilmLine] = []
-    for number, line in enumerate(read_lines(path), start=1):
+    values: dict[str, str] = {}
+    films: dict[str, FilmLine] = {}
+    for number, line in enumerate(read_text_lines(path), start=1):
         parts = line.split()
         if not parts:
             continue
-        if parts[0].upper() in VIEWS:
-            if parts[0].upper() in {film.view for film in films}:
-                raise UserError(
-                    f"{path}, line {number}: {parts[0].upper()} is listed a second time: take the"
-                    " line or the case out."
-                )
-            films.append(_film_line(path, number, parts))
-        else:
-            words.setdefault(parts[0].upper(), " ".join(parts[1:]))
-    name = words.get("FILENAME", "")
+        keyword = parts[0].upper()
+        if keyword not in DDSM_VIEWS:
+            values.setdefault(keyword, " ".join(parts[1:]))
+            continue
+        if keyword in films:
+            raise UserError(
+                f"{path}, line {number}: {keyword} is listed a second time: remove the line or"
+                " exclude the case."
+            )
+        films[keyword] = _parse_film_line(path, number, parts)
+    name = values.get("FILENAME", "")
     if not name:
         raise UserError(
-            f"{path} has no line `filename`: it is no .ics of DDSM, mend it or take the case out."
+            f"{path} is not a valid .ics file of DDSM: the line `filename` is missing. Correct the"
+            " file or exclude the case."
         )
     if not films:
         raise UserError(
-            f"{path} lists no film (a line such as LEFT_CC LINES ...): mend it or take the case"
-            " out."
+            f"{path} lists no film (a line such as LEFT_CC LINES ...): correct the file or exclude"
+            " the case."
         )
-    age, density = _number(words.get("PATIENT_AGE", "")), _number(words.get("DENSITY", ""))
-    digitizer = (words.get("DIGITIZER") or "").upper().split()
-    return Case(
+    age = _leading_number(values.get("PATIENT_AGE", ""))
+    density = _leading_number(values.get("DENSITY", ""))
+    # DIGITIZER has one or more words; the calibration formulas depend on the first.
+    digitizer = (values.get("DIGITIZER") or "").upper().split()
+    return DdsmCase(
+        # The names of the image files have underscores instead of the dashes.
         id=name.replace("-", "_"),
         institution=name[0].upper(),
+        # PATIENT_AGE is blank in some cases.
         age=age if age and age <= 120 else None,
         density=density if density in (1, 2, 3, 4) else None,
         digitizer=digitizer[0] if digitizer else "",
-        films=tuple(films),
+        films=tuple(films.values()),
     )
 
 
-def _film_line(path: Path | str, number: int, parts: list[str]) -> FilmLine:
+def _parse_film_line(path: Path | str, number: int, parts: list[str]) -> FilmLine:
+    """Return the film of a line, given as its words; UserError if its size is missing."""
+    # Keyword and value alternate, so each word is also taken as the value of the word before it.
     values = {key.upper(): value for key, value in pairwise(parts[1:])}
-    lines, pixels = _number(values.get("LINES", "")), _number(values.get("PIXELS_PER_LINE", ""))
-    if not lines or not pixels:
+    lines = _leading_number(values.get("LINES", ""))
+    pixels_per_line = _leading_number(values.get("PIXELS_PER_LINE", ""))
+    if not lines or not pixels_per_line:
         raise UserError(
-            f"{path}, line {number}: LINES or PIXELS_PER_LINE is missing or no number: mend the"
-            " line or take the case out."
+            f"{path}, line {number}: LINES or PIXELS_PER_LINE is missing or not a number: correct"
+            " the line or exclude the case."
         )
     resolution = values.get("RESOLUTION", "")
-    microns = float(resolution) if re.fullmatch(r"\d+(\.\d+)?", resolution) else 0.0
-    bits, overlay = (
-        _number(values.get("BITS_PER_PIXEL", "")) or 0,
-        "OVERLAY" in (part.upper() for part in parts),
-    )
+    micrometres = float(resolution) if re.fullmatch(r"\d+(\.\d+)?", resolution) else 0.0
     return FilmLine(
         view=parts[0].upper(),
         lines=lines,
-        pixels_per_line=pixels,
-        bits=bits,
-        resolution=microns or None,
-        overlay=overlay,
+        pixels_per_line=pixels_per_line,
+        bits=_leading_number(values.get("BITS_PER_PIXEL", "")) or 0,
+        resolution=micrometres or None,
+        # Whole words are compared, because NON_OVERLAY contains OVERLAY.
+        overlay="OVERLAY" in (part.upper() for part in parts),
     )
 
 
-def _number(text: str) -> int | None:
-    """The whole number that a text begins with, None if there is none."""
-    found = re.match(r"\d+", text)
-    return int(found.group()) if found else None
+def _leading_number(text: str) -> int | None:
+    """Return the whole number with which a text begins, None if it begins otherwise."""
+    match = re.match(r"\d+", text)
+    return int(match.group()) if match else None
 
 
 def read_overlay(path: Path | str) -> tuple[Finding, ...]:
-    """Findings of an .OVERLAY, with outlines float [n, 2] of (x, y) counted from 0; see
-    parse_overlay.
+    """Read the findings of an .OVERLAY file.
+
+    Parameters
+    ----------
+    path : Path or str
+        The .OVERLAY file.
+
+    Returns
+    -------
+    tuple of Finding
+        Outlines are float [n, 2] arrays of (x, y) in pixels, counted from 0.
+
+    Raises
+    ------
+    UserError
+        As for `parse_overlay`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "B_3013_1.LEFT_CC.OVERLAY"
+    >>> _ = path.write_text('''TOTAL_ABNORMALITIES 1
+    ... ABNORMALITY 1
+    ... LESION_TYPE MASS SHAPE OVAL MARGINS CIRCUMSCRIBED
+    ... PATHOLOGY BENIGN
+    ... TOTAL_OUTLINES 1
+    ... BOUNDARY
+    ... 11 21 2 4 6 0 #
+    ... ''')
+    >>> [finding] = read_overlay(path)
+    >>> finding.pathology, finding.descriptors
+    ('BENIGN', {'shape': 'OVAL', 'margins': 'CIRCUMSCRIBED'})
+    >>> finding.outline[0].tolist()
+    [[10.0, 20.0], [11.0, 20.0], [11.0, 21.0], [10.0, 21.0], [10.0, 20.0]]
+    >>> folder.cleanup()
     """
-    return parse_overlay(read_lines(path), str(path)).findings
+    return parse_overlay(read_text_lines(path), str(path)).findings
 
 
 def parse_overlay(lines: list[str], item: str) -> Overlay:
-    """Findings of an overlay's lines:
+    """Return the findings of an overlay's lines: BOUNDARY as outline, CORE as nested outline.
 
-    BOUNDARY as outline, CORE as nested outlines. item: the file as problems name it. Counts that do
-    not agree and chains that are odd are listed; UserError for an unknown pathology and for lines
-    that begin no abnormality.
+    item: name of the file in problems. Counts that disagree and chain codes with faults are listed
+    as problems. UserError for an unknown pathology and for text without TOTAL_ABNORMALITIES.
     """
     findings, problems = [], []
     announced: int | None = None
-    for number, block in _blocks(lines):
+    for number, block in _split_blocks(lines):
         if number is None:
             announced = next(
                 (
-                    _number(line.split(None, 1)[1])
+                    _leading_number(line.split(None, 1)[1])
                     for line in block
                     if line.startswith("TOTAL_ABNORMALITIES ")
                 ),
                 None,
             )
             continue
-        finding, odd = _finding(number, block, item)
+        finding, warnings = _parse_finding(number, block, item)
         findings.append(finding)
-        problems += odd
+        problems += warnings
     if announced is None:
         raise UserError(
-            f"{item} has no line TOTAL_ABNORMALITIES: it is no overlay of DDSM, mend it or take the"
-            " case out."
+            f"{item} is not a valid overlay of DDSM: the line TOTAL_ABNORMALITIES is missing."
+            " Correct the file or exclude the case."
         )
     if announced != len(findings):
         problems.append(
             Problem(
                 item,
                 f"TOTAL_ABNORMALITIES is {announced}, but {len(findings)} are described",
-                "those described are taken",
+                "the described ones are used",
             )
         )
     return Overlay(tuple(findings), tuple(problems))
 
 
-def _blocks(lines: list[str]) -> Iterator[tuple[int | None, list[str]]]:
-    """The lines above the first abnormality (None) and those of each abnormality with its number."""
+def _split_blocks(lines: list[str]) -> Iterator[tuple[int | None, list[str]]]:
+    """Yield the lines above the first abnormality (None), then those of each with its number."""
     number: int | None = None
     block: list[str] = []
     for line in (line.strip() for line in lines):
         if line.startswith("ABNORMALITY"):
             yield number, block
-            number, block = (
-                _number(line.removeprefix("ABNORMALITY").strip()) or (number or 0) + 1,
-                [],
-            )
+            written = _leading_number(line.removeprefix("ABNORMALITY").strip())
+            number, block = written or (number or 0) + 1, []
         elif line:
             block.append(line)
     yield number, block
 
 
-def _finding(number: int, block: list[str], item: str) -> tuple[Finding, list[Problem]]:
-    """One abnormality of an overlay."""
-    place = f"{item}, abnormality {number}"
-    words: dict[str, str] = {}
-    kinds, descriptors, report = [], dict[str, str](), []
-    chains: list[tuple[str, str]] = []
-    pending = ""
-    for line in block:
-        keyword, _, rest = line.partition(" ")
-        if keyword in ("BOUNDARY", "CORE"):
-            pending = keyword
-            line = rest.strip()
-        if pending and (line[:1].isdigit() or line.startswith("-")):
-            chains.append((pending, line))
-            pending = ""
-        elif keyword == "LESION_TYPE":
-            kind, found = read_lesion_words(rest)
-            kinds.append(kind)
-            for name, value in found.items():
-                descriptors[name] = f"{descriptors[name]}+{value}" if name in descriptors else value
-            report.append(line)
-        elif keyword not in ("BOUNDARY", "CORE"):
-            words[keyword] = rest.strip()
-            if keyword in ("ASSESSMENT", "SUBTLETY", "PATHOLOGY"):
-                report.append(line)
-    pathology = words.get("PATHOLOGY", "").upper()
+@dataclass
+class _Abnormality:
+    """The parts of one abnormality of an overlay, as its lines are read.
+
+    chains: (BOUNDARY or CORE, chain code). report: the descriptive lines.
+    """
+
+    lesion_types: list[str] = field(default_factory=list)
+    descriptors: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    chains: list[tuple[str, str]] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_lines(cls, block: list[str]) -> _Abnormality:
+        """Sort the lines of an abnormality by keyword."""
+        parts, outline = cls(), ""
+        for line in block:
+            keyword, _, rest = line.partition(" ")
+            if keyword in ("BOUNDARY", "CORE"):
+                # The chain code follows on the same line or on the next one.
+                outline, line = keyword, rest.strip()
+            # A negative start is accepted here; `parse_chain_code` reports it as a fault.
+            if outline and (line[:1].isdigit() or line.startswith("-")):
+                parts.chains.append((outline, line))
+                outline = ""
+            elif keyword == "LESION_TYPE":
+                parts._add_lesion_type(rest)
+                parts.report.append(line)
+            elif keyword not in ("BOUNDARY", "CORE"):
+                parts.values[keyword] = rest.strip()
+                if keyword in ("ASSESSMENT", "SUBTLETY", "PATHOLOGY"):
+                    parts.report.append(line)
+        return parts
+
+    def _add_lesion_type(self, text: str) -> None:
+        """Add one of the LESION_TYPE lines; values of a repeated keyword are joined by "+"."""
+        lesion_type, descriptors = parse_lesion_type(text)
+        self.lesion_types.append(lesion_type)
+        for name, value in descriptors.items():
+            previous = self.descriptors.get(name)
+            self.descriptors[name] = value if previous is None else f"{previous}+{value}"
+
+
+def _parse_finding(number: int, block: list[str], item: str) -> tuple[Finding, list[Problem]]:
+    """Return one abnormality of an overlay and its problems."""
+    position = f"{item}, abnormality {number}"
+    parts = _Abnormality.from_lines(block)
+    pathology = parts.values.get("PATHOLOGY", "").upper()
+    # An error and not a problem: the pathology is the truth that labels and scores rest on.
     if pathology not in PATHOLOGIES:
         raise UserError(
-            f"{place}: unknown pathology {pathology!r}; use one of {', '.join(PATHOLOGIES)}, or"
-            " take the case out."
+            f"{position}: unknown pathology {pathology!r}; use one of {', '.join(PATHOLOGIES)}, or"
+            " exclude the case."
         )
-    outlines, problems = _outlines(chains, _number(words.get("TOTAL_OUTLINES", "")), place)
-    scales = {name: _number(words.get(name, "")) for name in ("ASSESSMENT", "SUBTLETY")}
-    for scale, level in scales.items():
-        if level is not None and level > 5:
+    announced = _leading_number(parts.values.get("TOTAL_OUTLINES", ""))
+    outlines, problems = _parse_outlines(parts.chains, announced, position)
+    scales = {}
+    for scale in ("ASSESSMENT", "SUBTLETY"):
+        text = parts.values.get(scale, "")
+        scales[scale] = _leading_number(text)
+        if (scales[scale] or 0) > 5:
             problems.append(
-                Problem(
-                    place, f"{scale} is {words[scale][:20]!r}, beyond 0 to 5", "taken as unknown"
-                )
+                Problem(position, f"{scale} is {text[:20]!r}, beyond 0 to 5", "treated as unknown")
             )
             scales[scale] = None
     finding = Finding(
-        number=number, pathology=pathology, lesion_type="+".join(dict.fromkeys(kinds)), descriptors=descriptors, assessment=scales["ASSESSMENT"], subtlety=scales["SUBTLETY"],
-        outline=tuple(outlines["BOUNDARY"]), nested=tuple(outlines["CORE"]), report=" ".join(report),
-    )  # fmt: skip
+        number=number,
+        pathology=pathology,
+        # An abnormality has one or two LESION_TYPE lines.
+        lesion_type="+".join(dict.fromkeys(parts.lesion_types)),
+        descriptors=parts.descriptors,
+        assessment=scales["ASSESSMENT"],
+        subtlety=scales["SUBTLETY"],
+        outline=tuple(outlines["BOUNDARY"]),
+        nested=tuple(outlines["CORE"]),
+        report=" ".join(parts.report),
+    )
     return finding, problems
 
 
-def _outlines(
-    chains: list[tuple[str, str]], announced: int | None, place: str
+def _parse_outlines(
+    chains: list[tuple[str, str]], announced: int | None, position: str
 ) -> tuple[dict[str, list[np.ndarray]], list[Problem]]:
-    """Outlines by keyword, and what is odd about them."""
+    """Return outlines by keyword, and the problems of their chain codes."""
     outlines: dict[str, list[np.ndarray]] = {"BOUNDARY": [], "CORE": []}
     problems = []
     for keyword, text in chains:
-        points, fault = read_chain(text)
+        points, fault = parse_chain_code(text)
+        # Fewer than three points enclose no area.
+        usable = len(points) > 2
         if fault:
-            problems.append(
-                Problem(
-                    place,
-                    f"{keyword}: {fault}",
-                    "taken as far as it goes" if len(points) > 2 else "outline left out",
-                )
-            )
-        if len(points) > 2:
+            action = "used up to the fault" if usable else "outline left out"
+            problems.append(Problem(position, f"{keyword}: {fault}", action))
+        if usable:
             outlines[keyword].append(points)
+    # TOTAL_OUTLINES is too high in some files of the archive.
     if announced is not None and announced != len(chains):
         problems.append(
             Problem(
-                place,
+                position,
                 f"TOTAL_OUTLINES is {announced}, but {len(chains)} are given",
-                "those given are taken",
+                "the given ones are used",
             )
         )
     if not outlines["BOUNDARY"]:
-        problems.append(Problem(place, "no outline", "the finding comes in without one"))
+        problems.append(Problem(position, "no outline", "the finding is kept without an outline"))
     return outlines, problems
-
-
-def read_chain(text: str) -> tuple[np.ndarray, str]:
-    """A chain line "column row d d ... #" as points float [n, 2] of (x, y) from 0, and what is odd
-    about it, "" if nothing. A chain that runs on past its start is cut where it last was there,
-    since filling would take the second round for a hole.
-    """
-    body, end, _ = text.partition("#")
-    words = body.split()
-    good = next(
-        (
-            k
-            for k, word in enumerate(words)
-            if not re.fullmatch(r"\d{1,6}" if k < 2 else "[0-7]", word)
-        ),
-        len(words),
-    )
-    fault = "" if end else "it has no end mark #"
-    if good < len(words):
-        fault = f"it holds {words[good]!r}, which is no step"
-    if good < 3:
-        return np.zeros((0, 2)), fault or "it has no steps"
-    numbers = np.array(words[:good], int)
-    points = (
-        np.concatenate([numbers[:2][None], numbers[:2] + STEPS[numbers[2:]].cumsum(0)])
-        - FIRST_PIXEL
-    )
-    back = np.flatnonzero((points[1:] == points[0]).all(1)) + 1
-    gap = int(np.abs(points[-1] - points[0]).max())
-    if gap > 1 and len(back) and back[-1] > 2:
-        fault = fault or f"it runs {len(points) - 1 - back[-1]} steps past its start"
-        points = points[: back[-1] + 1]
-    elif gap > 1:
-        fault = fault or f"it ends {gap} pixels from its start"
-    return points.astype(float), fault
-
-
-def within(finding: Finding, shape: tuple[int, int], place: str) -> tuple[Finding, list[Problem]]:
-    """The finding with its outlines kept inside an image of shape [h, w], and a problem for each
-    that left it by more than the pixel about which the counting from 0 or 1 leaves doubt.
-    """
-    limit, problems = np.array([shape[1] - 1, shape[0] - 1]), []
-    kept: dict[str, list[np.ndarray]] = {}
-    for name in ("outline", "nested"):
-        kept[name] = []
-        for points in getattr(finding, name):
-            outside = np.any((points < 0) | (points > limit), axis=1)
-            far = bool(np.any((points < -1) | (points > limit + 1)))
-            if outside.all():
-                problems.append(
-                    Problem(place, "an outline lies outside the film", "outline left out")
-                )
-                continue
-            if far:
-                problems.append(
-                    Problem(
-                        place,
-                        f"a chain leaves the film ({int(outside.sum())} of {len(points)} points)",
-                        "cut at the film's edge",
-                    )
-                )
-            kept[name].append(points.clip(0, limit))
-    return replace(finding, outline=tuple(kept["outline"]), nested=tuple(kept["nested"])), problems

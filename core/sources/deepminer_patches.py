@@ -1,5 +1,6 @@
-"""Patches as the published release lists them: its windows and its labels instead of those of
-DEFINITIONS "Patches".
+"""Patches as the published release of the DeepMiner study lists them: its windows and its labels.
+
+Patches by the overlap rule of this package are made in `core.dataset.patches`.
 """
 
 from __future__ import annotations
@@ -10,19 +11,51 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.dataset.patches import BENIGN, CLASS_OF_PATHOLOGY, MALIGNANT, Patches, box_sums, overlaps
+from core.dataset.patches import (
+    BENIGN,
+    CLASS_OF_PATHOLOGY,
+    MALIGNANT,
+    Patches,
+    box_sums,
+    window_overlaps,
+)
 from core.errors import UserError
-from core.sources.deepminer_release import NAME, read_patch_labels
+from core.sources.deepminer_release import IMAGE_NAME, read_patch_labels
 
-OFF = 0.1  # how much a published window may differ from a quarter of its film's width
+# Relative difference allowed between a published window and a quarter of the film's width.
+_SIZE_TOLERANCE = 0.1
+# Rounding can move the last window of a row or column over the edge by this many pixels.
+_EDGE_TOLERANCE = 2
 
 
-def read(folder: Path, classes: int, known: Collection[str]) -> tuple[pd.DataFrame, int]:
-    """The published windows of the study's mammograms (columns of `read_patch_labels` and
-    mammogram_id), and how many listed films are not in the study. UserError where none is.
+def read_published_patches(
+    folder: Path, n_classes: int, mammogram_ids: Collection[str]
+) -> tuple[pd.DataFrame, int]:
+    """Return the published windows of the study's mammograms, and the number of absent films.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the release.
+    n_classes : int
+        3 or 2.
+    mammogram_ids : collection of str
+        Ids of the study's mammograms.
+
+    Returns
+    -------
+    windows : DataFrame
+        Columns of `read_patch_labels`, and mammogram_id.
+    absent : int
+        Number of listed films that are not in the study.
+
+    Raises
+    ------
+    UserError
+        If no listed film is in the study.
     """
-    listed = read_patch_labels(folder, classes)
-    ids = {image: _mammogram(image, known) for image in listed["image"].unique()}
+    listed = read_patch_labels(folder, n_classes)
+    ids = {image: _mammogram_id(image, mammogram_ids) for image in listed["image"].unique()}
     listed["mammogram_id"] = listed["image"].map(ids)
     absent = sum(name is None for name in ids.values())
     if absent == len(ids):
@@ -33,61 +66,82 @@ def read(folder: Path, classes: int, known: Collection[str]) -> tuple[pd.DataFra
     return listed[listed["mammogram_id"].notna()].reset_index(drop=True), absent
 
 
-def _mammogram(image: str, known: Collection[str]) -> str | None:
-    """The study's id of a film of the release: that of its case, or where two films bear that name,
-    of its volume and case.
+def _mammogram_id(image: str, mammogram_ids: Collection[str]) -> str | None:
+    """Return the study's id of a film of the release, None if the study does not have it.
+
+    The id is that of the case, preceded by the volume if two films share the name.
     """
-    match = NAME.match(image)
+    match = IMAGE_NAME.match(image)
     if match is None:
         return None
     name = f"{match['case']}.{match['side']}_{match['view']}"
-    return next((i for i in (f"{match['volume']}-{name}", name) if i in known), None)
+    return next((i for i in (f"{match['volume']}-{name}", name) if i in mammogram_ids), None)
 
 
-def film_patches(
+def published_patches(
     listed: pd.DataFrame,
     scale: tuple[float, float],
     tissue: np.ndarray,
     findings: Sequence[tuple[str, np.ndarray]],
     side: int,
 ) -> Patches:
-    """Patches of one working image. listed: its rows of `read`; scale (x, y): working pixels per
-    raw pixel; tissue: bool [h, w]; findings: (pathology, bool [h, w]), whose overlaps are kept
-    beside the published label. A window listed twice (a film filed in two volumes) has the worse
-    label. UserError for a window that is no quarter of the film's width, or not on the film.
+    """Return the published patches of one working image.
+
+    A window that is listed twice, because its film is filed in two volumes, has the worse label.
+
+    Parameters
+    ----------
+    listed : DataFrame
+        The image's rows of `read_published_patches`.
+    scale : (float, float)
+        Working pixels per raw pixel in x and y.
+    tissue : bool array, shape [h, w]
+        Breast tissue of the working image.
+    findings : sequence of (str, bool array of shape [h, w])
+        Pathology and mask; the overlaps are stored beside the published label.
+    side : int
+        Side of a patch, in working pixels.
+
+    Raises
+    ------
+    UserError
+        If a window is not a quarter of the film's width, or not inside the film.
     """
-    wrong = listed[
-        (np.abs(listed["w"] * scale[0] / side - 1) > OFF)
-        | (np.abs(listed["h"] * scale[1] / side - 1) > OFF)
-    ]
+    height, width = tissue.shape
     y, x = np.rint(listed["y"] * scale[1]).astype(int), np.rint(listed["x"] * scale[0]).astype(int)
-    # Rounding may put the last window of a row one pixel over the edge.
-    off = listed[(y + side > tissue.shape[0] + 2) | (x + side > tissue.shape[1] + 2)]
-    if len(wrong) or len(off):
-        row = (wrong if len(wrong) else off).iloc[0]
-        raise UserError(
-            f"The published patch y{row.y}_x{row.x}_h{row.h}_w{row.w} of {row.image}"
-            f" {'is no quarter of' if len(wrong) else 'is not on'} the film that was taken in;"
-            " check that films and labels are of the same release."
-        )
-    y, x = y.clip(upper=tissue.shape[0] - side), x.clip(upper=tissue.shape[1] - side)
+    wrong_size = listed[
+        (np.abs(listed["w"] * scale[0] / side - 1) > _SIZE_TOLERANCE)
+        | (np.abs(listed["h"] * scale[1] / side - 1) > _SIZE_TOLERANCE)
+    ]
+    outside = listed[(y + side > height + _EDGE_TOLERANCE) | (x + side > width + _EDGE_TOLERANCE)]
+    for rows, fault in ((wrong_size, "is not a quarter of"), (outside, "is not inside")):
+        if len(rows):
+            row = rows.iloc[0]
+            raise UserError(
+                f"The published patch y{row.y}_x{row.x}_h{row.h}_w{row.w} of {row.image} {fault}"
+                " the ingested film; check that films and labels are of the same release."
+            )
+    y, x = y.clip(upper=height - side), x.clip(upper=width - side)
+    # Labels are ordered: the larger one is the worse.
     worst = (
         pd.DataFrame({"y": y, "x": x, "label": listed["label"]})
         .groupby(["y", "x"], as_index=False)["label"]
         .max()
     )
     origins = worst[["y", "x"]].to_numpy(np.int64)
-    masks = {
-        code: [mask for pathology, mask in findings if CLASS_OF_PATHOLOGY.get(pathology) == code]
+    benign, malignant = (
+        window_overlaps(
+            [mask for pathology, mask in findings if CLASS_OF_PATHOLOGY.get(pathology) == code],
+            origins,
+            side,
+        )
         for code in (BENIGN, MALIGNANT)
-    }
-    benign, malignant = (overlaps(masks[code], origins, side) for code in (BENIGN, MALIGNANT))
-    share = box_sums(tissue, origins, side) / side**2
+    )
     return Patches(
         side=side,
         y=origins[:, 0],
         x=origins[:, 1],
-        tissue=share,
+        tissue=box_sums(tissue, origins, side) / side**2,
         union_benign=benign[0],
         share_benign=benign[1],
         union_malignant=malignant[0],

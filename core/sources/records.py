@@ -1,27 +1,30 @@
-"""What a source hands to ingestion: patients with their mammograms, pixels and outlined findings."""
+"""Records that every source returns: patients, mammograms, findings and data-quality problems.
+
+Stored rows belong in `core.store.dataset_table`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+# From the worst; UNPROVEN ranks below every proven finding.
 PATHOLOGIES = ("MALIGNANT", "BENIGN", "BENIGN_WITHOUT_CALLBACK", "UNPROVEN", "NORMAL")
-LATERALITIES = ("LEFT", "RIGHT")
-VIEWS = ("CC", "MLO")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One outlined abnormality. outline: polygons, each float [n, 2] of (x, y) in pixels of the
-    source image, to be filled and united; empty if the source gives none. nested: further outlines
-    inside (DDSM's CORE). lesion_type: MASS, CALCIFICATION, ... or several joined by "+".
-    descriptors: BI-RADS keyword -> value, e.g. {"shape": "IRREGULAR", "margins": "SPICULATED"}.
-    assessment 0-5, subtlety 1-5, None if unknown. pathology: one of PATHOLOGIES. report: the
-    source's own line(s) of text.
+    """One outlined abnormality.
+
+    number: counts from 1 within the mammogram. pathology: one of PATHOLOGIES. lesion_type: MASS,
+    CALCIFICATION, ..., or several joined by "+". descriptors: BI-RADS keyword to value, such as
+    {"shape": "IRREGULAR", "margins": "SPICULATED"}. assessment (0 to 5) and subtlety (1 to 5): None
+    if unknown. outline: polygons, each float [n, 2] of (x, y) in pixels of the source image; the
+    finding is their filled union; empty if the source has no outline. nested: further outlines
+    inside (CORE in DDSM). report: the source's own text about the finding.
     """
 
     number: int
@@ -37,13 +40,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Mammogram:
-    """One view. id: unique in the study, such as "S_0001_1.LEFT_CC". pixels: uint8 or uint16 [h,
-    w], bright = dense tissue, monotone in optical density; maximum: the grey value that means white
-    (255, 4095, ...). pixel_mm: size of one source pixel, None if unknown. image_label: pathology of
-    the whole image where the source gives no outlines, else None. concepts: uint32 [h, w] of
-    phantom concept bits, phantom only. inverted: the source's film was negative and was turned.
-    file_hash: SHA-256 of the source file (phantom: of the pixels). unlocated: the source knows of a
-    finding but does not outline it, so that no patch of the film has a label.
+    """One view of one breast, digital or digitised.
+
+    id: unique in the study, such as "S_0001_1.LEFT_CC". pixels: uint8 or uint16 [h, w], bright for
+    dense tissue, monotone in optical density. maximum: grey value of white (255, 4095, ...).
+    pixel_mm: size of one source pixel, None if unknown. image_label: pathology of the whole image
+    if the source has no outlines, else None. inverted: the stored values were negative and have
+    been inverted. file_hash: SHA-256 of the source file (phantom: of the pixels). unlocated: the
+    source reports a finding without an outline, so no patch of this mammogram can be labelled.
+    concepts: uint32 [h, w] of phantom concept bits; phantom only.
     """
 
     id: str
@@ -64,8 +69,10 @@ class Mammogram:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something odd or left out: item (file, case, row), cause and what was done about it; skipped:
-    the item did not come in.
+    """A data-quality issue of a source.
+
+    item: file, case or row. cause: what is wrong. action: how it was handled. skipped: the item was
+    not imported.
     """
 
     item: str
@@ -76,11 +83,13 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """One patient with all mammograms. age in years; density BI-RADS 1-4; features: auxiliary
-    columns (numbers or strings); published_split: "train", "holdout", "test" or None; stratum: what
-    splits should balance, where the source knows better than the worst pathology; filed_as: the
-    pathology under which the source files the whole patient (DDSM's folder), whatever its findings
-    say; year etc. are left out on purpose: nothing that identifies.
+    """One patient with all mammograms.
+
+    age: years. density: BI-RADS 1 to 4. features: auxiliary columns, numbers or strings.
+    published_split: "train", "holdout", "test" or None. stratum: what splits should balance, if
+    that is not the worst pathology. filed_as: pathology under which the source files the whole
+    patient (the folder in DDSM), whatever the findings are. Dates and names are left out because
+    they would identify the patient.
     """
 
     id: str
@@ -90,30 +99,28 @@ class Patient:
     features: dict[str, float | str] = field(default_factory=dict)
     published_split: str | None = None
     stratum: str | None = None
+    # Separate from the findings, because one published truth rule uses the folder only.
     filed_as: str | None = None
     problems: tuple[Problem, ...] = ()
 
 
 class Source(Protocol):
-    """A kind of input. tasks lists one small picklable task per patient, checking everything that
-    can be checked without pixels (UserError for a mistake); read loads one patient in a worker
-    process; files names what a task is made from, so that a change is seen when an ingestion goes
-    on. All are module-level functions of core.sources.<kind>.
+    """Interface of a source: the module-level names of `core.sources.<kind>`.
 
-    tasks(path, **options) -> (list of tasks, list of study-wide Problems); each task has an
-    attribute `patient` (str).
+    SIMULATED: the mammograms are synthetic.
     """
 
-    simulated: bool
+    SIMULATED: bool
 
-    def tasks(self, path: Path | None, **options: Any) -> tuple[list[Any], list[Problem]]: ...
+    def list_tasks(self, path: Path | None, **options: Any) -> tuple[list[Any], list[Problem]]:
+        """Return one small picklable task per patient, and the problems of the source as a whole.
 
-    def files(self, task: Any) -> list[Path]: ...
+        Each task has an attribute `patient` (str). Everything that can be checked without pixels is
+        checked here; UserError for a fault.
+        """
 
-    def read(self, task: Any) -> Patient: ...
+    def task_files(self, task: Any) -> list[Path]:
+        """Return the files a task reads, so that a resumed ingestion can detect changed files."""
 
-
-def polygons_of(findings: tuple[Finding, ...]) -> Iterator[np.ndarray]:
-    """All outline polygons of the findings."""
-    for finding in findings:
-        yield from finding.outline
+    def read_patient(self, task: Any) -> Patient:
+        """Load one patient; runs in a worker process."""

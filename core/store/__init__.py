@@ -1,28 +1,20 @@
-"""The only door to a study's DuckDB file:
+"""The study's DuckDB database.
 
-`read(study)` and `write(study)`; everything that speaks SQL lives in this package.
+`read(study)` and `write(study)` open connections; the table modules hold all SQL.
 """
 
-from core.store.connection import (
-    DoorBusy,
-    Restored,
-    backup,
-    create,
-    exists,
-    read,
-    restore,
-    version,
-    write,
-)
+from core.store.backup import RestoredStore, create_backup, restore_backup
+from core.store.connection import change_token, create, read, store_exists, write
+from core.store.locking import StoreLockedError
 
 __all__ = [
-    "DoorBusy",
-    "Restored",
-    "backup",
+    "RestoredStore",
+    "StoreLockedError",
+    "change_token",
     "create",
-    "exists",
+    "create_backup",
     "read",
-    "restore",
-    "version",
+    "restore_backup",
+    "store_exists",
     "write",
 ]

@@ -1,5 +1,7 @@
-"""Annotations in the store: what experts said about units, as versions that are only ever added;
-decisions; the label of a unit.
+"""The tables of annotations and of adjudicated labels.
+
+An annotation is one expert's answer on one unit. It is never overwritten: a changed answer is a new
+version, and the latest one counts.
 """
 
 from __future__ import annotations
@@ -8,143 +10,87 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 
-from core import birads_lexicon, settings
 from core.errors import UserError
-from core.sessions.tokens import number
-from core.store import run_table
-from core.store.connection import fetch_records
-from core.timestamps import now
+from core.lexicon import birads_lexicon
+from core.store import unit_table
+from core.store.connection import Connection, fetch_integer
+from core.timestamps import utc_now
 
-Connection = duckdb.DuckDBPyConnection
-_LATEST = """SELECT * FROM annotations QUALIFY row_number() OVER (PARTITION BY run, unit, code, repeat, practice ORDER BY version DESC) = 1"""
+_LATEST = """
+    SELECT * FROM annotations
+    QUALIFY row_number() OVER (
+        PARTITION BY run, unit, code, repeat, practice ORDER BY version DESC
+    ) = 1
+"""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """One top patch of a unit: its place in the working image (pixels), the image it is a view of,
-    and its class (0 normal ..).
-    """
-
-    rank: int
-    patch_id: int
-    mammogram_id: str
-    file: str
-    width: int
-    height: int
-    y: int
-    x: int
-    side: int
-    label: int
+_PROGRESS_COLUMNS = [
+    "code",
+    "simulated",
+    "units",
+    "named",
+    "revised",
+    "repeats",
+    "median_seconds",
+    "last",
+]
 
 
 @dataclass(frozen=True)
-class Saved:
-    """An annotation that has been stored."""
+class SavedAnnotation:
+    """Acknowledgement of a stored annotation."""
 
     annotation_id: str
     version: int
     made: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredAnnotation:
+    """One stored version of an annotation."""
+
+    unit: int
+    code: str
+    repeat: bool
+    practice: bool
+    answer: dict[str, Any]
+    version: int
+    made: datetime
+
+
 @dataclass(frozen=True)
-class Label:
-    """Text printed for a unit, the ids of the annotations it comes from, and whether any of them is
-    simulated.
-    """
+class UnitLabel:
+    """The label of a unit, the annotations it rests on, and whether any of them is simulated."""
 
     text: str
     annotation_ids: tuple[str, ...]
     simulated: bool
 
 
-def current_run(con: Connection) -> str | None:
-    """The dissection whose units are annotated: the newest, or None."""
-    return run_table.latest(con, "dissect")
-
-
-def selected_units(con: Connection, run: str) -> list[int]:
-    """Distinct selected units, ascending (0-based): the class lists may overlap."""
-    return [
-        row[0]
-        for row in con.execute(
-            "SELECT DISTINCT unit FROM selected WHERE run = ? ORDER BY unit", [run]
-        ).fetchall()
-    ]
-
-
-def slots(con: Connection, run: str) -> int:
-    """Places in the class lists; more than the distinct units where lists overlap ("58 of 60
-    slots").
-    """
-    return number(con, "SELECT count(*) FROM selected WHERE run = ?", [run])
-
-
-def other_units(con: Connection, run: str, count: int) -> list[int]:
-    """Living units that were not selected, in a fixed order that says nothing: for practice."""
-    return [
-        row[0]
-        for row in con.execute(
-            """SELECT unit FROM units u WHERE run = ? AND NOT dead
-        AND unit NOT IN (SELECT unit FROM selected s WHERE s.run = u.run)
-        AND EXISTS (SELECT 1 FROM top_patches t WHERE t.run = u.run AND t.unit = u.unit)
-        ORDER BY md5(run || unit::VARCHAR) LIMIT ?""",
-            [run, count],
-        ).fetchall()
-    ]
-
-
-def layer_of(con: Connection, run: str, unit: int) -> str:
-    """The layer a unit of a dissection belongs to."""
+def find_annotation(con: Connection, annotation_id: str) -> StoredAnnotation | None:
+    """Return the annotation with this id, or None."""
     row = con.execute(
-        "SELECT layer FROM units WHERE run = ? AND unit = ? LIMIT 1", [run, unit]
+        "SELECT unit, code, repeat, practice, answer, version, made FROM annotations"
+        " WHERE annotation_id = ?",
+        [annotation_id],
     ).fetchone()
-    return row[0] if row else ""
-
-
-def largest(con: Connection, run: str, unit: int) -> float:
-    """The unit's largest activation, of which 0.2 is the published threshold; 0 where it is
-    unknown.
-    """
-    row = con.execute(
-        "SELECT largest FROM units WHERE run = ? AND unit = ? LIMIT 1", [run, unit]
-    ).fetchone()
-    return float(row[0]) if row else 0.0
-
-
-def patches_run(con: Connection, run: str) -> str | None:
-    """The run that cut the patches a dissection looked at: its nearest ancestor of kind "patches"."""
-    frame = run_table.runs(con)
-    kinds = dict(zip(frame["run"], frame["kind"], strict=True))
-    parents = dict(zip(frame["run"], frame["parents"], strict=True))
-    waiting, seen = [run], set()
-    while waiting:
-        name = waiting.pop(0)
-        if kinds.get(name) == "patches":
-            return str(name)
-        if name not in seen:
-            seen.add(name)
-            waiting += [p for p in parents.get(name, []) if p in kinds]
-    return None
-
-
-def tiles(con: Connection, run: str, unit: int, count: int = 32) -> list[Tile]:
-    """The unit's top patches, strongest first."""
-    cursor = con.execute(
-        """SELECT t.rank, t.patch_id, m.mammogram_id, m.file, m.width, m.height, p.y, p.x, p.side, p.label
-        FROM top_patches t JOIN patches p ON p.run = ? AND p.patch_id = t.patch_id JOIN mammograms m ON m.mammogram_id = p.mammogram_id
-        WHERE t.run = ? AND t.unit = ? AND t.rank < ? ORDER BY t.rank""",
-        [patches_run(con, run), run, unit, count],
+    if row is None:
+        return None
+    return StoredAnnotation(
+        unit=row[0],
+        code=row[1],
+        repeat=row[2],
+        practice=row[3],
+        answer=json.loads(row[4]),
+        version=row[5],
+        made=row[6],
     )
-    return fetch_records(cursor, Tile)
 
 
-def append(
+def append_annotation(
     con: Connection,
     *,
     run: str,
@@ -157,34 +103,31 @@ def append(
     practice: bool = False,
     simulated: bool = False,
     patch_labels_shown: bool = False,
-) -> Saved:
-    """Add a version of one expert's answer on one unit; nothing is overwritten.
+) -> SavedAnnotation:
+    """Append a version of one expert's answer on one unit.
 
-    The same annotation_id again returns what was stored then.
-
-    UserError if the answer is not complete (`core.birads_lexicon.check`).
+    A second call with the same annotation_id returns what the first one stored. UserError if the
+    answer is incomplete (`core.lexicon.birads_lexicon.validate_answer`).
     """
-    stored = con.execute(
-        "SELECT version, made FROM annotations WHERE annotation_id = ?", [annotation_id]
-    ).fetchone()
-    if stored:
-        return Saved(annotation_id, stored[0], stored[1])
+    stored = find_annotation(con, annotation_id)
+    if stored is not None:
+        return SavedAnnotation(annotation_id, stored.version, stored.made)
     return _insert(
         con,
-        run,
-        unit,
-        code,
-        birads_lexicon.check(answer),
-        seconds,
-        annotation_id,
-        repeat,
-        practice,
-        simulated,
-        patch_labels_shown,
+        run=run,
+        unit=unit,
+        code=code,
+        answer=birads_lexicon.validate_answer(answer),
+        seconds=seconds,
+        annotation_id=annotation_id,
+        repeat=repeat,
+        practice=practice,
+        simulated=simulated,
+        patch_labels_shown=patch_labels_shown,
     )
 
 
-def append_imported(
+def append_imported_annotation(
     con: Connection,
     *,
     run: str,
@@ -193,57 +136,51 @@ def append_imported(
     answer: Mapping[str, Any],
     annotation_id: str,
     origin: str,
-) -> Saved:
-    """Add an answer that was given elsewhere, marked with its origin; free text
-    (`lexicon.free_answer`) may name no category. UserError if this expert has answered on the unit
-    already: an import never becomes a revision.
+) -> SavedAnnotation:
+    """Append an answer that was given elsewhere, marked with its origin.
+
+    Free text (`core.lexicon.birads_lexicon.free_answer`) may name no category. UserError if this
+    expert has answered on the unit already: an import never becomes a revision.
     """
-    if number(
+    if fetch_integer(
         con,
         "SELECT count(*) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND NOT practice",
         [run, unit, code],
     ):
         raise UserError(f"{code} has an answer on this unit already")
-    return _insert(
-        con,
-        run,
-        unit,
-        code,
-        {**answer, "origin": origin},
-        None,
-        annotation_id,
-        False,
-        False,
-        False,
-        False,
-    )
+    # Imported answers carry their origin in the answer itself, so that every export shows it.
+    answer = {**answer, "origin": origin}
+    return _insert(con, run=run, unit=unit, code=code, answer=answer, annotation_id=annotation_id)
 
 
 def _insert(
     con: Connection,
+    *,
     run: str,
     unit: int,
     code: str,
     answer: Mapping[str, Any],
-    seconds: float | None,
     annotation_id: str,
-    repeat: bool,
-    practice: bool,
-    simulated: bool,
-    patch_labels_shown: bool,
-) -> Saved:
-    version = 1 + number(
+    seconds: float | None = None,
+    repeat: bool = False,
+    practice: bool = False,
+    simulated: bool = False,
+    patch_labels_shown: bool = False,
+) -> SavedAnnotation:
+    """Insert the next version of an answer."""
+    version = 1 + fetch_integer(
         con,
-        """SELECT coalesce(max(version), 0) FROM annotations WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?""",
+        "SELECT coalesce(max(version), 0) FROM annotations"
+        " WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?",
         [run, unit, code, repeat, practice],
     )
-    made = now()
+    stored_at = utc_now()  # one time for the row and for its acknowledgement
     con.execute(
         "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             annotation_id,
             run,
-            layer_of(con, run, unit),
+            unit_table.unit_layer(con, run, unit),
             unit,
             code,
             version,
@@ -253,24 +190,19 @@ def _insert(
             seconds,
             patch_labels_shown,
             simulated,
-            made,
+            stored_at,
         ],
     )
-    return Saved(annotation_id, version, made)
+    return SavedAnnotation(annotation_id, version, stored_at)
 
 
-def unit_count(con: Connection, run: str) -> int:
-    """Units of a dissection, living or dead: indices run from 0 to one less."""
-    return number(con, "SELECT coalesce(max(unit) + 1, 0) FROM units WHERE run = ?", [run])
+def record_skip(con: Connection, run: str, unit: int, code: str, repeat: bool = False) -> None:
+    """Record that an expert postponed a unit."""
+    con.execute("INSERT INTO skips VALUES (?, ?, ?, ?, ?)", [run, unit, repeat, code, utc_now()])
 
 
-def skip(con: Connection, run: str, unit: int, code: str, repeat: bool = False) -> None:
-    """Record that an expert put a unit off."""
-    con.execute("INSERT INTO skips VALUES (?, ?, ?, ?, ?)", [run, unit, repeat, code, now()])
-
-
-def skips(con: Connection, run: str, code: str) -> set[tuple[int, bool]]:
-    """(unit, repeat) that an expert put off at some time."""
+def skipped_units(con: Connection, run: str, code: str) -> set[tuple[int, bool]]:
+    """Return every (unit, repeat) that an expert ever postponed."""
     return set(
         con.execute(
             "SELECT DISTINCT unit, repeat FROM skips WHERE run = ? AND code = ?", [run, code]
@@ -278,90 +210,97 @@ def skips(con: Connection, run: str, code: str) -> set[tuple[int, bool]]:
     )
 
 
-def _decoded(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["answer"] = pd.Series(
-        [json.loads(text) for text in frame["answer"]], dtype=object, index=frame.index
+def _decode_column(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Replace a column of JSON texts by their values."""
+    # An explicit object Series: pandas would turn an empty column of lists or dicts into floats.
+    frame[column] = pd.Series(
+        [json.loads(text) for text in frame[column]], dtype=object, index=frame.index
     )
     return frame
 
 
-def answers(con: Connection, run: str | None = None, versions: bool = False) -> pd.DataFrame:
-    """Latest answers (or all versions), answer as dict: annotation_id, run, layer, unit, code,
-    version, repeat, practice, answer, seconds, patch_labels_shown, simulated, made.
+def load_annotations(
+    con: Connection, run: str | None = None, versions: bool = False
+) -> pd.DataFrame:
+    """Return the latest annotations of a run (None: of all runs), or all their versions.
+
+    Columns: annotation_id, run, layer, unit, code, version, repeat, practice, answer (dict),
+    seconds, patch_labels_shown, simulated, made.
     """
     source = "SELECT * FROM annotations" if versions else _LATEST
-    return _decoded(
-        con.execute(
-            f"SELECT * FROM ({source}) WHERE ? IS NULL OR run = ? ORDER BY made, annotation_id",
-            [run, run],
-        ).df()
-    )
+    frame = con.execute(
+        f"SELECT * FROM ({source}) WHERE ? IS NULL OR run = ? ORDER BY made, annotation_id",
+        [run, run],
+    ).df()
+    return _decode_column(frame, "answer")
 
 
-def of_person(con: Connection, run: str, code: str) -> pd.DataFrame:
-    """One expert's latest answers on a run, practice and repeats included; never anybody else's."""
-    return _decoded(
-        con.execute(
-            f"SELECT * FROM ({_LATEST}) WHERE run = ? AND code = ? ORDER BY made", [run, code]
-        ).df()
-    )
+def load_expert_annotations(con: Connection, run: str, code: str) -> pd.DataFrame:
+    """Return one expert's latest annotations of a run, practice and repeats included."""
+    frame = con.execute(
+        f"SELECT * FROM ({_LATEST}) WHERE run = ? AND code = ? ORDER BY made", [run, code]
+    ).df()
+    return _decode_column(frame, "answer")
 
 
-def counts(con: Connection, run: str) -> dict[str, int]:
-    """units_selected, units_annotated (selected units that carry a label), experts (who answered),
-    all derived from the answers.
-    """
-    units = set(selected_units(con, run))
-    experts = number(
+def load_latest_answer(
+    con: Connection, *, run: str, unit: int, code: str, repeat: bool, practice: bool
+) -> dict[str, Any] | None:
+    """Return one expert's latest answer on a unit, or None."""
+    row = con.execute(
+        """
+        SELECT answer FROM annotations
+        WHERE run = ? AND unit = ? AND code = ? AND repeat = ? AND practice = ?
+        ORDER BY version DESC LIMIT 1
+        """,
+        [run, unit, code, repeat, practice],
+    ).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def annotation_counts(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[str, int]:
+    """Return units_selected, units_annotated (selected and labelled) and experts (who answered)."""
+    units = set(unit_table.selected_unit_ids(con, run))
+    experts = fetch_integer(
         con, "SELECT count(DISTINCT code) FROM annotations WHERE run = ? AND NOT practice", [run]
     )
     return {
         "units_selected": len(units),
-        "units_annotated": len(units & set(labels(con, run))),
+        "units_annotated": len(units & set(unit_labels(con, run, order_of_experts))),
         "experts": experts,
     }
 
 
-def progress(con: Connection, run: str) -> pd.DataFrame:
-    """Per expert: code, simulated, units (answered once), named (with a label), revised, repeats,
+def annotation_progress_by_expert(con: Connection, run: str) -> pd.DataFrame:
+    """Return each expert's progress on a run.
+
+    Columns: code, simulated, units (answered), named (with a label), revised, repeats,
     median_seconds, last (time of the last answer).
     """
-    frame = answers(con, run, versions=True)
+    frame = load_annotations(con, run, versions=True)
     frame = frame[~frame["practice"]] if len(frame) else frame
     rows = []
-    for code, mine in frame.groupby("code", sort=True):
-        newest = mine.sort_values("version").groupby(["unit", "repeat"]).tail(1)
-        first = newest[~newest["repeat"]]
+    for code, answers in frame.groupby("code", sort=True):
+        latest = answers.sort_values("version").groupby(["unit", "repeat"]).tail(1)
+        # Repeats are counted in their own column, not as units.
+        first = latest[~latest["repeat"]]
+        timed = answers["seconds"].notna().any()
         rows.append(
             {
                 "code": code,
-                "simulated": bool(mine["simulated"].any()),
+                "simulated": bool(answers["simulated"].any()),
                 "units": len(first),
-                "named": sum(map(birads_lexicon.substantive, first["answer"])),
-                "revised": int((newest["version"] > 1).sum()),
-                "repeats": int(newest["repeat"].sum()),
-                "median_seconds": (
-                    float(mine["seconds"].median()) if mine["seconds"].notna().any() else None
-                ),
-                "last": mine["made"].max(),
+                "named": sum(map(birads_lexicon.is_substantive, first["answer"])),
+                "revised": int((latest["version"] > 1).sum()),
+                "repeats": int(latest["repeat"].sum()),
+                "median_seconds": float(answers["seconds"].median()) if timed else None,
+                "last": answers["made"].max(),
             }
         )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "code",
-            "simulated",
-            "units",
-            "named",
-            "revised",
-            "repeats",
-            "median_seconds",
-            "last",
-        ],
-    )
+    return pd.DataFrame(rows, columns=_PROGRESS_COLUMNS)
 
 
-def decide(
+def record_decision(
     con: Connection,
     run: str,
     unit: int,
@@ -370,93 +309,92 @@ def decide(
     reason: str,
     decided_by: str,
 ) -> None:
-    """Append an adjudicated label (empty: decided to have none) with the annotations it rests on
-    and why. The latest decision counts.
+    """Append an adjudicated label with its reason; the latest decision on a unit counts.
+
+    label: "" decides that the unit has none. sources: ids of the annotations it rests on. UserError
+    if a text is too long.
     """
     text = " ".join(label.split())
-    if len(text) > birads_lexicon.MOST_CHARACTERS or len(reason) > birads_lexicon.MOST_CHARACTERS:
+    limit = birads_lexicon.MAX_CHARACTERS
+    if len(text) > limit or len(reason) > limit:
         raise UserError(
-            f"A decision's label and reason may have {birads_lexicon.MOST_CHARACTERS} characters each;"
-            " shorten them."
+            f"A decision's label and reason may have {limit} characters each; shorten them."
         )
     con.execute(
         "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run,
-            layer_of(con, run, unit),
+            unit_table.unit_layer(con, run, unit),
             unit,
             text,
             json.dumps(list(sources)),
             reason.strip(),
             decided_by,
-            now(),
+            utc_now(),
         ],
     )
 
 
-def decisions(con: Connection, run: str) -> pd.DataFrame:
-    """The latest decision per unit: unit, label, sources (list of annotation ids), reason,
-    decided_by, made.
+def load_decisions(con: Connection, run: str) -> pd.DataFrame:
+    """Return the latest decision on each unit of a run.
+
+    Columns: unit, label, sources (list of annotation ids), reason, decided_by, made.
     """
     frame = con.execute(
-        """SELECT unit, label, sources, reason, decided_by, made FROM decisions WHERE run = ?
-        QUALIFY row_number() OVER (PARTITION BY unit ORDER BY made DESC) = 1 ORDER BY unit""",
+        """
+        SELECT unit, label, sources, reason, decided_by, made FROM decisions WHERE run = ?
+        QUALIFY row_number() OVER (PARTITION BY unit ORDER BY made DESC) = 1
+        ORDER BY unit
+        """,
         [run],
     ).df()
-    frame["sources"] = pd.Series(
-        [json.loads(text) for text in frame["sources"]], dtype=object, index=frame.index
-    )
-    return frame
+    return _decode_column(frame, "sources")
 
 
-def order_of_experts(con: Connection) -> list[str]:
-    """The settings' order of experts, read beside the store that is open; empty where there is no
-    study.toml.
+def unit_labels(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[int, UnitLabel]:
+    """Return the label of each unit that has one.
+
+    It is the adjudicated text, else the first substantive latest answer among the experts: those in
+    `order_of_experts` (the setting of the study), then people before simulated experts, each by the
+    date of the first answer. See docs/reference/definitions.md, "Annotation".
     """
-    for (path,) in con.execute(
-        "SELECT path FROM duckdb_databases() WHERE path IS NOT NULL"
-    ).fetchall():
-        folder = Path(path).parent
-        if (folder / settings.SETTINGS_NAME).is_file():
-            return list(settings.load(folder).annotation.order_of_experts)
-    return []
-
-
-def labels(con: Connection, run: str, order: Sequence[str] = ()) -> dict[int, Label]:
-    """The label of every unit that has one (DEFINITIONS "Label of a unit"): the adjudicated text;
-    else the answer of the first expert in `order` (the settings' if not given) (then people before
-    simulated experts, by date of first answer) whose latest version is substantive. A repeat or
-    practice answer never becomes a label, and an answer that its own author later changed to
-    "nothing" does not either.
-    """
-    frame = answers(con, run)
+    frame = load_annotations(con, run)
+    # Repeats measure consistency and practice units are not selected; neither becomes a label.
     frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    order = order or order_of_experts(con)
-    first_answer = con.execute(
-        "SELECT code, min(made) FROM annotations WHERE run = ? GROUP BY code ORDER BY"
-        " bool_or(simulated), min(made), code",
-        [run],
-    ).fetchall()
-    place = {
-        code: i for i, code in enumerate([*order, *(c for c, _ in first_answer if c not in order)])
-    }
+    rank = _expert_ranks(con, run, order_of_experts)
+    labels: dict[int, UnitLabel] = {}
+    for unit, answers in frame.groupby("unit"):
+        # Only latest versions are in the frame: an answer that its author changed to "nothing"
+        # gives no label, and the next expert's counts.
+        for row in sorted(answers.itertuples(), key=lambda row: rank[row.code]):
+            if birads_lexicon.is_substantive(row.answer):
+                labels[int(unit)] = UnitLabel(
+                    row.answer["label"], (row.annotation_id,), bool(row.simulated)
+                )
+                break
     simulated = dict(
         con.execute(
             "SELECT annotation_id, simulated FROM annotations WHERE run = ?", [run]
         ).fetchall()
     )
-    found: dict[int, Label] = {}
-    for unit, mine in frame.groupby("unit"):
-        for row in sorted(mine.itertuples(), key=lambda r: place[r.code]):
-            if birads_lexicon.substantive(row.answer):
-                found[int(unit)] = Label(
-                    row.answer["label"], (row.annotation_id,), bool(row.simulated)
-                )
-                break
-    for row in decisions(con, run).itertuples():
-        found.pop(int(row.unit), None)
+    # A decision replaces every answer on its unit, also where it decides that there is no label.
+    for row in load_decisions(con, run).itertuples():
+        labels.pop(int(row.unit), None)
         if row.label:
-            found[int(row.unit)] = Label(
-                row.label, tuple(row.sources), any(simulated.get(s, False) for s in row.sources)
+            labels[int(row.unit)] = UnitLabel(
+                row.label,
+                tuple(row.sources),
+                any(simulated.get(source, False) for source in row.sources),
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(labels.items()))
+
+
+def _expert_ranks(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[str, int]:
+    """Return each expert's rank when the label of a unit is chosen."""
+    rows = con.execute(
+        "SELECT code FROM annotations WHERE run = ? GROUP BY code"
+        " ORDER BY bool_or(simulated), min(made), code",
+        [run],
+    ).fetchall()
+    others = [code for (code,) in rows if code not in order_of_experts]
+    return {code: rank for rank, code in enumerate([*order_of_experts, *others])}

@@ -1,406 +1,283 @@
-"""One door to the store: a file lock around open, one transaction, close.
+"""Connections to a study's database.
 
-DuckDB's own lock is not enough: opened and closed in turn by several processes it lost acknowledged
-commits (measured with 2.0.0), and it shuts readers out while a writer holds the file. So every
-access takes `STUDY/.lock` (shared to read, exclusive to write) before DuckDB sees the file, and
-nothing is computed while the door is open. A second lock file is the queue in front of the door:
-without it a stream of readers would keep a writer waiting for ever.
+Each connection takes the file lock, opens the database, runs one transaction and closes. No code
+outside `core.store` contains SQL, and nothing is computed while a connection is open: other
+processes wait for it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
-from core.errors import UserError
+from core.errors import DiskFullError, MissingStudyError, UserError
+from core.store.locking import LOCK_TIMEOUT_S, StoreLockedError, store_lock
 from core.store.migrations import SCHEMA_VERSION, migrate
-from core.timestamps import now
+from core.timestamps import utc_now
 
-R = TypeVar("R")
+Connection = duckdb.DuckDBPyConnection
+RecordT = TypeVar("RecordT")
 STORE_NAME = "study.duckdb"
-PATIENCE_S = 10.0
 
 
-class DoorBusy(UserError):
-    """The door could not be had in time; says who holds it."""
-
-
-def exists(study: Path) -> bool:
-    """Whether this folder holds a store."""
+def store_exists(study: Path) -> bool:
+    """Return whether a folder holds a store."""
     return (study / STORE_NAME).is_file()
 
 
-def version(study: Path) -> tuple[int, int]:
-    """A value that changes with every commit (size and time of change of the store and its log),
-    for caches; opens nothing.
+def require_store(study: Path) -> None:
+    """Raise a MissingStudyError if a folder holds no store."""
+    if not store_exists(study):
+        raise MissingStudyError(study, STORE_NAME)
+
+
+def change_token(study: Path) -> tuple[int, int]:
+    """Return a value that changes with every commit, for caches.
+
+    It is the size and the modification time of the database and its write-ahead log; no file is
+    opened.
     """
+    # Both are needed: commits within one tick of the file system's clock differ in size only.
     stamps = [p.stat() for p in (study / STORE_NAME, study / f"{STORE_NAME}.wal") if p.exists()]
     return sum(s.st_size for s in stamps), max((s.st_mtime_ns for s in stamps), default=0)
 
 
-def _holder(lock: Path) -> str:
-    """Who said last that they hold the exclusive lock."""
-    text = lock.read_text(errors="replace").strip() if lock.exists() else ""
-    return text or "another process (it left no name)"
-
-
-def _acquire(fd: int, mode: int, deadline: float) -> bool:
-    """Poll a lock until the deadline.
-
-    Polling, because a blocking flock cannot be given a time limit per thread.
-    """
-    pause = 0.001
-    while True:
-        try:
-            fcntl.flock(fd, mode | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.02)
-
-
-@contextmanager
-def _locked(study: Path, exclusive: bool, patience: float) -> Iterator[None]:
-    queue, lock = study / ".queue", study / ".lock"
-    deadline = time.monotonic() + patience
-    try:
-        queue_fd = os.open(queue, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UserError(
-            f"The study {study} cannot be locked ({error.strerror}); its folder must be writable"
-            " even for reading: check its permissions and its disk."
-        ) from error
-    try:
-        got = _acquire(queue_fd, fcntl.LOCK_EX, deadline) and _acquire(
-            lock_fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline
-        )
-        os.close(queue_fd)
-        queue_fd = -1
-        if not got:
-            raise DoorBusy(
-                f"The study {study} is busy: {_holder(lock)} has held its store for more than"
-                f" {patience:.0f} s; wait for it or end it, then try again."
-            )
-        if exclusive:
-            os.ftruncate(lock_fd, 0)
-            os.pwrite(lock_fd, f"process {os.getpid()} ({' '.join(sys.argv)[:200]})".encode(), 0)
-        yield
-    finally:
-        if queue_fd >= 0:
-            os.close(queue_fd)
-        os.close(lock_fd)
-
-
-def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(path), read_only=read_only, config={"threads": 2})
-    except duckdb.Error as error:
-        raise _unopened(path, error) from error
-
-
-def _unopened(path: Path, error: duckdb.Error) -> UserError:
-    return UserError(
-        f"The store {path} cannot be opened ({str(error).splitlines()[0]}); bring back the last"
-        " backup with `deepminer restore FILE`, which says what is lost."
-    )
-
-
-def _check_version(con: duckdb.DuckDBPyConnection, study: Path) -> int:
-    try:
-        found = con.execute("SELECT max(version) FROM migrations").fetchone()
-    except duckdb.CatalogException as error:
-        raise UserError(
-            f"{study / STORE_NAME} is a DuckDB file but not a DeepMiner store; point --study at a"
-            " folder made by `deepminer init`."
-        ) from error
-    number = int(found[0]) if found and found[0] is not None else 0
-    if number > SCHEMA_VERSION:
-        raise UserError(
-            f"The store of {study} was written by a newer DeepMiner (store version {number}, this"
-            f" one knows {SCHEMA_VERSION}); update DeepMiner."
-        )
-    return number
-
-
-@contextmanager
-def _room(study: Path) -> Iterator[None]:
-    """A full disk, as DuckDB tells it, as a sentence."""
-    try:
-        yield
-    except duckdb.Error as error:
-        if "No space left" not in str(error):
-            raise
-        raise UserError(
-            f"No space is left on the disk that holds {study}; free some space and run the command"
-            " again, nothing that was there is lost."
-        ) from error
-
-
 def create(study: Path) -> None:
-    """Make an empty store in an existing folder, or bring an older one up to date.
+    """Create an empty store in an existing folder, or migrate an older one.
 
-    Does nothing where it is current.
+    A store of the current version stays as it is. StoreLockedError if the store is in use.
     """
-    with _locked(study, exclusive=True, patience=PATIENCE_S), _room(study):
-        replayed = _has_log(study)
-        con = _connect(study / STORE_NAME, read_only=False)
-        try:
-            migrate(con)
-            _note_replay(con, replayed)
-        finally:
-            con.close()
-
-
-def _has_log(study: Path) -> bool:
-    """Whether a write-ahead log lies beside the store: the last writer was killed, or the power
-    failed.
-    """
-    return (study / f"{STORE_NAME}.wal").exists()
-
-
-def _said(con: duckdb.DuckDBPyConnection) -> tuple[int, int, datetime | None]:
-    """How many annotations and answers (of readings and of label audits) a store holds, and when
-    the last was given.
-    """
-    audited = con.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'audit_answers'"
-    ).fetchone()  # an older backup has none
-    answers = "SELECT made FROM answers" + (
-        " UNION ALL SELECT made FROM audit_answers" if audited and audited[0] else ""
-    )
-    (row,) = con.execute("SELECT count(*), max(made) FROM annotations").fetchall()
-    (other,) = con.execute(f"SELECT count(*), max(made) FROM ({answers})").fetchall()
-    times = [r[1] for r in (row, other) if r[1] is not None]
-    return row[0], other[0], max(times, default=None)
-
-
-def _note_replay(con: duckdb.DuckDBPyConnection, replayed: bool) -> None:
-    """Write into the study's log that a write-ahead log was replayed, and how far the store
-    reaches: what was said later is lost.
-    """
-    if replayed:
-        annotations, answers, last = _said(con)
-        until = f"the last is of {last:%Y-%m-%d %H:%M:%S} UTC" if last else "none is dated"
-        detail = (
-            f"the writer before was ended; its log was replayed. {annotations} annotations and"
-            f" {answers} answers are here, {until}"
-        )
-        con.execute("INSERT INTO log VALUES (?, 'store', 'recovered', ?)", [now(), detail])
-
-
-def _require(study: Path) -> None:
-    if not exists(study):
-        raise UserError(
-            f"{study} is not a study folder (it has no {STORE_NAME}); run `deepminer init {study}`"
-            " or give --study."
-        )
+    existed = store_exists(study)  # before the lock is held and the file created
+    try:
+        with (
+            store_lock(study, exclusive=True, timeout_s=LOCK_TIMEOUT_S),
+            translate_disk_full(study),
+        ):
+            needs_replay = _has_log(study)
+            con = open_database(study / STORE_NAME, read_only=False)
+            try:
+                migrate(con)
+                if needs_replay:
+                    _record_replay(con)
+            finally:
+                con.close()
+    except StoreLockedError as error:
+        if not existed:
+            raise
+        raise StoreLockedError(
+            f"The store of {study} cannot be brought up to date while it is in use. {error}"
+        ) from error
 
 
 @contextmanager
-def read(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection; many readers at once.
+def read(study: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
+    """Open a read-only connection; several may be open at once.
 
-    DoorBusy after `patience` seconds. Do not compute while it is open.
+    StoreLockedError after `timeout_s` seconds. An older store is migrated first.
     """
-    _require(study)
-    stale = False
-    with _locked(study, exclusive=False, patience=patience):
-        # A log left by a killed writer can only be replayed by a writer: a read-only open of it
-        # would fail.
-        if _has_log(study):
-            stale = True
-        else:
-            con = _connect(study / STORE_NAME, read_only=True)
+    require_store(study)
+    with store_lock(study, exclusive=False, timeout_s=timeout_s):
+        # The log that a killed writer left can only be replayed by a writer; a read-only open of
+        # such a database fails.
+        if not _has_log(study):
+            con = open_database(study / STORE_NAME, read_only=True)
             try:
-                stale = _check_version(con, study) < SCHEMA_VERSION
-                if not stale:
+                if check_schema_version(con, study) == SCHEMA_VERSION:
                     yield con
                     return
             finally:
                 con.close()
-    if stale:
-        create(study)
-        with _locked(study, exclusive=False, patience=patience):
-            con = _connect(study / STORE_NAME, read_only=True)
-            try:
-                yield con
-            finally:
-                con.close()
+    create(study)
+    with store_lock(study, exclusive=False, timeout_s=timeout_s):
+        con = open_database(study / STORE_NAME, read_only=True)
+        try:
+            yield con
+        finally:
+            con.close()
 
 
 @contextmanager
-def write(study: Path, patience: float = PATIENCE_S) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with one open transaction: committed when the block ends, rolled back when it
-    raises. One writer at a time.
+def write(study: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
+    """Open a connection with one transaction; one writer at a time.
+
+    The transaction is committed when the block ends and rolled back when the block raises.
+    StoreLockedError after `timeout_s` seconds.
     """
-    _require(study)
-    with _locked(study, exclusive=True, patience=patience), _room(study):
-        replayed = _has_log(study)
-        with _attached(study / STORE_NAME) as con:
-            if _check_version(con, study) < SCHEMA_VERSION:
+    require_store(study)
+    with store_lock(study, exclusive=True, timeout_s=timeout_s), translate_disk_full(study):
+        needs_replay = _has_log(study)
+        with _attached_database(study / STORE_NAME) as con:
+            if check_schema_version(con, study) < SCHEMA_VERSION:
                 migrate(con)
-            _note_replay(con, replayed)
+            if needs_replay:
+                _record_replay(con)
             con.execute("BEGIN")
             try:
                 yield con
-            except BaseException:
+            except BaseException:  # also KeyboardInterrupt: no half of a block is committed
                 con.execute("ROLLBACK")
                 raise
             con.execute("COMMIT")
 
 
-# In-memory databases of this process that nobody uses just now. A forked child must neither use its
-# parent's nor let go of them: their threads did not
-# come along, and closing waits for those for ever.
-_idle: list[duckdb.DuckDBPyConnection] = []
-_inherited: list[duckdb.DuckDBPyConnection] = []
+def open_database(path: Path, read_only: bool) -> Connection:
+    """Open a DuckDB file. Call it only inside `store_lock`."""
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config={"threads": 2})
+    except duckdb.Error as error:
+        raise _open_error(path, error) from error
 
 
-def _forked() -> None:
-    _inherited.extend(_idle)
-    _idle.clear()
+def _open_error(path: Path, error: duckdb.Error) -> UserError:
+    """Return the UserError for a database that cannot be opened."""
+    reason = str(error).splitlines()[0]
+    # Programs that do not take this package's lock, such as the DuckDB command line, hold DuckDB's.
+    if "Could not set lock" in reason:
+        return StoreLockedError(
+            f"The store {path} is open in another program ({reason}); close it there, then try"
+            " again."
+        )
+    return UserError(
+        f"The store {path} cannot be opened ({reason}); restore the last backup with `deepminer"
+        " restore FILE`, which reports what is lost."
+    )
 
 
-os.register_at_fork(after_in_child=_forked)
+def check_schema_version(con: Connection, study: Path) -> int:
+    """Return the schema version of a database.
 
-
-def _workshop() -> duckdb.DuckDBPyConnection:
-    return _idle.pop() if _idle else duckdb.connect(":memory:", config={"threads": 2})
+    UserError if it is not a store or was written by a newer DeepMiner.
+    """
+    try:
+        row = con.execute("SELECT max(version) FROM migrations").fetchone()
+    except duckdb.CatalogException as error:
+        raise UserError(
+            f"{study / STORE_NAME} is a DuckDB file but not a DeepMiner store; point --study at a"
+            " folder made by `deepminer init`."
+        ) from error
+    version = int(row[0]) if row and row[0] is not None else 0
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"The store of {study} was written by a newer DeepMiner (store version {version}, this"
+            f" one supports up to {SCHEMA_VERSION}); update DeepMiner."
+        )
+    return version
 
 
 @contextmanager
-def _attached(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The store attached to an empty in-memory database of this process, for the holder of the
-    exclusive lock only. Starting a DuckDB costs about 13 ms of processor time and attaching a file
-    1 ms (measured with 2.0.0); nothing of the store is kept when it is detached.
+def translate_disk_full(study: Path) -> Iterator[None]:
+    """Turn DuckDB's error for a full disk into a UserError."""
+    try:
+        yield
+    except duckdb.Error as error:
+        # DuckDB has no error class of its own for it: the commit fails with the system's text.
+        if "No space left" not in str(error):
+            raise
+        raise DiskFullError(study) from error
+
+
+def _has_log(study: Path) -> bool:
+    """Return whether a write-ahead log exists: the last writer was killed or the power failed."""
+    return (study / f"{STORE_NAME}.wal").exists()
+
+
+def count_answers(con: Connection) -> tuple[int, int, datetime | None]:
+    """Return the numbers of annotations and of answers, and the time of the last of them.
+
+    Answers are those of reading studies and of label audits.
     """
-    root = _workshop()
+    has_audits = fetch_integer(
+        con, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'audit_answers'"
+    )  # a backup from before migration 6 has no such table
+    answers = "SELECT made FROM answers" + (
+        " UNION ALL SELECT made FROM audit_answers" if has_audits else ""
+    )
+    ((annotation_count, last_annotation),) = con.execute(
+        "SELECT count(*), max(made) FROM annotations"
+    ).fetchall()
+    ((answer_count, last_answer),) = con.execute(
+        f"SELECT count(*), max(made) FROM ({answers})"
+    ).fetchall()
+    times = [time for time in (last_annotation, last_answer) if time is not None]
+    return annotation_count, answer_count, max(times, default=None)
+
+
+def _record_replay(con: Connection) -> None:
+    """Write to the study's log that a write-ahead log was replayed, and the last stored answer.
+
+    Answers that were given later are lost.
+    """
+    annotations, answers, last = count_answers(con)
+    until = f"the last is of {last:%Y-%m-%d %H:%M:%S} UTC" if last else "none is dated"
+    detail = (
+        f"the previous writer was ended; its log was replayed. {annotations} annotations and"
+        f" {answers} answers are here, {until}"
+    )
+    con.execute("INSERT INTO log VALUES (?, 'store', 'recovered', ?)", [utc_now(), detail])
+
+
+# In-memory databases of this process that are not in use. A forked child must neither use those of
+# its parent nor close them: their threads do not exist in the child, and closing waits for them for
+# ever. The second list keeps them from being garbage collected.
+_idle_connections: list[Connection] = []
+_inherited_connections: list[Connection] = []
+
+
+def _set_aside_inherited() -> None:
+    _inherited_connections.extend(_idle_connections)
+    _idle_connections.clear()
+
+
+os.register_at_fork(after_in_child=_set_aside_inherited)
+
+
+def _idle_connection() -> Connection:
+    """Return an in-memory database of this process that is not in use."""
+    if _idle_connections:
+        return _idle_connections.pop()
+    return duckdb.connect(":memory:", config={"threads": 2})
+
+
+@contextmanager
+def _attached_database(path: Path) -> Iterator[Connection]:
+    """Attach the store to an empty in-memory database of this process.
+
+    For the holder of the exclusive lock only; no data of the store stays in memory once it is
+    detached.
+    """
+    # Starting a DuckDB instance costs about 13 ms of processor time, attaching a file 1 ms
+    # (measured with 2.0.0). Writers run between a reader's key press and its acknowledgement.
+    root = _idle_connection()
     try:
         root.execute("ATTACH '{}' AS study".format(str(path).replace("'", "''")))
     except duckdb.Error as error:
         root.close()
-        raise _unopened(path, error) from error
+        raise _open_error(path, error) from error
     try:
         with root.cursor() as con:
             con.execute("USE study")
             yield con
         root.execute("DETACH study")
     except BaseException:
-        # Whatever state this left, nobody uses it again; closing detaches.
+        # The state of the instance is unknown now. It is never used again; closing it detaches.
         root.close()
         raise
-    _idle.append(root)
+    _idle_connections.append(root)
 
 
-def backup(study: Path, target: Path) -> None:
-    """Copy the store into a new DuckDB file, inside the door.
-
-    Written under another name first, so that a half-made backup never bears the name.
-    """
-    if target.exists():
-        raise UserError(f"{target} exists already; name a new file for the backup.")
-    part = target.with_name(target.name + ".partial")
-    part.unlink(missing_ok=True)
-    _require(study)
-    with _locked(study, exclusive=True, patience=PATIENCE_S):
-        con = _connect(study / STORE_NAME, read_only=False)
-        try:
-            name = con.execute("SELECT current_database()").fetchall()[0][0]
-            quoted = str(part).replace("'", "''")
-            con.execute(f"ATTACH '{quoted}' AS copy")
-            con.execute(f'COPY FROM DATABASE "{name}" TO copy')
-            con.execute("DETACH copy")
-        finally:
-            con.close()
-    os.replace(part, target)
+def fetch_integer(con: Connection, query: str, values: Sequence[Any] = ()) -> int:
+    """Return the single integer that a query selects."""
+    row = con.execute(query, list(values)).fetchone()
+    return int(row[0]) if row is not None else 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Restored:
-    """What a restored store holds, until when, and how much more the replaced one held (None: it
-    could not be opened). kept: where that one lies now.
-    """
-
-    annotations: int
-    answers: int
-    last: datetime | None
-    lost_annotations: int | None
-    lost_answers: int | None
-    kept: Path
-
-
-def restore(study: Path, source: Path) -> Restored:
-    """Put a backup in the store's place.
-
-    The replaced store and its log are kept beside it under another name. UserError if the backup is
-    not one.
-    """
-    if not source.is_file():
-        raise UserError(f"{source} is not there; name a file made by `deepminer backup`.")
-    if not study.is_dir():
-        raise UserError(f"{study} is not a folder; name the study's folder with --study.")
-    with _locked(study, exclusive=True, patience=PATIENCE_S):
-        here = study / STORE_NAME
-        part = here.with_name(f"{STORE_NAME}.restoring")
-        shutil.copyfile(source, part)
-        try:
-            found = _count(part, study)
-        except UserError as error:
-            part.unlink()
-            raise UserError(
-                f"{source} is not a backup of a study's store, or is damaged; name a file made by"
-                " `deepminer backup`."
-            ) from error
-        try:
-            before = _count(here, study) if here.exists() else None
-        except (UserError, duckdb.Error):
-            before = None
-        kept = here.with_name(f"{STORE_NAME}.replaced-{now():%Y%m%d-%H%M%S-%f}")
-        for ending in ("", ".wal"):
-            old = here.with_name(here.name + ending)
-            if old.exists():
-                os.replace(old, kept.with_name(kept.name + ending))
-        os.replace(part, here)
-    lost = (
-        (None, None)
-        if before is None
-        else (max(0, before[0] - found[0]), max(0, before[1] - found[1]))
-    )
-    return Restored(
-        annotations=found[0],
-        answers=found[1],
-        last=found[2],
-        lost_annotations=lost[0],
-        lost_answers=lost[1],
-        kept=kept,
-    )
-
-
-def _count(path: Path, study: Path) -> tuple[int, int, datetime | None]:
-    """What a store file holds; UserError if it cannot be opened or is no store."""
-    con = _connect(path, read_only=False)
-    try:
-        _check_version(con, study)
-        return _said(con)
-    finally:
-        con.close()
-
-
-def fetch_records(cursor: duckdb.DuckDBPyConnection, record: type[R]) -> list[R]:
-    """Rows of a query as records whose fields have the names of its columns."""
+def fetch_records(cursor: Connection, record: type[RecordT]) -> list[RecordT]:
+    """Return the rows of a query as records whose fields have the names of its columns."""
     names = [column[0] for column in cursor.description or []]
     return [record(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]

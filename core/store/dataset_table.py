@@ -1,4 +1,4 @@
-"""Patients, mammograms, findings and patches in the store."""
+"""The tables of sources, patients, mammograms, findings, splits and patches."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import hashlib
 import json
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 
-from core.sessions.tokens import number
-
-Connection = duckdb.DuckDBPyConnection
+from core.store.connection import Connection, fetch_integer
 
 
 def set_meta(con: Connection, name: str, value: str) -> None:
-    """Set one fact about the whole study."""
+    """Set one property of the whole study."""
     con.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
 
 
 def get_meta(con: Connection, name: str) -> str | None:
-    """One fact about the whole study, or None."""
+    """Return one property of the whole study, or None."""
     row = con.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
     return row[0] if row else None
 
 
-def append(con: Connection, table: str, frame: pd.DataFrame) -> None:
-    """Append rows to one of the data tables by column name."""
+def append_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:
+    """Append rows to one of the ingested tables by column name."""
+    # The name goes into the statement as text, so only these are accepted.
     if table not in ("sources", "problems", "patients", "mammograms", "findings"):
         raise ValueError(f"{table} is not a data table")
     if len(frame):
@@ -36,39 +34,57 @@ def append(con: Connection, table: str, frame: pd.DataFrame) -> None:
         con.unregister("rows")
 
 
-def sources(con: Connection) -> pd.DataFrame:
-    """source_id, kind, location, options, simulated, image_labels, made, patients, mammograms,
-    skipped.
+def load_sources(con: Connection) -> pd.DataFrame:
+    """Return the ingested sources, oldest first.
+
+    Columns: source_id, kind, location, options, simulated, image_labels, made, patients,
+    mammograms, skipped.
     """
     return con.execute("SELECT * FROM sources ORDER BY made").df()
 
 
-def problems(con: Connection) -> pd.DataFrame:
-    """What was odd or left out: source_id, item, cause, action, skipped."""
+def any_simulated_source(con: Connection) -> bool:
+    """Return whether any source of mammograms is synthetic."""
+    return bool(fetch_integer(con, "SELECT count(*) FROM sources WHERE simulated"))
+
+
+def any_image_level_source(con: Connection) -> bool:
+    """Return whether any source of mammograms gave image-level labels only."""
+    return bool(fetch_integer(con, "SELECT count(*) FROM sources WHERE image_labels"))
+
+
+def load_problems(con: Connection) -> pd.DataFrame:
+    """Return the warnings and skipped items: source_id, item, cause, action, skipped."""
     return con.execute("SELECT * FROM problems ORDER BY skipped DESC, item").df()
 
 
-def patients(con: Connection) -> pd.DataFrame:
-    """patient_id, source_id, age, density, features (dict), published_split."""
+def load_patients(con: Connection) -> pd.DataFrame:
+    """Return the patients by id.
+
+    Columns: patient_id, source_id, age, density, features (dict), published_split, stratum,
+    filed_as.
+    """
     frame = con.execute("SELECT * FROM patients ORDER BY patient_id").df()
     frame["features"] = [json.loads(text) for text in frame["features"]]
     return frame
 
 
-def mammograms(con: Connection) -> pd.DataFrame:
-    """One row a mammogram, in the order of ids."""
+def load_mammograms(con: Connection) -> pd.DataFrame:
+    """Return the mammograms by id, all columns of the table."""
     return con.execute("SELECT * FROM mammograms ORDER BY mammogram_id").df()
 
 
-def mammogram(con: Connection, mammogram_id: str) -> dict[str, Any] | None:
-    """One mammogram as a dict, or None."""
+def load_mammogram(con: Connection, mammogram_id: str) -> dict[str, Any] | None:
+    """Return one mammogram as a dict, or None."""
     frame = con.execute("SELECT * FROM mammograms WHERE mammogram_id = ?", [mammogram_id]).df()
     return frame.iloc[0].to_dict() if len(frame) else None
 
 
-def findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFrame:
-    """Findings with descriptors (dict), outline and nested (lists of float arrays [n, 2] of (x, y)
-    in working-image pixels).
+def load_findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFrame:
+    """Return the findings of one mammogram, or all.
+
+    descriptors is a dict; outline and nested are lists of float arrays [n, 2] of (x, y) in pixels
+    of the working image.
     """
     frame = con.execute(
         "SELECT * FROM findings WHERE ? IS NULL OR mammogram_id = ? ORDER BY mammogram_id, number",
@@ -76,97 +92,123 @@ def findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFrame:
     ).df()
     frame["descriptors"] = [json.loads(text) for text in frame["descriptors"]]
     for column in ("outline", "nested"):
-        frame[column] = pd.Series(
-            [[np.array(p, float) for p in json.loads(text)] for text in frame[column]],
-            dtype=object,
-            index=frame.index,
-        )
+        polygons = [[np.array(p, float) for p in json.loads(text)] for text in frame[column]]
+        # An explicit object Series: pandas would stack lists of equal lengths into an array.
+        frame[column] = pd.Series(polygons, dtype=object, index=frame.index)
     return frame
 
 
-def patches(con: Connection, run: str, splits: list[str] | None = None) -> pd.DataFrame:
-    """Patches of a patches run in order of patch_id, with their mammogram and patient."""
+def load_patches(con: Connection, run: str, splits: list[str] | None = None) -> pd.DataFrame:
+    """Return the patches of a patches run with their patients, by patch_id.
+
+    splits: only the patches of these splits; None: all.
+    """
     return con.execute(
-        """SELECT p.* EXCLUDE run, m.patient_id FROM patches p JOIN mammograms m USING (mammogram_id)
-        WHERE run = ? AND (? IS NULL OR list_contains(?, split)) ORDER BY patch_id""",
+        """
+        SELECT p.* EXCLUDE run, m.patient_id
+        FROM patches p JOIN mammograms m USING (mammogram_id)
+        WHERE run = ? AND (? IS NULL OR list_contains(?, split))
+        ORDER BY patch_id
+        """,
         [run, splits, splits or []],
     ).df()
 
 
-def film_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
-    """Patches of one mammogram in a patches run: y, x, side, tissue, both overlaps per class,
-    label.
-    """
+def load_mammogram_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:
+    """Return the patches of one mammogram in a patches run, all columns of the table."""
     return con.execute(
         "SELECT * EXCLUDE run FROM patches WHERE run = ? AND mammogram_id = ? ORDER BY patch_id",
         [run, mammogram_id],
     ).df()
 
 
-def patches_by_id(con: Connection, run: str, ids: list[int]) -> pd.DataFrame:
-    """patch_id, label, y, x, side, split, mammogram_id, patient_id, file, width, height of these
-    patches.
+def load_patches_by_id(con: Connection, run: str, ids: list[int]) -> pd.DataFrame:
+    """Return some patches of a patches run with their mammograms, by patch_id.
+
+    Columns: patch_id, label, y, x, side, split, mammogram_id, patient_id, file, width, height.
     """
     return con.execute(
-        """SELECT p.patch_id, p.label, p.y, p.x, p.side, p.split, m.mammogram_id, m.patient_id, m.file, m.width, m.height
-        FROM patches p JOIN mammograms m USING (mammogram_id) WHERE p.run = ? AND list_contains(?, p.patch_id) ORDER BY p.patch_id""",
+        """
+        SELECT p.patch_id, p.label, p.y, p.x, p.side, p.split,
+            m.mammogram_id, m.patient_id, m.file, m.width, m.height
+        FROM patches p JOIN mammograms m USING (mammogram_id)
+        WHERE p.run = ? AND list_contains(?, p.patch_id)
+        ORDER BY p.patch_id
+        """,
         [run, ids],
     ).df()
 
 
-def patch_counts(con: Connection, run: str) -> pd.DataFrame:
-    """split, label, patches, mammograms, patients."""
+def load_patch_counts(con: Connection, run: str) -> pd.DataFrame:
+    """Return counts by split and label: split, label, patches, mammograms, patients."""
     return con.execute(
-        """SELECT split, label, count(*) AS patches, count(DISTINCT mammogram_id) AS mammograms, count(DISTINCT patient_id) AS patients
-        FROM patches JOIN mammograms USING (mammogram_id) WHERE run = ? GROUP BY ALL ORDER BY ALL""",
+        """
+        SELECT split, label, count(*) AS patches,
+            count(DISTINCT mammogram_id) AS mammograms, count(DISTINCT patient_id) AS patients
+        FROM patches JOIN mammograms USING (mammogram_id)
+        WHERE run = ?
+        GROUP BY ALL ORDER BY ALL
+        """,
         [run],
     ).df()
 
 
-def splits(con: Connection, run: str) -> pd.DataFrame:
-    """patient_id, split of a patches run."""
+def load_splits(con: Connection, run: str) -> pd.DataFrame:
+    """Return the split of each patient in a patches run: patient_id, split."""
     return con.execute(
         "SELECT patient_id, split FROM splits WHERE run = ? ORDER BY patient_id", [run]
     ).df()
 
 
-def counts(con: Connection) -> dict[str, int]:
-    """Numbers of patients, mammograms and findings."""
-    names = ("patients", "mammograms", "findings")
-    return {name: number(con, f"SELECT count(*) FROM {name}") for name in names}
+def dataset_counts(con: Connection) -> dict[str, int]:
+    """Return the numbers of patients, mammograms and findings."""
+    tables = ("patients", "mammograms", "findings")
+    return {table: fetch_integer(con, f"SELECT count(*) FROM {table}") for table in tables}
 
 
-def image_truth(con: Connection) -> pd.DataFrame:
-    """mammogram_id, patient_id, truth: the worst finding of the image, else its image label, 0
-    normal, 1 benign, 2 malignant; missing where the only findings are UNPROVEN (DEFINITIONS "Image
-    and case scores").
+def load_image_truth(con: Connection) -> pd.DataFrame:
+    """Return the truth of each mammogram: mammogram_id, patient_id, truth.
+
+    0 normal, 1 benign, 2 malignant: the worst finding of the image, else its image label. Missing
+    where the only findings are UNPROVEN. See docs/reference/definitions.md, "Image and case
+    scores".
     """
+    # -1 marks findings that are all UNPROVEN: these must not fall through to the image label.
     return con.execute("""
-        WITH worst AS (SELECT mammogram_id, max(CASE pathology WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1 WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1
-            WHEN 'NORMAL' THEN 0 ELSE -1 END) AS code FROM findings GROUP BY mammogram_id)
-        SELECT mammogram_id, patient_id, CASE WHEN code = -1 THEN NULL ELSE coalesce(code, CASE image_label WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1
-            WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1 WHEN 'UNPROVEN' THEN NULL ELSE 0 END) END AS truth
-        FROM mammograms LEFT JOIN worst USING (mammogram_id) ORDER BY mammogram_id""").df()
+        WITH worst AS (
+            SELECT mammogram_id,
+                max(CASE pathology WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1
+                    WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1 WHEN 'NORMAL' THEN 0 ELSE -1 END) AS code
+            FROM findings GROUP BY mammogram_id
+        )
+        SELECT mammogram_id, patient_id,
+            CASE WHEN code = -1 THEN NULL
+                ELSE coalesce(code,
+                    CASE image_label WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1
+                        WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1 WHEN 'UNPROVEN' THEN NULL
+                        ELSE 0 END)
+            END AS truth
+        FROM mammograms LEFT JOIN worst USING (mammogram_id)
+        ORDER BY mammogram_id
+    """).df()
 
 
 def content_hash(con: Connection) -> str:
-    """SHA-256 of everything that came in: pixels, labels, outlines, patients; equal data in any
-    order of ingestion has an equal hash.
+    """Return the SHA-256 of the ingested data: pixels, labels, outlines and patients.
+
+    It does not depend on the order of ingestion.
     """
+    # Sources, file names and import times are left out: equal data have an equal hash wherever they
+    # were read from.
+    queries = (
+        "SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view, image_label"
+        " FROM mammograms ORDER BY mammogram_id",
+        "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment, subtlety,"
+        " outline FROM findings ORDER BY ALL",
+        "SELECT patient_id, age, density, features, published_split FROM patients"
+        " ORDER BY patient_id",
+    )
     digest = hashlib.sha256()
-    for query in (
-        (
-            "SELECT mammogram_id, patient_id, pixel_hash, width, height, laterality, view,"
-            " image_label FROM mammograms ORDER BY mammogram_id"
-        ),
-        (
-            "SELECT mammogram_id, number, pathology, lesion_type, descriptors, assessment,"
-            " subtlety, outline FROM findings ORDER BY ALL"
-        ),
-        (
-            "SELECT patient_id, age, density, features, published_split FROM patients ORDER BY"
-            " patient_id"
-        ),
-    ):
+    for query in queries:
         digest.update(json.dumps(con.execute(query).fetchall()).encode())
     return digest.hexdigest()

@@ -1,49 +1,29 @@
-"""Reading studies in the store: protocols as states that are only ever added, cases, each reader's
-order, answers as revisions.
+"""The tables of a reading study's cases, images, readers' orders and answers.
 
-For the team. What a reader's page may ask for is in `core.sessions.reading_session` and nowhere else.
+For the research team. Queries on behalf of readers are in `core.store.blinded_queries`.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import duckdb
 import pandas as pd
 
-from core.errors import UserError
-from core.sessions.tokens import Refused, number
-from core.timestamps import now
-
-Connection = duckdb.DuckDBPyConnection
-STATES = ("design", "lint", "frozen", "closed", "unblinded")
+from core.errors import RequestRefused, UserError
+from core.store.connection import Connection, fetch_integer
+from core.store.protocol_table import Protocol, answer_scale, check_draft
+from core.timestamps import utc_now
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """The newest state of one version of a protocol."""
+class ReadingCase:
+    """One case with the data that are withheld from readers.
 
-    protocol: str
-    version: int
-    state: str
-    design: dict[str, Any]
-    lint: list[dict[str, Any]]
-    hash: str
-    run: str
-    simulated: bool
-    who: str
-    made: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One case with everything the team keeps apart from readers. texts: what is shown, in order;
-    truth and network_score are the sealed key.
+    texts: the texts shown, in order. truth, network_score, predicted: the sealed key.
     """
 
     number: int
@@ -57,201 +37,10 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One place in a reader's order. case_number < 0: practice text -case_number of the design."""
+class CasePicture:
+    """The image that a case shows beside its texts.
 
-    case_number: int
-    repeat: bool = False
-    practice: bool = False
-
-
-@dataclass(frozen=True)
-class Saved:
-    """An answer that has been stored."""
-
-    position: int
-    revision: int
-    answer: int
-    made: datetime
-
-
-def _protocol(row: Sequence[Any]) -> Protocol:
-    return Protocol(
-        protocol=row[0],
-        version=row[1],
-        state=row[2],
-        design=json.loads(row[3]),
-        lint=json.loads(row[4]),
-        hash=row[5],
-        run=row[6],
-        simulated=row[7],
-        who=row[8],
-        made=row[9],
-    )
-
-
-def append_state(
-    con: Connection,
-    *,
-    protocol: str,
-    version: int,
-    state: str,
-    design: Mapping[str, Any],
-    lint: Sequence[Mapping[str, Any]] = (),
-    hash: str = "",
-    run: str = "",
-    simulated: bool = False,
-    who: str = "",
-) -> None:
-    """Add a state of a protocol's version.
-
-    Stages cannot be skipped or taken back; a frozen design can never change (UserError).
-    """
-    if state not in STATES:
-        raise UserError(
-            f"{state!r} is not a stage of a reading study; the stages are {', '.join(STATES)}."
-        )
-    before = get(con, protocol, version)
-    if (
-        state in ("design", "lint")
-        and before is not None
-        and before.state not in ("design", "lint")
-    ):
-        raise UserError(
-            f"Version {version} of {protocol} is {before.state}; a change needs a new version."
-        )
-    needed = {"frozen": ("lint",), "closed": ("frozen",), "unblinded": ("closed",)}.get(state)
-    if needed and (before is None or before.state not in needed):
-        raise UserError(
-            f"Version {version} of {protocol} is {before.state if before else 'not designed'}; it"
-            f" must be in stage {needed[0]} to become {state}."
-        )
-    if (
-        needed
-        and before is not None
-        and state != "frozen"
-        and (dict(design) != before.design or hash != before.hash)
-    ):
-        raise UserError(
-            f"The frozen protocol {protocol}, version {version}, was altered; restore it, or design"
-            " a new version."
-        )
-    con.execute(
-        "DELETE FROM protocols WHERE protocol = ? AND version = ? AND state = ? AND state IN"
-        " ('design', 'lint')",
-        [protocol, version, state],
-    )
-    con.execute(
-        "INSERT INTO protocols VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            protocol,
-            version,
-            state,
-            json.dumps(dict(design), sort_keys=True),
-            json.dumps(list(lint)),
-            hash,
-            run,
-            simulated,
-            who,
-            now(),
-        ],
-    )
-
-
-_NEWEST = """SELECT protocol, version, state, design, lint, hash, run, simulated, who, made FROM protocols
-    QUALIFY row_number() OVER (PARTITION BY protocol, version
-        ORDER BY list_position(['design', 'lint', 'frozen', 'closed', 'unblinded'], state) DESC) = 1"""
-
-
-def get(con: Connection, protocol: str, version: int) -> Protocol | None:
-    """One version of a protocol in its newest state, or None."""
-    row = con.execute(
-        f"SELECT * FROM ({_NEWEST}) WHERE protocol = ? AND version = ?", [protocol, version]
-    ).fetchone()
-    return _protocol(row) if row else None
-
-
-def protocols(con: Connection) -> list[Protocol]:
-    """Every version of every protocol in its newest state, oldest first."""
-    return [
-        _protocol(row)
-        for row in con.execute(
-            f"SELECT * FROM ({_NEWEST}) ORDER BY made, protocol, version"
-        ).fetchall()
-    ]
-
-
-def open_protocol(con: Connection) -> Protocol | None:
-    """What a new reader reads: the newest protocol that is frozen and not closed, people's before
-    simulated ones; else None.
-    """
-    return open_to(con, None)
-
-
-def open_to(con: Connection, code: str | None) -> Protocol | None:
-    """The same among those that this reader has not begun."""
-    row = con.execute(
-        f"""SELECT n.* FROM ({_NEWEST}) n WHERE state = 'frozen'
-            AND NOT EXISTS (SELECT 1 FROM reading_items i WHERE i.protocol = n.protocol AND i.version = n.version AND i.code = ?)
-        ORDER BY simulated, made DESC, protocol, version DESC LIMIT 1""",
-        [code],
-    ).fetchone()
-    return _protocol(row) if row else None
-
-
-def begun(con: Connection, code: str) -> tuple[Protocol, bool] | None:
-    """What a reader is at, and whether all its places are answered: the open protocol begun and not
-    finished, else the one answered last (closed last, where nothing was answered). None for
-    somebody who has begun nothing. One query, because it runs between a key and its
-    acknowledgement.
-    """
-    row = con.execute(
-        f"""SELECT n.*, i.places = coalesce(a.answered, 0) AS finished FROM ({_NEWEST}) n
-            JOIN (SELECT protocol, version, count(*) AS places FROM reading_items WHERE code = ? GROUP BY ALL) i
-                ON i.protocol = n.protocol AND i.version = n.version
-            LEFT JOIN (SELECT protocol, version, count(*) FILTER (revision = 1) AS answered, max(made) AS latest FROM answers WHERE code = ? GROUP BY ALL) a
-                ON a.protocol = n.protocol AND a.version = n.version
-            LEFT JOIN protocols c ON c.protocol = n.protocol AND c.version = n.version AND c.state = 'closed'
-        ORDER BY n.state = 'frozen' AND NOT finished DESC, coalesce(a.latest, c.made) DESC NULLS LAST, n.made LIMIT 1""",
-        [code, code],
-    ).fetchone()
-    return (_protocol(row), bool(row[-1])) if row else None
-
-
-def add_cases(con: Connection, protocol: str, version: int, cases: Iterable[Case]) -> None:
-    """Add a version's cases before it is frozen; a second call replaces them.
-
-    UserError once it is frozen.
-    """
-    before = get(con, protocol, version)
-    if before is not None and before.state not in ("design", "lint"):
-        raise UserError(
-            f"Version {version} of {protocol} is {before.state}; its cases cannot change."
-        )
-    con.execute("DELETE FROM reading_cases WHERE protocol = ? AND version = ?", [protocol, version])
-    rows = [
-        (
-            protocol,
-            version,
-            c.number,
-            c.mammogram_id,
-            c.patient_id,
-            c.arm,
-            json.dumps(list(c.texts), ensure_ascii=False),
-            c.truth,
-            c.network_score,
-            c.predicted,
-        )
-        for c in cases
-    ]
-    if rows:
-        con.executemany("INSERT INTO reading_cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a case shows beside its texts. case_number < 0: practice; kind and source as in
-    `core.images.blinded_rendering`.
+    case_number: negative for practice. kind, source: see `core.images.blinded_rendering`.
     """
 
     case_number: int
@@ -259,9 +48,75 @@ class Picture:
     source: str
 
 
-def add_pictures(con: Connection, protocol: str, version: int, pictures: Sequence[Picture]) -> None:
-    """Record what a version's cases show; once, when it is frozen."""
-    if number(
+@dataclass(frozen=True)
+class ReadingItem:
+    """One position of a reader's order.
+
+    case_number: -n stands for practice text n of the design.
+    """
+
+    case_number: int
+    repeat: bool = False
+    practice: bool = False
+
+
+@dataclass(frozen=True)
+class SavedAnswer:
+    """Acknowledgement of a stored answer."""
+
+    position: int
+    revision: int
+    answer: int
+    made: datetime
+
+
+def add_reading_cases(
+    con: Connection, protocol: str, version: int, cases: Iterable[ReadingCase]
+) -> None:
+    """Store the cases of a version, in place of earlier ones. UserError once it is frozen."""
+    check_draft(con, protocol, version)
+    con.execute("DELETE FROM reading_cases WHERE protocol = ? AND version = ?", [protocol, version])
+    rows = [
+        (
+            protocol,
+            version,
+            case.number,
+            case.mammogram_id,
+            case.patient_id,
+            case.arm,
+            json.dumps(list(case.texts), ensure_ascii=False),
+            case.truth,
+            case.network_score,
+            case.predicted,
+        )
+        for case in cases
+    ]
+    if rows:
+        con.executemany("INSERT INTO reading_cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def load_reading_cases(con: Connection, protocol: str, version: int) -> pd.DataFrame:
+    """Return the cases of a version with the sealed key.
+
+    Columns: case_number, mammogram_id, patient_id, arm, texts (list), truth, network_score,
+    predicted.
+    """
+    frame = con.execute(
+        "SELECT * EXCLUDE (protocol, version) FROM reading_cases WHERE protocol = ? AND version = ?"
+        " ORDER BY case_number",
+        [protocol, version],
+    ).df()
+    frame["texts"] = pd.Series(
+        [json.loads(text) for text in frame["texts"]], dtype=object, index=frame.index
+    )
+    return frame
+
+
+def add_case_pictures(
+    con: Connection, protocol: str, version: int, pictures: Sequence[CasePicture]
+) -> None:
+    """Store the images of a version's cases, once, when it is frozen. UserError the second time."""
+    if fetch_integer(
         con,
         "SELECT count(*) FROM reading_pictures WHERE protocol = ? AND version = ?",
         [protocol, version],
@@ -276,75 +131,58 @@ def add_pictures(con: Connection, protocol: str, version: int, pictures: Sequenc
         )
 
 
-def pictures(con: Connection, protocol: str, version: int) -> list[Picture]:
-    """What a version's cases show, by case number."""
+def load_case_pictures(con: Connection, protocol: str, version: int) -> list[CasePicture]:
+    """Return the images of a version's cases, by case number."""
     rows = con.execute(
         "SELECT case_number, kind, source FROM reading_pictures WHERE protocol = ? AND version = ?"
         " ORDER BY case_number",
         [protocol, version],
     )
-    return [Picture(*row) for row in rows.fetchall()]
+    return [CasePicture(*row) for row in rows.fetchall()]
 
 
-def cases(con: Connection, protocol: str, version: int) -> pd.DataFrame:
-    """For the team: case_number, mammogram_id, patient_id, arm, texts (list), truth, network_score,
-    predicted.
-    """
-    frame = con.execute(
-        "SELECT * EXCLUDE (protocol, version) FROM reading_cases WHERE protocol = ? AND version = ?"
-        " ORDER BY case_number",
-        [protocol, version],
-    ).df()
-    frame["texts"] = pd.Series(
-        [json.loads(text) for text in frame["texts"]], dtype=object, index=frame.index
-    )
-    return frame
-
-
-def assign(con: Connection, protocol: str, version: int, code: str, items: Sequence[Item]) -> None:
-    """Give a reader an order, once: position 1.. with a random token each; practice first.
-
-    UserError if the reader has one.
-    """
-    if number(
+def has_reading_order(con: Connection, protocol: str, version: int, code: str) -> bool:
+    """Return whether a reader has an order."""
+    count = fetch_integer(
         con,
         "SELECT count(*) FROM reading_items WHERE protocol = ? AND version = ? AND code = ?",
         [protocol, version, code],
-    ):
+    )
+    return count > 0
+
+
+def assign_reading_order(
+    con: Connection, protocol: str, version: int, code: str, items: Sequence[ReadingItem]
+) -> None:
+    """Store a reader's order, practice first, once. UserError if the reader has one.
+
+    Positions count from 1. Each gets a random token, so that nothing about a case can be derived
+    from what the reader's browser receives.
+    """
+    if has_reading_order(con, protocol, version, code):
         raise UserError(
             f"The reader {code} has an order in {protocol}, version {version}, already; an order is"
             " never changed."
         )
+    # Random and not derived from the case: a hidden repeat must not have its first showing's token.
     rows = [
         (
             protocol,
             version,
             code,
-            i,
+            position,
             item.case_number,
             item.repeat,
             item.practice,
             secrets.token_hex(16),
         )
-        for i, item in enumerate(items, start=1)
+        for position, item in enumerate(items, start=1)
     ]
     con.executemany("INSERT INTO reading_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def is_assigned(con: Connection, protocol: str, version: int, code: str) -> bool:
-    """Whether a reader has an order."""
-    return (
-        number(
-            con,
-            "SELECT count(*) FROM reading_items WHERE protocol = ? AND version = ? AND code = ?",
-            [protocol, version, code],
-        )
-        > 0
-    )
-
-
-def items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
-    """For the team: every reader's order: code, position, case_number, repeat, practice."""
+def load_reading_items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
+    """Return every reader's order: code, position, case_number, repeat, practice."""
     return con.execute(
         "SELECT code, position, case_number, repeat, practice FROM reading_items WHERE protocol = ?"
         " AND version = ? ORDER BY code, position",
@@ -352,7 +190,7 @@ def items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
     ).df()
 
 
-def append_answer(
+def append_reading_answer(
     con: Connection,
     *,
     protocol: Protocol,
@@ -363,19 +201,20 @@ def append_answer(
     seconds: float | None,
     idle: bool = False,
     simulated: bool = False,
-) -> Saved:
-    """Append a revision (1 is the first) of a reader's answer at a position.
+) -> SavedAnswer:
+    """Append a revision (from 1) of a reader's answer at a position.
 
-    Refused when the protocol is not open, UserError when the answer is not on its scale.
+    RequestRefused if the protocol is not open; UserError if the answer is not on its scale.
     """
     if protocol.state != "frozen":
-        raise Refused(
+        raise RequestRefused(
             "closed", "This reading study has been closed; no further answers are taken. Thank you."
         )
-    most = scale(protocol.design)
-    if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= most:
-        raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {most}.")
-    made = now()
+    highest = answer_scale(protocol.design)
+    # bool is a subclass of int: True would be stored as 1.
+    if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= highest:
+        raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {highest}.")
+    stored_at = utc_now()
     con.execute(
         "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -388,47 +227,53 @@ def append_answer(
             seconds,
             idle,
             simulated,
-            made,
+            stored_at,
         ],
     )
-    return Saved(position, revision, answer, made)
+    return SavedAnswer(position, revision, answer, stored_at)
 
 
-def scale(design: Mapping[str, Any]) -> int:
-    """Answers a design offers:
+def load_reading_answers(
+    con: Connection, protocol: str, version: int, first: bool = False
+) -> pd.DataFrame:
+    """Return the answers to the cases of a version, without practice.
 
-    6 (definitely benign .. definitely malignant), or 2 for the preset "DeepMiner 2021".
-    """
-    return 2 if str(design.get("scale", 6)) in ("2", "binary") else 6
-
-
-def answers(con: Connection, protocol: str, version: int, first: bool = False) -> pd.DataFrame:
-    """Answers that count, practice left out: code, position, case_number, repeat, answer, revision,
-    seconds, idle, simulated, made.
-
-    first=True gives every reader's first answers instead of the corrected ones (both are analysed).
+    first: each reader's first answers instead of the corrected ones; both are analysed. Columns:
+    code, position, case_number, repeat, answer, revision, seconds, idle, simulated, made.
     """
     direction = "ASC" if first else "DESC"
     return con.execute(
-        f"""SELECT a.code, a.position, i.case_number, i.repeat, a.answer, a.revision, a.seconds, a.idle, a.simulated, a.made
-        FROM answers a JOIN reading_items i USING (protocol, version, code, position) WHERE protocol = ? AND version = ? AND NOT i.practice
-        QUALIFY row_number() OVER (PARTITION BY a.code, a.position ORDER BY a.revision {direction}) = 1 ORDER BY a.code, a.position""",
+        f"""
+        SELECT a.code, a.position, i.case_number, i.repeat, a.answer, a.revision, a.seconds,
+            a.idle, a.simulated, a.made
+        FROM answers a JOIN reading_items i USING (protocol, version, code, position)
+        WHERE protocol = ? AND version = ? AND NOT i.practice
+        QUALIFY row_number() OVER (
+            PARTITION BY a.code, a.position ORDER BY a.revision {direction}
+        ) = 1
+        ORDER BY a.code, a.position
+        """,
         [protocol, version],
     ).df()
 
 
-def progress(con: Connection, protocol: str, version: int) -> pd.DataFrame:
-    """Per reader: code, total, done, missing, median_seconds, corrections, last_seen, simulated.
+def reading_progress_by_reader(con: Connection, protocol: str, version: int) -> pd.DataFrame:
+    """Return each reader's progress.
 
-    No accuracy, no balance of answers, no truth: this is all that anybody may see before the study
-    is closed (PAGES "Monitor").
+    Columns: code, total, done, missing, median_seconds, corrections, last_seen, simulated.
     """
+    # The only statistics of an open study. No accuracy, no distribution of answers and no truth
+    # may be added here: the team would be unblinded before the study is closed.
     return con.execute(
-        """SELECT i.code, count(DISTINCT i.position) AS total, count(DISTINCT a.position) AS done,
-            count(DISTINCT i.position) - count(DISTINCT a.position) AS missing, median(a.seconds) FILTER (WHERE a.revision = 1) AS median_seconds,
-            count(a.revision) FILTER (WHERE a.revision > 1) AS corrections, max(a.made) AS last_seen,
-            coalesce(bool_or(a.simulated), FALSE) AS simulated
+        """
+        SELECT i.code, count(DISTINCT i.position) AS total, count(DISTINCT a.position) AS done,
+            count(DISTINCT i.position) - count(DISTINCT a.position) AS missing,
+            median(a.seconds) FILTER (WHERE a.revision = 1) AS median_seconds,
+            count(a.revision) FILTER (WHERE a.revision > 1) AS corrections,
+            max(a.made) AS last_seen, coalesce(bool_or(a.simulated), FALSE) AS simulated
         FROM reading_items i LEFT JOIN answers a USING (protocol, version, code, position)
-        WHERE i.protocol = ? AND i.version = ? AND NOT i.practice GROUP BY i.code ORDER BY i.code""",
+        WHERE i.protocol = ? AND i.version = ? AND NOT i.practice
+        GROUP BY i.code ORDER BY i.code
+        """,
         [protocol, version],
     ).df()

@@ -1,4 +1,4 @@
-"""Runs in the store: registration of a run's tables, and what is there."""
+"""The tables of runs, of their use, of the study's log and of training and evaluation metrics."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 
-from core.errors import UserError
-from core.sessions.tokens import number
-from core.timestamps import now
+from core.errors import MissingRunError, UserError
+from core.store.connection import Connection, fetch_integer
+from core.store.migrations import RENAMED_RUN_KINDS, RENAMED_RUN_TABLES
+from core.timestamps import utc_now
 
-Connection = duckdb.DuckDBPyConnection
-
-# Tables that a run may fill; anything else in a run folder is not for the store.
+# Tables that a run may fill. A name outside this list is never put into an SQL statement.
 RUN_TABLES = (
     "splits",
     "patches",
@@ -31,34 +29,36 @@ RUN_TABLES = (
     "concepts",
     "explanations",
     "ablations",
-    "meanings",
+    "descriptor_associations",
     "attention",
 )
 
 
-def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
+def register_run(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
     """Append a whole run: its row and every table in `tables/`.
 
-    Does nothing if it is registered.
+    A run that is registered already stays as it is. UserError if a table is unknown.
     """
     name = manifest["run"]
-    if number(con, "SELECT count(*) FROM runs WHERE run = ?", [name]):
+    if fetch_integer(con, "SELECT count(*) FROM runs WHERE run = ?", [name]):
         return
     for path in sorted((folder / "tables").glob("*.parquet")):
-        if path.stem not in RUN_TABLES:
+        table = RENAMED_RUN_TABLES.get(path.stem, path.stem)
+        if table not in RUN_TABLES:
             raise UserError(
                 f"{path} is not a table of the store; the run was made by another version of"
                 " DeepMiner."
             )
         con.execute(
-            f"INSERT INTO {path.stem} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)",
+            f"INSERT INTO {table} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)",
             [name, str(path)],
         )
+    # In the caller's transaction with the tables: a run is registered whole or not at all.
     con.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?::TIMESTAMP, ?)",
         [
             name,
-            manifest["kind"],
+            RENAMED_RUN_KINDS.get(manifest["kind"], manifest["kind"]),
             json.dumps(manifest["settings"]),
             json.dumps(manifest["parents"]),
             json.dumps(manifest, default=str),
@@ -68,13 +68,19 @@ def register(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
     )
 
 
-def runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
-    """run, kind, settings (dict), parents (list), manifest (dict), made, seconds; the one asked for
-    last comes last.
+def load_runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
+    """Return the runs of a kind (None: of all), the one made or used last at the end.
+
+    Columns: run, kind, settings (dict), parents (list), manifest (dict), made, seconds.
     """
+    # A request that an existing run answers makes that run the current one again (table `uses`).
     frame = con.execute(
-        """SELECT runs.* FROM runs LEFT JOIN (SELECT run, max(made) AS used FROM uses GROUP BY run) USING (run)
-        WHERE ? IS NULL OR kind = ? ORDER BY greatest(runs.made, coalesce(used, runs.made)), runs.made, run""",
+        """
+        SELECT runs.*
+        FROM runs LEFT JOIN (SELECT run, max(made) AS used FROM uses GROUP BY run) USING (run)
+        WHERE ? IS NULL OR kind = ?
+        ORDER BY greatest(runs.made, coalesce(used, runs.made)), runs.made, run
+        """,
         [kind, kind],
     ).df()
     for column in ("settings", "parents", "manifest"):
@@ -82,13 +88,13 @@ def runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
     return frame
 
 
-def latest(con: Connection, kind: str, parent: str | None = None) -> str | None:
-    """The run of a kind (that has this parent) that was made or asked for last, or None.
+def latest_run(con: Connection, kind: str, parent: str | None = None) -> str | None:
+    """Return the run of a kind that was made or used last, or None.
 
-    An explanation of single mammograms is nobody's latest: the study's explanations are those of
-    whole splits.
+    parent: consider only runs that were built directly on this run. Explanations of single
+    mammograms are never the latest: the study's explanations are those of whole splits.
     """
-    frame = runs(con, kind)
+    frame = load_runs(con, kind)
     if len(frame):
         frame = frame[[not settings.get("mammograms") for settings in frame["settings"]]]
     if parent is not None:
@@ -96,37 +102,64 @@ def latest(con: Connection, kind: str, parent: str | None = None) -> str | None:
     return str(frame["run"].iloc[-1]) if len(frame) else None
 
 
-def use(con: Connection, run: str) -> None:
-    """Remember that a run was asked for again: it is the current one of its kind from now on."""
-    con.execute("INSERT INTO uses VALUES (?, ?)", [run, now()])
+def find_ancestor(con: Connection, run: str, kind: str) -> str | None:
+    """Return the nearest run of a kind among a run and the runs it was built on, or None."""
+    rows = con.execute("SELECT run, kind, parents FROM runs").fetchall()
+    # The stored kind decides: an id keeps the kind of its time in its first part (migration 8).
+    kinds = {name: stored_kind for name, stored_kind, _ in rows}
+    parents = {name: json.loads(text) for name, _, text in rows}
+    queue = [run] if run in kinds else []
+    for name in queue:  # breadth first: the list grows while it is read
+        if kinds[name] == kind:
+            return name
+        queue += [p for p in parents[name] if p in kinds and p not in queue]
+    return None
 
 
-def get(con: Connection, run: str) -> dict[str, Any]:
-    """One run as a dict; UserError with the ids that exist if there is none of this name."""
-    frame = runs(con)
+def ancestor(con: Connection, run: str, kind: str) -> str:
+    """Return the nearest run of a kind among a run and the runs it was built on.
+
+    MissingRunError if the run does not exist or has no such ancestor.
+    """
+    name = find_ancestor(con, run, kind)
+    if name is None:
+        load_run(con, run)  # raises for an unknown run
+        raise MissingRunError(f"{run} was not built on any {kind} run of this study.")
+    return name
+
+
+def record_use(con: Connection, run: str) -> None:
+    """Record that a run was requested again, which makes it the latest of its kind."""
+    con.execute("INSERT INTO uses VALUES (?, ?)", [run, utc_now()])
+
+
+def load_run(con: Connection, run: str) -> dict[str, Any]:
+    """Return one run as a dict; MissingRunError with the existing ids if it does not exist."""
+    frame = load_runs(con)
     rows = frame[frame["run"] == run]
     if not len(rows):
-        raise UserError(
+        raise MissingRunError(
             f"There is no run {run}; the study has {', '.join(frame['run']) or 'none yet'}."
         )
     return rows.iloc[0].to_dict()
 
 
-def log(con: Connection, who: str, event: str, detail: str = "") -> None:
-    """Append to the study's log."""
-    con.execute("INSERT INTO log VALUES (?, ?, ?, ?)", [now(), who, event, detail])
+def append_log(con: Connection, actor: str, event: str, detail: str = "") -> None:
+    """Append to the study's log. actor: the person's code or the part of the program."""
+    con.execute("INSERT INTO log VALUES (?, ?, ?, ?)", [utc_now(), actor, event, detail])
 
 
-def events(con: Connection, event: str | None = None) -> pd.DataFrame:
-    """made, who, event, detail; newest first."""
+def load_log(con: Connection, event: str | None = None) -> pd.DataFrame:
+    """Return the log of one event (None: of all), newest first: made, who, event, detail."""
     return con.execute(
         "SELECT * FROM log WHERE ? IS NULL OR event = ? ORDER BY made DESC", [event, event]
     ).df()
 
 
-def metrics(con: Connection, run: str, split: str | None = None) -> pd.DataFrame:
-    """What `evaluate` measured: split, level, class, name, estimate, low, high, method, reason, n,
-    positives, patients.
+def load_metrics(con: Connection, run: str, split: str | None = None) -> pd.DataFrame:
+    """Return the metrics of an evaluate run, of one split or all.
+
+    Columns: split, level, class, name, estimate, low, high, method, reason, n, positives, patients.
     """
     return con.execute(
         "SELECT * EXCLUDE run FROM metrics WHERE run = ? AND (? IS NULL OR split = ?)",
@@ -134,9 +167,11 @@ def metrics(con: Connection, run: str, split: str | None = None) -> pd.DataFrame
     ).df()
 
 
-def history(con: Connection, run: str) -> pd.DataFrame:
-    """Training history: epoch, part (train or holdout), loss, accuracy, learning_rate, seconds, and
-    on hold-out auc_<class> (class against rest).
+def load_training_history(con: Connection, run: str) -> pd.DataFrame:
+    """Return the training history of a train run.
+
+    Columns: epoch, part (train or holdout), loss, accuracy, learning_rate, seconds and, on
+    hold-out, auc_<class> (the class against the rest).
     """
     return con.execute(
         "SELECT * EXCLUDE run FROM history WHERE run = ? ORDER BY epoch, part DESC", [run]

@@ -1,115 +1,83 @@
-"""What every command shares: the study option, progress on stderr, one JSON object on stdout."""
+"""Shared parts of the commands: the study option and one JSON object on stdout."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 
-from core import distributed, runs, study_folder
 from core.errors import UserError
 
-StudyOption = Annotated[Path, typer.Option("--study", help="the study's folder", show_default=True)]
+StudyOption = Annotated[Path, typer.Option("--study", help="the study folder", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 
 
-def studied(path: Path, together: bool = False) -> Path:
-    """The study's absolute path, with runs registered that a killed process left behind. together:
-    the command may run in many processes (torchrun).
+def resolve_study(path: Path, distributed_step: bool = False) -> Path:
+    """Return the absolute path of a study and register the runs that a killed process left.
+
+    distributed_step: the command may run in several processes (torchrun).
     """
-    if distributed.world() > 1 and not together:
+    from core import distributed, runs, study_folder
+
+    if distributed.world_size() > 1 and not distributed_step:
         raise UserError(
-            "This command runs in one process; only train, evaluate, dissect and explain are"
+            "This command runs in one process; only train, evaluate, dissect and explain can be"
             " started by torchrun."
         )
-    found = distributed.every(lambda: study_folder.require(path))[distributed.rank()]
-    distributed.agree(found)
-    distributed.once(lambda: runs.register_orphans(found))
-    return found
+    study = distributed.all_gather_call(lambda: study_folder.require_study(path))[
+        distributed.rank()
+    ]
+    distributed.check_same_launch(study)
+    # A step that was killed between renaming its folder and registering it is complete.
+    distributed.run_on_rank_zero(lambda: runs.register_orphans(study))
+    return study
 
 
-def parted() -> None:
-    """After the step that many processes made together: the first goes on alone, the others are
-    done.
-    """
-    distributed.leave()
-    if not distributed.first():
+def exit_worker_ranks() -> None:
+    """End all processes but rank 0, which continues alone after a distributed step."""
+    from core import distributed
+
+    distributed.shutdown()
+    if not distributed.is_rank_zero():
         raise typer.Exit
 
 
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr with rate and time left; yields report(done, total, unit).
+def to_jsonable(value: Any) -> Any:
+    """Convert dataclasses, arrays, NumPy numbers, dates and paths to JSON values.
 
-    Of many processes only the first has one.
-    """
-    if not distributed.first():
-        yield lambda *_: None
-        return
-    bars: dict[str, tqdm] = {}
-
-    def report(done: int, total: int, unit: str) -> None:
-        """Move the bar of this unit; a new unit ends the bars before it."""
-        if unit not in bars:
-            for finished in bars.values():
-                finished.close()
-            bars[unit] = tqdm(
-                total=total,
-                desc=title,
-                unit=f" {unit}",
-                file=sys.stderr,
-                leave=False,
-                mininterval=0.3,
-            )
-        bars[unit].update(done - bars[unit].n)
-
-    try:
-        yield report
-    finally:
-        for bar in bars.values():
-            bar.close()
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, arrays, numbers of numpy, dates and paths as JSON knows them; a number that is
-    none becomes null.
+    NaN and infinity become null: JSON has neither.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain(dataclasses.asdict(value))
+        return to_jsonable(dataclasses.asdict(value))
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [plain(v) for v in value]
+        return [to_jsonable(item) for item in value]
+    # NumPy arrays and scalars; NumPy itself is not imported for commands without arrays.
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_jsonable(value.tolist())
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int, bool)):
         return value
     return str(value)
 
 
-def answer(
+def emit_result(
     command: str, study: Path | None, result: dict[str, Any], as_json: bool, text: str
 ) -> None:
-    """Say the result: one JSON object, or text."""
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "schema": 1,
-                    "command": command,
-                    "study": str(study) if study else None,
-                    "result": plain(result),
-                }
-            )
-        )
-    else:
+    """Print the result of a command: one JSON object, or text."""
+    if not as_json:
         print(text)
+        return
+    envelope = {
+        "schema": 1,
+        "command": command,
+        "study": str(study) if study else None,
+        "result": to_jsonable(result),
+    }
+    print(json.dumps(envelope))

@@ -1,4 +1,4 @@
-"""`deepminer demo`: a phantom study with every step, headless."""
+"""`deepminer demo`: a phantom study with every step."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Annotated
 
 import typer
 
-from dashboard.commands.common import JsonOption, answer
+from core.progress import progress_bar
+from dashboard.commands.common import JsonOption, emit_result
+
+demo_app = typer.Typer()
 
 
-def demo(
+@demo_app.command("demo")
+def demo_command(
     folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
     quick: Annotated[
         bool, typer.Option("--quick", help="80 patients, 64 units: about a minute")
@@ -21,25 +25,24 @@ def demo(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the demonstration study: phantom mammograms, every step, and (unless told otherwise)
-    simulated experts.
-    """
-    # torch comes with these: a command that does not compute starts without it.
-    from evaluation.demo.build import build
-    from evaluation.queries.study_status import status
+    """Build the demonstration study: phantom mammograms, every step, simulated experts."""
+    from evaluation.demo.build import build_demo
+    from evaluation.queries.study_status import study_status
 
-    started = time.time()
-    path = build(folder.resolve(), quick=quick, experts=not no_simulated_experts)
-    result = {
-        "seconds": round(time.time() - started, 1),
-        "simulated_experts": not no_simulated_experts,
-        **status(path),
-    }
-    answer(
-        "demo",
-        path,
-        result,
-        as_json,
-        f"The demonstration study is in {path} ({result['seconds']} s). Next: deepminer serve"
-        f" --study {path}",
+    start = time.monotonic()
+    path = build_demo(
+        folder.resolve(),
+        quick=quick,
+        experts=not no_simulated_experts,
+        progress=progress_bar,
     )
+    result = {
+        "seconds": round(time.monotonic() - start, 1),
+        "simulated_experts": not no_simulated_experts,
+        **study_status(path),
+    }
+    text = (
+        f"The demonstration study is in {path} ({result['seconds']} s). Next: deepminer serve"
+        f" --study {path}"
+    )
+    emit_result("demo", path, result, as_json, text)

@@ -1,61 +1,81 @@
-"""Commands that write figures, tables and the report."""
+"""Commands that export figures, tables and the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core import store
 from core.errors import UserError
-from core.store import run_table
-from dashboard.commands.common import JsonOption, StudyOption, answer, progress, studied
-from evaluation.queries import provenance
-from evaluation.reporting.figures.export import Export
+from core.progress import progress_bar
+from dashboard.commands.common import (
+    JsonOption,
+    StudyOption,
+    emit_result,
+    resolve_study,
+)
 
+if TYPE_CHECKING:
+    from evaluation.reporting.base import Export
+
+# Imports of the package evaluation are inside the functions: pandas and matplotlib take a second,
+# which every other command would pay as well.
+export_app = typer.Typer()
 OutOption = Annotated[
-    Path, typer.Option("--out", help="folder to write into, made if it is missing")
+    Path, typer.Option("--out", help="folder for the files; created if it is missing")
 ]
 
 
-def _said(command: str, folder: Path, out: Path, done: list[Export], as_json: bool) -> None:
-    """The exports that were written, for each that was not the step that is missing, and the older
-    ones in the folder that are stale by now.
-    """
-    written = [e for e in done if e.passport is not None]
-    skipped = [e for e in done if e.passport is None]
+def _emit_exports(
+    command: str, study: Path, out: Path, exports: list[Export], as_json: bool
+) -> None:
+    """Print what was written and skipped, and which exports in the folder are stale."""
+    from evaluation.queries import provenance
+
+    written = [e for e in exports if e.record is not None]
+    skipped = [e for e in exports if e.record is None]
+    stale = provenance.stale_exports(study, out.resolve())
     lines = [f"{len(written)} written to {out}: {', '.join(e.name for e in written) or 'none'}."]
     lines += [
         f"skipped {e.name}: {e.reason}" + (f" ({e.command})" if e.command else "") for e in skipped
     ]
-    old = provenance.stale(folder, out.resolve())
-    lines += [s.sentence() for s in old]
+    lines += [s.sentence() for s in stale]
     result: dict[str, Any] = {
         "out": str(out),
-        "written": [e.passport for e in written],
+        "written": [e.record for e in written],
         "skipped": [
             {"name": e.name, "step": e.step, "reason": e.reason, "command": e.command}
             for e in skipped
         ],
-        "stale": [{"name": s.name, "changed": s.changed, "command": s.command} for s in old],
+        "stale": [{"name": s.name, "changed": s.changed, "command": s.command} for s in stale],
     }
-    answer(command, folder, result, as_json, "\n".join(lines))
+    emit_result(command, study, result, as_json, "\n".join(lines))
 
 
-def _log_opening(folder: Path, what: str, done: list[Export]) -> None:
-    """Exports with numbers of the test split are an opening of it, counted once a command."""
-    if not any(
-        e.passport is not None and provenance.FROM_TEST & set(e.passport.inputs) for e in done
-    ):
-        return
-    with store.write(folder) as con:
-        evaluated = run_table.latest(con, "evaluate")
-        if evaluated is not None:
-            run_table.log(con, f"command line, {what}", "test split opened", evaluated)
+def _log_test_split_opening(study: Path, command: str) -> None:
+    """Log that a command exported numbers of the test split; each command counts once."""
+    from core import store
+    from core.store import run_table
+
+    with store.write(study) as con:
+        evaluate_run = run_table.latest_run(con, "evaluate")
+        if evaluate_run is not None:
+            event = "test split opened"
+            run_table.append_log(con, f"command line, {command}", event, evaluate_run)
 
 
-def figures(
+def _opens_test_split(exports: list[Export]) -> bool:
+    from evaluation.queries import provenance
+
+    return any(
+        e.record is not None and provenance.TEST_SPLIT_INPUTS & set(e.record.inputs)
+        for e in exports
+    )
+
+
+@export_app.command("figures")
+def export_figures_command(
     names: Annotated[list[str] | None, typer.Argument(help="figures, or all")] = None,
     out: OutOption = Path("exports"),
     study: StudyOption = Path("."),
@@ -63,7 +83,7 @@ def figures(
         float | None,
         typer.Option(
             "--width-mm",
-            help="85 (one column) or 174 (two); each figure's own if not given",
+            help="85 (one column) or 174 (two columns); default: the width of each figure",
             min=60,
             max=300,
         ),
@@ -73,62 +93,61 @@ def figures(
     ] = "pdf,svg,eps,png,tiff",
     as_json: JsonOption = False,
 ) -> None:
-    """Write figures for print with their data, caption and passport."""
+    """Write figures for print with their data, caption and provenance record."""
     from evaluation.reporting.figures.export import export_figures
 
-    folder = studied(study)
-    with progress("figures") as report:
-        done = export_figures(
-            folder,
-            names or [],
-            out,
-            width_mm,
-            [f.strip() for f in formats.split(",") if f.strip()],
-            report,
-        )
-    _log_opening(folder, "figures", done)
-    _said("figures", folder, out, done, as_json)
+    folder = resolve_study(study)
+    suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
+    with progress_bar("figures") as report:
+        exports = export_figures(folder, names or [], out, width_mm, suffixes, report)
+    if _opens_test_split(exports):
+        _log_test_split_opening(folder, "figures")
+    _emit_exports("figures", folder, out, exports, as_json)
 
 
-def tables(
+@export_app.command("tables")
+def export_tables_command(
     names: Annotated[list[str] | None, typer.Argument(help="tables, or all")] = None,
     out: OutOption = Path("exports"),
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Write tables as CSV, Excel, LaTeX and Markdown with their passport."""
+    """Write tables as CSV, Excel, LaTeX and Markdown with their provenance record."""
     from evaluation.reporting.tables.export import export_tables
 
-    folder = studied(study)
-    with progress("tables") as report:
-        done = export_tables(folder, names or [], out, report)
-    _log_opening(folder, "tables", done)
-    _said("tables", folder, out, done, as_json)
+    folder = resolve_study(study)
+    with progress_bar("tables") as report:
+        exports = export_tables(folder, names or [], out, report)
+    if _opens_test_split(exports):
+        _log_test_split_opening(folder, "tables")
+    _emit_exports("tables", folder, out, exports, as_json)
 
 
-def report(
-    out: Annotated[Path, typer.Option("--out", help="the report's file: .html or .pdf")] = Path(
+@export_app.command("report")
+def write_report_command(
+    out: Annotated[Path, typer.Option("--out", help="file of the report: .html or .pdf")] = Path(
         "report.html"
     ),
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report: one self-contained HTML file, or a PDF of the same content."""
+    """Write the report: one self-contained HTML file, or a PDF with the same content.
+
+    A PDF needs the optional packages: pip install "deepminer[pdf]".
+    """
     from evaluation.reporting.report import write_report
 
-    folder = studied(study)
+    folder = resolve_study(study)
     if out.suffix not in (".html", ".pdf"):
         raise UserError(f"--out is {out}: name a file that ends in .html or .pdf.")
-    with progress("report") as step:
-        made = write_report(folder, out, step)
-    with store.write(folder) as con:
-        evaluated = run_table.latest(con, "evaluate")
-        if evaluated is not None:
-            run_table.log(con, "command line, report", "test split opened", evaluated)
-    answer(
+    with progress_bar("report") as progress:
+        record = write_report(folder, out, progress)
+    _log_test_split_opening(folder, "report")
+    size = out.stat().st_size
+    emit_result(
         "report",
         folder,
-        {"file": str(out), "bytes": out.stat().st_size, "passport": made},
+        {"file": str(out), "bytes": size, "provenance": record},
         as_json,
-        f"Wrote the report to {out} ({out.stat().st_size / 1e6:.1f} MB).",
+        f"Wrote the report to {out} ({size / 1e6:.1f} MB).",
     )

@@ -1,31 +1,27 @@
-"""`deepminer labels`: unit labels from files and into files."""
+"""`deepminer labels`: import, export and audit of unit labels."""
 
 from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from core.annotation import label_exchange
 from core.errors import UserError
-from core.study_folder import write_text
-from dashboard.commands.common import JsonOption, StudyOption, answer, studied
-from evaluation.annotation import audit_workflow
-from evaluation.intervals import decimal, interval_text
+from dashboard.commands.common import JsonOption, StudyOption, emit_result, resolve_study
 
-app = typer.Typer(
+labels_app = typer.Typer(
     no_args_is_help=True,
     help=(
         "Unit labels: import raw answers or a consensus, export every label set (JSON or CSV),"
-        " audit how precise they are."
+        " audit their precision."
     ),
 )
 
 
-@app.command(name="import")
-def import_labels(
+@labels_app.command("import")
+def import_command(
     file: Annotated[
         Path,
         typer.Argument(
@@ -35,49 +31,49 @@ def import_labels(
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Add labels given elsewhere, all of them or none; each keeps where it came from."""
-    path = studied(study)
-    made = label_exchange.import_file(path, file, getpass.getuser())
+    """Import labels with their source; if one is invalid, none is added."""
+    from core.annotation import label_exchange
+
+    path = resolve_study(study)
+    imported = label_exchange.import_labels(path, file, getpass.getuser())
     lines = [
-        f"{code}: {made.substantive[code]} answers that name something, of {count}."
-        for code, count in made.answers.items()
+        f"{code}: {imported.substantive[code]} of {count} answers name a finding."
+        for code, count in imported.answers.items()
     ]
-    if made.decided:
+    if imported.decided:
         lines.append(
-            f"{made.decided} consensus labels, {made.traced} of them traced to raw answers."
+            f"{imported.decided} consensus labels, {imported.traced} of them traced to raw answers."
         )
-    if made.flagged:
+    if imported.flagged:
         lines.append(
-            f"Raw answers name nothing for {', '.join(made.flagged)}: these labels rest on no"
-            " answer."
+            f"Raw answers name no finding for {', '.join(imported.flagged)}: no answer supports"
+            " these labels."
         )
-    if made.without:
-        lines.append(f"No raw answer is known for {', '.join(made.without)}.")
-    lines.append(f"{made.units} distinct units carry an answer that names something.")
-    answer("labels import", path, {"file": str(file), **vars(made)}, as_json, "\n".join(lines))
+    if imported.without:
+        lines.append(f"No raw answers are stored for {', '.join(imported.without)}.")
+    lines.append(f"{imported.units} distinct units have an answer that names a finding.")
+    result = {"file": str(file), **vars(imported)}
+    emit_result("labels import", path, result, as_json, "\n".join(lines))
 
 
-@app.command(name="export")
-def export_labels(
+@labels_app.command("export")
+def export_command(
     file: Annotated[Path, typer.Argument(help="new file that ends in .json or .csv")],
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Write every label set side by side: each expert, the consensus, and the label the study uses."""
-    path = studied(study)
-    made = label_exchange.export_file(path, file)
-    text = ", ".join(f"{name} {count}" for name, count in made["sets"].items())
-    answer(
-        "labels export",
-        path,
-        made,
-        as_json,
-        f"{file}: {made['rows']} rows; units named: {text or 'none'}.",
-    )
+    """Write all label sets side by side: each expert, the consensus and the label in use."""
+    from core.annotation import label_exchange
+
+    path = resolve_study(study)
+    exported = label_exchange.export_labels(path, file)
+    counts = ", ".join(f"{name} {count}" for name, count in exported["sets"].items())
+    text = f"{file}: {exported['rows']} rows; labelled units: {counts or 'none'}."
+    emit_result("labels export", path, exported, as_json, text)
 
 
-@app.command(name="audit-start")
-def audit_start(
+@labels_app.command("audit-start")
+def audit_start_command(
     study: StudyOption = Path("."),
     patches: Annotated[
         int, typer.Option(help="patches of each kind (top, middle, random) a unit")
@@ -85,82 +81,77 @@ def audit_start(
     seed: Annotated[int, typer.Option(help="seed of the patches and the orders")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Open an audit of all labels: annotators judge blindly whether patches show what the units are
-    called.
-    """
-    path = studied(study)
-    made = audit_workflow.start(path, patches, seed, getpass.getuser())
-    answer(
-        "labels audit-start",
-        path,
-        vars(made),
-        as_json,
-        f"{made.audit} is open; annotators find it behind the button Audit on their page. Results:"
-        " deepminer labels audit",
+    """Start an audit of all labels: annotators judge blindly whether patches show the label."""
+    from evaluation.annotation import audit_workflow
+
+    path = resolve_study(study)
+    audit = audit_workflow.start_audit(path, patches, seed, getpass.getuser())
+    text = (
+        f"{audit.audit} is open; annotators reach it with the button Audit on their page. Results:"
+        " deepminer labels audit"
     )
+    emit_result("labels audit-start", path, vars(audit), as_json, text)
 
 
-@app.command(name="audit-end")
-def audit_end(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
-    """End the open audit: no further answers."""
-    path = studied(study)
-    made = audit_workflow.end(path, getpass.getuser())
-    answer("labels audit-end", path, vars(made), as_json, f"{made.audit} is ended.")
+@labels_app.command("audit-end")
+def audit_end_command(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+    """End the open audit; no further answers are accepted."""
+    from evaluation.annotation import audit_workflow
+
+    path = resolve_study(study)
+    audit = audit_workflow.end_audit(path, getpass.getuser())
+    emit_result("labels audit-end", path, vars(audit), as_json, f"{audit.audit} is ended.")
 
 
-@app.command(name="audit")
-def audit(
+@labels_app.command("audit")
+def audit_command(
     study: StudyOption = Path("."),
     name: Annotated[
-        str | None, typer.Option("--audit", help="which audit; the newest one if not given")
+        str | None, typer.Option("--audit", help="name of the audit; by default the newest")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="new file for the table of results")] = None,
     judgements: Annotated[
         Path | None,
         typer.Option(
             help=(
-                "new file for every judgement (CSV); it tells kinds and ranks, so keep it from the"
-                " experts"
+                "new file for every judgement (CSV); it contains kinds and ranks, which the experts"
+                " must not see"
             )
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Precision of every label: share of top, middle-ranked and random patches that experts say
-    show it.
-    """
-    path = studied(study)
-    found, result = audit_workflow.results(path, name)
-    table = audit_workflow.results_table(found, result)
-    for file, frame in (
-        (csv, table),
-        (judgements, audit_workflow.judgements_table(path, found) if judgements else table),
-    ):
-        if file is None:
-            continue
+    """Report label precision: the share of top, middle and random patches that show the label."""
+    from core.atomic_files import write_text
+    from evaluation.annotation import audit_workflow
+    from evaluation.intervals import decimal, interval_text
+
+    def bounds(interval: Any) -> str:
+        """Return the bounds of an interval with their level, or why they are not estimable."""
+        return interval_text(interval.low, interval.high, interval.level, interval.reason)
+
+    path = resolve_study(study)
+    audit, result = audit_workflow.load_audit_result(path, name)
+    table = audit_workflow.audit_result_table(audit, result)
+    # Existing files are never replaced: a table may have been published.
+    exports = {}
+    if csv is not None:
+        exports[csv] = table
+    if judgements is not None:
+        exports[judgements] = audit_workflow.load_judgement_versions(path, audit)
+    for file, frame in exports.items():
         if file.exists():
             raise UserError(f"{file} exists already; name a new file.")
         write_text(file, frame.to_csv(index=False))
-    lines = ["SIMULATED judgements or labels." if result.simulated or found.simulated else ""]
+    lines = ["SIMULATED judgements or labels."] if result.simulated or audit.simulated else []
     lines += [
-        f"{s.kind}: {decimal(s.interval.estimate)}"
-        f" ({interval_text(s.interval.low, s.interval.high, s.interval.level, s.interval.reason)};"
-        f" {s.yes} yes, {s.no} no, {s.unsure} unsure, {s.patients} patients)"
-        for s in result.pooled
+        f"{share.kind}: {decimal(share.interval.estimate)}"
+        f" ({bounds(share.interval)}; {share.yes} yes, {share.no} no, {share.unsure} unsure,"
+        f" {share.patients} patients)"
+        for share in result.pooled
     ]
     gap = result.difference_of(None)
-    lines.append(
-        f"top minus random: {decimal(gap.estimate)}"
-        f" ({interval_text(gap.low, gap.high, gap.level, gap.reason)}, {gap.method})"
-    )
-    answer(
-        "labels audit",
-        path,
-        {
-            "audit": found,
-            "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
-            "agreement": result.agreement,
-        },
-        as_json,
-        "\n".join(filter(None, lines)),
-    )
+    lines.append(f"top minus random: {decimal(gap.estimate)} ({bounds(gap)}, {gap.method})")
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    output = {"audit": audit, "rows": rows, "agreement": result.agreement}
+    emit_result("labels audit", path, output, as_json, "\n".join(lines))

@@ -1,280 +1,195 @@
-"""Commands about the study as a whole: status, doctor, backup, serve, invite."""
+"""Commands about a study as a whole: status, doctor, backup, restore, serve, invite."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from core import runs, settings, store
-from core.class_labels import CLASSES
 from core.errors import UserError
-from core.pipeline.inputs import image_labels_only
-from core.store import participant_table, run_table
-from dashboard.commands.common import JsonOption, StudyOption, answer, studied
-from evaluation.intervals import decimal
-from evaluation.queries import provenance
-from evaluation.queries.class_names import class_words
-from evaluation.queries.study_status import status as study_status
+from dashboard.commands.common import JsonOption, StudyOption, emit_result, resolve_study
 
-LOCAL_FILE_SYSTEMS = (
-    "ext2",
-    "ext3",
-    "ext4",
-    "xfs",
-    "btrfs",
-    "zfs",
-    "overlay",
-    "tmpfs",
-    "apfs",
-    "hfs",
-    "f2fs",
-)
+study_app = typer.Typer()
 
 
-def status(
+@study_app.command("status")
+def status_command(
     folder: Annotated[
-        Path | None, typer.Argument(help="the study's folder, instead of --study")
+        Path | None, typer.Argument(help="the study folder, instead of --study")
     ] = None,
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Where the study stands: data, runs, coverage, annotations, reading."""
-    path = studied(folder or study)
+    """Show the state of the study: data, runs, coverage, annotations, reading."""
+    from core import lineage, runs, store
+    from core.class_labels import CLASSES
+    from core.lineage import run_class_names
+    from core.store import run_table
+    from evaluation.queries.provenance import stale_exports
+    from evaluation.queries.study_status import study_status
+
+    path = resolve_study(folder or study)
     result = study_status(path)
     with store.read(path) as con:
-        made = run_table.latest(con, "patches")
-    words = {CLASSES[code]: name for code, name in class_words(path, made).items()} if made else {}
-    lines = [f"{name}: {_said(value, words)}" for name, value in result.items() if name != "runs"]
-    lines += [
-        f"run {row['id']}"
-        + (
-            f": patch AUC malignant, test, {decimal(row['auc']['malignant'])}"
-            if row.get("auc") and row["auc"]["malignant"] is not None
-            else ""
-        )
-        for row in result["runs"] or []
+        patches_run = run_table.latest_run(con, "patches")
+    names = run_class_names(path, patches_run) if patches_run else {}
+    class_names = {CLASSES[code]: name for code, name in names.items()}
+    lines = [
+        f"{name}: {_status_text(value, class_names)}"
+        for name, value in result.items()
+        if name != "runs"
     ]
-    if image_labels_only(path):
-        lines.append("Labels are image-level: every number made from them is.")
+    lines += [_run_text(row) for row in result["runs"] or []]
+    if lineage.has_image_level_labels(path):
+        lines.append("Labels are image-level, and so are all results derived from them.")
     lines += [
         f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']})"
         f" {row['message']}"
-        for row in runs.unfinished(path)
+        for row in runs.unfinished_runs(path)
     ]
-    lines += [export.sentence() for export in provenance.stale(path, path / "exports")]
-    answer("status", path, result, as_json, "\n".join(lines))
+    lines += [export.sentence() for export in stale_exports(path, path / "exports")]
+    emit_result("status", path, result, as_json, "\n".join(lines))
 
 
-def _said(value: Any, words: dict[str, str]) -> str:
-    """A value of the status in words; classes by the names they have in this study, those it does
-    not tell apart left out.
+def _run_text(row: dict[str, Any]) -> str:
+    from evaluation.intervals import decimal
+
+    auc = (row.get("auc") or {}).get("malignant")
+    return f"run {row['id']}" + (
+        f": patch AUC malignant, test, {decimal(auc)}" if auc is not None else ""
+    )
+
+
+def _status_text(value: Any, class_names: dict[str, str]) -> str:
+    """Return a value of the status as text, with the class names of the study.
+
+    A study of two classes has no value for the third, which is left out.
     """
+    from core.class_labels import CLASSES
+    from evaluation.intervals import decimal
+
     if value is None:
         return "none yet"
     if not isinstance(value, dict):
         return f"{value:,}"
-    shown = {
-        words.get(name, name.replace("_", " ")): v
-        for name, v in value.items()
-        if name not in CLASSES or name in words
+    numbers = {
+        class_names.get(name, name.replace("_", " ")): number
+        for name, number in value.items()
+        if name not in CLASSES or name in class_names
     }
     return ", ".join(
-        f"{name} {'–' if v is None else f'{v:,}' if isinstance(v, int) else decimal(v)}"
-        for name, v in shown.items()
+        f"{name} {f'{number:,}' if isinstance(number, int) else decimal(number)}"
+        if number is not None
+        else f"{name} –"
+        for name, number in numbers.items()
     )
 
 
-def _file_system(path: Path) -> str:
-    """Type of the file system that holds a path, or "" where the system does not say."""
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    best, kind = "", ""
-    for line in mounts.read_text().splitlines():
-        place, name = line.split()[1:3]
-        if (str(path) + "/").startswith(place.rstrip("/") + "/") and len(place) >= len(best):
-            best, kind = place, name
-    return kind
+@study_app.command("doctor")
+def doctor_command(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+    """Check the machine, the versions and the study's integrity; exit 1 if a check fails."""
+    from core.study_checks import check_study
 
-
-def _checks(path: Path) -> list[dict[str, Any]]:
-    kind, free = _file_system(path), shutil.disk_usage(path).free / 2**30
-    with store.read(path) as con:
-        frame, missing_films = run_table.runs(con), _missing_films(con, path)
-    changed = [
-        row["run"]
-        for row in frame.to_dict("records")
-        if row["kind"] == "train" and not _checkpoint_whole(path, row)
-    ]
-    gone = [run for run in frame["run"] if not (path / "runs" / run / "manifest.json").is_file()]
-    settings.load(path)
-    return [
-        {"check": "settings", "good": True, "finding": "study.toml is valid"},
-        {
-            "check": "disk",
-            "good": not kind or kind in LOCAL_FILE_SYSTEMS,
-            "finding": (
-                f"the study lies on {kind or 'an unnamed file system'}; locks need a local disk"
-            ),
-        },
-        {"check": "space", "good": free > 1, "finding": f"{free:.1f} GiB free"},
-        {
-            "check": "working images",
-            "good": not missing_films,
-            "finding": (
-                f"{len(missing_films)} missing"
-                + (f", such as {missing_films[0]}" if missing_films else "")
-            ),
-        },
-        {
-            "check": "run folders",
-            "good": not gone,
-            "finding": f"{len(gone)} of {len(frame)} missing" + (f": {gone[0]}" if gone else ""),
-        },
-        {
-            "check": "checkpoints",
-            "good": not changed,
-            "finding": (
-                f"{len(changed)} changed since training" + (f": {changed[0]}" if changed else "")
-            ),
-        },
-        {
-            "check": "machine",
-            "good": True,
-            "finding": (
-                f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, "
-                + ", ".join(
-                    f"{k} {v}"
-                    for k, v in runs.software().items()
-                    if k in ("torch", "duckdb", "streamlit")
-                )
-            ),
-        },
-    ]
-
-
-def _missing_films(con: Any, path: Path) -> list[str]:
-    from core.store import dataset_table
-
-    return [
-        film
-        for film in dataset_table.mammograms(con)["file"]
-        if not (path / "images" / f"{film}.npy").is_file()
-    ]
-
-
-def _checkpoint_whole(path: Path, row: dict[str, Any]) -> bool:
-    checkpoint = path / "runs" / row["run"] / row["manifest"]["weights"]
-    return checkpoint.is_file() and runs.file_hash(checkpoint) == row["manifest"]["checkpoint"]
-
-
-def doctor(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
-    """Check the machine, the versions and the study's integrity; exit 1 if something is wrong."""
-    path = studied(study)
-    checks = _checks(path)
+    path = resolve_study(study)
+    checks = check_study(path)
     text = "\n".join(
-        f"{'ok   ' if row['good'] else 'WRONG'} {row['check']}: {row['finding']}" for row in checks
+        f"{'ok   ' if check.good else 'WRONG'} {check.check}: {check.finding}" for check in checks
     )
-    answer("doctor", path, {"checks": checks}, as_json, text)
-    if not all(row["good"] for row in checks):
-        bad = next(row for row in checks if not row["good"])
-        raise UserError(f"The study needs attention: {bad['check']}: {bad['finding']}.")
+    emit_result("doctor", path, {"checks": checks}, as_json, text)
+    for check in checks:
+        if not check.good:
+            raise UserError(f"The study needs attention: {check.check}: {check.finding}.")
 
 
-def backup(
+@study_app.command("backup")
+def backup_command(
     file: Annotated[Path, typer.Argument(help="new file for the copy of the store")],
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the store (data, runs' tables, everybody's answers) into one file; `deepminer restore`
-    brings it back.
-    """
-    path = studied(study)
-    store.backup(path, file)
-    answer(
-        "backup",
-        path,
-        {"file": str(file), "bytes": file.stat().st_size},
-        as_json,
-        f"Copied the store of {path} to {file}.",
-    )
+    """Copy the store (data, tables of the runs, all answers) into one file."""
+    from core import store
+
+    path = resolve_study(study)
+    store.create_backup(path, file)
+    result = {"file": str(file), "bytes": file.stat().st_size}
+    emit_result("backup", path, result, as_json, f"Copied the store of {path} to {file}.")
 
 
-def restore(
-    file: Annotated[Path, typer.Argument(help="a file made by `deepminer backup`")],
+@study_app.command("restore")
+def restore_command(
+    file: Annotated[Path, typer.Argument(help="a file written by `deepminer backup`")],
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Put a backup in the store's place and say what is lost; the replaced store is kept beside it.
+    """Replace the store by a backup and report what is lost; the replaced store is kept.
 
     Stop the server first.
     """
-    made = store.restore(study.resolve(), file)
-    until = f", the last of {made.last:%Y-%m-%d %H:%M:%S} UTC" if made.last else ""
-    lost = (
-        f"The replaced store held {made.lost_annotations} annotations and {made.lost_answers}"
-        " answers more"
-        if made.lost_answers is not None
-        else "The replaced store cannot be opened: whatever was said after that is lost"
-    )
+    from core import store
+
+    path = study.resolve()
+    restored = store.restore_backup(path, file)
+    until = f", the last of {restored.last:%Y-%m-%d %H:%M:%S} UTC" if restored.last else ""
+    if restored.lost_answers is None:
+        lost = "The replaced store cannot be opened, so answers after that are lost"
+    else:
+        lost = (
+            f"The replaced store contained {restored.lost_annotations} more annotations and"
+            f" {restored.lost_answers} more answers"
+        )
     text = (
-        f"{made.annotations} annotations and {made.answers} answers are back{until}. {lost}; it is"
-        f" kept as {made.kept.name}."
+        f"{restored.annotations} annotations and {restored.answers} answers are restored{until}."
+        f" {lost}; it is kept as {restored.kept.name}."
     )
-    answer("restore", study.resolve(), {**vars(made), "kept": made.kept.name}, as_json, text)
+    emit_result("restore", path, {**vars(restored), "kept": restored.kept.name}, as_json, text)
 
 
-def serve(
+@study_app.command("serve")
+def serve_command(
     study: StudyOption = Path("."),
     port: Annotated[int, typer.Option(help="port", min=1, max=65535)] = 8501,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
 ) -> None:
     """Serve the study in the browser and print the team's link."""
+    from core import settings
     from dashboard import application
     from evaluation.reading_study import site_bundles
 
-    path = studied(study)
-    settings.load(path)
-    site_bundles.check(path)
-    application.serve(path, host, port, announce=lambda line: print(line, flush=True))
+    path = resolve_study(study)
+    settings.load_settings(path)  # a mistake in study.toml must not wait for the first page
+    site_bundles.check_bundle(path)
+    application.serve_study(path, host, port, announce=lambda line: print(line, flush=True))
 
 
-def invite(
+@study_app.command("invite")
+def invite_command(
     role: Annotated[str, typer.Argument(help="team, annotator or reader")],
     study: StudyOption = Path("."),
     name: Annotated[
         str | None,
-        typer.Option("--name", help="the person's code, such as R1 (no names of persons)"),
+        typer.Option("--name", help="the participant's code, such as R1 (no names of persons)"),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            help=(
-                "address under which the server is reached, if not where `serve` runs on this"
-                " machine"
-            )
+            help="address of the server as browsers use it, instead of that of `serve` here"
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Invite a person; the link is shown this once."""
-    from dashboard import application
+    """Invite a participant and print the link, which cannot be printed again."""
+    from core import store
+    from core.store import participant_table
+    from dashboard.server import links
 
-    path = studied(study)
-    token = participant_table.new_token()
+    path = resolve_study(study)
+    token = participant_table.new_invitation_token()
     with store.write(path) as con:
-        code = name or participant_table.next_code(con, role)
-        participant_table.invite(con, code, role, participant_table.token_hash(token))
-    address = application.link(base or application.address(path), token)
-    answer(
-        "invite",
-        path,
-        {"code": code, "role": role, "link": address},
-        as_json,
-        f"{code} ({role}), shown this once: {address}",
-    )
+        # The store keeps a hash only, so that a copy of it opens no session.
+        code = name or participant_table.next_free_code(con, role)
+        participant_table.invite_participant(con, code, role, participant_table.hash_token(token))
+    link = links.invitation_link(base or links.server_address(path), token)
+    result = {"code": code, "role": role, "link": link}
+    emit_result("invite", path, result, as_json, f"{code} ({role}), shown only once: {link}")

@@ -1,3 +1,4 @@
-"""Components: what Streamlit has not: experts' pages, films with overlays, the gallery of units,
-tiles with their place.
+"""Browser components that Streamlit does not offer.
+
+The experts' pages, mammograms with overlays, the gallery of units, and patches with their position.
 """

@@ -1,9 +1,9 @@
-"""What the desks' routes share: one JSON object in, one out, refusals as a code and a sentence,
-reads in a thread, appends together.
+"""Shared parts of the experts' HTTP routes.
 
-The experts' components talk to these routes and not through the script's websocket: an answer has
-its own acknowledgement, a lost one is noticed and sent again with the same one-time token, and no
-script run stands between key and commit.
+A request and its reply are one JSON object each; a refusal is a code with a message. The experts'
+components use these routes instead of the script's websocket: an answer has its own
+acknowledgement, a lost answer is sent again with the same one-time token, and no script run lies
+between the key press and the commit.
 """
 
 from __future__ import annotations
@@ -16,129 +16,129 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from core import store
-from core.errors import UserError
-from core.sessions.tokens import Refused
-from core.store.connection import DoorBusy
+from core.errors import RequestRefused, UserError
+from core.store.connection import Connection, StoreLockedError
 from dashboard.server import context, identity
 
-T = TypeVar("T")
-Connection = duckdb.DuckDBPyConnection
+_Result = TypeVar("_Result")
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
-MOST_BYTES = 64 * 1024
-MOST_READ = 64 * 1024 * 1024
-STATUS = {"stale": 409, "closed": 409, "consent": 409, "empty": 200, "answer": 422}
+MAX_BODY_BYTES = 64 * 1024
+MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+# Refusals that the page handles as a state of its own have status 200.
+_STATUS = {"stale": 409, "closed": 409, "consent": 409, "empty": 200, "answer": 422}
 
 
-def source(folder: str, name: str) -> str:
-    """A component's own file as text."""
+def component_source(folder: str, name: str) -> str:
+    """Return the text of a component's file."""
     return (Path(__file__).parent / folder / name).read_text(encoding="utf-8")
 
 
-def stamp(made: datetime | None) -> str | None:
-    """A stored time for the browser, which shows it in local time."""
-    return made.isoformat(timespec="seconds") + "Z" if made else None
+def iso_timestamp(time: datetime | None) -> str | None:
+    """Return a stored time (UTC) for the browser, which displays local time."""
+    return time.isoformat(timespec="seconds") + "Z" if time else None
 
 
-async def reading(work: Callable[[Connection], T]) -> T:
-    """Run a function on a reading connection, in a thread."""
+async def run_read(work: Callable[[Connection], _Result]) -> _Result:
+    """Run a function on a read connection, in a thread."""
 
-    def run() -> T:
-        """In the thread."""
-        with store.read(context.current()) as con:
+    def read_in_thread() -> _Result:
+        with store.read(context.served_study()) as con:
             return work(con)
 
-    return await asyncio.to_thread(run)
+    return await asyncio.to_thread(read_in_thread)
 
 
-async def appending(work: Callable[[Connection], T]) -> T:
-    """Run a function on the shared writing connection; returns after the commit."""
-    return await asyncio.wrap_future(context.appends(context.current()).submit(work))
+async def run_append(work: Callable[[Connection], _Result]) -> _Result:
+    """Run a function on the shared write connection; return after the commit."""
+    writer = context.group_commit_writer(context.served_study())
+    return await asyncio.wrap_future(writer.submit(work))
 
 
 def _reply(body: Mapping[str, Any], status: int = 200) -> Response:
     return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
 
 
-async def _object(request: Request) -> dict[str, Any]:
+async def _json_body(request: Request) -> dict[str, Any]:
     body, length = b"", 0
-    # Read to the end even where it is too long: a browser whose sending is cut off sees a lost
-    # connection and would send it again for ever.
-    async for piece in request.stream():
-        length += len(piece)
-        if length <= MOST_BYTES:
-            body += piece
-        elif length > MOST_READ:
+    # A body that is too long is read to its end: if the connection were cut, the browser would
+    # report a lost connection and send the same body again and again.
+    async for chunk in request.stream():
+        length += len(chunk)
+        if length <= MAX_BODY_BYTES:
+            body += chunk
+        elif length > MAX_DISCARDED_BYTES:
             break
-    if length > MOST_BYTES:
-        raise Refused(
+    if length > MAX_BODY_BYTES:
+        raise RequestRefused(
             "answer",
-            f"The text is too long to be saved ({length:,} bytes; at most {MOST_BYTES:,});"
+            f"The text is too long to be saved ({length:,} bytes; at most {MAX_BODY_BYTES:,});"
             " shorten it.",
         )
     try:
-        found = json.loads(body or b"{}")
-        json.dumps(
-            found, ensure_ascii=False
-        ).encode()  # fails on half a character, which no table can hold
+        values = json.loads(body or b"{}")
+        # Fails on half of a surrogate pair, which no table can store.
+        json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise Refused(
+        raise RequestRefused(
             "answer",
-            "The text holds a broken character that cannot be saved; delete it and type it anew.",
+            "The text contains a broken character that cannot be saved; delete it and type it"
+            " again.",
         ) from None
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Refused("answer", "The request could not be understood; reload the page.")
-    return found
+        values = None
+    if not isinstance(values, dict):
+        raise RequestRefused("answer", "The request could not be understood; reload the page.")
+    return values
 
 
-def route(path: str, role: str, method: str, handler: Handler) -> Route:
-    """A desk's route for one role.
+async def _handle(request: Request, role: str, handler: Handler) -> Response:
+    user = identity.identity_from_headers(request.headers)
+    if user.role != role:
+        return _reply({"code": "forbidden", "message": identity.FORBIDDEN}, 403)
+    try:
+        is_post = request.method == "POST"
+        values = await _json_body(request) if is_post else dict(request.query_params)
+        return _reply(await handler(user.code, values))
+    except RequestRefused as refusal:
+        # The page selects its view by `stage`: a refusal with status 200 is such a view.
+        body = {"code": refusal.code, "stage": refusal.code, "message": str(refusal)}
+        return _reply(body, _STATUS.get(refusal.code, 409))
+    except StoreLockedError:
+        message = "The server is busy; your answer is kept here and sent again."
+        return _reply({"code": "busy", "message": message}, 503)
+    except UserError as error:
+        # A mistake in the study itself, such as in study.toml, is for the team: its message names
+        # a path on the server. The log has it.
+        if str(context.served_study()) in str(error):
+            return _failure(request)
+        return _reply({"code": "answer", "message": str(error)}, 422)
+    except Exception:
+        return _failure(request)
 
-    The handler gets the person's code and the request's object (or query).
+
+def _failure(request: Request) -> Response:
+    """Log the current exception and ask the page to repeat the request, so that nothing is lost."""
+    logging.getLogger(__name__).exception("%s failed", request.url.path)
+    message = (
+        "The server could not process this. It is kept here and sent again; inform the research"
+        " team if this message stays."
+    )
+    return _reply({"code": "failed", "message": message}, 500)
+
+
+def expert_route(path: str, role: str, method: str, handler: Handler) -> Route:
+    """Return a route of the experts' pages for one role.
+
+    The handler receives the participant's code and the JSON object or the query of the request.
     """
 
     async def endpoint(request: Request) -> Response:
-        """The handler's answer, or its refusal with a code and a sentence; an unforeseen error is
-        logged and told as such.
-        """
-        who = identity.from_headers(request.headers)
-        if who.role != role:
-            return _reply({"code": "forbidden", "sentence": identity.FORBIDDEN}, 403)
-        try:
-            return _reply(
-                await handler(
-                    who.code,
-                    await _object(request) if method == "POST" else dict(request.query_params),
-                )
-            )
-        except Refused as refusal:
-            return _reply(
-                {"code": refusal.code, "stage": refusal.code, "sentence": str(refusal)},
-                STATUS.get(refusal.code, 409),
-            )
-        except DoorBusy:
-            return _reply(
-                {
-                    "code": "busy",
-                    "sentence": "The server is busy; your answer is kept here and sent again.",
-                },
-                503,
-            )
-        except UserError as error:
-            return _reply({"code": "answer", "sentence": str(error)}, 422)
-        except Exception:
-            logging.getLogger(__name__).exception("%s failed", path)
-            sentence = (
-                "The server could not do this. It is kept here and sent again; tell the research"
-                " team if it lasts."
-            )
-            return _reply({"code": "failed", "sentence": sentence}, 500)
+        """Return the handler's reply, or its refusal."""
+        return await _handle(request, role, handler)
 
     return Route(path, endpoint, methods=[method])

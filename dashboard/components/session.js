@@ -1,9 +1,9 @@
-// Shared by both experts' pages: the line to the server, the clock without idle time, small builders.
-const DEAD_MS = 400;      // keys that follow a new item faster than this belong to the last one
-const IDLE_MS = 60000;    // after this long without a sign of life the clock stands still
+// Shared by the experts' pages: requests to the server, the stopwatch without idle time, DOM helpers.
+const DEAD_MS = 400;      // a key this soon after a new item was meant for the item before
+const IDLE_MS = 60000;    // the stopwatch pauses after this long without activity
 const RETRY_MS = 2000;
 
-const make = (tag, props = {}, ...children) => {
+const createNode = (tag, props = {}, ...children) => {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (name === "class") node.className = value;
@@ -17,7 +17,7 @@ const make = (tag, props = {}, ...children) => {
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const clockTime = (iso) => (iso ? new Date(iso) : new Date()).toTimeString().slice(0, 5);
 
-// Streamlit's colours are there as variables; which of our two sets fits them is read from the background.
+// Streamlit states its colours in CSS variables but not its theme: the background's luma decides between light and dark.
 const setTheme = (root) => {
   const colour = getComputedStyle(root).getPropertyValue("--st-background-color").trim();
   const hex = /^#([0-9a-f]{6})/i.exec(colour);
@@ -25,21 +25,22 @@ const setTheme = (root) => {
   root.dataset.theme = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2] < 128 ? "dark" : "light";
 };
 
-// Requests to the desk. A request that gets no answer is repeated with the same one-time token until it does; the bar says so meanwhile.
-class Desk {
+// Requests to the expert's routes. A request without a reply is repeated with the same one-time token, while a bar informs the expert.
+// The token makes the repetition safe: the server saves an answer once, however often it arrives.
+class SessionClient {
   constructor(prefix, base, bar) {
     this.prefix = prefix; this.base = prefix + base; this.bar = bar; this.lost = false; this.ended = false;
-    this.beat = setInterval(() => this.check(), 5000);
+    this.heartbeat = setInterval(() => this.check(), 5000);
   }
 
-  stop() { clearInterval(this.beat); this.ended = true; }
+  stop() { clearInterval(this.heartbeat); this.ended = true; }
 
-  say(text) {
+  showMessage(text) {
     this.lost = Boolean(text); this.bar.textContent = text || ""; this.bar.hidden = !text;
     this.bar.parentNode.querySelectorAll(".form, .foot, .six, .three").forEach((node) => { node.inert = this.lost; });
   }
 
-  async once(path, body) {
+  async send(path, body) {
     const cancel = new AbortController();
     const timer = setTimeout(() => cancel.abort(), 15000);
     try {
@@ -51,16 +52,16 @@ class Desk {
     } catch { return { status: 0, data: {} }; } finally { clearTimeout(timer); }
   }
 
-  async ask(path, body) {
+  async request(path, body) {
     while (!this.ended) {
-      const { status, data } = await this.once(path, body);
+      const { status, data } = await this.send(path, body);
       if (status === 401 || status === 403) {
-        this.say("Your session has ended. Open your invitation link again; what you typed is kept on this device.");
+        this.showMessage("Your session has ended. Open your invitation link again; what you typed is kept on this device.");
         this.ended = true;
         break;
       }
-      if (status !== 0 && status < 500) { this.say(""); return { ok: status === 200, data }; }
-      this.say(data.sentence || "Connection lost. What you entered is kept here and is sent when the server answers again.");
+      if (status !== 0 && status < 500) { this.showMessage(""); return { ok: status === 200, data }; }
+      this.showMessage(data.message || "Connection lost. What you entered is kept here and is sent when the server answers again.");
       await wait(RETRY_MS);
     }
     return new Promise(() => {});
@@ -70,21 +71,21 @@ class Desk {
     if (this.ended || document.hidden) return;
     try {
       const reply = await fetch(this.prefix + "/_stcore/health", { cache: "no-store", signal: AbortSignal.timeout(4000) });
-      if (reply.ok && this.unreachable) { this.unreachable = false; this.say(""); }
-      // Streamlit makes its page inert behind a dialog of its own; the desk's line is what counts here.
+      if (reply.ok && this.unreachable) { this.unreachable = false; this.showMessage(""); }
+      // Streamlit makes its page inert when the websocket is lost; these pages need the HTTP routes only.
       if (reply.ok) document.getElementById("root")?.removeAttribute("inert");
     } catch {
       this.unreachable = true;
-      this.say("Connection lost. What you entered is kept here and is sent when the server answers again.");
+      this.showMessage("Connection lost. What you entered is kept here and is sent when the server answers again.");
     }
   }
 }
 
-// Seconds somebody really spent: nothing is counted in a hidden tab, while paused, or 60 s after the last sign of life.
+// Active seconds: not counted in a hidden tab, while paused, and from IDLE_MS after the last activity on.
 class Stopwatch {
   constructor() { this.reset(); this.paused = false; this.timer = setInterval(() => this.tick(), 250); }
   reset(seconds = 0) { this.seconds = seconds; this.idle = false; this.alive = this.last = performance.now(); }
-  sign() { this.alive = performance.now(); }
+  recordActivity() { this.alive = performance.now(); }
   stop() { clearInterval(this.timer); }
   tick() {
     const now = performance.now();
@@ -96,14 +97,14 @@ class Stopwatch {
   read() { this.tick(); return Math.round(this.seconds * 1000) / 1000; }
 }
 
-const typing = (event) => {
+const isTyping = (event) => {
   const target = event.composedPath()[0];
   return target instanceof HTMLElement && (target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type === "text"));
 };
 
-// A film by keyboard: Z zooms on the box (or the middle), W and L narrow the window and lower the level, with Shift the other way; R resets.
-// True if the key was one of these.
-const filmKey = (viewer, event) => {
+// Keyboard control of a viewer: Z zooms on the box (or the middle), W and L narrow the window and lower the level, Shift reverses, R resets.
+// Returns whether the key was one of these.
+const viewerKey = (viewer, event) => {
   const key = event.key.toLowerCase(), way = event.shiftKey ? -1 : 1;
   if (key === "r") viewer.reset();
   else if (key === "z") {
@@ -122,25 +123,25 @@ const filmKey = (viewer, event) => {
   return true;
 };
 
-// What stands where an image was not loaded. The frame around it catches the pointer for windowing and would swallow the click.
+// Placeholder for an image that was not loaded. The frame around it captures the pointer for windowing, which would prevent the click.
 const retryButton = (text, again) => {
-  const button = make("button", { type: "button", class: "gone", textContent: text, onclick: again });
+  const button = createNode("button", { type: "button", class: "gone", textContent: text, onclick: again });
   button.onpointerdown = (event) => event.stopPropagation();
   return button;
 };
 
-// A whole page of text with one button; with a consent box and a field for experience where asked.
+// A page of text with one button and, for consent, a checkbox and a field for the experience.
 const textPage = ({ title, paragraphs, button, consent, onDone }) => {
-  const experience = make("input", { type: "text", maxLength: 200, id: "experience", placeholder: "for example: breast radiologist, 12 years" });
-  const box = make("input", { type: "checkbox", id: "agree" });
-  const go = button ? make("button", { type: "button", class: "btn pri", textContent: button, disabled: Boolean(consent) }) : null;
+  const experience = createNode("input", { type: "text", maxLength: 200, id: "experience", placeholder: "for example: breast radiologist, 12 years" });
+  const box = createNode("input", { type: "checkbox", id: "agree" });
+  const go = button ? createNode("button", { type: "button", class: "btn pri", textContent: button, disabled: Boolean(consent) }) : null;
   if (go) go.onclick = () => { go.disabled = true; onDone({ experience: experience.value }); };
   box.onchange = () => { go.disabled = !box.checked; };
-  const page = make("div", { class: "page" }, make("h1", { textContent: title }), ...paragraphs.map((text) => make("p", { textContent: text })));
+  const page = createNode("div", { class: "page" }, createNode("h1", { textContent: title }), ...paragraphs.map((text) => createNode("p", { textContent: text })));
   if (consent) {
-    page.append(make("label", { htmlFor: "experience", textContent: "Your experience (optional)" }), experience,
-      make("label", { class: "agree" }, box, "I have read this and agree to take part."));
+    page.append(createNode("label", { htmlFor: "experience", textContent: "Your experience (optional)" }), experience,
+      createNode("label", { class: "agree" }, box, "I have read this and agree to take part."));
   }
-  if (go) page.append(make("div", { class: "row" }, go));
+  if (go) page.append(createNode("div", { class: "row" }, go));
   return page;
 };

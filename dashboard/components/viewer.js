@@ -1,10 +1,10 @@
-// A film in a frame: wheel zooms, drag changes window and level, shift and drag moves, double click resets. `frame` holds .stage with .pic and .bx in it;
-// `filter` is the SVG filter #wl of the same root, `said` where zoom, window and level are written.
+// An image in a frame: the wheel zooms, dragging changes window and level, dragging with Shift moves, a double click resets.
+// `frame` contains .stage with .pic and .bx; `filter` is the SVG filter #wl of the same root; `readout` displays zoom, window and level.
 class Viewer {
-  constructor(frame, filter, said) {
-    this.frame = frame; this.filter = filter; this.said = said;
+  constructor(frame, filter, readout) {
+    this.frame = frame; this.filter = filter; this.readout = readout;
     this.stage = frame.querySelector(".stage"); this.pic = frame.querySelector(".pic"); this.box = frame.querySelector(".bx");
-    this.window = 255; this.level = 128; this.ratio = 0; this.fixed = false; this.resetView();    // fixed: its colours mean something, dragging moves it
+    this.window = 255; this.level = 128; this.ratio = 0; this.fixed = false; this.resetView();    // fixed: a map, whose colours are a scale; dragging moves it
     frame.onwheel = (event) => this.wheel(event);
     frame.onpointerdown = (event) => this.drag(event);
     frame.ondblclick = () => this.reset();
@@ -14,7 +14,7 @@ class Viewer {
 
   stop() { this.resize.disconnect(); }
 
-  // Show an image node of a width-to-height ratio, with a box in shares of it (or none).
+  // Show an image node with its width-to-height ratio and a box in shares of its sides (or null).
   put(node, ratio, box = null) {
     this.ratio = ratio;
     if (this.pic.firstChild !== node) this.pic.replaceChildren(node);
@@ -43,7 +43,7 @@ class Viewer {
     const intercept = 0.5 - this.level / this.window;
     [...this.filter.firstElementChild.children].forEach((node) => { node.setAttribute("slope", slope); node.setAttribute("intercept", intercept); });
     this.pic.style.filter = plain ? "" : "url(#wl)";
-    this.said.textContent = `${Math.round(100 * this.zoom)} %\u2002W ${Math.round(this.window)}\u2002L ${Math.round(this.level)}`;
+    this.readout.textContent = `${Math.round(100 * this.zoom)} %\u2002W ${Math.round(this.window)}\u2002L ${Math.round(this.level)}`;
   }
 
   wheel(event) {

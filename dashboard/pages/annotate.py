@@ -6,6 +6,6 @@ from dashboard.components import annotation
 from dashboard.server import identity
 from dashboard.ui import theme
 
-identity.require("annotator")
-theme.expert_frame()
-annotation.mount()
+identity.require_role("annotator")
+theme.apply_expert_style()
+annotation.mount_annotation()

@@ -1,301 +1,325 @@
-"""Data: what came in.
-
-Cases by what is known of them, their films with outlines and patches, counts, splits, problems.
-"""
+"""Data: cases with their mammograms, outlines and patches; counts, splits and problems."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.class_labels import CLASSES, SPLIT_NAMES, label_name, view_name
+from core import lineage
+from core.class_labels import CLASSES, SPLIT_NAMES, class_names, view_name
 from core.store import dataset_table, run_table
-from dashboard.components import mammograms as films
-from dashboard.components.mammograms import Box, Panel
+from dashboard.components.mammograms import Box, Panel, show_mammograms
 from dashboard.server import identity, image_routes
-from dashboard.ui import cached_queries, elements
-from evaluation.intervals import counted, percent
+from dashboard.ui import elements, theme
+from dashboard.ui.cached_queries import cached_query, cached_result
+from evaluation.intervals import DASH, count_text, percent
 
-identity.require("team")
-elements.page()
-counts = cached_queries.ask(dataset_table.counts)
-if not counts["mammograms"]:
-    elements.heading("Data")
-    elements.empty(
-        "No mammograms yet. Bring in a source; a synthetic one needs no data of yours.",
-        "deepminer ingest phantom",
-    )
-ANY = "Any"
-# Pixels: all columns of the table fit into its half of a 1,280-pixel page.
-PIXELS = {"Case": 82, "Split": 64, "Pathology": 80, "Lesion": 122, "Density": 62, "BI-RADS": 66}
-mammograms, findings, people = (
-    cached_queries.ask(dataset_table.mammograms),
-    cached_queries.ask(dataset_table.findings),
-    cached_queries.ask(dataset_table.patients),
-)
-truth = cached_queries.ask(dataset_table.image_truth)
-patches_run = cached_queries.ask(run_table.latest, "patches")
-splits = (
-    cached_queries.ask(dataset_table.splits, patches_run)
-    if patches_run
-    else pd.DataFrame({"patient_id": people["patient_id"], "split": ""})
-)
-problems = cached_queries.ask(dataset_table.problems)
+_ANY = "Any"
+_FILTERS = ("Split", "Pathology", "Lesion", "Density", "BI-RADS", "Subtlety", "Scanner")
+# In pixels: all columns of the table fit into its half of a 1,280-pixel page.
+_COLUMN_WIDTHS = {
+    "Case": 82,
+    "Split": 64,
+    "Pathology": 80,
+    "Lesion": 122,
+    "Density": 62,
+    "BI-RADS": 66,
+}
 
 
-def cases() -> pd.DataFrame:
-    """One row a patient with what can be filtered."""
+def _load_splits() -> pd.DataFrame:
+    """Return the split of each patient; empty names before patches exist."""
+    if _patches_run:
+        return cached_query(dataset_table.load_splits, _patches_run)
+    return pd.DataFrame({"patient_id": _patients["patient_id"], "split": ""})
+
+
+def _case_table() -> pd.DataFrame:
+    """Return one row per patient with everything that can be filtered."""
+    # A patient counts as the worst of the images; "unproven" has no proven image.
+    truth = cached_query(dataset_table.load_image_truth)
     worst = truth.assign(truth=truth["truth"].astype("Int64")).groupby("patient_id")["truth"].max()
-    names = worst.map(lambda code: CLASSES[int(code)], na_action="ignore").fillna("unproven")
-    joined = findings.merge(mammograms[["mammogram_id", "patient_id"]], on="mammogram_id")
-    lesions = joined.groupby("patient_id")["lesion_type"].agg(
-        lambda s: ", ".join(sorted({v.lower() for v in s if v}))
+    pathology = worst.map(lambda code: CLASSES[int(code)], na_action="ignore").fillna("unproven")
+    findings = _findings.merge(_mammograms[["mammogram_id", "patient_id"]], on="mammogram_id")
+    by_patient = findings.groupby("patient_id")
+    lesions = by_patient["lesion_type"].agg(
+        lambda types: ", ".join(sorted({name.lower() for name in types if name}))
     )
-    assessed, subtle = (
-        joined.groupby("patient_id")["assessment"].max(),
-        joined.groupby("patient_id")["subtlety"].min(),
-    )
-    table = people.merge(splits, on="patient_id", how="left")
+    table = _patients.merge(_splits, on="patient_id", how="left")
     ids = table["patient_id"]
-    films_of = mammograms.groupby("patient_id")
+    scanners = _mammograms.groupby("patient_id")["scanner"].first()
     return pd.DataFrame(
         {
             "Case": ids,
             "Split": table["split"].replace(SPLIT_NAMES),
-            "Pathology": ids.map(names),
+            "Pathology": ids.map(pathology),
             "Lesion": ids.map(lesions).fillna(""),
             "Density": table["density"].astype("Int64"),
-            "BI-RADS": ids.map(assessed).astype("Int64"),
-            "Subtlety": ids.map(subtle).astype("Int64"),
-            "Films": ids.map(films_of.size()),
-            "Scanner": ids.map(films_of["scanner"].first()),
-            "Problem": ids.map(
-                lambda i: bool(problems["item"].str.startswith(i).any()) if len(problems) else False
-            ),
+            "BI-RADS": ids.map(by_patient["assessment"].max()).astype("Int64"),
+            "Subtlety": ids.map(by_patient["subtlety"].min()).astype("Int64"),
+            "Scanner": ids.map(scanners),
+            "Problem": ids.map(_has_problem),
         }
     )
 
 
-def filtered(table: pd.DataFrame) -> pd.DataFrame:
-    """Filters, kept in the address."""
+def _has_problem(patient_id: str) -> bool:
+    return bool(len(_problems) and _problems["item"].str.startswith(patient_id).any())
+
+
+def _filter_cases(table: pd.DataFrame) -> pd.DataFrame:
+    """Render the filters, whose values are in the address, and return the remaining rows."""
     with st.popover("Filters", width="stretch"):
-        # Two columns, so that all fit beneath the button on a small screen.
-        places = itertools.cycle(st.columns(2, gap="small"))
-        for name in ("Split", "Pathology", "Lesion", "Density", "BI-RADS", "Subtlety", "Scanner"):
-            values = sorted({str(v) for v in table[name].dropna() if str(v)})
+        # Two columns, so that all fit below the button on a small screen.
+        columns = itertools.cycle(st.columns(2, gap="small"))
+        for name in _FILTERS:
+            values = sorted({str(value) for value in table[name].dropna() if str(value)})
             if len(values) > 1:
-                chosen = next(places).selectbox(
-                    name, [ANY, *values], key=f"data_{name.lower()}", bind="query-params"
+                value = next(columns).selectbox(
+                    name, [_ANY, *values], key=f"data_{name.lower()}", bind="query-params"
                 )
-                if chosen != ANY:
-                    table = table[table[name].astype(str) == chosen]
+                if value != _ANY:
+                    table = table[table[name].astype(str) == value]
         if st.toggle("Only cases with a problem", key="data_problem", bind="query-params"):
             table = table[table["Problem"]]
     return table.reset_index(drop=True)
 
 
-def boxes(mammogram_id: str, width: int, height: int) -> list[Box]:
-    """The film's patches with both overlaps against the thresholds."""
-    if patches_run is None:
+def _patch_boxes(mammogram: dict[str, Any]) -> list[Box]:
+    """Return the patches of a mammogram; their texts compare both overlaps with the threshold."""
+    if _patches_run is None:
         return []
-    mine = cached_queries.ask(dataset_table.film_patches, patches_run, mammogram_id)
-    made = cached_queries.ask(run_table.get, patches_run)
-    classes, counting = (
-        made["manifest"]["classes"],
-        percent(made["settings"]["patches"]["min_overlap"], 0),
+    patches = cached_query(
+        dataset_table.load_mammogram_patches, _patches_run, mammogram["mammogram_id"]
     )
+    run = cached_query(run_table.load_run, _patches_run)
+    names = class_names(run["manifest"]["classes"])
+    threshold = percent(run["settings"]["patches"]["min_overlap"], 0)
+    width, height = mammogram["width"], mammogram["height"]
     return [
         Box(
-            x=p["x"] / width,
-            y=p["y"] / height,
-            width=p["side"] / width,
-            height=p["side"] / height,
-            kind=label_name(int(p["label"]), classes),
-            text=f"{label_name(int(p['label']), classes)}: malignant findings cover"
-            f" {percent(p['malignant_cover'], 0)} of the patch, {percent(p['malignant_part'], 0)}"
-            f" of one lies in it; benign {percent(p['benign_cover'], 0)},"
-            f" {percent(p['benign_part'], 0)} ({counting} counts)",
+            x=patch["x"] / width,
+            y=patch["y"] / height,
+            width=patch["side"] / width,
+            height=patch["side"] / height,
+            kind=names[int(patch["label"])],
+            text=_overlap_text(patch, names[int(patch["label"])], threshold),
         )
-        for p in mine.sort_values("label").to_dict("records")
+        # Malignant patches last, so that they are drawn above the others.
+        for patch in patches.sort_values("label").to_dict("records")
     ]
 
 
-def named(mine: list[dict]) -> list[str]:
-    """A name for each film of a case; films of one view are numbered."""
-    names = [view_name(m["laterality"], m["view"]) for m in mine]
+def _overlap_text(patch: dict[str, Any], label: str, threshold: str) -> str:
+    return (
+        f"{label}: malignant findings cover {percent(patch['malignant_cover'], 0)} of the patch,"
+        f" which contains {percent(patch['malignant_part'], 0)} of a finding; benign"
+        f" {percent(patch['benign_cover'], 0)}, {percent(patch['benign_part'], 0)}"
+        f" (threshold {threshold})"
+    )
+
+
+def _view_titles(mammograms: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the views of a case; mammograms of one view are numbered."""
+    names = [view_name(m["laterality"], m["view"]) for m in mammograms]
     return [
         name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}"
         for i, name in enumerate(names)
     ]
 
 
-def panel(film: dict, name: str, large: bool) -> Panel:
-    """A view, with everything on it if it is the large one."""
-    mine = findings[findings["mammogram_id"] == film["mammogram_id"]]
-    url = image_routes.url(
-        "film", image_routes.TEAM, file=film["file"], **({} if large else {"width": 200})
-    )
+def _findings_of(mammogram: dict[str, Any]) -> pd.DataFrame:
+    return _findings[_findings["mammogram_id"] == mammogram["mammogram_id"]]
+
+
+def _panel(mammogram: dict[str, Any], title: str, large: bool) -> Panel:
+    """Return the panel of a view; nested outlines and patches on the large one only."""
+    findings = _findings_of(mammogram)
+    size = {} if large else {"width": 200}
+    source_size = f"{mammogram['source_width']} x {mammogram['source_height']} px"
     return Panel(
-        url=url,
-        width=int(film["width"]),
-        height=int(film["height"]),
-        title=name,
-        right=f"{film['source_width']} x {film['source_height']} px" if large else "",
-        alt=f"mammogram {name}",
-        outlines=[p for polygons in mine["outline"] for p in polygons],
-        nested=[p for polygons in mine["nested"] for p in polygons] if large else (),
-        boxes=boxes(film["mammogram_id"], film["width"], film["height"]) if large else (),
+        url=image_routes.image_url(
+            "mammogram", image_routes.TEAM_AUDIENCE, file=mammogram["file"], **size
+        ),
+        width=int(mammogram["width"]),
+        height=int(mammogram["height"]),
+        title=title,
+        right=source_size if large else "",
+        alt=f"mammogram {title}",
+        outlines=[polygon for polygons in findings["outline"] for polygon in polygons],
+        nested=[p for polygons in findings["nested"] for p in polygons] if large else (),
+        boxes=_patch_boxes(mammogram) if large else (),
     )
 
 
-def case_view(case: str) -> None:
-    """The four views, one large; the findings beside it."""
-    mine = mammograms[mammograms["patient_id"] == case].to_dict("records")
-    names = named(mine)
-    chosen = (
+def _render_case(patient_id: str) -> None:
+    """Render one view large, the others small, patient data and findings."""
+    mammograms = _mammograms[_mammograms["patient_id"] == patient_id].to_dict("records")
+    titles = _view_titles(mammograms)
+    title = (
         st.segmented_control(
             "View",
-            names,
-            default=names[0],
+            titles,
+            default=titles[0],
             required=True,
             label_visibility="collapsed",
             key="data_view",
         )
-        or names[0]
+        or titles[0]
     )
-    film = mine[names.index(chosen)]
-    big, small = st.columns([3, 2], gap="small")
-    with big:
-        films.show([panel(film, chosen, True)], key="data_film", height=362)
+    mammogram = mammograms[titles.index(title)]
+    large, small = st.columns([3, 2], gap="small")
+    with large:
+        show_mammograms([_panel(mammogram, title, True)], key="data_mammogram", height=362)
         st.caption(
-            f"Case {elements.plain(case)}: wheel zooms, drag changes window and level, double click"
-            " resets. O outlines, P patches."
+            f"Case {elements.escape_markdown(patient_id)}: wheel zooms, drag changes window and"
+            " level, double click resets. O outlines, P patches."
         )
     with small:
-        films.show(
-            [panel(m, name, False) for m, name in zip(mine[:2], names)],
-            key="data_small",
-            height=150,
-        )
-        if len(mine) > 2:
-            films.show(
-                [panel(m, name, False) for m, name in zip(mine[2:4], names[2:])],
-                key="data_small2",
-                height=150,
-            )
-        person = people[people["patient_id"] == case].iloc[0]
-        elements.facts(
-            [
-                ("Age", elements.text("–" if pd.isna(person["age"]) else int(person["age"]))),
-                (
-                    "Density",
-                    elements.text("–" if pd.isna(person["density"]) else int(person["density"])),
-                ),
-                ("Negative film, turned", "yes" if film["inverted"] else "no"),
-                ("Tissue", percent(film["tissue"], 0)),
-            ]
-        )
-        for row in findings[findings["mammogram_id"] == film["mammogram_id"]].to_dict("records"):
-            st.caption(
-                f"Finding {row['number']}, {row['pathology'].lower().replace('_', ' ')}:"
-                f" {row['report'] or row['lesion_type']}"
-            )
+        panels = [_panel(m, name, False) for m, name in zip(mammograms, titles)]
+        show_mammograms(panels[:2], key="data_small", height=150)
+        if len(panels) > 2:
+            show_mammograms(panels[2:4], key="data_small2", height=150)
+        _render_facts(patient_id, mammogram)
 
 
-def counts_tab() -> None:
-    """Patches, films and patients by split and class."""
-    if patches_run is None:
-        elements.empty("No patches yet.", "deepminer patches")
-        return
-    table = cached_queries.ask(dataset_table.patch_counts, patches_run)
-    classes = cached_queries.ask(run_table.get, patches_run)["manifest"]["classes"]
-    table["Class"] = [label_name(int(c), classes) for c in table["label"]]
-    table["split"] = table["split"].replace(SPLIT_NAMES)
-    st.dataframe(
-        table.rename(
-            columns={
-                "split": "Split",
-                "patches": "Patches",
-                "mammograms": "Films",
-                "patients": "Patients",
-            }
-        )[["Split", "Class", "Patches", "Films", "Patients"]],
-        hide_index=True,
+def _render_facts(patient_id: str, mammogram: dict[str, Any]) -> None:
+    patient = _patients[_patients["patient_id"] == patient_id].iloc[0]
+
+    def whole(value: Any) -> str:
+        return DASH if pd.isna(value) else str(int(value))
+
+    elements.key_value_table(
+        [
+            ("Age", whole(patient["age"])),
+            ("Density", whole(patient["density"])),
+            ("Grey values inverted", "yes" if mammogram["inverted"] else "no"),
+            ("Tissue", percent(mammogram["tissue"], 0)),
+        ]
     )
-    dropped = cached_queries.ask(run_table.get, patches_run)["manifest"]["dropped"]
-    st.caption(
-        f"Left out: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
-        f" ambiguous ones; {dropped['films_without_tissue']} films have no patch. Run"
-        f" {patches_run}."
-    )
+    for finding in _findings_of(mammogram).to_dict("records"):
+        pathology = finding["pathology"].lower().replace("_", " ")
+        report = finding["report"] or finding["lesion_type"]
+        st.caption(f"Finding {finding['number']}, {pathology}: {report}")
 
 
-def splits_tab() -> None:
-    """That no patient is in two splits."""
-    shared = splits.groupby("patient_id")["split"].nunique().gt(1).sum()
-    st.markdown(f"**{shared} patients shared** between splits.")
-    counts = splits["split"].replace(SPLIT_NAMES).value_counts().reindex(SPLIT_NAMES.values())
-    st.dataframe(
-        pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True
-    )
-    doubled = mammograms[mammograms.duplicated("pixel_hash", keep=False)]
-    st.caption(
-        f"{len(doubled)} films have the same pixels as another film of the same patient; two"
-        " patients never share one (ingestion refuses them)."
-    )
-
-
-elements.heading(
-    "Data",
-    f"{counted(counts['patients'], 'patient')}, {counted(counts['mammograms'], 'mammogram')},"
-    f" {counted(counts['findings'], 'finding')}",
-    simulated=elements.simulated_data(),
-)
-elements.weak_label_note()
-views, count_tab, split_tab, problem_tab = st.tabs(
-    ["Cases", "Counts", "Splits", f"Problems ({len(problems)})"]
-)
-with views:
+def _render_cases() -> None:
     left, right = st.columns([2.2, 3], gap="small")
     with left:
-        table = filtered(cases())
-        st.caption(f"{len(table)} of {len(people)} cases")
-        picked = st.dataframe(
-            table[list(PIXELS)],
+        table = _filter_cases(_case_table())
+        st.caption(f"{len(table)} of {len(_patients)} cases")
+        widths = {
+            name: st.column_config.Column(width=width) for name, width in _COLUMN_WIDTHS.items()
+        }
+        selection = st.dataframe(
+            table[list(_COLUMN_WIDTHS)],
             hide_index=True,
             height=396,
-            placeholder="–",
-            column_config={
-                name: st.column_config.Column(width=width) for name, width in PIXELS.items()
-            },
+            placeholder=DASH,
+            column_config=widths,
             on_select="rerun",
             selection_mode="single-row",
             key="data_cases",
-        )
+        ).selection
     with right:
-        rows = picked.selection.rows
-        if len(table):
-            case_view(table["Case"].iloc[rows[0] if rows and rows[0] < len(table) else 0])
-        else:
-            st.info("No case fits these filters; widen them.")
-with count_tab:
-    counts_tab()
-with split_tab:
-    splits_tab()
-with problem_tab:
-    if len(problems):
-        st.dataframe(
-            problems.rename(
-                columns={
-                    "item": "File or case",
-                    "cause": "Cause",
-                    "action": "What was done",
-                    "skipped": "Left out",
-                }
-            ).drop(columns="source_id"),
-            hide_index=True,
-        )
-    else:
-        st.info("Nothing odd was found on the way in.")
+        if not len(table):
+            st.info("No case matches these filters; widen them.")
+            return
+        # A selection can outlive the row when a filter shortens the table.
+        rows = [row for row in selection.rows if row < len(table)]
+        _render_case(table["Case"].iloc[rows[0] if rows else 0])
+
+
+def _render_counts() -> None:
+    """Render patches, mammograms and patients by split and class."""
+    if _patches_run is None:
+        elements.stop_with_hint("No patches yet.", "deepminer patches")
+    table = cached_query(dataset_table.load_patch_counts, _patches_run)
+    manifest = cached_query(run_table.load_run, _patches_run)["manifest"]
+    names, dropped = class_names(manifest["classes"]), manifest["dropped"]
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Split": table["split"].replace(SPLIT_NAMES),
+                "Class": [names[int(code)] for code in table["label"]],
+                "Patches": table["patches"],
+                "Mammograms": table["mammograms"],
+                "Patients": table["patients"],
+            }
+        ),
+        hide_index=True,
+    )
+    st.caption(
+        f"Excluded: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
+        f" ambiguous ones; {dropped['films_without_tissue']} mammograms have no patch. Run"
+        f" {_patches_run}."
+    )
+
+
+def _render_splits() -> None:
+    """Render the patients per split, and that no patient is in two splits."""
+    shared = _splits.groupby("patient_id")["split"].nunique().gt(1).sum()
+    st.markdown(f"**{shared} patients shared** between splits.")
+    counts = _splits["split"].replace(SPLIT_NAMES).value_counts().reindex(SPLIT_NAMES.values())
+    st.dataframe(
+        pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True
+    )
+    # The store refuses identical pixels of two patients: all duplicates are within one patient.
+    duplicates = _mammograms.duplicated("pixel_hash", keep=False).sum()
+    st.caption(
+        f"{duplicates} mammograms have the same pixels as another mammogram of the same patient."
+        " Ingestion refuses identical mammograms of different patients."
+    )
+
+
+def _render_problems() -> None:
+    if not len(_problems):
+        st.info("No data-quality issues were found during ingestion.")
+        return
+    names = {
+        "item": "File or case",
+        "cause": "Cause",
+        "action": "Action",
+        "skipped": "Excluded",
+    }
+    table = _problems.rename(columns=names).drop(columns="source_id")
+    st.dataframe(table, hide_index=True)
+
+
+identity.require_role("team")
+theme.apply_team_style()
+_counts = cached_query(dataset_table.dataset_counts)
+if not _counts["mammograms"]:
+    elements.page_heading("Data")
+    elements.stop_with_hint(
+        "No mammograms yet. Ingest a source; the synthetic one needs no data of your own.",
+        "deepminer ingest phantom",
+    )
+_mammograms = cached_query(dataset_table.load_mammograms)
+_findings = cached_query(dataset_table.load_findings)
+_patients = cached_query(dataset_table.load_patients)
+_patches_run = cached_query(run_table.latest_run, "patches")
+_splits = _load_splits()
+_problems = cached_query(dataset_table.load_problems)
+elements.page_heading(
+    "Data",
+    f"{count_text(_counts['patients'], 'patient')},"
+    f" {count_text(_counts['mammograms'], 'mammogram')},"
+    f" {count_text(_counts['findings'], 'finding')}",
+    simulated=cached_result(lineage.has_simulated_images),
+)
+elements.image_level_note()
+_case_tab, _count_tab, _split_tab, _problem_tab = st.tabs(
+    ["Cases", "Counts", "Splits", f"Problems ({len(_problems)})"]
+)
+with _case_tab:
+    _render_cases()
+with _count_tab:
+    _render_counts()
+with _split_tab:
+    _render_splits()
+with _problem_tab:
+    _render_problems()

@@ -1,11 +1,11 @@
-"""Figures: what can be built for print, what is missing or stale, a preview at print size, Build
-and a ZIP.
-"""
+"""Figures: print exports with their state, a preview at print size, building them and a ZIP."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -13,270 +13,304 @@ import streamlit as st
 from core import store
 from core.store import run_table
 from dashboard.server import context, identity
-from dashboard.ui import cached_queries, elements
-from evaluation.intervals import counted
+from dashboard.ui import elements, theme
+from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.flash_messages import flash, show_flash
+from evaluation.intervals import count_text
 from evaluation.queries import provenance
-from evaluation.queries.provenance import Missing
+from evaluation.queries.provenance import MissingInput
 from evaluation.reporting.figures import FIGURES
-from evaluation.reporting.figures.export import FORMATS, export_figures, preview
-from evaluation.reporting.figures.export import zipped as zip_exports
+from evaluation.reporting.figures.export import (
+    FIGURE_FORMATS,
+    export_figures,
+    preview_figure,
+    zip_exports,
+)
 from evaluation.reporting.tables import TABLES
 from evaluation.reporting.tables.export import export_tables
 
-identity.require("team")
-elements.page()
-PRESETS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
-KINDS = {f"figure {name}": kind for name, kind in FIGURES.items()} | {
-    f"table {name}": kind for name, kind in TABLES.items()
+_WIDTHS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
+# Keys of exports: "figure NAME" and "table NAME".
+_SPECS = {f"figure {name}": spec for name, spec in FIGURES.items()} | {
+    f"table {name}": spec for name, spec in TABLES.items()
 }
-OUT = context.current() / "exports"
-ROW = """<style>.st-key-checklist,.st-key-checklist [data-testid="stVerticalBlock"]{gap:0!important}
-.st-key-checklist [data-testid="stHorizontalBlock"]{align-items:center;min-height:28px}.dm-next{font-size:11px;color:var(--dm-mute)}</style>"""
+_OPENED_STATE = "exports_opened"  # the evaluate run whose test split a preview has opened
 
 
-def shows_test(keys: Iterable[str]) -> bool:
-    """Whether any of these holds numbers of the test split."""
-    return any(provenance.FROM_TEST & set(KINDS[key].needs) for key in keys)
+@dataclass(frozen=True)
+class _ExportState:
+    """State of an export: name, note, and the first missing input if there is one."""
+
+    name: str
+    note: str = ""
+    missing: MissingInput | None = None
 
 
-def count_opening(what: str) -> None:
-    """An opening of the test split is logged: each build of exports that hold its numbers, and the
-    first preview of one in a visit.
-    """
-    evaluated = now["evaluate"]
-    if evaluated:
-        with store.write(context.current()) as con:
-            run_table.log(con, f"{identity.current().code}, {what}", "test split opened", evaluated)
+def _exports_folder() -> Path:
+    return context.served_study() / "exports"
 
 
-def built() -> dict[str, dict]:
-    """Passports in the study's exports folder, by kind and name."""
-    return (
-        {f"{p['kind']} {p['name'].removeprefix('table_')}": p for p in provenance.read(OUT)}
-        if OUT.is_dir()
-        else {}
-    )
+def _load_built_records() -> dict[str, dict[str, Any]]:
+    """Return the provenance records of the exports folder by the key of the export."""
+    if not _exports_folder().is_dir():
+        return {}
+    return {
+        f"{record['kind']} {record['name'].removeprefix('table_')}": record
+        for record in provenance.load_records(_exports_folder())
+    }
 
 
-def state_of(
-    key: str, there: dict[str, dict], now: dict[str, str]
-) -> tuple[str, str, Missing | None]:
-    """(state, remark, what is missing) of one export.
-
-    A photograph of the served page lacks no input: it is no drawing of the study's.
-    """
-    if KINDS[key].required == ("screenshot",):
-        return "screenshot", "make pictures", provenance.absent(("screenshot",), {})
-    missing = provenance.absent(KINDS[key].required, now)
+def _export_state(
+    key: str, records: Mapping[str, dict[str, Any]], inputs: dict[str, str]
+) -> _ExportState:
+    """Return the state of an export; inputs: versions of the current inputs."""
+    required = _SPECS[key].required
+    if required == ("screenshot",):
+        # Another command takes the screenshot, so that the study lacks no input for it.
+        missing = provenance.first_missing_input(required, {})
+        return _ExportState("screenshot", "make pictures", missing)
+    missing = provenance.first_missing_input(required, inputs)
     if missing is not None:
-        return "missing", missing.step, missing
-    if key not in there:
-        return "ready", "", None
-    changed = provenance.changed(there[key], now)
-    return ("stale", f"{', '.join(changed)} changed since", None) if changed else ("done", "", None)
+        return _ExportState("missing", missing.step, missing)
+    if key not in records:
+        return _ExportState("ready")
+    changed = provenance.changed_inputs(records[key], inputs)
+    if changed:
+        return _ExportState("stale", f"{', '.join(changed)} changed since")
+    return _ExportState("done")
 
 
-def badge(state: str) -> str:
-    """A state; what is done is said to be built."""
-    return elements.badge(state).replace(" done<", " built<")
+def _uses_test_split(keys: Iterable[str]) -> bool:
+    return any(provenance.TEST_SPLIT_INPUTS & set(_SPECS[key].needs) for key in keys)
 
 
-def checklist(states: dict[str, tuple[str, str, Missing | None]]) -> list[str]:
-    """A row each: name, state, and for a missing input its step. Returns what is ticked."""
-    st.html(ROW)
-    wanted = []
-    with st.container(
-        height=320, key="checklist"
-    ):  # so that progress and the message after building stay in sight at 640 px
-        for title, word in (("Figures", "figure"), ("Tables", "table")):
-            elements.section(title)
-            for key in (k for k in KINDS if k.startswith(word)):
-                state, remark, missing = states[key]
-                left, right = st.columns([13, 9], gap="xxsmall", vertical_alignment="center")
-                ticked = left.checkbox(
-                    KINDS[key].title,
-                    value=missing is None,
-                    key=f"take {key}",
-                    disabled=missing is not None,
-                )
-                hint = (
-                    f' title="{elements.text(missing.reason)}. {elements.text(missing.command)}"'
-                    if missing
-                    else ""
-                )
-                right.html(
-                    f"<span{hint}>{badge(state)} <span"
-                    f' class="dm-next">{elements.text(remark)}</span></span>'
-                )
-                if ticked and missing is None:
-                    wanted.append(key)
-    return wanted
+def _log_opening(reason: str) -> None:
+    """Log an opening of the test split; without an evaluated run there is nothing to open."""
+    run = _inputs["evaluate"]
+    if run:
+        actor = f"{identity.current_identity().code}, {reason}"
+        with store.write(context.served_study()) as con:
+            run_table.append_log(con, actor, "test split opened", run)
 
 
-def build(wanted: list[str], width: float | None, formats: list[str]) -> None:
-    """Write what is ticked into the study's exports folder."""
-    folder = context.current()
-    if shows_test(wanted):
-        count_opening(f"{len(wanted)} exports built")
+def _log_preview(key: str) -> None:
+    """Log the first preview in a visit that shows results of the test split."""
+    run = _inputs["evaluate"]
+    if _uses_test_split([key]) and st.session_state.get(_OPENED_STATE) != run:
+        st.session_state[_OPENED_STATE] = run
+        _log_opening("preview of exports")
+
+
+def _render_checklist(states: Mapping[str, _ExportState]) -> list[str]:
+    """Render one row per export; return the keys of the selected ones."""
+    selected = []
+    # A fixed height keeps progress and message below in sight on a screen 640 px high.
+    with st.container(height=320, key="checklist"):
+        for title, kind in (("Figures", "figure"), ("Tables", "table")):
+            elements.section_heading(title)
+            for key in _SPECS:
+                if key.startswith(kind) and _render_checklist_row(key, states[key]):
+                    selected.append(key)
+    return selected
+
+
+def _render_checklist_row(key: str, state: _ExportState) -> bool:
+    """Render name and state of an export; return whether it is selected."""
+    is_missing = state.missing is not None
+    left, right = st.columns([13, 9], gap="xxsmall", vertical_alignment="center")
+    is_selected = left.checkbox(
+        _SPECS[key].title, value=not is_missing, key=f"export {key}", disabled=is_missing
+    )
+    badge = elements.state_badge(state.name, "✓ built" if state.name == "done" else None)
+    hint = ""
+    if state.missing is not None:
+        reason = f"{state.missing.reason}. {state.missing.command}"
+        hint = f' title="{elements.escape_html(reason)}"'
+    right.html(
+        f'<span{hint}>{badge} <span class="dm-next">{elements.escape_html(state.note)}</span>'
+        "</span>"
+    )
+    return is_selected and not is_missing
+
+
+def _build(keys: Sequence[str], width: float | None, formats: Sequence[str]) -> None:
+    """Write the selected exports into the exports folder, then rerun the page."""
+    study, folder = context.served_study(), _exports_folder()
+    if _uses_test_split(keys):
+        _log_opening(f"{len(keys)} exports built")
     bar = st.progress(0.0, "Building")
     figures, tables = (
-        [k.split(" ", 1)[1] for k in wanted if k.startswith(word)] for word in ("figure", "table")
+        [key.removeprefix(f"{kind} ") for key in keys if key.startswith(kind)]
+        for kind in ("figure", "table")
     )
-    total, done = len(wanted), []
 
-    def report(count: int, _: int, unit: str) -> None:
+    def report(done: int, _: int, unit: str) -> None:
         """Move the bar: figures first, then tables."""
-        bar.progress(
-            min(1.0, (count + (len(figures) if unit == "tables" else 0)) / total),
-            f"Building {unit}",
-        )
+        earlier = len(figures) if unit == "tables" else 0
+        bar.progress(min(1.0, (done + earlier) / len(keys)), f"Building {unit}")
 
+    exports = []
     if figures:
-        done += export_figures(folder, figures, OUT, width, formats, report)
+        exports += export_figures(study, figures, folder, width, formats, report)
     if tables:
-        done += export_tables(folder, tables, OUT, report)
+        exports += export_tables(study, tables, folder, report)
     bar.empty()
-    skipped = [e for e in done if e.passport is None]
-    st.session_state["built"] = (
-        f"{len(done) - len(skipped)} built into the study's exports folder."
-        + "".join(f" {e.name}: {e.reason}." for e in skipped)
-    )
+    skipped = [export for export in exports if export.record is None]
+    reasons = "".join(f" {export.name}: {export.reason}." for export in skipped)
+    flash(f"{len(exports) - len(skipped)} built into the study's exports folder.{reasons}")
     st.rerun()
 
 
 @st.cache_data(show_spinner=False, max_entries=2)
-def zipped(folder: str, newest: float) -> bytes:
-    """The exports as one file; made again when a passport is newer."""
+def _zip(folder: str, newest_record: float) -> bytes:
+    """Return the exports as one file; the time of the newest record is part of the cache's key."""
     return zip_exports(Path(folder))
 
 
 @st.cache_data(show_spinner=False, max_entries=60)
-def table_of(
+def _preview_table(
     path: str, version: tuple[int, int], name: str
 ) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
-    """A table's printed text and its note; or what is missing: step, reason, command."""
+    """Return printed text and note of a table, or step, reason and command of a missing input."""
     try:
         table = TABLES[name].build(Path(path))
-    except Missing as missing:
+    except MissingInput as missing:
         return missing.step, missing.reason, missing.command
-    return table.shown(), table.note
+    return table.printed_frame(), table.note
 
 
-def show_missing(step: str, reason: str, command: str) -> None:
-    """Why there is nothing to show, and what to do."""
+def _render_missing(step: str, reason: str, command: str) -> None:
     st.info(f"{step}: {reason}.")
     if command:
         st.code(command, language="bash")
 
 
-def show_figure(key: str, name: str, width: float | None, there: dict[str, dict]) -> None:
-    """Preview at print size with caption draft and passport."""
-    made = cached_queries.compute(preview, name, width)
-    if made.missing is not None:
-        show_missing(*made.missing)
+def _render_figure(name: str, width: float | None, record: dict[str, Any] | None) -> None:
+    """Render a figure at print size with its caption and the record of its last build."""
+    preview = cached_result(preview_figure, name, width)
+    if preview.missing is not None:
+        _render_missing(*preview.missing)
         return
-    size = width or FIGURES[name].width
     with st.container(height=420, border=True):
         st.html(
-            f'<img src="{made.picture}" alt="{elements.text(made.caption)}"'
-            f' style="width:{size:g}mm;background:#fff;display:block">'
+            f'<img class="dm-print" src="{preview.image_uri}"'
+            f' alt="{elements.escape_html(preview.caption)}"'
+            f' style="width:{width or FIGURES[name].width:g}mm">'
         )
-    st.caption(made.caption)
-    counts = ", ".join(f"{n:,} {what}" for what, n in made.counts.items())
-    st.html(
-        f'<div class="dm-mute" style="font-size:12px">n: {elements.text(counts or "none")}.'
-        f" {elements.text(made.method)}</div>"
+    st.caption(preview.caption)
+    counts = ", ".join(f"{n:,} {noun}" for noun, n in preview.counts.items())
+    elements.small_note(
+        f"n: {elements.escape_html(counts or 'none')}. {elements.escape_html(preview.method)}"
     )
-    if key in there:
-        p = there[key]
-        st.html(
-            f'<div class="dm-mute" style="font-size:12px">Built: numbers {p["data_hash"][:12]}.'
-            f" Again: <code>{elements.text(p['command'])}</code></div>"
+    if record is not None:
+        elements.small_note(
+            f"Built: numbers {record['data_hash'][:12]}. Again:"
+            f" <code>{elements.escape_html(record['command'])}</code>"
         )
 
 
-def show_table(name: str) -> None:
-    """A table as it is printed, with its note."""
-    path = context.current()
-    found = table_of(str(path), store.version(path), name)
-    if len(found) == 3:
-        show_missing(*found)
+def _render_table(name: str) -> None:
+    """Render a table as it is printed, with its note."""
+    path = context.served_study()
+    preview = _preview_table(str(path), store.change_token(path), name)
+    if len(preview) == 3:
+        _render_missing(*preview)
         return
-    shown, note = found
-    st.dataframe(
-        shown, hide_index=True, height=min(400, 35 * (len(shown) + 1) + 3)
-    )  # no empty rows beneath a short table
+    table, note = preview
+    # Streamlit would draw empty rows below a short table.
+    st.dataframe(table, hide_index=True, height=min(400, 35 * (len(table) + 1) + 3))
     st.caption(note)
 
 
-now = cached_queries.compute(provenance.inputs, provenance.NAMES)
-there = built()
-states = {key: state_of(key, there, now) for key in KINDS}
-stale, lacking = (sum(s == word for s, _, _ in states.values()) for word in ("stale", "missing"))
-elements.heading(
-    "Figures",
-    (
-        f"{lacking} of {len(KINDS)} {'lacks' if lacking == 1 else 'lack'} an input"
-        if lacking
-        else "every input is there"
+def _heading_note(states: Mapping[str, _ExportState]) -> str:
+    names = [state.name for state in states.values()]
+    missing, stale = names.count("missing"), names.count("stale")
+    note = "all inputs are available"
+    if missing:
+        note = f"{missing} of {len(names)} {'lacks' if missing == 1 else 'lack'} an input"
+    return note + (f", {stale} stale" if stale else "")
+
+
+def _render_build(states: Mapping[str, _ExportState], has_exports: bool) -> float | None:
+    """Render width, formats, checklist, buttons and message; return the width in mm."""
+    width_column, format_column = st.columns([5, 4])
+    preset = width_column.selectbox(
+        "Journal preset", list(_WIDTHS), key="preset", bind="query-params"
     )
-    + (f", {stale} stale" if stale else ""),
-    bool(cached_queries.compute(provenance.simulated_parts, provenance.NAMES)),
-)
-elements.weak_label_note()
-left, right = st.columns([46, 78], gap="medium")
-with left:
-    a, b = st.columns([5, 4])
-    preset = a.selectbox("Journal preset", list(PRESETS), key="preset", bind="query-params")
-    formats = b.multiselect("Formats", list(FORMATS), default=["pdf", "png"], key="formats")
-    wanted = checklist(states)
-    c, d = st.columns([1, 1])
-    pressed = c.button(
-        f"Build {len(wanted)}", type="primary", width="stretch", disabled=not wanted or not formats
+    formats = format_column.multiselect(
+        "Formats", list(FIGURE_FORMATS), default=["pdf", "png"], key="formats"
     )
-    if there:
-        newest = max(p.stat().st_mtime for p in OUT.glob(f"*{provenance.SUFFIX}"))
-        d.download_button(
-            "Download ZIP",
-            zipped(str(OUT), newest),
-            "exports.zip",
-            "application/zip",
-            width="stretch",
-            on_click="ignore",
-        )
-    else:
-        d.button("Download ZIP", disabled=True, width="stretch", help="Nothing has been built yet.")
-    if pressed:
-        build(wanted, PRESETS[preset], formats)
-    if "built" in st.session_state:
-        st.success(st.session_state.pop("built"))
-    openings = st.empty()
-with right:
-    titles = {key: f"{key.split()[0].capitalize()}: {KINDS[key].title}" for key in KINDS}
-    chosen = st.selectbox(
+    selected = _render_checklist(states)
+    build_column, zip_column = st.columns([1, 1])
+    is_pressed = build_column.button(
+        f"Build {len(selected)}",
+        type="primary",
+        width="stretch",
+        disabled=not selected or not formats,
+    )
+    with zip_column:
+        _render_zip_button(has_exports)
+    if is_pressed:
+        _build(selected, _WIDTHS[preset], formats)
+    show_flash()
+    return _WIDTHS[preset]
+
+
+def _render_zip_button(has_exports: bool) -> None:
+    if not has_exports:
+        st.button("Download ZIP", disabled=True, width="stretch", help="Nothing built yet.")
+        return
+    records = _exports_folder().glob(f"*{provenance.RECORD_SUFFIX}")
+    st.download_button(
+        "Download ZIP",
+        _zip(str(_exports_folder()), max(record.stat().st_mtime for record in records)),
+        "exports.zip",
+        "application/zip",
+        width="stretch",
+        on_click="ignore",
+    )
+
+
+def _render_preview(width: float | None) -> None:
+    titles = {key: f"{key.split()[0].capitalize()}: {spec.title}" for key, spec in _SPECS.items()}
+    key = st.selectbox(
         "Preview",
-        list(KINDS),
+        list(titles),
         index=0,
         format_func=titles.__getitem__,
         key="preview",
         bind="query-params",
     )
-    kind, name = chosen.split(" ", 1)
-    if (
-        states[chosen][2] is None
-        and shows_test([chosen])
-        and st.session_state.get("exports_opened") != now["evaluate"]
-    ):
-        st.session_state["exports_opened"] = now["evaluate"]
-        count_opening("preview of exports")
+    if _states[key].missing is None:
+        _log_preview(key)
+    kind, name = key.split(" ", 1)
     if kind == "figure":
-        show_figure(chosen, name, PRESETS[preset], there)
+        _render_figure(name, width, _records.get(key))
     else:
-        show_table(name)
-# Said last: the preview may have been an opening itself.
-openings.caption(
-    "The test split was opened"
-    f" {counted(len(cached_queries.ask(run_table.events, 'test split opened')), 'time')} so far. Counted:"
-    " each Build (or command) whose exports hold its numbers, and the first preview of one in a"
-    " visit; redrawing is not counted."
+        _render_table(name)
+
+
+identity.require_role("team")
+theme.apply_team_style()
+_inputs = cached_result(provenance.current_inputs, provenance.INPUT_NAMES)
+_records = _load_built_records()
+_states = {key: _export_state(key, _records, _inputs) for key in _SPECS}
+elements.page_heading(
+    "Figures",
+    _heading_note(_states),
+    bool(cached_result(provenance.simulated_parts, provenance.INPUT_NAMES)),
+)
+elements.image_level_note()
+_build_column, _preview_column = st.columns([46, 78], gap="medium")
+with _build_column:
+    _width = _render_build(_states, bool(_records))
+    _openings_note = st.empty()
+with _preview_column:
+    _render_preview(_width)
+# Written last, because the preview can be an opening itself.
+_openings_note.caption(
+    "The test split has been opened"
+    f" {count_text(len(cached_query(run_table.load_log, 'test split opened')), 'time')}. Counted:"
+    " each Build (or command) whose exports contain its results, and the first preview of one in a"
+    " visit. Redrawing is not counted."
 )

@@ -1,252 +1,253 @@
-"""Overview: where the study stands, from source to report, and what to do next."""
+"""Overview: the state of the study from source to report, and the next step."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core import runs
+from core import lineage, runs
 from core.class_labels import CLASSES
-from core.settings import load as load_settings
+from core.settings import load_settings
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from dashboard.server import context, identity
-from dashboard.ui import cached_queries, elements
-from evaluation.intervals import counted, decimal, interval_text, percent, percent_range
-from evaluation.queries import study_overview
+from dashboard.ui import elements, theme
+from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.flash_messages import state_name
+from evaluation.intervals import DASH, count_text, decimal, interval_text, percent, percent_range
+from evaluation.queries import reading_states, study_overview, unit_summaries
+from evaluation.queries.reading_states import ReadingState
+from evaluation.queries.study_overview import StepCard
 
-identity.require("team")
-elements.page()
-settings = load_settings(context.current())
+_MALIGNANT = CLASSES.index("malignant")
+_SECONDS_GOAL = 30
+_RUNNING_STATE = "running"  # runs that the fragment has shown
 
 
-def next_step(steps: list[study_overview.Step]) -> study_overview.Step | None:
-    """The first step that wants something."""
+def _load_steps() -> list[StepCard]:
+    # The progress of an unfinished run is in its folder, which the cache does not watch.
+    if runs.unfinished_runs(context.served_study()):
+        return study_overview.step_cards(context.served_study())
+    return cached_result(study_overview.step_cards)
+
+
+def _next_step(steps: Sequence[StepCard]) -> StepCard | None:
+    """Return the first step that needs a command."""
     return next((s for s in steps if s.state not in ("done", "running") and s.command), None)
 
 
-def card(step: study_overview.Step) -> None:
-    """One step of the chain."""
+def _render_step(step: StepCard) -> None:
     with st.container(border=True, gap="xxsmall"):
-        lines = "<br>".join(
-            elements.text(line) for line in (*step.lines, elements.age(step.made)) if line
-        )
-        st.html(
-            f'<div class="dm-card"><b>{elements.text(step.title)}</b>{elements.badge(step.state)}<span'
-            f' class="big">{elements.text(step.headline)}</span><span'
-            f' class="dm-mute">{lines}</span></div>'
-        )
+        lines = (*step.lines, elements.age_text(step.made))
+        elements.step_card(step.title, step.state, step.headline, lines)
         st.page_link(f"pages/{step.page}.py", label="Open")
 
 
-def metric(title: str, value: str, lines: list[str], simulated: bool = False) -> None:
-    """A large number with what it rests on."""
+def _render_metric(title: str, value: str, lines: Sequence[str], simulated: bool = False) -> None:
     with st.container(border=True):
-        notes = "".join(
-            f'<span class="dm-mute line" title="{elements.text(line)}">{elements.text(line)}</span>'
-            for line in lines
-        )
-        st.html(
-            '<div class="dm-metric"><span'
-            f' class="t">{elements.text(title)}{elements.SIMULATED if simulated else ""}</span><div'
-            f' class="v">{elements.text(value)}</div>{notes}</div>'
-        )
+        elements.metric_card(title, value, lines, simulated)
 
 
-def auc_metric() -> None:
-    """Malignant AUC on hold-out patches."""
-    run = cached_queries.ask(run_table.latest, "evaluate")
+def _simulated_images() -> bool:
+    return cached_result(lineage.has_simulated_images)
+
+
+def _render_auc() -> None:
+    """Render the malignant AUC on hold-out patches."""
+    title = "Malignant AUC"
+    run = cached_query(run_table.latest_run, "evaluate")
     if run is None:
-        metric("Malignant AUC", "–", ["not evaluated yet", "deepminer evaluate"])
+        _render_metric(title, DASH, ["not evaluated yet", "deepminer evaluate"])
         return
-    table = cached_queries.ask(run_table.metrics, run, "holdout")
-    row = table[
+    table = cached_query(run_table.load_metrics, run, "holdout")
+    rows = table[
         (table["level"] == "patch") & (table["class"] == "malignant") & (table["name"] == "auc")
-    ].to_dict("records")
-    if not row:
-        metric("Malignant AUC", "–", ["hold-out has no patches"])
-        return
-    found = row[0]
-    low, high = (None if v != v else v for v in (found["low"], found["high"]))
-    metric(
-        "Malignant AUC",
-        decimal(found["estimate"] if found["estimate"] == found["estimate"] else None),
-        [
-            interval_text(low, high, 0.95, found["reason"]) + ", clustered",
-            f"{found['n']:,} hold-out patches, {counted(found['patients'], 'patient')}",
-        ],
-        elements.simulated_data(),
-    )
-
-
-def coverage_metrics(dissect: str | None) -> None:
-    """Selected and labelled coverage for malignant."""
-    covered = cached_queries.ask(run_table.latest, "coverage", dissect) if dissect else None
-    if covered is None or dissect is None:
-        with columns[1]:
-            metric("Selected coverage", "–", ["no units dissected yet", "deepminer dissect"])
-        with columns[2]:
-            metric("Labelled coverage", "–", ["no units dissected yet"])
-        return
-    frame = cached_queries.ask(unit_table.coverage, covered)
-    rows = {
-        r["name"]: r for r in frame[frame["class"] == CLASSES.index("malignant")].to_dict("records")
-    }
-    with columns[1]:
-        metric(
-            "Selected coverage",
-            percent(rows["selected"]["estimate"]),
-            [
-                f"malignant; chance {percent(rows['chance']['estimate'])}",
-                (
-                    f"split-half {percent(rows['split_half']['estimate'])}, CI"
-                    f" {percent_range(rows['interval']['low'], rows['interval']['high'])}"
-                ),
-            ],
-            elements.simulated_data(),
-        )
-    share, named, total = cached_queries.compute(study_overview.labelled_by_class, dissect)[
-        CLASSES.index("malignant")
     ]
-    with columns[2]:
-        metric(
-            "Labelled coverage",
-            percent(share),
-            [
-                f"malignant; {named} of {total} units named",
-                f"{rows['selected']['n']} hold-out films",
-            ],
-            elements.simulated_labels(dissect) or elements.simulated_data(),
-        )
+    if not len(rows):
+        _render_metric(title, DASH, ["hold-out has no patches"])
+        return
+    # The store has NaN where a number is not estimable.
+    row = rows.astype(object).where(rows.notna(), None).iloc[0]
+    interval = interval_text(row["low"], row["high"], 0.95, row["reason"])
+    lines = [
+        f"{interval}, clustered",
+        f"{row['n']:,} hold-out patches, {count_text(row['patients'], 'patient')}",
+    ]
+    _render_metric(title, decimal(row["estimate"]), lines, _simulated_images())
 
 
-def annotation_metric(dissect: str | None) -> None:
-    """Median seconds an expert needs for a unit; people and simulated experts never in one number."""
-    progress = cached_queries.ask(annotation_table.progress, dissect) if dissect else None
+def _load_malignant_coverage(dissect: str | None) -> dict[str, dict[str, Any]]:
+    """Return the coverage of malignant by name; empty without a coverage run."""
+    run = cached_query(run_table.latest_run, "coverage", dissect) if dissect else None
+    if run is None:
+        return {}
+    table = cached_query(unit_table.load_coverage, run)
+    rows = table[table["class"] == _MALIGNANT].to_dict("records")
+    return {row["name"]: row for row in rows}
+
+
+def _render_selected_coverage(rows: dict[str, dict[str, Any]]) -> None:
+    title = "Selected coverage"
+    if not rows:
+        _render_metric(title, DASH, ["no units dissected yet", "deepminer dissect"])
+        return
+    bounds = percent_range(rows["interval"]["low"], rows["interval"]["high"])
+    lines = [
+        f"malignant; chance {percent(rows['chance']['estimate'])}",
+        f"split-half {percent(rows['split_half']['estimate'])}, CI {bounds}",
+    ]
+    _render_metric(title, percent(rows["selected"]["estimate"]), lines, _simulated_images())
+
+
+def _render_labelled_coverage(dissect: str | None, rows: dict[str, dict[str, Any]]) -> None:
+    title = "Labelled coverage"
+    if dissect is None or not rows:
+        _render_metric(title, DASH, ["no units dissected yet"])
+        return
+    coverage = cached_result(unit_summaries.labelled_coverage_by_class, dissect)
+    share, labelled, total = coverage[_MALIGNANT]
+    lines = [
+        f"malignant; {labelled} of {total} units named",
+        f"{rows['selected']['n']} hold-out mammograms",
+    ]
+    simulated = cached_result(lineage.has_simulated_labels, dissect) or _simulated_images()
+    _render_metric(title, percent(share), lines, simulated)
+
+
+def _render_annotation_time(dissect: str | None) -> None:
+    """Render the median seconds per unit; human and simulated experts are never pooled."""
+    title = "Median per unit"
+    progress = (
+        cached_query(annotation_table.annotation_progress_by_expert, dissect) if dissect else None
+    )
     if progress is None or not len(progress) or progress["median_seconds"].isna().all():
-        metric("Median per unit", "–", ["nobody has annotated yet"])
+        _render_metric(title, DASH, ["no annotations yet"])
         return
-    people, machines = (
-        progress[~progress["simulated"].astype(bool)],
-        progress[progress["simulated"].astype(bool)],
-    )
-    shown = people if len(people) else machines
-    lines = [
-        "goal 30 s",
-        f"{counted(int(shown['units'].sum()), 'annotation')}, {counted(len(shown), 'expert')}",
-    ]
-    if len(people) and len(machines):
-        lines.append(f"{counted(len(machines), 'simulated expert')} apart: {_seconds(machines)}")
-    metric("Median per unit", _seconds(shown), lines, not len(people) or elements.simulated_data())
+    is_simulated = progress["simulated"].astype(bool)
+    human, simulated = progress[~is_simulated], progress[is_simulated]
+    experts = human if len(human) else simulated
+    annotations = count_text(int(experts["units"].sum()), "annotation")
+    lines = [f"goal {_SECONDS_GOAL} s", f"{annotations}, {count_text(len(experts), 'expert')}"]
+    if len(human) and len(simulated):
+        excluded = count_text(len(simulated), "simulated expert")
+        lines.append(f"{excluded} excluded: {_median_seconds(simulated)}")
+    _render_metric(title, _median_seconds(experts), lines, not len(human) or _simulated_images())
 
 
-def _seconds(progress: pd.DataFrame) -> str:
-    known = progress["median_seconds"].dropna()
-    return f"{known.median():.0f} s" if len(known) else "–"
+def _median_seconds(progress: pd.DataFrame) -> str:
+    seconds = progress["median_seconds"].dropna()
+    return f"{seconds.median():.0f} s" if len(seconds) else DASH
 
 
-def reading_metric() -> None:
-    """Progress of the reading studies, what is open first; never results."""
-    found = cached_queries.ask(study_overview.reading_states)
-    if not found:
-        metric("Reading progress", "–", ["nothing designed yet", "deepminer reading create"])
+def _render_reading_progress() -> None:
+    """Render the progress of the first two reading studies, open ones first; never results."""
+    title = "Reading progress"
+    states = cached_query(reading_states.load_reading_states)[:2]
+    if not states:
+        _render_metric(title, DASH, ["nothing designed yet", "deepminer reading create"])
         return
-    first, others = found[0], found[1:2]
-    lines = [
-        f"{first.state}, {counted(first.readers, 'reader')}: {first.protocol}, v{first.version}"
-    ]
-    lines += [
-        f"{r.state}"
-        + (f", {r.done} / {r.total}" if r.total else "")
-        + f": {r.protocol}, v{r.version}"
-        for r in others
-    ]
-    value = f"{first.done} / {first.total}" if first.total else "–"
-    metric(
-        "Reading progress",
-        value,
-        lines,
-        any(r.simulated for r in found[:2]) or elements.simulated_data(),
-    )
+    first = states[0]
+    readers = count_text(first.readers, "reader")
+    lines = [f"{state_name(first.state)}, {readers}: {first.protocol}, v{first.version}"]
+    lines += [_reading_line(reading) for reading in states[1:]]
+    value = f"{first.done} / {first.total}" if first.total else DASH
+    simulated = any(reading.simulated for reading in states) or _simulated_images()
+    _render_metric(title, value, lines, simulated)
 
 
-def attention(steps: list[study_overview.Step]) -> None:
-    """What is stale, failed or odd."""
+def _reading_line(reading: ReadingState) -> str:
+    progress = f", {reading.done} / {reading.total}" if reading.total else ""
+    return f"{state_name(reading.state)}{progress}: {reading.protocol}, v{reading.version}"
+
+
+def _render_warnings(steps: Sequence[StepCard]) -> None:
+    """Render stale, failed and interrupted steps, then the warnings about the study."""
     rows = [
-        (s.state, f"{s.title}: {s.note or s.headline}", s.command)
-        for s in steps
-        if s.state in ("stale", "failed", "interrupted")
+        (step.state, f"{step.title}: {step.note or step.headline}", step.command)
+        for step in steps
+        if step.state in ("stale", "failed", "interrupted")
     ]
-    rows += [("note", note, "") for note in cached_queries.compute(study_overview.warnings)]
-    elements.section("Needs attention", str(len(rows)))
+    rows += [("note", note, "") for note in cached_result(study_overview.study_warnings)]
+    elements.section_heading("Needs attention", str(len(rows)))
     with st.container(border=True, height=132):
         if not rows:
             st.caption("Nothing. Every step is up to date.")
         for state, sentence, command in rows:
-            st.html(
-                f"{elements.badge(state)} &nbsp; {elements.text(sentence)}"
-                f" {'<code>' + elements.text(command) + '</code>' if command else ''}"
-            )
+            code = f"<code>{elements.escape_html(command)}</code>" if command else ""
+            st.html(f"{elements.state_badge(state)} &nbsp; {elements.escape_html(sentence)} {code}")
 
 
 @st.fragment(run_every="3s")
-def running() -> None:
-    """Work in a terminal, seen within a few seconds; a finished step refreshes the page."""
-    work = [b for b in runs.unfinished(context.current()) if b["state"] == "running"]
-    names = tuple(sorted(b["run"] for b in work))
-    if st.session_state.setdefault("running", names) != names:
-        st.session_state["running"] = names
-        st.rerun()
-    elements.section("Running in a terminal", ", ".join(f"process {b['pid']}" for b in work))
+def _render_running_work() -> None:
+    """Render the runs of other processes; rerun the page when one starts or finishes."""
+    work = [
+        run for run in runs.unfinished_runs(context.served_study()) if run["state"] == "running"
+    ]
+    _rerun_on_change(tuple(sorted(run["run"] for run in work)))
+    # The process number lets a user end a step from the terminal.
+    processes = ", ".join(f"process {run['pid']}" for run in work)
+    elements.section_heading("Running in a terminal", processes)
     with st.container(border=True, height=132):
-        for body in work:
-            passed = time.time() - body["started"]
-            left = passed * (body["total"] - body["done"]) / body["done"] if body["done"] else None
-            st.code(body["command"], language="bash")
-            st.progress(
-                body["done"] / body["total"] if body["total"] else 0.0,
-                text=(
-                    f"{body['done']:,} of {body['total']:,} {body['unit']}, {passed / 60:.0f} min"
-                    " so far"
-                )
-                + (f", about {left / 60:.0f} min left" if left is not None else ""),
-            )
+        for run in work:
+            st.code(run["command"], language="bash")
+            share = run["done"] / run["total"] if run["total"] else 0.0
+            st.progress(share, text=_progress_text(run))
         if not work:
-            st.caption("Nothing is running. Long steps started from a terminal show here.")
+            st.caption("Nothing is running. Long steps that run in a terminal are listed here.")
 
 
-chain = (
-    cached_queries.compute(study_overview.steps)
-    if not runs.unfinished(context.current())
-    else study_overview.steps(context.current())
-)
-wanted = next_step(chain)
-left, right = st.columns([4, 5], vertical_alignment="center")
-with left:
-    people = cached_queries.ask(dataset_table.counts)
-    elements.heading(
-        settings.study.name,
-        f"{counted(people['patients'], 'patient')}, split seed {settings.study.seed}",
-        simulated=elements.simulated_data(),
+def _rerun_on_change(names: tuple[str, ...]) -> None:
+    if st.session_state.setdefault(_RUNNING_STATE, names) != names:
+        st.session_state[_RUNNING_STATE] = names
+        st.rerun()
+
+
+def _progress_text(run: dict[str, Any]) -> str:
+    """Return the progress of a run with the time so far and the time left."""
+    seconds = time.time() - run["started"]
+    text = f"{run['done']:,} of {run['total']:,} {run['unit']}, {seconds / 60:.0f} min so far"
+    if run["done"]:
+        left = seconds * (run["total"] - run["done"]) / run["done"]
+        text += f", about {left / 60:.0f} min left"
+    return text
+
+
+identity.require_role("team")
+theme.apply_team_style()
+_settings = load_settings(context.served_study())
+_steps = _load_steps()
+_title_column, _command_column = st.columns([4, 5], vertical_alignment="center")
+with _title_column:
+    _patients = cached_query(dataset_table.dataset_counts)["patients"]
+    elements.page_heading(
+        _settings.study.name,
+        f"{count_text(_patients, 'patient')}, split seed {_settings.study.seed}",
+        simulated=_simulated_images(),
     )
-with right:
-    if wanted:
-        st.code(elements.pasted(wanted.command), language="bash")
-for column, step in zip(st.columns(len(chain), gap="xsmall"), chain):
-    with column:
-        card(step)
-columns = st.columns(5, gap="xsmall")
-dissected = cached_queries.ask(run_table.latest, "dissect")
-with columns[0]:
-    auc_metric()
-coverage_metrics(dissected)
-with columns[3]:
-    annotation_metric(dissected)
-with columns[4]:
-    reading_metric()
-first, second = st.columns([2, 1], gap="small")
-with first:
-    attention(chain)
-with second:
-    running()
+with _command_column:
+    if _step := _next_step(_steps):
+        st.code(elements.with_study_option(_step.command), language="bash")
+for _column, _step in zip(st.columns(len(_steps), gap="xsmall"), _steps):
+    with _column:
+        _render_step(_step)
+_dissect = cached_query(run_table.latest_run, "dissect")
+_coverage = _load_malignant_coverage(_dissect)
+_metric_columns = st.columns(5, gap="xsmall")
+with _metric_columns[0]:
+    _render_auc()
+with _metric_columns[1]:
+    _render_selected_coverage(_coverage)
+with _metric_columns[2]:
+    _render_labelled_coverage(_dissect, _coverage)
+with _metric_columns[3]:
+    _render_annotation_time(_dissect)
+with _metric_columns[4]:
+    _render_reading_progress()
+_warning_column, _work_column = st.columns([2, 1], gap="small")
+with _warning_column:
+    _render_warnings(_steps)
+with _work_column:
+    _render_running_work()

@@ -1,4 +1,4 @@
-"""People: who is invited in which role, their consent and progress, links that are shown once."""
+"""Participants: invitations by role, consent and progress, links that are shown once."""
 
 from __future__ import annotations
 
@@ -10,160 +10,186 @@ import streamlit as st
 from core import store
 from core.errors import UserError
 from core.store import participant_table
-from dashboard import application
-from dashboard.server import access_control, context, identity
-from dashboard.ui import cached_queries, elements
+from dashboard.server import context, identity, links
+from dashboard.server.invitations import invitation_cache
+from dashboard.ui import elements, theme
+from dashboard.ui.cached_queries import cached_query
+from dashboard.views.flash_messages import flash, show_flash
 
-identity.require("team")
-elements.page()
-ROLES = ("annotator", "reader", "team")
-
-
-def base() -> str:
-    """This server's address as the browser knows it."""
-    found = urlsplit(st.context.url or "")
-    return f"{found.scheme or 'http'}://{st.context.headers.get('host') or found.netloc}"
+# In the order of the control: experts are invited most often.
+_INVITED_ROLES = ("annotator", "reader", "team")
+_ROLE_STATE = "invite_role"
+_LINK_STATE = "participant_link"
 
 
-def change(code: str, what: str) -> None:
-    """Invite, reissue or revoke; the new link is kept for this one showing."""
-    token = participant_table.new_token()
-    role = st.session_state.get("invite_role", "annotator")
+def _server_address() -> str:
+    """Return the address of this server as the browser uses it."""
+    url = urlsplit(st.context.url or "")
+    return f"{url.scheme or 'http'}://{st.context.headers.get('host') or url.netloc}"
+
+
+def _invite(code: str) -> None:
+    """Invite a participant in the selected role; an empty code stands for the next free one."""
+    role = st.session_state.get(_ROLE_STATE, _INVITED_ROLES[0])
+    token = participant_table.new_invitation_token()
+    token_hash = participant_table.hash_token(token)
     try:
-        with store.write(context.current()) as con:
-            if what == "invite":
-                code = code.strip() or participant_table.next_code(con, role)
-                participant_table.invite(con, code, role, participant_table.token_hash(token))
-            elif what == "reissue":
-                participant_table.reissue(con, code, participant_table.token_hash(token))
-            else:
-                participant_table.revoke(con, code)
+        with store.write(context.served_study()) as con:
+            code = code.strip() or participant_table.next_free_code(con, role)
+            participant_table.invite_participant(con, code, role, token_hash)
     except UserError as error:
-        st.session_state["people_error"] = str(error)
+        flash(str(error), error=True)
         return
-    access_control.roster(context.current()).refresh()
-    st.session_state["people_link"] = (
-        None if what == "revoke" else (code, application.link(base(), token))
-    )
-    st.session_state["people_note"] = (
-        f"The link of {code} no longer works; open pages of theirs end now."
-        if what == "revoke"
-        else None
-    )
+    _keep_link(code, token)
 
 
-def invitation() -> None:
-    """The form for a new person."""
+def _reissue(code: str) -> None:
+    """Replace the link of a participant."""
+    token = participant_table.new_invitation_token()
+    try:
+        with store.write(context.served_study()) as con:
+            participant_table.reissue_invitation(con, code, participant_table.hash_token(token))
+    except UserError as error:
+        flash(str(error), error=True)
+        return
+    _keep_link(code, token)
+
+
+def _revoke(code: str) -> None:
+    """End the link and the open pages of a participant."""
+    try:
+        with store.write(context.served_study()) as con:
+            participant_table.revoke_invitations(con, code)
+    except UserError as error:
+        flash(str(error), error=True)
+        return
+    # Otherwise the link would work until the cache expires.
+    invitation_cache(context.served_study()).refresh()
+    st.session_state[_LINK_STATE] = None
+    flash(f"The link of {code} no longer works; open pages of this participant end now.")
+
+
+def _keep_link(code: str, token: str) -> None:
+    """Keep a new link for the next run of the page: only the hash of its token is stored."""
+    invitation_cache(context.served_study()).refresh()
+    link = links.invitation_link(_server_address(), token)
+    st.session_state[_LINK_STATE] = (code, link)
+
+
+def _render_invitation_form() -> None:
     with st.container(border=True):
-        first, rest = st.columns([2, 3], vertical_alignment="top")
-        # Outside the form, so that the code suggested is that of the role chosen.
-        role = first.segmented_control(
+        role_column, form_column = st.columns([2, 3], vertical_alignment="top")
+        # Outside the form, so that the suggested code follows the role.
+        role = role_column.segmented_control(
             "Role",
-            list(ROLES),
-            default="annotator",
-            key="invite_role",
+            list(_INVITED_ROLES),
+            default=_INVITED_ROLES[0],
+            key=_ROLE_STATE,
             help="Annotators name units, readers read blinded cases, the team sees everything.",
             required=True,
         )
-        with rest.form("invite", border=False, clear_on_submit=True):
-            second, third = st.columns([2, 1], vertical_alignment="bottom")
-            code = second.text_input(
+        with form_column.form("invite", border=False, clear_on_submit=True):
+            code_column, button_column = st.columns([2, 1], vertical_alignment="bottom")
+            code = code_column.text_input(
                 "Code (empty: the next free one)",
                 max_chars=32,
-                placeholder=cached_queries.ask(participant_table.next_code, role or "annotator"),
+                placeholder=cached_query(
+                    participant_table.next_free_code, role or _INVITED_ROLES[0]
+                ),
                 help="A code, never a name: codes are stored and exported.",
             )
-            if third.form_submit_button("Invite", type="primary", width="stretch"):
-                change(code, "invite")
+            if button_column.form_submit_button("Invite", type="primary", width="stretch"):
+                _invite(code)
 
 
-def shown_once() -> None:
-    """A new link, an error or a note, for one showing."""
-    link = st.session_state.pop("people_link", None)
-    error = st.session_state.pop("people_error", None)
-    note = st.session_state.pop("people_note", None)
-    if error:
-        st.error(error)
-    if note:
-        st.success(note)
+def _render_messages() -> None:
+    """Render an error or a message, and a new link, once."""
+    show_flash()
+    link = st.session_state.pop(_LINK_STATE, None)
     if link:
+        code, url = link
         st.success(
-            f"Link for {link[0]}. It is shown this once; send it now, and to this person only."
+            f"Link for {code}. It is shown this once; send it now, and to this participant only."
         )
-        st.code(link[1], language=None)
+        st.code(url, language=None)
 
 
-def moments(times: pd.Series) -> pd.Series:
-    """Days and times as text; nothing for what has not happened."""
+def _time_texts(times: pd.Series) -> pd.Series:
+    """Return days and times as text; missing times are empty."""
     return pd.to_datetime(times).dt.strftime("%d %b, %H:%M").fillna("")
 
 
-def table(frame: pd.DataFrame) -> None:
-    """Everybody with progress. Nothing about how anybody answered."""
-    shown = pd.DataFrame(
+def _render_participants(participants: pd.DataFrame) -> None:
+    """Render codes and progress; nothing about the answers themselves."""
+    also_annotated = [
+        "yes" if role == "reader" and annotated else ""
+        for role, annotated in zip(participants["role"], participants["annotated"])
+    ]
+    table = pd.DataFrame(
         {
-            "Code": frame["code"],
-            "Role": frame["role"],
-            "Simulated": frame["simulated"],
-            "Link": ["valid" if v else "none" for v in frame["link"]],
-            "Consent": ["yes" if v else "" for v in frame["consented"]],
-            "Experience": frame["experience"],
-            "Units annotated": frame["annotated"],
-            "Patches judged": frame["audited"],
-            "Cases read": frame["answered"],
-            "Also annotated": [
-                "yes" if r == "reader" and a else ""
-                for r, a in zip(frame["role"], frame["annotated"])
-            ],
-            "Last seen": moments(frame["last_seen"]),
-            "Invited": moments(frame["made"]),
+            "Code": participants["code"],
+            "Role": participants["role"],
+            "Simulated": participants["simulated"],
+            "Link": ["valid" if valid else "none" for valid in participants["link"]],
+            "Consent": ["yes" if consented else "" for consented in participants["consented"]],
+            "Experience": participants["experience"],
+            "Units annotated": participants["annotated"],
+            "Patches judged": participants["audited"],
+            "Cases read": participants["answered"],
+            "Also annotated": also_annotated,
+            "Last seen": _time_texts(participants["last_seen"]),
+            "Invited": _time_texts(participants["made"]),
         }
     )
+    if not any(also_annotated):
+        table = table.drop(columns="Also annotated")
     config = {name: st.column_config.TextColumn(help="UTC") for name in ("Last seen", "Invited")}
-    st.dataframe(
-        shown.drop(columns=["Also annotated"] if not (shown["Also annotated"] != "").any() else []),
-        hide_index=True,
-        width="stretch",
-        column_config=config,
+    st.dataframe(table, hide_index=True, width="stretch", column_config=config)
+
+
+def _render_actions(participants: pd.DataFrame) -> None:
+    """Render the buttons that replace or revoke the link of one participant."""
+    code_column, link_column, revoke_column, _ = st.columns(
+        [2, 1, 1, 3], vertical_alignment="bottom"
     )
-
-
-def actions(frame: pd.DataFrame) -> None:
-    """New link and revoke, for one person at a time."""
-    first, second, third, _ = st.columns([2, 1, 1, 3], vertical_alignment="bottom")
-    code = first.selectbox("Person", list(frame["code"]), key="people_code")
-    second.button(
+    code = code_column.selectbox("Participant", list(participants["code"]), key="participant_code")
+    link_column.button(
         "New link",
         width="stretch",
-        on_click=change,
-        args=(code, "reissue"),
-        help="Ends the old link; all answers stay.",
+        on_click=_reissue,
+        args=(code,),
+        help="Ends the old link; all answers are kept.",
     )
-    third.button(
+    revoke_column.button(
         "Revoke",
         width="stretch",
-        on_click=change,
-        args=(code, "revoke"),
-        help="Ends the link and every open page at once; all answers stay.",
+        on_click=_revoke,
+        args=(code,),
+        help="Ends the link and every open page at once; all answers are kept.",
     )
 
 
-head = st.container()  # written last: it counts whoever is invited just now
-invitation()
-shown_once()
-everybody = cached_queries.ask(participant_table.people)
-others = everybody[everybody["code"] != application.TEAM_CODE]
-with head:
-    elements.heading(
-        "People",
-        f"{len(others)} invited; codes only, names are never stored or exported",
-        simulated=bool(len(others) and others["simulated"].any()),
+identity.require_role("team")
+theme.apply_team_style()
+# Written last: the heading counts a participant who is invited in this run.
+_heading = st.container()
+_render_invitation_form()
+_render_messages()
+_everyone = cached_query(participant_table.load_participants)
+_participants = _everyone[_everyone["code"] != links.TEAM_CODE]
+with _heading:
+    elements.page_heading(
+        "Participants",
+        f"{len(_participants)} invited; codes only, names are never stored or exported",
+        simulated=bool(len(_participants) and _participants["simulated"].any()),
     )
-if len(others):
-    table(others)
-    actions(others[~others["simulated"]] if (~others["simulated"]).any() else others)
+if len(_participants):
+    _render_participants(_participants)
+    # Links of simulated experts are offered only in a study without human participants.
+    _human = _participants[~_participants["simulated"]]
+    _render_actions(_human if len(_human) else _participants)
 else:
     st.info(
-        "Nobody is invited yet. Invite an annotator or a reader above, or run `deepminer invite"
+        "No participants yet. Invite an annotator or a reader above, or run `deepminer invite"
         " annotator` in a terminal."
     )

@@ -6,6 +6,6 @@ from dashboard.components import reading
 from dashboard.server import identity
 from dashboard.ui import theme
 
-identity.require("reader")
-theme.expert_frame()
-reading.mount()
+identity.require_role("reader")
+theme.apply_expert_style()
+reading.mount_reading()

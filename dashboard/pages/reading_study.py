@@ -1,61 +1,88 @@
-"""Reading study: design, lint, freeze, monitor, results; and the replay of somebody else's."""
+"""Reading study: design, leakage check, freezing, monitoring, results, and replay."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from core.errors import UserError
-from core.store import reading_table, run_table
+from core.store import protocol_table, run_table
+from core.store.protocol_table import Protocol
 from dashboard.server import identity
-from dashboard.ui import cached_queries, elements
-from dashboard.views import (
-    flash_messages,
-    reading_conduct,
-    reading_design,
-    reading_replay,
-    reading_results,
+from dashboard.ui import elements, theme
+from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.flash_messages import show_flash, state_name, version_title
+from dashboard.views.reading_conduct import (
+    render_check_and_freeze,
+    render_monitor,
+    render_protocol_download,
 )
+from dashboard.views.reading_design import STUDY_CHOICE, render_design_form
+from dashboard.views.reading_replay import render_replay
+from dashboard.views.reading_results import render_results
 from evaluation.reading_study import workflow
 
-identity.require("team")
-elements.page()
-protocols = cached_queries.ask(reading_table.protocols)[::-1]
-explain = cached_queries.ask(run_table.latest, "explain")
-NEW, REPLAY = "New design", "Replay a published study"
-names = {flash_messages.name_of(p): p for p in protocols}
-left, right = st.columns([3, 2], vertical_alignment="center")
-chosen = right.selectbox(
-    "Study", [*names, NEW, REPLAY], label_visibility="collapsed", key="study", bind="query-params"
-)
-protocol = names.get(chosen)
-with left:
-    note = (
-        f"{protocol.protocol}, version {protocol.version}: {protocol.state}"
-        + (f", hash {protocol.hash[:12]}" if protocol.hash else "")
-        if protocol
-        else "a blinded test of whether explanations carry information"
+_NEW, _REPLAY = "New design", "Replay a published study"
+
+
+def _render_heading(protocol: Protocol | None, run: str | None) -> None:
+    """Render the heading; run: the explain run on which the study is based."""
+    note = "a blinded test of whether explanations carry information"
+    if protocol is not None:
+        hash_text = f", hash {protocol.hash[:12]}" if protocol.hash else ""
+        note = f"{version_title(protocol)}: {state_name(protocol.state)}{hash_text}"
+    simulated = bool(protocol and protocol.simulated) or (
+        bool(run) and cached_result(workflow.has_simulated_material, run)
     )
-    rests_on = protocol.run if protocol else explain if chosen == NEW else None
-    synthetic = bool(rests_on) and cached_queries.compute(workflow.synthetic, rests_on)
-    elements.heading("Reading study", note, bool(protocol and protocol.simulated) or synthetic)
-flash_messages.show()
-if chosen == REPLAY:
-    reading_replay.show()
-elif protocol is None:
+    elements.page_heading("Reading study", note, simulated)
+
+
+def _render_design(explain: str | None) -> None:
     if explain is None:
-        elements.empty(
+        elements.stop_with_hint(
             "A reading study needs explained mammograms and named units.", "deepminer explain"
         )
-    reading_design.show(explain)
-elif protocol.state in ("design", "lint"):
-    reading_conduct.lint_and_freeze(protocol)
-elif protocol.state == "frozen":
-    reading_conduct.monitor(protocol)
+    render_design_form(explain)
+
+
+def _render_stage(protocol: Protocol) -> None:
+    """Render the stage that a protocol has reached."""
+    if protocol.state in ("design", "lint"):
+        render_check_and_freeze(protocol)
+    elif protocol.state == "frozen":
+        render_monitor(protocol)
+    else:
+        try:
+            _, score = cached_result(workflow.score_protocol, protocol.protocol)
+        except UserError as error:
+            st.warning(str(error))
+            return
+        render_results(protocol, score)
+        render_protocol_download(protocol)
+
+
+identity.require_role("team")
+theme.apply_team_style()
+_protocols = {
+    version_title(protocol): protocol
+    for protocol in reversed(cached_query(protocol_table.list_protocols))
+}
+_explain = cached_query(run_table.latest_run, "explain")
+_title_column, _choice_column = st.columns([3, 2], vertical_alignment="center")
+_choice = _choice_column.selectbox(
+    "Study",
+    [*_protocols, _NEW, _REPLAY],
+    label_visibility="collapsed",
+    key=STUDY_CHOICE,
+    bind="query-params",
+)
+_protocol = _protocols.get(_choice)
+with _title_column:
+    _new_run = _explain if _choice == _NEW else None
+    _render_heading(_protocol, _protocol.run if _protocol else _new_run)
+show_flash()
+if _choice == _REPLAY:
+    render_replay()
+elif _protocol is None:
+    _render_design(_explain)
 else:
-    try:
-        reading_results.show(
-            protocol, cached_queries.compute(workflow.scored, protocol.protocol)[1]
-        )
-        reading_conduct.pdf_button(protocol)
-    except UserError as error:
-        st.warning(str(error))
+    _render_stage(_protocol)

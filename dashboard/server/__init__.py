@@ -1,1 +1,1 @@
-"""The HTTP server around Streamlit: access control, identity, sign-in, image routes."""
+"""The HTTP server around Streamlit: access control, sign-in, identity and image routes."""

@@ -1,5 +1,7 @@
-"""Pictures for the browser: rendered from the working images, under opaque tokens, to the audience
-they were registered for, without any metadata.
+"""Images for the browser, rendered from the working images.
+
+Each image has an opaque address, is delivered only to the audience for which the address was
+made, and carries no metadata.
 """
 
 from __future__ import annotations
@@ -22,192 +24,204 @@ from starlette.routing import Route
 from core.images import blinded_rendering
 from dashboard.server import context, identity
 
-TEAM = "team"
-KINDS = ("film", "patch", "unit", "blinded")
-# All that a reader may see, and only what was registered for that reader's own code when a case was
-# shown.
-READERS = ("blinded",)
-MOST_BYTES = 128 * 1024 * 1024
+TEAM_AUDIENCE = "team"
+IMAGE_KINDS = ("mammogram", "patch", "unit", "blinded")
+# The only kinds for readers: each address is made for one reader when a case is displayed.
+READER_KINDS = ("blinded",)
+CACHE_BYTES = 128 * 1024 * 1024
+TILE_PIXELS = 176
+OUTLINE_COLOUR = (214, 178, 84)
+DIMMING = 0.38
+
+# (kind, audience, sorted parameters)
+_ImageKey = tuple[str, str, tuple[tuple[str, Any], ...]]
+# Requests run in threads, and several scripts register images at the same time.
 _lock = threading.Lock()
-_tokens: dict[tuple[Any, ...], str] = {}
-_pictures: dict[str, tuple[Any, ...]] = {}
-OUTLINE = (214, 178, 84)
+_tokens: dict[_ImageKey, str] = {}
+_images: dict[str, _ImageKey] = {}
 
 
-def url(kind: str, audience: str, **what: Any) -> str:
-    """The address of a picture for an audience: "team", or one annotator's code.
+def image_url(kind: str, audience: str, **parameters: Any) -> str:
+    """Return the address of an image for an audience: the team, or one expert's code.
 
-    The same picture keeps its address while the server runs.
+    The same image keeps its address while the server runs. The parameters by kind:
 
-    kind "film": file, and optionally width (pixels) - a whole mammogram. kind "patch": file, y, x,
-    side, and optionally size (pixels of the square tile). kind "unit": a patch with the unit's
-    region bright and outlined: file, y, x, side, run, unit, rank, level (threshold x the unit's
-    largest activation), and optionally size. A unit without maps is shown as its patch. kind
-    "blinded": what a case of an image arm shows (shown, source as in `core.images.blinded_rendering`) at a place of
-    one reader's order, so that a case that comes twice has two addresses.
+    - mammogram: file, and optionally width in pixels.
+    - patch: file, y, x, side, and optionally size, the pixels of the square tile.
+    - unit: as patch, and run, unit, rank, level (threshold times the unit's largest activation);
+      the unit's region is bright and outlined. Without stored maps it is the patch.
+    - blinded: content (kind of image), source as in `core.images.blinded_rendering`, and position
+      in one reader's order, so that a repeated case has two addresses.
     """
-    if kind not in KINDS:
-        raise ValueError(f"{kind!r} is not a kind of picture")
-    picture = (kind, audience, tuple(sorted(what.items())))
+    if kind not in IMAGE_KINDS:
+        raise ValueError(f"{kind!r} is not a kind of image")
+    key = (kind, audience, tuple(sorted(parameters.items())))
     with _lock:
-        if picture not in _tokens:
-            _tokens[picture] = secrets.token_urlsafe(16)
-            _pictures[_tokens[picture]] = picture
-        return f"{context.prefix()}/image/{_tokens[picture]}"
+        if key not in _tokens:
+            _tokens[key] = secrets.token_urlsafe(16)
+            _images[_tokens[key]] = key
+        return f"{context.url_prefix()}/image/{_tokens[key]}"
 
 
-def forget(audience: str, places: Collection[int]) -> None:
-    """End a reader's addresses but those of these places: what was read before, and cannot be
-    reopened, is not to be had any more.
+def revoke_image_urls(audience: str, kept_positions: Collection[int]) -> None:
+    """End a reader's addresses except those of some positions.
+
+    Cases that can no longer be reopened must not be available either.
     """
     with _lock:
         ended = [
-            picture
-            for picture in _tokens
-            if picture[1] == audience
-            and picture[0] in READERS
-            and dict(picture[2])["place"] not in places
+            key
+            for key in _tokens
+            if key[1] == audience
+            and key[0] in READER_KINDS
+            and dict(key[2])["position"] not in kept_positions
         ]
-        for picture in ended:
-            del _pictures[_tokens.pop(picture)]
+        for key in ended:
+            del _images[_tokens.pop(key)]
 
 
-def _array(root: Path, file: str) -> np.ndarray:
+def _working_image(root: Path, file: str) -> np.ndarray:
     return np.load(root / "images" / f"{file}.npy", mmap_mode="r")
 
 
-def _encoded(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    # A new file from pixels alone: nothing of a source file's metadata can pass.
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
 
 
-def film(root: Path, file: str, width: int | None = None) -> Image.Image:
-    """A whole mammogram [h, w] in its own pixels, or scaled down to a width."""
-    image = Image.fromarray(np.asarray(_array(root, file)))
+def render_mammogram(root: Path, file: str, width: int | None = None) -> Image.Image:
+    """Return a whole mammogram at its own size, or scaled down to a width in pixels."""
+    image = Image.fromarray(np.asarray(_working_image(root, file)))
     if width and width < image.width:
-        image = image.resize(
-            (width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS
-        )
+        height = max(1, round(image.height * width / image.width))
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     return image
 
 
-def patch(root: Path, file: str, y: int, x: int, side: int, size: int = 176) -> Image.Image:
-    """One patch as a square tile of `size` pixels."""
-    view = np.asarray(_array(root, file)[y : y + side, x : x + side])
-    return Image.fromarray(view).resize((size, size), Image.Resampling.BICUBIC)
+def render_patch(
+    root: Path, file: str, y: int, x: int, side: int, size: int = TILE_PIXELS
+) -> Image.Image:
+    """Return one patch as a square tile of `size` pixels."""
+    pixels = np.asarray(_working_image(root, file)[y : y + side, x : x + side])
+    return Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
 
 
 @lru_cache(maxsize=4)
-def _maps(root: Path, run: str) -> np.ndarray | None:
+def _top_maps(root: Path, run: str) -> np.ndarray | None:
     path = root / "runs" / run / "top_maps.npy"
     return np.load(path, mmap_mode="r") if path.is_file() else None
 
 
-def region(
+def tile_region(
     root: Path, run: str, unit: int, rank: int, level: float, size: int
 ) -> np.ndarray | None:
-    """Where the unit's map, upsampled bilinearly to the tile, exceeds the level (DEFINITIONS "top
-    patches"): bool [size, size], None without maps.
+    """Return where the unit's map, upsampled bilinearly to the tile, exceeds the level.
+
+    The result is bool [size, size], or None without stored maps. See
+    docs/reference/definitions.md, "Units".
     """
-    maps = _maps(root, run)
+    maps = _top_maps(root, run)
     if maps is None or unit >= maps.shape[0] or rank >= maps.shape[1]:
         return None
-    values = Image.fromarray(np.asarray(maps[unit, rank], np.float32))
-    return np.asarray(values.resize((size, size), Image.Resampling.BILINEAR)) > level
+    unit_map = Image.fromarray(np.asarray(maps[unit, rank], np.float32))
+    return np.asarray(unit_map.resize((size, size), Image.Resampling.BILINEAR)) > level
 
 
-def highlighted(tile: Image.Image, inside: np.ndarray) -> Image.Image:
-    """The region as it is, the rest dimmed, a thin outline between."""
-    grey = np.asarray(tile.convert("L"), np.float32)
-    dimmed = np.where(inside, grey, grey * 0.38)
-    colour = np.repeat(dimmed[..., None], 3, axis=2)
+def highlight_region(tile: Image.Image, inside: np.ndarray) -> Image.Image:
+    """Return the tile with the region unchanged, the rest dimmed and a thin outline between."""
+    gray = np.asarray(tile.convert("L"), np.float32)
+    dimmed = np.where(inside, gray, gray * DIMMING)
+    color = np.repeat(dimmed[..., None], 3, axis=2)
     mask = Image.fromarray(inside.astype(np.uint8) * 255)
+    # The margin keeps the outline of regions that touch the tile's border.
     framed = Image.new("L", (mask.width + 6, mask.height + 6))
     framed.paste(mask, (3, 3))
-    edge = np.asarray(framed.filter(ImageFilter.MaxFilter(3)), np.int16) - np.asarray(
-        framed.filter(ImageFilter.MinFilter(3)), np.int16
-    )
-    line = Image.fromarray(((edge > 0) * 255).astype(np.uint8)).filter(
-        ImageFilter.GaussianBlur(0.6)
-    )
-    weight = np.asarray(line, np.float32)[3:-3, 3:-3, None] / 255
-    return Image.fromarray(
-        (colour * (1 - weight) + np.array(OUTLINE, np.float32) * weight).astype(np.uint8)
-    )
+    outer = np.asarray(framed.filter(ImageFilter.MaxFilter(3)), np.int16)
+    inner = np.asarray(framed.filter(ImageFilter.MinFilter(3)), np.int16)
+    edge = Image.fromarray(((outer - inner > 0) * 255).astype(np.uint8))
+    smooth_edge = edge.filter(ImageFilter.GaussianBlur(0.6))
+    weight = np.asarray(smooth_edge, np.float32)[3:-3, 3:-3, None] / 255
+    outlined = color * (1 - weight) + np.array(OUTLINE_COLOUR, np.float32) * weight
+    return Image.fromarray(outlined.astype(np.uint8))
 
 
-class Cache:
-    """Rendered pictures up to a number of bytes; the longest unused go first."""
+class ImageCache:
+    """Rendered images up to a number of bytes; the least recently used are dropped first."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._held, self._lock = most, 0, threading.Lock()
-        self._pictures: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self._bytes, self._lock = max_bytes, 0, threading.Lock()
+        self._images: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
 
-    def get(self, key: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
-        """The picture of that key, made if it is not here."""
+    def get(self, key: tuple[Any, ...], render: Callable[[], bytes]) -> bytes:
+        """Return the image of a key, rendered if it is not cached."""
         with self._lock:
-            if key in self._pictures:
-                self._pictures.move_to_end(key)
-                return self._pictures[key]
-        body = make()
+            if key in self._images:
+                self._images.move_to_end(key)
+                return self._images[key]
+        # Rendered without the lock: two requests may render the same image, but neither waits
+        # for the images of others.
+        image = render()
         with self._lock:
-            if key not in self._pictures:
-                self._pictures[key] = body
-                self._held += len(body)
-            while self._held > self._most:
-                self._held -= len(self._pictures.popitem(last=False)[1])
-        return body
+            if key not in self._images:
+                self._images[key] = image
+                self._bytes += len(image)
+            while self._bytes > self._max_bytes:
+                self._bytes -= len(self._images.popitem(last=False)[1])
+        return image
 
 
-_rendered = Cache(MOST_BYTES)
+_rendered = ImageCache(CACHE_BYTES)
 
 
-def _render(root: Path, picture: tuple[Any, ...]) -> bytes:
-    kind, _, items = picture
-    what = dict(items)
-    if kind == "film":
-        return _encoded(film(root, **what), 90)
+def _render(root: Path, kind: str, parameters: dict[str, Any]) -> bytes:
+    if kind == "mammogram":
+        return _jpeg(render_mammogram(root, **parameters), 90)
     if kind == "blinded":
-        return blinded_rendering.rendered(root, what["shown"], what["source"])
+        return blinded_rendering.render_jpeg(root, parameters["content"], parameters["source"])
     if kind == "patch":
-        return _encoded(patch(root, **what), 88)
-    size = what.get("size", 176)
-    tile = patch(root, what["file"], what["y"], what["x"], what["side"], size)
-    inside = region(root, what["run"], what["unit"], what["rank"], what["level"], size)
-    return _encoded(tile if inside is None else highlighted(tile, inside), 88)
+        return _jpeg(render_patch(root, **parameters), 88)
+    size = parameters.pop("size", TILE_PIXELS)
+    square = {name: parameters.pop(name) for name in ("file", "y", "x", "side")}
+    tile = render_patch(root, **square, size=size)
+    inside = tile_region(root, **parameters, size=size)
+    return _jpeg(tile if inside is None else highlight_region(tile, inside), 88)
 
 
-def _picture(request: Request) -> Response:
-    """The route. Whoever is not of the audience gets what an unknown token gets."""
-    who = identity.from_headers(request.headers)
-    picture = _pictures.get(request.path_params["token"])
-    if (
-        who.role == "reader"
-        and picture is not None
-        and picture[0] in READERS
-        and picture[1] == who.code
-    ):
-        return _drawn(picture, "no-store")
-    if who.role not in (TEAM, "annotator"):
+def serve_image(request: Request) -> Response:
+    """Answer the image route.
+
+    For an address of another audience the response is the same as for an unknown address.
+    """
+    user = identity.identity_from_headers(request.headers)
+    key = _images.get(request.path_params["token"])
+    is_team = user.role == TEAM_AUDIENCE
+    own = key is not None and key[1] == (TEAM_AUDIENCE if is_team else user.code)
+    if user.role == "reader" and key is not None and own and key[0] in READER_KINDS:
+        # Not cached by the browser either: the address ends when the case cannot be reopened.
+        return _image_response(key, "no-store")
+    if not is_team and user.role != "annotator":
         return Response("Images are not part of your invitation.", 403, media_type="text/plain")
-    if picture is None or picture[1] != (TEAM if who.role == TEAM else who.code):
+    if key is None or not own:
         return Response("There is no such image; reload the page.", 404, media_type="text/plain")
-    return _drawn(picture, "private, max-age=3600, immutable")
+    return _image_response(key, "private, max-age=3600, immutable")
 
 
-def _drawn(picture: tuple[Any, ...], keep: str) -> Response:
-    kind, _, items = picture
-    # The same pixels for every audience and place: drawn once.
-    what = tuple(item for item in items if item[0] != "place")
+def _image_response(key: _ImageKey, cache_control: str) -> Response:
+    kind, _, items = key
+    # The pixels do not depend on audience and position: each image is rendered once.
+    parameters = {name: value for name, value in items if name != "position"}
+    root = context.served_study()
     try:
-        root = context.current()
-        body = _rendered.get((root, kind, what), lambda: _render(root, picture))
+        image = _rendered.get(
+            (root, kind, *parameters.items()), lambda: _render(root, kind, dict(parameters))
+        )
     except OSError:
         return Response(
             "The image cannot be read from the study's folder.", 410, media_type="text/plain"
         )
-    return Response(body, media_type="image/jpeg", headers={"Cache-Control": keep})
+    return Response(image, media_type="image/jpeg", headers={"Cache-Control": cache_control})
 
 
-ROUTES = [Route("/image/{token}", _picture, methods=["GET"])]
+IMAGE_ROUTES = [Route("/image/{token}", serve_image, methods=["GET"])]

@@ -1,49 +1,48 @@
-"""Signing in through an institution's OpenID Connect provider, for the research team: authorization
-code with PKCE, the identity token checked by joserfc.
+"""Sign-in of team members through an institution's OpenID Connect provider, by Authlib.
 
-Configured by a file of its own, outside the study, named in DEEPMINER_OIDC: issuer, client_id,
-client_secret, address (of this server as browsers know it) and a table [people] from a verified
-e-mail address, or the provider's subject, to a code of the People page. Codes alone reach the
-study.
+A file outside the study, named in DEEPMINER_OIDC, configures it: issuer, client_id, client_secret,
+address (of this server as browsers use it) and a table [people] from a verified e-mail address, or
+the provider's subject, to a participant code. Only codes reach the study.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 import os
-import secrets
-import threading
-import time
 import tomllib
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from core.errors import UserError
+from dashboard.server import context
+from dashboard.server.sign_in import SignIn
+from dashboard.server.static_pages import PageLink, message_page
 
-VARIABLE = "DEEPMINER_OIDC"
-BEGIN, BACK = "/oidc", "/oidc/back"
-STATE_S = 600
+OIDC_VARIABLE = "DEEPMINER_OIDC"
+OIDC_PATH, OIDC_CALLBACK_PATH = "/oidc", "/oidc/back"
+STATE_S = 600  # time for the login at the provider
 TIMEOUT_S = 10
-MOST_BYTES = 1024 * 1024
+CLOCK_SKEW_S = 60  # by which the clocks of provider and server may differ
+# Asymmetric signatures only: the provider's public keys verify them.
 ALGORITHMS = ("RS256", "PS256", "ES256")
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
-class Refusal(UserError):
-    """Signing in did not succeed; the sentence is for the person."""
+class SignInRefused(UserError):
+    """The sign-in did not succeed; the message is for the person who tried."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What DEEPMINER_OIDC's file says. people: e-mail address in lower case, or subject -> code."""
+class OidcSettings:
+    """The content of DEEPMINER_OIDC's file; `people` maps lower-case e-mail or subject to code."""
 
     issuer: str
     client_id: str
@@ -51,27 +50,50 @@ class Settings:
     address: str
     people: Mapping[str, str]
 
+    def participant_code(self, claims: Mapping[str, Any]) -> str:
+        """Return the code for the subject, or for an e-mail address that the provider verified."""
+        names = [str(claims["sub"]).lower()]
+        if claims.get("email_verified") is True:
+            names.append(str(claims.get("email", "")).lower())
+        for name in names:
+            if name in self.people:
+                return self.people[name]
+        raise SignInRefused(
+            "Your institution confirmed your identity, but you are not in this study's list of the"
+            " research team; ask them to add you."
+        )
 
-def settings() -> Settings | None:
-    """The provider's settings, or None where none is configured.
 
-    UserError names what is wrong with the file.
+def load_oidc_settings() -> OidcSettings | None:
+    """Return the provider's settings, or None if no provider is configured.
+
+    Raises UserError with the mistake if the file cannot be read or is incomplete.
     """
-    name = os.environ.get(VARIABLE)
+    name = os.environ.get(OIDC_VARIABLE)
     if not name:
         return None
     try:
-        found = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        values = tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{VARIABLE} names {name}, which cannot be read ({error.strerror}); write that file, or"
-            " unset the variable."
+            f"{OIDC_VARIABLE} names {name}, which cannot be read ({error.strerror}); write that"
+            " file, or unset the variable."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{name} is not TOML ({error}); correct it.") from error
-    needed = ("issuer", "client_id", "client_secret", "address")
-    missing = [key for key in needed if not isinstance(found.get(key), str) or not found[key]]
-    people = found.get("people")
+    settings = _checked_settings(name, values)
+    if find_spec("authlib") is None or find_spec("httpx2") is None:
+        raise UserError(
+            "Sign-in with OpenID Connect needs the packages Authlib and httpx2; run"
+            " `pip install Authlib httpx2`."
+        )
+    return settings
+
+
+def _checked_settings(name: str, values: dict[str, Any]) -> OidcSettings:
+    required = ("issuer", "client_id", "client_secret", "address")
+    missing = [key for key in required if not isinstance(values.get(key), str) or not values[key]]
+    people = values.get("people")
     if (
         missing
         or not isinstance(people, dict)
@@ -79,199 +101,178 @@ def settings() -> Settings | None:
     ):
         raise UserError(
             f"{name} lacks {missing[0] if missing else 'a table [people] of addresses and codes'};"
-            " see docs/guides/deployment.md for what belongs there."
+            " see docs/guides/deployment.md for the content of that file."
         )
     for key in ("issuer", "address"):
-        _only_tls(found[key], f"{name}: {key}")
-    try:
-        import joserfc  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "Signing in with OpenID Connect needs the package joserfc; run `pip install joserfc`."
-        ) from error
-    found["address"] = found["address"].rstrip("/")
-    return Settings(
-        **{key: found[key] for key in needed},
-        people={who.lower(): code for who, code in people.items()},
+        if not _uses_tls(values[key]):
+            raise UserError(f"{name}: {key} is {values[key]!r}; it must begin with https://.")
+    return OidcSettings(
+        issuer=values["issuer"],
+        client_id=values["client_id"],
+        client_secret=values["client_secret"],
+        address=values["address"].rstrip("/"),
+        people={person.lower(): code for person, code in people.items()},
     )
 
 
-def _only_tls(url: str, what: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
-        raise UserError(f"{what} is {url!r}; it must begin with https://.")
-    return url
+def _uses_tls(url: object) -> bool:
+    """Return whether a URL is https, or http on this machine (for tests)."""
+    parts = urlsplit(str(url))
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
 
 
-class Provider:
-    """One institution's provider.
+class InstitutionSignIn:
+    """The redirect to the provider and the callback from it.
 
-    Its addresses and keys are asked for when first needed; all methods block.
+    Authlib does discovery, PKCE, state, nonce and the verification of the identity token; a key
+    that is unknown causes one new request for the provider's keys.
     """
 
-    def __init__(self, chosen: Settings, secret: bytes) -> None:
-        self.chosen, self._secret = chosen, secret
-        self._lock = threading.Lock()
-        self._found: dict[str, Any] | None = None
+    def __init__(self, settings: OidcSettings, sign_in: SignIn) -> None:
+        from authlib.integrations.starlette_client import OAuth
 
-    def _addresses(self) -> dict[str, Any]:
-        with self._lock:
-            if self._found is None:
-                found = _fetch(self.chosen.issuer.rstrip("/") + "/.well-known/openid-configuration")
-                if found.get("issuer") != self.chosen.issuer:
-                    raise Refusal(
-                        "The login service calls itself otherwise than this server was told; tell"
-                        " the research team."
-                    )
-                self._found = found
-            return self._found
-
-    def begin(self) -> tuple[str, str]:
-        """(where to send the browser, a signed value to keep in a cookie until it comes back)."""
-        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        challenge = (
-            base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-            .rstrip(b"=")
-            .decode()
-        )
-        asked = {
-            "response_type": "code",
-            "client_id": self.chosen.client_id,
-            "redirect_uri": self.chosen.address + BACK,
-            "scope": "openid email",
-            "state": state,
-            "nonce": nonce,
-            "code_challenge": challenge,
-            "code_challenge_method": "S256",
-        }
-        where = _only_tls(
-            self._addresses()["authorization_endpoint"], "The login service's address"
-        )
-        payload = base64.urlsafe_b64encode(
-            json.dumps([state, nonce, verifier, int(time.time()) + STATE_S]).encode()
-        ).decode()
-        return (
-            f"{where}{'&' if '?' in where else '?'}{urlencode(asked)}",
-            f"{payload}.{self._sign(payload)}",
+        self.settings, self._sign_in = settings, sign_in
+        self._path = f"{context.url_prefix()}{OIDC_PATH}"
+        self._cookie = f"{sign_in.cookies.name}_oidc"
+        self._serializer = URLSafeTimedSerializer(sign_in.secret, salt="oidc state")
+        self._client = OAuth().register(
+            "institution",
+            client_id=settings.client_id,
+            # RFC 6749 2.3.1 form-encodes the secret in the Authorization header; Authlib does not.
+            client_secret=quote(settings.client_secret, safe=""),
+            server_metadata_url=f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": "openid email",
+                "code_challenge_method": "S256",
+                "token_endpoint_auth_method": "client_secret_basic",
+                "timeout": TIMEOUT_S,
+            },
         )
 
-    def _sign(self, payload: str) -> str:
-        return hmac.new(self._secret, b"oidc|" + payload.encode(), hashlib.sha256).hexdigest()
+    async def load_metadata(self) -> None:
+        """Load the provider's metadata once and check issuer and addresses."""
+        import httpx2
 
-    def finish(self, query: Mapping[str, str], kept: str) -> str:
-        """The code of whoever comes back with this query and this cookie.
-
-        Refusal says in a sentence why nobody is signed in.
-        """
-        payload, _, signature = kept.partition(".")
-        if not hmac.compare_digest(self._sign(payload).encode(), signature.encode()):
-            raise Refusal(
-                "This sign-in was not begun in this browser, or has taken too long; begin again."
+        try:
+            metadata = await self._client.load_server_metadata()
+        except (httpx2.HTTPError, ValueError) as error:
+            raise SignInRefused(
+                "The login service does not answer; try again later, or use the link that was sent"
+                " to you."
+            ) from error
+        addresses = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        expected = metadata.get("issuer") == self.settings.issuer
+        if not expected or not all(_uses_tls(metadata.get(name)) for name in addresses):
+            metadata.clear()  # the next sign-in loads it again
+            raise SignInRefused(
+                "The login service describes itself differently from this server's configuration;"
+                " tell the research team."
             )
-        state, nonce, verifier, until = json.loads(base64.urlsafe_b64decode(payload))
-        if time.time() > until or not hmac.compare_digest(
-            state.encode(), query.get("state", "").encode()
-        ):
-            raise Refusal(
-                "This sign-in was not begun in this browser, or has taken too long; begin again."
-            )
-        if query.get("iss", self.chosen.issuer) != self.chosen.issuer:
-            raise Refusal("The answer came from another login service; begin again.")
+        # Authlib accepts the algorithms that the provider announces, "none" and HMAC among them.
+        metadata["id_token_signing_alg_values_supported"] = list(ALGORITHMS)
+
+    async def redirect(self, request: Request) -> Response:
+        """Send the browser to the provider."""
+        try:
+            await self.load_metadata()
+        except SignInRefused as refusal:
+            return self._refused(refusal)
+        state: dict[str, Any] = {}
+        address = self.settings.address + OIDC_CALLBACK_PATH
+        response: Response = await self._client.authorize_redirect(
+            _with_session(request, state), address
+        )
+        # Lax and not strict: the provider sends the browser back from another site.
+        response.set_cookie(
+            self._cookie,
+            str(self._serializer.dumps(state)),
+            max_age=STATE_S,
+            path=self._path,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="lax",
+        )
+        return response
+
+    async def callback(self, request: Request) -> Response:
+        """Sign in the person whom the provider sends back."""
+        try:
+            await self.load_metadata()
+            code = self.settings.participant_code(await self._claims(request))
+            token_hash = await self._sign_in.invitations.token_hash_of(code, "team")
+            if token_hash is None:
+                raise SignInRefused(
+                    "You are in this server's list, but the research team has ended your"
+                    " invitation, or has given you another role."
+                )
+        except SignInRefused as refusal:
+            return self._refused(refusal)
+        # A page and no redirect: the browser comes from another site and would not send the new
+        # SameSite=Strict cookie along with a redirect.
+        link = PageLink(self._sign_in.home, "Open the study")
+        text = f"As {code}, a member of the research team."
+        page = message_page("You are signed in", text, link=link)
+        page.delete_cookie(self._cookie, self._path)
+        return await self._sign_in.begin_session(request, page, code, token_hash)
+
+    async def _claims(self, request: Request) -> Mapping[str, Any]:
+        """Return the verified claims (OpenID Connect Core 3.1.3.7)."""
+        import httpx2
+        from authlib.integrations.base_client.errors import MismatchingStateError, OAuthError
+        from joserfc.errors import JoseError
+
+        issuer, query = self.settings.issuer, request.query_params
         if "code" not in query:
-            raise Refusal(
+            raise SignInRefused(
                 "The login service did not let you in; begin again, or use the link that was sent"
                 " to you."
             )
-        claims = self._claims(self._token(query["code"], verifier), nonce)
-        return self._code_of(claims)
-
-    def _token(self, code: str, verifier: str) -> str:
-        """The identity token for a code (RFC 6749 4.1.3, with the client's secret in the header)."""
-        where = _only_tls(self._addresses()["token_endpoint"], "The login service's address")
-        both = (
-            f"{quote(self.chosen.client_id, safe='')}:{quote(self.chosen.client_secret, safe='')}"
-        )
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": self.chosen.address + BACK,
-            "code_verifier": verifier,
-        }
-        found = _fetch(
-            where,
-            urlencode(form).encode(),
-            {"Authorization": "Basic " + base64.b64encode(both.encode()).decode()},
-        )
-        if not isinstance(found.get("id_token"), str):
-            raise Refusal("The login service gave no identity; begin again.")
-        return found["id_token"]
-
-    def _claims(self, token: str, nonce: str) -> dict[str, Any]:
-        """What the token says, once signature, issuer, audience, times and nonce are right (OpenID
-        Connect Core 3.1.3.7).
-        """
-        from joserfc import jwk, jwt
-        from joserfc.errors import JoseError
-
-        found = _fetch(_only_tls(self._addresses()["jwks_uri"], "The login service's address"))
-        rules = jwt.JWTClaimsRegistry(
-            leeway=60,
-            iss={"essential": True, "value": self.chosen.issuer},
-            aud={"essential": True, "value": self.chosen.client_id},
-            exp={"essential": True},
-            iat={"essential": True},
-            sub={"essential": True},
-            nonce={"essential": True, "value": nonce},
-        )
+        if query.get("iss", issuer) != issuer:
+            raise SignInRefused("The answer came from another login service; begin again.")
+        # Authlib checks the audience only if it is asked to.
+        expected = {"iss": issuer, "aud": self.settings.client_id}
+        options = {name: {"essential": True, "value": value} for name, value in expected.items()}
         try:
-            keys = jwk.KeySet.import_key_set(found)  # type: ignore[arg-type]
-            claims = dict(jwt.decode(token, keys, algorithms=list(ALGORITHMS)).claims)
-            rules.validate(claims)
-        except (JoseError, ValueError, KeyError, TypeError) as error:
-            raise Refusal(
-                "The login service's identity could not be verified; begin again, and tell the"
-                " research team if it lasts."
+            state = self._serializer.loads(request.cookies.get(self._cookie, ""), STATE_S)
+        except BadData:
+            state = {}
+        try:
+            token = await self._client.authorize_access_token(
+                _with_session(request, state), claims_options=options, leeway=CLOCK_SKEW_S
+            )
+            claims: Mapping[str, Any] = token["userinfo"]
+        except MismatchingStateError as error:
+            raise SignInRefused(
+                "This sign-in was not begun in this browser, or has taken too long; begin again."
             ) from error
-        if claims.get("azp", self.chosen.client_id) != self.chosen.client_id:
-            raise Refusal("The login service's identity was made for another site; begin again.")
+        except (OAuthError, httpx2.HTTPError) as error:
+            raise SignInRefused(
+                "The login service did not accept this sign-in; begin again."
+            ) from error
+        except (JoseError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise SignInRefused(
+                "The login service's identity could not be verified; begin again, and tell the"
+                " research team if the problem persists."
+            ) from error
         return claims
 
-    def _code_of(self, claims: Mapping[str, Any]) -> str:
-        """By subject, or by an e-mail address that the provider has verified."""
-        names = [str(claims["sub"]).lower()]
-        if claims.get("email_verified") is True:
-            names.append(str(claims.get("email", "")).lower())
-        code = next(
-            (self.chosen.people[name] for name in names if name in self.chosen.people), None
-        )
-        if code is None:
-            raise Refusal(
-                "Your institution knows you, but you are not in this study's list of the research"
-                " team; ask them to add you."
-            )
-        return code
+    def _refused(self, refusal: SignInRefused) -> Response:
+        link = PageLink(self._path, "Begin again")
+        page = message_page("Not signed in", str(refusal), 403, link)
+        page.delete_cookie(self._cookie, self._path)
+        return page
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the redirect and of the callback."""
+        return [
+            Route(OIDC_PATH, self.redirect, methods=["GET"]),
+            Route(OIDC_CALLBACK_PATH, self.callback, methods=["GET"]),
+        ]
 
 
-def _fetch(
-    url: str, form: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """A JSON object of the provider's; a form is posted.
+def _with_session(request: Request, session: dict[str, Any]) -> Request:
+    """Return the request with a session of its own for Authlib's state.
 
-    Redirects are not followed away from TLS.
+    Streamlit stores `request.session` in a cookie of its own, for every path and for two weeks.
     """
-    request = urllib.request.Request(url, form, {"Accept": "application/json", **(headers or {})})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
-            _only_tls(reply.url, "The login service's address")
-            found = json.loads(reply.read(MOST_BYTES))
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise Refusal("The login service did not accept this sign-in; begin again.") from error
-    except (OSError, ValueError) as error:
-        raise Refusal(
-            "The login service does not answer; try again later, or use the link that was sent to"
-            " you."
-        ) from error
-    if not isinstance(found, dict):
-        raise Refusal("The login service does not answer as it should; tell the research team.")
-    return found
+    return Request({**request.scope, "session": session}, request.receive)

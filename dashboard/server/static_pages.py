@@ -1,46 +1,100 @@
-"""The few pages that are not Streamlit's: the Start button, and refusals as clear sentences."""
+"""The pages outside Streamlit: the sign-in page of a link, messages and refusals."""
 
 from __future__ import annotations
 
-from html import escape
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<meta name="referrer" content="same-origin"><link rel="icon" href="data:,"><style>
-:root{{color-scheme:light dark;--bg:#fff;--ink:#1B2026;--mute:#57606B;--accent:#4F46A5}}
-@media (prefers-color-scheme:dark){{:root{{--bg:#121517;--ink:#E6E9EC;--mute:#A7B0BA;--accent:#6E62D2}}}}
-body{{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--bg);color:var(--ink)}}
-body,button{{font-family:Inter,system-ui,"Segoe UI",sans-serif;font-size:16px;line-height:1.5}}
-main{{width:480px;max-width:calc(100vw - 64px)}}h1{{font-size:22px;line-height:1.3;font-weight:600;margin:0 0 8px}}
-p{{margin:0 0 24px;color:var(--mute)}}
-.go{{display:inline-block;line-height:44px;text-decoration:none}}
-button,.go{{height:44px;padding:0 24px;border:0;border-radius:4px;background:var(--accent);color:#fff;font-weight:500;cursor:pointer}}
-button:focus-visible,.go:focus-visible{{outline:2px solid var(--accent);outline-offset:2px}}</style></head>
-<body><main><h1>{title}</h1><p>{text}</p>{more}</main></body></html>
-"""
+from jinja2 import Environment
+from starlette.responses import HTMLResponse
+from starlette.types import Receive, Scope, Send
+
+_TEMPLATE = Environment(autoescape=True).from_string(
+    Path(__file__).with_name("message_page.html").read_text(encoding="utf-8")
+)
 
 
-def sentence(title: str, text: str, link: tuple[str, str] | None = None) -> bytes:
-    """A page that says one thing. link: a button's address and words."""
-    more = (
-        f'<a class="go" href="{escape(link[0], quote=True)}">{escape(link[1])}</a>' if link else ""
-    )
-    return _PAGE.format(title=escape(title), text=escape(text), more=more).encode()
+@dataclass(frozen=True)
+class Refusal:
+    """A reason to refuse a request: HTTP status, title of the page and text with the remedy."""
+
+    status: int
+    title: str
+    text: str
 
 
-def start(token: str, action: str) -> bytes:
-    """The page behind an invitation link.
+@dataclass(frozen=True)
+class PageLink:
+    """A link below the text of a page."""
 
-    Only its POST signs in: a cookie set by the GET would be lost when the link is opened from
-    webmail.
+    url: str
+    label: str
+
+
+SESSION_REQUIRED = Refusal(
+    401,
+    "Please sign in",
+    "Open the link that was sent to you. If you have used it before, your session has ended:"
+    " open the link again.",
+)
+LINK_INVALID = Refusal(
+    403,
+    "This link is not valid",
+    "It was mistyped, replaced or withdrawn. Ask the research team for a new one.",
+)
+NOT_INVITED = Refusal(
+    403,
+    "Not part of your invitation",
+    "This address is not open to you. Go back to the page you came from.",
+)
+SERVER_BUSY = Refusal(
+    503,
+    "The server is busy",
+    "It has just started, and a command is using the study. Try again in a few seconds.",
+)
+UNKNOWN_HOST = Refusal(
+    400,
+    "Unknown address",
+    "This server does not answer under that name. Use the address in your link.",
+)
+FOREIGN_ORIGIN = Refusal(
+    403,
+    "Request from another site",
+    "The request did not come from this server's own pages and was refused.",
+)
+
+
+def _render(status: int, **values: Any) -> HTMLResponse:
+    page = _TEMPLATE.render({"link": None, "token": None, **values})
+    return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
+
+
+def message_page(
+    title: str, text: str, status: int = 200, link: PageLink | None = None
+) -> HTMLResponse:
+    """Return a page with a title, a text and optionally one link."""
+    return _render(status, title=title, text=text, link=link)
+
+
+def sign_in_page(token: str, action: str) -> HTMLResponse:
+    """Return the page of an invitation link; its button posts the token to `action`.
+
+    Only the POST signs in. Webmail opens links from another site, and a SameSite=Strict cookie
+    set by that GET would not accompany the next request.
     """
-    hidden = f'<input type="hidden" name="token" value="{escape(token, quote=True)}">'
-    form = (
-        f'<form method="post" action="{escape(action, quote=True)}">{hidden}<button'
-        " autofocus>Start</button></form>"
-    )
-    return _PAGE.format(
-        title="DeepMiner",
-        text="You have been invited. Press Start to sign in on this device.",
-        more=form,
-    ).encode()
+    text = "You have been invited. Press Start to sign in on this device."
+    return _render(200, title="DeepMiner", text=text, token=token, action=action)
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, refusal: Refusal, link: PageLink | None = None
+) -> None:
+    """Answer a request with the refusal's page, or close a websocket with code 4000 + status."""
+    if scope["type"] == "websocket":
+        await receive()
+        code, reason = 4000 + refusal.status, refusal.title
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+        return
+    page = message_page(refusal.title, refusal.text, refusal.status, link)
+    await page(scope, receive, send)

@@ -1,12 +1,14 @@
-"""Reading from the study for pages: one short visit to the store per question, remembered until the
-store or study.toml changes.
+"""Cached access of the pages to the study.
+
+A result stays valid until the store or study.toml changes, so that a rerun of a page opens the
+store once for each new question only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -14,12 +16,13 @@ from core import store
 from core.settings import SETTINGS_NAME
 from dashboard.server import context
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
+# Streamlit builds the key of a cache entry from the arguments, except those with a leading
+# underscore: a function is represented by its name.
 @st.cache_data(show_spinner=False, max_entries=400)
-def _asked(
+def _query(
     path: str,
     version: tuple[int, ...],
     name: str,
@@ -31,7 +34,7 @@ def _asked(
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _computed(
+def _result(
     path: str,
     version: tuple[int, ...],
     name: str,
@@ -41,25 +44,29 @@ def _computed(
     return _function(Path(path), *args)
 
 
-def _version(path: Path) -> tuple[int, ...]:
-    """Changes with every commit and with the settings."""
+def _study_version(path: Path) -> tuple[int, ...]:
+    """Return a value that changes with every commit to the store and with the settings."""
     settings = path / SETTINGS_NAME
-    return (*store.version(path), settings.stat().st_mtime_ns if settings.exists() else 0)
+    return (*store.change_token(path), settings.stat().st_mtime_ns if settings.exists() else 0)
 
 
-def _name(function: Callable[..., Any]) -> str:
+def _qualified_name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
-def ask(function: Callable[..., T], *args: Any) -> T:
-    """The answer of a typed read `function(con, *args)` of `core.store`; args must be hashable by
-    Streamlit.
+def cached_query(function: Callable[..., _T], *args: Any) -> _T:
+    """Return `function(con, *args)` of `core.store`.
+
+    Streamlit must be able to hash the arguments.
     """
-    path = context.current()
-    return _asked(str(path), _version(path), _name(function), args, function)
+    path = context.served_study()
+    return _query(str(path), _study_version(path), _qualified_name(function), args, function)
 
 
-def compute(function: Callable[..., T], *args: Any) -> T:
-    """The result of `function(study, *args)` of `core` or `evaluation`."""
-    path = context.current()
-    return _computed(str(path), _version(path), _name(function), args, function)
+def cached_result(function: Callable[..., _T], *args: Any) -> _T:
+    """Return `function(study, *args)` of `core` or `evaluation`.
+
+    Streamlit must be able to hash the arguments.
+    """
+    path = context.served_study()
+    return _result(str(path), _study_version(path), _qualified_name(function), args, function)

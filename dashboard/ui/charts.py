@@ -1,170 +1,183 @@
-"""Plotly figures in the visual language: class colours with their lines, thin grids, the font of
-the theme.
-"""
+"""Plotly figures of the team pages, with the colours and lines of the classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.ui import theme
 from evaluation.intervals import decimal
-from evaluation.queries.performance import ClassResult, Subgroup
+from evaluation.queries.performance import ClassResult
 from evaluation.roc.calibration_curve import Calibration
+from evaluation.roc.subgroups import Subgroup
+
+_TRANSPARENT = "rgba(0,0,0,0)"
 
 
-def _ink() -> tuple[str, str, str]:
-    """Text, grid and quiet colours of the theme in use."""
-    return (
-        ("#E6E9EC", "#343B42", "#A7B0BA")
-        if theme.mode() == "dark"
-        else ("#1B2026", "#E3E6EA", "#57606B")
-    )
+def text_color() -> str:
+    """Return the text colour of the theme in use."""
+    return {"light": "#1B2026", "dark": "#E6E9EC"}[theme.theme_mode()]
 
 
-def ink() -> str:
-    """Text colour of the theme in use."""
-    return _ink()[0]
+def muted_color() -> str:
+    """Return the colour of axes, references and annotations in the theme in use."""
+    return {"light": "#57606B", "dark": "#A7B0BA"}[theme.theme_mode()]
 
 
-def quiet() -> str:
-    """Colour of what should stay in the background."""
-    return _ink()[2]
+def _grid_color() -> str:
+    return {"light": "#E3E6EA", "dark": "#343B42"}[theme.theme_mode()]
 
 
-def frame(figure: go.Figure, width: int | None, height: int, x: str = "", y: str = "") -> go.Figure:
-    """Sizes, axes and font."""
-    ink, grid, mute = _ink()
+def style_figure(
+    figure: go.Figure, width: int | None, height: int, x: str = "", y: str = ""
+) -> go.Figure:
+    """Set the size, the axes with their titles and the font of a figure, and return it."""
+    grid, muted = _grid_color(), muted_color()
     axis = {
         "gridcolor": grid,
         "zeroline": False,
         "linecolor": grid,
-        "tickfont": {"size": 11, "color": mute},
+        "tickfont": {"size": 11, "color": muted},
     }
     # One call: every update of a plotly figure takes milliseconds.
     figure.update_layout(
         width=width,
         height=height,
-        xaxis=axis | {"title": {"text": x, "font": {"size": 12, "color": mute}}},
-        yaxis=axis | {"title": {"text": y, "font": {"size": 12, "color": mute}}},
+        xaxis=axis | {"title": {"text": x, "font": {"size": 12, "color": muted}}},
+        yaxis=axis | {"title": {"text": y, "font": {"size": 12, "color": muted}}},
         margin={"l": 48, "r": 12, "t": 12, "b": 40},
-        font={"family": "Inter, sans-serif", "size": 12, "color": ink},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Inter, sans-serif", "size": 12, "color": text_color()},
+        paper_bgcolor=_TRANSPARENT,
+        plot_bgcolor=_TRANSPARENT,
         hovermode="closest",
-        legend={"bgcolor": "rgba(0,0,0,0)"},
+        legend={"bgcolor": _TRANSPARENT},
     )
     return figure
 
 
-def _faint(colour: str, alpha: float) -> str:
-    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({r},{g},{b},{alpha})"
+def _translucent(color: str, alpha: float) -> str:
+    """Return "#rrggbb" with an opacity."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
 
 
-def roc(results: Sequence[ClassResult], point: tuple[float, float] | None = None) -> go.Figure:
-    """ROC curves with malignant's band, the region of sensitivity >= .8, and the operating point
-    fixed on hold-out.
+def _diagonal() -> go.Scatter:
+    """Return the line of a useless test, or of perfect calibration."""
+    return go.Scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": muted_color(), "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def error_bars(
+    centers: Sequence[float | None],
+    lows: Sequence[float | None],
+    highs: Sequence[float | None],
+    thickness: float,
+) -> dict[str, Any]:
+    """Return plotly's asymmetric error bars; a bound that is not estimable draws nothing."""
+    up = [0.0 if high is None else high - (c or 0) for c, high in zip(centers, highs)]
+    down = [0.0 if low is None else (c or 0) - low for c, low in zip(centers, lows)]
+    return {"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": thickness}
+
+
+def roc_figure(
+    results: Sequence[ClassResult], point: tuple[float, float] | None = None
+) -> go.Figure:
+    """Return ROC curves with the band of malignant and the region of sensitivity >= .8.
+
+    point: (1 - specificity, sensitivity) at the threshold fixed on hold-out.
     """
     figure = go.Figure()
-    quiet = _ink()[2]
+    muted = muted_color()
     figure.add_shape(
         type="rect",
         x0=0,
         x1=1,
         y0=0.8,
         y1=1,
-        fillcolor=_faint(quiet, 0.08),
+        fillcolor=_translucent(muted, 0.08),
         line_width=0,
         layer="below",
     )
-    figure.add_trace(
-        go.Scatter(
-            x=[0, 1],
-            y=[0, 1],
-            mode="lines",
-            line={"color": quiet, "width": 1},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    figure.add_trace(_diagonal())
     for result in results:
-        line = theme.line(result.name)
-        if (
-            result.name == "malignant"
-            and result.curve.low is not None
-            and result.curve.high is not None
-        ):
-            figure.add_trace(
-                go.Scatter(
-                    x=np.concatenate([result.curve.grid, result.curve.grid[::-1]]),
-                    y=np.concatenate([result.curve.high, result.curve.low[::-1]]),
-                    fill="toself",
-                    mode="lines",
-                    fillcolor=_faint(line["color"], 0.15),
-                    line={"width": 0},
-                    hoverinfo="skip",
-                    showlegend=False,
-                )
-            )
+        if result.name == "malignant":
+            figure.add_traces(_confidence_band(result))
         figure.add_trace(
             go.Scatter(
                 x=result.curve.fpr,
                 y=result.curve.tpr,
                 mode="lines",
-                line=line | {"width": 2},
+                line=theme.class_line(result.name) | {"width": 2},
                 name=f"{result.name} {decimal(result.auc.estimate)}",
                 hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}",
             )
         )
     if point is not None:
-        figure.add_trace(
-            go.Scatter(
-                x=[point[0]],
-                y=[point[1]],
-                mode="markers",
-                marker={
-                    "size": 10,
-                    "color": "rgba(255,255,255,.9)",
-                    "line": {"width": 2, "color": theme.line("malignant")["color"]},
-                },
-                name="threshold fixed on hold-out",
-                hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}",
-            )
-        )
+        figure.add_trace(_threshold_marker(point))
     figure.add_annotation(
-        x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": quiet}
+        x=0.7, y=0.83, text="sensitivity ≥ .8", showarrow=False, font={"size": 11, "color": muted}
     )
-    whole = {"range": [-0.01, 1.01]}
+    # Half a line's width beyond 0 and 1: otherwise the frame cuts curves along the edges.
+    limits = {"range": [-0.01, 1.01]}
     legend = {"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"}
-    return frame(figure, None, 390, "1 - specificity", "sensitivity").update_layout(
-        legend=legend, xaxis=whole, yaxis=whole
+    return style_figure(figure, None, 390, "1 - specificity", "sensitivity").update_layout(
+        legend=legend, xaxis=limits, yaxis=limits
     )
 
 
-def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
-    """Observed share against predicted probability per class, with intervals where they exist."""
-    figure = go.Figure(
+def _confidence_band(result: ClassResult) -> list[go.Scatter]:
+    """Return the pointwise band of a curve; nothing where it is not estimable."""
+    curve = result.curve
+    if curve.low is None or curve.high is None:
+        return []
+    return [
         go.Scatter(
-            x=[0, 1],
-            y=[0, 1],
+            x=np.concatenate([curve.grid, curve.grid[::-1]]),
+            y=np.concatenate([curve.high, curve.low[::-1]]),
+            fill="toself",
             mode="lines",
-            line={"color": _ink()[2], "width": 1},
+            fillcolor=_translucent(theme.class_color(result.name), 0.15),
+            line={"width": 0},
             hoverinfo="skip",
             showlegend=False,
         )
+    ]
+
+
+def _threshold_marker(point: tuple[float, float]) -> go.Scatter:
+    return go.Scatter(
+        x=[point[0]],
+        y=[point[1]],
+        mode="markers",
+        marker={
+            "size": 10,
+            "color": "rgba(255,255,255,.9)",
+            "line": {"width": 2, "color": theme.class_color("malignant")},
+        },
+        name="threshold fixed on hold-out",
+        hovertemplate="1 - specificity %{x:.3f}<br>sensitivity %{y:.3f}",
     )
-    for name, result in found.items():
+
+
+def calibration_figure(calibrations: Mapping[str, Calibration], height: int) -> go.Figure:
+    """Return observed against predicted proportions per class, with intervals where they exist."""
+    figure = go.Figure(_diagonal())
+    for name, result in calibrations.items():
         bins = [
             b for b in result.bins if b.predicted is not None and b.observed.estimate is not None
         ]
         observed = [b.observed.estimate or 0.0 for b in bins]
-        ends = [(b.observed.low, b.observed.high) for b in bins]
-        up = [0.0 if high is None else high - y for y, (_, high) in zip(observed, ends)]
-        down = [0.0 if low is None else y - low for y, (low, _) in zip(observed, ends)]
-        line = theme.line(name)
+        line = theme.class_line(name)
         figure.add_trace(
             go.Scatter(
                 x=[b.predicted for b in bins],
@@ -175,153 +188,93 @@ def calibration(found: Mapping[str, Calibration], height: int) -> go.Figure:
                 marker={"color": line["color"]},
                 customdata=[b.n for b in bins],
                 hovertemplate="predicted %{x:.2f}<br>observed %{y:.2f}<br>n %{customdata:,}",
-                error_y={
-                    "type": "data",
-                    "array": up,
-                    "arrayminus": down,
-                    "width": 0,
-                    "thickness": 1,
-                },
+                error_y=error_bars(
+                    observed,
+                    [b.observed.low for b in bins],
+                    [b.observed.high for b in bins],
+                    thickness=1,
+                ),
             )
         )
-    whole = {"range": [-0.02, 1.02]}
+    limits = {"range": [-0.02, 1.02]}
     legend = {"x": 0.02, "y": 0.98, "xanchor": "left", "yanchor": "top"}
-    return frame(figure, None, height, "predicted", "observed").update_layout(
-        showlegend=len(found) > 1, legend=legend, xaxis=whole, yaxis=whole
+    return style_figure(figure, None, height, "predicted", "observed").update_layout(
+        showlegend=len(calibrations) > 1, legend=legend, xaxis=limits, yaxis=limits
     )
 
 
-def confusion(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
-    """Shares of the true class, with counts when hovered."""
+def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
+    """Return proportions of each true class; the counts are shown on hover.
+
+    counts: int [true, predicted].
+    """
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    accent = theme.ACCENT[theme.theme_mode()]
     # The darkest cell must still carry text in the theme's ink at 4.5:1.
-    most = 0.75 if theme.mode() == "dark" else 0.5
-    scale = [
-        [0, _faint(theme.ACCENT[theme.mode()], 0.06)],
-        [1, _faint(theme.ACCENT[theme.mode()], most)],
-    ]
+    darkest = 0.75 if theme.theme_mode() == "dark" else 0.5
     figure = go.Figure(
         go.Heatmap(
             z=shares,
             x=list(names),
             y=list(names),
-            colorscale=scale,
+            colorscale=[[0, _translucent(accent, 0.06)], [1, _translucent(accent, darkest)]],
             zmin=0,
             zmax=1,
             showscale=False,
             xgap=2,
             ygap=2,
             customdata=counts,
-            text=[[decimal(float(v), 2) for v in row] for row in shares],
+            text=[[decimal(float(share), 2) for share in row] for row in shares],
             texttemplate="%{text}",
-            textfont={"color": _ink()[0], "size": 12},
+            textfont={"color": text_color(), "size": 12},
             hovertemplate="true %{y}, predicted %{x}: %{customdata}<extra></extra>",
         )
     )
-    return frame(figure, None, 190, "predicted", "true").update_layout(
+    return style_figure(figure, None, 190, "predicted", "true").update_layout(
         yaxis={"autorange": "reversed"}
     )
 
 
-def forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
-    """AUC with interval per subgroup."""
-    figure = go.Figure()
-    names = [f"{g.variable} {g.value} ({g.n}; {g.patients})" for g in groups]
-    centre = [g.auc.estimate for g in groups]
-    # A bound that is not estimable draws nothing; one at 0 is a bound.
-    up = [0.0 if g.auc.high is None else g.auc.high - (g.auc.estimate or 0) for g in groups]
-    down = [0.0 if g.auc.low is None else (g.auc.estimate or 0) - g.auc.low for g in groups]
-    figure.add_trace(
+def subgroup_forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
+    """Return the AUC with its interval for each subgroup, and a line at the overall AUC."""
+    centers = [g.auc.estimate for g in groups]
+    figure = go.Figure(
         go.Scatter(
-            x=centre,
-            y=names,
+            x=centers,
+            y=[f"{g.variable} {g.value} ({g.n}; {g.patients})" for g in groups],
             mode="markers",
-            marker={"symbol": "square", "size": 8, "color": _ink()[0]},
-            error_x={"type": "data", "array": up, "arrayminus": down, "width": 0, "thickness": 1.5},
+            marker={"symbol": "square", "size": 8, "color": text_color()},
+            error_x=error_bars(
+                centers, [g.auc.low for g in groups], [g.auc.high for g in groups], thickness=1.5
+            ),
         )
     )
     if overall is not None:
-        figure.add_vline(x=overall, line={"color": _ink()[2], "dash": "dash", "width": 1})
+        figure.add_vline(x=overall, line={"color": muted_color(), "dash": "dash", "width": 1})
     figure.update_layout(showlegend=False)
-    return frame(figure, None, 40 + 26 * len(groups), "AUC, malignant, image level").update_yaxes(
+    height = 40 + 26 * len(groups)
+    return style_figure(figure, None, height, "AUC, malignant, image level").update_yaxes(
         autorange="reversed"
     )
 
 
-def history(frame_: object, part: str, title: str = "") -> go.Figure:
-    """Loss or accuracy over epochs, training and hold-out."""
+def training_curves(history: pd.DataFrame, metric: str, title: str = "") -> go.Figure:
+    """Return a metric over the epochs on the train and hold-out splits.
+
+    history: columns part ("train", "holdout"), epoch (from 0) and the metrics.
+    """
     figure = go.Figure()
-    for name, dash in (("train", "dot"), ("holdout", "solid")):
-        rows = frame_[frame_["part"] == name]  # type: ignore[index]
+    for part, dash in (("train", "dot"), ("holdout", "solid")):
+        rows = history[history["part"] == part]
         figure.add_trace(
             go.Scatter(
                 x=rows["epoch"] + 1,
-                y=rows[part],
+                y=rows[metric],
                 mode="lines+markers",
-                name=name,
-                line={"dash": dash, "color": _ink()[0], "width": 1.5},
+                name=part,
+                line={"dash": dash, "color": text_color(), "width": 1.5},
                 marker={"size": 4},
             )
         )
     figure.update_layout(legend={"orientation": "h", "y": 1.1})
-    return frame(figure, None, 205, "epoch", title or part)
-
-
-def activation_histogram(values: dict[str, np.ndarray], lines: dict[str, float]) -> go.Figure:
-    """Density of a unit's largest activations on patches, by class, with its thresholds."""
-    figure = go.Figure()
-    top = max((float(v.max()) for v in values.values() if len(v)), default=1.0) or 1.0
-    edges = np.linspace(0, top, 41)
-    for name, found in values.items():
-        if len(found):
-            share = np.histogram(found, edges)[0] / len(found)
-            figure.add_trace(
-                go.Scatter(
-                    x=(edges[1:] + edges[:-1]) / 2,
-                    y=share,
-                    mode="lines",
-                    line=theme.line(name) | {"width": 2, "shape": "spline"},
-                    name=name,
-                )
-            )
-    for i, (name, at) in enumerate(lines.items()):
-        figure.add_vline(x=at, line={"color": _ink()[2], "dash": "dot", "width": 1})
-        # One beneath the other, and inside the plot: thresholds can be near each other and near the
-        # edge.
-        side = "right" if at > 0.7 * top else "left"
-        figure.add_annotation(x=at, y=1, yref="paper", yshift=-14 * i, xanchor=side, yanchor="top", xshift=-3 if side == "right" else 3,
-                              text=f"{name}: {decimal(at, 2)}", showarrow=False, font={"size": 11, "color": _ink()[2]})  # fmt: skip
-    figure.update_layout(showlegend=False)
-    return (
-        frame(figure, None, 150, "largest activation on a patch")
-        .update_yaxes(visible=False)
-        .update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
-    )
-
-
-def influence_bars(median: dict[str, tuple[float, float, float]]) -> go.Figure:
-    """Median influence per class with the quartiles over hold-out images."""
-    figure = go.Figure()
-    for name, (low, middle, high) in median.items():
-        figure.add_trace(
-            go.Bar(
-                x=[middle],
-                y=[name],
-                orientation="h",
-                marker={"color": theme.line(name)["color"]},
-                error_x={
-                    "type": "data",
-                    "array": [high - middle],
-                    "arrayminus": [middle - low],
-                    "width": 0,
-                    "thickness": 1.2,
-                },
-                text=decimal(middle, 2),
-                textposition="none",
-                hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
-            )
-        )
-    figure.update_layout(showlegend=False, bargap=0.5)
-    return frame(figure, None, 150, "median influence, quartiles").update_layout(
-        margin={"l": 70, "r": 8, "t": 18, "b": 36}
-    )
+    return style_figure(figure, None, 205, "epoch", title or metric)

@@ -1,5 +1,6 @@
-"""Small pieces that pages share: escaped text, badges, ages, the sentence of an empty page, the
-word simulated.
+"""HTML elements of the team pages: headings, badges, tables, cards, hints.
+
+Functions that return text build escaped HTML; the others write to the page.
 """
 
 from __future__ import annotations
@@ -7,18 +8,20 @@ from __future__ import annotations
 import html
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NoReturn
 
 import pandas as pd
 import streamlit as st
 
-from core import timestamps
-from core.store import annotation_table, dataset_table
+from core import lineage, timestamps
 from dashboard.server import context
-from dashboard.ui import cached_queries, theme
+from dashboard.ui import theme
+from dashboard.ui.cached_queries import cached_result
 
-_ICONS = {
+SIMULATED_BADGE = '<span class="dm-sim">SIMULATED</span>'
+_STATE_ICONS = {
     "done": "✓",
     "stale": "◷",
     "running": "◌",
@@ -26,188 +29,166 @@ _ICONS = {
     "failed": "✕",
     "missing": "○",
 }
-STYLE = """<style>
-.dm-title{display:flex;align-items:baseline;gap:12px;min-height:32px}.dm-title b{font-size:16px}.dm-title span{color:var(--dm-mute);font-size:12px}
-.dm-card{font-size:12px;line-height:1.4;min-height:116px}.dm-card b{display:block;font-size:13px;margin-bottom:4px}.dm-card .big{font-size:13px;display:block;margin-top:8px}
-.dm-mute{color:var(--dm-mute)}
-.dm-badge{display:inline-block;font-size:11px;font-weight:500;padding:1px 6px;border-radius:3px;background:var(--dm-wash);color:var(--dm-mute)}
-.dm-badge.stale{background:var(--dm-warn-wash);color:var(--dm-warn)}.dm-badge.failed,.dm-badge.interrupted{background:var(--dm-err-wash);color:var(--dm-err)}
-.dm-badge.running{background:var(--dm-accent-wash);color:var(--dm-accent)}
-.dm-sim{display:inline-block;font-size:11px;font-weight:600;letter-spacing:.04em;padding:0 6px;border:1px solid var(--dm-warn);color:var(--dm-warn);border-radius:3px;margin-left:6px}
-.dm-metric .v{font-size:28px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}.dm-metric{font-size:12px;min-height:88px}.dm-metric .t{font-size:13px;white-space:nowrap}
-.dm-metric .line{display:block;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
-.dm-facts{width:100%;border-collapse:collapse;font-size:13px}.dm-facts td{padding:5px 0;border-bottom:1px solid var(--dm-line-soft)}.dm-facts td:first-child{color:var(--dm-mute);padding-right:12px}
-.dm-facts td:last-child{text-align:right;font-variant-numeric:tabular-nums}
-.dm-table{width:100%;border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-.dm-table th{text-align:right;font-weight:600;font-size:12px;color:var(--dm-mute);background:var(--dm-wash);padding:5px 10px}
-.dm-table td{text-align:right;padding:6px 10px;border-top:1px solid var(--dm-line-soft)}.dm-table th:first-child,.dm-table td:first-child{text-align:left}
-.dm-line{display:inline-block;width:18px;height:0;border-top:2px solid;vertical-align:middle;margin-right:8px}.dm-line.normal{border-top-style:dotted}.dm-line.benign{border-top-style:dashed}
-.dm-cells{display:flex;border:1px solid var(--dm-line-soft);border-radius:4px}
-.dm-cell{flex:1;padding:8px 12px;border-right:1px solid var(--dm-line-soft);font-size:12px}.dm-cell:last-child{border-right:0}
-.dm-cell b{display:block;font-size:15px;font-variant-numeric:tabular-nums}.dm-table.dm-left td,.dm-table.dm-left th{text-align:left}
-h4.dm{font-size:13px;font-weight:600;margin:0 0 4px}h4.dm span{font-weight:400;color:var(--dm-mute);margin-left:8px;font-size:12px}
-</style>"""
-_COLOURS = {
-    "light": {
-        "mute": "#57606B",
-        "wash": "#F4F5F7",
-        "line-soft": "#E9ECEF",
-        "warn": "#7A5600",
-        "warn-wash": "#FDF4DC",
-        "err": "#A8182B",
-        "err-wash": "#FCEBED",
-        "accent": "#4F46A5",
-        "accent-wash": "#EEECF8",
-    },
-    "dark": {
-        "mute": "#A7B0BA",
-        "wash": "#1C2024",
-        "line-soft": "#262C31",
-        "warn": "#E8B84A",
-        "warn-wash": "#2E2611",
-        "err": "#FF8A95",
-        "err-wash": "#3A1A1F",
-        "accent": "#B1A9FA",
-        "accent-wash": "#25223D",
-    },
-}
 
 
-def page() -> None:
-    """First call of every team page: frame and styles in the colours of the theme in use."""
-    theme.frame()
-    values = ";".join(f"--dm-{name}:{value}" for name, value in _COLOURS[theme.mode()].items())
-    st.html(f"<style>:root{{{values}}}</style>{STYLE}")
-
-
-def text(value: object) -> str:
-    """Safe in HTML, whatever people typed."""
+def escape_html(value: object) -> str:
+    """Return a value as text that is safe in HTML."""
     return html.escape(str(value))
 
 
-def plain(text: str) -> str:
-    """Text that people typed, such as a study's name or a label, as it stands where Streamlit would
-    read Markdown in it.
-    """
+def escape_markdown(text: str) -> str:
+    """Return text, such as the name of a study, that Streamlit shows without reading Markdown."""
     return re.sub(r"([\\`*_~$\[\]])", r"\\\1", text)
 
 
-def badge(state: str) -> str:
-    """A state as a flat rectangle with a sign."""
-    return f'<span class="dm-badge {state}">{_ICONS.get(state, "")} {text(state)}</span>'
+def state_badge(state: str, text: str | None = None) -> str:
+    """Return a badge in the colour of a state, with the state's icon and name or other text."""
+    label = f"{_STATE_ICONS.get(state, '')} {escape_html(state)}" if text is None else text
+    return f'<span class="dm-badge {state}">{label}</span>'
 
 
-SIMULATED = '<span class="dm-sim">SIMULATED</span>'
+def class_marker(name: str) -> str:
+    """Return the name of a class after its line."""
+    return (
+        f'<span class="dm-line {name}" style="border-top-color:{theme.class_color(name)}"></span>'
+        f"{escape_html(name)}"
+    )
 
 
-def heading(title: str, note: str = "", simulated: bool = False) -> None:
-    """The page's first line."""
+def share_bar(head: str, value: str, share: float, color: str | None = None) -> str:
+    """Return a labelled bar for a share of 0 to 1; the head is HTML, grey without a colour."""
+    fill = f";background:{color}" if color else ""
+    return (
+        f'<div class="dm-bar-head"><span>{head}</span><span>{value}</span></div>'
+        f'<div class="dm-bar"><i style="width:{100 * share:.1f}%{fill}"></i></div>'
+    )
+
+
+def _simulated_mark(simulated: bool) -> str:
+    return SIMULATED_BADGE if simulated else ""
+
+
+def page_heading(title: str, note: str = "", simulated: bool = False) -> None:
+    """Write the heading of a page with a note."""
     st.html(
-        "<div"
-        f' class="dm-title"><b>{text(title)}</b>{SIMULATED if simulated else ""}<span>{text(note)}</span></div>'
+        f'<div class="dm-title"><b>{escape_html(title)}</b>{_simulated_mark(simulated)}'
+        f"<span>{escape_html(note)}</span></div>"
     )
 
 
-def section(title: str, note: str = "", simulated: bool = False) -> None:
-    """A small heading with a quiet remark."""
+def section_heading(title: str, note: str = "", simulated: bool = False) -> None:
+    """Write the heading of a section with a note."""
     st.html(
-        f'<h4 class="dm">{text(title)}{SIMULATED if simulated else ""}<span>{text(note)}</span></h4>'
+        f'<h4 class="dm">{escape_html(title)}{_simulated_mark(simulated)}'
+        f"<span>{escape_html(note)}</span></h4>"
     )
 
 
-def cells(values: list[tuple[str, str]]) -> None:
-    """Small names over larger values, side by side."""
-    inside = "".join(
-        f'<div class="dm-cell"><span class="dm-mute">{text(name)}</span><b>{text(value)}</b></div>'
-        for name, value in values
+def class_heading(name: str) -> None:
+    """Write the heading of a section about one class."""
+    st.html(f'<h4 class="dm">{class_marker(name)}</h4>')
+
+
+def metric_row(metrics: Sequence[tuple[str, str]], notes: Sequence[str] | None = None) -> None:
+    """Write names above values side by side, with a note below each where notes are given."""
+    cells = "".join(
+        f'<div class="dm-cell"><span class="dm-mute">{escape_html(name)}</span>'
+        f"<b>{escape_html(value)}</b>"
+        + (f'<span class="dm-mute">{escape_html(notes[i])}</span>' if notes else "")
+        + "</div>"
+        for i, (name, value) in enumerate(metrics)
     )
-    st.html(f'<div class="dm-cells">{inside}</div>')
+    st.html(f'<div class="dm-cells">{cells}</div>')
 
 
-def table(frame: pd.DataFrame, left: bool = False) -> None:
-    """A small read-only table; cells may hold our own markup, so callers escape what people typed.
-    left: all columns flush left.
+def html_table(frame: pd.DataFrame, left: bool = False) -> None:
+    """Write a small read-only table.
+
+    Cells may hold markup of this package, so callers escape text that people typed. left: align
+    all columns to the left.
     """
-    head = "".join(f"<th>{text(c)}</th>" for c in frame.columns)
+    head = "".join(f"<th>{escape_html(column)}</th>" for column in frame.columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
         for row in frame.itertuples(index=False)
     )
     st.html(
-        "<table"
-        f' class="dm-table{" dm-left" if left else ""}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f'<table class="dm-table{" dm-left" if left else ""}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
     )
 
 
-def facts(rows: list[tuple[str, str]]) -> None:
-    """Name and value, a line each."""
+def key_value_table(rows: Sequence[tuple[str, str]]) -> None:
+    """Write one line for each name and value; values may hold markup of this package."""
+    body = "".join(f"<tr><td>{escape_html(name)}</td><td>{value}</td></tr>" for name, value in rows)
+    st.html(f'<table class="dm-facts">{body}</table>')
+
+
+def small_note(content: str) -> None:
+    """Write a muted line of HTML."""
+    st.html(f'<div class="dm-mute dm-small">{content}</div>')
+
+
+def bullet_list(lines: Iterable[str]) -> None:
+    """Write a list of plain sentences."""
+    items = "".join(f"<li>{escape_html(line)}</li>" for line in lines)
+    st.html(f'<ul class="dm-list">{items}</ul>')
+
+
+def step_card(title: str, state: str, headline: str, lines: Iterable[str]) -> None:
+    """Write the content of the card of a pipeline step."""
+    details = "<br>".join(escape_html(line) for line in lines if line)
     st.html(
-        '<table class="dm-facts">'
-        + "".join(f"<tr><td>{text(a)}</td><td>{b}</td></tr>" for a, b in rows)
-        + "</table>"
+        f'<div class="dm-card"><b>{escape_html(title)}</b>{state_badge(state)}'
+        f'<span class="big">{escape_html(headline)}</span>'
+        f'<span class="dm-mute">{details}</span></div>'
     )
 
 
-def class_mark(name: str) -> str:
-    """A class's name after its colour and line."""
-    colour = theme.CLASS_FILL[theme.mode()].get(name, theme.CLASS_FILL[theme.mode()]["other"])
-    return f'<span class="dm-line {name}" style="border-top-color:{colour}"></span>{text(name)}'
+def metric_card(title: str, value: str, lines: Iterable[str], simulated: bool = False) -> None:
+    """Write a large number with what it is based on; long lines are cut and shown on hover."""
+    notes = "".join(
+        f'<span class="dm-mute line" title="{escape_html(line)}">{escape_html(line)}</span>'
+        for line in lines
+    )
+    st.html(
+        f'<div class="dm-metric"><span class="t">{escape_html(title)}{_simulated_mark(simulated)}'
+        f'</span><div class="v">{escape_html(value)}</div>{notes}</div>'
+    )
 
 
-def age(made: datetime | None) -> str:
-    """How long ago, in the largest fitting unit."""
-    if made is None:
+def age_text(created: datetime | None) -> str:
+    """Return the age of a result in the largest unit that fits."""
+    if created is None:
         return ""
-    seconds = (timestamps.now() - made).total_seconds()
+    seconds = (timestamps.utc_now() - created).total_seconds()
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"
     return "just now"
 
 
-def empty(sentence: str, command: str) -> NoReturn:
-    """What an empty page says: a sentence and the exact command. Ends the page."""
+def with_study_option(command: str) -> str:
+    """Return a command that works in every folder: the study's full path, exports in the study."""
+    path = context.served_study()
+    exports = shlex.quote(str(path / "exports"))
+    command = command.replace("--out exports", f"--out {exports}")
+    return f"{command} --study {shlex.quote(str(path))}"
+
+
+def stop_with_hint(sentence: str, command: str) -> NoReturn:
+    """Write why a page is empty and the command that fills it, then stop the page."""
     st.info(sentence)
-    st.code(pasted(command), language="bash", wrap_lines=True)
+    st.code(with_study_option(command), language="bash", wrap_lines=True)
+    # Streamlit ends the script here, so that callers need no branch for the empty page.
     st.stop()
 
 
-def pasted(command: str) -> str:
-    """A command as it works in any folder of this machine: with the study's whole path, and exports
-    into the study.
-    """
-    path = context.current()
-    return (
-        command.replace("--out exports", f"--out {shlex.quote(str(path / 'exports'))}")
-        + f" --study {shlex.quote(str(path))}"
-    )
-
-
-def simulated_data() -> bool:
-    """Whether any source of mammograms is synthetic: every number made from them says so."""
-    sources = cached_queries.ask(dataset_table.sources)
-    return bool(len(sources) and sources["simulated"].any())
-
-
-def simulated_labels(dissect: str) -> bool:
-    """Whether any label in use comes from a simulated expert."""
-    return any(
-        label.simulated for label in cached_queries.ask(annotation_table.labels, dissect).values()
-    )
-
-
-def image_labels() -> bool:
-    """Whether any source gave image-level labels only."""
-    sources = cached_queries.ask(dataset_table.sources)
-    return bool(len(sources) and sources["image_labels"].any())
-
-
-def weak_label_note() -> None:
-    """Said on every page whose numbers rest on image-level labels."""
-    if image_labels():
+def image_level_note() -> None:
+    """Write a warning where a source gave image-level labels only."""
+    if cached_result(lineage.has_image_level_labels):
         st.html(
-            '<div style="font-size:12px;padding:2px'
-            ' 8px;border-radius:3px;background:var(--dm-warn-wash);color:var(--dm-warn)">Labels are'
-            " image-level: every tissue patch carries its film's diagnosis, and every number here"
-            " is made from such weak labels.</div>"
+            '<div class="dm-warning">Labels are image-level: every tissue patch carries the'
+            " diagnosis of its mammogram. All numbers on this page are based on such weak labels."
+            "</div>"
         )

@@ -1,8 +1,8 @@
-"""Plotly figures of the Units pages: coverage curves and deletion curves."""
+"""Plotly figures of the Units page: coverage and deletion curves, one unit's numbers per class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,23 +10,25 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.ui import charts, theme
-from evaluation.intervals import percent
+from evaluation.intervals import decimal, percent
 
 
-def coverage_curves(
+def coverage_figure(
     rows: Sequence[dict[str, Any]], chance_per_unit: float, height: int = 300
 ) -> go.Figure:
-    """Share of the top slots taken by the k most frequent units, per class, with what k arbitrary
-    units would take.
+    """Return the share of the top slots that the k most frequent units take, per class.
+
+    rows: dicts with name, curve (float [units]) and selected (share of the selected units).
+    chance_per_unit: expected share of one arbitrary unit.
     """
     figure = go.Figure()
-    most = max(len(row["curve"]) for row in rows)
+    longest = max(len(row["curve"]) for row in rows)
     figure.add_trace(
         go.Scatter(
-            x=[0, most],
-            y=[0, min(1.0, most * chance_per_unit)],
+            x=[0, longest],
+            y=[0, min(1.0, longest * chance_per_unit)],
             mode="lines",
-            line={"color": charts.quiet(), "width": 1},
+            line={"color": charts.muted_color(), "width": 1},
             name="chance",
         )
     )
@@ -37,27 +39,30 @@ def coverage_curves(
                 x=np.arange(1, len(row["curve"]) + 1),
                 y=row["curve"],
                 mode="lines",
-                line=theme.line(name) | {"width": 2},
+                line=theme.class_line(name) | {"width": 2},
                 name=f"{name} {percent(row['selected'])}",
                 hovertemplate=name + ", %{x} units: %{y:.1%}<extra></extra>",
             )
         )
     figure.update_layout(legend={"x": 0.98, "y": 0.42, "xanchor": "right", "yanchor": "bottom"})
-    return charts.frame(
+    return charts.style_figure(
         figure, None, height, "selected units", "share of top influences"
     ).update_yaxes(range=[0, 1.02], tickformat=".0%")
 
 
-def deletion(curves: pd.DataFrame, name: str, height: int = 250) -> go.Figure:
-    """Mean logit of a class on its patches as units are set to zero, by influence and in random
-    orders (with their range).
+def deletion_figure(curves: pd.DataFrame, name: str, height: int = 250) -> go.Figure:
+    """Return the mean logit of a class while units are set to zero, by influence and at random.
+
+    curves: columns subject ("by influence", "at random"), step (units at zero), estimate, low and
+    high.
     """
     figure = go.Figure()
     random, ordered = (curves[curves["subject"] == s] for s in ("at random", "by influence"))
-    x = [np.log2(frame["step"].to_numpy(float) + 1) for frame in (random, ordered)]
+    # Most of the fall happens in the first units, which a linear axis would hide.
+    random_x, ordered_x = (np.log2(f["step"].to_numpy(float) + 1) for f in (random, ordered))
     figure.add_trace(
         go.Scatter(
-            x=np.concatenate([x[0], x[0][::-1]]),
+            x=np.concatenate([random_x, random_x[::-1]]),
             y=np.concatenate([random["high"], random["low"][::-1]]),
             fill="toself",
             mode="lines",
@@ -69,30 +74,109 @@ def deletion(curves: pd.DataFrame, name: str, height: int = 250) -> go.Figure:
     )
     figure.add_trace(
         go.Scatter(
-            x=x[0],
+            x=random_x,
             y=random["estimate"],
             mode="lines",
-            line={"color": charts.quiet(), "width": 1.5},
+            line={"color": charts.muted_color(), "width": 1.5},
             name="random order",
         )
     )
     figure.add_trace(
         go.Scatter(
-            x=x[1],
+            x=ordered_x,
             y=ordered["estimate"],
             mode="lines+markers",
             marker={"size": 4},
-            line=theme.line(name) | {"width": 2},
+            line=theme.class_line(name) | {"width": 2},
             name="by influence",
         )
     )
     figure.update_layout(legend={"x": 0.02, "y": 0.04, "xanchor": "left", "yanchor": "bottom"})
     steps = ordered["step"].astype(int).tolist()
-    shown = steps if len(steps) < 8 else steps[::2] + ([] if len(steps) % 2 else steps[-1:])
-    ticks = {
-        "tickvals": [float(np.log2(s + 1)) for s in shown],
-        "ticktext": [str(s) for s in shown],
-    }
-    return charts.frame(
+    # Every second step where all would overlap, and always the last one.
+    ticks = steps if len(steps) < 8 else steps[::2] + ([] if len(steps) % 2 else steps[-1:])
+    return charts.style_figure(
         figure, None, height, "units set to zero", f"mean {name} logit"
-    ).update_xaxes(**ticks)
+    ).update_xaxes(
+        tickvals=[float(np.log2(step + 1)) for step in ticks],
+        ticktext=[str(step) for step in ticks],
+    )
+
+
+def activation_histogram(
+    activations: Mapping[str, np.ndarray], thresholds: Mapping[str, float]
+) -> go.Figure:
+    """Return the distribution of a unit's maximum activations on patches, with its thresholds.
+
+    activations: class name to float [patches]; thresholds: name to activation.
+    """
+    figure = go.Figure()
+    largest = max((float(v.max()) for v in activations.values() if len(v)), default=1.0) or 1.0
+    edges = np.linspace(0, largest, 41)
+    for name, values in activations.items():
+        if len(values):
+            figure.add_trace(
+                go.Scatter(
+                    x=(edges[1:] + edges[:-1]) / 2,
+                    y=np.histogram(values, edges)[0] / len(values),
+                    mode="lines",
+                    line=theme.class_line(name) | {"width": 2, "shape": "spline"},
+                    name=name,
+                )
+            )
+    for row, (name, threshold) in enumerate(thresholds.items()):
+        _add_threshold(figure, f"{name}: {decimal(threshold, 2)}", threshold, row, largest)
+    figure.update_layout(showlegend=False)
+    return (
+        charts.style_figure(figure, None, 150, "largest activation on a patch")
+        .update_yaxes(visible=False)
+        .update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
+    )
+
+
+def _add_threshold(
+    figure: go.Figure, text: str, threshold: float, row: int, largest: float
+) -> None:
+    """Draw a vertical line with its text in a row of its own, inside the plot.
+
+    Thresholds can be close to each other and close to the edge.
+    """
+    side = "right" if threshold > 0.7 * largest else "left"
+    figure.add_vline(x=threshold, line={"color": charts.muted_color(), "dash": "dot", "width": 1})
+    figure.add_annotation(
+        x=threshold,
+        y=1,
+        yref="paper",
+        xanchor=side,
+        yanchor="top",
+        xshift=-3 if side == "right" else 3,
+        yshift=-14 * row,
+        text=text,
+        showarrow=False,
+        font={"size": 11, "color": charts.muted_color()},
+    )
+
+
+def influence_bars(quartiles: Mapping[str, tuple[float, float, float]]) -> go.Figure:
+    """Return the median influence per class with the quartiles over hold-out images.
+
+    quartiles: class name to (first quartile, median, third quartile).
+    """
+    figure = go.Figure()
+    for name, (low, median, high) in quartiles.items():
+        figure.add_trace(
+            go.Bar(
+                x=[median],
+                y=[name],
+                orientation="h",
+                marker={"color": theme.class_color(name)},
+                error_x=charts.error_bars([median], [low], [high], thickness=1.2),
+                text=decimal(median, 2),
+                textposition="none",
+                hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
+            )
+        )
+    figure.update_layout(showlegend=False, bargap=0.5)
+    return charts.style_figure(figure, None, 150, "median influence, quartiles").update_layout(
+        margin={"l": 70, "r": 8, "t": 18, "b": 36}
+    )

@@ -1,1 +1,1 @@
-"""Parts of the Reading study page, one file a stage: design, lint and freeze, results, replay."""
+"""Parts of the team pages that are too large for the page's own file; a function renders a part."""

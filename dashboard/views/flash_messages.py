@@ -1,6 +1,4 @@
-"""Messages that outlive the run in which they arose, and what a version of a reading study is
-called in the list.
-"""
+"""Messages that are shown in the next run of a page, and how pages name a protocol version."""
 
 from __future__ import annotations
 
@@ -10,31 +8,38 @@ import streamlit as st
 
 from dashboard.ui import elements
 
-_KEY = "reading_note"
+_KEY = "flash_message"
 
 
 class Versioned(Protocol):
-    """Anything that is a version of a protocol."""
+    """A version of a protocol."""
 
     @property
-    def protocol(self) -> str: ...
+    def protocol(self) -> str:
+        """Name of the reading study."""
 
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """Version, from 1."""
 
 
-def name_of(found: Versioned) -> str:
-    """As the list of studies calls it."""
-    return f"{found.protocol}, version {found.version}"
+def version_title(version: Versioned) -> str:
+    """Return the name of a version in the list of studies."""
+    return f"{version.protocol}, version {version.version}"
 
 
-def leave(text: str, bad: bool = False) -> None:
-    """Keep a message for the next run."""
-    st.session_state[_KEY] = (text, bad)
+def state_name(state: str) -> str:
+    """Return the name of a stored state of a protocol: "lint" is shown as "checked"."""
+    return "checked" if state == "lint" else state
 
 
-def show() -> None:
-    """Show what was left, once."""
-    text, bad = st.session_state.pop(_KEY, ("", False))
+def flash(text: str, error: bool = False) -> None:
+    """Keep a message for the next run, which a callback or `st.rerun` starts."""
+    st.session_state[_KEY] = (text, error)
+
+
+def show_flash() -> None:
+    """Write the kept message once, as text without Markdown."""
+    text, error = st.session_state.pop(_KEY, ("", False))
     if text:
-        (st.error if bad else st.success)(elements.plain(text))
+        (st.error if error else st.success)(elements.escape_markdown(text))

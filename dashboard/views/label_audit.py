@@ -1,6 +1,4 @@
-"""The tab Audit of the Annotations page: open an audit, follow it, and see how often labels are
-true of their patches.
-"""
+"""Tab "Audit" of the Annotations page: start an audit, follow it, show the label precision."""
 
 from __future__ import annotations
 
@@ -9,210 +7,199 @@ import streamlit as st
 
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.store import annotation_table, audit_table
+from core.settings import load_order_of_experts
+from core.store import annotation_table, audit_table, unit_table
 from core.store.audit_table import Audit
 from dashboard.server import context
-from dashboard.ui import cached_queries, elements
+from dashboard.ui import elements
+from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.flash_messages import flash, show_flash
 from evaluation.annotation import audit_workflow
-from evaluation.annotation.label_audit import METHOD, AuditResult
-from evaluation.intervals import decimal
+from evaluation.annotation.label_audit import PRECISION_METHOD, AuditResult
+from evaluation.intervals import count_text, decimal
 
-SECONDS_EACH = 4
-
-
-def show(who: str) -> None:
-    """Everything about the newest audit, or another one that is chosen; a form where none is open."""
-    note = st.session_state.pop("audit_note", "")
-    if note:
-        st.success(note)
-    audit = cached_queries.compute(audit_workflow.newest)
-    if audit is None or audit.ended is not None:
-        _start(who)
-    if audit is not None:
-        audit = _chosen(audit)
-        if _progress(audit, who):
-            _results(audit)
+# Typical time of a judgement; used for the planned minutes only.
+SECONDS_PER_JUDGEMENT = 4
+_SELECTED_AUDIT = "audit_shown"
 
 
-def _chosen(newest: Audit) -> Audit:
-    """The audit to show: a choice where there were several."""
-    found = cached_queries.compute(audit_workflow.every)
-    if len(found) < 2:
+def render_label_audit(user: str) -> None:
+    """Render the newest or the selected audit, and the form to start one where none is open."""
+    show_flash()
+    newest = cached_result(audit_workflow.latest_audit)
+    if newest is None or newest.ended is not None:
+        _render_start_form(user)
+    if newest is not None:
+        audit = _selected_audit(newest)
+        if _render_progress(audit, user):
+            _render_results(audit)
+
+
+def _selected_audit(newest: Audit) -> Audit:
+    """Return the audit to show; a select box where the study has several."""
+    audits = {audit.audit: audit for audit in cached_result(audit_workflow.load_audits)}
+    if len(audits) < 2:
         return newest
-    names = [audit.audit for audit in found]
+    names = list(audits)[::-1]
     name = st.columns([1, 3])[0].selectbox(
-        "Audit", names[::-1], index=names[::-1].index(newest.audit), key="audit_shown"
+        "Audit", names, index=names.index(newest.audit), key=_SELECTED_AUDIT
     )
-    return found[names.index(name)]
+    return audits[name]
 
 
-def _start(who: str) -> None:
-    """What an audit would ask, and the button."""
-    run = cached_queries.ask(annotation_table.current_run)
-    units = len(cached_queries.ask(annotation_table.labels, run)) if run else 0
+def _render_start_form(user: str) -> None:
+    """Render the size of a new audit and the button that starts it."""
+    run = cached_query(unit_table.current_dissection)
+    # A tuple: arguments of cached queries must be hashable.
+    order = tuple(load_order_of_experts(context.served_study()))
+    units = len(cached_query(annotation_table.unit_labels, run, order)) if run else 0
     if not units:
-        st.info("No unit carries a label yet, so there are no words to audit.")
+        st.info("No unit carries a label yet, so there is nothing to audit.")
         return
-    elements.section(
+    elements.section_heading(
         "Start an audit",
-        "experts judge blindly whether top, middle-ranked and random patches show what the unit is"
-        " called",
+        "experts judge, blinded, whether the label applies to top, middle-ranked and random"
+        " patches of a unit",
     )
-    a, b, c = st.columns([1, 3, 1], vertical_alignment="bottom")
+    number_column, note_column, button_column = st.columns([1, 3, 1], vertical_alignment="bottom")
     number = int(
-        a.number_input(
-            "Patches of each kind", 1, audit_workflow.MOST_PATCHES, 6, key="audit_patches"
+        number_column.number_input(
+            "Patches of each kind", 1, audit_workflow.MAX_PATCHES_PER_KIND, 6, key="audit_patches"
         )
     )
     total = 3 * number * units
-    b.caption(
+    note_column.caption(
         f"{units} labelled units, {total} patches for each annotator, about"
-        f" {max(1, round(total * SECONDS_EACH / 60))} minutes. Annotators see a unit's words and"
-        " one patch at a time, nothing else; the order is shuffled for each of them."
+        f" {max(1, round(total * SECONDS_PER_JUDGEMENT / 60))} minutes. Annotators see the label"
+        " and one patch at a time, nothing else. The order is shuffled for each annotator."
     )
-    c.button(
-        "Start the audit", type="primary", width="stretch", on_click=_on_start, args=(number, who)
+    button_column.button(
+        "Start the audit", type="primary", width="stretch", on_click=_start, args=(number, user)
     )
 
 
-def _on_start(number: int, who: str) -> None:
+def _start(number: int, user: str) -> None:
     try:
-        made = audit_workflow.start(context.current(), number, 1, who)
+        audit = audit_workflow.start_audit(context.served_study(), number, 1, user)
     except UserError as error:
-        st.session_state["audit_note"] = str(error)
+        flash(str(error), error=True)
         return
-    st.session_state.pop("audit_shown", None)
-    st.session_state["audit_note"] = (
-        f"{made.audit} is open. Annotators find it behind the button Audit on their page."
-    )
+    # Without the earlier selection the list shows the new audit.
+    st.session_state.pop(_SELECTED_AUDIT, None)
+    flash(f"{audit.audit} is open. Annotators open it with the button Audit on their page.")
 
 
-def _on_end(who: str) -> None:
-    ended = audit_workflow.end(context.current(), who)
-    st.session_state["audit_note"] = f"{ended.audit} is ended; no further answers are taken."
+def _end(user: str) -> None:
+    audit = audit_workflow.end_audit(context.served_study(), user)
+    flash(f"{audit.audit} is ended; no further answers are accepted.")
 
 
-def _progress(audit: Audit, who: str) -> bool:
-    """Who has judged how much; whether anybody has."""
-    frame = cached_queries.ask(audit_table.progress, audit.audit)
+def _render_progress(audit: Audit, user: str) -> bool:
+    """Render the progress per expert; return whether any patch has been judged."""
+    progress = cached_query(audit_table.audit_progress_by_expert, audit.audit)
     state = "open" if audit.ended is None else f"ended {audit.ended:%d %b, %H:%M} UTC"
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
-        elements.section(
+        elements.section_heading(
             f"Progress of {audit.audit}",
-            f"{state}; {audit.patches} patches of each kind a unit, seed {audit.seed}",
+            f"{state}; {audit.patches} patches of each kind per unit, seed {audit.seed}",
             simulated=audit.simulated,
         )
     if audit.ended is None:
         right.button(
             "End the audit",
             width="stretch",
-            on_click=_on_end,
-            args=(who,),
-            help="No further answers; what was answered stays.",
+            on_click=_end,
+            args=(user,),
+            help="Accepts no further answers; existing answers are kept.",
         )
-    if not len(frame):
+    if not len(progress):
         st.info(
-            "Nobody has judged a patch yet. Annotators find the audit behind the button Audit on"
+            "No patch has been judged yet. Annotators open the audit with the button Audit on"
             " their page."
         )
         return False
-    shown = pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "Expert": frame["code"],
-            "Simulated": frame["simulated"],
-            "Patches": [f"{a} / {b}" for a, b in zip(frame["done"], frame["total"])],
-            "Corrected": frame["corrections"],
-            "Median s": frame["median_seconds"].round(1),
-            "Last answer": frame["last"],
+            "Expert": progress["code"],
+            "Simulated": progress["simulated"],
+            "Patches": [f"{a} / {b}" for a, b in zip(progress["done"], progress["total"])],
+            "Corrected": progress["corrections"],
+            "Median s": progress["median_seconds"].round(1),
+            "Last answer": progress["last"],
         }
     )
-    st.dataframe(
-        shown,
-        hide_index=True,
-        column_config={
-            "Last answer": st.column_config.DatetimeColumn(
-                format="D MMM, HH:mm", timezone="UTC", help="UTC"
-            )
-        },
-    )
+    time_format = st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC")
+    st.dataframe(table, hide_index=True, column_config={"Last answer": time_format})
     return True
 
 
-def _results(audit: Audit) -> None:
-    """Pooled precision, then unit by unit; both downloads."""
-    found, result = cached_queries.compute(audit_workflow.results, audit.audit)
-    elements.section(
+def _render_results(audit: Audit) -> None:
+    """Render pooled precision, precision by unit and the downloads."""
+    current, result = cached_result(audit_workflow.load_audit_result, audit.audit)
+    elements.section_heading(
         "Label precision",
-        f"share of patches said to show the label; unsure counts as not shown; {METHOD}",
+        f"proportion of patches judged to show the label; unsure counts as not shown;"
+        f" {PRECISION_METHOD}",
         simulated=audit.simulated or result.simulated,
     )
-    gap = result.difference_of(None)
-    elements.cells(
-        [
-            (
-                (
-                    f"{share.kind.capitalize()} patches, {share.patients}"
-                    f" patient{'s' * (share.patients != 1)}"
-                ),
-                share.interval.short(),
-            )
-            for share in result.pooled
-        ]
-        + [("Top minus random, patient bootstrap", gap.short())]
-        + _agreement(result)
-    )
-    reasons = sorted({i.reason for i in (*(s.interval for s in result.pooled), gap) if i.reason})
+    difference = result.difference_of(None)
+    pooled = [
+        (
+            f"{share.kind.capitalize()} patches, {count_text(share.patients, 'patient')}",
+            share.interval.short(),
+        )
+        for share in result.pooled
+    ]
+    gap = ("Top minus random, patient bootstrap", difference.short())
+    elements.metric_row([*pooled, gap, *_agreement_metric(result)])
+    intervals = [*(share.interval for share in result.pooled), difference]
+    reasons = sorted({interval.reason for interval in intervals if interval.reason})
     if reasons:
         st.caption("Not estimable: " + "; ".join(reasons) + ".")
-    st.dataframe(_by_unit(result), hide_index=True, width="stretch")
-    table = audit_workflow.results_table(found, result)
-    a, b, _ = st.columns([1, 1, 3])
-    a.download_button(
+    st.dataframe(_precision_by_unit(result), hide_index=True, width="stretch")
+    _render_downloads(current, result)
+
+
+def _render_downloads(audit: Audit, result: AuditResult) -> None:
+    results_column, judgements_column, _ = st.columns([1, 1, 3])
+    results_column.download_button(
         "Results, CSV",
-        table.to_csv(index=False),
-        f"{found.audit}-precision.csv",
+        audit_workflow.audit_result_table(audit, result).to_csv(index=False),
+        f"{audit.audit}-precision.csv",
         "text/csv",
         width="stretch",
         on_click="ignore",
     )
-    b.download_button(
+    judgements_column.download_button(
         "Judgements, CSV",
-        cached_queries.compute(audit_workflow.judgements_table, found).to_csv(index=False),
-        f"{found.audit}-judgements.csv",
+        cached_result(audit_workflow.load_judgement_versions, audit).to_csv(index=False),
+        f"{audit.audit}-judgements.csv",
         "text/csv",
         width="stretch",
         on_click="ignore",
-        help="Tells kinds and ranks: keep it from experts who still judge.",
+        help="Contains the kind and rank of each patch: withhold it from experts who still judge.",
     )
 
 
-def _agreement(result: AuditResult) -> list[tuple[str, str]]:
-    if result.agreement is None:
+def _agreement_metric(result: AuditResult) -> list[tuple[str, str]]:
+    agreement = result.agreement
+    if agreement is None:
         return []
-    found = result.agreement
-    return [
-        (
-            "Agreement, alpha",
-            (
-                f"{decimal(found.estimate)} ({decimal(found.low)} to {decimal(found.high)})"
-                if found.low is not None
-                else decimal(found.estimate)
-            ),
-        )
-    ]
+    value = decimal(agreement.estimate)
+    if agreement.low is not None:
+        value += f" ({decimal(agreement.low)} to {decimal(agreement.high)})"
+    return [("Agreement, alpha", value)]
 
 
-def _by_unit(result: AuditResult) -> pd.DataFrame:
-    """A row a unit: its words, precision of the three kinds, and the difference."""
+def _precision_by_unit(result: AuditResult) -> pd.DataFrame:
+    """Return one row per unit: label, precision of the three kinds, top minus random."""
     rows: dict[int, dict[str, object]] = {}
     for share in result.units:
-        row = rows.setdefault(
-            share.unit or 0, {"Unit": unit_name(share.unit or 0), "Label": share.label}
-        )
+        unit = share.unit or 0
+        row = rows.setdefault(unit, {"Unit": unit_name(unit), "Label": share.label})
         row[share.kind.capitalize()] = share.text()
         if share.kind == "top":
-            row["gap"] = result.difference_of(share.unit).short()
-    return pd.DataFrame(list(rows.values())).rename(columns={"gap": "Top minus random"})[
-        ["Unit", "Label", "Top", "Middle", "Random", "Top minus random"]
-    ]
+            row["Top minus random"] = result.difference_of(share.unit).short()
+    columns = ["Unit", "Label", "Top", "Middle", "Random", "Top minus random"]
+    return pd.DataFrame(list(rows.values()))[columns]

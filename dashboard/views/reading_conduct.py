@@ -1,196 +1,247 @@
-"""Stages 2 to 4: lint the cases, freeze, monitor, close."""
+"""Stages "Check", "Freeze", "Read" and "Close" of a reading study."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.class_labels import SPLIT_NAMES
 from core.errors import UserError
-from core.store import reading_table
-from core.store.reading_table import Protocol
+from core.store import protocol_table, reading_table
+from core.store.protocol_table import Protocol
 from dashboard.server import context, identity
-from dashboard.ui import cached_queries, elements
-from dashboard.views import flash_messages
+from dashboard.ui import elements
+from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.flash_messages import flash, version_title
 from dashboard.views.reading_design import ARM_NAMES, PRIMARY_NAMES, RULE_NAMES
-from evaluation.intervals import counted
+from evaluation.intervals import count_text
 from evaluation.reading_study import workflow
-from evaluation.reading_study.leakage_checks import ERROR, WARNING, Finding, stops
-from evaluation.reading_study.narrative import SIDES
+from evaluation.reading_study.leakage_issues import (
+    ERROR,
+    NOTE,
+    WARNING,
+    IssueCode,
+    LeakageIssue,
+    has_errors,
+    parse_issues,
+)
+from evaluation.reading_study.narrative import SIDE_NAMES
+
+_REVIEW_NOTE = "reviewed"  # key of the field for the review of conflicting truth rules
+_BADGE_STATES = {ERROR: "failed", WARNING: "stale", NOTE: "missing"}
 
 
-def findings_table(findings: list[dict]) -> None:
-    """Linter findings, errors first."""
-    state = {"error": "failed", "warning": "stale", "note": "missing"}
+def render_issue_table(issues: Iterable[Mapping[str, Any]]) -> None:
+    """Render issues of the leakage checks as stored: dicts with severity, field and finding."""
     rows = [
         {
-            "": f'<span class="dm-badge {state[f["severity"]]}">{f["severity"]}</span>',
-            "Field": elements.text(f["field"]),
-            "Finding": elements.text(f["finding"]),
+            "": elements.state_badge(_BADGE_STATES[issue["severity"]], issue["severity"]),
+            "Field": elements.escape_html(issue["field"]),
+            "Finding": elements.escape_html(issue["finding"]),
         }
-        for f in findings
+        for issue in issues
     ]
-    elements.table(pd.DataFrame(rows), left=True)
+    elements.html_table(pd.DataFrame(rows), left=True)
 
 
-def _fixed(protocol: Protocol) -> str:
-    """What freezing fixes, in a sentence: test, side, truth rule, exclusions, seed."""
-    d = workflow.design_of(protocol)
-    of_patient = (
-        "all images" if d.images_per_patient is None else counted(d.images_per_patient, "image")
+def _fixed_settings(protocol: Protocol) -> str:
+    """Return what freezing fixes: test, side, truth rule, exclusions, arms, readers and seed."""
+    design = workflow.protocol_design(protocol)
+    images = (
+        "all images"
+        if design.images_per_patient is None
+        else count_text(design.images_per_patient, "image")
     )
+    discrepant = "excluded" if design.discrepant == "out" else "included"
+    arms = ", ".join(ARM_NAMES[arm].lower() for arm in design.arms)
     return (
-        f"Primary analysis {PRIMARY_NAMES[d.primary]}, {SIDES[d.side]}, alpha {d.alpha:g}; truth"
-        f" rule {RULE_NAMES[d.truth_rule]}, cases whose truth rules differ"
-        f" {'left out' if d.discrepant == 'out' else 'kept'}; {SPLIT_NAMES[d.split]} split,"
-        f" {of_patient} a patient; arms {', '.join(ARM_NAMES[arm].lower() for arm in d.arms)};"
-        f" {counted(d.readers, 'reader')}; seed {d.seed}."
+        f"Primary analysis {PRIMARY_NAMES[design.primary]}, {SIDE_NAMES[design.side]}, alpha"
+        f" {design.alpha:g}; truth rule {RULE_NAMES[design.truth_rule]}, cases whose truth rules"
+        f" differ {discrepant}; {SPLIT_NAMES[design.split]} split, {images} per patient; arms"
+        f" {arms}; {count_text(design.readers, 'reader')}; seed {design.seed}."
     )
 
 
-def lint_and_freeze(protocol: Protocol) -> None:
-    """Lint, reasons for warnings, freeze by typing the name."""
-    who = identity.current().code
+def render_check_and_freeze(protocol: Protocol) -> None:
+    """Render the leakage check, the reasons for its warnings, and freezing by typing the name."""
     st.caption(
-        _fixed(protocol)
-        + " The linter asks whether anything shown predicts truth or the network's score."
+        f"{_fixed_settings(protocol)} The leakage check tests whether anything that readers see"
+        " predicts truth or the network's score."
     )
+    is_first = protocol.state == "design"
     if st.button(
-        "Lint" if protocol.state == "design" else "Lint again",
-        type="primary" if protocol.state == "design" else "secondary",
+        "Check for leakage" if is_first else "Check again",
+        type="primary" if is_first else "secondary",
     ):
-        linted = workflow.run_lint(
-            context.current(), protocol.protocol, who, st.session_state.get("reviewed", "")
-        )[1]
-        counts = [sum(f.severity == severity for f in linted) for severity in (ERROR, WARNING)]
-        flash_messages.leave(
-            f"Linted: {counted(counts[0], 'error')}, {counted(counts[1], 'warning')}.",
-            bad=counts[0] > 0,
-        )
-        st.rerun()
-    if protocol.state != "lint":
+        _run_leakage_check(protocol)
+    if is_first:
         return
-    findings_table(protocol.lint)
-    found = [Finding(**f) for f in protocol.lint]
-    if any(f.field == "truth" and f.finding.endswith("nobody reviewed") for f in found):
+    render_issue_table(protocol.lint)
+    issues = parse_issues(protocol.lint)
+    if any(issue.code is IssueCode.TRUTH_CONFLICT for issue in issues):
         st.text_input(
-            "What did you find in the cases whose truth rules differ? Then lint again.",
-            key="reviewed",
+            "Describe your review of the cases whose truth rules differ. Then check again.",
+            key=_REVIEW_NOTE,
             max_chars=300,
         )
-    if stops(found):
-        st.error("Errors stop this study. Change the design, save it and lint again.")
+    if has_errors(issues):
+        st.error("The study cannot be frozen with errors. Change the design, save and check again.")
         return
-    reasons = {
-        f"{f.field}: {f.finding}": st.text_input(
-            elements.plain(f"Why is this acceptable? {f.field}: {f.finding}"),
-            key=f"reason_{i}",
+    reasons = _reason_fields(issues)
+    _warn_of_open_study()
+    _render_freeze(protocol, reasons)
+
+
+def _run_leakage_check(protocol: Protocol) -> None:
+    # With a review note, conflicting truth rules become a warning instead of an error.
+    user, review = identity.current_identity().code, st.session_state.get(_REVIEW_NOTE, "")
+    _, issues = workflow.check_protocol(context.served_study(), protocol.protocol, user, review)
+    errors, warnings = (
+        sum(issue.severity == severity for issue in issues) for severity in (ERROR, WARNING)
+    )
+    flash(
+        f"Leakage check: {count_text(errors, 'error')}, {count_text(warnings, 'warning')}.",
+        error=errors > 0,
+    )
+    st.rerun()
+
+
+def _reason_fields(issues: Sequence[LeakageIssue]) -> dict[str, str]:
+    """Render one field per warning; return the reasons by "field: finding"."""
+    return {
+        f"{issue.field}: {issue.finding}": st.text_input(
+            elements.escape_markdown(f"Why is this acceptable? {issue.field}: {issue.finding}"),
+            # Several warnings can have the same text, so that only their number is unique.
+            key=f"reason_{number}",
             max_chars=300,
         )
-        for i, f in enumerate(found)
-        if f.severity == WARNING
+        for number, issue in enumerate(issues)
+        if issue.severity == WARNING
     }
-    open_one = cached_queries.ask(reading_table.open_protocol)
-    if open_one is not None:
+
+
+def _warn_of_open_study() -> None:
+    current = cached_query(protocol_table.newest_open_protocol)
+    if current is not None:
         st.warning(
-            f"{elements.plain(flash_messages.name_of(open_one))} is frozen and not closed. Readers who have"
-            " begun it stay with it until they finish it or it is closed; everybody else will read"
-            " this one."
+            f"{elements.escape_markdown(version_title(current))} is frozen and not closed. Readers"
+            " who have started it continue with it until they finish or it is closed; all others"
+            " will read this study."
         )
-    refusal = st.empty()  # above the button, which stands at the lower edge of the window
+
+
+def _render_freeze(protocol: Protocol, reasons: Mapping[str, str]) -> None:
+    # A message below the button would lie outside a window of 640 px.
+    message = st.empty()
     typed = st.text_input(
         "Type the study's name to freeze it",
         key="freeze_name",
-        help="After freezing nothing can change; a change makes a new version",
+        help="A frozen version cannot change; a change makes a new version",
     )
-    if st.button("Freeze", type="primary", disabled=typed != protocol.protocol):
-        lacking = [finding for finding, reason in reasons.items() if not reason.strip()]
-        if lacking:
-            more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
-            refusal.error(
-                elements.plain(f"Not frozen: a warning without a reason{more}: {lacking[0]}")
-            )
-            return
-        try:
-            frozen = workflow.freeze(context.current(), protocol.protocol, who, reasons)
-        except UserError as error:
-            refusal.error(elements.plain(str(error)))
-            return
-        flash_messages.leave(f"Frozen. Hash {frozen.hash}. Invite readers on the People page.")
-        st.rerun()
-
-
-def pdf_button(protocol: Protocol) -> None:
-    """The frozen protocol to take away."""
-
-    simulated = protocol.simulated or (
-        bool(protocol.run) and cached_queries.compute(workflow.synthetic, protocol.run)
-    )
-
-    def drawn() -> bytes:
-        from evaluation.reporting.protocol_pdf import (
-            protocol_pdf,  # the print library: a second that only who asks for it waits
+    if not st.button("Freeze", type="primary", disabled=typed != protocol.protocol):
+        return
+    missing = [warning for warning, reason in reasons.items() if not reason.strip()]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        text = f"Not frozen: a warning without a reason{more}: {missing[0]}"
+        message.error(elements.escape_markdown(text))
+        return
+    try:
+        frozen = workflow.freeze_protocol(
+            context.served_study(), protocol.protocol, identity.current_identity().code, reasons
         )
+    except UserError as error:
+        message.error(elements.escape_markdown(str(error)))
+        return
+    flash(f"Frozen. Hash {frozen.hash}. Invite readers on the Participants page.")
+    st.rerun()
+
+
+def render_protocol_download(protocol: Protocol) -> None:
+    """Render the button that downloads a frozen protocol as PDF."""
+    simulated = protocol.simulated or (
+        bool(protocol.run) and cached_result(workflow.has_simulated_material, protocol.run)
+    )
+
+    def pdf() -> bytes:
+        # The PDF library takes a second to import: only a download waits for it.
+        from evaluation.reporting.protocol_pdf import protocol_pdf
 
         return protocol_pdf(protocol, simulated)
 
     st.download_button(
         "Protocol, PDF",
-        drawn,
+        pdf,
         f"protocol-{protocol.hash[:12]}.pdf",
         "application/pdf",
         on_click="ignore",
-        help="every setting, the linter's warnings with your reasons, and the hash",
+        help="all settings, the warnings of the leakage check with your reasons, and the hash",
     )
 
 
-def monitor(protocol: Protocol) -> None:
-    """Progress without any result; closing, typed and logged."""
+def render_monitor(protocol: Protocol) -> None:
+    """Render the progress of a frozen study, without any result, and closing it."""
     st.caption(
-        _fixed(protocol)
-        + " No accuracy, no balance of answers, no comparison with the network before closing."
+        f"{_fixed_settings(protocol)} No accuracy, no balance of answers, no comparison with the"
+        " network before closing."
     )
-    pdf_button(protocol)
-    progress = cached_queries.ask(reading_table.progress, protocol.protocol, protocol.version)
+    render_protocol_download(protocol)
+    progress = cached_query(
+        reading_table.reading_progress_by_reader, protocol.protocol, protocol.version
+    )
     if len(progress):
-        names = {
-            "code": "Reader",
-            "total": "Cases",
-            "done": "Done",
-            "missing": "Missing",
-            "median_seconds": "Median s",
-            "corrections": "Corrections",
-            "last_seen": "Last seen",
-            "simulated": "Simulated",
-        }
-        formats = {
-            "Median s": st.column_config.NumberColumn(format="%.1f"),
-            "Last seen": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
-        }
-        st.dataframe(progress.rename(columns=names), hide_index=True, column_config=formats)
+        _render_progress(progress)
     else:
         st.info(
-            "Nobody has read yet. Invite readers on the People page; their link opens the first"
-            " case."
+            "No case has been read yet. Invite readers on the Participants page; their link opens"
+            " the first case."
         )
     with st.expander("Close and unblind"):
-        left = int(progress["missing"].sum()) if len(progress) else 0
-        lost = (
-            f" {counted(left, 'answer')} of readers who have begun {'is' if left == 1 else 'are'}"
-            " still missing."
-            if left
-            else ""
-        )
-        st.caption(
-            "Ends answering for everybody, opens the results for the team, and is written to the"
-            f" log.{lost}"
-        )
-        typed = st.text_input("Type the study's name to close it", key="close_name")
-        if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
-            try:
-                workflow.close(context.current(), protocol.protocol, identity.current().code)
-            except UserError as error:
-                st.error(str(error))
-                return
-            flash_messages.leave("Closed and unblinded. No further answers are taken.")
-            st.rerun()
+        _render_closing(protocol, int(progress["missing"].sum()) if len(progress) else 0)
+
+
+def _render_progress(progress: pd.DataFrame) -> None:
+    names = {
+        "code": "Reader",
+        "total": "Cases",
+        "done": "Done",
+        "missing": "Missing",
+        "median_seconds": "Median s",
+        "corrections": "Corrections",
+        "last_seen": "Last seen",
+        "simulated": "Simulated",
+    }
+    # No column may reveal answers or results before the study is closed.
+    formats = {
+        "Median s": st.column_config.NumberColumn(format="%.1f"),
+        "Last seen": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+    }
+    st.dataframe(progress.rename(columns=names), hide_index=True, column_config=formats)
+
+
+def _render_closing(protocol: Protocol, missing: int) -> None:
+    """Render closing by typing the name; missing: answers of readers who have started."""
+    note = (
+        f" {count_text(missing, 'answer')} of readers who have started"
+        f" {'is' if missing == 1 else 'are'} still missing."
+        if missing
+        else ""
+    )
+    st.caption(
+        "Closing ends the reading for all readers, opens the results for the team, and is"
+        f" logged.{note}"
+    )
+    typed = st.text_input("Type the study's name to close it", key="close_name")
+    if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
+        try:
+            workflow.close_protocol(
+                context.served_study(), protocol.protocol, identity.current_identity().code
+            )
+        except UserError as error:
+            st.error(str(error))
+            return
+        flash("Closed and unblinded. No further answers are accepted.")
+        st.rerun()

@@ -1,4 +1,4 @@
-"""Stage 1: choose what is read, see live what it can show."""
+"""Stage "Design" of a reading study: the form, and what the design would give."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import store
+from core import lineage, store
 from core.errors import UserError
+from core.settings import load_order_of_experts
 from core.store import annotation_table
 from dashboard.server import context, identity
-from dashboard.ui import cached_queries, elements
-from dashboard.views import flash_messages
+from dashboard.ui import elements
+from dashboard.ui.cached_queries import cached_result
+from dashboard.views.flash_messages import flash, version_title
 from evaluation.intervals import decimal, percent
-from evaluation.queries.explanations import dissect_of
 from evaluation.reading_study import (
-    PRESETS,
+    DESIGN_PRESETS,
+    CaseFlow,
     Design,
-    Flow,
     choose_cases,
+    design_preset,
+    explanation_texts,
     planned_power,
-    preset,
-    shown_texts,
     workflow,
 )
-from evaluation.reading_study.narrative import SIDES
+from evaluation.reading_study.narrative import SIDE_NAMES
 
+STUDY_CHOICE = "study"  # key of the select box of the page, which is also in its address
 ARM_NAMES = {
     "explanation": "Explanation text",
     "shuffled": "Shuffled explanation",
@@ -36,241 +38,279 @@ ARM_NAMES = {
     "image": "Image",
     "image_explanation": "Image and explanation text",
 }
-
 PRIMARY_NAMES = {
     "gee": "GEE, clustered by patient",
     "sign_flip": "patient sign-flip",
     "exact_binomial": "exact binomial test",
 }
-DISCREPANT = {"out": "left out", "in": "kept"}
-IMAGES = {"one": 1, "all": None}
-DEPTHS = {"8": 8, "20": 20, "all": None}
-
 RULE_NAMES = {
     "folder": "folder of the source",
     "first_abnormality": "first abnormality",
     "any_malignant": "any malignant",
 }
+_DISCREPANT_NAMES = {"out": "left out", "in": "kept"}
+_IMAGES_PER_PATIENT = {"one": 1, "all": None}
+_DEPTHS = {"8": 8, "20": 20, "all": None}
+_SCALE_NAMES = {6: "six points", 2: "benign or malignant"}
 
 
-def _rules(path: Path) -> list[str]:
-    """Truth rules that this study's data know; by folder only where the source files patients under
-    a diagnosis.
-    """
-    with store.read(path) as con:
-        truth = workflow.truth_rules(con)
-    return [rule for rule in RULE_NAMES if rule != "folder" or truth["folder"].notna().any()]
-
-
-def _labels(path: Path, explain: str, design: Design) -> int:
-    """How many different labels the units carry, in the words that the design would show."""
-    dissect = dissect_of(path, explain)
-    with store.read(path) as con:
-        texts = [label.text for label in annotation_table.labels(con, dissect).values()]
-    return len({shown for text in texts for shown in shown_texts([0], {0: text}, design)})
-
-
-def _chosen() -> tuple[str, Design] | None:
-    """The form's design; its sentence instead where a value does not fit."""
-    a, b, c, d = st.columns([2, 2, 1, 1])
-    start = a.selectbox(
-        "Preset",
-        list(PRESETS),
-        key="preset",
-        help=(
-            "Recommended: one image per patient, verdict words taken out, six-point answer."
-            " DeepMiner 2021: as published."
-        ),
-    )
-    base = preset(start)
-    name = b.text_input("Name of the study", value="Reading study", key="protocol", max_chars=80)
-    readers = c.number_input("Readers", 1, 50, base.readers)
-    seed = d.number_input("Seed", 0, 9999, base.seed)
-    e, f, g, h = st.columns([2, 1, 1, 2])
-    arms = e.multiselect(
-        "Arms",
-        list(ARM_NAMES),
-        [x for x in base.arms if x in ARM_NAMES],
-        format_func=lambda arm: ARM_NAMES[arm],
-    )
-    split = f.selectbox("Split", ["test", "holdout"], index=0)
-    cases = g.number_input(
-        "Cases per class", 0, 5000, base.cases_per_class or 0, help="0: as many as there are"
-    )
-    known = cached_queries.compute(_rules)
-    preferred = base.truth_rule if base.truth_rule in known else "any_malignant"
-    lacking = (
-        None
-        if preferred == base.truth_rule
-        else f"The preset's rule, {RULE_NAMES[base.truth_rule]}, is not known of this study's data."
-    )
-    rule = h.selectbox(
-        "Truth rule",
-        known,
-        index=known.index(preferred),
-        format_func=RULE_NAMES.__getitem__,
-        help=lacking,
-    )
-    i, j, k, m, n = st.columns([2, 2, 1, 2, 2])
-    scale = i.selectbox(
-        "Answer",
-        [6, 2],
-        index=[6, 2].index(base.scale),
-        format_func=lambda n: "six points" if n == 6 else "benign or malignant",
-    )
-    influence = j.selectbox(
-        "Texts for the class",
-        ["predicted", "malignant"],
-        index=["predicted", "malignant"].index(base.influence_class),
-    )
-    repeats = k.number_input("Hidden repeats", 0, 50, base.repeats)
-    words = m.toggle(
-        "Keep verdict words",
-        base.association_words,
-        help="Words such as suspicious repeat the annotator's verdict",
-    )
-    told = n.toggle(
-        "Tell prevalence",
-        base.prevalence_told,
-        help="Readers are told the share of malignant cases before they start",
-    )
+def render_design_form(explain: str) -> None:
+    """Render the form of a new design on an explain run, and what the design would give."""
+    design = _render_form()
+    if design is None:
+        return
     try:
-        design = preset(
-            start,
-            **_analysis(base),
-            name=name,
-            readers=int(readers),
-            seed=int(seed),
-            arms=tuple(arms),
-            split=split,
-            cases_per_class=int(cases) or None,
-            truth_rule=rule,
-            scale=scale,
-            influence_class=influence,
-            repeats=int(repeats),
-            association_words=words,
-            prevalence_told=told,
+        cases, flow = cached_result(_preview_cases, explain, design)
+    except UserError as error:
+        st.error(str(error))
+        return
+    _render_planned_cases(explain, design, cases, flow)
+    st.button("Save this design", type="primary", on_click=_save, args=(design, explain))
+
+
+def _save(design: Design, explain: str) -> None:
+    """Save the design as a new version and select it."""
+    user = identity.current_identity().code
+    try:
+        designed = workflow.create_protocol(
+            context.served_study(), design.name, design, user, explain=explain
         )
+    except UserError as error:
+        flash(str(error), error=True)
+        return
+    # A widget's state can be set only before the widget is drawn, hence in a callback.
+    st.session_state[STUDY_CHOICE] = version_title(designed)
+    flash(f"Saved as {version_title(designed)}. Next: leakage check.")
+
+
+def _render_form() -> Design | None:
+    """Render the form; return its design, or write why its values do not fit together."""
+    preset, base, study_values = _study_fields()
+    values = {**study_values, **_case_fields(base), **_answer_fields(base)}
+    try:
+        return design_preset(preset, **values, **_analysis_fields(base))
     except UserError as error:
         st.error(str(error))
         return None
-    return name, design
 
 
-def _analysis(base: Design) -> dict[str, Any]:
-    """How the study will be analysed, which cases are left out, when it ends; the preset's choices
-    at first.
-    """
+def _study_fields() -> tuple[str, Design, dict[str, Any]]:
+    """Render preset, name, readers and seed; return the preset, its design and the values."""
+    preset_column, name_column, reader_column, seed_column = st.columns([2, 2, 1, 1])
+    preset = preset_column.selectbox(
+        "Preset",
+        list(DESIGN_PRESETS),
+        key="preset",
+        help=(
+            "Recommended: one image per patient, verdict words removed, six-point answer."
+            " DeepMiner 2021: as published."
+        ),
+    )
+    base = design_preset(preset)
+    values = {
+        "name": name_column.text_input(
+            "Name of the study", value="Reading study", key="protocol", max_chars=80
+        ),
+        "readers": int(reader_column.number_input("Readers", 1, 50, base.readers)),
+        "seed": int(seed_column.number_input("Seed", 0, 9999, base.seed)),
+    }
+    return preset, base, values
+
+
+def _case_fields(base: Design) -> dict[str, Any]:
+    """Render arms, split, number of cases and truth rule."""
+    arm_column, split_column, number_column, rule_column = st.columns([2, 1, 1, 2])
+    arms = arm_column.multiselect(
+        "Arms",
+        list(ARM_NAMES),
+        [arm for arm in base.arms if arm in ARM_NAMES],
+        format_func=ARM_NAMES.__getitem__,
+    )
+    split = split_column.selectbox("Split", ["test", "holdout"], index=0)
+    number = number_column.number_input(
+        "Cases per class", 0, 5000, base.cases_per_class or 0, help="0: all eligible cases"
+    )
+    return {
+        "arms": tuple(arms),
+        "split": split,
+        "cases_per_class": int(number) or None,
+        "truth_rule": _truth_rule_field(rule_column, base),
+    }
+
+
+def _truth_rule_field(column: Any, base: Design) -> str:
+    rules = cached_result(_available_rules)
+    is_available = base.truth_rule in rules
+    preferred = base.truth_rule if is_available else "any_malignant"
+    hint = (
+        None
+        if is_available
+        else (
+            f"The preset's rule, {RULE_NAMES[base.truth_rule]}, is not known for the data of this"
+            " study."
+        )
+    )
+    return column.selectbox(
+        "Truth rule",
+        rules,
+        index=rules.index(preferred),
+        format_func=RULE_NAMES.__getitem__,
+        help=hint,
+    )
+
+
+def _answer_fields(base: Design) -> dict[str, Any]:
+    """Render answer scale, texts, hidden repeats and the information that readers receive."""
+    scale_column, class_column, repeat_column, word_column, prevalence_column = st.columns(
+        [2, 2, 1, 2, 2]
+    )
+    influence_classes = ["predicted", "malignant"]
+    return {
+        "scale": scale_column.selectbox(
+            "Answer",
+            list(_SCALE_NAMES),
+            index=list(_SCALE_NAMES).index(base.scale),
+            format_func=_SCALE_NAMES.__getitem__,
+        ),
+        "influence_class": class_column.selectbox(
+            "Texts for the class",
+            influence_classes,
+            index=influence_classes.index(base.influence_class),
+        ),
+        "repeats": int(repeat_column.number_input("Hidden repeats", 0, 50, base.repeats)),
+        "association_words": word_column.toggle(
+            "Keep verdict words",
+            base.association_words,
+            help="Words such as suspicious repeat the annotator's verdict",
+        ),
+        "prevalence_told": prevalence_column.toggle(
+            "State prevalence",
+            base.prevalence_told,
+            help="Readers learn the proportion of malignant cases before they start",
+        ),
+    }
+
+
+def _analysis_fields(base: Design) -> dict[str, Any]:
+    """Render analysis, exclusions and stopping rule, with the values of the preset."""
     with st.expander("Analysis, exclusions and stopping rule"):
-        a, b, c, d = st.columns([3, 2, 1, 2])
-        primary = a.selectbox(
-            "Primary analysis",
-            list(PRIMARY_NAMES),
-            list(PRIMARY_NAMES).index(base.primary),
-            format_func=PRIMARY_NAMES.__getitem__,
-        )
-        side = b.selectbox(
-            "Side", list(SIDES), list(SIDES).index(base.side), format_func=SIDES.__getitem__
-        )
-        alpha = c.number_input("Alpha", 0.001, 0.2, base.alpha, 0.005, format="%.3f")
-        expected = d.number_input(
-            "Expected share right",
+        return {**_test_fields(base), **_exclusion_fields(base), **_text_fields(base)}
+
+
+def _select(column: Any, label: str, names: dict[str, str], value: str) -> str:
+    """Render a select box for the keys of a dictionary, shown by their names."""
+    return column.selectbox(
+        label, list(names), list(names).index(value), format_func=names.__getitem__
+    )
+
+
+def _test_fields(base: Design) -> dict[str, Any]:
+    primary_column, side_column, alpha_column, expected_column = st.columns([3, 2, 1, 2])
+    return {
+        "primary": _select(primary_column, "Primary analysis", PRIMARY_NAMES, base.primary),
+        "side": _select(side_column, "Side", SIDE_NAMES, base.side),
+        "alpha": alpha_column.number_input("Alpha", 0.001, 0.2, base.alpha, 0.005, format="%.3f"),
+        "expected_share": expected_column.number_input(
+            "Expected proportion correct",
             0.501,
             0.999,
             base.expected_share,
             0.01,
             format="%.3f",
             help="for the power; published .55",
-        )
-        e, f, g, h = st.columns([3, 2, 1, 2])
-        discrepant = e.selectbox(
-            "Cases whose truth rules differ",
-            list(DISCREPANT),
-            list(DISCREPANT).index(base.discrepant),
-            format_func=DISCREPANT.__getitem__,
-        )
-        images = f.selectbox(
-            "Images of a patient",
-            list(IMAGES),
-            list(IMAGES.values()).index(base.images_per_patient),
-        )
-        effect = g.number_input(
-            "Design effect",
-            1.0,
-            20.0,
-            base.design_effect,
-            0.05,
-            help="for the power: 1 where a patient has one image and one reader",
-        )
-        depth = h.selectbox(
-            "Units looked through for texts", list(DEPTHS), list(DEPTHS.values()).index(base.depth)
-        )
-        hypothesis = st.text_input("Hypothesis", base.hypothesis, max_chars=300)
-        stopping = st.text_input("Stopping rule", base.stopping, max_chars=300)
-        merge = st.toggle("Show a label once where several units carry it", base.merge_duplicates)
-    return {
-        "primary": primary,
-        "side": side,
-        "alpha": alpha,
-        "expected_share": expected,
-        "discrepant": discrepant,
-        "images_per_patient": IMAGES[images],
-        "design_effect": effect,
-        "depth": DEPTHS[depth],
-        "hypothesis": hypothesis,
-        "stopping": stopping,
-        "merge_duplicates": merge,
+        ),
     }
 
 
-def _preview(path: Path, explain: str, design: Design) -> tuple[pd.DataFrame, Flow]:
-    """Cases this design would choose now, and the flow to them."""
-    return choose_cases(workflow.candidates(path, explain, design), design)
-
-
-def show(explain: str) -> None:
-    """The form, and beside it what the design would give."""
-    made = _chosen()
-    if made is None:
-        return
-    name, design = made
-    try:
-        cases, flow = cached_queries.compute(_preview, explain, design)
-    except UserError as error:
-        st.error(str(error))
-        return
-    main = cases[cases["arm"] == design.arms[0]]
-    power, needed = planned_power(design, len(main))
-    labels = {text for texts in main["texts"] for text in texts}
-    cells = [
-        ("Cases", f"{len(main)}"),
-        ("Patients", f"{main['patient_id'].nunique()}"),
-        ("Distinct texts", f"{main['texts'].map(tuple).nunique()}"),
-        ("Labels shown", f"{len(labels)} of {cached_queries.compute(_labels, explain, design)}"),
-        (f"Power at {percent(design.expected_share, 0)} right", decimal(power.power)),
-        ("Needed for power .8", f"{needed.stable_n}"),
-    ]
-    elements.cells(cells)
-    st.caption(
-        flow.sentence()
-        + f" Power is of the exact one-sided test with one reader, alpha {design.alpha:g}."
+def _exclusion_fields(base: Design) -> dict[str, Any]:
+    discrepant_column, image_column, effect_column, depth_column = st.columns([3, 2, 1, 2])
+    discrepant = _select(
+        discrepant_column, "Cases whose truth rules differ", _DISCREPANT_NAMES, base.discrepant
     )
-    with st.expander("First ten texts (what a reader will see)"):
-        st.dataframe(
-            pd.DataFrame({"Texts": [" | ".join(texts) for texts in main["texts"].head(10)]}),
-            hide_index=True,
-        )
-    st.button("Save this design", type="primary", on_click=_save, args=(name, design, explain))
+    images = image_column.selectbox(
+        "Images of a patient",
+        list(_IMAGES_PER_PATIENT),
+        list(_IMAGES_PER_PATIENT.values()).index(base.images_per_patient),
+    )
+    effect = effect_column.number_input(
+        "Design effect",
+        1.0,
+        20.0,
+        base.design_effect,
+        0.05,
+        help="for the power: 1 where a patient has one image and one reader",
+    )
+    depth = depth_column.selectbox(
+        "Units considered for texts", list(_DEPTHS), list(_DEPTHS.values()).index(base.depth)
+    )
+    return {
+        "discrepant": discrepant,
+        "images_per_patient": _IMAGES_PER_PATIENT[images],
+        "design_effect": effect,
+        "depth": _DEPTHS[depth],
+    }
 
 
-def _save(name: str, design: Design, explain: str) -> None:
-    """Save, choose what was saved, and leave the message for the run that follows."""
-    try:
-        designed = workflow.create(
-            context.current(), name, design, identity.current().code, explain=explain
-        )
-    except UserError as error:
-        flash_messages.leave(str(error), bad=True)
-        return
-    st.session_state["study"] = flash_messages.name_of(designed)
-    flash_messages.leave(f"Saved as {flash_messages.name_of(designed)}. Next: lint.")
+def _text_fields(base: Design) -> dict[str, Any]:
+    return {
+        "hypothesis": st.text_input("Hypothesis", base.hypothesis, max_chars=300),
+        "stopping": st.text_input("Stopping rule", base.stopping, max_chars=300),
+        "merge_duplicates": st.toggle(
+            "Show a label once where several units carry it", base.merge_duplicates
+        ),
+    }
+
+
+def _available_rules(path: Path) -> list[str]:
+    """Return the truth rules for which this study has data.
+
+    The folder rule needs a source that files patients under a diagnosis.
+    """
+    with store.read(path) as con:
+        truth = workflow.load_truth_by_rule(con)
+    return [rule for rule in RULE_NAMES if rule != "folder" or truth["folder"].notna().any()]
+
+
+def _count_labels(path: Path, explain: str, design: Design) -> int:
+    """Return the number of distinct labels of the units, as the design would show them."""
+    dissect = lineage.ancestor_run(path, explain, "dissect")
+    with store.read(path) as con:
+        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(path))
+    return len(
+        {
+            text
+            for label in labels.values()
+            for text in explanation_texts([0], {0: label.text}, design)
+        }
+    )
+
+
+def _preview_cases(path: Path, explain: str, design: Design) -> tuple[pd.DataFrame, CaseFlow]:
+    """Return the cases that the design would choose now, and the flow to them."""
+    return choose_cases(workflow.candidate_images(path, explain, design), design)
+
+
+def _render_planned_cases(
+    explain: str, design: Design, cases: pd.DataFrame, flow: CaseFlow
+) -> None:
+    """Render numbers, power and example texts of the primary arm."""
+    primary_cases = cases[cases["arm"] == design.arms[0]]
+    power, needed = planned_power(design, len(primary_cases))
+    labels = {text for texts in primary_cases["texts"] for text in texts}
+    elements.metric_row(
+        [
+            ("Cases", f"{len(primary_cases)}"),
+            ("Patients", f"{primary_cases['patient_id'].nunique()}"),
+            ("Distinct texts", f"{primary_cases['texts'].map(tuple).nunique()}"),
+            ("Labels shown", f"{len(labels)} of {cached_result(_count_labels, explain, design)}"),
+            (f"Power at {percent(design.expected_share, 0)} correct", decimal(power.power)),
+            ("Needed for power .8", f"{needed.stable_n}"),
+        ]
+    )
+    st.caption(
+        f"{flow.sentence()} Power of the exact one-sided test with one reader, alpha"
+        f" {design.alpha:g}."
+    )
+    with st.expander("First ten texts (as a reader sees them)"):
+        texts = [" | ".join(texts) for texts in primary_cases["texts"].head(10)]
+        st.dataframe(pd.DataFrame({"Texts": texts}), hide_index=True)

@@ -1,1 +1,1 @@
-"""Agreement of annotators, label audits, association of units with descriptors."""
+"""Agreement of experts, label audits, and associations of units with descriptors."""

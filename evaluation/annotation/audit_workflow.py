@@ -1,198 +1,275 @@
-"""The label audit on a study folder: which patches are judged, how it is opened and ended, its
-results.
-"""
+"""Label audit in a study folder: draw its patches, start and end it, load its results."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from core import runs, store
-from core.birads_lexicon import without_association
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.store import annotation_table, audit_table, run_table
-from core.store.audit_table import Audit, Item
-from evaluation.annotation.label_audit import AuditResult, audited
+from core.lexicon.birads_lexicon import without_association
+from core.settings import load_order_of_experts
+from core.store import annotation_table, audit_table, run_table, unit_table
+from core.store.audit_table import Audit, AuditItem
+from evaluation.annotation.label_audit import (
+    AuditResult,
+    compute_audit_result,
+    sample_patch_ranks,
+)
 
-MOST_PATCHES = 32
-# Middle-ranked patches are drawn from this part of a unit's order of all dissected patches.
-MIDDLE = (0.4, 0.6)
+MAX_PATCHES_PER_KIND = 32
 
 
-def places(values: np.ndarray, number: int, seed: int, unit: int) -> dict[str, np.ndarray]:
-    """Rank places of a unit's patches to judge: the `number` strongest; as many drawn from the
-    middle fifth of its order; as many drawn from all others.
+def draw_items(
+    study: Path, run: str, labels: Mapping[int, str], number: int, seed: int
+) -> list[AuditItem]:
+    """Draw the items of an audit.
 
-    `values` activations [patches]; returns places in the order of falling activation (ties by patch
-    order) per kind, ascending, without overlap. UserError where there are not enough patches.
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    run : str
+        Id of the dissect run.
+    labels : mapping
+        0-based unit to label. Experts see it without words for malignancy.
+    number : int
+        Patches per unit and kind.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    list of AuditItem
     """
-    total = len(values)
-    if total < 5 * number:
-        raise UserError(
-            f"The dissection has {total} patches, too few to draw {number} of each kind; choose at"
-            f" most {total // 5}."
-        )
-    generator = np.random.default_rng([seed, unit])
-    top = np.arange(number)
-    middle = generator.choice(
-        np.setdiff1d(np.arange(int(MIDDLE[0] * total), int(MIDDLE[1] * total)), top),
-        number,
-        replace=False,
-    )
-    rest = np.setdiff1d(np.arange(total), np.concatenate([top, middle]))
-    return {
-        "top": top,
-        "middle": np.sort(middle),
-        "random": np.sort(generator.choice(rest, number, replace=False)),
-    }
-
-
-def draw(study: Path, run: str, labels: dict[int, str], number: int, seed: int) -> list[Item]:
-    """The items of an audit: for each labelled unit its words (without the verdict on them) and
-    patches of every kind.
-    """
-    folder = runs.folder(study, run)
-    activations, ids = (
-        np.load(folder / "activations.npy", mmap_mode="r"),
-        np.load(folder / "patch_ids.npy"),
-    )
-    found: list[Item] = []
+    folder = runs.run_folder(study, run)
+    # Memory-mapped: only the labelled units' columns are read.
+    activations = np.load(folder / "activations.npy", mmap_mode="r")
+    patch_ids = np.load(folder / "patch_ids.npy")
+    items: list[AuditItem] = []
     for unit, label in labels.items():
         values = np.array(activations[:, unit], np.float32)
+        # A stable sort breaks ties by patch order, the same on every machine.
         order = np.argsort(-values, kind="stable")
-        for kind, chosen in places(values, number, seed, unit).items():
-            for place in chosen:
-                row = order[place]
-                found.append(
-                    Item(
-                        item=len(found) + 1,
+        for kind, ranks in sample_patch_ranks(values, number, seed, unit).items():
+            for rank in ranks:
+                row = order[rank]
+                items.append(
+                    AuditItem(
+                        item=len(items) + 1,
                         unit=unit,
+                        # Words for malignancy would invite a judgement of cancer.
                         label=without_association(label) or label,
                         kind=kind,
-                        patch_id=int(ids[row]),
-                        rank=int(place),
+                        patch_id=int(patch_ids[row]),
+                        rank=int(rank),
                         activation=float(values[row]),
                     )
                 )
-    return found
+    return items
 
 
-def start(study: Path, number: int, seed: int, who: str) -> Audit:
-    """Draw the patches of every labelled unit of the current dissection and open the audit to
-    experts.
+def start_audit(study: Path, number: int, seed: int, user: str) -> Audit:
+    """Draw patches of every labelled unit of the current dissection and open the audit.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    number : int
+        Patches per unit and kind, 1 to `MAX_PATCHES_PER_KIND`.
+    seed : int
+        Seed of the sample.
+    user : str
+        Code of the acting person, for the log.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    UserError
+        If the number is not allowed, no unit is labelled, or an audit is open.
     """
-    if not 1 <= number <= MOST_PATCHES:
+    if not 1 <= number <= MAX_PATCHES_PER_KIND:
         raise UserError(
-            f"An audit has 1 to {MOST_PATCHES} patches of each kind; {number} were asked for."
+            f"An audit has 1 to {MAX_PATCHES_PER_KIND} patches of each kind, not {number}."
         )
+    order_of_experts = load_order_of_experts(study)
     with store.read(study) as con:
-        run = annotation_table.current_run(con)
-        labels = annotation_table.labels(con, run) if run else {}
+        run = unit_table.current_dissection(con)
+        labels = annotation_table.unit_labels(con, run, order_of_experts) if run else {}
     if run is None or not labels:
         raise UserError(
-            "No unit carries a label yet, so there are no words to audit; let an expert annotate"
-            " first (People page, then Annotate)."
+            "No unit is labelled yet, so there are no labels to audit; let an expert annotate first"
+            " (Participants page, then Annotate)."
         )
-    items = draw(study, run, {unit: label.text for unit, label in labels.items()}, number, seed)
+    # Stored with the items: a label that changes later does not change what was judged.
+    texts = {unit: label.text for unit, label in labels.items()}
+    items = draw_items(study, run, texts, number, seed)
+    # Recorded now, because other labels can replace the simulated ones later.
+    has_simulated_labels = any(label.simulated for label in labels.values())
     with store.write(study) as con:
-        made = audit_table.start(
-            con, run, seed, number, who, items, any(label.simulated for label in labels.values())
-        )
-        run_table.log(
+        audit = audit_table.create_audit(con, run, seed, number, user, items, has_simulated_labels)
+        run_table.append_log(
             con,
-            who,
+            user,
             "label audit started",
-            f"{made.audit}: {len(labels)} units, {number} patches of each kind",
+            f"{audit.audit}: {len(labels)} units, {number} patches of each kind",
         )
-    return made
+    return audit
 
 
-def end(study: Path, who: str) -> Audit:
-    """End the open audit: no further answers."""
+def end_audit(study: Path, user: str) -> Audit:
+    """End the open audit, so that no further answers are accepted, and return it."""
     with store.write(study) as con:
-        made = audit_table.end(con, who)
-        run_table.log(con, who, "label audit ended", made.audit)
-    return made
+        audit = audit_table.close_audit(con, user)
+        run_table.append_log(con, user, "label audit ended", audit.audit)
+    return audit
 
 
-def newest(study: Path) -> Audit | None:
-    """The open audit, else the one ended last."""
+def load_audits(study: Path) -> list[Audit]:
+    """Return all audits, oldest first."""
     with store.read(study) as con:
-        found = audit_table.audits(con)
-    return next((a for a in reversed(found) if a.ended is None), found[-1] if found else None)
+        return audit_table.list_audits(con)
 
 
-def every(study: Path) -> list[Audit]:
-    """All audits, the first one first."""
-    with store.read(study) as con:
-        return audit_table.audits(con)
+def latest_audit(study: Path) -> Audit | None:
+    """Return the open audit, else the latest ended one; None without audits."""
+    audits = load_audits(study)
+    is_open = (audit for audit in reversed(audits) if audit.ended is None)
+    return next(is_open, audits[-1] if audits else None)
 
 
-def results(study: Path, name: str | None = None) -> tuple[Audit, AuditResult]:
-    """Precision of every audited label in the named audit (the newest one if not given); UserError
-    where there is none, or no answer.
+def load_audit_result(study: Path, name: str | None = None) -> tuple[Audit, AuditResult]:
+    """Return an audit and the precision of every audited label.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    name : str, optional
+        Name of the audit; default `latest_audit`.
+
+    Returns
+    -------
+    Audit
+    AuditResult
+
+    Raises
+    ------
+    UserError
+        If the audit does not exist or has no answers.
     """
-    audit = (
-        newest(study) if name is None else next((a for a in every(study) if a.audit == name), None)
-    )
-    if audit is None and name is not None:
-        raise UserError(
-            f"There is no label audit {name!r}; there are"
-            f" {', '.join(a.audit for a in every(study)) or 'none'}."
-        )
-    if audit is None:
-        raise UserError(
-            "There has been no label audit; start one with `deepminer labels audit-start`."
-        )
+    audit = _find_audit(study, name)
     with store.read(study) as con:
-        frame = audit_table.judgements(con, audit)
-    if not len(frame):
+        judgements = audit_table.load_judgements(con, audit)
+    if judgements.empty:
         raise UserError(
-            f"Nobody has answered in {audit.audit} yet; annotators find it behind the button Audit"
-            " on their page."
+            f"{audit.audit} has no answers yet; annotators start it with the button Audit on their"
+            " page."
         )
-    return audit, audited(frame)
+    return audit, compute_audit_result(judgements)
 
 
-def of_unit(study: Path, run: str, unit: int) -> tuple[Audit, AuditResult] | None:
-    """The newest audit of a dissection in which this unit's patches were judged, and the result on
-    them alone; None where there is none.
+def _find_audit(study: Path, name: str | None) -> Audit:
+    if name is None:
+        audit = latest_audit(study)
+        if audit is None:
+            raise UserError(
+                "There is no label audit yet; start one with `deepminer labels audit-start`."
+            )
+        return audit
+    audits = {audit.audit: audit for audit in load_audits(study)}
+    if name not in audits:
+        raise UserError(
+            f"There is no label audit {name!r}; there are {', '.join(audits) or 'none'}."
+        )
+    return audits[name]
+
+
+def load_unit_audit(study: Path, run: str, unit: int) -> tuple[Audit, AuditResult] | None:
+    """Return the latest audit with judgements of a unit, and the result on this unit alone.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    run : str
+        Id of the dissect run.
+    unit : int
+        0-based unit.
+
+    Returns
+    -------
+    tuple of (Audit, AuditResult), or None
     """
     with store.read(study) as con:
-        for audit in reversed([a for a in audit_table.audits(con) if a.run == run]):
-            frame = audit_table.judgements(con, audit)
-            mine = frame[frame["unit"] == unit]
-            if len(mine):
-                return audit, audited(mine)
+        for audit in reversed([a for a in audit_table.list_audits(con) if a.run == run]):
+            judgements = audit_table.load_judgements(con, audit)
+            of_unit = judgements[judgements["unit"] == unit]
+            if len(of_unit):
+                return audit, compute_audit_result(of_unit)
     return None
 
 
-def results_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
-    """A row per unit and kind, then the pooled ones, with the difference top - random beside: what
-    the page shows and the CSV holds.
+def audit_result_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
+    """Return the result as a table for the page and the CSV file.
+
+    Parameters
+    ----------
+    audit : Audit
+        The audit.
+    result : AuditResult
+        Its result.
+
+    Returns
+    -------
+    DataFrame
+        One row per unit and kind, then the pooled rows; the difference of top and random patches
+        stands in the row of the top patches.
     """
     rows = []
-    for share in (*result.units, *result.pooled):
-        gap = result.difference_of(share.unit) if share.kind == "top" else None
-        rows.append({
-            "unit": unit_name(share.unit) if share.unit is not None else "all units", "label": share.label, "kind": share.kind, "yes": share.yes, "no": share.no,
-            "unsure": share.unsure, "patches": share.patches, "patients": share.patients, "experts": share.experts, "precision": share.interval.estimate,
-            "low": share.interval.low, "high": share.interval.high, "reason": share.interval.reason or "",
-            "top_minus_random": gap.estimate if gap else None, "difference_low": gap.low if gap else None, "difference_high": gap.high if gap else None,
-            "difference_reason": (gap.reason or "") if gap else "", "simulated_judgements": result.simulated, "simulated_labels": audit.simulated,
-        })  # fmt: skip
+    for precision in (*result.units, *result.pooled):
+        difference = result.difference_of(precision.unit) if precision.kind == "top" else None
+        rows.append(
+            {
+                "unit": unit_name(precision.unit) if precision.unit is not None else "all units",
+                "label": precision.label,
+                "kind": precision.kind,
+                "yes": precision.yes,
+                "no": precision.no,
+                "unsure": precision.unsure,
+                "patches": precision.patches,
+                "patients": precision.patients,
+                "experts": precision.experts,
+                "precision": precision.interval.estimate,
+                "low": precision.interval.low,
+                "high": precision.interval.high,
+                "reason": precision.interval.reason or "",
+                "top_minus_random": difference.estimate if difference else None,
+                "difference_low": difference.low if difference else None,
+                "difference_high": difference.high if difference else None,
+                "difference_reason": (difference.reason or "") if difference else "",
+                # In every row, because single rows are copied out of the file.
+                "simulated_judgements": result.simulated,
+                "simulated_labels": audit.simulated,
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def judgements_table(study: Path, audit: Audit) -> pd.DataFrame:
-    """Every version of every judgement, for the export."""
+def load_judgement_versions(study: Path, audit: Audit) -> pd.DataFrame:
+    """Return every version of every judgement of an audit, for the export."""
     with store.read(study) as con:
-        frame = audit_table.judgements(con, audit, versions=True)
-    return frame.assign(
-        unit=[unit_name(int(u)) for u in frame["unit"]],
+        judgements = audit_table.load_judgements(con, audit, versions=True)
+    return judgements.assign(
+        unit=[unit_name(int(unit)) for unit in judgements["unit"]],
         simulated_labels=audit.simulated,
         audit=audit.audit,
     )

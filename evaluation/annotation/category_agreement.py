@@ -1,28 +1,48 @@
-"""How well annotators agree with each other and with themselves, from their answers; pure functions
-on tables.
+"""Agreement of experts with each other and with themselves on the categories of their answers.
+
+All functions take the annotations of one dissection as a DataFrame with the columns annotation_id,
+code (of the expert), unit, answer (dict), repeat and practice (bool).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core import birads_lexicon
+from core.lexicon import birads_lexicon
+from core.lexicon.birads_categories import CATEGORIES
 from evaluation.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from evaluation.proportion import proportion_interval
 
-BOOTSTRAPS = 1000
+OVERLAP_RESAMPLES = 1_000
+MIN_OVERLAP_UNITS = 5
 NO_CATEGORY = ("nothing", "unsure")
+_CATEGORIES = (*(category.name for category in CATEGORIES), *NO_CATEGORY)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the agreement table. estimate None: not estimable, with the reason."""
+class AgreementEstimate:
+    """One row of the agreement table.
+
+    Parameters
+    ----------
+    name : str
+        What the agreement is about: a category, "first-named category", or an expert's code.
+    estimate, low, high : float or None
+        Agreement with its 95 % interval; None with the reason if not estimable.
+    method : str
+        Statistic and interval.
+    n : int
+        Units, or repeats.
+    reason : str or None
+        Why a number is missing.
+    """
 
     name: str
     estimate: float | None
@@ -34,10 +54,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Dispute:
-    """One unit with what each expert said. conflict:
+class Disagreement:
+    """The answers of several experts to one unit.
 
-    1 - Jaccard of their categories, plus 1/2 where associations differ; larger comes first.
+    Parameters
+    ----------
+    unit : int
+        0-based unit.
+    answers : tuple
+        (code, annotation id, answer) in order of code.
+    conflict : float
+        Mean over pairs of experts of 1 - Jaccard index of their categories, plus .5 if their
+        associations (benign, suspicious) differ.
     """
 
     unit: int
@@ -45,104 +73,137 @@ class Dispute:
     conflict: float
 
 
-def categories(answer: dict[str, Any]) -> frozenset[str]:
-    """What an answer names: its categories, or "nothing" / "unsure" alone.
+def answer_categories(answer: dict[str, Any]) -> frozenset[str]:
+    """Return the categories that an answer names.
 
-    Free text (imported) names itself: its categories are not known.
+    Parameters
+    ----------
+    answer : dict
+        An answer of the annotation form or of a label file.
+
+    Returns
+    -------
+    frozenset of str
+        Its categories; "nothing" or "unsure" alone if nothing was recognisable; the text itself for
+        imported free text, whose categories are unknown.
+
+    Examples
+    --------
+    >>> answer_categories({"recognisable": "unsure", "phenomena": [], "label": ""})
+    frozenset({'unsure'})
     """
     if answer["recognisable"] != "yes":
         return frozenset([answer["recognisable"]])
-    return frozenset(p["category"] for p in answer["phenomena"]) or frozenset(
-        ["free text: " + answer["label"].strip().lower()]
-    )
+    categories = frozenset(phenomenon["category"] for phenomenon in answer["phenomena"])
+    # The prefix keeps a text such as "mass" apart from the category of that name.
+    return categories or frozenset(["free text: " + answer["label"].strip().lower()])
 
 
-def is_free(answer: dict[str, Any]) -> bool:
-    """Whether an answer is free text without categories."""
+def is_free_text(answer: dict[str, Any]) -> bool:
+    """Return whether an answer is free text without categories."""
     return answer["recognisable"] == "yes" and not answer["phenomena"]
 
 
-def _first(frame: pd.DataFrame) -> pd.DataFrame:
+def _first_answers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers without practice and hidden repeats."""
     return frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
 
 
-def _structured(frame: pd.DataFrame) -> pd.DataFrame:
-    """First answers whose categories are known.
+def _categorized_answers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the first answers of the experts who use categories.
 
-    An expert with free text is left out altogether: that one's "nothing" alone would be a biased
-    choice.
+    An expert with any free text is excluded: the "nothing" answers alone would be a biased
+    selection.
     """
-    first = _first(frame)
+    first = _first_answers(frame)
     if not len(first):
         return first
-    free = set(first.loc[[is_free(answer) for answer in first["answer"]], "code"])
-    return first[~first["code"].isin(free)]
+    free_text_codes = set(first.loc[[is_free_text(answer) for answer in first["answer"]], "code"])
+    return first[~first["code"].isin(free_text_codes)]
 
 
-def _pairs(frame: pd.DataFrame) -> list[tuple[int, list[frozenset[str]]]]:
-    """Units answered by two experts or more, with each expert's categories in order of code."""
-    found = []
-    for unit, rows in _structured(frame).groupby("unit"):
-        if rows["code"].nunique() > 1:
-            found.append((int(unit), [categories(a) for a in rows.sort_values("code")["answer"]]))
-    return found
+def _category_sets(frame: pd.DataFrame) -> list[list[frozenset[str]]]:
+    """Return the experts' categories for each unit with at least two answers."""
+    return [
+        [answer_categories(answer) for answer in rows.sort_values("code")["answer"]]
+        for _, rows in _categorized_answers(frame).groupby("unit")
+        if rows["code"].nunique() > 1
+    ]
 
 
-def _ratings(frame: pd.DataFrame, value: Any) -> np.ndarray:
-    """float [raters, units] of value(answer), NaN where an expert has not answered the unit."""
-    first = _first(frame)  # the caller has left out what has no value
+def _rating_table(frame: pd.DataFrame, rate: Callable[[dict[str, Any]], float]) -> np.ndarray:
+    """Return the ratings of all first answers, float [experts, units]; NaN without an answer."""
+    first = _first_answers(frame)
     codes, units = sorted(first["code"].unique()), sorted(first["unit"].unique())
     table = np.full((len(codes), len(units)), np.nan)
     for row in first.itertuples():
-        table[codes.index(row.code), units.index(row.unit)] = value(row.answer)
+        table[codes.index(row.code), units.index(row.unit)] = rate(row.answer)
     return table
 
 
-def _row(name: str, found: Agreement) -> Row:
-    return Row(
+def _estimate(name: str, agreement: Agreement) -> AgreementEstimate:
+    return AgreementEstimate(
         name=name,
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
-        method=found.method,
-        n=found.n,
-        reason=found.reason,
+        estimate=agreement.estimate,
+        low=agreement.low,
+        high=agreement.high,
+        method=agreement.method,
+        n=agreement.n,
+        reason=agreement.reason,
     )
 
 
-def per_category(frame: pd.DataFrame) -> list[Row]:
-    """Presence of each category:
+def agreement_by_category(frame: pd.DataFrame) -> list[AgreementEstimate]:
+    """Return the agreement on the presence of each category that was used.
 
-    Cohen's kappa for two experts, Krippendorff's alpha for more. Categories that nobody used are
-    left out.
+    Parameters
+    ----------
+    frame : DataFrame
+        Annotations, see the module.
+
+    Returns
+    -------
+    list of AgreementEstimate
+        Cohen's kappa for two experts, Krippendorff's alpha (nominal) for more.
     """
-    rows = []
-    frame = _structured(frame)
-    for name in (*(c.name for c in birads_lexicon.CATEGORIES), *NO_CATEGORY):
-        ratings = _ratings(frame, lambda answer, name=name: float(name in categories(answer)))
+    estimates = []
+    answers = _categorized_answers(frame)
+    for name in _CATEGORIES:
+        ratings = _rating_table(answers, partial(_names_category, name))
+        # Agreement on a category that was never used is undefined.
         if not np.nansum(ratings):
             continue
-        both = ratings[:, ~np.isnan(ratings).any(axis=0)]
         if len(ratings) == 2:
-            counts = [
-                [int(((both[0] == a) & (both[1] == b)).sum()) for b in (0, 1)] for a in (0, 1)
-            ]
-            found = cohen_kappa(counts)
+            # Kappa needs both answers; alpha also uses units with missing ones.
+            first, second = ratings[:, ~np.isnan(ratings).any(axis=0)]
+            counts = [[int(((first == a) & (second == b)).sum()) for b in (0, 1)] for a in (0, 1)]
+            agreement = cohen_kappa(counts)
         else:
-            found = krippendorff_alpha(ratings, "nominal")
-        rows.append(_row(name, found))
-    return rows
+            agreement = krippendorff_alpha(ratings, "nominal")
+        estimates.append(_estimate(name, agreement))
+    return estimates
 
 
-def overall(frame: pd.DataFrame) -> Row:
-    """Krippendorff's alpha (nominal) of the first-named category over all experts and units."""
-    order = {
-        name: i
-        for i, name in enumerate((*(c.name for c in birads_lexicon.CATEGORIES), *NO_CATEGORY))
-    }
-    known = _structured(frame)
-    if not len(known):
-        return Row(
+def _names_category(name: str, answer: dict[str, Any]) -> float:
+    return float(name in answer_categories(answer))
+
+
+def first_category_agreement(frame: pd.DataFrame) -> AgreementEstimate:
+    """Return Krippendorff's alpha (nominal) of the first-named category over experts and units.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Annotations, see the module.
+
+    Returns
+    -------
+    AgreementEstimate
+        Not estimable if all answers are free text.
+    """
+    answers = _categorized_answers(frame)
+    if not len(answers):
+        return AgreementEstimate(
             name="first-named category",
             estimate=None,
             low=None,
@@ -151,135 +212,161 @@ def overall(frame: pd.DataFrame) -> Row:
             n=0,
             reason="the answers are free text without categories",
         )
-    ratings = _ratings(
-        known,
-        lambda answer: order[
-            answer["phenomena"][0]["category"] if answer["phenomena"] else answer["recognisable"]
-        ],
-    )
-    return _row("first-named category", krippendorff_alpha(ratings, "nominal"))
+    ratings = _rating_table(answers, lambda answer: _CATEGORIES.index(_first_category(answer)))
+    return _estimate("first-named category", krippendorff_alpha(ratings, "nominal"))
 
 
-def naming(frame: pd.DataFrame) -> Row:
-    """Krippendorff's alpha (nominal) of whether an answer names anything: the one agreement that
-    free text has too.
+def _first_category(answer: dict[str, Any]) -> str:
+    phenomena = answer["phenomena"]
+    return phenomena[0]["category"] if phenomena else answer["recognisable"]
+
+
+def naming_agreement(frame: pd.DataFrame) -> AgreementEstimate:
+    """Return Krippendorff's alpha (nominal) of whether an answer names anything.
+
+    It is the only agreement that also exists for free text.
     """
-    return _row(
-        "names something",
-        krippendorff_alpha(
-            _ratings(frame, lambda answer: float(birads_lexicon.substantive(answer))), "nominal"
-        ),
-    )
+    ratings = _rating_table(frame, lambda answer: float(birads_lexicon.is_substantive(answer)))
+    return _estimate("names something", krippendorff_alpha(ratings, "nominal"))
 
 
-def jaccard(frame: pd.DataFrame, seed: int = 1) -> Row:
-    """Mean over units and pairs of experts of |A and B| / |A or B| of their categories, with a
-    percentile bootstrap over units.
+def category_overlap(frame: pd.DataFrame, seed: int = 1) -> AgreementEstimate:
+    """Return the mean Jaccard index of the experts' categories.
+
+    The mean is over pairs of experts, then over units; the interval is a percentile bootstrap over
+    units.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Annotations, see the module.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    AgreementEstimate
+        Without an interval for fewer than five units, or if all have the same value.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> mass = {"recognisable": "yes", "phenomena": [{"category": "mass"}], "label": "Mass"}
+    >>> nothing = {"recognisable": "nothing", "phenomena": [], "label": ""}
+    >>> rows = [("A", 1, mass), ("B", 1, mass), ("A", 2, mass), ("B", 2, nothing)]
+    >>> frame = pd.DataFrame(rows, columns=["code", "unit", "answer"])
+    >>> category_overlap(frame.assign(repeat=False, practice=False)).estimate
+    0.5
     """
-    method = "mean Jaccard of categories, bootstrap over units"
     values = np.array(
         [
             np.mean([len(a & b) / len(a | b) for a, b in combinations(sets, 2)])
-            for _, sets in _pairs(frame)
+            for sets in _category_sets(frame)
         ]
     )
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
     if not len(values):
-        return Row(
-            name="categories shared",
-            estimate=None,
-            low=None,
-            high=None,
-            method=method,
-            n=0,
-            reason="no unit was answered by two experts",
-        )
-    if len(values) < 5:
-        return Row(
-            name="categories shared",
-            estimate=float(values.mean()),
-            low=None,
-            high=None,
-            method=method,
-            n=len(values),
-            reason="fewer than five units: no interval",
-        )
-    generator = np.random.default_rng(seed)
-    means = values[generator.integers(0, len(values), (BOOTSTRAPS, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    if high - low < 1e-12:
-        return Row(
-            name="categories shared",
-            estimate=float(values.mean()),
-            low=None,
-            high=None,
-            method=method,
-            n=len(values),
-            reason="all units have the same value: no interval",
-        )
-    return Row(
+        reason = "no unit was answered by two experts"
+    elif len(values) < MIN_OVERLAP_UNITS:
+        reason = "fewer than five units: no interval"
+    else:
+        generator = np.random.default_rng(seed)
+        # Units, not experts, are the sample: the experts of a study are few and fixed.
+        resamples = generator.integers(0, len(values), (OVERLAP_RESAMPLES, len(values)))
+        low, high = map(float, np.quantile(values[resamples].mean(axis=1), [0.025, 0.975]))
+        # An interval of width 0 would suggest certainty.
+        if high - low < 1e-12:
+            low, high = None, None
+            reason = "all units have the same value: no interval"
+    return AgreementEstimate(
         name="categories shared",
-        estimate=float(values.mean()),
-        low=float(low),
-        high=float(high),
-        method=method,
+        estimate=float(values.mean()) if len(values) else None,
+        low=low,
+        high=high,
+        method="mean Jaccard of categories, bootstrap over units",
         n=len(values),
+        reason=reason,
     )
 
 
-def repeats(frame: pd.DataFrame) -> list[Row]:
-    """Per expert: share of hidden repeats answered with the same categories as the first time
-    (exact interval).
+def repeat_consistency(frame: pd.DataFrame) -> list[AgreementEstimate]:
+    """Return how often each expert names the same categories at a hidden repeat.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Annotations, see the module.
+
+    Returns
+    -------
+    list of AgreementEstimate
+        One per expert with a repeat, with a Clopper-Pearson interval.
     """
-    rows: list[Row] = []
+    estimates: list[AgreementEstimate] = []
     if not len(frame):
-        return rows
-    for code, mine in frame[~frame["practice"]].groupby("code"):
-        first = {r.unit: categories(r.answer) for r in mine[~mine["repeat"]].itertuples()}
-        again = [
-            (first[r.unit], categories(r.answer))
-            for r in mine[mine["repeat"]].itertuples()
+        return estimates
+    for code, rows in frame[~frame["practice"]].groupby("code"):
+        first = {r.unit: answer_categories(r.answer) for r in rows[~rows["repeat"]].itertuples()}
+        is_same = [
+            first[r.unit] == answer_categories(r.answer)
+            for r in rows[rows["repeat"]].itertuples()
             if r.unit in first
         ]
-        if again:
-            found = proportion_interval(
-                sum(a == b for a, b in again), len(again), "clopper-pearson"
-            )
-            rows.append(
-                Row(
+        if is_same:
+            # Exact, because an expert has few hidden repeats.
+            interval = proportion_interval(sum(is_same), len(is_same), "clopper-pearson")
+            estimates.append(
+                AgreementEstimate(
                     name=str(code),
-                    estimate=found.estimate,
-                    low=found.low,
-                    high=found.high,
+                    estimate=interval.estimate,
+                    low=interval.low,
+                    high=interval.high,
                     method="same categories at the hidden repeat, Clopper-Pearson",
-                    n=len(again),
+                    n=len(is_same),
                 )
             )
-    return rows
+    return estimates
 
 
-def raters(frame: pd.DataFrame) -> int:
-    """Experts with an answer that counts."""
-    return int(_first(frame)["code"].nunique()) if len(frame) else 0
+def count_experts(frame: pd.DataFrame) -> int:
+    """Return the number of experts with an answer apart from practice and repeats."""
+    return int(_first_answers(frame)["code"].nunique()) if len(frame) else 0
 
 
 def _conflict(answers: Sequence[dict[str, Any]]) -> float:
-    sets = [categories(a) for a in answers]
-    verdicts = {tuple(sorted(p["association"] or "" for p in a["phenomena"])) for a in answers}
-    return float(np.mean([1 - len(a & b) / len(a | b) for a, b in combinations(sets, 2)])) + (
-        0.5 if len(verdicts) > 1 else 0.0
-    )
+    """Return the conflict of several answers, see `Disagreement`."""
+    sets = [answer_categories(answer) for answer in answers]
+    associations = {
+        tuple(sorted(phenomenon["association"] or "" for phenomenon in answer["phenomena"]))
+        for answer in answers
+    }
+    # Every answer has at least one category, so no union is empty.
+    distance = np.mean([1 - len(a & b) / len(a | b) for a, b in combinations(sets, 2)])
+    return float(distance) + (0.5 if len(associations) > 1 else 0.0)
 
 
-def disputes(frame: pd.DataFrame) -> list[Dispute]:
-    """Units with two answers or more, disagreements first, then by unit. answers:
+def list_disagreements(frame: pd.DataFrame) -> list[Disagreement]:
+    """Return the units with two answers or more, the largest conflict first, then by unit.
 
-    (code, annotation id, answer) in order of code.
+    Parameters
+    ----------
+    frame : DataFrame
+        Annotations, see the module.
+
+    Returns
+    -------
+    list of Disagreement
+        Units on which the experts agree come last, with a conflict of 0.
     """
-    found = []
-    for unit, rows in _first(frame).groupby("unit"):
+    disagreements = []
+    for unit, rows in _first_answers(frame).groupby("unit"):
         if rows["code"].nunique() > 1:
             answers = tuple(
-                (r.code, r.annotation_id, r.answer) for r in rows.sort_values("code").itertuples()
+                (row.code, row.annotation_id, row.answer)
+                for row in rows.sort_values("code").itertuples()
             )
-            found.append(Dispute(int(unit), answers, _conflict([a for _, _, a in answers])))
-    return sorted(found, key=lambda d: (-d.conflict, d.unit))
+            conflict = _conflict([answer for _, _, answer in answers])
+            disagreements.append(Disagreement(int(unit), answers, conflict))
+    return sorted(disagreements, key=lambda item: (-item.conflict, item.unit))

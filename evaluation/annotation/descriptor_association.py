@@ -1,40 +1,51 @@
-"""What a unit's activation says about each known descriptor, and whether a name given to it holds
-(Network Dissection; DEFINITIONS "Units").
+"""Association of units with radiological descriptors, and checks of unit labels against reports.
 
-AUC of the unit's largest activation on a patch for the descriptor, with patients as clusters,
-beside the overlap of its region with the outline. Never in place of the expert's words: a unit may
-fire on something no report mentions.
+For each descriptor of the reports: the AUC of the unit's maximum activation on a patch, with
+patients as clusters, beside the overlap of its region with the outline (Network Dissection, Bau et
+al. 2017). The association does not replace the expert's label, because a unit may respond to
+something that no report mentions. See `docs/reference/definitions.md`, "Units".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
-from core import store
-from core.interpretation.concept_masks import of_answer
-from core.store import annotation_table, run_table, unit_table
+from core.interpretation.concept_masks import answer_descriptors
 from evaluation.intervals import decimal, p_text
 from evaluation.proportion import adjust
 from evaluation.roc.auc_variance import obuchowski_covariance, placements
 from evaluation.validation import Array, cluster_codes
 
-LEVEL, ALPHA = 0.95, 0.05
-FEWEST_PATIENTS = 3
-BLOCK = 256
+ASSOCIATION_LEVEL, ASSOCIATION_ALPHA = 0.95, 0.05
+MIN_PATIENTS_PER_SIDE = 3
+# Units whose covariance matrix is computed at once: bounds memory at 2,048 units.
+_UNIT_BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCheck:
-    """One unit's name against the reports. verdict: "holds" (AUC above .5, adjusted p < .05),
-    "contradicted" (the interval lies below .5), "not shown", or "no word to check" where no report
-    has a word for it. descriptor: the one that was checked.
+    """Check of a unit's label against the reports.
+
+    Parameters
+    ----------
+    unit : int
+        0-based unit.
+    label : str
+        The label.
+    descriptor : str or None
+        The descriptor that was checked; None if the reports have none of the label's.
+    auc, low, high, p_adjusted : float or None
+        Association with the descriptor among findings.
+    iou : float or None
+        Overlap of the unit's region with the outlines of these findings.
+    verdict : str
+        "holds" (AUC above .5, adjusted P below .05), "contradicted" (interval below .5), "not
+        shown", or "no word to check".
     """
 
     unit: int
@@ -48,9 +59,9 @@ class LabelCheck:
     verdict: str
 
     def sentence(self) -> str:
-        """For the unit's page."""
+        """Return the check as one sentence for the unit's page."""
         if self.descriptor is None:
-            return "No report has a word for this name, so it cannot be checked."
+            return "No report uses a descriptor of this label, so it cannot be checked."
         numbers = f"AUC {decimal(self.auc, 2)} ({decimal(self.low, 2)} to {decimal(self.high, 2)})"
         return (
             f"“{self.descriptor}” {self.verdict}: {numbers} among findings, adjusted"
@@ -59,57 +70,103 @@ class LabelCheck:
 
 
 def descriptor_aucs(activations: Array, positive: Array, patients: Any) -> pd.DataFrame:
-    """One descriptor against many units: auc, low, high, p [units] from activations float [units,
-    patches] and bool [patches].
+    """Compute the AUC of each unit for one descriptor.
 
-    Obuchowski's variance, Wald interval and two-sided p against .5. No number where either side has
-    fewer than 3 patients.
+    Obuchowski's (1997) variance for clustered data, Wald interval, two-sided P against .5.
+
+    Parameters
+    ----------
+    activations : ndarray of float, shape (units, patches)
+        Maximum activations.
+    positive : ndarray of bool, shape (patches,)
+        Patches with the descriptor.
+    patients : array-like, shape (patches,)
+        Patient of each patch.
+
+    Returns
+    -------
+    DataFrame
+        auc, low, high, p per unit; NaN if either side has fewer than three patients.
+
+    References
+    ----------
+    Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 1997;53:567-578.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> activations = np.array([[5.0, 3.0, 4.0, 1.0, 2.0, 3.5]])
+    >>> positive = np.array([True, True, True, False, False, False])
+    >>> descriptor_aucs(activations, positive, np.arange(6))["auc"].round(3).tolist()
+    [0.889]
     """
     labels = np.asarray(positive, bool)
     codes, clusters = cluster_codes(patients, len(labels))
-    if min(len(set(codes[labels])), len(set(codes[~labels]))) < FEWEST_PATIENTS:
+    # Obuchowski's variance is estimated between patients, on either side.
+    if min(len(set(codes[labels])), len(set(codes[~labels]))) < MIN_PATIENTS_PER_SIDE:
         return pd.DataFrame(
             np.full((len(activations), 4), np.nan), columns=["auc", "low", "high", "p"]
         )
-    parts = []
-    for start in range(0, len(activations), BLOCK):
-        placed = placements(labels, np.asarray(activations[start : start + BLOCK], float))
+    blocks = []
+    # The full covariance matrix of all units is not needed, only its diagonal.
+    for start in range(0, len(activations), _UNIT_BLOCK):
+        placed = placements(labels, np.asarray(activations[start : start + _UNIT_BLOCK], float))
         covariance, _ = obuchowski_covariance(placed, labels, codes, clusters)
         assert covariance is not None  # several patients on both sides
-        parts.append((placed.auc, np.sqrt(np.maximum(np.diag(covariance), 0))))
-    auc, error = (np.concatenate(p) for p in zip(*parts))
-    error[error < 1e-12] = 0  # what rounding leaves where every patient tells the same
-    half = stats.norm.isf((1 - LEVEL) / 2) * error
+        blocks.append((placed.auc, np.sqrt(np.maximum(np.diag(covariance), 0))))
+    auc, error = (np.concatenate(block) for block in zip(*blocks))
+    # If all patients give the same placements, only rounding is left of the variance.
+    error[error < 1e-12] = 0
+    # Without a variance z is undefined, not infinite.
     z = np.divide(auc - 0.5, error, out=np.full(len(auc), np.nan), where=error > 0)
-    bound = np.where(error > 0, half, np.nan)
+    quantile = scipy.stats.norm.isf((1 - ASSOCIATION_LEVEL) / 2)
+    half_width = np.where(error > 0, quantile * error, np.nan)
     return pd.DataFrame(
         {
             "auc": auc,
-            "low": np.maximum(0, auc - bound),
-            "high": np.minimum(1, auc + bound),
-            "p": 2 * stats.norm.sf(np.abs(z)),
+            # A Wald interval can exceed the range of an AUC.
+            "low": np.maximum(0, auc - half_width),
+            "high": np.minimum(1, auc + half_width),
+            "p": 2 * scipy.stats.norm.sf(np.abs(z)),
         }
     )
 
 
-def adjusted(frame: pd.DataFrame) -> pd.Series:
-    """Benjamini-Hochberg over all units and descriptors of a run."""
-    return pd.Series(adjust(frame["p"].to_numpy(float), "bh"), index=frame.index)
+def adjusted_p_values(associations: pd.DataFrame) -> pd.Series:
+    """Return Benjamini-Hochberg adjusted P over all units and descriptors of a run."""
+    # Of 2,048 units without any association about 100 have an unadjusted P below .05.
+    values = adjust(associations["p"].to_numpy(float), "bh")
+    return pd.Series(values, index=associations.index)
 
 
 def check_label(
-    meanings: pd.DataFrame, unit: int, label: str, answer: dict[str, Any]
+    associations: pd.DataFrame, unit: int, label: str, answer: dict[str, Any]
 ) -> LabelCheck:
-    """Whether the unit fires on findings whose report has the word of the answer, more than on
-    other findings. The first of the answer's descriptors that the reports know is checked.
+    """Check whether a unit responds more to findings with the label's descriptor than to others.
+
+    Parameters
+    ----------
+    associations : DataFrame
+        unit, descriptor, auc, low, high, p_adjusted, iou.
+    unit : int
+        0-based unit.
+    label : str
+        The label.
+    answer : dict
+        The expert's answer. The first of its descriptors with an AUC is checked.
+
+    Returns
+    -------
+    LabelCheck
     """
-    mine = meanings[meanings["unit"] == unit].set_index("descriptor")
-    for descriptor in of_answer(answer):
-        if descriptor in mine.index and pd.notna(mine.loc[descriptor, "auc"]):
-            row = mine.loc[descriptor]
+    rows = associations[associations["unit"] == unit].set_index("descriptor")
+    # Only the first is checked: the best of several is high by chance more often.
+    for descriptor in answer_descriptors(answer):
+        if descriptor in rows.index and pd.notna(rows.loc[descriptor, "auc"]):
+            row = rows.loc[descriptor]
             values = {
-                k: None if pd.isna(row[k]) else float(row[k])
-                for k in ("auc", "low", "high", "p_adjusted", "iou")
+                name: None if pd.isna(row[name]) else float(row[name])
+                for name in ("auc", "low", "high", "p_adjusted", "iou")
             }
             return LabelCheck(
                 unit=unit, label=label, descriptor=descriptor, **values, verdict=_verdict(values)
@@ -129,74 +186,7 @@ def check_label(
 
 def _verdict(values: dict[str, float | None]) -> str:
     auc, high, p = values["auc"] or 0.0, values["high"], values["p_adjusted"]
-    if auc > 0.5 and p is not None and p < ALPHA:
+    if auc > 0.5 and p is not None and p < ASSOCIATION_ALPHA:
         return "holds"
+    # Not the reverse of "holds": a large P alone is no evidence against a label.
     return "contradicted" if high is not None and high < 0.5 else "not shown"
-
-
-def run_of(study: Path, dissect: str) -> str | None:
-    """The meaning run of a dissection, or None."""
-    with store.read(study) as con:
-        return run_table.latest(con, "meaning", dissect)
-
-
-def of_unit(study: Path, dissect: str, unit: int) -> pd.DataFrame:
-    """The unit's descriptors, largest AUC first: descriptor, contrast, auc, low, high, p,
-    p_adjusted, iou, positives, patients. Empty without a run.
-    """
-    run = run_of(study, dissect)
-    if run is None:
-        return pd.DataFrame(columns=["descriptor", "auc"])
-    with store.read(study) as con:
-        return unit_table.meanings(con, run, unit).sort_values(
-            "auc", ascending=False, na_position="last", ignore_index=True
-        )
-
-
-def label_checks(
-    study: Path, dissect: str, units: Sequence[int] | None = None
-) -> dict[int, LabelCheck]:
-    """The check of every labelled unit, by unit. Empty without a meaning run."""
-    run = run_of(study, dissect)
-    if run is None:
-        return {}
-    with store.read(study) as con:
-        labels, answers = (
-            annotation_table.labels(con, dissect),
-            annotation_table.answers(con, dissect).set_index("annotation_id"),
-        )
-        meanings = unit_table.meanings(con, run)
-    found = {}
-    for unit, label in labels.items():
-        if units is None or unit in units:
-            known = [answers.loc[i, "answer"] for i in label.annotation_ids if i in answers.index]
-            phenomena = [p for answer in known for p in answer["phenomena"]]
-            found[unit] = check_label(meanings, unit, label.text, {"phenomena": phenomena})
-    return found
-
-
-def overlap_by_unit(study: Path, dissect: str, descriptor: str | None = None) -> pd.DataFrame:
-    """unit, descriptor, iou, auc of the descriptor (or of each unit's largest IoU with a finding):
-    for the gallery's order.
-    """
-    run = run_of(study, dissect)
-    if run is None:
-        return pd.DataFrame({"unit": pd.Series(dtype=int), "descriptor": [], "iou": [], "auc": []})
-    with store.read(study) as con:
-        frame = unit_table.meanings(con, run)
-    frame = (
-        frame[frame["descriptor"] == descriptor]
-        if descriptor
-        else frame[frame["contrast"] == "other findings"]
-    )
-    best = frame.sort_values(["unit", "iou"], ascending=[True, False]).drop_duplicates("unit")
-    return best[["unit", "descriptor", "iou", "auc", "p_adjusted"]].reset_index(drop=True)
-
-
-def descriptors(study: Path, dissect: str) -> list[str]:
-    """Descriptors that were measured, by name."""
-    run = run_of(study, dissect)
-    if run is None:
-        return []
-    with store.read(study) as con:
-        return unit_table.measured_descriptors(con, run)

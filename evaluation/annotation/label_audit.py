@@ -1,10 +1,10 @@
-"""How often a unit's label is true of its patches: experts' blind judgements of top, middle-ranked
-and random patches; pure functions on tables.
+"""Label audit: precision of unit labels from blinded judgements of patches.
 
-Precision is the share of judgements that say yes; unsure counts as not shown, and is counted beside
-it. Patches of one patient are not independent (DEFINITIONS, "Intervals"), so intervals are Wilson's
-(1927) on the effective number of judgements, n divided by the design effect with patients as
-clusters.
+Experts judge whether a label applies to the top, middle-ranked and random patches of a unit.
+Precision is the proportion of judgements with the answer yes; "unsure" counts as not yes and is
+also counted separately. Patches of one patient are not independent, so intervals are Wilson's
+(1927) on the effective number of judgements: n divided by the design effect with patients as
+clusters. See `docs/reference/definitions.md`, "Annotation".
 """
 
 from __future__ import annotations
@@ -13,22 +13,90 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
-from core.store.audit_table import KINDS
+from core.errors import UserError
+from core.store.audit_table import AUDIT_PATCH_KINDS
 from evaluation.agreement import Agreement, krippendorff_alpha
 from evaluation.clustered import clustered_proportion
 from evaluation.intervals import Interval
-from evaluation.reading_study.arms import difference_of_shares
+from evaluation.resampling import clustered_proportion_difference
 from evaluation.validation import Array
 
-METHOD = "Wilson on the effective number of judgements, clustered by patient"
-_CODES = {"no": 0.0, "unsure": 1.0, "yes": 2.0}
+PRECISION_METHOD = "Wilson on the effective number of judgements, clustered by patient"
+# Middle-ranked patches are drawn from this range of a unit's ranking of all dissected patches.
+MIDDLE_RANGE = (0.4, 0.6)
+# The random sample needs room beside the top and the middle sample.
+_MIN_PATCHES_FACTOR = 5
+# For a nominal alpha, so the order of the codes has no meaning.
+_ANSWER_CODES = {"no": 0.0, "unsure": 1.0, "yes": 2.0}
+
+
+def sample_patch_ranks(values: Array, number: int, seed: int, unit: int) -> dict[str, Array]:
+    """Sample the patches of a unit for an audit.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (patches,)
+        Maximum activation of the unit on each patch.
+    number : int
+        Patches per kind.
+    seed, unit : int
+        Together seed the sample, so that units are sampled independently.
+
+    Returns
+    -------
+    dict
+        Ascending 0-based ranks by falling activation, without overlap: "top" (the strongest),
+        "middle" (from the middle fifth of the ranking) and "random" (from all others).
+
+    Raises
+    ------
+    UserError
+        If there are fewer than five times `number` patches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ranks = sample_patch_ranks(np.arange(20.0), 2, seed=1, unit=0)
+    >>> ranks["top"].tolist(), len(ranks["middle"]), len(ranks["random"])
+    ([0, 1], 2, 2)
+    """
+    total = len(values)
+    if total < _MIN_PATCHES_FACTOR * number:
+        raise UserError(
+            f"The dissection has {total} patches, too few to draw {number} of each kind; choose at"
+            f" most {total // _MIN_PATCHES_FACTOR}."
+        )
+    # A stream per unit: the sample of a unit does not depend on which others are labelled.
+    generator = np.random.default_rng([seed, unit])
+    top = np.arange(number)
+    low, high = (int(bound * total) for bound in MIDDLE_RANGE)
+    middle = generator.choice(np.setdiff1d(np.arange(low, high), top), number, replace=False)
+    others = np.setdiff1d(np.arange(total), np.concatenate([top, middle]))
+    random = generator.choice(others, number, replace=False)
+    return {"top": top, "middle": np.sort(middle), "random": np.sort(random)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """Judgements of one kind of patches under one label; unit None: all units together."""
+class LabelPrecision:
+    """Judgements of one kind of patches under one label.
+
+    Parameters
+    ----------
+    unit : int or None
+        0-based unit; None for all units together.
+    label : str
+        The label, "" for all units.
+    kind : {"top", "middle", "random"}
+        Kind of patches.
+    yes, no, unsure : int
+        Judgements by answer.
+    patches, patients, experts : int
+        Distinct patches, patients and experts.
+    interval : Interval
+        Precision.
+    """
 
     unit: int | None
     label: str
@@ -42,111 +110,196 @@ class Share:
     interval: Interval
 
     def text(self) -> str:
-        """`6 of 8, .75 (.41 to .93)`, and why where there is no interval."""
-        judged = self.yes + self.no + self.unsure
-        why = f"; {self.interval.reason}" if self.interval.reason else ""
-        return f"{self.yes} of {judged}, {self.interval.short()}{why}" if judged else "–"
+        """Return count and precision, such as `6 of 8, .75 (.41 to .93)`."""
+        judgements = self.yes + self.no + self.unsure
+        if not judgements:
+            return "–"
+        reason = f"; {self.interval.reason}" if self.interval.reason else ""
+        return f"{self.yes} of {judgements}, {self.interval.short()}{reason}"
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """units: a Share per unit and kind in order of unit; pooled: a Share per kind; differences:
-    unit (None for all) -> precision of top minus random patches; agreement: of experts on the same
-    patches.
+    """Result of a label audit.
+
+    Parameters
+    ----------
+    units : tuple of LabelPrecision
+        Each unit and kind, in order of unit.
+    pooled : tuple of LabelPrecision
+        Each kind over all units.
+    differences : dict
+        Unit, or None for all, to the precision on top minus that on random patches.
+    agreement : Agreement or None
+        Agreement of the experts on the same patches; None with one expert.
+    simulated : bool
+        Whether a judgement is simulated.
     """
 
-    units: tuple[Share, ...]
-    pooled: tuple[Share, ...]
+    units: tuple[LabelPrecision, ...]
+    pooled: tuple[LabelPrecision, ...]
     differences: dict[int | None, Interval]
     agreement: Agreement | None
     simulated: bool
 
     def difference_of(self, unit: int | None) -> Interval:
-        """Top minus random for a unit, or for all."""
+        """Return the precision on top minus random patches for a unit, or for all (None)."""
         return self.differences[unit]
 
 
-def audited(frame: pd.DataFrame, level: float = 0.95) -> AuditResult:
-    """The audit's results.
+def compute_audit_result(judgements: pd.DataFrame, level: float = 0.95) -> AuditResult:
+    """Compute the precision of every audited label.
 
-    `frame`: latest judgements with code, item, unit, label, kind, patch_id, patient_id, answer
-    (yes, no, unsure), simulated.
+    Parameters
+    ----------
+    judgements : DataFrame
+        Latest judgements with code, item, unit, label, kind, patient_id, answer (yes, no, unsure)
+        and simulated.
+    level : float
+        Level of the intervals.
+
+    Returns
+    -------
+    AuditResult
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> judgements = pd.DataFrame({
+    ...     "code": "A1", "item": range(8), "unit": 3, "label": "Mass", "patient_id": range(8),
+    ...     "kind": ["top"] * 4 + ["random"] * 4, "simulated": False,
+    ...     "answer": ["yes", "yes", "yes", "unsure", "no", "yes", "no", "no"],
+    ... })
+    >>> result = compute_audit_result(judgements)
+    >>> result.units[0].interval.estimate, result.difference_of(3).estimate
+    (0.75, 0.5)
     """
-    shares: list[Share] = []
-    gaps: dict[int | None, Interval] = {}
-    for unit, mine in frame.groupby("unit", sort=True):
-        shares += [
-            _share(mine[mine["kind"] == kind], int(unit), str(mine["label"].iloc[0]), kind, level)
-            for kind in KINDS
+    units: list[LabelPrecision] = []
+    differences: dict[int | None, Interval] = {}
+    for unit, rows in judgements.groupby("unit", sort=True):
+        label = str(rows["label"].iloc[0])
+        units += [
+            _label_precision(rows, int(unit), label, kind, level) for kind in AUDIT_PATCH_KINDS
         ]
-        gaps[int(unit)] = _gap(mine, level)
-    pooled = tuple(_share(frame[frame["kind"] == kind], None, "", kind, level) for kind in KINDS)
+        # A label that applies to random patches equally often is not specific to the unit.
+        differences[int(unit)] = _precision_difference(rows, level)
     return AuditResult(
-        tuple(shares),
-        pooled,
-        {**gaps, None: _gap(frame, level)},
-        _agreement(frame),
-        bool(frame["simulated"].any()),
+        units=tuple(units),
+        pooled=tuple(
+            _label_precision(judgements, None, "", kind, level) for kind in AUDIT_PATCH_KINDS
+        ),
+        differences={**differences, None: _precision_difference(judgements, level)},
+        agreement=_expert_agreement(judgements),
+        simulated=bool(judgements["simulated"].any()),
     )
 
 
 def precision_interval(yes: Array, patients: Array, level: float = 0.95) -> Interval:
-    """Share of True in `yes` [n] with Wilson's interval on the effective number of judgements;
-    `patients` any hashable [n].
+    """Return a proportion with Wilson's interval on the effective number of judgements.
 
-    The effective number is n / design effect, at most n; where all judgements agree there is no
-    design effect, and the number of patients stands for it.
+    The effective number is n divided by the design effect, at most n. If all judgements agree there
+    is no design effect, and the number of patients is used.
+
+    Parameters
+    ----------
+    yes : ndarray of bool, shape (n,)
+        Judgements.
+    patients : ndarray, shape (n,)
+        Patient of each judgement.
+    level : float
+        Level of the interval.
+
+    Returns
+    -------
+    Interval
+        Without bounds if there are no judgements or all are of one patient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> result = precision_interval(np.array([True, True, False, True]), np.arange(4))
+    >>> result.estimate, round(result.low, 2), round(result.high, 2)
+    (0.75, 0.26, 0.96)
     """
-    n = len(yes)
-    if not n:
-        return Interval(
-            estimate=None,
-            low=None,
-            high=None,
-            level=level,
-            method=METHOD,
-            reason="no patch has been judged",
+    if not len(yes):
+        return Interval.without_bounds(
+            level, PRECISION_METHOD, "no patch has been judged", unit="patient"
+        )
+    # With one patient the between-patient variance cannot be estimated.
+    clusters = clustered_proportion(yes, patients, level=level)
+    if clusters.clusters < 2:
+        return Interval.without_bounds(
+            level,
+            PRECISION_METHOD,
+            "all patches come from one patient",
+            clusters.estimate,
             unit="patient",
         )
-    found = clustered_proportion(yes, patients, level=level)
-    if found.clusters < 2:
-        return Interval(
-            estimate=found.estimate,
-            low=None,
-            high=None,
-            level=level,
-            method=METHOD,
-            reason="all patches come from one patient",
-            unit="patient",
-        )
-    effective = min(float(n), found.effective_n) if found.effective_n else float(found.clusters)
-    low, high = wilson(found.estimate or 0.0, effective, level)
+    # A design effect below 1 is sampling error and must not narrow the interval.
+    effective = (
+        min(float(len(yes)), clusters.effective_n)
+        if clusters.effective_n
+        else float(clusters.clusters)
+    )
+    low, high = wilson_bounds(clusters.estimate or 0.0, effective, level)
     return Interval(
-        estimate=found.estimate,
+        estimate=clusters.estimate,
         low=low,
         high=high,
         level=level,
-        method=METHOD,
-        reason=None,
+        method=PRECISION_METHOD,
         unit="patient",
     )
 
 
-def wilson(p: float, n: float, level: float) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share p of n judgements, n not necessarily whole."""
-    z = float(stats.norm.isf((1 - level) / 2))
-    centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
-    return (0.0 if p == 0 else float(low)), (1.0 if p == 1 else float(high))
+def wilson_bounds(p: float, n: float, level: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion for a real number of observations.
+
+    `evaluation.proportion.proportion_interval` takes whole counts only; an effective number of
+    observations is not whole.
+
+    Parameters
+    ----------
+    p : float
+        Proportion in [0, 1].
+    n : float
+        Positive number of observations.
+    level : float
+        Level of the interval.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound.
+
+    References
+    ----------
+    Wilson EB. Probable inference, the law of succession, and statistical inference. J Am Stat Assoc
+    1927;22:209-212.
+
+    Examples
+    --------
+    >>> low, high = wilson_bounds(0.6, 20, 0.95)
+    >>> round(low, 3), round(high, 3)
+    (0.387, 0.781)
+    """
+    z = float(scipy.stats.norm.isf((1 - level) / 2))
+    center = p + z**2 / (2 * n)
+    half_width = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
+    # At 0 and 1 the bound is exact; rounding would leave a value such as 1e-17.
+    low = 0.0 if p == 0 else float((center - half_width) / scale)
+    high = 1.0 if p == 1 else float((center + half_width) / scale)
+    return low, high
 
 
-def _share(rows: pd.DataFrame, unit: int | None, label: str, kind: str, level: float) -> Share:
+def _label_precision(
+    judgements: pd.DataFrame, unit: int | None, label: str, kind: str, level: float
+) -> LabelPrecision:
+    rows = judgements[judgements["kind"] == kind]
     counts = rows["answer"].value_counts()
-    interval = precision_interval(
-        (rows["answer"] == "yes").to_numpy(), rows["patient_id"].to_numpy(), level
-    )
     yes, no, unsure = (int(counts.get(answer, 0)) for answer in ("yes", "no", "unsure"))
-    return Share(
+    return LabelPrecision(
         unit=unit,
         label=label,
         kind=kind,
@@ -156,33 +309,31 @@ def _share(rows: pd.DataFrame, unit: int | None, label: str, kind: str, level: f
         patches=rows["item"].nunique(),
         patients=rows["patient_id"].nunique(),
         experts=rows["code"].nunique(),
-        interval=interval,
+        interval=precision_interval(*_outcomes(rows), level),
     )
 
 
-def _gap(rows: pd.DataFrame, level: float) -> Interval:
-    top, random = rows[rows["kind"] == "top"], rows[rows["kind"] == "random"]
-    gap = difference_of_shares(
-        ((top["answer"] == "yes").to_numpy(), top["patient_id"].to_numpy()),
-        ((random["answer"] == "yes").to_numpy(), random["patient_id"].to_numpy()),
-        level,
-    )
-    # Where every patient says the same the bootstrap never varies: no interval, rather than one of
-    # width 0.
-    return (
-        replace(gap, low=None, high=None, reason="every resample gives the same difference")
-        if gap.low is not None and gap.low == gap.high
-        else gap
-    )
+def _outcomes(rows: pd.DataFrame) -> tuple[Array, Array]:
+    """Return whether each judgement is yes, and its patient."""
+    return (rows["answer"] == "yes").to_numpy(), rows["patient_id"].to_numpy()
 
 
-def _agreement(frame: pd.DataFrame) -> Agreement | None:
-    """Krippendorff's alpha of yes, no, unsure (nominal) over the experts; None with a single
-    expert.
-    """
-    if frame["code"].nunique() < 2:
+def _precision_difference(judgements: pd.DataFrame, level: float) -> Interval:
+    """Return the precision on top minus that on random patches."""
+    top, random = (judgements[judgements["kind"] == kind] for kind in ("top", "random"))
+    difference = clustered_proportion_difference(_outcomes(top), _outcomes(random), level)
+    # If all patients agree the bootstrap has no variance; width 0 would suggest certainty.
+    if difference.low is not None and difference.low == difference.high:
+        reason = "every resample gives the same difference"
+        return replace(difference, low=None, high=None, reason=reason)
+    return difference
+
+
+def _expert_agreement(judgements: pd.DataFrame) -> Agreement | None:
+    """Return Krippendorff's alpha (nominal) over the experts; None with a single expert."""
+    if judgements["code"].nunique() < 2:
         return None
-    table = frame.assign(value=frame["answer"].map(_CODES)).pivot(
+    table = judgements.assign(value=judgements["answer"].map(_ANSWER_CODES)).pivot(
         index="code", columns="item", values="value"
     )
     return krippendorff_alpha(table.to_numpy(dtype=float), "nominal")

@@ -1,171 +1,118 @@
-"""Step `coverage`: how much of the network's top influences the selected units take, with what a
-sceptic asks for beside it.
+"""Step `coverage`: share of the top influences that the selected units take.
 
-The images that choose the units are also those on which coverage is counted, which flatters it: a
-split-half value and a patient-bootstrap interval stand beside it (DEFINITIONS "Units"). Labelled
-coverage changes with every answer and is computed where it is shown.
+The mammograms that choose the units are also those on which coverage is counted, so coverage is
+optimistic. A split-half value and a patient-bootstrap interval stand beside it
+(docs/reference/definitions.md, "Units"). Labelled coverage changes with every annotation and is
+computed where it is shown (`evaluation.queries.unit_summaries`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core import runs, store
 from core.pipeline.inputs import StepResult
-from core.runs import Report
+from core.progress import ProgressCallback
 from core.store import run_table, unit_table
 from evaluation.coverage import (
-    chosen_coverage,
     count_units,
+    coverage_from_top_units,
     coverage_interval,
-    coverage_of,
+    fixed_selection_coverage,
     split_half_coverage,
+    top_unit_arrays,
 )
+from evaluation.intervals import Interval
 
-VERSION = 1
+_VERSION = 1
+_COLUMNS = ["class", "name", "estimate", "low", "high", "method", "n"]
+_Row = tuple[Any, ...]
 
 
-def make(study: Path, report: Report, dissect: str) -> StepResult:
+def run_coverage(study: Path, report: ProgressCallback, dissect: str) -> StepResult:
     """Measure the selection of a dissect run."""
     try:
-        with runs.building(study, "coverage", VERSION, {}, [dissect], "") as run:
-            run.table("coverage", measure(study, dissect))
+        # All settings that matter here belong to the dissect run.
+        with runs.create_run(study, "coverage", _VERSION, {}, [dissect], "") as run:
+            run.add_table("coverage", coverage_table(study, dissect))
             report(1, 1, "tables")
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
-def measure(study: Path, dissect: str) -> pd.DataFrame:
-    """Rows class, name, estimate, low, high, method, n: selected, split_half, interval, chance, and
-    curve_1 ... curve_n (coverage of the first k).
+def coverage_table(study: Path, dissect: str) -> pd.DataFrame:
+    """Return one row per class and measure.
+
+    Columns: class, name, estimate, low, high, method, n. Names: selected, split_half, interval,
+    chance, and curve_1 ... curve_n (coverage of the first k units).
     """
     with store.read(study) as con:
-        run = run_table.get(con, dissect)
-        influences = unit_table.top_influences(con, dissect, run["settings"]["dissection"]["top"])
-        chosen = unit_table.selected(con, dissect)
-    select, units = run["settings"]["dissection"]["select"], run["manifest"]["units"]
-    codes, tops, patients = tops_of(influences)
-    if run["settings"]["dissection"].get("rule") == "spie":
-        return _given(codes, tops, patients, units, sorted(set(chosen["unit"].astype(int))))
-    coverage = coverage_of(tops, units, select)
-    halves, intervals = (
-        split_half_coverage(tops, patients, units, select),
-        coverage_interval(tops, patients, units, select),
-    )
-    rows = []
-    for c, code in enumerate(codes):
-        part, n = coverage.per_class[c], tops.shape[1]
-        rows += [
-            (
-                code,
-                "selected",
-                part.coverage,
-                None,
-                None,
-                f"{len(part.selected)} units most often among the top {tops.shape[2]}",
-                n,
-            ),
-            (
-                code,
-                "split_half",
-                halves[c].estimate,
-                halves[c].low,
-                halves[c].high,
-                halves[c].method,
-                n,
-            ),
-            (
-                code,
-                "interval",
-                intervals[c].estimate,
-                intervals[c].low,
-                intervals[c].high,
-                intervals[c].method,
-                n,
-            ),
-            (code, "chance", part.chance, None, None, f"{select} arbitrary of {units} units", n),
-        ]
-        order = np.sort(count_units(tops, units)[c])[::-1]
-        rows += [
-            (
-                code,
-                f"curve_{k}",
-                float(order[:k].sum() / order.sum()),
-                None,
-                None,
-                "selected on the same images",
-                n,
-            )
-            for k in range(1, min(units, 3 * select) + 1)
-        ]
-    return pd.DataFrame(rows, columns=["class", "name", "estimate", "low", "high", "method", "n"])
+        run = run_table.load_run(con, dissect)
+        used = run["settings"]["dissection"]
+        influences = unit_table.load_top_influences(con, dissect, used["top"])
+        chosen = unit_table.load_selected_units(con, dissect)
+    codes, tops, patients = top_unit_arrays(influences)
+    units = run["manifest"]["units"]
+    if used.get("rule") == "spie":
+        selected = sorted(set(chosen["unit"].astype(int)))
+        rows = _fixed_selection_rows(codes, tops, patients, units, selected)
+    else:
+        rows = _frequency_selection_rows(codes, tops, patients, units, used["select"])
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _given(
+def _frequency_selection_rows(
+    codes: list[int], tops: np.ndarray, patients: np.ndarray, units: int, select: int
+) -> Iterator[_Row]:
+    """Yield the rows of the published rule: the units most often among the top ones."""
+    coverage = coverage_from_top_units(tops, units, select)
+    halves = split_half_coverage(tops, patients, units, select)
+    intervals = coverage_interval(tops, patients, units, select)
+    counts, n = count_units(tops, units), tops.shape[1]
+    for i, code in enumerate(codes):
+        part = coverage.per_class[i]
+        method = f"{len(part.selected)} units most often among the top {tops.shape[2]}"
+        yield code, "selected", part.coverage, None, None, method, n
+        yield _interval_row(code, "split_half", halves[i], n)
+        yield _interval_row(code, "interval", intervals[i], n)
+        arbitrary = f"{select} arbitrary of {units} units"
+        yield code, "chance", part.chance, None, None, arbitrary, n
+        falling = np.sort(counts[i])[::-1]
+        for k in range(1, min(units, 3 * select) + 1):
+            # The counts of a class sum to its slots.
+            share = float(falling[:k].sum() / falling.sum())
+            yield code, f"curve_{k}", share, None, None, "selected on the same images", n
+
+
+def _fixed_selection_rows(
     codes: list[int], tops: np.ndarray, patients: np.ndarray, units: int, chosen: list[int]
-) -> pd.DataFrame:
-    """The same rows for units that their top patches chose: nothing was fitted to these images, so
-    halving them changes nothing.
+) -> Iterator[_Row]:
+    """Yield the rows for units that were selected by their top patches (SPIE 2018).
+
+    The selection did not use these mammograms, so splitting them in halves changes nothing.
     """
-    rows, n, counted = [], tops.shape[1], count_units(tops, units)
-    for c, (code, found) in enumerate(zip(codes, chosen_coverage(tops, patients, chosen))):
-        rows += [
-            (
-                code,
-                "selected",
-                found.estimate,
-                None,
-                None,
-                f"{len(chosen)} units chosen by their top patches (SPIE 2018)",
-                n,
-            ),
-            (
-                code,
-                "split_half",
-                found.estimate,
-                None,
-                None,
-                "not chosen on these images: the halves give the same",
-                n,
-            ),
-            (code, "interval", found.estimate, found.low, found.high, found.method, n),
-            (
-                code,
-                "chance",
-                min(1.0, len(chosen) / units),
-                None,
-                None,
-                f"{len(chosen)} arbitrary of {units} units",
-                n,
-            ),
-        ]
-        order = np.sort(counted[c][chosen])[::-1].cumsum() / (n * tops.shape[2])
-        rows += [
-            (
-                code,
-                f"curve_{k}",
-                float(share),
-                None,
-                None,
-                "the chosen units, most frequent first",
-                n,
-            )
-            for k, share in enumerate(order, start=1)
-        ]
-    return pd.DataFrame(rows, columns=["class", "name", "estimate", "low", "high", "method", "n"])
+    n, places, counts = tops.shape[1], tops.shape[2], count_units(tops, units)
+    shares = fixed_selection_coverage(tops, patients, chosen)
+    for i, (code, share) in enumerate(zip(codes, shares)):
+        method = f"{len(chosen)} units chosen by their top patches (SPIE 2018)"
+        yield code, "selected", share.estimate, None, None, method, n
+        # The column exists for both rules, so that tables and pages need no case of their own.
+        same = "not chosen on these images: the halves give the same"
+        yield code, "split_half", share.estimate, None, None, same, n
+        yield _interval_row(code, "interval", share, n)
+        arbitrary = f"{len(chosen)} arbitrary of {units} units"
+        yield code, "chance", min(1.0, len(chosen) / units), None, None, arbitrary, n
+        cumulated = np.sort(counts[i][chosen])[::-1].cumsum() / (n * places)
+        for k, value in enumerate(cumulated, start=1):
+            method = "the chosen units, most frequent first"
+            yield code, f"curve_{k}", float(value), None, None, method, n
 
 
-def tops_of(influences: pd.DataFrame) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Class codes, top units int [class, image, top] and patients [image] from rows of class,
-    mammogram_id, patient_id, rank, unit.
-    """
-    codes = sorted(int(c) for c in influences["class"].unique())
-    ordered = influences.sort_values(["class", "mammogram_id", "rank"])
-    images = ordered["mammogram_id"].nunique()
-    tops = ordered["unit"].to_numpy().reshape(len(codes), images, -1)
-    first = ordered[ordered["class"] == codes[0]].drop_duplicates("mammogram_id")
-    return codes, tops, first["patient_id"].to_numpy()
+def _interval_row(code: int, name: str, interval: Interval, n: int) -> _Row:
+    return code, name, interval.estimate, interval.low, interval.high, interval.method, n

@@ -1,9 +1,8 @@
-"""Step `meaning`: what every unit's activation says about every known descriptor, on a sample of
-the dissected patches.
+"""Step `descriptor_association`: association of units with the descriptors of the reports.
 
-The sample holds all patches that touch a finding (at most 4,000) and 1,000 others, which count for
-more in the overlap by the share that was drawn. Overlap is Network Dissection's IoU at the quantile
-threshold over the sample, at the resolution of the unit's map: a cell counts by its covered share.
+For every living unit and every descriptor: the AUC of the unit's activation, with patients as
+clusters, and the overlap of its region with the descriptor's mask. The network runs in
+`core.pipeline.descriptor_overlap`.
 """
 
 from __future__ import annotations
@@ -12,171 +11,67 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.nn import functional as F
 
-from core import runs, store
-from core.images.working_images import Films, PatchReader
-from core.interpretation import concept_masks, inference
-from core.interpretation.inference import BATCH, Probe
-from core.pipeline.inputs import StepResult, parent_of, patch_table
-from core.runs import Report
-from core.store import dataset_table, run_table, unit_table
-from evaluation.annotation import descriptor_association
+from core import runs
+from core.interpretation.concept_masks import FINDING_DESCRIPTOR, comparison_group
+from core.pipeline.descriptor_overlap import (
+    MAX_OTHERS,
+    MAX_TOUCHING,
+    DescriptorSample,
+    measure_sample,
+)
+from core.pipeline.inputs import StepResult
+from core.progress import ProgressCallback
+from evaluation.annotation.descriptor_association import adjusted_p_values, descriptor_aucs
 
-VERSION = 1
-TOUCHING, OTHERS = 4_000, 1_000
+_VERSION = 1
 
 
-def make(study: Path, report: Report, dissect: str) -> StepResult:
-    """Measure a dissect run."""
+def run_descriptor_association(study: Path, report: ProgressCallback, dissect: str) -> StepResult:
+    """Measure the units of a dissect run."""
+    settings = {"touching": MAX_TOUCHING, "others": MAX_OTHERS}
     try:
-        with runs.building(
-            study, "meaning", VERSION, {"touching": TOUCHING, "others": OTHERS}, [dissect], ""
+        with runs.create_run(
+            study, "descriptor_association", _VERSION, settings, [dissect], ""
         ) as run:
-            frame, sampled = measure(study, dissect, run.reporting(report))
-            run.table("meanings", frame)
-            run.manifest |= {
-                "patches": sampled,
-                "descriptors": sorted(frame["descriptor"].unique()),
-            }
-        return StepResult(run.name, fresh=True)
-    except runs.Answered as found:
-        return StepResult(found.name, fresh=False)
+            sample = measure_sample(study, dissect, run.track_progress(report))
+            run.add_table("descriptor_associations", association_table(sample))
+            run.manifest |= {"patches": len(sample.patients), "descriptors": sample.descriptors}
+        return StepResult(run.name, created=True)
+    except runs.RunExists as existing:
+        return StepResult(existing.name, created=False)
 
 
-def sample(patches: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the sample (ascending) and their weights: the inverse of the share drawn of their
-    kind.
+def association_table(sample: DescriptorSample) -> pd.DataFrame:
+    """Return one row per living unit and descriptor.
+
+    Columns: unit, descriptor, contrast, auc, low, high, p, p_adjusted, iou, positives, patients.
     """
-    touches = patches[["benign_cover", "malignant_cover"]].max(axis=1).to_numpy() > 0
-    rng, rows, weights = np.random.default_rng([seed, 13]), [], []
-    for kind, most in ((touches, TOUCHING), (~touches, OTHERS)):
-        of = np.flatnonzero(kind)
-        drawn = rng.choice(of, min(most, len(of)), replace=False)
-        rows.append(drawn)
-        weights.append(np.full(len(drawn), len(of) / max(len(drawn), 1)))
-    order = np.argsort(np.concatenate(rows))
-    return np.concatenate(rows)[order], np.concatenate(weights)[order]
-
-
-def measure(study: Path, dissect: str, report: Report) -> tuple[pd.DataFrame, int]:
-    """Rows unit, descriptor, contrast, auc, low, high, p, p_adjusted, iou, positives, patients of
-    every living unit; and the patches in the sample.
-    """
-    patches_run = parent_of(study, dissect, "patches")
-    with store.read(study) as con:
-        run = run_table.get(con, dissect)
-        units = unit_table.units(con, dissect).sort_values("unit")
-        findings, films, people = (
-            dataset_table.findings(con),
-            dataset_table.mammograms(con),
-            dataset_table.patients(con),
-        )
-        rule = run_table.get(con, patches_run)["settings"]["patches"]
-    patches = patch_table(study, patches_run, list(run["settings"]["dissection"]["splits"]))
-    patches = patches.merge(
-        films[["mammogram_id", "view", "has_concepts"]], on="mammogram_id"
-    ).merge(people[["patient_id", "density"]], on="patient_id")
-    patches = patches.sort_values("patch_id", ignore_index=True)
-    rows, weights = sample(patches, 1)
-    patches = patches.iloc[rows].reset_index(drop=True)
-    opened = Films(study)
-    truths = list(
-        concept_masks.patch_truths(opened, patches, findings, rule["min_overlap"], rule["rule"])
-    )
-    names = sorted({word for truth in truths for word in truth.shown})
-    shown = np.array([[word in truth.shown for word in names] for truth in truths])
-    activations = np.array(
-        np.load(runs.folder(study, dissect) / "activations.npy", mmap_mode="r")[rows], np.float32
-    ).T
-    alive = np.flatnonzero(~units["dead"].to_numpy())
-    probe = Probe(
-        inference.load(study, next(p for p in run["parents"] if p.startswith("train-"))),
-        run["manifest"]["layer"],
-    )
-    iou = overlaps(
-        probe,
-        PatchReader(opened, patches),
-        truths,
-        names,
-        weights,
-        units["quantile"].to_numpy(np.float32),
-        report,
-    )
-    finding = (
-        shown[:, names.index(concept_masks.FINDING)] if concept_masks.FINDING in names else None
-    )
-    who = patches["patient_id"].to_numpy(str)
     parts = [
-        _descriptor(word, activations[alive], shown[:, c], finding, who).assign(
-            unit=alive.astype(np.int32), iou=iou[alive, c]
+        _descriptor_rows(sample, column).assign(
+            unit=sample.units.astype(np.int32), iou=sample.iou[:, column]
         )
-        for c, word in enumerate(names)
+        for column in range(len(sample.descriptors))
     ]
-    frame = pd.concat(parts, ignore_index=True)
-    return frame.assign(p_adjusted=descriptor_association.adjusted(frame)), len(patches)
+    table = pd.concat(parts, ignore_index=True)
+    # One family of tests: all units and descriptors of the run together.
+    return table.assign(p_adjusted=adjusted_p_values(table))
 
 
-def _descriptor(
-    word: str,
-    activations: np.ndarray,
-    positive: np.ndarray,
-    finding: np.ndarray | None,
-    patients: np.ndarray,
-) -> pd.DataFrame:
-    against = concept_masks.contrast(word)
-    among = (
-        positive | finding
-        if against == "other findings" and finding is not None
-        else np.ones(len(positive), bool)
-    )
-    found = descriptor_association.descriptor_aucs(
-        activations[:, among], positive[among], patients[among]
-    )
-    return found.assign(
-        descriptor=word,
-        contrast=against,
-        positives=int(positive.sum()),
-        patients=len(set(patients[positive])),
-    )
+def _descriptor_rows(sample: DescriptorSample, column: int) -> pd.DataFrame:
+    """Return the association of every unit with one descriptor.
 
-
-@torch.inference_mode()
-def overlaps(
-    probe: Probe,
-    reader: PatchReader,
-    truths: list[concept_masks.PatchTruth],
-    names: list[str],
-    weights: np.ndarray,
-    quantile: np.ndarray,
-    report: Report,
-) -> np.ndarray:
-    """IoU float [units, descriptors] of regions (map above the unit's quantile) with masks; nan for
-    descriptors without a place.
+    Words of a report are compared among patches with a finding, all others among all patches.
     """
-    place = {word: i for i, word in enumerate(names)}
-    level, both = (
-        torch.tensor(quantile)[None, :, None, None],
-        torch.zeros(len(quantile), len(names)),
+    descriptor, positive = sample.descriptors[column], sample.present[:, column]
+    contrast, among = comparison_group(descriptor), np.ones(len(positive), bool)
+    if contrast == "other findings" and FINDING_DESCRIPTOR in sample.descriptors:
+        finding = sample.present[:, sample.descriptors.index(FINDING_DESCRIPTOR)]
+        among = positive | finding
+    rows = descriptor_aucs(sample.activations[:, among], positive[among], sample.patients[among])
+    return rows.assign(
+        descriptor=descriptor,
+        contrast=contrast,
+        positives=int(positive.sum()),
+        patients=len(set(sample.patients[positive])),
     )
-    region, mask = torch.zeros(len(quantile)), torch.zeros(len(names))
-    with probe.watching():
-        for start in range(0, len(reader), BATCH):
-            rows = np.arange(start, min(start + BATCH, len(reader)))
-            maps = probe.run(torch.from_numpy(reader.batch(rows)))[0].cpu()
-            weight = torch.from_numpy(weights[rows]).float()
-            above = (maps > level).float() * weight[:, None, None, None]
-            cells = torch.zeros(len(rows), len(names), *maps.shape[2:])
-            for i, row in enumerate(rows):
-                for word, pixels in truths[row].masks.items():
-                    if word in place:
-                        cells[i, place[word]] = F.adaptive_avg_pool2d(
-                            torch.from_numpy(pixels).float()[None], (maps.shape[2], maps.shape[3])
-                        )[0]
-            both += torch.einsum("buhw,bchw->uc", above, cells)
-            region += above.sum((0, 2, 3))
-            mask += (cells * weight[:, None, None, None]).sum((0, 2, 3))
-            report(int(rows[-1]) + 1, len(reader), "patches of the sample")
-    union = region[:, None] + mask[None] - both
-    return torch.where((mask[None] > 0) & (union > 0), both / union, torch.nan).numpy()

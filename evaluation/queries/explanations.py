@@ -1,35 +1,40 @@
-"""What the Explanations page and the explanation figures show of one mammogram in an explain run."""
+"""Explained mammograms of an explain run, for the Explanations page and figures.
+
+With auxiliary columns an explanation includes attention weights (HDSR 2021, section 2.5).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core import runs, store
+from core import lineage, runs, store
 from core.class_labels import CLASSES, view_name
 from core.interpretation.explanation import NamedUnit
+from core.lineage import run_class_names
+from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
-from evaluation.queries.class_names import class_words
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explained:
-    """One mammogram. predicted: class name ("other" for not malignant in a study of two classes) or
-    None (no tissue); truth: class name or None; scores by class name; units: the 8 most influential
-    for the decision; class_map float [h, w]: probability of the decision's class; unit_maps float
-    [8, h', w']: contribution of each unit (map x weight), and `scale`: the largest contribution
-    among all explained mammograms, the same for every case; findings: table; simulated: a label is
-    simulated.
+class ExplainedMammogram:
+    """One mammogram with its explanation.
+
+    predicted: class name ("other" for not malignant in a study of two classes), None without
+    tissue; truth: class name or None; scores: by class name; units: the 8 most influential for the
+    decision; class_map: float [h, w], probability of the decision's class; unit_maps: float
+    [8, h', w'], contribution of each unit (map x weight); scale: largest contribution among all
+    explained mammograms, the same for every case; findings: table; simulated: whether a label comes
+    from a simulated expert.
     """
 
     mammogram_id: str
     patient_id: str
-    film: str
+    image_file: str
     width: int
     height: int
     view: str
@@ -44,100 +49,122 @@ class Explained:
     findings: pd.DataFrame
     simulated: bool
 
-    def heat(self, unit: NamedUnit) -> np.ndarray:
-        """A unit's map as colours float [h', w'] in 0..1: the square root of its share of `scale`,
-        so that one scale for all cases and units leaves weak ones visible. 1/2 stands for a quarter
-        of the scale; negative contributions are 0.
+    def unit_heat(self, unit: NamedUnit) -> np.ndarray:
+        """Return a unit's map as colour values, float [h', w'] in 0..1.
+
+        The square root of the share of `scale` keeps weak units visible on one scale for all cases
+        and units: 1/2 stands for a quarter of the scale. Negative contributions are 0.
         """
         return np.sqrt(np.clip(self.unit_maps[unit.rank - 1] / self.scale, 0, 1))
 
     @property
     def verdict(self) -> str:
-        """true or false positive or negative, for malignant."""
+        """True or false positive or negative, for malignant; empty without decision or truth."""
         if self.predicted is None or self.truth is None:
             return ""
-        called, is_malignant = self.predicted == "malignant", self.truth == "malignant"
-        return (
-            f"{'true' if called == is_malignant else 'false'}"
-            f" {'positive' if called else 'negative'}"
-        )
+        positive = self.predicted == "malignant"
+        correct = positive == (self.truth == "malignant")
+        return f"{'true' if correct else 'false'} {'positive' if positive else 'negative'}"
 
 
-def cases(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
-    """Explained mammograms of a kind (a class's name by prediction, "wrong", "all") in a seeded
-    order that follows nothing else; `right`: whether the decision is the truth.
+def list_explained(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
+    """Return the explained mammograms of a kind in seeded random order.
+
+    kind: a class name (by prediction), "wrong" or "all". The column `right` states whether the
+    decision equals the truth.
     """
     with store.read(study) as con:
-        frame = unit_table.explanations(con, run)
-    names = class_words(study, run)
-    # With two classes benign films are "other": code 0 stands for all that is not malignant.
-    truth = frame["truth"] if len(names) == 3 else frame["truth"].replace(1, 0)
-    frame = frame.assign(right=frame["predicted"] == truth)
+        table = unit_table.load_explanations(con, run)
+    names = run_class_names(study, run)
+    # With two classes, code 0 stands for all mammograms that are not malignant.
+    truth = table["truth"] if len(names) == 3 else table["truth"].replace(1, 0)
+    table = table.assign(right=table["predicted"] == truth)
     if kind == "wrong":
-        frame = frame[frame["truth"].notna() & ~frame["right"]]
+        table = table[table["truth"].notna() & ~table["right"]]
     elif kind != "all":
-        frame = frame[
-            frame["predicted"].isin([code for code, name in names.items() if name == kind])
-        ]
-    return frame.iloc[np.random.default_rng([seed, 3]).permutation(len(frame))].reset_index(
-        drop=True
-    )
+        table = table[table["predicted"].isin([c for c, name in names.items() if name == kind])]
+    # The second number separates this order from other draws with the same seed.
+    order = np.random.default_rng([seed, 3]).permutation(len(table))
+    return table.iloc[order].reset_index(drop=True)
 
 
-@lru_cache(maxsize=256)
-def dissect_of(study: Path, run: str) -> str:
-    """The dissect run an explain run rests on; asked once, since runs never change."""
+def load_explanation(study: Path, run: str, mammogram_id: str) -> ExplainedMammogram:
+    """Return one explained mammogram."""
+    dissect = lineage.ancestor_run(study, run, "dissect")
     with store.read(study) as con:
-        return next(p for p in run_table.get(con, run)["parents"] if p.startswith("dissect-"))
-
-
-def one(study: Path, run: str, mammogram_id: str) -> Explained:
-    """Everything about one explained mammogram."""
-    dissect = dissect_of(study, run)
-    with store.read(study) as con:
-        frame = unit_table.explanations(con, run)
-        row: dict[str, Any] = frame[frame["mammogram_id"] == mammogram_id].iloc[0].to_dict()
-        influences = unit_table.influences_of(con, run, mammogram_id)
-        labels = annotation_table.labels(con, dissect)
-        findings = dataset_table.findings(con, mammogram_id)
-        manifest = run_table.get(con, run)["manifest"]
-    with np.load(runs.folder(study, run) / row["file"]) as maps:
-        probability, order, unit_maps = (
-            maps["probability"].astype(np.float32),
-            maps["units"],
-            maps["maps"].astype(np.float32),
-        )
-    decided = None if row["predicted"] < 0 else class_words(study, run)[int(row["predicted"])]
-    code = int(row["predicted"]) if decided else 2
-    values = influences[influences["class"] == code].set_index("unit")["influence"]
+        table = unit_table.load_explanations(con, run)
+        row: dict[str, Any] = table[table["mammogram_id"] == mammogram_id].iloc[0].to_dict()
+        influences = unit_table.load_influences(con, run, mammogram_id)
+        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        findings = dataset_table.load_findings(con, mammogram_id)
+        manifest = run_table.load_run(con, run)["manifest"]
+    # np.load keeps an .npz file open until it is closed, hence the block.
+    with np.load(runs.run_folder(study, run) / row["file"]) as arrays:
+        probability = arrays["probability"].astype(np.float32)
+        order, unit_maps = arrays["units"], arrays["maps"].astype(np.float32)
+    decided = int(row["predicted"]) if row["predicted"] >= 0 else None
+    # A mammogram without a decision is explained for malignant.
+    code = 2 if decided is None else decided
+    influence = influences[influences["class"] == code].set_index("unit")["influence"]
     units = tuple(
         NamedUnit(
             rank,
-            int(u),
-            float(values.get(int(u), np.nan)),
-            labels[int(u)].text if int(u) in labels else None,
+            int(unit),
+            float(influence.get(int(unit), np.nan)),
+            labels[int(unit)].text if int(unit) in labels else None,
         )
-        for rank, u in enumerate(order, start=1)
+        for rank, unit in enumerate(order, start=1)
     )
+    # With two classes the channels are other (code 0) and malignant (code 2).
     channel = code if len(probability) == 3 else (1 if code == 2 else 0)
-    scores = {
-        name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES
-    }
-    return Explained(
+    return ExplainedMammogram(
         mammogram_id=mammogram_id,
         patient_id=row["patient_id"],
-        film=row["film"],
+        image_file=row["film"],
         width=int(row["width"]),
         height=int(row["height"]),
         view=view_name(row["laterality"], row["view"]),
         split=row["split"],
-        predicted=decided,
+        predicted=None if decided is None else run_class_names(study, run)[decided],
         truth=None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],
-        scores=scores,
+        scores={
+            name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES
+        },
         units=units,
         class_map=probability[channel],
         unit_maps=unit_maps,
+        # 1: without a positive contribution every map is 0, and 0 / 0 would be nan.
         scale=float(manifest["largest_unit_contribution"]) or 1.0,
         findings=findings,
         simulated=any(labels[u.unit].simulated for u in units if u.unit in labels),
+    )
+
+
+@dataclass(frozen=True)
+class AttentionWeight:
+    """Weight of one input of a decision.
+
+    name: "image" or an auxiliary column; value: the patient's value as text, None for the image and
+    for a missing value; weight: all weights of a case sum to one.
+    """
+
+    name: str
+    value: str | None
+    missing: bool
+    weight: float
+
+
+def load_attention_weights(study: Path, run: str, mammogram_id: str) -> tuple[AttentionWeight, ...]:
+    """Return the weights of one mammogram in an evaluate or explain run.
+
+    The image comes first, then the columns in the classifier's order. Empty for a classifier
+    without auxiliary columns.
+    """
+    with store.read(study) as con:
+        # An explain run rests on the weights that its evaluate run stored.
+        evaluated = run_table.ancestor(con, run, "evaluate")
+        table = unit_table.load_attention(con, evaluated, mammogram_id)
+    return tuple(
+        AttentionWeight(row.source, row.value or None, bool(row.missing), float(row.weight))
+        for row in table.itertuples()
     )

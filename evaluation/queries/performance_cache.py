@@ -1,45 +1,51 @@
-"""What the Performance page shows of an evaluate run.
+"""Stored results of evaluate runs, so that pages need not compute statistics.
 
-`evaluate` computes it once and keeps it in the run's folder, `shown/<split>-<level>.json`, so that
-a page never waits for statistics on tens of thousands of patches; for a run without these files it
-is computed when asked for.
+`evaluate` computes what the Performance page shows and stores it in the run's folder as
+`shown/<split>-<level>.json`. For a run without these files, or with files of another version, the
+results are computed when they are requested.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from core import store
+from core import lineage, store
+from core.atomic_files import write_text
 from core.store import run_table
-from core.study_folder import write_text
-from evaluation.intervals import Interval
 from evaluation.queries import performance
-from evaluation.queries.performance import LEVELS, ClassResult, Interaction, Observations, Subgroup
-from evaluation.queries.serialization import decode, encode
-from evaluation.roc import AucDifference, AucInterval
-from evaluation.roc.calibration_curve import Calibration, CalibrationBin, calibration
-from evaluation.roc.curve import RocCurve, thinned
-from evaluation.roc.diagnostic import DiagnosticTable, OperatingPoint
-from evaluation.roc.partial_area import PartialAuc, SpecificityAt
+from evaluation.queries.observations import LEVELS, Observations, load_observations
+from evaluation.queries.performance import ClassResult
+from evaluation.roc import AucDifference
+from evaluation.roc.calibration_curve import Calibration, calibration
+from evaluation.roc.curve import thin_curve
+from evaluation.roc.diagnostic import OperatingPoint
+from evaluation.roc.subgroups import Interaction, Subgroup, interactions
 
-SPLITS = ("holdout", "test")
-FOLDER, AGAINST = "shown", "against.json"
-Look = Callable[[str, str], Observations]  # (split, level) -> observations
+SUMMARY_SPLITS = ("holdout", "test")
+SUMMARY_FOLDER, COMPARISON_FILE = "shown", "against.json"
+# Increase after any change of a stored result: files of another version are computed anew.
+FORMAT_VERSION = 2
+ObservationLoader = Callable[[str, str], Observations]  # (split, level) -> observations
+Comparisons = dict[str, dict[str, AucDifference]]  # run -> "split-level" -> difference
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One split and level of a run: n observations of so many patients; per class its areas (curves
-    thinned to what a screen can show) and calibration; the confusion counts [truth, predicted]
-    under the names; malignant's operating points at thresholds fixed on hold-out, by rule.
+class PerformanceSummary:
+    """Results of a run at one split and level.
+
+    n: observations; patients: their patients; results: per class, with curves thinned to what a
+    screen can show; calibrations: per class; names: of the classes; counts: [truth, predicted]
+    under these names; points: operating points for malignant at thresholds fixed on hold-out, by
+    rule.
     """
 
     n: int
@@ -52,174 +58,205 @@ class Shown:
 
     @property
     def point(self) -> OperatingPoint | None:
-        """The operating point that is drawn: the threshold that reaches sensitivity .8 on hold-out."""
+        """The operating point at the threshold that reaches sensitivity .8 on hold-out."""
         return self.points.get("sensitivity .8")
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Malignant AUC by subgroup at image level (without the observations themselves), and the tests
-    of difference.
+class SubgroupSummary:
+    """Malignant AUC by subgroup at mammogram level, and the tests of their differences.
+
+    The subgroups carry no observations.
     """
 
     subgroups: tuple[Subgroup, ...]
     interactions: tuple[Interaction, ...]
 
 
-TYPES = (Shown, Groups, ClassResult, AucInterval, AucDifference, PartialAuc, SpecificityAt, RocCurve, Calibration, CalibrationBin, Interval,
-         OperatingPoint, DiagnosticTable, Subgroup, Interaction)  # fmt: skip
+@dataclass(frozen=True)
+class _File(Generic[T]):
+    """A stored result with the version of its format."""
+
+    version: int
+    result: T
 
 
-def shown(study: Path, run: str, split: str, level: str) -> Shown:
-    """What `evaluate` kept, else computed now."""
-    return _shown(study, run, split, level)
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    # Statistics of empty or separable data contain nan and infinity, which plain JSON excludes.
+    return TypeAdapter(_File[kind], config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+def to_json(kind: Any, result: Any) -> bytes:
+    """Return a result of a type as JSON, with the version of the format."""
+    return _adapter(kind).dump_json(_File(FORMAT_VERSION, result))
+
+
+def from_json(kind: Any, text: bytes) -> Any:
+    """Return a result of a type from JSON; None if it has another form or version."""
+    try:
+        file = _adapter(kind).validate_json(text)
+    except ValidationError:
+        return None
+    return file.result if file.version == FORMAT_VERSION else None
 
 
 @lru_cache(maxsize=64)
-def _shown(study: Path, run: str, split: str, level: str) -> Shown:
-    kept = _kept(study, run, f"{split}-{level}.json")
-    if kept is not None:
-        return kept
+def load_summary(study: Path, run: str, split: str, level: str) -> PerformanceSummary:
+    """Return the results of a run at one split and level."""
+    stored = _stored(study, run, f"{split}-{level}.json", PerformanceSummary)
+    if stored is not None:
+        return stored
     with store.read(study) as con:
-        threshold = run_table.get(con, run)["manifest"]["normal_threshold"]
-    return _summary(
-        lambda *where: performance.observations(study, run, *where), split, level, threshold
-    )
+        threshold = run_table.load_run(con, run)["manifest"]["normal_threshold"]
+    return _summarize(_loader(study, run), split, level, threshold)
 
 
 @lru_cache(maxsize=64)
-def groups(study: Path, run: str, split: str) -> Groups:
-    """Subgroups of a split: what `evaluate` kept, else computed now."""
-    kept = _kept(study, run, f"{split}-groups.json")
-    return kept if kept is not None else _groups(performance.subgroups(study, run, split))
+def load_subgroup_summary(study: Path, run: str, split: str) -> SubgroupSummary:
+    """Return the subgroups of a run on one split."""
+    stored = _stored(study, run, f"{split}-groups.json", SubgroupSummary)
+    if stored is not None:
+        return stored
+    return _summarize_subgroups(performance.load_subgroups(study, run, split))
 
 
 @lru_cache(maxsize=256)
-def comparison(study: Path, first: str, second: str, split: str, level: str) -> AucDifference:
-    """Malignant AUC of `first` minus that of `second`, paired: what the later one's `evaluate`
-    kept, else computed now.
-    """
-    found = _against(study, first).get(second, {}).get(f"{split}-{level}")
-    if found is not None:
-        return found
-    found = _against(study, second).get(first, {}).get(f"{split}-{level}")
-    return (
-        performance.compare_runs(study, first, second, split, level)
-        if found is None
-        else found.reversed()
-    )
-
-
-def _kept(study: Path, run: str, name: str) -> Any:
-    """A file of the run's folder as results, or None where there is none or another version of
-    DeepMiner wrote it.
-    """
-    path = study / "runs" / run / FOLDER / name
-    if not path.is_file():
-        return None
-    try:
-        return decode(json.loads(path.read_text(encoding="utf-8")), TYPES)
-    except (KeyError, TypeError):
-        return None
+def load_comparison(study: Path, first: str, second: str, split: str, level: str) -> AucDifference:
+    """Return the malignant AUC of `first` minus that of `second`, paired."""
+    key = f"{split}-{level}"
+    stored = _comparisons(study, first).get(second, {}).get(key)
+    if stored is not None:
+        return stored
+    reverse = _comparisons(study, second).get(first, {}).get(key)
+    if reverse is not None:
+        return reverse.reversed()
+    return performance.compare_runs(study, first, second, split, level)
 
 
 @lru_cache(maxsize=32)
-def _against(study: Path, run: str) -> dict[str, dict[str, AucDifference]]:
-    return _kept(study, run, AGAINST) or {}
+def _comparisons(study: Path, run: str) -> Comparisons:
+    return _stored(study, run, COMPARISON_FILE, Comparisons) or {}
 
 
-def _summary(look: Look, split: str, level: str, threshold: float) -> Shown:
-    seen = look(split, level)
-    results = tuple(replace(r, curve=thinned(r.curve)) for r in performance.results_of(seen))
-    table = performance.confusion(seen, level, threshold)
-    # Image scores are sums and differences of probabilities: rounding must not carry them out of
-    # [0, 1].
-    found = {
-        r.name: calibration(y, np.clip(score, 0, 1), cluster=seen.patient)
-        for r in results
-        for y, score in [seen.of(r.name)]
-    }
-    counts = tuple(tuple(int(n) for n in row) for row in table.to_numpy())
-    return Shown(
-        n=len(seen.truth),
-        patients=seen.patients,
+def _stored(study: Path, run: str, name: str, kind: Any) -> Any:
+    path = study / "runs" / run / SUMMARY_FOLDER / name
+    return from_json(kind, path.read_bytes()) if path.is_file() else None
+
+
+def _loader(study: Path, run: str) -> ObservationLoader:
+    return lambda split, level: load_observations(study, run, split, level)
+
+
+def _summarize(
+    load: ObservationLoader, split: str, level: str, threshold: float
+) -> PerformanceSummary:
+    observations = load(split, level)
+    results = tuple(
+        replace(result, curve=thin_curve(result.curve))
+        for result in performance.compute_class_results(observations)
+    )
+    table = performance.confusion_matrix(observations, level, threshold)
+    calibrations = {}
+    for result in results:
+        truth, score = observations.against_rest(result.name)
+        # Scores of mammograms are sums and differences of probabilities: rounding can carry them
+        # out of [0, 1].
+        calibrations[result.name] = calibration(
+            truth, np.clip(score, 0, 1), cluster=observations.patient
+        )
+    return PerformanceSummary(
+        n=len(observations.truth),
+        patients=observations.patients,
         results=results,
-        calibrations=found,
+        calibrations=calibrations,
         names=tuple(table.columns),
-        counts=counts,
-        points=performance.points_of(seen, look("holdout", level)),
+        counts=tuple(tuple(int(n) for n in row) for row in table.to_numpy()),
+        points=performance.operating_points(observations, load("holdout", level)),
     )
 
 
-def _groups(found: list[Subgroup]) -> Groups:
-    nothing = np.empty(0)
-    return Groups(
-        tuple(replace(g, truth=nothing, score=nothing, patient=nothing) for g in found),
-        tuple(performance.interactions(found)),
+def _summarize_subgroups(groups: list[Subgroup]) -> SubgroupSummary:
+    # The run's predictions hold the observations; these files carry results only.
+    empty = np.empty(0)
+    return SubgroupSummary(
+        tuple(replace(group, truth=empty, score=empty, patient=empty) for group in groups),
+        tuple(interactions(groups)),
     )
 
 
-def write(
+def write_summaries(
     folder: Path,
-    look: Look,
+    load: ObservationLoader,
     threshold: float,
     subgroups: Mapping[str, list[Subgroup]],
-    others: Mapping[str, Look],
+    others: Mapping[str, ObservationLoader],
 ) -> None:
-    """Compute and keep everything in a run's folder. look: this run's observations; threshold: of
-    its decision rule; subgroups: by split; others: the observations of earlier runs on the same
-    patches, by run.
+    """Compute and store the results of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    load : callable
+        Returns the run's observations of a split and level.
+    threshold : float
+        Threshold of the run's decision rule.
+    subgroups : mapping
+        Subgroups by split.
+    others : mapping
+        Loaders of earlier runs on the same patches, by run.
     """
-    out = folder / FOLDER
+    out = folder / SUMMARY_FOLDER
     out.mkdir(exist_ok=True)
-    against: dict[str, dict[str, AucDifference]] = {run: {} for run in others}
-    for split in SPLITS:
+    comparisons: Comparisons = {run: {} for run in others}
+    for split in SUMMARY_SPLITS:
         for level in LEVELS:
-            mine = look(split, level)
-            _write(out / f"{split}-{level}.json", _summary(look, split, level, threshold))
-            for run, theirs in others.items():
-                # Runs without a common observation are not compared; the page says so.
+            summary = _summarize(load, split, level, threshold)
+            _write(out / f"{split}-{level}.json", PerformanceSummary, summary)
+            for run, load_other in others.items():
+                # Runs without a common observation are not compared; the page states this.
                 with suppress(ValueError):
-                    against[run][f"{split}-{level}"] = performance.compared(
-                        mine, theirs(split, level)
+                    comparisons[run][f"{split}-{level}"] = performance.compare_observations(
+                        load(split, level), load_other(split, level)
                     )
-        _write(out / f"{split}-groups.json", _groups(subgroups[split]))
-    _write(out / AGAINST, against)
+        groups = _summarize_subgroups(subgroups[split])
+        _write(out / f"{split}-groups.json", SubgroupSummary, groups)
+    # Last, because `ensure_summaries` takes this file for a complete set.
+    _write(out / COMPARISON_FILE, Comparisons, comparisons)
 
 
-def _write(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(encode(value), separators=(",", ":")))
+def _write(path: Path, kind: Any, result: Any) -> None:
+    write_text(path, to_json(kind, result).decode())
 
 
-def earlier(study: Path, patches_run: str, run: str = "") -> dict[str, Look]:
-    """Observations of the evaluate runs on these patches, except `run`, by run."""
+def earlier_evaluations(
+    study: Path, patches_run: str, run: str = ""
+) -> dict[str, ObservationLoader]:
+    """Return loaders of the evaluate runs on these patches, except `run`, by run."""
     with store.read(study) as con:
-        table = run_table.runs(con, "evaluate")
-    names = [
-        row["run"]
+        table = run_table.load_runs(con, "evaluate")
+    return {
+        row["run"]: _loader(study, row["run"])
         for row in table.to_dict("records")
+        # A paired comparison needs the same patches.
         if patches_run in row["parents"] and row["run"] != run
-    ]
-    return {name: _look(study, name) for name in names}
+    }
 
 
-def _look(study: Path, run: str) -> Look:
-    return lambda split, level: performance.observations(study, run, split, level)
-
-
-def ensure(study: Path, run: str) -> None:
-    """Keep the results of a run that an earlier version of DeepMiner evaluated."""
+def ensure_summaries(study: Path, run: str) -> None:
+    """Store the results of a run that has none, or that has them in another version's form."""
     folder = study / "runs" / run
-    if (folder / FOLDER / AGAINST).is_file() or not folder.is_dir():
+    complete = _stored(study, run, COMPARISON_FILE, Comparisons) is not None
+    if complete or not folder.is_dir():
         return
     with store.read(study) as con:
-        row = run_table.get(con, run)
-    patches_run = next(p for p in row["parents"] if p.startswith("patches-"))
-    found = {split: performance.subgroups(study, run, split) for split in SPLITS}
-    write(
+        row = run_table.load_run(con, run)
+    patches_run = lineage.ancestor_run(study, run, "patches")
+    write_summaries(
         folder,
-        _look(study, run),
+        _loader(study, run),
         row["manifest"]["normal_threshold"],
-        found,
-        earlier(study, patches_run, run),
+        {split: performance.load_subgroups(study, run, split) for split in SUMMARY_SPLITS},
+        earlier_evaluations(study, patches_run, run),
     )

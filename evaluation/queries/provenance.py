@@ -1,8 +1,7 @@
-"""The passport of an export: what it shows, of how many, by which method, from which inputs, and
-the command that makes it again.
+"""Provenance of exports: what an export contains, its inputs, its method, and the command for it.
 
-An export is stale when what it was made from has changed since: another run is the newest, labels
-or answers came in, another protocol was closed.
+An export is stale once one of its inputs has changed: a newer run exists, labels or annotations
+were added, or another reading study was closed.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from core import runs, settings, store
-from core.store import annotation_table, dataset_table, reading_table, run_table, unit_table
-from core.study_folder import write_text
+from core.atomic_files import write_text
+from core.settings import load_order_of_experts
+from core.store import annotation_table, dataset_table, protocol_table, run_table, unit_table
+from core.store.connection import Connection
 
 RUN_KINDS = ("patches", "train", "evaluate", "dissect", "coverage", "concepts", "explain", "ablate")
-# An input that is not there: its step, a sentence, and the command that makes it.
-ABSENT = {
+# For each input that may be missing: its step, the reason, and the command that supplies it.
+MISSING_INPUTS = {
     "data": ("Source", "there are no mammograms yet", "deepminer ingest phantom"),
     "patches": ("Patches", "there is no patches run yet", "deepminer patches"),
     "train": ("Classifier", "no classifier has been trained yet", "deepminer train"),
@@ -35,7 +36,7 @@ ABSENT = {
     "explain": ("Explanations", "no mammogram has been explained yet", "deepminer explain"),
     "ablate": ("Ablation", "no unit has been ablated yet", "deepminer ablate"),
     "labels": ("Annotation", "no selected unit carries a label yet", "deepminer invite annotator"),
-    "annotations": ("Annotation", "nobody has annotated yet", "deepminer invite annotator"),
+    "annotations": ("Annotation", "no unit has been annotated yet", "deepminer invite annotator"),
     "protocol": ("Reading", "no reading study has been closed", "deepminer reading close"),
     "screenshot": (
         "Annotation",
@@ -43,16 +44,17 @@ ABSENT = {
         "make pictures",
     ),
 }
-SUFFIX = ".passport.json"
-# Inputs that hold numbers of the test split: an export made from one is an opening of it.
-FROM_TEST = frozenset({"evaluate", "explain", "ablate"})
-# Every input there is.
-NAMES = ("data", *RUN_KINDS, "labels", "annotations", "picks", "protocol", "screenshot")
+RECORD_SUFFIX = ".provenance.json"
+# Inputs that contain numbers of the test split: an export made from one counts as an opening of it.
+TEST_SPLIT_INPUTS = frozenset({"evaluate", "explain", "ablate"})
+INPUT_NAMES = ("data", *RUN_KINDS, "labels", "annotations", "picks", "protocol", "screenshot")
 
 
-class Missing(Exception):
-    """An input of an export does not exist yet. step: which; reason: a sentence; command: what
-    makes it ("" where no command does).
+class MissingInput(Exception):
+    """An input of an export does not exist yet.
+
+    step: the pipeline step that is missing; reason: a clause for a sentence; command: the command
+    that supplies the input, "" without one.
     """
 
     def __init__(self, step: str, reason: str, command: str = "") -> None:
@@ -60,16 +62,18 @@ class Missing(Exception):
         self.step, self.reason, self.command = step, reason, command
 
 
-def absent(needed: Iterable[str], now: Mapping[str, str]) -> Missing | None:
-    """What a build would raise for the first needed input that is not there; None if all are."""
-    return next((Missing(*ABSENT[name]) for name in needed if not now.get(name)), None)
+def first_missing_input(required: Iterable[str], current: Mapping[str, str]) -> MissingInput | None:
+    """Return the error that an export would raise, from its required inputs; None if all exist."""
+    return next((MissingInput(*MISSING_INPUTS[n]) for n in required if not current.get(n)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passport:
-    """All a reader, or whoever draws it again, must know of an export. counts: n at each level;
-    inputs: what it was made from, by name; data_hash: SHA-256 of the numbers behind it; simulated:
-    what is simulated, "" if nothing is; files: written beside it.
+class ProvenanceRecord:
+    """Everything needed to interpret an export and to repeat it.
+
+    counts: n at each level; inputs: version of each input, by name (`current_inputs`); data_hash:
+    SHA-256 of the underlying numbers; simulated: names of the simulated parts, "" if there are
+    none; files: names of the files written beside the record.
     """
 
     name: str
@@ -88,27 +92,27 @@ class Passport:
     width_mm: float | None = None
 
     def write(self, folder: Path) -> Path:
-        """Write `<name>.passport.json`."""
-        path = folder / f"{self.name}{SUFFIX}"
+        """Write `<name>.provenance.json` into a folder and return its path."""
+        path = folder / f"{self.name}{RECORD_SUFFIX}"
         write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False))
         return path
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """Every passport in a folder, by name."""
-    return [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*{SUFFIX}"))
-    ]
+def load_records(folder: Path) -> list[dict[str, Any]]:
+    """Return every provenance record in a folder, by name."""
+    paths = sorted(folder.glob(f"*{RECORD_SUFFIX}"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def changed(passport: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
-    """Names of the inputs that are not what they were; empty while the export is fresh."""
-    return [name for name, value in passport["inputs"].items() if now.get(name, "") != value]
+def changed_inputs(record: Mapping[str, Any], current: Mapping[str, str]) -> list[str]:
+    """Return the names of the inputs that changed since the export."""
+    # An input that exists no longer counts as changed.
+    return [name for name, version in record["inputs"].items() if current.get(name, "") != version]
 
 
 @dataclass(frozen=True)
-class Stale:
-    """An export whose inputs are not what they were: which, and the command that makes it again."""
+class StaleExport:
+    """An export with changed inputs, and the command that repeats it."""
 
     name: str
     kind: str
@@ -116,124 +120,130 @@ class Stale:
     command: str
 
     def sentence(self) -> str:
-        """For a terminal."""
+        """Return a line for the terminal."""
         return (
             f"stale {self.kind} {self.name.removeprefix('table_')}: {', '.join(self.changed)}"
-            f" changed since; made again by {self.command}"
+            f" changed since; repeat with {self.command}"
         )
 
 
-def stale(study: Path, folder: Path) -> list[Stale]:
-    """The stale exports of a folder, with commands that can be pasted."""
-    there = read(folder) if folder.is_dir() else []
-    now = inputs(study, NAMES) if there else {}
-    places = {
+def stale_exports(study: Path, folder: Path) -> list[StaleExport]:
+    """Return the stale exports of a folder; their commands can be pasted into a shell."""
+    records = load_records(folder) if folder.is_dir() else []
+    current = current_inputs(study, INPUT_NAMES) if records else {}
+    # Records are written with placeholders, so that the files of a study can be moved.
+    arguments = {
         "--study STUDY": f"--study {shlex.quote(str(study))}",
         "--out DIR": f"--out {shlex.quote(str(folder))}",
     }
-    found = []
-    for passport in there:
-        command = passport["command"]
-        for place, words in places.items():
-            command = command.replace(place, words)
-        if changed(passport, now):
-            found.append(
-                Stale(passport["name"], passport["kind"], tuple(changed(passport, now)), command)
-            )
-    return found
+    stale = []
+    for record in records:
+        changed = changed_inputs(record, current)
+        if not changed:
+            continue
+        command = record["command"]
+        for placeholder, argument in arguments.items():
+            command = command.replace(placeholder, argument)
+        stale.append(StaleExport(record["name"], record["kind"], tuple(changed), command))
+    return stale
 
 
-def inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
-    """What is there now, by name: run kinds give the newest run's id, data its hash, people's words
-    a hash; "" where there is nothing.
+def current_inputs(study: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the present version of each named input; "" where it is missing.
+
+    A kind of run: the id of its newest run. "data": the hash of the ingested data. "labels",
+    "annotations" and "picks": a hash of what people entered. "protocol": its hash.
     """
-    found = {}
     with store.read(study) as con:
-        dissect, explain = run_table.latest(con, "dissect"), run_table.latest(con, "explain")
-        for name in names:
-            if name in RUN_KINDS:
-                found[name] = run_table.latest(con, name) or ""
-            elif name == "data":
-                found[name] = dataset_table.get_meta(con, "data_hash") or ""
-            elif name == "labels":
-                labels = annotation_table.labels(con, dissect) if dissect else {}
-                found[name] = (
-                    _digest({u: (label.text, label.simulated) for u, label in labels.items()})
-                    if labels
-                    else ""
-                )
-            elif name == "annotations":
-                said = annotation_table.answers(con, dissect).to_dict("records") if dissect else []
-                found[name] = _digest(said) if said else ""
-            elif name == "picks":
-                found[name] = _digest(unit_table.figure_picks(con, explain)) if explain else ""
-            elif name == "protocol":
-                closed = closed_protocol(con)
-                found[name] = closed.hash if closed else ""
-            elif name == "screenshot":
-                found[name] = ""
-            else:
-                raise ValueError(f"{name!r} is no input")
-    return found
+        return {name: _input_version(con, study, name) for name in names}
 
 
-def closed_protocol(con: dataset_table.Connection) -> reading_table.Protocol | None:
-    """The newest reading study whose results may be seen."""
-    return next(
-        (p for p in reversed(reading_table.protocols(con)) if p.state in ("closed", "unblinded")),
-        None,
-    )
+def _input_version(con: Connection, study: Path, name: str) -> str:
+    if name in RUN_KINDS:
+        return run_table.latest_run(con, name) or ""
+    if name == "data":
+        return dataset_table.get_meta(con, "data_hash") or ""
+    if name == "labels":
+        labels = _unit_labels(con, study)
+        return _digest({u: (label.text, label.simulated) for u, label in labels.items()}, labels)
+    if name == "annotations":
+        dissect = run_table.latest_run(con, "dissect")
+        rows = annotation_table.load_annotations(con, dissect).to_dict("records") if dissect else []
+        return _digest(rows, rows)
+    if name == "picks":
+        explain = run_table.latest_run(con, "explain")
+        return _digest(unit_table.load_figure_picks(con, explain), explain) if explain else ""
+    if name == "protocol":
+        closed = closed_protocol(con)
+        return closed.hash if closed else ""
+    # A screenshot is a file of its own, without a version in the store.
+    if name == "screenshot":
+        return ""
+    raise ValueError(f"{name!r} is not an input of an export")
 
 
-def _digest(value: Any) -> str:
+def _unit_labels(con: Connection, study: Path) -> dict[int, annotation_table.UnitLabel]:
+    """Return the labels of the newest dissected units, by unit."""
+    dissect = run_table.latest_run(con, "dissect")
+    if dissect is None:
+        return {}
+    return annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+
+
+def closed_protocol(con: Connection) -> protocol_table.Protocol | None:
+    """Return the newest reading study whose results may be seen, or None."""
+    # `list_protocols` begins with the oldest.
+    protocols = reversed(protocol_table.list_protocols(con))
+    return next((p for p in protocols if p.state in ("closed", "unblinded")), None)
+
+
+def _digest(value: Any, present: object = True) -> str:
+    """Return the SHA-256 of a JSON value, "" where nothing is present."""
+    if not present:
+        return ""
+    # Sorted keys, so that equal values have equal hashes; times have no JSON form.
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def data_hash(tables: Mapping[str, str]) -> str:
-    """SHA-256 of the numbers behind an export, as CSV texts by name."""
+def hash_tables(tables: Mapping[str, str]) -> str:
+    """Return the SHA-256 of the numbers behind an export, given as CSV texts by name."""
     return _digest(dict(tables))
 
 
 def simulated_parts(study: Path, names: Iterable[str]) -> str:
-    """What is simulated among these inputs: "images", "unit labels", "answers", joined; "" if
-    nothing is.
+    """Return the simulated parts among the named inputs, joined by commas; "" without any.
+
+    Images count for every export; "unit labels", "annotations" and "answers" only where the export
+    uses them.
     """
-    wanted, parts = set(names), []
+    used, parts = set(names), []
     with store.read(study) as con:
-        sources = dataset_table.sources(con)
-        if len(sources) and sources["simulated"].any():
+        if dataset_table.any_simulated_source(con):
             parts.append("images")
-        dissect = run_table.latest(con, "dissect")
-        if (
-            dissect
-            and wanted & {"labels", "protocol"}
-            and any(label.simulated for label in annotation_table.labels(con, dissect).values())
+        dissect = run_table.latest_run(con, "dissect")
+        # The texts of a reading study consist of unit labels.
+        if used & {"labels", "protocol"} and any(
+            label.simulated for label in _unit_labels(con, study).values()
         ):
             parts.append("unit labels")
-        if dissect and "annotations" in wanted:
-            said = annotation_table.answers(con, dissect)
-            if len(said) and said["simulated"].any():
+        if dissect and "annotations" in used:
+            annotations = annotation_table.load_annotations(con, dissect)
+            if annotations["simulated"].any():
                 parts.append("annotations")
         closed = closed_protocol(con)
-        if "protocol" in wanted and closed is not None and closed.simulated:
+        if "protocol" in used and closed is not None and closed.simulated:
             parts.append("answers")
     return ", ".join(parts)
 
 
-def image_level_labels(study: Path) -> bool:
-    """Whether any source gave image-level labels only: every export made from them says so."""
-    with store.read(study) as con:
-        sources = dataset_table.sources(con)
-    return bool(len(sources) and sources["image_labels"].any())
+def study_seed(study: Path) -> int:
+    """Return the seed of the study."""
+    return settings.load_settings(study).study.seed
 
 
-def seed_of(study: Path) -> int:
-    """The study's seed."""
-    return settings.load(study).study.seed
-
-
-def software() -> dict[str, str]:
-    """Versions of what draws and computes."""
+def export_software() -> dict[str, str]:
+    """Return the versions of the packages that compute and draw an export."""
+    # Imported here: most callers of this module never draw, and the import takes a second.
     import matplotlib
 
-    return runs.software() | {"matplotlib": matplotlib.__version__}
+    return runs.software_versions() | {"matplotlib": matplotlib.__version__}

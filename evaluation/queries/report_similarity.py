@@ -1,5 +1,6 @@
-"""Do a study's explanations say what its report lines say (DEFINITIONS "Similarity to reports"):
-over all explained mammograms that have a line.
+"""Similarity of a study's explanations to its report lines.
+
+See docs/reference/definitions.md, "Similarity to reports".
 """
 
 from __future__ import annotations
@@ -8,91 +9,106 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import store
+import pandas as pd
+
+from core import lineage, store
+from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, unit_table
-from evaluation.queries.explanations import dissect_of
 from evaluation.similarity import CorpusSimilarity, corpus_similarity, report_tokens
 from evaluation.similarity.word_vectors import study_vectors
 
-# What was published (v1); a network, reports and vectors of its own, so only to be read beside.
-PUBLISHED = {"top unit": 0.627, "top eight": 0.533}
-TOP = 8
+# Published values of greedy matching (2018 preprint). Network, reports and vectors differ, so they
+# are shown for orientation only.
+PUBLISHED_SIMILARITY = {"top unit": 0.627, "top eight": 0.533}
+SIMILARITY_DEPTH = 8
 
 
 @dataclass(frozen=True)
 class ReportSimilarity:
-    """One way to turn an explanation into words ("top unit": the label of the most influential
-    labelled unit of the eight; "top eight": the labels of all of them), by one measure. published:
-    the v1 value of greedy matching; vectors: where the word vectors come from, "" where none are
-    needed.
+    """Similarity for one selection of units, by one measure.
+
+    selection: "top unit" (label of the most influential labelled unit of the eight) or "top eight"
+    (labels of all of them); published: value of the 2018 preprint for greedy matching; vectors:
+    origin of the word vectors, empty where none are needed.
     """
 
-    words: str
+    selection: str
     measure: str
     result: CorpusSimilarity
     published: float | None
     vectors: str = ""
 
     def sentence(self) -> str:
-        """For a results section."""
-        return f"{self.words.capitalize()}: {self.result.sentence()}" + (
-            f" Word vectors: {self.vectors}." if self.vectors else ""
-        )
+        """Return a sentence for a results section."""
+        vectors = f" Word vectors: {self.vectors}." if self.vectors else ""
+        return f"{self.selection.capitalize()}: {self.result.sentence()}{vectors}"
 
 
-def descriptive(report: str) -> str:
-    """The part of a report line that describes the finding.
+def descriptive_part(report: str) -> str:
+    """Return the part of a report line that describes the finding.
 
-    Assessment, subtlety and pathology are verdicts: no unit's label is to match them.
+    Assessment, subtlety and pathology are verdicts, which a unit's label cannot match.
     """
     return re.split(r"\bASSESSMENT\b", report, maxsplit=1, flags=re.IGNORECASE)[0]
 
 
-def similarity(study: Path, run: str) -> list[ReportSimilarity]:
-    """Greedy matching (vectors of the study's word-vector file, else from its own lines and labels)
-    and concept F1 of an explain run against its report lines, for the top unit and the top eight.
-    Empty where no explained mammogram has a report line or no unit a label.
+def measure_report_similarity(study: Path, run: str) -> list[ReportSimilarity]:
+    """Compare the explanations of an explain run with the report lines.
+
+    By greedy matching and by concept F1, for the top unit and the top eight. Word vectors come from
+    the study's word-vector file, otherwise from its own lines and labels. Empty if no explained
+    mammogram has a report line, or no unit a label.
     """
-    dissect = dissect_of(study, run)
+    dissect = lineage.ancestor_run(study, run, "dissect")
     with store.read(study) as con:
-        frame = unit_table.explanations(con, run)
-        influences = unit_table.top_influences(con, run, TOP)
-        findings = dataset_table.findings(con)
-        labels = {unit: label.text for unit, label in annotation_table.labels(con, dissect).items()}
+        explained = unit_table.load_explanations(con, run)
+        influences = unit_table.load_top_influences(con, run, SIMILARITY_DEPTH)
+        findings = dataset_table.load_findings(con)
+        order = load_order_of_experts(study)
+        unit_labels = annotation_table.unit_labels(con, dissect, order)
+    labels = {unit: label.text for unit, label in unit_labels.items()}
+    # The findings of a mammogram form one reference, as its units form one hypothesis.
     lines = (
         findings[findings["report"] != ""]
         .groupby("mammogram_id")["report"]
-        .agg(lambda parts: " ".join(descriptive(p) for p in parts))
+        .agg(lambda reports: " ".join(descriptive_part(report) for report in reports))
     )
-    frame = frame[frame["mammogram_id"].isin(lines.index)]
-    if not len(frame) or not labels:
+    explained = explained[explained["mammogram_id"].isin(lines.index)]
+    if not len(explained) or not labels:
         return []
-    order = {
-        key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])
-    }
-    references = [report_tokens(lines[name]) for name in frame["mammogram_id"]]
-    # The class of the decision; a film without a decision is explained for malignant.
-    codes = [int(c) if c >= 0 else 2 for c in frame["predicted"]]
-    said = [
-        [labels[u] for u in order.get((name, code), []) if u in labels]
-        for name, code in zip(frame["mammogram_id"], codes)
-    ]
+    references = [report_tokens(lines[name]) for name in explained["mammogram_id"]]
+    label_texts = _label_texts(explained, influences, labels)
     vectors, source = study_vectors(
         study, [*references, *(report_tokens(text) for text in labels.values())]
     )
-    patients = frame["patient_id"].to_numpy(str)
-    found = []
-    for words, count in (("top unit", 1), ("top eight", TOP)):
-        hypotheses = [report_tokens(" ".join(texts[:count])) for texts in said]
-        for known in (vectors, None):
-            result = corpus_similarity(references, hypotheses, patients, known)
-            found.append(
+    patients = explained["patient_id"].to_numpy(str)
+    results = []
+    for selection, count in (("top unit", 1), ("top eight", SIMILARITY_DEPTH)):
+        hypotheses = [report_tokens(" ".join(texts[:count])) for texts in label_texts]
+        for known_vectors in (vectors, None):
+            result = corpus_similarity(references, hypotheses, patients, known_vectors)
+            results.append(
                 ReportSimilarity(
-                    words,
+                    selection,
                     result.measure,
                     result,
-                    PUBLISHED[words] if known else None,
-                    source if known else "",
+                    PUBLISHED_SIMILARITY[selection] if known_vectors else None,
+                    source if known_vectors else "",
                 )
             )
-    return found
+    return results
+
+
+def _label_texts(
+    explained: pd.DataFrame, influences: pd.DataFrame, labels: dict[int, str]
+) -> list[list[str]]:
+    """Return the labels behind each decision, most influential unit first."""
+    units_of = {
+        key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])
+    }
+    # A mammogram without a decision is explained for malignant.
+    codes = [int(code) if code >= 0 else 2 for code in explained["predicted"]]
+    return [
+        [labels[unit] for unit in units_of.get((name, code), []) if unit in labels]
+        for name, code in zip(explained["mammogram_id"], codes)
+    ]

@@ -1,4 +1,4 @@
-"""Where a study stands: the numbers of `deepminer status` and the Overview page."""
+"""Status of a study: the numbers of `deepminer status` and the Overview page."""
 
 from __future__ import annotations
 
@@ -7,50 +7,66 @@ from typing import Any
 
 from core import store
 from core.class_labels import CLASSES
-from core.store import annotation_table, dataset_table, reading_table, run_table, unit_table
-from core.store.dataset_table import Connection
+from core.sessions.arms import ARMS
+from core.settings import load_order_of_experts
+from core.store import (
+    annotation_table,
+    dataset_table,
+    protocol_table,
+    reading_table,
+    run_table,
+    unit_table,
+)
+from core.store.connection import Connection
+from evaluation.proportion import binomial_upper_tail
 from evaluation.reading_study import workflow
 
 
-def status(study: Path) -> dict[str, Any]:
-    """What INTERFACE.md names; what does not exist yet is None."""
+def study_status(study: Path) -> dict[str, Any]:
+    """Return the numbers of `deepminer status --json`; None for parts that do not exist yet.
+
+    Keys: patients, mammograms, findings, patches, runs, coverage, annotations, reading.
+    """
     with store.read(study) as con:
-        counts: dict[str, Any] = dataset_table.counts(con)
-        found = {name: counts[name] or None for name in ("patients", "mammograms", "findings")}
-        found |= {
+        counts: dict[str, Any] = dataset_table.dataset_counts(con)
+        result = {name: counts[name] or None for name in ("patients", "mammograms", "findings")}
+        result |= {
             "patches": _patches(con),
             "runs": _runs(con),
             "coverage": _coverage(con),
-            "annotations": _annotations(con),
+            "annotations": _annotations(con, study),
         }
-    return found | {"reading": _reading(study)}
+    return result | {"reading": _reading(study)}
 
 
 def _patches(con: Connection) -> dict[str, int] | None:
-    run = run_table.latest(con, "patches")
+    run = run_table.latest_run(con, "patches")
     if run is None:
         return None
-    counts = dataset_table.patch_counts(con, run).groupby("label")["patches"].sum()
+    counts = dataset_table.load_patch_counts(con, run).groupby("label")["patches"].sum()
     return {name: int(counts.get(code, 0)) for code, name in enumerate(CLASSES)}
 
 
 def _runs(con: Connection) -> list[dict[str, Any]] | None:
-    """Every run with the architecture of its classifier (the one it rests on; for patches the
-    newest trained on them) and that classifier's patch AUC on the test split; None until there is
-    one, or until it is evaluated.
+    """Return every run with the architecture and the test AUC of its classifier; None without runs.
+
+    The classifier of a run is the one it rests on; of a patches run, the newest trained on it.
+    Without a classifier, architecture and auc have the value None; auc also before its evaluation.
     """
-    frame = run_table.runs(con)
+    frame = run_table.load_runs(con)
     parents, manifests = (
         dict(zip(frame["run"], frame["parents"])),
         dict(zip(frame["run"], frame["manifest"])),
     )
-    evaluated = {_train_of(run, parents): run for run in frame[frame["kind"] == "evaluate"]["run"]}
+    train_runs = {run: run_table.find_ancestor(con, run, "train") for run in frame["run"]}
+    # Runs are in the order of their last use: the newest of equal keys stays.
+    evaluated = {train_runs[run]: run for run in frame[frame["kind"] == "evaluate"]["run"]}
     trained = {
         parent: run for run in frame[frame["kind"] == "train"]["run"] for parent in parents[run]
     }
     rows = []
     for run, kind in zip(frame["run"], frame["kind"]):
-        train = trained.get(run) if kind == "patches" else _train_of(run, parents)
+        train = trained.get(run) if kind == "patches" else train_runs[run]
         architecture = None if train is None else manifests[train]["architecture"]
         rows.append(
             {
@@ -63,51 +79,44 @@ def _runs(con: Connection) -> list[dict[str, Any]] | None:
     return rows or None
 
 
-def _train_of(run: str, parents: dict[str, list[str]]) -> str | None:
-    """The train run a run rests on (itself, or the nearest ancestor)."""
-    if run.startswith("train-"):
-        return run
-    return next(
-        (found for parent in parents.get(run, []) if (found := _train_of(parent, parents))), None
-    )
-
-
 def _auc(con: Connection, run: str | None) -> dict[str, float | None] | None:
-    """Patch AUC per class of an evaluate run on the test split; None for a class that the network
-    does not tell apart.
+    """Return the patch AUC per class of an evaluate run on the test split.
+
+    None for a class that is no output of the network.
     """
     if run is None:
         return None
-    metrics = run_table.metrics(con, run, "test")
+    metrics = run_table.load_metrics(con, run, "test")
     rows = metrics[(metrics["level"] == "patch") & (metrics["name"] == "auc")]
-    found = {row["class"]: row["estimate"] for row in rows.to_dict("records")}
-    return {name: found.get(name) for name in CLASSES} if found else None
+    estimates = {row["class"]: row["estimate"] for row in rows.to_dict("records")}
+    return {name: estimates.get(name) for name in CLASSES} if estimates else None
 
 
 def _coverage(con: Connection) -> dict[str, float | None] | None:
-    run = run_table.latest(con, "coverage")
+    run = run_table.latest_run(con, "coverage")
     if run is None:
         return None
-    frame = unit_table.coverage(con, run)
+    frame = unit_table.load_coverage(con, run)
     rows = frame[frame["name"] == "selected"]
-    found = {CLASSES[int(row["class"])]: row["estimate"] for row in rows.to_dict("records")}
-    return {name: found.get(name) for name in CLASSES}
+    estimates = {CLASSES[int(row["class"])]: row["estimate"] for row in rows.to_dict("records")}
+    return {name: estimates.get(name) for name in CLASSES}
 
 
-def _annotations(con: Connection) -> dict[str, int] | None:
-    run = annotation_table.current_run(con)
+def _annotations(con: Connection, study: Path) -> dict[str, int] | None:
+    run = unit_table.current_dissection(con)
     if run is None:
         return None
-    return annotation_table.counts(con, run)
+    return annotation_table.annotation_counts(con, run, load_order_of_experts(study))
 
 
 def _reading(study: Path) -> dict[str, Any] | None:
-    """Numbers of the newest protocol that was closed; where none is, progress of the newest frozen
-    one. Cases and answers are those of the primary arm without hidden repeats, of which `correct`
-    are right. Nobody sees correct answers and p before closing.
+    """Return the numbers of the newest closed protocol, or the progress of the newest frozen one.
+
+    Cases and answers are those of the primary arm, without hidden repeats. `correct` and
+    `p_greater` have the value None until the study is closed.
     """
     with store.read(study) as con:
-        protocols = reading_table.protocols(con)
+        protocols = protocol_table.list_protocols(con)
         known = [p for p in protocols if p.state in ("closed", "unblinded")] or [
             p for p in protocols if p.state == "frozen"
         ]
@@ -115,22 +124,24 @@ def _reading(study: Path) -> dict[str, Any] | None:
             return None
         newest = known[-1]
         cases, answers = (
-            reading_table.cases(con, newest.protocol, newest.version),
-            reading_table.answers(con, newest.protocol, newest.version),
+            reading_table.load_reading_cases(con, newest.protocol, newest.version),
+            reading_table.load_reading_answers(con, newest.protocol, newest.version),
         )
-    primary = set(cases[cases["arm"] == workflow.design_of(newest).arms[0]]["case_number"])
+    # The first arm of a design is its primary arm.
+    primary = set(cases[cases["arm"] == newest.design.get("arms", ARMS)[0]]["case_number"])
     answered = (
         int((answers["case_number"].isin(primary) & ~answers["repeat"].astype(bool)).sum())
         if len(answers)
         else 0
     )
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "cases": len(primary),
         "answered": answered,
         "correct": None,
         "p_greater": None,
     }
+    # Before closing, correct answers and P would unblind the study.
     if newest.state == "frozen" or not answered:
-        return found
-    binomial = workflow.scored(study, newest.protocol)[1].binomial
-    return found | {"correct": binomial.successes, "p_greater": binomial.p_value}
+        return result
+    correct, answered = workflow.count_correct(study, newest.protocol)
+    return result | {"correct": correct, "p_greater": binomial_upper_tail(correct, answered)}

@@ -1,6 +1,4 @@
-"""Tables of units: the named ones by BI-RADS category (HDSR 2021, Fig. 3), units by category over
-all dissected networks (SPIE 2018, Fig. 4), coverage in full, and SPIE's way to choose units.
-"""
+"""Summaries over the units of a study: labels by category, coverage, labelled coverage."""
 
 from __future__ import annotations
 
@@ -10,146 +8,186 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import birads_lexicon, store
+from core import store
 from core.class_labels import unit_name
+from core.lexicon import birads_lexicon
+from core.lineage import run_class_names
+from core.settings import load_order_of_experts
 from core.store import annotation_table, run_table, unit_table
-from evaluation.coverage import share_of_slots
-from evaluation.pipeline.coverage import tops_of
-from evaluation.queries.class_names import class_words
-from evaluation.queries.study_overview import labelled
+from evaluation.coverage import labelled_coverage, share_of_slots, top_unit_arrays
+
+OWN_WORDS = "Own words"  # category of a label without BI-RADS category
 
 
-def named_units(study: Path, dissect: str) -> pd.DataFrame:
-    """One row a labelled unit: category (title of the first phenomenon's), unit, label, simulated,
-    classes it is selected for; by category, then unit.
+def labelled_units_by_category(study: Path, dissect: str) -> pd.DataFrame:
+    """Return one row per labelled unit (the form of HDSR 2021, Fig. 3).
+
+    Columns: category (title of the first phenomenon's), unit, label, simulated, classes for which
+    the unit is selected. In order of category, then unit.
     """
     with store.read(study) as con:
-        labels, chosen = annotation_table.labels(con, dissect), unit_table.selected(con, dissect)
-        answers = annotation_table.answers(con, dissect).set_index("annotation_id")
-    rows, names = [], class_words(study, dissect)
+        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        chosen = unit_table.load_selected_units(con, dissect)
+        annotations = annotation_table.load_annotations(con, dissect)
+    answers = annotations.set_index("annotation_id")["answer"]
+    names = run_class_names(study, dissect)
+    rows = []
     for unit, label in labels.items():
-        said = next(
-            (
-                answers.loc[i, "answer"]
-                for i in label.annotation_ids
-                if i in answers.index and answers.loc[i, "answer"]["phenomena"]
-            ),
-            None,
-        )
-        category = (
-            birads_lexicon.category(said["phenomena"][0]["category"]).title if said else "Own words"
-        )
-        classes = [
-            names[int(c)] for c in sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)
-        ]
+        codes = sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)
         rows.append(
             {
-                "category": category,
+                "category": _category_title(label.annotation_ids, answers),
                 "unit": unit,
                 "label": label.text,
                 "simulated": label.simulated,
-                "classes": classes,
+                "classes": [names[int(code)] for code in codes],
             }
         )
-    order = {c.title: i for i, c in enumerate(birads_lexicon.CATEGORIES)}
-    frame = pd.DataFrame(rows, columns=["category", "unit", "label", "simulated", "classes"])
-    return frame.sort_values(
+    # Own words have no position in the lexicon and follow last.
+    position = {category.title: i for i, category in enumerate(birads_lexicon.CATEGORIES)}
+    table = pd.DataFrame(rows, columns=["category", "unit", "label", "simulated", "classes"])
+    return table.sort_values(
         ["category", "unit"],
-        key=lambda s: s.map(order).fillna(len(order)) if s.name == "category" else s,
+        key=lambda column: (
+            column.map(position).fillna(len(position)) if column.name == "category" else column
+        ),
         ignore_index=True,
     )
 
 
-def cross_table(study: Path) -> pd.DataFrame:
-    """Categories as rows; for every dissected network and layer with a label the number of units
-    and their names, as text: "3: unit_0001, ...".
+def _category_title(annotation_ids: tuple[str, ...], answers: pd.Series) -> str:
+    """Return the category of the first phenomenon among the answers that a label rests on."""
+    for annotation_id in annotation_ids:
+        phenomena = answers[annotation_id]["phenomena"] if annotation_id in answers.index else []
+        if phenomena:
+            return birads_lexicon.get_category(phenomena[0]["category"]).title
+    return OWN_WORDS
+
+
+def category_cross_table(study: Path) -> pd.DataFrame:
+    """Return units by category over all dissected networks (the form of SPIE 2018, Fig. 4).
+
+    Categories are rows. Each dissected network and layer with a label is a column with the number
+    of units and their names as text: "3: unit_0001, ...".
     """
     with store.read(study) as con:
-        dissections = run_table.runs(con, "dissect").to_dict("records")
-        architecture = {
-            r["run"]: r["manifest"]["architecture"]
-            for r in run_table.runs(con, "train").to_dict("records")
-        }
+        dissections = run_table.load_runs(con, "dissect").to_dict("records")
+        train_of = {row["run"]: run_table.ancestor(con, row["run"], "train") for row in dissections}
+        trained = run_table.load_runs(con, "train").to_dict("records")
+    architecture = {row["run"]: row["manifest"]["architecture"] for row in trained}
     columns: dict[str, pd.Series] = {}
-    for run in dissections:
-        named = named_units(study, run["run"])
-        if len(named):
-            train = next(p for p in run["parents"] if p.startswith("train-"))
-            title = f"{architecture[train]}, {run['manifest']['layer']} ({run['run'][-4:]})"
-            columns[title] = named.groupby("category")["unit"].agg(
-                lambda s: f"{len(s)}: " + ", ".join(unit_name(int(u)) for u in s)
-            )
-    titles = [
-        c.title
-        for c in birads_lexicon.CATEGORIES
-        if any(c.title in column.index for column in columns.values())
-    ]
-    if any("Own words" in column.index for column in columns.values()):
-        titles.append("Own words")
-    return pd.DataFrame(
-        {name: column.reindex(titles).fillna("0") for name, column in columns.items()}, index=titles
-    )
+    for row in dissections:
+        run, layer = row["run"], row["manifest"]["layer"]
+        units = labelled_units_by_category(study, run)
+        if len(units):
+            # Several dissections of one network and layer differ by the end of their id.
+            title = f"{architecture[train_of[run]]}, {layer} ({run[-4:]})"
+            columns[title] = units.groupby("category")["unit"].agg(_count_and_names)
+    used = {title for column in columns.values() for title in column.index}
+    titles = [c.title for c in birads_lexicon.CATEGORIES if c.title in used]
+    titles += [OWN_WORDS] if OWN_WORDS in used else []
+    # A network without units of a category shows 0 in its column.
+    cells = {name: column.reindex(titles).fillna("0") for name, column in columns.items()}
+    return pd.DataFrame(cells, index=titles)
 
 
-def coverage_table(study: Path, dissect: str) -> list[dict[str, Any]]:
-    """One row a class (malignant first): class (code), name, selected, low, high, split_half with
-    its range, labelled, chance, held_out (test films of the explain run, None without one),
+def _count_and_names(units: pd.Series) -> str:
+    return f"{len(units)}: " + ", ".join(unit_name(int(unit)) for unit in units)
+
+
+def coverage_summary(study: Path, dissect: str) -> list[dict[str, Any]]:
+    """Return one record per class, malignant first; an empty list without a coverage run.
+
+    Keys: class (code), name, selected with low and high, split_half with half_low and half_high,
+    labelled, chance, held_out (test mammograms of the explain run, None without one),
     held_out_images, images, curve (coverage of the first k units).
     """
     with store.read(study) as con:
-        run = run_table.latest(con, "coverage", dissect)
-        frame = unit_table.coverage(con, run) if run else None
-        explained = run_table.latest(con, "explain", dissect)
-        top = run_table.get(con, dissect)["settings"]["dissection"]["top"]
-        chosen = unit_table.selected(con, dissect)
-        influences = unit_table.top_influences(con, explained, top) if explained else None
-        test = unit_table.explanations(con, explained) if explained else None
-    if frame is None:
-        return []
-    held, names = _held_out(influences, test, chosen), class_words(study, dissect)
-    rows = []
-    for code in sorted((int(c) for c in frame["class"].unique()), reverse=True):
-        mine = frame[frame["class"] == code].set_index("name")
-        curve = mine[mine.index.str.startswith("curve_")]["estimate"]
-        place = np.argsort([int(name.removeprefix("curve_")) for name in curve.index])
-        rows.append(
+        run = run_table.latest_run(con, "coverage", dissect)
+        if run is None:
+            return []
+        table = unit_table.load_coverage(con, run)
+        explained_run = run_table.latest_run(con, "explain", dissect)
+        top = run_table.load_run(con, dissect)["settings"]["dissection"]["top"]
+        chosen = unit_table.load_selected_units(con, dissect)
+        held_out: dict[int, tuple[float | None, int]] = {}
+        if explained_run:
+            held_out = _held_out_coverage(
+                unit_table.load_top_influences(con, explained_run, top),
+                unit_table.load_explanations(con, explained_run),
+                chosen,
+            )
+    names = run_class_names(study, dissect)
+    labelled = labelled_coverage_by_class(study, dissect)
+    records = []
+    for code in sorted((int(c) for c in table["class"].unique()), reverse=True):
+        rows = table[table["class"] == code].set_index("name")
+        share, images = held_out.get(code, (None, 0))
+        records.append(
             {
                 "class": code,
                 "name": names[code],
-                "selected": mine.loc["selected", "estimate"],
-                "low": mine.loc["interval", "low"],
-                "high": mine.loc["interval", "high"],
-                "split_half": mine.loc["split_half", "estimate"],
-                "half_low": mine.loc["split_half", "low"],
-                "half_high": mine.loc["split_half", "high"],
-                "labelled": labelled(study, dissect, code)[0],
-                "chance": mine.loc["chance", "estimate"],
-                "held_out": held.get(code, (None, 0))[0],
-                "held_out_images": held.get(code, (None, 0))[1],
-                "images": int(mine.loc["selected", "n"]),
-                "curve": curve.to_numpy(float)[place],
+                "selected": rows.loc["selected", "estimate"],
+                "low": rows.loc["interval", "low"],
+                "high": rows.loc["interval", "high"],
+                "split_half": rows.loc["split_half", "estimate"],
+                "half_low": rows.loc["split_half", "low"],
+                "half_high": rows.loc["split_half", "high"],
+                "labelled": labelled[code][0],
+                "chance": rows.loc["chance", "estimate"],
+                "held_out": share,
+                "held_out_images": images,
+                "images": int(rows.loc["selected", "n"]),
+                "curve": _coverage_curve(rows),
             }
         )
-    return rows
+    return records
 
 
-def _held_out(
-    influences: pd.DataFrame | None, explained: pd.DataFrame | None, chosen: pd.DataFrame
+def _coverage_curve(rows: pd.DataFrame) -> np.ndarray:
+    """Return the coverage of the first 1, 2, ... units, float [n]."""
+    curve = rows[rows.index.str.startswith("curve_")]["estimate"]
+    # As text, curve_10 would precede curve_2.
+    order = np.argsort([int(name.removeprefix("curve_")) for name in curve.index])
+    return curve.to_numpy(float)[order]
+
+
+def _held_out_coverage(
+    influences: pd.DataFrame, explained: pd.DataFrame, chosen: pd.DataFrame
 ) -> dict[int, tuple[float | None, int]]:
-    """Coverage on test films of the units that hold-out films selected, and the number of films, by
-    class.
-    """
-    if influences is None or explained is None:
-        return {}
+    """Return by class: coverage on test mammograms of units selected on hold-out, and their n."""
+    # An explain run covers hold-out too, on which the units were selected.
     test = set(explained[explained["split"] == "test"]["mammogram_id"])
     influences = influences[influences["mammogram_id"].isin(test)]
     if not len(influences):
         return {}
-    codes, tops, _ = tops_of(influences)
+    codes, tops, _ = top_unit_arrays(influences)
     return {
-        code: (
-            share_of_slots(tops[i], set(chosen[chosen["class"] == code]["unit"].astype(int))),
-            tops.shape[1],
-        )
+        code: (share_of_slots(tops[i], _selected(chosen, code)), tops.shape[1])
+        for i, code in enumerate(codes)
+    }
+
+
+def _selected(chosen: pd.DataFrame, code: int) -> set[int]:
+    return set(chosen[chosen["class"] == code]["unit"].astype(int))
+
+
+def labelled_coverage_by_class(
+    study: Path, dissect: str
+) -> dict[int, tuple[float | None, int, int]]:
+    """Return by class code: labelled coverage, labelled units, distinct selected units.
+
+    Labelled coverage is the share of a class's top places taken by selected units with a label.
+    """
+    with store.read(study) as con:
+        top = run_table.load_run(con, dissect)["settings"]["dissection"]["top"]
+        influences = unit_table.load_top_influences(con, dissect, top)
+        chosen = unit_table.load_selected_units(con, dissect)
+        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+    codes, tops, _ = top_unit_arrays(influences)
+    labelled = set(labels)
+    counts = len(set(chosen["unit"]) & labelled), chosen["unit"].nunique()
+    return {
+        code: (labelled_coverage(tops[i], _selected(chosen, code), labelled), *counts)
         for i, code in enumerate(codes)
     }

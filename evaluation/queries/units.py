@@ -1,84 +1,24 @@
-"""What the Units pages show of a dissect run: one row a selected unit, and everything about one
-unit.
-"""
+"""Units of a dissect run, for the Units pages: the selected units, and one unit in detail."""
 
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core import runs, store
+from core import lineage, runs, store
 from core.class_labels import class_names, unit_name
-from core.interpretation.influence import spie_units
+from core.interpretation.influence import select_spie_units
+from core.lineage import run_class_names
+from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
-from evaluation.queries.class_names import class_words
 
-TILES = 8
-CONTEXT = 32
-
-
-@lru_cache(maxsize=256)
-def patches_run_of(study: Path, dissect: str) -> str:
-    """The patches run a dissection looked at; asked once, since runs never change."""
-    with store.read(study) as con:
-        return next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-"))
-
-
-def rows(study: Path, dissect: str, rule: str = "influence") -> pd.DataFrame:
-    """One row a distinct selected unit: unit, name, classes (it is selected for), rank, count,
-    share (of hold-out images that have it among their top, in the class where that is largest),
-    layer, label, simulated, answers, top_patients, and label counts of its top 8 patches.
-
-    rule: "influence" (HDSR 2021), "spie" (SPIE 2018: mostly cancer, plus a random share; not
-    selected for any class), or "dead" (never positive: listed, not ranked).
-    """
-    patches_run = patches_run_of(study, dissect)
-    with store.read(study) as con:
-        run = run_table.get(con, dissect)
-        chosen, units, labels = (
-            unit_table.selected(con, dissect),
-            unit_table.units(con, dissect),
-            annotation_table.labels(con, dissect),
-        )
-        answers = annotation_table.answers(con, dissect)
-        top = unit_table.top_patches(
-            con,
-            dissect,
-            patches_run,
-            None if rule == "spie" else _wanted(rule, chosen, units, None),
-            CONTEXT if rule == "spie" else TILES,
-        )
-    wanted, names = _wanted(rule, chosen, units, top), class_words(study, dissect)
-    images = len(run["manifest"]["mammograms"])
-    said = (
-        Counter(answers[~answers["practice"] & ~answers["repeat"]]["unit"])
-        if len(answers)
-        else Counter()
-    )
-    counts = top[top["rank"] < TILES].groupby("unit")["label"].value_counts()
-    facts = units.set_index("unit")
-    found = [
-        _row(
-            unit,
-            chosen[chosen["unit"] == unit],
-            facts.loc[unit],
-            labels.get(unit),
-            said.get(unit, 0),
-            counts,
-            images,
-            names,
-        )
-        for unit in wanted
-    ]
-    frame = pd.DataFrame(found, columns=[*_COLUMNS, *names.values()])
-    return frame.sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
-
-
+TILES_PER_ROW = 8
+CONTEXT_PATCHES = 32
 _COLUMNS = (
     "unit",
     "name",
@@ -95,176 +35,229 @@ _COLUMNS = (
 )
 
 
-def _wanted(
+@dataclass(frozen=True, kw_only=True)
+class _UnitTables:
+    """Tables of a dissect run from which rows of units are made."""
+
+    units: pd.DataFrame
+    chosen: pd.DataFrame
+    labels: dict[int, annotation_table.UnitLabel]
+    answers: Counter[int]
+    patch_counts: pd.Series
+    images: int
+    class_names: dict[int, str]
+
+
+def selected_units(study: Path, dissect: str, rule: str = "influence") -> pd.DataFrame:
+    """Return one row per distinct selected unit, by falling share.
+
+    Columns: unit, name, classes for which it is selected, rank, count and share of hold-out
+    mammograms that have it among their top units (in the class where that is largest), images,
+    layer, label, simulated, answers, top_patients, and per class the number of its top 8 patches.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    dissect : str
+        Id of the dissect run.
+    rule : {"influence", "spie", "dead"}
+        "influence" (HDSR 2021); "spie" (SPIE 2018: mostly cancer patches, plus a random share; not
+        selected for a class); "dead" (units that are never positive, unranked).
+    """
+    patches_run = lineage.ancestor_run(study, dissect, "patches")
+    with store.read(study) as con:
+        run = run_table.load_run(con, dissect)
+        chosen = unit_table.load_selected_units(con, dissect)
+        units = unit_table.load_units(con, dissect)
+        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        annotations = annotation_table.load_annotations(con, dissect)
+        # The rule of SPIE 2018 uses the top 32 patches of every unit.
+        listed = None if rule == "spie" else _units_by_rule(rule, chosen, units, None)
+        most = CONTEXT_PATCHES if rule == "spie" else TILES_PER_ROW
+        top = unit_table.load_top_patches(con, dissect, patches_run, listed, most)
+    # Practice and hidden repeats are not answers of their own.
+    counted = annotations[
+        ~annotations["practice"].astype(bool) & ~annotations["repeat"].astype(bool)
+    ]
+    tables = _UnitTables(
+        units=units.set_index("unit"),
+        chosen=chosen,
+        labels=labels,
+        answers=Counter(counted["unit"]),
+        patch_counts=top[top["rank"] < TILES_PER_ROW].groupby("unit")["label"].value_counts(),
+        images=len(run["manifest"]["mammograms"]),
+        class_names=run_class_names(study, dissect),
+    )
+    rows = [_unit_row(unit, tables) for unit in _units_by_rule(rule, chosen, units, top)]
+    table = pd.DataFrame(rows, columns=[*_COLUMNS, *tables.class_names.values()])
+    return table.sort_values(["share", "unit"], ascending=[False, True], ignore_index=True)
+
+
+def _units_by_rule(
     rule: str, chosen: pd.DataFrame, units: pd.DataFrame, top: pd.DataFrame | None
 ) -> list[int]:
     if rule == "dead":
         return sorted(units[units["dead"]]["unit"].astype(int))
     if rule == "spie" and top is not None:
-        return spie_units(top, set(units[~units["dead"]]["unit"].astype(int)))
+        return select_spie_units(top, set(units[~units["dead"]]["unit"].astype(int)))
     return sorted(set(chosen["unit"].astype(int)))
 
 
-def _row(
-    unit: int,
-    mine: pd.DataFrame,
-    facts: pd.Series,
-    label: Any,
-    answers: int,
-    counts: pd.Series,
-    images: int,
-    names: dict[int, str],
-) -> dict[str, Any]:
-    best = mine.sort_values(["count", "class"], ascending=False).iloc[0] if len(mine) else None
+def _unit_row(unit: int, tables: _UnitTables) -> dict[str, Any]:
+    names, facts, label = tables.class_names, tables.units.loc[unit], tables.labels.get(unit)
+    selections = tables.chosen[tables.chosen["unit"] == unit]
+    by_count = selections.sort_values("count", ascending=False)
+    rank, count = 0, 0
+    if len(selections):
+        # Of equal counts the highest class code, malignant, decides.
+        best = selections.sort_values(["count", "class"], ascending=False).iloc[0]
+        rank, count = int(best["rank"]), int(best["count"])
     return {
         "unit": unit,
         "name": unit_name(unit),
-        "classes": [names[int(c)] for c in mine.sort_values("count", ascending=False)["class"]],
-        "rank": int(best["rank"]) if best is not None else 0,
-        "count": int(best["count"]) if best is not None else 0,
-        "share": best["count"] / images if best is not None else 0.0,
-        "images": images,
+        "classes": [names[int(code)] for code in by_count["class"]],
+        "rank": rank,
+        "count": count,
+        "share": count / tables.images if len(selections) else 0.0,
+        "images": tables.images,
         "layer": facts["layer"],
         "label": label.text if label else "",
         "simulated": bool(label and label.simulated),
-        "answers": answers,
+        "answers": tables.answers.get(unit, 0),
         "top_patients": int(facts["top_patients"]),
-        **{name: int(counts.get((unit, code), 0)) for code, name in names.items()},
+        **{name: int(tables.patch_counts.get((unit, code), 0)) for code, name in names.items()},
     }
 
 
-def other_patches(
-    study: Path, dissect: str, unit: int, kind: str, number: int = CONTEXT, seed: int = 1
+def comparison_patches(
+    study: Path, dissect: str, unit: int, kind: str, number: int = CONTEXT_PATCHES, seed: int = 1
 ) -> pd.DataFrame:
-    """Patches that are not the unit's top ones, to hold a label against: "middle" (around the
-    median activation) or "random" (seeded); columns as `unit_table.top_patches`, rank is the place
-    in the unit's order of all dissected patches (from 0).
+    """Return patches other than a unit's top patches, for comparison with its label.
+
+    kind: "middle" (around the median activation) or "random" (seeded). Columns as
+    `unit_table.load_top_patches`; rank is the position in the unit's order of all dissected patches
+    (from 0).
     """
-    folder = runs.folder(study, dissect)
+    folder = runs.run_folder(study, dissect)
+    # float32, because activations may be stored in half precision (dissection.precision).
     values = np.array(np.load(folder / "activations.npy", mmap_mode="r")[:, unit], np.float32)
     order = np.argsort(-values, kind="stable")
-    middle = len(order) // 2
-    places = np.arange(max(0, middle - number // 2), min(len(order), middle + number // 2))
     if kind == "random":
-        places = np.sort(
-            np.random.default_rng([seed, unit]).choice(
-                len(order), min(number, len(order)), replace=False
-            )
-        )
-    rows = order[places]
+        rng = np.random.default_rng([seed, unit])
+        ranks = np.sort(rng.choice(len(order), min(number, len(order)), replace=False))
+    else:
+        middle = len(order) // 2
+        ranks = np.arange(max(0, middle - number // 2), min(len(order), middle + number // 2))
+    rows = order[ranks]
     ids = np.load(folder / "patch_ids.npy")[rows]
+    patches_run = lineage.ancestor_run(study, dissect, "patches")
     with store.read(study) as con:
-        patches = dataset_table.patches_by_id(
-            con, patches_run_of(study, dissect), [int(i) for i in ids]
-        )
-    found = pd.DataFrame(
-        {"patch_id": ids, "rank": places, "activation": values[rows], "unit": unit}
-    )
-    return found.merge(patches, on="patch_id")
+        patches = dataset_table.load_patches_by_id(con, patches_run, [int(i) for i in ids])
+    table = pd.DataFrame({"patch_id": ids, "rank": ranks, "activation": values[rows], "unit": unit})
+    return table.merge(patches, on="patch_id")
 
 
-def unit_facts(study: Path, dissect: str, unit: int) -> dict[str, Any]:
-    """Everything about one unit: largest, quantile, selected (class, rank, count), top (table of
-    64), descriptors (keyword -> Counter over the top 32), concepts (phantom only), answers.
+def unit_details(study: Path, dissect: str, unit: int) -> dict[str, Any]:
+    """Return everything about one unit.
+
+    Keys: the columns of the units table (largest, quantile, ...), selected (class, rank, count),
+    top (table of 64 patches), descriptors (keyword -> Counter over the top 32), concepts (phantom
+    only), answers.
     """
-    patches_run = patches_run_of(study, dissect)
+    patches_run = lineage.ancestor_run(study, dissect, "patches")
     with store.read(study) as con:
-        row = unit_table.units(con, dissect).set_index("unit").loc[unit].to_dict()
-        chosen = unit_table.selected(con, dissect)
-        top = unit_table.top_patches(con, dissect, patches_run, [unit])
-        findings = dataset_table.findings(con)
-        answers = annotation_table.answers(con, dissect)
-        concept_run = run_table.latest(con, "concepts", dissect)
-        concepts = unit_table.concepts(con, concept_run) if concept_run else None
+        row = unit_table.load_units(con, dissect).set_index("unit").loc[unit].to_dict()
+        chosen = unit_table.load_selected_units(con, dissect)
+        top = unit_table.load_top_patches(con, dissect, patches_run, [unit])
+        findings = dataset_table.load_findings(con)
+        annotations = annotation_table.load_annotations(con, dissect)
+        concept_run = run_table.latest_run(con, "concepts", dissect)
+        concepts: list[dict[str, Any]] = []
+        if concept_run:
+            table = unit_table.load_concepts(con, concept_run)
+            shown = table[(table["unit"] == unit) & (table["share"] > 0)]
+            concepts = shown.head(4).to_dict("records")
+    answers = annotations[(annotations["unit"] == unit) & ~annotations["practice"].astype(bool)]
     return row | {
         "selected": chosen[chosen["unit"] == unit].to_dict("records"),
         "top": top,
-        "descriptors": _descriptors(top[top["rank"] < CONTEXT], findings),
-        "answers": (
-            answers[(answers["unit"] == unit) & ~answers["practice"]].to_dict("records")
-            if len(answers)
-            else []
-        ),
-        "concepts": (
-            concepts[(concepts["unit"] == unit) & (concepts["share"] > 0)]
-            .head(4)
-            .to_dict("records")
-            if concepts is not None
-            else []
-        ),
+        "descriptors": _count_descriptors(top[top["rank"] < CONTEXT_PATCHES], findings),
+        "answers": answers.to_dict("records"),
+        "concepts": concepts,
     }
 
 
-def seen_by_peak(top: pd.DataFrame, field: int, map_side: int) -> pd.DataFrame:
-    """The same patches cut to what the peak of the unit's map can see: y, x, side of a square of
-    `field` pixels around the peak, inside the film.
+def crop_to_receptive_field(top: pd.DataFrame, field: int, map_side: int) -> pd.DataFrame:
+    """Return the patches cropped to the receptive field of the map's peak.
+
+    y, x and side describe a square of `field` pixels around the peak, inside the mammogram.
     """
-    centre = {a: top[a] + (top[f"peak_{a}"] + 0.5) * top["side"] / map_side for a in ("y", "x")}
-    last = {"y": top["height"] - field, "x": top["width"] - field}
-    corners = {
-        a: (centre[a] - field / 2).round().clip(lower=0).clip(upper=last[a]).astype(int)
-        for a in ("y", "x")
-    }
+    corners = {}
+    for axis, extent in (("y", "height"), ("x", "width")):
+        # + 0.5: the centre of the map cell, not its corner.
+        centre = top[axis] + (top[f"peak_{axis}"] + 0.5) * top["side"] / map_side
+        corner = (centre - field / 2).round().clip(lower=0)
+        corners[axis] = corner.clip(upper=top[extent] - field).astype(int)
     return top.assign(**corners, side=field)
 
 
-def _descriptors(top: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Counter[str]]:
-    """Report words of the findings that a top patch with a lesion label belongs to, counted once
-    per patch.
+def _count_descriptors(top: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Counter[str]]:
+    """Return the report words of the findings in top patches with a lesion label.
+
+    A word counts once per patch.
     """
-    found: dict[str, Counter[str]] = {}
-    by_film = dict(list(findings.groupby("mammogram_id")))
+    counts: dict[str, Counter[str]] = {}
+    findings_of = dict(list(findings.groupby("mammogram_id")))
     for patch in top[top["label"] > 0].itertuples():
-        words = {
-            (k, v.lower().replace("_", " "))
-            for f in by_film.get(patch.mammogram_id, findings.head(0)).itertuples()
-            if _touches(f.outline, patch)
-            for k, v in f.descriptors.items()
-            if v and v != "N/A"
+        described = {
+            (keyword, value.lower().replace("_", " "))
+            for finding in findings_of.get(patch.mammogram_id, findings.head(0)).itertuples()
+            if _touches(finding.outline, patch)
+            for keyword, value in finding.descriptors.items()
+            if value and value != "N/A"
         }
-        for keyword, word in words:
-            found.setdefault(keyword, Counter())[word] += 1
-    return found
+        # `described` is a set, so that two findings with one word count once.
+        for keyword, value in described:
+            counts.setdefault(keyword, Counter())[value] += 1
+    return counts
 
 
 def _touches(polygons: list[np.ndarray], patch: Any) -> bool:
-    """Whether an outline's bounding box meets the patch."""
+    """Return whether an outline's bounding box meets the patch; True without an outline."""
     if not polygons:
         return True
     points = np.concatenate(polygons)
     (x0, y0), (x1, y1) = points.min(0), points.max(0)
-    return bool(
-        x0 < patch.x + patch.side and x1 >= patch.x and y0 < patch.y + patch.side and y1 >= patch.y
-    )
+    inside_x = x0 < patch.x + patch.side and x1 >= patch.x
+    inside_y = y0 < patch.y + patch.side and y1 >= patch.y
+    return bool(inside_x and inside_y)
 
 
-def activations(study: Path, dissect: str, unit: int) -> dict[str, np.ndarray]:
-    """The unit's largest activations on the dissected patches, by class name."""
-    folder = runs.folder(study, dissect)
+def activations_by_class(study: Path, dissect: str, unit: int) -> dict[str, np.ndarray]:
+    """Return class name -> the unit's activations on the dissected patches of the class."""
+    folder = runs.run_folder(study, dissect)
     values = np.load(folder / "activations.npy", mmap_mode="r")[:, unit].astype(np.float32)
     ids = np.load(folder / "patch_ids.npy")
     with store.read(study) as con:
-        labels = (
-            dataset_table.patches(
-                con,
-                next(p for p in run_table.get(con, dissect)["parents"] if p.startswith("patches-")),
-            )
-            .set_index("patch_id")["label"]
-            .reindex(ids)
-            .to_numpy()
-        )
+        patches = dataset_table.load_patches(con, run_table.ancestor(con, dissect, "patches"))
+    # The rows of activations.npy follow patch_ids.npy and not the patch table.
+    labels = patches.set_index("patch_id")["label"].reindex(ids).to_numpy()
     return {
         name: np.asarray(values[labels == code])
-        for code, name in class_words(study, dissect).items()
+        for code, name in run_class_names(study, dissect).items()
     }
 
 
 def influence_quartiles(
     study: Path, dissect: str, unit: int
 ) -> dict[str, tuple[float, float, float]]:
-    """Quartiles of the unit's influence on every class over the hold-out images."""
-    influence = np.load(runs.folder(study, dissect) / "influence.npy", mmap_mode="r")[:, :, unit]
-    return {
-        name: tuple(float(v) for v in np.quantile(influence[:, c], (0.25, 0.5, 0.75)))  # type: ignore[misc]
-        for c, name in enumerate(class_names(influence.shape[1]))
-    }
+    """Return class name -> quartiles of the unit's influence over the hold-out mammograms."""
+    path = runs.run_folder(study, dissect) / "influence.npy"
+    influence = np.load(path, mmap_mode="r")[:, :, unit]
+    quartiles = {}
+    # [mammogram, class]
+    for column, name in enumerate(class_names(influence.shape[1]).values()):
+        low, median, high = np.quantile(influence[:, column], (0.25, 0.5, 0.75))
+        quartiles[name] = float(low), float(median), float(high)
+    return quartiles

@@ -1,48 +1,43 @@
-"""The blinded reading study: design, cases, order and hash (`reading_design`), and the score once
-it is closed (`reading_score`).
+"""Blinded reading study: design, case selection, leakage checks, scoring and narrative.
+
+The modules here are pure functions on tables; `workflow` and `site_bundles` apply them to a study
+folder. Anything that reads or writes the store belongs into those two packages.
 """
 
 from __future__ import annotations
 
-from evaluation.reading_study.arms import ArmComparison, ArmScore
-from evaluation.reading_study.design import (
-    ARMS,
-    KEY_COLUMNS,
-    PRESETS,
-    Design,
-    Flow,
-    check_frozen,
+from evaluation.reading_study.case_selection import (
+    CaseFlow,
     choose_cases,
-    design_from,
-    lint_table,
-    order_of,
-    planned_power,
-    preset,
-    protocol_hash,
-    shown_texts,
+    explanation_texts,
+    reader_order,
 )
-from evaluation.reading_study.scoring import Primary, ReadingScore, score
-from evaluation.reading_study.timing import Conduct
+from evaluation.reading_study.design import (
+    DESIGN_PRESETS,
+    Design,
+    design_from_dict,
+    design_preset,
+    planned_power,
+)
+from evaluation.reading_study.leakage_checks import check_leakage, leakage_table
+from evaluation.reading_study.results import ReadingScore
+from evaluation.reading_study.scoring import score_study
+from evaluation.reading_study.sealed_key import check_frozen, protocol_hash
 
 __all__ = [
-    "ARMS",
-    "KEY_COLUMNS",
-    "PRESETS",
-    "ArmComparison",
-    "ArmScore",
-    "Conduct",
+    "DESIGN_PRESETS",
+    "CaseFlow",
     "Design",
-    "Flow",
-    "Primary",
     "ReadingScore",
     "check_frozen",
+    "check_leakage",
     "choose_cases",
-    "design_from",
-    "lint_table",
-    "order_of",
+    "design_from_dict",
+    "design_preset",
+    "explanation_texts",
+    "leakage_table",
     "planned_power",
-    "preset",
     "protocol_hash",
-    "score",
-    "shown_texts",
+    "reader_order",
+    "score_study",
 ]

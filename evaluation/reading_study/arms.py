@@ -1,6 +1,4 @@
-"""The arms of a reading study beside each other, and against each other: paired where a reader read
-the same image in both.
-"""
+"""Proportion correct in each arm of a reading study, and comparisons between arms."""
 
 from __future__ import annotations
 
@@ -9,37 +7,57 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evaluation.clustered import ClusteredProportion, clustered_proportion, sign_flip
-from evaluation.intervals import Interval, decimal, interval_text, p_text, words
+from evaluation.clustered import ClusteredProportion, clustered_proportion
+from evaluation.intervals import Interval, decimal, display_name, interval_text, p_text
 from evaluation.mrmc import ObuchowskiRockette, obuchowski_rockette
+from evaluation.permutation import sign_flip
 from evaluation.proportion import McNemar, mcnemar
 from evaluation.reading_study.design import Design
-from evaluation.resampling import draw_clusters
-from evaluation.validation import cluster_codes
-
-RESAMPLES = 2_000
+from evaluation.resampling import clustered_proportion_difference
 
 
 @dataclass(frozen=True)
 class ArmScore:
-    """One arm: right answers with patients as clusters."""
+    """Proportion correct in one arm, with patients as clusters.
+
+    Parameters
+    ----------
+    arm : str
+        Arm of the design.
+    cases : int
+        Number of cases with an answer.
+    clusters : ClusteredProportion
+        Proportion correct over all answers of the arm.
+    """
 
     arm: str
     cases: int
     clusters: ClusteredProportion
 
     def sentence(self) -> str:
-        """For a results section."""
-        return f"Arm {words(self.arm)}: {self.clusters.sentence()}"
+        """Return the result as one sentence."""
+        return f"Arm {display_name(self.arm)}: {self.clusters.sentence()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmComparison:
-    """Two arms.
+    """Comparison of two arms.
 
-    `difference` of the shares right with a patient-bootstrap interval over all answers; on answers
-    paired by reader and image McNemar's test (which takes pairs as independent), the patient
-    sign-flip P (two-sided), and Obuchowski-Rockette on the ratings.
+    Parameters
+    ----------
+    first, second : str
+        The arms.
+    difference : Interval
+        Difference in proportion correct over all answers, with a patient bootstrap.
+    pairs : int
+        Pairs of answers of one reader on one image in both arms. The remaining fields use them.
+    mcnemar : McNemar or None
+        McNemar's test, which assumes that pairs are independent.
+    sign_flip_p_two_sided : float or None
+        P of the patient sign-flip test.
+    mrmc : ObuchowskiRockette or None
+        Obuchowski-Rockette analysis of the ratings; None without an image that every reader read in
+        both arms.
     """
 
     first: str
@@ -51,13 +69,13 @@ class ArmComparison:
     mrmc: ObuchowskiRockette | None
 
     def sentence(self) -> str:
-        """For a results section."""
+        """Return the result as one sentence."""
         gap = self.difference
         if gap.estimate is None:
             return gap.sentence()
         text = (
-            f"Arm {words(self.first)} against arm {words(self.second)}: difference of the shares"
-            f" right {decimal(gap.estimate)}"
+            f"Arm {display_name(self.first)} against arm {display_name(self.second)}: difference in"
+            f" proportion correct {decimal(gap.estimate)}"
             f" ({interval_text(gap.low, gap.high, gap.level, gap.reason)}, patient bootstrap)"
         )
         if self.mcnemar is None:
@@ -70,165 +88,105 @@ class ArmComparison:
 
 
 def arm_scores(joined: pd.DataFrame, design: Design) -> tuple[ArmScore, ...]:
-    """Each arm of the design, hidden repeats left out."""
-    read = joined[~joined["repeat"]]
-    parts = ((arm, read[read["arm"] == arm]) for arm in design.arms)
-    return tuple(
-        ArmScore(
-            arm,
-            rows["case_number"].nunique(),
-            clustered_proportion(
-                rows["right"].to_numpy(dtype=bool),
-                rows["patient_id"].to_numpy(),
-                level=1 - design.alpha,
-            ),
-        )
-        for arm, rows in parts
-    )
+    """Return the proportion correct in each arm of the design, without hidden repeats.
+
+    Parameters
+    ----------
+    joined : DataFrame
+        Answers with their key: arm, case_number, patient_id, repeat (bool), correct (bool).
+    design : Design
+        Provides the arms and the level.
+
+    Returns
+    -------
+    tuple of ArmScore
+    """
+    answers = joined[~joined["repeat"]]
+    scores = []
+    for arm in design.arms:
+        rows = answers[answers["arm"] == arm]
+        clusters = clustered_proportion(*_outcomes(rows), level=1 - design.alpha)
+        scores.append(ArmScore(arm, rows["case_number"].nunique(), clusters))
+    return tuple(scores)
 
 
 def compare_arms(joined: pd.DataFrame, design: Design) -> tuple[ArmComparison, ...]:
-    """The first arm against each other arm."""
-    read = joined[~joined["repeat"]]
-    first = read[read["arm"] == design.arms[0]]
+    """Compare the first arm of the design with each other arm.
+
+    Parameters
+    ----------
+    joined : DataFrame
+        As for `arm_scores`, with code, answer, malignant and, for paired tests, mammogram_id.
+    design : Design
+        Provides the arms and the level.
+
+    Returns
+    -------
+    tuple of ArmComparison
+    """
+    answers = joined[~joined["repeat"]]
     return tuple(
-        _compare(first, read[read["arm"] == arm], design.arms[0], arm, 1 - design.alpha)
-        for arm in design.arms[1:]
+        _compare(answers, design.arms[0], other, 1 - design.alpha) for other in design.arms[1:]
     )
 
 
-def _compare(
-    first: pd.DataFrame, second: pd.DataFrame, name: str, other: str, level: float
-) -> ArmComparison:
-    gap = _difference(first, second, level)
-    keys = ["code", "mammogram_id"]
-    if "mammogram_id" not in first.columns:
-        return ArmComparison(
-            first=name,
-            second=other,
-            difference=gap,
-            pairs=0,
-            mcnemar=None,
-            sign_flip_p_two_sided=None,
-            mrmc=None,
-        )
-    pairs = first.merge(second, on=keys, suffixes=("", "_other"))
+def _outcomes(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return correctness and patient of each answer."""
+    return rows["correct"].to_numpy(dtype=bool), rows["patient_id"].to_numpy()
+
+
+def _compare(answers: pd.DataFrame, first: str, second: str, level: float) -> ArmComparison:
+    sides = [answers[answers["arm"] == arm] for arm in (first, second)]
+    difference = _difference(sides[0], sides[1], level)
+    # A key without image ids, as in older exports, allows no pairing.
+    pairs = (
+        # Paired by image: a case number is specific to one arm.
+        sides[0].merge(sides[1], on=["code", "mammogram_id"], suffixes=("", "_other"))
+        if "mammogram_id" in answers.columns
+        else pd.DataFrame()
+    )
     if pairs.empty:
         return ArmComparison(
-            first=name,
-            second=other,
-            difference=gap,
+            first=first,
+            second=second,
+            difference=difference,
             pairs=0,
             mcnemar=None,
             sign_flip_p_two_sided=None,
             mrmc=None,
         )
-    better, worse = pairs["right"] & ~pairs["right_other"], ~pairs["right"] & pairs["right_other"]
+    # Only discordant pairs inform McNemar's and the sign-flip test.
+    better = pairs["correct"] & ~pairs["correct_other"]
+    worse = ~pairs["correct"] & pairs["correct_other"]
+    # The sign-flip test needs independent units, so the pairs are summed by patient.
     by_patient = (better.astype(int) - worse.astype(int)).groupby(pairs["patient_id"]).sum()
     return ArmComparison(
-        first=name,
-        second=other,
-        difference=gap,
+        first=first,
+        second=second,
+        difference=difference,
         pairs=len(pairs),
         mcnemar=mcnemar(int(better.sum()), int(worse.sum())),
         sign_flip_p_two_sided=sign_flip(by_patient.to_numpy())[1],
-        mrmc=_crossed(pairs, level),
+        mrmc=_obuchowski_rockette(pairs, level),
     )
 
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, level: float) -> Interval:
-    sides = [
-        (rows["right"].to_numpy(dtype=bool), rows["patient_id"].to_numpy())
-        for rows in (first, second)
-    ]
     if first.empty or second.empty:
-        return Interval(
-            estimate=None,
-            low=None,
-            high=None,
-            level=level,
-            method="patient bootstrap",
-            reason="an arm has no answers",
-            unit="patient",
+        return Interval.without_bounds(
+            level, "patient bootstrap", "an arm has no answers", unit="patient"
         )
-    return difference_of_shares(sides[0], sides[1], level)
+    return clustered_proportion_difference(_outcomes(first), _outcomes(second), level)
 
 
-def difference_of_shares(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], level: float
-) -> Interval:
-    """Share of True in the first minus that in the second, with a percentile interval over patients
-    drawn with replacement (seed 1), who may be in both.
-
-    Each side is (bool [n], patient [n]).
-    """
-    method = "patient bootstrap"
-    if not len(first[0]) or not len(second[0]):
-        return Interval(
-            estimate=None,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason="one side has no answers",
-            unit="patient",
-        )
-    patients = np.concatenate([first[1], second[1]])
-    codes, clusters = cluster_codes(patients, len(patients))
-    drawn = draw_clusters(clusters, RESAMPLES, 1)
-    shares = []
-    for right, part in ((first[0], codes[: len(first[0])]), (second[0], codes[len(first[0]) :])):
-        sizes, hits = (
-            np.bincount(part, weights, clusters)
-            for weights in (np.ones(len(right)), right.astype(float))
-        )
-        with np.errstate(invalid="ignore"):
-            shares.append((drawn @ hits) / (drawn @ sizes))
-    gaps = shares[0] - shares[1]
-    estimate = float(first[0].mean() - second[0].mean())
-    kept = gaps[~np.isnan(gaps)]
-    if clusters < 2 or len(kept) < RESAMPLES / 2:
-        return Interval(
-            estimate=estimate,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason="too few patients to resample",
-            unit="patient",
-        )
-    if kept.min() == kept.max():
-        return Interval(
-            estimate=estimate,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason="every resample gives the same difference: no variance to judge it by",
-            unit="patient",
-        )
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(
-        estimate=estimate,
-        low=float(low),
-        high=float(high),
-        level=level,
-        method=method,
-        reason=None,
-        unit="patient",
-    )
-
-
-def _crossed(pairs: pd.DataFrame, level: float) -> ObuchowskiRockette | None:
-    """Obuchowski-Rockette on the images that every reader read in both arms; None where there are
-    none or a reader's pairs repeat.
-    """
+def _obuchowski_rockette(pairs: pd.DataFrame, level: float) -> ObuchowskiRockette | None:
+    """Analyze the images that every reader read in both arms; None without such images."""
     tables = [
         pairs.pivot_table(index="code", columns="mammogram_id", values=name)
         for name in ("answer", "answer_other")
     ]
-    whole = tables[0].notna().all(axis=0) & tables[1].notna().all(axis=0)
-    images = whole.index[whole]
+    is_complete = tables[0].notna().all(axis=0) & tables[1].notna().all(axis=0)
+    images = is_complete.index[is_complete]
     if not len(images):
         return None
     truth = (
@@ -237,7 +195,9 @@ def _crossed(pairs: pd.DataFrame, level: float) -> ObuchowskiRockette | None:
         .loc[images]
         .to_numpy(dtype=bool)
     )
+    # [arms, readers, images]
     scores = np.stack([table[images].to_numpy(dtype=float) for table in tables])
+    # The variance between readers needs two readers; one reader is a fixed factor.
     return obuchowski_rockette(
         scores, truth, "rrrc" if scores.shape[1] > 1 else "frrc", level=level
     )

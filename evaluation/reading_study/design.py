@@ -1,53 +1,108 @@
-"""The reading study before anybody reads: its design, its cases, what they show, each reader's
-order, and the hash that freezes them.
-"""
+"""Design of a blinded reading study: settings, presets, planned power and the protocol hash."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from core.birads_lexicon import without_association
 from core.errors import UserError
-from core.sessions.case_order import reading_order
+from core.sessions.arms import ARMS
 from evaluation.power import Power, SampleSize, binomial_power, binomial_sample_size
 
-ARMS = ("explanation", "shuffled", "random_units", "class_map", "image", "image_explanation")
-TEXT_ARMS = ("explanation", "shuffled", "random_units", "image_explanation")
-WORDLESS_ARMS = ("class_map", "image")
-RULES = ("folder", "first_abnormality", "any_malignant")
-PRIMARY = ("gee", "sign_flip", "exact_binomial")
-SIDES = ("greater", "two-sided")
+TRUTH_RULES = ("folder", "first_abnormality", "any_malignant")
+PRIMARY_ANALYSES = ("gee", "sign_flip", "exact_binomial")
+TEST_SIDES = ("greater", "two-sided")
 MALIGNANT, BENIGN, UNPROVEN = "malignant", "benign", "unproven"
-# What the hash covers besides the design: all that decides a score. Media and tokens are made anew
-# for each reader.
-KEY_COLUMNS = (
-    "case_number",
-    "mammogram_id",
-    "patient_id",
-    "arm",
-    "texts",
-    "truth",
-    "network_score",
-    "predicted",
-)
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "truth_rule": TRUTH_RULES,
+    "discrepant": ("in", "out"),
+    "influence_class": ("predicted", MALIGNANT),
+    "scale": (6, 2),
+    "side": TEST_SIDES,
+    "primary": PRIMARY_ANALYSES,
+    "split": ("train", "holdout", "test"),
+}
+_LEAST_INTEGERS = {
+    "texts": 1,
+    "readers": 1,
+    "repeats": 0,
+    "cases_per_class": 1,
+    "images_per_patient": 1,
+    "depth": 1,
+}
+_UNLIMITED_BY_NONE = ("cases_per_class", "images_per_patient", "depth")
+# A comparison arm may contain all cases, so its share may be exactly 1.
+_OPEN_RANGES = {"alpha": 1, "expected_share": 1, "comparison_share": 1.000001}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """Everything about a reading study that must be fixed before it is read.
+    """Settings of a reading study that are fixed before the first case is read.
 
-    A wrong value is a UserError that names it.
+    Parameters
+    ----------
+    name : str
+        Name of the study, at most 200 characters.
+    preset : str
+        Preset that the design started from.
+    arms : tuple of str
+        Distinct members of `ARMS`; the first one is the primary arm.
+    comparison_share : float
+        Share of the primary arm's cases that each further arm repeats, in (0, 1].
+    split : {"train", "holdout", "test"}
+        Split of the dataset that the cases come from.
+    cases_per_class : int or None
+        Malignant and benign cases each; None for as many as are eligible.
+    images_per_patient : int or None
+        Largest number of images of one patient; None for all.
+    truth_rule : str
+        Member of `TRUTH_RULES` that defines malignant and benign.
+    discrepant : {"in", "out"}
+        Whether cases with conflicting truth rules are included.
+    texts : int
+        Largest number of texts per case.
+    influence_class : {"predicted", "malignant"}
+        Class whose most influential units explain a case.
+    depth : int or None
+        Number of most influential units searched for labelled ones; None for all units.
+    merge_duplicates : bool
+        Whether a label appears only once per case.
+    association_words : bool
+        Whether words for malignancy or benignity remain in the texts.
+    scale : {6, 2}
+        Number of answer categories.
+    readers : int
+        Planned number of readers.
+    repeats : int
+        Hidden repeats per reader.
+    hypothesis, stopping : str
+        Hypothesis and stopping rule as printed in the protocol.
+    side : {"greater", "two-sided"}
+        Alternative hypothesis of the primary analysis.
+    alpha : float
+        Significance level, in (0, 1).
+    primary : {"gee", "sign_flip", "exact_binomial"}
+        Primary analysis.
+    expected_share : float
+        Expected proportion correct, for the planned power, in (0, 1).
+    design_effect : float
+        Expected design effect of clustering by patient, at least 1.
+    prevalence_told : bool
+        Whether the instructions state the share of malignant cases.
+    seed : int
+        Seed of the case selection and of the reading orders.
 
-    `cases_per_class` and `depth` None: as many as there are, all units. `images_per_patient` None:
-    all. `discrepant` cases whose truth rules differ go "in" or "out". `comparison_share` of the
-    cases is shown a second time in each further arm. `repeats` hidden repeats a reader.
+    Raises
+    ------
+    UserError
+        If a value is not allowed; the message names the setting and the value.
+
+    Examples
+    --------
+    >>> design = Design(arms=("explanation",), scale=2)
+    >>> design.threshold, design.images_per_patient
+    (2, 1)
     """
 
     name: str = "Recommended"
@@ -67,6 +122,8 @@ class Design:
     scale: int = 6
     readers: int = 3
     repeats: int = 10
+    # The two texts below are part of every protocol hash: a new wording would change the hash of
+    # an identical design.
     hypothesis: str = (
         "Readers of the explanations alone tell malignant from benign cases better than chance."
     )
@@ -80,29 +137,22 @@ class Design:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        # JSON returns the arms as a list; a frozen dataclass is set through object.
         object.__setattr__(self, "arms", tuple(self.arms))
-        choices = {
-            "truth_rule": RULES,
-            "discrepant": ("in", "out"),
-            "influence_class": ("predicted", MALIGNANT),
-            "scale": (6, 2),
-            "side": SIDES,
-            "primary": PRIMARY,
-            "split": ("train", "holdout", "test"),
-        }
-        for name, allowed in choices.items():
+        self._check_choices()
+        self._check_arms()
+        self._check_integers()
+        self._check_ranges()
+
+    def _check_choices(self) -> None:
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(
                     f"The design's {name} is {getattr(self, name)!r}; it must be one of"
                     f" {', '.join(map(str, allowed))}."
                 )
-        wrong = [arm for arm in self.arms if arm not in ARMS]
-        if wrong or not self.arms or len(set(self.arms)) < len(self.arms):
-            raise UserError(
-                f"The design's arms are {', '.join(map(str, self.arms)) or 'none'}; they must be"
-                f" different ones of {', '.join(ARMS)}."
-            )
         if (
+            # The published P of .0346 is one-sided.
             self.side == "two-sided"
             and self.primary == "exact_binomial"
             and self.preset == "DeepMiner 2021"
@@ -111,66 +161,63 @@ class Design:
                 "The preset DeepMiner 2021 tests one side; choose the side greater, or another"
                 " preset."
             )
-        self._check_numbers()
 
-    def _check_numbers(self) -> None:
-        least = {
-            "texts": 1,
-            "readers": 1,
-            "repeats": 0,
-            "cases_per_class": 1,
-            "images_per_patient": 1,
-            "depth": 1,
-        }
-        for name, low in least.items():
+    def _check_arms(self) -> None:
+        unknown = [arm for arm in self.arms if arm not in ARMS]
+        if unknown or not self.arms or len(set(self.arms)) < len(self.arms):
+            raise UserError(
+                f"The design's arms are {', '.join(map(str, self.arms)) or 'none'}; they must be"
+                f" different ones of {', '.join(ARMS)}."
+            )
+
+    def _check_integers(self) -> None:
+        for name, least in _LEAST_INTEGERS.items():
             value = getattr(self, name)
-            if value is None and name in ("cases_per_class", "images_per_patient", "depth"):
+            if value is None and name in _UNLIMITED_BY_NONE:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            # bool is a subclass of int.
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(
-                    f"The design's {name} is {value!r}; it must be a whole number from {low} on."
+                    f"The design's {name} is {value!r}; it must be a whole number of at least"
+                    f" {least}."
                 )
-        for name, low, high in (
-            ("alpha", 0, 1),
-            ("expected_share", 0, 1),
-            ("comparison_share", 0, 1.000001),
-        ):
-            if not low < getattr(self, name) < high:
+
+    def _check_ranges(self) -> None:
+        for name, high in _OPEN_RANGES.items():
+            # Negated, so that NaN is refused as well.
+            if not 0 < getattr(self, name) < high:
                 raise UserError(
                     f"The design's {name} is {getattr(self, name)!r}; it must lie between 0 and 1."
                 )
         if not self.design_effect >= 1:
-            raise UserError(f"The design effect is {self.design_effect!r}; it is at least 1.")
+            raise UserError(f"The design effect is {self.design_effect!r}; it must be at least 1.")
         if not str(self.name).strip() or len(self.name) > 200:
             raise UserError("The design needs a name of at most 200 characters.")
 
     @property
     def threshold(self) -> int:
-        """The least answer that says malignant: 4 of 6, or 2 of 2."""
+        """Lowest answer that counts as malignant: 4 of 6, or 2 of 2."""
         return self.scale // 2 + 1
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the store and the hash."""
+        """Return the settings as JSON-compatible data, as stored and hashed."""
+        # JSON has no tuples: the list makes the result equal to what is read back.
         return {**asdict(self), "arms": list(self.arms)}
 
 
-def preset(name: str, /, **changes: Any) -> Design:
-    """A preset of PAGES, "Recommended" or "DeepMiner 2021", with changes."""
-    if name not in PRESETS:
-        raise UserError(f"{name!r} is not a preset; choose {' or '.join(PRESETS)}.")
-    return replace(PRESETS[name], **changes)
-
-
-PRESETS = {
+DESIGN_PRESETS = {
     "Recommended": Design(),
     "DeepMiner 2021": Design(
         name="DeepMiner 2021",
         preset="DeepMiner 2021",
         arms=("explanation",),
         cases_per_class=165,
+        # 330 mammograms of 185 patients: patients contribute several images.
         images_per_patient=None,
+        # The published 182 correct answers of 330 follow this rule.
         truth_rule="folder",
         discrepant="in",
+        # As in the released code; the paper describes the predicted class.
         influence_class=MALIGNANT,
         depth=None,
         association_words=True,
@@ -182,28 +229,85 @@ PRESETS = {
 }
 
 
-def design_from(data: Mapping[str, Any]) -> Design:
-    """A design from stored plain data; an unknown setting is a UserError."""
+def design_preset(name: str, /, **changes: Any) -> Design:
+    """Return a preset design with changes.
+
+    Parameters
+    ----------
+    name : {"Recommended", "DeepMiner 2021"}
+        Preset. "DeepMiner 2021" is the protocol of the published study.
+    **changes
+        Settings of `Design` that replace those of the preset.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    UserError
+        If the preset or a value does not exist.
+
+    Examples
+    --------
+    >>> design_preset("DeepMiner 2021").cases_per_class
+    165
+    >>> design_preset("Recommended", alpha=0.025).alpha
+    0.025
+    """
+    if name not in DESIGN_PRESETS:
+        raise UserError(f"{name!r} is not a preset; choose {' or '.join(DESIGN_PRESETS)}.")
+    return replace(DESIGN_PRESETS[name], **changes)
+
+
+def design_from_dict(data: Mapping[str, Any]) -> Design:
+    """Return the design of stored settings, the inverse of `Design.as_dict`.
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown or a value is not allowed.
+    """
+    # An ignored setting would change the hash and report the protocol as altered.
     unknown = set(data) - {field.name for field in fields(Design)}
     if unknown:
         raise UserError(
-            f"The design has a setting {sorted(unknown)[0]!r} that this version does not know;"
-            " remove it."
+            f"The design has the setting {sorted(unknown)[0]!r}, which this version of DeepMiner"
+            " does not support; remove it."
         )
     return Design(**data)
 
 
-def designed(texts: Sequence[str]) -> dict[str, Any]:
-    """Settings of a design from `NAME=VALUE` texts; "none" limits nothing.
+def parse_design_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse settings of a design from `NAME=VALUE` texts.
 
-    UserError for an unknown name or a value of another kind.
+    Parameters
+    ----------
+    texts : sequence of str
+        One setting each; the value "none" removes a limit. Name, preset and arms are excluded
+        because the command line has its own options for them.
+
+    Returns
+    -------
+    dict
+        Setting to value, in the type of the setting.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown or a value cannot be converted.
+
+    Examples
+    --------
+    >>> parse_design_settings(["side=two-sided", "depth=none", "repeats=4"])
+    {'side': 'two-sided', 'depth': None, 'repeats': 4}
     """
     kinds = {
         field.name: str(field.type)
         for field in fields(Design)
         if field.name not in ("name", "preset", "arms")
     }
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for text in texts:
         name, mark, value = (part.strip() for part in text.partition("="))
         if not mark or name not in kinds:
@@ -212,13 +316,14 @@ def designed(texts: Sequence[str]) -> dict[str, Any]:
                 f" {', '.join(kinds)}."
             )
         try:
-            found[name] = _as_kind(value, kinds[name])
+            settings[name] = _parse_value(value, kinds[name])
         except ValueError as error:
             raise UserError(f"The design's {name} cannot be {value!r}: {error}.") from error
-    return found
+    return settings
 
 
-def _as_kind(value: str, kind: str) -> Any:
+def _parse_value(value: str, kind: str) -> Any:
+    """Convert a text to the annotated type of a setting, such as "int | None"."""
     if kind == "bool":
         if value.lower() not in ("yes", "no", "true", "false"):
             raise ValueError("it is yes or no")
@@ -234,264 +339,34 @@ def _as_kind(value: str, kind: str) -> Any:
     return value
 
 
-def shown_texts(units: Sequence[int], labels: Mapping[int, str], design: Design) -> tuple[str, ...]:
-    """What a case shows: the labels of the most influential annotated units (DEFINITIONS,
-    Explanation).
-
-    `units` 0-based in the order of influence, `labels` unit -> label. Searched to the design's
-    depth; with `merge_duplicates` a label is shown once; verdict words are taken out unless the
-    design keeps them.
-    """
-    found: list[str] = []
-    for unit in units[: design.depth]:
-        label = labels.get(int(unit), "").strip()
-        text = label if design.association_words else without_association(label)
-        if text and not (design.merge_duplicates and text in found):
-            found.append(text)
-        if len(found) == design.texts:
-            break
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class Flow:
-    """How many images and patients were left at each step of choosing the cases, and why the others
-    were not.
-    """
-
-    steps: tuple[tuple[str, int, int], ...]
-
-    def sentence(self) -> str:
-        """For the patient-flow figure and the protocol."""
-        return (
-            "; ".join(
-                f"{words}: {images} images of {patients} patients"
-                for words, images, patients in self.steps
-            )
-            + "."
-        )
-
-
-def choose_cases(candidates: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Flow]:
-    """The cases of a design with everything readers must not see, and the flow to them.
-
-    `candidates`, one row per image: mammogram_id, patient_id, split, the truth by each rule that is
-    known (columns `folder`, `first_abnormality`, `any_malignant`: malignant, benign, unproven or
-    None), network_score, predicted, and `texts` (of `shown_texts`); for the arm random_units also
-    `random_texts`. Seeded and by patient: patients are shuffled within their truth, images within a
-    patient, and as many of each class are taken. Columns returned: KEY_COLUMNS and the truth rules,
-    case_number 1.. in random order.
-    """
-    needed = [
-        "mammogram_id",
-        "patient_id",
-        "split",
-        design.truth_rule,
-        "network_score",
-        "predicted",
-        "texts",
-    ]
-    missing = [name for name in needed if name not in candidates.columns]
-    if missing:
-        raise UserError(
-            f"The table of images lacks {missing[0]!r}; choosing cases needs {', '.join(needed)}."
-        )
-    generator = np.random.default_rng(design.seed)
-    eligible, steps = _eligible(candidates, design)
-    chosen = _balanced(eligible, design, generator)
-    steps.append(_step("chosen, as many of each class", chosen))
-    cases = pd.concat(
-        [_arm(chosen, arm, design, generator) for arm in design.arms], ignore_index=True
-    )
-    cases = cases.iloc[generator.permutation(len(cases))].reset_index(drop=True)
-    cases["case_number"] = np.arange(1, len(cases) + 1)
-    rules = [rule for rule in RULES if rule in cases.columns]
-    return cases[[*KEY_COLUMNS, *rules]], Flow(tuple(steps))
-
-
-def _step(words: str, table: pd.DataFrame) -> tuple[str, int, int]:
-    return words, len(table), int(table["patient_id"].nunique())
-
-
-def _eligible(
-    candidates: pd.DataFrame, design: Design
-) -> tuple[pd.DataFrame, list[tuple[str, int, int]]]:
-    table = candidates[candidates["split"] == design.split]
-    steps = [_step(f"{design.split} split", table)]
-    table = table[table[design.truth_rule].isin([MALIGNANT, BENIGN])]
-    steps.append(_step("malignant or benign finding", table))
-    rules = [rule for rule in RULES if rule in table.columns and table[rule].notna().any()]
-    if design.discrepant == "out" and len(rules) > 1:
-        table = table[table[rules].nunique(axis=1, dropna=False) == 1]
-        steps.append(_step("truth rules agree", table))
-    if set(design.arms) & set(TEXT_ARMS):
-        table = table[table["texts"].map(len) > 0]
-        steps.append(_step("an annotated unit explains it", table))
-    return table, steps
-
-
-def _balanced(
-    eligible: pd.DataFrame, design: Design, generator: np.random.Generator
-) -> pd.DataFrame:
-    """As many of each class, patient by patient; 1:1."""
-    # Sorted first, so that the same seed gives the same cases whatever the order of the table.
-    table = eligible.sort_values("mammogram_id", kind="stable").assign(
-        luck=lambda rows: generator.random(len(rows))
-    )
-    if design.images_per_patient is not None:
-        table = (
-            table.sort_values("luck")
-            .groupby("patient_id", sort=False)
-            .head(design.images_per_patient)
-        )
-    patients = sorted(table["patient_id"].unique())
-    place = dict(zip(patients, generator.permutation(len(patients))))
-    table = table.assign(place=table["patient_id"].map(place)).sort_values(["place", "luck"])
-    counts = table[design.truth_rule].value_counts()
-    most = min(int(counts.get(kind, 0)) for kind in (MALIGNANT, BENIGN))
-    wanted = most if design.cases_per_class is None else design.cases_per_class
-    if most < wanted or not most:
-        have = f"{counts.get(MALIGNANT, 0)} malignant and {counts.get(BENIGN, 0)} benign"
-        raise UserError(
-            f"The {design.split} split has {have} eligible images and the design wants"
-            f" {wanted or 1} of each; ask for fewer cases, allow more images a patient, or annotate"
-            " more units."
-        )
-    return table.groupby(design.truth_rule, sort=False).head(wanted).drop(columns=["luck", "place"])
-
-
-def _arm(
-    chosen: pd.DataFrame, arm: str, design: Design, generator: np.random.Generator
-) -> pd.DataFrame:
-    """The rows of one arm: all cases in the first, a share of them (as many of each class) in the
-    others.
-    """
-    table = chosen.assign(arm=arm, truth=chosen[design.truth_rule])
-    if arm != design.arms[0]:
-        number = max(1, round(design.comparison_share * len(table) / 2))
-        table = (
-            table.iloc[generator.permutation(len(table))].groupby("truth", sort=False).head(number)
-        )
-    if arm in WORDLESS_ARMS:
-        return table.assign(texts=[()] * len(table))
-    if arm == "shuffled":
-        return table.assign(texts=shuffled_texts(table, chosen, generator))
-    if arm == "random_units":
-        if "random_texts" not in table.columns:
-            raise UserError(
-                "The table of images lacks 'random_texts'; the arm random_units shows the texts of"
-                " randomly drawn annotated units."
-            )
-        return table.assign(texts=table["random_texts"])
-    return table
-
-
-def shuffled_texts(
-    table: pd.DataFrame, donors: pd.DataFrame, generator: np.random.Generator
-) -> list[tuple[str, ...]]:
-    """Each case gets the texts of an image of another patient, drawn without replacement while they
-    last: the same kind of texts, without the information. UserError where all cases are of one
-    patient.
-    """
-    order = list(generator.permutation(len(donors)))
-    patients, texts = donors["patient_id"].to_numpy(), donors["texts"].tolist()
-    given = []
-    for patient in table["patient_id"]:
-        place = next((k for k, donor in enumerate(order) if patients[donor] != patient), None)
-        if place is None:
-            order = list(generator.permutation(len(donors)))
-            place = next((k for k, donor in enumerate(order) if patients[donor] != patient), None)
-        if place is None:
-            raise UserError(
-                "All cases are of one patient; an arm with shuffled explanations needs at least"
-                " two."
-            )
-        given.append(tuple(texts[order.pop(place)]))
-    return given
-
-
-def order_of(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[int, bool]]:
-    """A reader's order as (case_number, is hidden repeat): random from the design's seed and the
-    reader's code, the same patient at least 20 and the same text at least 10 places apart where
-    possible (PAGES, Read).
-    """
-    seed = int.from_bytes(hashlib.sha256(f"{design.seed}:{code}".encode()).digest()[:8], "big")
-    # The stored order of the cases is random already, and it must not matter.
-    table = cases.sort_values("case_number")
-    numbers = table["case_number"].tolist()
-    # Cases without words have nothing in common that would have to be kept apart.
-    shown = [tuple(texts) or ("", number) for texts, number in zip(table["texts"], numbers)]
-    order = reading_order(table["patient_id"].tolist(), shown, seed, design.repeats)
-    return [(int(numbers[index]), repeat) for index, repeat in order]
-
-
-def protocol_hash(design: Design, cases: pd.DataFrame) -> str:
-    """SHA-256 of the canonical JSON of the design and the sealed key (KEY_COLUMNS by case number):
-    frozen once, printed in every export.
-    """
-    rows = [
-        [_plain(row[name]) for name in KEY_COLUMNS]
-        for row in cases.sort_values("case_number").to_dict("records")
-    ]
-    text = json.dumps(
-        {"design": design.as_dict(), "key": rows},
-        sort_keys=True,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        allow_nan=False,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [str(text) for text in value]
-    if (
-        value is None
-        or (isinstance(value, (float, np.floating)) and np.isnan(value))
-        or value is pd.NA
-    ):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def check_frozen(design: Design, cases: pd.DataFrame, frozen: str) -> None:
-    """UserError where the design or the key is not what was frozen."""
-    if protocol_hash(design, cases) != frozen:
-        raise UserError(
-            f"The protocol {design.name!r} is not the one that was frozen ({frozen[:12]}); restore"
-            " it, or design and freeze a new version."
-        )
-
-
-def lint_table(
-    cases: pd.DataFrame, order: Sequence[tuple[int, bool]] | None = None
-) -> pd.DataFrame:
-    """The cases of one arm or all as `evaluation.reading_study.leakage_checks.lint` takes them: case, texts, truth, score,
-    patient, arm, order.
-    """
-    table = pd.DataFrame(
-        {
-            "case": cases["case_number"],
-            "texts": cases["texts"],
-            "truth": cases["truth"] == MALIGNANT,
-            "patient": cases["patient_id"],
-            "score": cases["network_score"].astype(float),
-            "arm": cases["arm"],
-        }
-    )
-    if order is not None:
-        place = {case: index for index, (case, repeat) in enumerate(order) if not repeat}
-        table["order"] = table["case"].map(place)
-    return table
-
-
 def planned_power(design: Design, cases: int) -> tuple[Power, SampleSize]:
-    """Power of the design's one-sided test with this many cases read by one reader (divided by the
-    design effect), and the cases needed for .8; a two-sided design spends half its alpha on the
-    upper side.
+    """Return the power of a design for one reader and the sample size for a power of .8.
+
+    The number of cases is divided by the design effect. A two-sided design spends half of its alpha
+    on the upper side.
+
+    Parameters
+    ----------
+    design : Design
+        Provides the expected proportion correct, alpha, side and design effect.
+    cases : int
+        Cases of the primary arm.
+
+    Returns
+    -------
+    Power
+        Power of the one-sided exact binomial test.
+    SampleSize
+        Cases needed for a power of .8.
+
+    Examples
+    --------
+    >>> power, size = planned_power(design_preset("DeepMiner 2021"), 330)
+    >>> round(power.power, 3), size.stable_n
+    (0.545, 654)
     """
     alpha = design.alpha if design.side == "greater" else design.alpha / 2
+    # n clustered answers carry the information of n / design effect independent ones.
     effective = max(1, int(cases / design.design_effect))
     return (
         binomial_power(effective, design.expected_share, alpha=alpha),

@@ -1,167 +1,42 @@
-"""The reading study after it is closed: the prespecified result first, then everything that could
-explain it away (PAGES, Results).
-"""
+"""Scoring of a closed reading study: the prespecified analysis and its sensitivity analyses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from core.errors import UserError
-from evaluation.clustered import ClusteredProportion, clustered_proportion
-from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text, words
-from evaluation.mrmc import StandaloneComparison, compare_with_standalone, obuchowski_rockette
+from evaluation.clustered import clustered_proportion
+from evaluation.intervals import Interval
+from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.permutation import PatientPermutations
-from evaluation.proportion import BinomialTest, exact_binomial_test, proportion_interval
-from evaluation.reading_study.arms import ArmComparison, ArmScore, arm_scores, compare_arms
-from evaluation.reading_study.design import MALIGNANT, RULES, UNPROVEN, Design
-from evaluation.reading_study.narrative import paragraph
+from evaluation.proportion import exact_binomial_test, proportion_interval
+from evaluation.reading_study.arms import arm_scores, compare_arms
+from evaluation.reading_study.design import MALIGNANT, TRUTH_RULES, UNPROVEN, Design
+from evaluation.reading_study.primary import primary_analysis
+from evaluation.reading_study.results import (
+    NetworkResult,
+    ReaderResult,
+    ReadingScore,
+    RuleResult,
+)
 from evaluation.reading_study.text_information import (
-    Information,
+    TextBaselines,
     TextRepeats,
-    information,
+    text_baselines,
     text_repeats,
 )
-from evaluation.reading_study.timing import Conduct, conduct
-from evaluation.roc import AucInterval, auc_interval
+from evaluation.reading_study.timing import summarize_conduct
+from evaluation.roc import auc_interval
 from evaluation.roc.diagnostic import DiagnosticTable, diagnostic_table
 from evaluation.validation import Array
 
-
-@dataclass(frozen=True, kw_only=True)
-class Primary:
-    """The prespecified analysis: share right with interval and P for the side fixed beforehand."""
-
-    correct: int
-    n: int
-    estimate: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
-    p_one_sided: float | None
-    p_two_sided: float | None
-    side: str
-    alpha: float
-    method: str
-    significant: bool | None
-    reason: str | None = None
-    unit: str = "patient"
-
-    def sentence(self) -> str:
-        """For a results section."""
-        if self.p_value is None:
-            return (
-                f"{self.correct} of {self.n} right; the primary analysis is"
-                f" {not_estimable(self.reason)}."
-            )
-        return (
-            f"{self.correct} of {self.n} right; {self.method}: {decimal(self.estimate)}"
-            f" ({interval_text(self.low, self.high, 1 - self.alpha, self.reason)}), prespecified"
-            f" {'one-sided' if self.side == 'greater' else 'two-sided'} {p_text(self.p_value)}."
-        )
+_ANSWER_COLUMNS = ("code", "case_number", "repeat", "answer")
+_SCORED_KEY_COLUMNS = ("case_number", "patient_id", "arm", "texts", "truth", "network_score")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleResult:
-    """Right answers by one truth rule; cases that it calls unproven are left out, and counted."""
-
-    rule: str
-    n: int
-    correct: int
-    unproven: int
-    differing: int
-    binomial: BinomialTest
-
-    def sentence(self) -> str:
-        """For a results section."""
-        left_out = f" ({self.unproven} unproven left out)" if self.unproven else ""
-        return f"Truth by {words(self.rule)}{left_out}: {self.binomial.sentence()}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReaderResult:
-    """One reader of the primary arm."""
-
-    code: str
-    n: int
-    correct: int
-    missing: int
-    share: Interval
-    auc: AucInterval
-
-    def sentence(self) -> str:
-        """For a results section."""
-        return (
-            f"Reader {self.code}: {self.correct} of {self.n} right, {self.share.sentence()};"
-            f" {self.auc.sentence()}"
-        )
-
-
-@dataclass(frozen=True)
-class NetworkResult:
-    """The network alone on the primary arm's cases; `right` at the threshold given (fixed on
-    hold-out), `against` the readers.
-    """
-
-    auc: AucInterval
-    threshold: float | None
-    right: int | None
-    n: int
-    against: StandaloneComparison | None
-
-    def sentence(self) -> str:
-        """For a results section."""
-        right = (
-            ""
-            if self.right is None
-            else f" Right in {self.right} of {self.n} at the threshold fixed on hold-out."
-        )
-        return f"The network alone: {self.auc.sentence()}{right}" + (
-            f" {self.against.sentence()}" if self.against else ""
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadingScore:
-    """A scored reading study, in the order in which it must be read.
-
-    `first_answers`: the primary count on answers before correction; `synthetic`: the films or the
-    labels were simulated, whoever read; `readers_auc`: the mean AUC over readers on the cases that
-    all of them read (Obuchowski-Rockette, random readers and cases).
-    """
-
-    design: Design
-    primary: Primary
-    clusters: ClusteredProportion
-    binomial: BinomialTest
-    binomial_two_sided: BinomialTest
-    table: DiagnosticTable
-    permutation_p_greater: float | None
-    rules: tuple[RuleResult, ...]
-    discrepant: tuple[dict[str, Any], ...]
-    roc: AucInterval
-    repeats: TextRepeats | None
-    hidden_repeats: Interval
-    information: Information | None
-    network: NetworkResult
-    arms: tuple[ArmScore, ...]
-    comparisons: tuple[ArmComparison, ...]
-    readers: tuple[ReaderResult, ...]
-    conduct: Conduct
-    first_answers: Primary
-    patients: int
-    simulated: bool = False
-    readers_auc: Interval | None = None
-    synthetic: bool = False
-
-    def paragraph(self) -> str:
-        """One paragraph to paste, which says no more than the data do."""
-        return paragraph(self)
-
-
-def score(
+def score_study(
     answers: pd.DataFrame,
     key: pd.DataFrame,
     design: Design,
@@ -171,65 +46,122 @@ def score(
     simulated: bool | None = None,
     synthetic: bool = False,
 ) -> ReadingScore:
-    """Scores a closed study.
+    """Score a closed reading study.
 
-    `answers` (latest): code, position, case_number, repeat, answer (1..scale) and, where known,
-    seconds, revision, made, simulated; `first_answers` the same before corrections. `key`: the
-    columns of `reading.KEY_COLUMNS` and any truth rules. The primary analysis uses the design's
-    first arm without hidden repeats. `threshold`: the network's, fixed on hold-out. `assigned`:
-    answers that were expected. A case answered twice, an answer off the scale or a case outside the
-    key is a UserError.
+    The primary analysis uses the design's first arm without hidden repeats.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        Latest answers with code, case_number, repeat (bool) and answer (1 to scale); optional:
+        position, seconds, idle, revision, made, simulated.
+    key : DataFrame
+        The sealed key with the columns `design.KEY_COLUMNS` and any truth rules.
+    design : Design
+        The frozen design.
+    first_answers : DataFrame, optional
+        Answers before corrections; default `answers`.
+    threshold : float, optional
+        The network's threshold, fixed on the hold-out split.
+    assigned : int, optional
+        Number of expected answers.
+    simulated : bool, optional
+        Whether answers are simulated; default: the column simulated decides.
+    synthetic : bool
+        Whether the mammograms or the labels are simulated.
+
+    Returns
+    -------
+    ReadingScore
+
+    Raises
+    ------
+    UserError
+        If a column is missing, a case is answered twice or not in the key, or an answer is not on
+        the scale.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> key = pd.DataFrame({
+    ...     "case_number": [1, 2, 3, 4], "patient_id": list("abcd"), "arm": "explanation",
+    ...     "texts": [("Mass",), ("Skin",), ("Mass",), ("Vessel",)],
+    ...     "truth": ["malignant", "benign"] * 2, "network_score": [0.9, 0.2, 0.4, 0.6],
+    ... })
+    >>> answers = pd.DataFrame({
+    ...     "code": "R1", "case_number": [1, 2, 3, 4], "repeat": False, "answer": [6, 2, 3, 1],
+    ... })
+    >>> result = score_study(answers, key, Design(arms=("explanation",)))
+    >>> result.primary.correct, result.primary.n, result.roc.estimate
+    (3, 4, 1.0)
     """
-    joined = _joined(answers, key, design)
-    main = joined[(joined["arm"] == design.arms[0]) & ~joined["repeat"]]
-    right, patient = main["right"].to_numpy(dtype=bool), main["patient_id"].to_numpy()
-    truth, said = main["malignant"].to_numpy(dtype=bool), main["said"].to_numpy(dtype=bool)
-    clusters = clustered_proportion(right, patient, level=1 - design.alpha)
+    joined = join_answers(answers, key, design)
+    primary = primary_rows(joined, design)
+    correct = primary["correct"].to_numpy(dtype=bool)
+    patients = primary["patient_id"].to_numpy()
+    truth = primary["malignant"].to_numpy(dtype=bool)
+    called = primary["called_malignant"].to_numpy(dtype=bool)
+    level = 1 - design.alpha
     first = (
-        main
+        primary
         if first_answers is None
-        else _joined(first_answers, key, design).query("arm == @design.arms[0] and not repeat")
+        else primary_rows(join_answers(first_answers, key, design), design)
     )
+    # One simulated answer suffices: a mixture is not a result about people.
     flagged = bool("simulated" in answers.columns and answers["simulated"].fillna(False).any())
     return ReadingScore(
         design=design,
-        primary=primary_analysis(right, patient, design),
-        clusters=clusters,
-        binomial=exact_binomial_test(int(right.sum()), len(right), level=1 - design.alpha),
+        primary=primary_analysis(correct, patients, design),
+        clusters=clustered_proportion(correct, patients, level=level),
+        binomial=exact_binomial_test(int(correct.sum()), len(correct), level=level),
         binomial_two_sided=exact_binomial_test(
-            int(right.sum()), len(right), alternative="two-sided", level=1 - design.alpha
+            int(correct.sum()), len(correct), alternative="two-sided", level=level
         ),
-        table=_table(truth, said, design),
-        permutation_p_greater=_permutation(truth, said, patient),
-        rules=_rules(main, design),
-        discrepant=_discrepant(main),
-        roc=auc_interval(truth, main["answer"], patient, "obuchowski"),
-        repeats=(
-            text_repeats(main["texts"].tolist(), said.tolist())
-            if main["texts"].map(len).any()
-            else None
-        ),
-        hidden_repeats=_hidden_repeats(joined, design),
-        information=_information(main, design.seed),
-        network=_network(main, threshold),
+        table=_diagnostic_table(truth, called, level),
+        permutation_p_greater=_permutation_p(truth, called, patients),
+        rules=_rule_results(primary, level),
+        discrepant=_discrepant_cases(primary),
+        # Images of one patient are correlated (Obuchowski 1997).
+        roc=auc_interval(truth, primary["answer"], patients, "obuchowski"),
+        repeats=_text_repeats(primary),
+        hidden_repeats=_hidden_repeat_agreement(joined, level),
+        information=_text_baselines(primary, design.seed),
+        network=_network_result(primary, threshold),
         arms=arm_scores(joined, design),
         comparisons=compare_arms(joined, design),
-        readers=_readers(main, key, design),
-        conduct=conduct(joined, assigned),
+        readers=_reader_results(primary, key, design),
+        conduct=summarize_conduct(joined, assigned),
         first_answers=primary_analysis(
-            first["right"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design
+            first["correct"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design
         ),
-        patients=int(main["patient_id"].nunique()),
+        patients=int(primary["patient_id"].nunique()),
         simulated=flagged if simulated is None else simulated,
-        readers_auc=_readers_auc(main, 1 - design.alpha),
+        readers_auc=_mean_reader_auc(primary, level),
         synthetic=synthetic,
     )
 
 
-def _joined(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
+def primary_rows(joined: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Return the answers of the primary arm (the design's first) without hidden repeats."""
+    return joined[(joined["arm"] == design.arms[0]) & ~joined["repeat"]]
+
+
+def join_answers(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Return the answers with their key and the columns malignant, called_malignant, correct."""
+    _check_answers(answers, key, design)
+    # many_to_one: a key with repeated case numbers would multiply answers silently.
+    joined = answers.merge(key, on="case_number", how="left", validate="many_to_one")
+    joined["repeat"] = joined["repeat"].astype(bool)
+    joined["malignant"] = joined["truth"] == MALIGNANT
+    joined["called_malignant"] = joined["answer"] >= design.threshold
+    return joined.assign(correct=joined["malignant"] == joined["called_malignant"])
+
+
+def _check_answers(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> None:
+    """Raise a UserError for the first inconsistency of answers and key."""
     for table, name, needed in (
-        (answers, "answers", ("code", "case_number", "repeat", "answer")),
-        (key, "key", ("case_number", "patient_id", "arm", "texts", "truth", "network_score")),
+        (answers, "answers", _ANSWER_COLUMNS),
+        (key, "key", _SCORED_KEY_COLUMNS),
     ):
         missing = [column for column in needed if column not in table.columns]
         if missing:
@@ -237,10 +169,11 @@ def _joined(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.Data
                 f"The table of {name} lacks the column {missing[0]!r}; scoring needs"
                 f" {', '.join(needed)}."
             )
-    if key["case_number"].duplicated().any():
+    is_repeated = key["case_number"].duplicated()
+    if is_repeated.any():
         raise UserError(
-            f"The key holds case {key['case_number'][key['case_number'].duplicated()].iloc[0]}"
-            " twice; restore the frozen key."
+            f"The key holds case {key['case_number'][is_repeated].iloc[0]} twice; restore the"
+            " frozen key."
         )
     unknown = set(answers["case_number"]) - set(key["case_number"])
     if unknown:
@@ -248,154 +181,102 @@ def _joined(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.Data
             f"Case {sorted(unknown)[0]} is answered but not in the key; score the answers with the"
             " key of their own protocol."
         )
-    off = answers[~answers["answer"].isin(range(1, design.scale + 1))]
-    if len(off):
+    invalid = answers[~answers["answer"].isin(range(1, design.scale + 1))]
+    if len(invalid):
         raise UserError(
-            f"Reader {off['code'].iloc[0]} answered case {off['case_number'].iloc[0]} with"
-            f" {off['answer'].iloc[0]}; answers are 1 to {design.scale}."
+            f"Reader {invalid['code'].iloc[0]} answered case {invalid['case_number'].iloc[0]} with"
+            f" {invalid['answer'].iloc[0]}; answers are 1 to {design.scale}."
         )
+    # An earlier revision beside the latest would count one reading twice.
     twice = answers[answers.duplicated(["code", "case_number", "repeat"])]
     if len(twice):
         raise UserError(
             f"Reader {twice['code'].iloc[0]} answered case {twice['case_number'].iloc[0]} twice;"
-            " give the latest answers only."
+            " provide the latest answers only."
         )
-    joined = answers.merge(key, on="case_number", how="left", validate="many_to_one")
-    joined["repeat"] = joined["repeat"].astype(bool)
-    joined["malignant"], joined["said"] = (
-        joined["truth"] == MALIGNANT,
-        joined["answer"] >= design.threshold,
-    )
-    return joined.assign(right=joined["malignant"] == joined["said"])
 
 
-def primary_analysis(right: Array, patient: Array, design: Design) -> Primary:
-    """The design's primary analysis of right answers (bool [n]):
-
-    GEE or sign-flip with patients as clusters, or the exact binomial test.
-    """
-    n, correct, level = len(right), int(right.sum()), 1 - design.alpha
-    clusters = clustered_proportion(right, patient, level=level)
-    if design.primary == "exact_binomial":
-        one = exact_binomial_test(correct, n, level=level)
-        two = exact_binomial_test(correct, n, alternative="two-sided", level=level)
-        interval = proportion_interval(correct, n, "clopper-pearson", level)
-        values = (
-            interval.estimate,
-            interval.low,
-            interval.high,
-            one.p_value,
-            two.p_value,
-            "exact binomial test, Clopper-Pearson interval",
-            one.reason,
-        )
-    elif design.primary == "sign_flip":
-        # Where every patient has the same share the bootstrap never varies: no interval, rather
-        # than one of width 0.
-        flat = clusters.bootstrap_low == clusters.bootstrap_high
-        low_high = (None, None) if flat else (clusters.bootstrap_low, clusters.bootstrap_high)
-        values = (
-            clusters.estimate,
-            *low_high,
-            clusters.sign_flip_p_greater,
-            clusters.sign_flip_p_two_sided,
-            f"patient sign-flip ({clusters.sign_flip_method}), patient-bootstrap interval",
-            clusters.reason if flat else None,
-        )
-    else:
-        values = (
-            clusters.gee_estimate,
-            clusters.gee_low,
-            clusters.gee_high,
-            clusters.gee_p_greater,
-            clusters.gee_p_two_sided,
-            "GEE, exchangeable correlation, robust variance, clustered by patient",
-            clusters.reason if clusters.gee_p_greater is None else None,
-        )
-    estimate, low, high, p_one, p_two, method, reason = values
-    p = p_one if design.side == "greater" else p_two
-    return Primary(
-        correct=correct,
-        n=n,
-        estimate=estimate,
-        low=low,
-        high=high,
-        p_value=p,
-        p_one_sided=p_one,
-        p_two_sided=p_two,
-        side=design.side,
-        alpha=design.alpha,
-        method=method,
-        significant=None if p is None else p <= design.alpha,
-        reason=reason if p is None or low is None else None,
-    )
-
-
-def _table(truth: Array, said: Array, design: Design) -> DiagnosticTable:
+def _diagnostic_table(truth: Array, called: Array, level: float) -> DiagnosticTable:
     tp, fn, fp, tn = (
-        int(cell.sum()) for cell in (truth & said, truth & ~said, ~truth & said, ~truth & ~said)
+        int(cell.sum())
+        for cell in (truth & called, truth & ~called, ~truth & called, ~truth & ~called)
     )
-    return diagnostic_table(tp, fn, fp, tn, 1 - design.alpha)
+    return diagnostic_table(tp, fn, fp, tn, level)
 
 
-def _permutation(truth: Array, said: Array, patient: Array) -> float | None:
-    """P of as many right answers or more when the truth is exchanged between patients: the margins
-    are fixed by design.
+def _permutation_p(truth: Array, called: Array, patients: Array) -> float | None:
+    """Return the one-sided P of the number of correct answers under exchange of truth.
+
+    The margins of the table are fixed by design, so a permutation test is the appropriate test of
+    independence.
     """
+    # With one class every permutation yields the same count.
     if not len(truth) or truth.all() or not truth.any():
         return None
-    tests = PatientPermutations(patient, 1)
+    tests = PatientPermutations(patients, 1)
     return tests.p_value(
-        float((truth == said).sum()), (tests.truths(truth) == said).sum(axis=1).astype(float)
+        float((truth == called).sum()),
+        (tests.permuted_truth(truth) == called).sum(axis=1).astype(float),
     )
 
 
-def _rules(main: pd.DataFrame, design: Design) -> tuple[RuleResult, ...]:
+def _rule_results(primary: pd.DataFrame, level: float) -> tuple[RuleResult, ...]:
     results = []
-    for rule in RULES:
-        if rule not in main.columns or main[rule].isna().all():
+    for rule in TRUTH_RULES:
+        if rule not in primary.columns or primary[rule].isna().all():
             continue
-        known = main[main[rule].notna() & (main[rule] != UNPROVEN)]
-        right = (known[rule] == MALIGNANT) == known["said"]
-        differing = main[main[rule].fillna("") != main["truth"]]["case_number"].nunique()
+        # Unproven cases have no truth by this rule; they are counted separately.
+        proven = primary[primary[rule].notna() & (primary[rule] != UNPROVEN)]
+        correct = int(((proven[rule] == MALIGNANT) == proven["called_malignant"]).sum())
+        differs = primary[rule].fillna("") != primary["truth"]
         results.append(
             RuleResult(
                 rule=rule,
-                n=len(known),
-                correct=int(right.sum()),
-                unproven=int((main[rule] == UNPROVEN).sum()),
-                differing=int(differing),
-                binomial=exact_binomial_test(int(right.sum()), len(known), level=1 - design.alpha),
+                n=len(proven),
+                correct=correct,
+                unproven=int((primary[rule] == UNPROVEN).sum()),
+                differing=int(primary[differs]["case_number"].nunique()),
+                binomial=exact_binomial_test(correct, len(proven), level=level),
             )
         )
     return tuple(results)
 
 
-def _discrepant(main: pd.DataFrame) -> tuple[dict[str, Any], ...]:
-    rules = [rule for rule in RULES if rule in main.columns and main[rule].notna().any()]
+def _discrepant_cases(primary: pd.DataFrame) -> tuple[dict[str, Any], ...]:
+    rules = [
+        rule for rule in TRUTH_RULES if rule in primary.columns and primary[rule].notna().any()
+    ]
     if len(rules) < 2:
         return ()
-    differ = main[main[rules].nunique(axis=1, dropna=False) > 1].drop_duplicates("case_number")
-    columns = [name for name in ("case_number", "mammogram_id", *rules) if name in differ.columns]
-    return tuple(differ[columns].to_dict("records"))
+    # Normal (None) by one rule and a class by another is a difference, too.
+    differs = primary[rules].nunique(axis=1, dropna=False) > 1
+    cases = primary[differs].drop_duplicates("case_number")
+    columns = [name for name in ("case_number", "mammogram_id", *rules) if name in cases.columns]
+    return tuple(cases[columns].to_dict("records"))
 
 
-def _hidden_repeats(joined: pd.DataFrame, design: Design) -> Interval:
-    """Share of hidden repeats on which a reader gave the same binary answer as the first time."""
-    keys = ["code", "case_number"]
+def _hidden_repeat_agreement(joined: pd.DataFrame, level: float) -> Interval:
+    """Return the proportion of hidden repeats with the same binary answer as the first time."""
     pairs = joined[joined["repeat"]].merge(
-        joined[~joined["repeat"]], on=keys, suffixes=("_again", "")
+        joined[~joined["repeat"]], on=["code", "case_number"], suffixes=("_again", "")
     )
-    return proportion_interval(
-        int((pairs["said_again"] == pairs["said"]).sum()), len(pairs), "wilson", 1 - design.alpha
-    )
+    same = int((pairs["called_malignant_again"] == pairs["called_malignant"]).sum())
+    # Wilson: repeats are few and agreement is often near 1 (Brown et al. 2001).
+    return proportion_interval(same, len(pairs), "wilson", level)
 
 
-def _information(main: pd.DataFrame, seed: int) -> Information | None:
-    cases = main.drop_duplicates("case_number")
+def _text_repeats(primary: pd.DataFrame) -> TextRepeats | None:
+    if not primary["texts"].map(len).any():
+        return None
+    return text_repeats(primary["texts"].tolist(), primary["called_malignant"].tolist())
+
+
+def _text_baselines(primary: pd.DataFrame, seed: int) -> TextBaselines | None:
+    # Several readers answer on the same text; each text counts once.
+    cases = primary.drop_duplicates("case_number")
     if not cases["texts"].map(len).any():
         return None
-    return information(
+    return text_baselines(
         cases["texts"].tolist(),
         cases["malignant"].to_numpy(dtype=bool),
         cases["patient_id"].to_numpy(),
@@ -403,55 +284,61 @@ def _information(main: pd.DataFrame, seed: int) -> Information | None:
     )
 
 
-def _network(main: pd.DataFrame, threshold: float | None) -> NetworkResult:
-    cases = main.drop_duplicates("case_number").dropna(subset=["network_score"])
-    truth, scores = (
-        cases["malignant"].to_numpy(dtype=bool),
-        cases["network_score"].to_numpy(dtype=float),
-    )
-    right = None if threshold is None else int(((scores >= threshold) == truth).sum())
-    crossed = main.pivot_table(index="code", columns="case_number", values="answer").reindex(
+def _network_result(primary: pd.DataFrame, threshold: float | None) -> NetworkResult:
+    cases = primary.drop_duplicates("case_number").dropna(subset=["network_score"])
+    truth = cases["malignant"].to_numpy(dtype=bool)
+    scores = cases["network_score"].to_numpy(dtype=float)
+    ratings = primary.pivot_table(index="code", columns="case_number", values="answer").reindex(
         columns=cases["case_number"]
     )
-    whole = crossed.notna().all(axis=0).to_numpy()
-    against = None
-    if whole.any() and len(crossed):
-        design = "rrrc" if len(crossed) > 1 else "frrc"
-        against = compare_with_standalone(
-            crossed.to_numpy()[:, whole], scores[whole], truth[whole], design
+    # Only cases that every reader read can be compared with the network.
+    is_complete = ratings.notna().all(axis=0).to_numpy()
+    comparison = None
+    if is_complete.any() and len(ratings):
+        comparison = compare_with_standalone(
+            ratings.to_numpy()[:, is_complete],
+            scores[is_complete],
+            truth[is_complete],
+            "rrrc" if len(ratings) > 1 else "frrc",
         )
     return NetworkResult(
-        auc_interval(truth, scores, cases["patient_id"].to_numpy(), "obuchowski"),
-        threshold,
-        right,
-        len(cases),
-        against,
+        auc=auc_interval(truth, scores, cases["patient_id"].to_numpy(), "obuchowski"),
+        threshold=threshold,
+        right=None if threshold is None else int(((scores >= threshold) == truth).sum()),
+        n=len(cases),
+        against=comparison,
     )
 
 
-def _readers_auc(main: pd.DataFrame, level: float) -> Interval | None:
-    crossed = main.pivot_table(index="code", columns="case_number", values="answer").dropna(axis=1)
-    if crossed.empty:
+def _mean_reader_auc(primary: pd.DataFrame, level: float) -> Interval | None:
+    """Return the mean AUC over readers on the cases that all of them read."""
+    ratings = primary.pivot_table(index="code", columns="case_number", values="answer")
+    # The Obuchowski-Rockette analysis needs a complete table of readers and cases.
+    ratings = ratings.dropna(axis=1)
+    if ratings.empty:
         return None
     truth = (
-        main.drop_duplicates("case_number")
+        primary.drop_duplicates("case_number")
         .set_index("case_number")["malignant"]
-        .loc[crossed.columns]
+        .loc[ratings.columns]
         .to_numpy(dtype=bool)
     )
-    means = obuchowski_rockette(crossed.to_numpy()[None], truth, "rrrc", level=level).modality_means
-    return means[0] if means else None
+    # One modality: the analysis then yields the mean AUC with both random effects.
+    result = obuchowski_rockette(ratings.to_numpy()[None], truth, "rrrc", level=level)
+    return result.modality_means[0] if result.modality_means else None
 
 
-def _readers(main: pd.DataFrame, key: pd.DataFrame, design: Design) -> tuple[ReaderResult, ...]:
+def _reader_results(
+    primary: pd.DataFrame, key: pd.DataFrame, design: Design
+) -> tuple[ReaderResult, ...]:
     expected = int((key["arm"] == design.arms[0]).sum())
     return tuple(
         ReaderResult(
             code=str(code),
             n=len(rows),
-            correct=int(rows["right"].sum()),
+            correct=int(rows["correct"].sum()),
             missing=expected - len(rows),
-            share=_share(rows, design),
+            share=_proportion_correct(rows, 1 - design.alpha),
             auc=auc_interval(
                 rows["malignant"].to_numpy(dtype=bool),
                 rows["answer"],
@@ -459,19 +346,20 @@ def _readers(main: pd.DataFrame, key: pd.DataFrame, design: Design) -> tuple[Rea
                 "obuchowski",
             ),
         )
-        for code, rows in main.groupby("code")
+        for code, rows in primary.groupby("code")
     )
 
 
-def _share(rows: pd.DataFrame, design: Design) -> Interval:
+def _proportion_correct(rows: pd.DataFrame, level: float) -> Interval:
+    # Korn-Graubard: an exact interval at the effective sample size, for few patients.
     result = clustered_proportion(
-        rows["right"].to_numpy(dtype=bool), rows["patient_id"].to_numpy(), level=1 - design.alpha
+        rows["correct"].to_numpy(dtype=bool), rows["patient_id"].to_numpy(), level=level
     )
     return Interval(
         estimate=result.estimate,
         low=result.korn_graubard_low,
         high=result.korn_graubard_high,
-        level=1 - design.alpha,
+        level=level,
         method="Korn-Graubard",
         reason=result.reason if result.korn_graubard_low is None else None,
         unit="patient",

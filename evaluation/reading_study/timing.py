@@ -1,6 +1,4 @@
-"""How a reading study was read: time per case, corrections, missing answers, and whether accuracy
-drifts along the order.
-"""
+"""Conduct of a reading study: times, corrections, missing answers and trend of accuracy."""
 
 from __future__ import annotations
 
@@ -8,17 +6,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from evaluation.intervals import Interval, decimal, interval_text
 
+SESSION_GAP = pd.Timedelta(minutes=30)
+MIN_TREND_ANSWERS = 10
+_TREND_METHOD = "linear trend, clustered by patient"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Conduct:
-    """`trend`: change of the share right per 100 places in the order, the means of each reader in
-    each arm taken out, patients as clusters. Seconds: median and quartiles over answers with a
-    time. `repeats` of the answers were to cases shown a second time. `missing` answers, where it is
-    known how many were assigned.
+class ReadingConduct:
+    """Conduct of a reading study.
+
+    Parameters
+    ----------
+    answers, repeats : int
+        All answers, and those to hidden repeats.
+    missing : int or None
+        Assigned cases without an answer; None if the number of assigned cases is unknown.
+    median_seconds, lower_seconds, upper_seconds : float or None
+        Median and quartiles of the time per case, over answers with a time.
+    idle : int
+        Answers during which the reader was inactive.
+    corrections : int
+        Answers that were corrected.
+    sittings : int or None
+        Reading sessions over all readers, separated by pauses of more than 30 minutes; None without
+        times of day.
+    trend : Interval
+        Change in proportion correct per 100 positions, see `accuracy_trend`.
     """
 
     answers: int
@@ -33,7 +50,7 @@ class Conduct:
     trend: Interval
 
     def sentence(self) -> str:
-        """For a results section."""
+        """Return the conduct as one sentence."""
         time = (
             "no times were recorded"
             if self.median_seconds is None
@@ -43,132 +60,149 @@ class Conduct:
             )
         )
         slope = self.trend
-        drift = (
+        trend = (
             slope.sentence()
             if slope.estimate is None
             else (
-                f"change of the share right per 100 cases {decimal(slope.estimate)}"
+                f"change in proportion correct per 100 cases {decimal(slope.estimate)}"
                 f" ({interval_text(slope.low, slope.high, slope.level, slope.reason)})"
             )
         )
-        lost = "" if self.missing is None else f", {self.missing} missing"
-        again = f" ({self.repeats} of them to hidden repeats)" if self.repeats else ""
+        missing = "" if self.missing is None else f", {self.missing} missing"
+        repeats = f" ({self.repeats} of them to hidden repeats)" if self.repeats else ""
         return (
-            f"{self.answers} answers{again}{lost}, {self.corrections} corrected; {time}; {drift}."
+            f"{self.answers} answers{repeats}{missing}, {self.corrections} corrected; {time};"
+            f" {trend}."
         )
 
 
-def conduct(joined: pd.DataFrame, assigned: int | None = None, level: float = 0.95) -> Conduct:
-    """From the answers joined with their key; hidden repeats count as answers but not in the trend."""
+def summarize_conduct(
+    joined: pd.DataFrame, assigned: int | None = None, level: float = 0.95
+) -> ReadingConduct:
+    """Summarize the conduct of a reading study.
+
+    Parameters
+    ----------
+    joined : DataFrame
+        Answers with their key: code, arm, patient_id, repeat (bool), correct (bool); optional:
+        position, seconds, revision, idle, made. Hidden repeats count as answers but not in the
+        trend.
+    assigned : int, optional
+        Number of expected answers.
+    level : float
+        Level of the interval of the trend.
+
+    Returns
+    -------
+    ReadingConduct
+    """
     seconds = (
         pd.to_numeric(joined["seconds"], errors="coerce").dropna()
         if "seconds" in joined.columns
         else pd.Series(dtype=float)
     )
-    quartiles = (
+    median, lower, upper = (
         [float(value) for value in seconds.quantile([0.5, 0.25, 0.75])]
         if len(seconds)
         else [None] * 3
     )
     corrected = int((joined["revision"] > 1).sum()) if "revision" in joined.columns else 0
     idle = int(joined["idle"].fillna(False).astype(bool).sum()) if "idle" in joined.columns else 0
-    return Conduct(
+    return ReadingConduct(
         answers=len(joined),
         repeats=int(joined["repeat"].sum()),
         missing=None if assigned is None else assigned - len(joined),
-        median_seconds=quartiles[0],
-        lower_seconds=quartiles[1],
-        upper_seconds=quartiles[2],
+        median_seconds=median,
+        lower_seconds=lower,
+        upper_seconds=upper,
         idle=idle,
         corrections=corrected,
-        sittings=_sittings(joined),
-        trend=trend(joined[~joined["repeat"]], level),
+        sittings=_count_sessions(joined),
+        trend=accuracy_trend(joined[~joined["repeat"]], level),
     )
 
 
-def _sittings(joined: pd.DataFrame) -> int | None:
-    """Sittings: answers of one reader that follow one another within 30 minutes."""
+def _count_sessions(joined: pd.DataFrame) -> int | None:
+    """Count sessions: answers of one reader that follow each other within `SESSION_GAP`."""
     if "made" not in joined.columns or joined["made"].isna().any() or joined.empty:
         return None
-    made = joined.assign(made=pd.to_datetime(joined["made"])).sort_values(["code", "made"])
-    pause = made.groupby("code")["made"].diff() > pd.Timedelta(minutes=30)
-    return int(pause.sum()) + int(made["code"].nunique())
+    table = joined.assign(made=pd.to_datetime(joined["made"])).sort_values(["code", "made"])
+    starts_after_pause = table.groupby("code")["made"].diff() > SESSION_GAP
+    # The first answer of a reader has no predecessor, so one session per reader is added.
+    return int(starts_after_pause.sum()) + int(table["code"].nunique())
 
 
-def trend(read: pd.DataFrame, level: float = 0.95) -> Interval:
-    """Least-squares slope of right answers on the position, per 100 places, with the mean of each
-    reader in each arm taken out (arms differ in difficulty and lie mixed in the order) and a
-    variance that is robust to clustering by patient. Not estimable where the answers do not vary
-    within these.
+def accuracy_trend(answers: pd.DataFrame, level: float = 0.95) -> Interval:
+    """Estimate the change in proportion correct along the reading order.
+
+    Least-squares slope of correctness on position, per 100 positions. The mean of each reader in
+    each arm is subtracted first, because arms differ in difficulty and are mixed in the order. The
+    variance is robust to clustering by patient (sandwich estimator with the factor m / (m - 1)).
+
+    Parameters
+    ----------
+    answers : DataFrame
+        code, position, correct (bool), patient_id and, if there are several, arm.
+    level : float
+        Level of the interval.
+
+    Returns
+    -------
+    Interval
+        Not estimable with fewer than 10 answers or two patients, or without variation within
+        readers and arms.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> answers = pd.DataFrame({
+    ...     "code": "R1", "position": range(12), "patient_id": range(12),
+    ...     "correct": [False, True] * 3 + [True] * 6,
+    ... })
+    >>> accuracy_trend(answers).estimate > 0
+    True
     """
-    method, nothing = "linear trend, clustered by patient", "too few answers with a position"
-    if "position" not in read.columns or len(read) < 10:
-        return Interval(
-            estimate=None,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason=nothing,
-            unit="patient",
-        )
-    groups = [name for name in ("code", "arm") if name in read.columns]
+    too_few = Interval.without_bounds(
+        level, _TREND_METHOD, "too few answers with a position", unit="patient"
+    )
+    if "position" not in answers.columns or len(answers) < MIN_TREND_ANSWERS:
+        return too_few
+    groups = ["code", *(["arm"] if "arm" in answers.columns else [])]
+    values = answers.astype({"position": float, "correct": float})
     x, y = (
-        read[name].astype(float)
-        - read.groupby(groups)[name].transform(lambda part: part.astype(float).mean())
-        for name in ("position", "right")
+        values[name] - values.groupby(groups)[name].transform("mean")
+        for name in ("position", "correct")
     )
     spread = float((x**2).sum())
-    if spread == 0 or read["patient_id"].nunique() < 2:
-        return Interval(
-            estimate=None,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason=nothing,
-            unit="patient",
-        )
-    if (read.groupby(groups)["right"].nunique() == 1).all():
-        return Interval(
-            estimate=None,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason=_alike(read["right"]),
-            unit="patient",
-        )
+    if spread == 0 or answers["patient_id"].nunique() < 2:
+        return too_few
+    if (answers.groupby(groups)["correct"].nunique() == 1).all():
+        reason = _constant_reason(answers["correct"])
+        return Interval.without_bounds(level, _TREND_METHOD, reason, unit="patient")
     slope = float((x * y).sum() / spread)
-    scores = (x * (y - slope * x)).groupby(read["patient_id"].to_numpy()).sum()
+    # Sum of the score contributions of each patient: the meat of the sandwich estimator.
+    scores = (x * (y - slope * x)).groupby(answers["patient_id"].to_numpy()).sum()
     m = len(scores)
     error = float(np.sqrt(m / (m - 1) * (scores**2).sum()) / spread)
+    # Rounding leaves a tiny value where the variance is 0.
     if error < 1e-12:
-        return Interval(
-            estimate=100 * slope,
-            low=None,
-            high=None,
-            level=level,
-            method=method,
-            reason="the variance is 0",
-            unit="patient",
+        return Interval.without_bounds(
+            level, _TREND_METHOD, "the variance is 0", 100 * slope, unit="patient"
         )
-    half = float(stats.t.isf((1 - level) / 2, m - 1)) * error
+    # With few patients the normal quantile makes the interval too narrow.
+    half_width = float(scipy.stats.t.isf((1 - level) / 2, m - 1)) * error
     return Interval(
         estimate=100 * slope,
-        low=100 * (slope - half),
-        high=100 * (slope + half),
+        low=100 * (slope - half_width),
+        high=100 * (slope + half_width),
         level=level,
-        method=method,
-        reason=None,
+        method=_TREND_METHOD,
         unit="patient",
     )
 
 
-def _alike(right: pd.Series) -> str:
-    """Why there is no slope."""
-    return (
-        "every reader's answers of an arm are all right or all wrong"
-        if right.nunique() > 1
-        else f"all answers are {'right' if right.iloc[0] else 'wrong'}"
-    )
+def _constant_reason(correct: pd.Series) -> str:
+    """Return why there is no slope."""
+    if correct.nunique() > 1:
+        return "every reader's answers of an arm are all right or all wrong"
+    return f"all answers are {'right' if correct.iloc[0] else 'wrong'}"

@@ -1,6 +1,6 @@
-"""Reads somebody else's reading study in the published CSV form: the sheet, the answers, the key.
+"""Import of a reading study in the published CSV form: the sheet, the answers and the key.
 
-Every mistake names file and row.
+Every error message names file and row.
 """
 
 from __future__ import annotations
@@ -14,26 +14,43 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from evaluation.reading_study.design import BENIGN, MALIGNANT, UNPROVEN
 
+# Column names of the published files.
 CASE, TEXTS, ANSWER = "Case #", "DeepMiner Explanation", "Cancer or Benign (C/B)?"
 IMAGE, REPORT, SCORE = "Image Name", "GT Report", "DeepMiner Cancer Likelihood Prediction"
 PATIENT = "Patient"
-ANSWERS = {"c": True, "cancer": True, "malignant": True, "b": False, "benign": False}
-MALIGNANT, BENIGN, UNPROVEN = "malignant", "benign", "unproven"
-FOLDERS = {"cancer": MALIGNANT, "benign": BENIGN, "normal": BENIGN}
-PATHOLOGIES = {
+ANSWER_CODES = {"c": True, "cancer": True, "malignant": True, "b": False, "benign": False}
+FOLDER_TRUTHS = {"cancer": MALIGNANT, "benign": BENIGN, "normal": BENIGN}
+PATHOLOGY_TRUTHS = {
     "MALIGNANT": MALIGNANT,
     "BENIGN": BENIGN,
     "BENIGN_WITHOUT_CALLBACK": BENIGN,
     "UNPROVEN": UNPROVEN,
 }
+TEXT_LIST_REMEDY = "write it as ['first text', 'second text']"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayCase:
     """One answered case.
 
-    `answer` is True for cancer; the three truths are malignant, benign or unproven.
+    Attributes
+    ----------
+    case : str
+        Case number of the sheet.
+    order : int
+        Position in the sheet, from 1.
+    texts : tuple of str
+        Displayed explanation.
+    answer : bool
+        True for cancer.
+    image, patient : str
+        Image name and patient code.
+    score : float
+        Network score in [0, 1].
+    folder, first_abnormality, any_malignant : str
+        Truth by each rule: "malignant", "benign" or "unproven".
     """
 
     case: str
@@ -49,48 +66,68 @@ class ReplayCase:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a CSV file with its number in the file."""
+class SheetRow:
+    """One row of a CSV file with its line number."""
 
     file: Path
     line: int
     values: dict[str, str]
 
-    def mistake(self, words: str, remedy: str) -> UserError:
-        """An error that says where."""
-        return UserError(f"{self.file}, line {self.line}: {words}; {remedy}.")
+    def error(self, problem: str, remedy: str) -> UserError:
+        """Return an error that names file and line."""
+        return UserError(f"{self.file}, line {self.line}: {problem}; {remedy}.")
 
 
-def read_cases(cases: str | Path, responses: str | Path, key: str | Path) -> list[ReplayCase]:
-    """The answered cases in the order of the sheet.
+def read_replay_cases(
+    cases: str | Path, responses: str | Path, key: str | Path
+) -> list[ReplayCase]:
+    """Read the answered cases in the order of the sheet.
 
-    The key may hold more cases than were shown; a case that is missing or occurs twice, a missing
-    column, an unknown answer, or texts that differ between sheet and answers is a UserError.
+    The key may hold more cases than were displayed.
+
+    Parameters
+    ----------
+    cases, responses, key : str or Path
+        Sheet, answers and key.
+
+    Raises
+    ------
+    UserError
+        If a column is missing, a case is missing or occurs twice, an answer is unknown, or the
+        texts of sheet and answers differ.
     """
-    sheet = read_rows(Path(cases), (CASE, TEXTS))
-    answered = _by_case(read_rows(Path(responses), (CASE, ANSWER)))
-    keyed = _by_case(read_rows(Path(key), (CASE, IMAGE, REPORT, SCORE)))
+    sheet = read_sheet(Path(cases), (CASE, TEXTS))
+    answers = _rows_by_case(read_sheet(Path(responses), (CASE, ANSWER)))
+    keys = _rows_by_case(read_sheet(Path(key), (CASE, IMAGE, REPORT, SCORE)))
     if not sheet:
         raise UserError(
             f"{cases}: the sheet holds no case; give the sheet that was shown to the reader."
         )
-    shown = _by_case(sheet)
-    extra = [row for case, row in answered.items() if case not in shown]
+    displayed = _rows_by_case(sheet)
+    extra = [row for case, row in answers.items() if case not in displayed]
     if extra:
-        raise extra[0].mistake(
+        raise extra[0].error(
             f"case {extra[0].values[CASE]!r} is answered but not in the sheet {cases}",
             "give the sheet of these answers",
         )
     return [
-        _case(row, order, answered, keyed, Path(responses), Path(key))
-        for order, row in enumerate(shown.values(), start=1)
+        _replay_case(row, order, answers, keys, Path(responses), Path(key))
+        for order, row in enumerate(displayed.values(), start=1)
     ]
 
 
-def read_rows(file: Path, columns: tuple[str, ...]) -> list[Row]:
-    """The rows of a CSV file that has these columns."""
+def read_sheet(file: Path, columns: tuple[str, ...]) -> list[SheetRow]:
+    """Read the rows of a CSV file that has these columns.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not UTF-8 or well-formed CSV, or lacks a column.
+    """
     try:
+        # utf-8-sig also reads the byte-order mark that spreadsheet programs write.
         with file.open(encoding="utf-8-sig", newline="") as stream:
+            # strict: an unclosed quote is an error instead of a field with the rest of the file.
             reader = csv.DictReader(stream, strict=True)
             names = [name.strip() for name in reader.fieldnames or []]
             missing = [column for column in columns if column not in names]
@@ -100,7 +137,8 @@ def read_rows(file: Path, columns: tuple[str, ...]) -> list[Row]:
                     f" form has {', '.join(columns)}."
                 )
             reader.fieldnames = names
-            return [_row(file, reader.line_num, values) for values in reader]
+            # line_num counts lines of the file, of which a row with quoted line breaks has several.
+            return [_sheet_row(file, reader.line_num, values) for values in reader]
     except OSError as error:
         raise UserError(
             f"{file}: the file cannot be read ({error.strerror}); give an existing CSV file."
@@ -113,159 +151,173 @@ def read_rows(file: Path, columns: tuple[str, ...]) -> list[Row]:
         ) from error
 
 
-def _row(file: Path, line: int, values: dict[Any, Any]) -> Row:
+def _sheet_row(file: Path, line: int, values: dict[Any, Any]) -> SheetRow:
+    # DictReader stores surplus fields under None and fills missing ones with None.
     if None in values or None in values.values():
         raise UserError(
             f"{file}, line {line}: the row has another number of fields than the first line; put"
             " texts with commas in quotes."
         )
-    return Row(file, line, {name: value.strip() for name, value in values.items()})
+    return SheetRow(file, line, {name: value.strip() for name, value in values.items()})
 
 
-def _by_case(rows: list[Row]) -> dict[str, Row]:
-    found: dict[str, Row] = {}
+def _rows_by_case(rows: list[SheetRow]) -> dict[str, SheetRow]:
+    by_case: dict[str, SheetRow] = {}
     for row in rows:
         case = row.values[CASE]
         if not case:
-            raise row.mistake("the case has no number", "fill in its identifier")
-        if case in found:
-            raise row.mistake(
-                f"case {case!r} occurs a second time (first on line {found[case].line})",
+            raise row.error("the case has no number", "fill in its identifier")
+        if case in by_case:
+            raise row.error(
+                f"case {case!r} occurs a second time (first on line {by_case[case].line})",
                 "keep one of the two",
             )
-        found[case] = row
-    return found
+        by_case[case] = row
+    return by_case
 
 
-def _case(
-    row: Row,
+def _replay_case(
+    row: SheetRow,
     order: int,
-    answered: dict[str, Row],
-    keyed: dict[str, Row],
+    answers: dict[str, SheetRow],
+    keys: dict[str, SheetRow],
     responses: Path,
     key: Path,
 ) -> ReplayCase:
     case = row.values[CASE]
-    if case not in answered:
-        raise row.mistake(
+    if case not in answers:
+        raise row.error(
             f"case {case!r} has no answer in {responses}",
             "add its row, or take the case out of the sheet",
         )
-    if case not in keyed:
-        raise row.mistake(
+    if case not in keys:
+        raise row.error(
             f"case {case!r} is not in the key {key}", "give the key that belongs to this sheet"
         )
-    answer, truth = answered[case], keyed[case]
-    texts = _texts(row)
-    if TEXTS in answer.values and _texts(answer) != texts:
-        raise answer.mistake(
+    answer, truth = answers[case], keys[case]
+    # The answer sheet repeats the texts; a difference means that files of two studies are mixed.
+    texts = _parse_texts(row)
+    if TEXTS in answer.values and _parse_texts(answer) != texts:
+        raise answer.error(
             f"the text of case {case!r} is not the one in the sheet {row.file} (line {row.line})",
             "use files of one study",
         )
-    word = answer.values[ANSWER].lower()
-    if word not in ANSWERS:
-        raise answer.mistake(
+    # Readers type the letter or the word in either case.
+    code = answer.values[ANSWER].lower()
+    if code not in ANSWER_CODES:
+        raise answer.error(
             f"the answer to case {case!r} is {answer.values[ANSWER][:40]!r}",
             "write C for cancer or B for benign",
         )
-    image = truth.values[IMAGE]
-    first, any_malignant = _pathology(truth)
+    first_abnormality, any_malignant = _report_truths(truth)
     return ReplayCase(
         case=case,
         order=order,
         texts=texts,
-        answer=ANSWERS[word],
-        image=image,
-        patient=patient_of(truth),
-        score=_score(truth),
-        folder=_folder(truth),
-        first_abnormality=first,
+        answer=ANSWER_CODES[code],
+        image=truth.values[IMAGE],
+        patient=patient_code(truth),
+        score=_parse_score(truth),
+        folder=_folder_truth(truth),
+        first_abnormality=first_abnormality,
         any_malignant=any_malignant,
     )
 
 
-def _texts(row: Row) -> tuple[str, ...]:
-    """The shown texts: a list as Python writes it, or one plain text."""
+def _parse_texts(row: SheetRow) -> tuple[str, ...]:
+    """Return the displayed texts from a Python list literal, or from one plain text."""
+    # The published sheets hold Python lists; sheets of one text per case are read as well.
     value = row.values[TEXTS]
     if not value.startswith("["):
         return (value,) if value else ()
     try:
         texts = ast.literal_eval(value)
+    # literal_eval raises the last two for deeply nested input.
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise row.mistake(
-            "the explanation is not a list of texts", "write it as ['first text', 'second text']"
-        ) from error
+        raise row.error("the explanation is not a list of texts", TEXT_LIST_REMEDY) from error
     if not all(isinstance(text, str) for text in texts):
-        raise row.mistake(
-            "the explanation holds something that is not a text",
-            "write it as ['first text', 'second text']",
-        )
+        raise row.error("the explanation holds an element that is not a text", TEXT_LIST_REMEDY)
     return tuple(texts)
 
 
-def patient_of(row: Row) -> str:
-    """The patient of an image: the key's column `Patient` where it has one, else from a name as
-    DDSM gives, `cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg`: `A_1403`.
+def patient_code(row: SheetRow) -> str:
+    """Return the patient of an image.
+
+    The code is read from the key's column `Patient`, or else from a DDSM image name:
+    `cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg` gives `A_1403`.
+
+    Raises
+    ------
+    UserError
+        If there is neither.
     """
     if row.values.get(PATIENT):
         return row.values[PATIENT]
-    found = re.search(r"(?:^|-)([A-D]_\d+)_\d+\.(?:LEFT|RIGHT)_(?:CC|MLO)\b", row.values[IMAGE])
-    if not found:
-        raise row.mistake(
-            f"the image name {row.values[IMAGE][:60]!r} does not tell the patient",
+    # A DDSM case such as A_1403_1 begins with its patient: institution A to D, and a number.
+    match = re.search(r"(?:^|-)([A-D]_\d+)_\d+\.(?:LEFT|RIGHT)_(?:CC|MLO)\b", row.values[IMAGE])
+    if not match:
+        raise row.error(
+            f"the image name {row.values[IMAGE][:60]!r} does not contain the patient",
             "write it like cancer_08-A_1403_1.RIGHT_MLO.LJPEG.1.jpg, or give the key a column"
             f" {PATIENT}",
         )
-    return found[1]
+    return match[1]
 
 
-def _folder(row: Row) -> str:
-    for prefix, truth in FOLDERS.items():
+def _folder_truth(row: SheetRow) -> str:
+    for prefix, truth in FOLDER_TRUTHS.items():
         if row.values[IMAGE].startswith(prefix):
             return truth
-    raise row.mistake(
-        f"the image name {row.values[IMAGE][:60]!r} begins with none of {', '.join(FOLDERS)}",
+    raise row.error(
+        f"the image name {row.values[IMAGE][:60]!r} begins with none of {', '.join(FOLDER_TRUTHS)}",
         "the folder rule reads truth from it",
     )
 
 
-def _pathology(row: Row) -> tuple[str, str]:
-    """Truth by the first abnormality and by any: malignant if one is, unproven if nothing else is
-    known, else benign.
+def _report_truths(row: SheetRow) -> tuple[str, str]:
+    """Return truth by the first abnormality, and by any abnormality.
+
+    By any: malignant if one is, unproven if all are, else benign.
     """
-    words = re.findall(r"PATHOLOGY[ \t]+([A-Z_]+)", row.values[REPORT])
-    if not words:
-        raise row.mistake(
+    # DDSM reports state one PATHOLOGY per abnormality.
+    pathologies = re.findall(r"PATHOLOGY[ \t]+([A-Z_]+)", row.values[REPORT])
+    if not pathologies:
+        raise row.error(
             f"the report of case {row.values[CASE]!r} states no PATHOLOGY",
             "give the report with its PATHOLOGY line",
         )
-    unknown = [word for word in words if word not in PATHOLOGIES]
+    unknown = [pathology for pathology in pathologies if pathology not in PATHOLOGY_TRUTHS]
     if unknown:
-        raise row.mistake(
-            f"the pathology {unknown[0]!r} is unknown", f"use one of {', '.join(PATHOLOGIES)}"
+        raise row.error(
+            f"the pathology {unknown[0]!r} is unknown", f"use one of {', '.join(PATHOLOGY_TRUTHS)}"
         )
-    found = [PATHOLOGIES[word] for word in words]
-    whole = MALIGNANT if MALIGNANT in found else UNPROVEN if set(found) == {UNPROVEN} else BENIGN
-    return found[0], whole
+    truths = [PATHOLOGY_TRUTHS[pathology] for pathology in pathologies]
+    if MALIGNANT in truths:
+        return truths[0], MALIGNANT
+    return truths[0], UNPROVEN if set(truths) == {UNPROVEN} else BENIGN
 
 
-def _score(row: Row) -> float:
+def _parse_score(row: SheetRow) -> float:
     try:
         score = float(row.values[SCORE])
     except ValueError as error:
-        raise row.mistake(
+        raise row.error(
             f"the network's score {row.values[SCORE][:40]!r} is not a number",
             "write a probability between 0 and 1",
         ) from error
     if not 0 <= score <= 1:
-        raise row.mistake(
-            f"the network's score is {score:g}", "write a probability between 0 and 1"
-        )
+        raise row.error(f"the network's score is {score:g}", "write a probability between 0 and 1")
     return score
 
 
-def read_labels(file: str | Path) -> dict[str, str]:
-    """Unit labels from a JSON object {unit: label}."""
+def read_unit_labels(file: str | Path) -> dict[str, str]:
+    """Read unit labels from a JSON object {unit: label}; empty labels are left out.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not such an object.
+    """
     path = Path(file)
     try:
         labels = json.loads(path.read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
-"""The area under the ROC curve, its variance (DeLong, Obuchowski), and the patient bootstrap, all
-from ranks in O(n log n).
+"""AUC variance from placement values (DeLong, Obuchowski), and the patient bootstrap of the AUC.
+
+All estimates come from ranks in O(n log n), without a matrix of all positive-negative pairs.
 """
 
 from __future__ import annotations
@@ -7,21 +8,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
-from evaluation.resampling import drawn_clusters
+from evaluation.resampling import cluster_bootstrap_blocks
 from evaluation.validation import Array
 
-# A quadratic form over patients is the faster bootstrap while its matrix stays small.
+# Up to this number of patients the bootstrap is a quadratic form over patients; its matrix would
+# need 32 MB at the limit, and beyond it a pass over the sorted scores is faster.
 DENSE_PATIENTS = 2_000
 
 
 @dataclass(frozen=True)
 class Placements:
-    """V10 [k, positives]: for each positive the share of negatives below it (ties 1/2).
+    """Placement values of k scores on the same observations.
 
-    V01 [k, negatives]: for each negative the share of positives above it. Their means are the AUCs
-    [k] of the k scores (DeLong, DeLong and Clarke-Pearson 1988).
+    Attributes
+    ----------
+    positive : ndarray, shape (k, positives)
+        V10: for each positive the share of negatives with a lower score, ties 1/2.
+    negative : ndarray, shape (k, negatives)
+        V01: for each negative the share of positives with a higher score, ties 1/2.
+    auc : ndarray, shape (k,)
+        AUC of each score, the mean of either kind of placement.
     """
 
     positive: Array
@@ -30,14 +38,33 @@ class Placements:
 
 
 def placements(labels: Array, scores: Array) -> Placements:
-    """Placement values of every observation from mid-ranks.
+    """Compute placement values from mid-ranks.
 
-    `labels` bool [n] with both classes, `scores` float [k, n].
+    Parameters
+    ----------
+    labels : ndarray of bool, shape (n,)
+        Both classes must be present.
+    scores : ndarray of float, shape (k, n)
+
+    Returns
+    -------
+    Placements
+
+    References
+    ----------
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. Ranks:
+    Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393.
+
+    Examples
+    --------
+    >>> placed = placements(np.array([True, True, False]), np.array([[2.0, 1.0, 1.0]]))
+    >>> placed.positive.tolist(), placed.negative.tolist(), placed.auc.tolist()
+    ([[1.0, 0.5]], [[0.75]], [0.75])
     """
     m, n = int(labels.sum()), int((~labels).sum())
-    ranks = stats.rankdata(scores, axis=1)
-    positive = (ranks[:, labels] - stats.rankdata(scores[:, labels], axis=1)) / n
-    negative = 1 - (ranks[:, ~labels] - stats.rankdata(scores[:, ~labels], axis=1)) / m
+    ranks = scipy.stats.rankdata(scores, axis=1)
+    positive = (ranks[:, labels] - scipy.stats.rankdata(scores[:, labels], axis=1)) / n
+    negative = 1 - (ranks[:, ~labels] - scipy.stats.rankdata(scores[:, ~labels], axis=1)) / m
     # The rank sum is exact in binary, the mean of placements is not: perfect separation must give
     # exactly 1.
     auc = (ranks[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
@@ -45,53 +72,131 @@ def placements(labels: Array, scores: Array) -> Placements:
 
 
 def delong_covariance(placed: Placements) -> Array | None:
-    """Covariance [k, k] of k AUCs on the same independent observations:
+    """Estimate the covariance of k AUCs on independent observations (DeLong).
 
-    S10/m + S01/n; None with fewer than two of a class.
+    Parameters
+    ----------
+    placed : Placements
+        Placement values of k scores.
+
+    Returns
+    -------
+    ndarray of float64, shape (k, k), or None
+        S10 / m + S01 / n; None with fewer than two observations of a class.
+
+    Notes
+    -----
+    Checked against: R 4.2 pROC `var` and `cov` (1e-9).
+
+    References
+    ----------
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
+
+    Examples
+    --------
+    >>> labels = np.array([True, True, True, False, False, False])
+    >>> delong_covariance(placements(labels, np.array([[3.0, 1, 4, 1, 0, 2]]))).round(4).tolist()
+    [[0.037]]
     """
     (k, m), n = placed.positive.shape, placed.negative.shape[1]
     if min(m, n) < 2:
         return None
+    # np.cov returns a scalar for one row, hence the reshape.
     return np.cov(placed.positive).reshape(k, k) / m + np.cov(placed.negative).reshape(k, k) / n
 
 
 def obuchowski_covariance(
     placed: Placements, labels: Array, codes: Array, clusters: int
 ) -> tuple[Array | None, str | None]:
-    """Covariance [k, k] of k AUCs when observations come in clusters (Obuchowski, Biometrics
-    1997;53:567-578), or why it does not exist.
+    """Estimate the covariance of k AUCs with patients as clusters (Obuchowski).
 
-    S10 = I10/((I10-1) M) sum_i (V10(X_i.) - m_i A)^2, S01 likewise, S11 = I/(I-1) sum_i (..)(..);
-    var = S10/M + S01/N + 2 S11/(MN), and cross-products for the covariance of two scores.
+    Parameters
+    ----------
+    placed : Placements
+        Placement values of k scores.
+    labels : ndarray of bool, shape (n,)
+    codes : ndarray of int, shape (n,)
+        Patient of each observation, 0 to clusters - 1.
+    clusters : int
+        Number of patients.
+
+    Returns
+    -------
+    covariance : ndarray of float64, shape (k, k), or None
+    reason : str or None
+        Why there is no covariance: a class comes from a single patient.
+
+    Notes
+    -----
+    With I10 patients that have positives, I01 that have negatives, M positives, N negatives and
+    area A:
+
+        S10 = I10 / ((I10 - 1) M) sum_i (V10(X_i.) - m_i A)^2, and S01 likewise,
+        S11 = I / (I - 1) sum_i (V10(X_i.) - m_i A)(V01(Y_i.) - n_i A),
+        var = S10 / M + S01 / N + 2 S11 / (M N),
+
+    with cross-products for the covariance of two scores. With one observation per patient this is
+    DeLong's estimator.
+
+    Checked against: R 4.2 and an independent Python implementation of the formula (1e-10).
+
+    References
+    ----------
+    Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 1997;53:567-578.
+
+    Examples
+    --------
+    >>> labels = np.array([True, True, True, False, False, False])
+    >>> placed = placements(labels, np.array([[3.0, 1, 4, 1, 0, 2]]))
+    >>> covariance, reason = obuchowski_covariance(placed, labels, np.array([0, 0, 1, 1, 2, 2]), 3)
+    >>> covariance.round(4).tolist()
+    [[0.0123]]
     """
     k, positives, negatives = len(placed.auc), codes[labels], codes[~labels]
     total_m, total_n = len(positives), len(negatives)
     with_positive, with_negative = len(np.unique(positives)), len(np.unique(negatives))
     if min(with_positive, with_negative) < 2:
         name = "positive" if with_positive < 2 else "negative"
-        return (
-            None,
-            (
-                f"all {name} observations come from one patient: the variance between patients"
-                " cannot be estimated"
-            ),
+        reason = (
+            f"all {name} observations come from one patient: the variance between patients"
+            " cannot be estimated"
         )
+        return None, reason
     shape = (k, clusters)
-    up, down = np.empty(shape), np.empty(shape)
+    # [score, patient]: sums of centred placements.
+    v10, v01 = np.empty(shape), np.empty(shape)
     for row in range(k):
-        up[row] = np.bincount(positives, placed.positive[row] - placed.auc[row], clusters)
-        down[row] = np.bincount(negatives, placed.negative[row] - placed.auc[row], clusters)
-    s10 = with_positive / ((with_positive - 1) * total_m) * up @ up.T
-    s01 = with_negative / ((with_negative - 1) * total_n) * down @ down.T
-    s11 = clusters / (clusters - 1) * up @ down.T
+        v10[row] = np.bincount(positives, placed.positive[row] - placed.auc[row], clusters)
+        v01[row] = np.bincount(negatives, placed.negative[row] - placed.auc[row], clusters)
+    s10 = with_positive / ((with_positive - 1) * total_m) * v10 @ v10.T
+    s01 = with_negative / ((with_negative - 1) * total_n) * v01 @ v01.T
+    s11 = clusters / (clusters - 1) * v10 @ v01.T
+    # The cross term of two scores is not symmetric in them, so both orders are added.
     return s10 / total_m + s01 / total_n + (s11 + s11.T) / (total_m * total_n), None
 
 
 def jackknife_aucs(labels: Array, score: Array) -> Array:
-    """The AUC without each observation in turn [n], in closed form from the placements."""
+    """Return the AUC without each observation in turn, in closed form from the placements.
+
+    Parameters
+    ----------
+    labels : ndarray of bool, shape (n,)
+        At least two observations of each class.
+    score : ndarray of float, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    Examples
+    --------
+    >>> jackknife_aucs(np.array([True, True, False, False]), np.array([3.0, 1, 0, 2])).tolist()
+    [0.5, 1.0, 0.5, 1.0]
+    """
     placed = placements(labels, score[None])
     m, n, area = placed.positive.shape[1], placed.negative.shape[1], placed.auc[0]
     left_out = np.empty(len(labels))
+    # A placement depends on the other class only, so the remaining m - 1 stay as they are.
     left_out[labels] = (area * m - placed.positive[0]) / (m - 1)
     left_out[~labels] = (area * n - placed.negative[0]) / (n - 1)
     return left_out
@@ -100,37 +205,74 @@ def jackknife_aucs(labels: Array, score: Array) -> Array:
 def bootstrap_aucs(
     labels: Array, score: Array, codes: Array, clusters: int, resamples: int, seed: int
 ) -> Array:
-    """AUCs [resamples] of samples of patients drawn with replacement, each with all its
-    observations; nan where a sample has one class.
+    """Compute the AUC of each bootstrap sample of patients.
 
-    The same seed draws the same patients, so differences of two scores are paired.
+    Parameters
+    ----------
+    labels : ndarray of bool, shape (n,)
+    score : ndarray of float, shape (n,)
+    codes : ndarray of int, shape (n,)
+        Patient of each observation, 0 to clusters - 1.
+    clusters : int
+        Number of patients, each drawn with all its observations.
+    resamples, seed : int
+        The same seed draws the same patients, so that differences of two scores are paired.
+
+    Returns
+    -------
+    ndarray of float64, shape (resamples,)
+        nan where a sample has one class only.
+
+    Notes
+    -----
+    Checked against: copying the rows of each drawn patient and comparing every pair (1e-12).
+
+    Examples
+    --------
+    >>> labels = np.array([True, False, True, False])
+    >>> score = np.array([2.0, 1, 1, 3])
+    >>> bootstrap_aucs(labels, score, np.array([0, 0, 1, 1]), 2, 4, seed=1).tolist()
+    [0.375, 0.0, 1.0, 0.0]
     """
     positives = np.bincount(codes[labels], minlength=clusters)
     negatives = np.bincount(codes[~labels], minlength=clusters)
     wins = pair_wins(labels, score, codes, clusters) if clusters <= DENSE_PATIENTS else None
     areas = []
-    for drawn in drawn_clusters(clusters, resamples, seed):
-        pairs = (drawn @ positives) * (drawn @ negatives)
+    for weights in cluster_bootstrap_blocks(clusters, resamples, seed):
+        pairs = (weights @ positives) * (weights @ negatives)
         won = (
-            _weighted_wins(labels, score, codes, drawn)
+            _weighted_wins(labels, score, codes, weights)
             if wins is None
-            else ((drawn @ wins) * drawn).sum(axis=1)
+            else ((weights @ wins) * weights).sum(axis=1)
         )
-        areas.append(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
+        areas.append(np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
     return np.concatenate(areas)
 
 
 def pair_wins(labels: Array, score: Array, codes: Array, clusters: int) -> Array:
-    """Won pairs (ties 1/2) of patient a's positives against patient b's negatives, float64
-    [clusters, clusters].
+    """Count the pairs that one patient's positives win against another's negatives, ties 1/2.
 
-    A bootstrap that draws patient a w_a times has AUC = w' Q w / (pairs), so the scores are sorted
-    once for all resamples.
+    Parameters
+    ----------
+    labels, score, codes, clusters
+        As in `bootstrap_aucs`.
+
+    Returns
+    -------
+    ndarray of float64, shape (clusters, clusters)
+        Q[a, b]: positives of patient a against negatives of patient b. A sample that draws patient
+        a w_a times has AUC = w' Q w / (number of pairs), so that scores are sorted only once.
+
+    Examples
+    --------
+    >>> pair_wins(np.array([True, False, True, False]), np.array([2.0, 1, 1, 3]),
+    ...           np.array([0, 0, 1, 1]), 2).tolist()
+    [[1.0, 0.0], [0.5, 0.0]]
     """
     order = np.argsort(score[labels], kind="stable")
     positive_scores, positive_codes = score[labels][order], codes[labels][order]
-    # First row: positives up to here; the share of a patient's negatives below each positive is a
-    # running sum of half steps.
+    # Each negative adds half a step below and half a step at the positives of equal score. The
+    # running sum of the steps is the number of a patient's negatives below each positive.
     below, up_to = (
         np.searchsorted(positive_scores, score[~labels], side=side) for side in ("left", "right")
     )
@@ -143,21 +285,22 @@ def pair_wins(labels: Array, score: Array, codes: Array, clusters: int) -> Array
             steps = np.bincount(below[members], minlength=size) + np.bincount(
                 up_to[members], minlength=size
             )
+            # The last sum counts negatives above every positive.
             wins[:, patient] = np.bincount(positive_codes, 0.5 * np.cumsum(steps)[:-1], clusters)
     return wins
 
 
-def _weighted_wins(labels: Array, score: Array, codes: Array, drawn: Array) -> Array:
-    """Won pairs of each resample by one pass over the sorted scores with the patients'
-    multiplicities as weights; for many patients.
-    """
+def _weighted_wins(labels: Array, score: Array, codes: Array, weights: Array) -> Array:
+    """Count the won pairs of each resample by one weighted pass over the sorted scores."""
     order = np.argsort(score, kind="stable")
     sorted_labels, sorted_codes = labels[order], codes[order]
+    # Last index of every run of equal scores.
     ends = np.flatnonzero(np.append(score[order][1:] > score[order][:-1], True))
-    won = np.empty(len(drawn))
-    for row, multiplicity in enumerate(drawn):
+    won = np.empty(len(weights))
+    for row, multiplicity in enumerate(weights):
         weight = multiplicity[sorted_codes]
         negative = np.cumsum(np.where(sorted_labels, 0.0, weight))[ends]
         positive = np.diff(np.cumsum(np.where(sorted_labels, weight, 0.0))[ends], prepend=0.0)
+        # All negatives up to a score, less half of those that equal it.
         won[row] = positive @ (negative - 0.5 * np.diff(negative, prepend=0.0))
     return won

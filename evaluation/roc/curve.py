@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.resampling import drawn_clusters
-from evaluation.roc.partial_area import vertices
+from evaluation.resampling import cluster_bootstrap_blocks, multinomial_bootstrap_weights
+from evaluation.roc.partial_area import roc_vertices
 from evaluation.validation import (
     Array,
     check_level,
@@ -17,14 +17,33 @@ from evaluation.validation import (
     one_class_reason,
 )
 
+# False-positive rates at which the band is given.
 GRID = np.linspace(0, 1, 101)
-THRESHOLDS = 500
+# Largest number of thresholds at which resampled curves are evaluated.
+BAND_THRESHOLDS = 500
+LEAST_RESAMPLES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class RocCurve:
-    """Vertices (false- and true-positive rate, threshold), and on `grid` (false-positive rates) the
-    band of the sensitivity.
+    """Empirical ROC curve with a pointwise band.
+
+    Attributes
+    ----------
+    fpr, tpr, thresholds : ndarray of float64, shape (v,)
+        Vertices of the curve, as in `roc_vertices`.
+    grid : ndarray of float64, shape (101,)
+        False-positive rates of the band.
+    low, high : ndarray of float64, shape (101,), or None
+        Band of the sensitivity.
+    level : float
+        Level of the band.
+    clusters : int or None
+        Number of patients; None where observations are taken as independent.
+    method : str
+        Method of the band in words.
+    reason : str or None
+        Why there is no curve or no band.
     """
 
     fpr: Array
@@ -43,11 +62,11 @@ class RocCurve:
 
     @property
     def unit(self) -> str:
-        """What is taken as independent."""
+        """Return the unit of analysis: what is taken as independent."""
         return "observation" if self.clusters is None else "patient"
 
     def sentence(self) -> str:
-        """For a figure's caption."""
+        """Return the description of the band for a figure's caption."""
         if self.reason:
             return f"ROC curve with no band: {self.reason}."
         return (
@@ -64,111 +83,141 @@ def roc_curve(
     resamples: int = 1000,
     seed: int = 1,
 ) -> RocCurve:
-    """Every vertex of the empirical curve and a pointwise band.
+    """Compute every vertex of the empirical ROC curve, and a pointwise band.
 
-    `y` 0/1 [n], `score` [n], `cluster` patients [n] or None (independent).
+    Parameters
+    ----------
+    y : array_like of {0, 1}, shape (n,)
+    score : array_like of float, shape (n,)
+        Higher scores indicate positives.
+    cluster : sequence of hashable, shape (n,), optional
+        Patient of each observation; by default observations are independent.
+    level : float
+        Level of the band in (0, 1).
+    resamples, seed : int
+        Number of bootstrap samples and seed.
 
-    The band's curves are evaluated at no more than THRESHOLDS thresholds, spread evenly over the
-    ranks of the scores; a resample is then a product of patient multiplicities with patient
-    histograms, whatever the number of patches.
+    Returns
+    -------
+    RocCurve
+        Without a band, and with the reason, for one class, one patient, or too few samples with
+        both classes.
+
+    Raises
+    ------
+    ValueError
+        If labels, scores or patients are invalid.
+
+    Notes
+    -----
+    Resampled curves are evaluated at up to 500 thresholds, spread evenly over the ranks of the
+    scores. A resample is then a product of patient weights with patient histograms, whatever the
+    number of observations.
+
+    References
+    ----------
+    Fawcett T. Pattern Recognit Lett 2006;27:861-874 (curve; vertical averaging).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> y = np.repeat([0, 1], 50)
+    >>> curve = roc_curve(y, y + rng.normal(size=100), resamples=200)
+    >>> round(float(np.trapezoid(curve.tpr, curve.fpr)), 3), curve.low.shape
+    (0.782, (101,))
     """
     labels, scores = labels_and_scores(y, score)
     check_level(level)
+    shared: dict[str, Any] = {"grid": GRID, "level": level}
     reason = one_class_reason(labels)
-    nothing = np.empty(0)
     if reason:
+        empty = np.empty(0)
         return RocCurve(
-            fpr=nothing,
-            tpr=nothing,
-            thresholds=nothing,
-            grid=GRID,
+            fpr=empty,
+            tpr=empty,
+            thresholds=empty,
             low=None,
             high=None,
-            level=level,
             clusters=None,
             reason=reason,
+            **shared,
         )
-    fpr, tpr, thresholds = vertices(labels, scores)
-    codes, clusters = (
-        (None, len(labels)) if cluster is None else cluster_codes(cluster, len(labels))
-    )
-    shown = None if cluster is None else clusters
-    if clusters < 2 or fpr.size < 2:
-        return RocCurve(
-            fpr=fpr,
-            tpr=tpr,
-            thresholds=thresholds,
-            grid=GRID,
-            low=None,
-            high=None,
-            level=level,
-            clusters=shown,
-            reason="all observations come from one patient",
-        )
-    bins = _bins(scores)
-    if codes is None:
+    fpr, tpr, thresholds = roc_vertices(labels, scores)
+    shared |= {"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "clusters": None}
+    bins = _score_bins(scores)
+    if cluster is None:
         counts = _independent_counts(labels, bins, resamples, seed)
     else:
+        codes, clusters = cluster_codes(cluster, len(labels))
+        shared["clusters"] = clusters
+        if clusters < 2:
+            reason = "all observations come from one patient"
+            return RocCurve(low=None, high=None, reason=reason, **shared)
         counts = _clustered_counts(labels, bins, codes, clusters, resamples, seed)
     low, high = _band(*counts, level)
     reason = None if low is not None else "too few resamples have both classes"
-    return RocCurve(
-        fpr=fpr,
-        tpr=tpr,
-        thresholds=thresholds,
-        grid=GRID,
-        low=low,
-        high=high,
-        level=level,
-        clusters=shown,
-        reason=reason,
-    )
+    return RocCurve(low=low, high=high, reason=reason, **shared)
 
 
-def thinned(curve: RocCurve, points: int = 300) -> RocCurve:
-    """The curve with about `points` of its vertices, evenly spread along its way from (0, 0) to (1,
-    1): a picture of it, no data for statistics.
+def thin_curve(curve: RocCurve, points: int = 300) -> RocCurve:
+    """Return the curve with about `points` of its vertices, for drawing.
+
+    The vertices are evenly spread along the path from (0, 0) to (1, 1). Statistics need the full
+    curve.
+
+    Examples
+    --------
+    >>> curve = roc_curve(np.arange(2000) % 2, np.arange(2000) // 2, resamples=20)
+    >>> len(curve.fpr), len(thin_curve(curve, 100).fpr)
+    (1001, 100)
     """
-    way = curve.fpr + curve.tpr
-    if len(way) <= points:
+    # fpr + tpr rises at every vertex, also along vertical and horizontal segments.
+    path = curve.fpr + curve.tpr
+    if len(path) <= points:
         return curve
-    kept = np.unique(np.append(np.searchsorted(way, np.linspace(0, 2, points)[:-1]), len(way) - 1))
+    # The last vertex, (1, 1), is always kept.
+    index = np.unique(
+        np.append(np.searchsorted(path, np.linspace(0, 2, points)[:-1]), len(path) - 1)
+    )
     return replace(
-        curve, fpr=curve.fpr[kept], tpr=curve.tpr[kept], thresholds=curve.thresholds[kept]
+        curve, fpr=curve.fpr[index], tpr=curve.tpr[index], thresholds=curve.thresholds[index]
     )
 
 
-def _bins(scores: Array) -> Array:
-    """Each observation's bin, 0 for the highest scores; equal scores share one."""
-    # The lower quantiles, picked out: infinite scores have an order but no differences.
-    edges = np.unique(
-        np.sort(scores)[np.floor(np.linspace(0, 1, THRESHOLDS + 1) * (len(scores) - 1)).astype(int)]
-    )
+def _score_bins(scores: Array) -> Array:
+    """Return each observation's bin, 0 for the highest scores; equal scores share a bin."""
+    # Quantiles without interpolation: infinite scores have an order but no differences.
+    positions = np.floor(np.linspace(0, 1, BAND_THRESHOLDS + 1) * (len(scores) - 1)).astype(int)
+    edges = np.unique(np.sort(scores)[positions])
     return len(edges) - np.searchsorted(edges, scores, side="right")
 
 
 def _independent_counts(
     labels: Array, bins: Array, resamples: int, seed: int
 ) -> tuple[Array, Array]:
+    """Return resampled counts per bin of positives and negatives, each [resamples, bins]."""
     size = bins.max() + 1
+    # Cells are bin x class: resampling observations is multinomial over these cells.
     cells = np.bincount(bins + size * labels, minlength=2 * size)
-    drawn = np.random.default_rng(seed).multinomial(len(labels), cells / cells.sum(), resamples)
-    return drawn[:, size:], drawn[:, :size]
+    counts = multinomial_bootstrap_weights(len(labels), resamples, seed, cells / cells.sum())
+    return counts[:, size:], counts[:, :size]
 
 
 def _clustered_counts(
     labels: Array, bins: Array, codes: Array, clusters: int, resamples: int, seed: int
 ) -> tuple[Array, Array]:
+    """Return the counts of `_independent_counts` for resampled patients."""
     size = int(bins.max()) + 1
-    tables = [
-        np.bincount(codes[kind] * size + bins[kind], minlength=clusters * size)
+    # [patient, bin]
+    positives, negatives = (
+        np.bincount(codes[mask] * size + bins[mask], minlength=clusters * size)
         .reshape(clusters, size)
         .astype(float)
-        for kind in (labels, ~labels)
-    ]
+        for mask in (labels, ~labels)
+    )
     counts = [
-        (drawn @ tables[0], drawn @ tables[1])
-        for drawn in drawn_clusters(clusters, resamples, seed)
+        (weights @ positives, weights @ negatives)
+        for weights in cluster_bootstrap_blocks(clusters, resamples, seed)
     ]
     return np.concatenate([pair[0] for pair in counts]), np.concatenate(
         [pair[1] for pair in counts]
@@ -176,16 +225,16 @@ def _clustered_counts(
 
 
 def _band(positives: Array, negatives: Array, level: float) -> tuple[Array | None, Array | None]:
-    """Percentiles at GRID of curves given as counts per bin [resamples, bins]."""
-    kept = (positives.sum(axis=1) > 0) & (negatives.sum(axis=1) > 0)
-    if kept.sum() < 20:
+    """Return percentiles at GRID of curves given as counts per bin [resamples, bins]."""
+    both = (positives.sum(axis=1) > 0) & (negatives.sum(axis=1) > 0)
+    if both.sum() < LEAST_RESAMPLES:
         return None, None
     rates = [
-        np.cumsum(counts[kept], axis=1) / counts[kept].sum(axis=1, keepdims=True)
+        np.cumsum(counts[both], axis=1) / counts[both].sum(axis=1, keepdims=True)
         for counts in (negatives, positives)
     ]
-    # Where the curve is vertical the upper end counts: a tiny slope keeps the rates increasing for
-    # the interpolation.
+    # Where the curve is vertical the upper end counts. A tiny slope makes the rates strictly
+    # increasing, as np.interp requires.
     nudge = 1e-9 * np.arange(rates[0].shape[1] + 1)
     curves = np.stack(
         [

@@ -1,6 +1,4 @@
-"""The label audit in a real browser: by keyboard, resumed, the previous corrected, and nothing sent
-that tells which patch is a top one.
-"""
+"""The label audit in a real browser: keyboard, correction, resumption and blinding."""
 
 from __future__ import annotations
 
@@ -9,102 +7,89 @@ import re
 import pytest
 
 from core import store
-from core.sessions.audit_session import Desk
+from core.sessions.audit_session import AuditSession
 from core.store import audit_table
-from dashboard.server import context as serving
+from dashboard.server.context import study_secret
 from support import synthetic_study
-from support.annotation_browser import DEAD, enter, press
+from support.annotation_browser import DEAD_TIME_MS, enter_annotation, press
 from support.live_server import Served
-from support.network_capture import Wire
+from support.shadow_dom import HELD_KEY, shadow_condition
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def wire(served: Served):
-    """A tap between browser and server."""
-    with Wire(int(served.base.rsplit(":", 1)[1])) as tapped:
-        yield tapped
+PATCH_IS_OPEN = shadow_condition(
+    ".aud", "!e.hidden && e.querySelector('.u').textContent.trim() === arg"
+)
+IMAGES_LOADED = shadow_condition(
+    ".aud",
+    "e.querySelectorAll('img').length === 2"
+    " && [...e.querySelectorAll('img')].every(i => i.naturalWidth > 0)",
+)
+ANSWERS = ("yes", "no", "unsure")  # in the order of their keys
 
 
-def settle(page, number: int, total: int = 18) -> None:
+def wait_for_patch(page, number: int, total: int = 18) -> None:
     """Wait for a patch and for the dead time after it."""
-    page.wait_for_function(
-        "t => [...document.querySelectorAll('*')].some(e => { const s ="
-        " e.shadowRoot?.querySelector('.aud'); return s && !s.hidden &&"
-        " s.querySelector('.u').textContent.trim() === t; })",
-        arg=f"Patch {number} / {total}",
-    )
-    page.wait_for_timeout(DEAD)
+    page.wait_for_function(PATCH_IS_OPEN, arg=f"Patch {number} / {total}")
+    page.wait_for_timeout(DEAD_TIME_MS)
 
 
-def test_an_audit_by_keyboard_is_stored_as_judged_and_blind(wire, context, served: Served) -> None:
-    tapped = Served(served.study, wire.base, served.process)
-    page = enter(context, tapped, "D1")
+def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served) -> None:
+    captured = Served(served.study, wire.base, served.process)
+    page = enter_annotation(context, captured, "D1")
     assert page.locator(".audit").is_hidden()
     with store.write(served.study) as con:
         audit = synthetic_study.add_audit(con)
-        order = Desk("D1", serving.secret(served.study)).sheet(con, audit)
+        order = AuditSession("D1", study_secret(served.study)).audit_progress(con, audit)
     page.reload()
     page.wait_for_selector(".audit:visible")
     page.click(".audit")
-    settle(page, 1)
-    assert (
-        page.inner_text(".aud .words") == order[0].words
-        and page.locator(".aud .fresh").is_visible()
-    )
-    said = ["yes", "no", "unsure", "yes", "no", "no"]
-    for i, answer in enumerate(said):
-        assert page.inner_text(".aud .words") == order[i].words
+    wait_for_patch(page, 1)
+    judgements = ["yes", "no", "unsure", "yes", "no", "no"]
+    for i, answer in enumerate(judgements):
+        assert page.inner_text(".aud .words") == order[i].label
         assert page.locator(".aud .fresh").is_visible() == (i == 0)
-        page.wait_for_function(
-            "() => { const s = [...document.querySelectorAll('*')].map(e =>"
-            " e.shadowRoot?.querySelector('.aud')).find(Boolean); return"
-            " [...s.querySelectorAll('img')].length === 2 && [...s.querySelectorAll('img')].every(i"
-            " => i.naturalWidth > 0); }"
-        )
-        press(page, str(["yes", "no", "unsure"].index(answer) + 1))
-        settle(page, i + 2)
+        page.wait_for_function(IMAGES_LOADED)
+        press(page, str(ANSWERS.index(answer) + 1))
+        wait_for_patch(page, i + 2)
         if i == 2:
-            page.evaluate(
-                "() => document.dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true,"
-                " bubbles: true, composed: true}))"
-            )
+            page.evaluate(HELD_KEY, "1")
             press(page, "Backspace")
-            settle(page, 3)
-            assert (
-                page.locator(".aud [aria-pressed=true]").inner_text().split() == ["3", "Unsure"]
-                and page.locator(".aud .previous").is_hidden()
-            )
+            wait_for_patch(page, 3)
+            pressed = page.locator(".aud [aria-pressed=true]")
+            assert pressed.inner_text().split() == ["3", "Unsure"]
+            assert page.locator(".aud .previous").is_hidden()
             press(page, "2")
-            settle(page, 4)
-    assert page.locator(".aud .fresh").is_visible() and "Saved" in page.inner_text(".aud .note")
-    page.reload()  # resumed where it was
+            wait_for_patch(page, 4)
+    assert page.locator(".aud .fresh").is_visible()
+    assert "Saved" in page.inner_text(".aud .note")
+    page.reload()  # the audit resumes at the same patch
     page.wait_for_selector(".audit:visible")
     page.click(".audit")
-    settle(page, 7)
+    wait_for_patch(page, 7)
     page.click(".aud .pause")
     press(page, "1")
-    page.click("text=Continue")
-    settle(page, 7)
+    page.get_by_role("button", name="Continue", exact=True).click()
+    wait_for_patch(page, 7)
     for i in range(6, 18):
         page.click(".aud .three button:nth-child(1)")
         if i < 17:
-            settle(page, i + 2)
+            wait_for_patch(page, i + 2)
     page.wait_for_selector("text=The audit is done")
     page.click("text=Back to the units")
     page.wait_for_selector(".grid img")
     with store.read(served.study) as con:
-        frame = audit_table.judgements(con, audit, versions=True).query("code == 'D1'")
-        audit_end = audit_table.current(con)
-    assert audit_end is not None
+        frame = audit_table.load_judgements(con, audit, versions=True).query("code == 'D1'")
+        assert audit_table.current_audit(con) is not None
     first = {row.item: row.answer for row in frame[frame["version"] == 1].itertuples()}
-    assert [first[p.item] for p in order] == said + ["yes"] * 12 and frame[frame["version"] == 2][
-        ["item", "answer"]
-    ].values.tolist() == [[order[2].item, "no"]]
+    assert [first[patch.item] for patch in order] == judgements + ["yes"] * 12
+    corrected = frame[frame["version"] == 2]
+    assert corrected[["item", "answer"]].values.tolist() == [[order[2].item, "no"]]
     assert frame["seconds"].between(0, 30).all()
     sent = wire.own
-    assert b'"stage":"patch"' in sent and b"JFIF" in sent
+    assert b'"stage":"patch"' in sent
+    assert b"JFIF" in sent
     for secret in (
         b"ZQX",
         b"zqxfile",
@@ -122,30 +107,29 @@ def test_an_audit_by_keyboard_is_stored_as_judged_and_blind(wire, context, serve
         assert secret not in sent, secret
     assert not re.search(rb"0\.9\d\d654", sent)  # an activation
     with store.write(served.study) as con:
-        audit_table.end(con, "team")
+        audit_table.close_audit(con, "team")
 
 
-def test_an_audit_ended_meanwhile_and_two_windows(context, served: Served) -> None:
+def test_two_windows_and_a_closed_audit(context, served: Served) -> None:
     with store.write(served.study) as con:
         audit = synthetic_study.add_audit(con, units=2, each=1)
-    page = enter(context, served, "D2")
+    page = enter_annotation(context, served, "D2")
     page.click(".audit")
-    settle(page, 1, 6)
+    wait_for_patch(page, 1, 6)
     other = context.new_page()
     other.goto(served.base)
     other.wait_for_selector(".audit:visible")
     other.click(".audit")
-    settle(other, 1, 6)
+    wait_for_patch(other, 1, 6)
     press(page, "1")
-    settle(page, 2, 6)
+    wait_for_patch(page, 2, 6)
     press(other, "2")
-    settle(other, 2, 6)
+    wait_for_patch(other, 2, 6)
     assert "another window" in other.inner_text(".aud .fault")
     with store.write(served.study) as con:
-        assert audit_table.judgements(con, audit).query("code == 'D2'")["answer"].tolist() == [
-            "yes"
-        ]
-        audit_table.end(con, "team")
+        rows = audit_table.load_judgements(con, audit).query("code == 'D2'")
+        assert rows["answer"].tolist() == ["yes"]
+        audit_table.close_audit(con, "team")
     press(page, "3")
     page.wait_for_selector("text=There is no audit at the moment")
     page.click("text=Back to the units")

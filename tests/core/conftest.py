@@ -1,7 +1,8 @@
-"""An empty store in a folder of its own, and a synthetic study."""
+"""Fixtures: an empty store and a synthetic study, each in a folder of its own."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,21 +13,19 @@ from support import synthetic_study
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Path:
-    """A folder with a store and nothing in it."""
+    """Return a folder with an empty store."""
     store.create(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A synthetic study to copy from."""
-    return synthetic_study.make(tmp_path_factory.mktemp("synthetic") / "study")
+def study_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a synthetic study to copy from."""
+    return synthetic_study.create_study(tmp_path_factory.mktemp("synthetic") / "study")
 
 
 @pytest.fixture
-def study(made: Path, tmp_path: Path) -> Path:
-    """A synthetic study of one's own."""
-    import shutil
-
-    shutil.copytree(made, tmp_path / "study")
+def study(study_template: Path, tmp_path: Path) -> Path:
+    """Return a copy of the synthetic study, for one test."""
+    shutil.copytree(study_template, tmp_path / "study")
     return tmp_path / "study"

@@ -1,6 +1,4 @@
-"""A study made by two real processes (gloo, started by torch.distributed.run) equals the same study
-made by one.
-"""
+"""Two real processes (gloo, started by torch.distributed.run) give the results of one process."""
 
 from __future__ import annotations
 
@@ -45,11 +43,11 @@ FROZEN = {
 }
 
 
-def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
-    """Two processes on this machine."""
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in two processes on this machine."""
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'evaluation'}",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
         "OMP_NUM_THREADS": "1",
     }
     command = [
@@ -59,7 +57,7 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
         "--standalone",
         "--nproc-per-node",
         "2",
-        *words,
+        *arguments,
     ]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300
@@ -67,46 +65,48 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @dataclass(frozen=True)
-class Made:
-    """one: a study made by one process; two: the same trained by two; trained: what one process had
-    trained, taken through the other steps by two.
+class Studies:
+    """The same patients in three studies.
+
+    one: all steps by one process; two: trained by two processes; trained: trained by one process,
+    the other steps by two; results: what each of the two processes reported.
     """
 
     one: Path
     two: Path
     trained: Path
-    said: dict
+    results: dict
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
     """Three studies of the same patients."""
-    one = tmp_path_factory.mktemp("many") / "one"
-    chosen = settings.preset(settings.PHANTOM | {"training": BASE})
-    study.init(one, chosen)
+    one = tmp_path_factory.mktemp("distributed") / "one"
+    chosen = settings.settings_from_preset(settings.PHANTOM_PRESET | {"training": BASE})
+    study.create_study(one, chosen)
     ingest.ingest(
         one, chosen, "phantom", None, quiet, patients=15, seed=2, width=4 * chosen.images.input_side
     )
-    patches.make(one, chosen, quiet)
+    patches.run_patch_extraction(one, chosen, quiet)
     two, trained = one.with_name("two"), one.with_name("trained")
     shutil.copytree(one, two)
-    base = train.make(one, chosen, quiet).run
+    base = train.run_training(one, chosen, quiet).run
     weights = one / "runs" / base / "last.pt"
-    chosen = chosen.changed("training", weights=str(weights), **FROZEN)
-    train.make(one, chosen, quiet)
+    chosen = chosen.with_changes("training", weights=str(weights), **FROZEN)
+    train.run_training(one, chosen, quiet)
     shutil.copytree(one, trained)
-    evaluate.make(one, quiet)
-    dissect.make(one, chosen, quiet)
-    explain.make(one, chosen, quiet)
+    evaluate.run_evaluation(one, quiet)
+    dissect.run_dissection(one, chosen, quiet)
+    explain.run_explanation(one, chosen, quiet)
     done = torchrun(
-        str(ROOT / "tests" / "evaluation" / "together.py"),
+        str(ROOT / "tests" / "support" / "distributed_worker.py"),
         str(two),
         str(trained),
         str(weights),
         json.dumps(FROZEN),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return Made(one, two, trained, json.loads((trained / "said.json").read_text()))
+    return Studies(one, two, trained, json.loads((trained / "results.json").read_text()))
 
 
 def run_of(study_folder: Path, kind: str, frozen: bool = True) -> Path:
@@ -122,7 +122,7 @@ def run_of(study_folder: Path, kind: str, frozen: bool = True) -> Path:
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame) -> float:
-    """Largest difference of any number in two tables; everything else must be equal."""
+    """Return the largest difference of any number in two tables; all else must be equal."""
     assert list(a) == list(b) and len(a) == len(b)
     numbers = [name for name in a if a[name].dtype.kind == "f" and name != "seconds"]
     pd.testing.assert_frame_equal(
@@ -137,8 +137,8 @@ def difference(a: pd.DataFrame, b: pd.DataFrame) -> float:
     )
 
 
-def test_training_with_frozen_statistics_ends_at_the_same_weights(made: Made) -> None:
-    one, two = made.one, made.two
+def test_frozen_training_gives_same_weights(studies: Studies) -> None:
+    one, two = studies.one, studies.two
     a, b = (torch.load(run_of(s, "train") / "last.pt", weights_only=True) for s in (one, two))
     start = torch.load(run_of(one, "train", frozen=False) / "last.pt", weights_only=True)
     apart = max(float((a[key].double() - b[key].double()).abs().max()) for key in a)
@@ -161,13 +161,13 @@ def test_training_with_frozen_statistics_ends_at_the_same_weights(made: Made) ->
     assert json.loads((run_of(two, "train") / "manifest.json").read_text())["processes"] == 2
 
 
-def test_training_without_frozen_statistics_ends_within_the_stated_tolerance(made: Made) -> None:
-    """Every process normalises its own part of a batch: the final loss may differ by 10 %
+def test_unfrozen_training_gives_similar_loss(studies: Studies) -> None:
+    """Each process normalises its own part of a batch: the final loss may differ by 10 %
     (docs/guides/training.md).
     """
     histories = [
         pd.read_parquet(run_of(s, "train", frozen=False) / "tables" / "history.parquet")
-        for s in (made.one, made.two)
+        for s in (studies.one, studies.two)
     ]
     one, two = (h[h["part"] == "train"]["loss"].iloc[-1] for h in histories)
     print(f"final training loss: one process {one:.4f}, two {two:.4f}")
@@ -175,52 +175,59 @@ def test_training_without_frozen_statistics_ends_within_the_stated_tolerance(mad
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "dissect", "explain"])
-def test_every_table_and_array_is_that_of_one_process(made: Made, kind: str) -> None:
-    a, b = run_of(made.one, kind), run_of(made.trained, kind)
+def test_tables_and_arrays_are_equal(studies: Studies, kind: str) -> None:
+    a, b = run_of(studies.one, kind), run_of(studies.trained, kind)
     assert a.name == b.name
     tables = sorted((a / "tables").glob("*.parquet"))
     assert [p.name for p in tables] == sorted(
         p.name for p in (b / "tables").glob("*.parquet")
     ) and tables
     for path in tables:
-        found = difference(pd.read_parquet(path), pd.read_parquet(b / "tables" / path.name))
-        print(f"{kind}, table {path.stem}: largest difference {found:.2g}")
-        assert found <= 1e-5
+        largest = difference(pd.read_parquet(path), pd.read_parquet(b / "tables" / path.name))
+        print(f"{kind}, table {path.stem}: largest difference {largest:.2g}")
+        assert largest <= 1e-5
     for path in sorted(a.glob("*.npy")):
-        mine, theirs = np.load(path).astype(float), np.load(b / path.name).astype(float)
-        tolerance = 1e-5 if path.name != "top_maps.npy" else 1e-2  # kept with half precision
-        assert np.abs(mine - theirs).max() <= tolerance * max(1.0, np.abs(mine).max()), path.name
+        one, two = np.load(path).astype(float), np.load(b / path.name).astype(float)
+        tolerance = 1e-5 if path.name != "top_maps.npy" else 1e-2  # stored with half precision
+        assert np.abs(one - two).max() <= tolerance * max(1.0, np.abs(one).max()), path.name
 
 
-def test_nothing_is_left_out_or_repeated_and_both_end_with_the_same_sentence(made: Made) -> None:
-    assert [row for rows in made.said["dealt"] for row in rows] == list(range(7))
-    first, second = made.said["everybody"]
-    assert first["part"] == [0, 3] and second["part"] == [3, 7]
-    assert first["runs"] == second["runs"] and [fresh for _, fresh in first["runs"]] == [
+def test_work_is_complete_and_errors_are_shared(studies: Studies) -> None:
+    assert [row for rows in studies.results["rows"] for row in rows] == list(range(7))
+    first, second = studies.results["processes"]
+    assert first["slice"] == [0, 3] and second["slice"] == [3, 7]
+    assert first["runs"] == second["runs"] and [created for _, created in first["runs"]] == [
         True,
         False,
         True,
         True,
         True,
     ]
-    assert first["mistakes"] == second["mistakes"]
-    assert first["mistakes"]["lost"] == "The film is lost; find it."
+    assert first["errors"] == second["errors"]
+    assert first["errors"]["missing"] == "The image is missing; restore it."
     assert (
-        "run its step again" in first["mistakes"]["first"]
-        and "another folder for process 1" in first["mistakes"]["elsewhere"]
+        "run its step again" in first["errors"]["no_run"]
+        and "another folder for process 1" in first["errors"]["other_folder"]
     )
 
 
-def test_the_command_line_says_what_runs_in_one_process_only(made: Made) -> None:
-    done = torchrun("-m", "dashboard.cli", "patches", "--study", str(made.two))
+def test_other_commands_refuse_torchrun(studies: Studies) -> None:
+    done = torchrun("-m", "dashboard.cli", "patches", "--study", str(studies.two))
     assert (
         done.returncode == 1
-        and "only train, evaluate, dissect and explain are started by torchrun" in done.stderr
+        and "only train, evaluate, dissect and explain can be started by torchrun" in done.stderr
     )
 
 
-def test_one_process_is_plain_calls() -> None:
-    assert (distributed.world(), distributed.rank(), distributed.share(5)) == (1, 0, slice(0, 5))
-    assert distributed.every(lambda: 3) == [3] and distributed.once(lambda: 4) == 4
-    with pytest.raises(UserError, match="plainly"):
-        distributed.once(lambda: (_ for _ in ()).throw(UserError("plainly")))
+def test_one_process_calls_directly() -> None:
+    assert (distributed.world_size(), distributed.rank(), distributed.rank_slice(5)) == (
+        1,
+        0,
+        slice(0, 5),
+    )
+    assert (
+        distributed.all_gather_call(lambda: 3) == [3]
+        and distributed.run_on_rank_zero(lambda: 4) == 4
+    )
+    with pytest.raises(UserError, match="direct"):
+        distributed.run_on_rank_zero(lambda: (_ for _ in ()).throw(UserError("direct")))

@@ -1,4 +1,4 @@
-"""Runs: named by content, built out of sight, registered whole or not at all."""
+"""Runs: named by content, invisible until complete, registered in one transaction."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pandas as pd
 import pytest
 
 from core import runs, store
-from core.errors import UserError
+from core.errors import MissingRunError, UserError
 from core.store import dataset_table, run_table
-from core.study_folder import init
+from core.study_folder import create_study
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    return init(tmp_path / "study")
+    return create_study(tmp_path / "study")
 
 
 def build(study: Path, settings: dict | None = None, rows: int = 2) -> str:
-    with runs.building(study, "patches", 1, settings or {"a": 1}, [], "data") as run:
-        run.table(
+    with runs.create_run(study, "patches", 1, settings or {"a": 1}, [], "data") as run:
+        run.add_table(
             "splits", pd.DataFrame({"patient_id": [f"p{i}" for i in range(rows)], "split": "train"})
         )
     return run.name
@@ -33,46 +33,44 @@ def build(study: Path, settings: dict | None = None, rows: int = 2) -> str:
 
 def splits(study: Path, run: str) -> int:
     with store.read(study) as con:
-        return len(dataset_table.splits(con, run))
+        return len(dataset_table.load_splits(con, run))
 
 
-def test_the_same_request_is_answered_from_what_is_there(study: Path) -> None:
+def test_repeated_request_reuses_run(study: Path) -> None:
     name = build(study)
-    with pytest.raises(runs.Answered) as found:
+    with pytest.raises(runs.RunExists) as existing:
         build(study)
-    assert found.value.name == name
+    assert existing.value.name == name
     assert splits(study, name) == 2
 
 
-# Makes three runs in a row, then asks for the second one again.
-IN_A_ROW = """
+# Creates three runs, then requests them again in another order.
+REPEATED_REQUESTS = """
 import sys
 from pathlib import Path
 from core import runs, store
-from core.store import runs as table
-from core.study_folder import init
+from core.store import run_table
+from core.study_folder import create_study
 
-study = init(Path(sys.argv[1]))
-def ask(number):
+study = create_study(Path(sys.argv[1]))
+def request(number):
     try:
-        with runs.building(study, "patches", 1, {"a": number}, [], "data") as run:
+        with runs.create_run(study, "patches", 1, {"a": number}, [], "data") as run:
             return run.name
-    except runs.Answered as found:
-        return found.name
+    except runs.RunExists as existing:
+        return existing.name
 def latest():
     with store.read(study) as con:
-        return table.latest(con, "patches")
+        return run_table.latest_run(con, "patches")
 for number in (1, 2, 3, 2, 1, 3):
-    assert ask(number) == latest(), number
+    assert request(number) == latest(), number
 """
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
-def test_the_run_asked_for_last_is_the_current_one_in_every_time_zone_and_within_one_second(
-    zone: str, tmp_path: Path
-) -> None:
+def test_last_requested_run_is_latest(zone: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_ROW, str(tmp_path / "study")],
+        [sys.executable, "-c", REPEATED_REQUESTS, str(tmp_path / "study")],
         env={**os.environ, "TZ": zone},
         capture_output=True,
         text=True,
@@ -80,7 +78,7 @@ def test_the_run_asked_for_last_is_the_current_one_in_every_time_zone_and_within
     assert done.returncode == 0, done.stderr
 
 
-def test_every_ingredient_changes_the_name() -> None:
+def test_every_part_of_request_changes_name() -> None:
     base = ("train", 1, {"x": 1, "y": [1, 2]}, ["p"], "d")
     others = [
         ("train", 2, *base[2:]),
@@ -93,37 +91,37 @@ def test_every_ingredient_changes_the_name() -> None:
     assert runs.run_name(*base) == runs.run_name("train", 1, {"y": [1, 2], "x": 1}, ["p"], "d")
 
 
-def test_a_failed_step_leaves_nothing_visible_but_its_sentence(study: Path) -> None:
-    with pytest.raises(UserError), runs.building(study, "patches", 1, {}, [], "d") as run:
-        run.table("splits", pd.DataFrame({"patient_id": ["p"], "split": "train"}))
-        raise UserError("the disk is on fire; extinguish it.")
+def test_failed_step_keeps_only_its_message(study: Path) -> None:
+    with pytest.raises(UserError), runs.create_run(study, "patches", 1, {}, [], "d") as run:
+        run.add_table("splits", pd.DataFrame({"patient_id": ["p"], "split": "train"}))
+        raise UserError("the file is damaged; restore it.")
     with store.read(study) as con:
-        assert not len(run_table.runs(con))
-    (unfinished,) = runs.unfinished(study)
+        assert not len(run_table.load_runs(con))
+    (unfinished,) = runs.unfinished_runs(study)
     assert (unfinished["state"], unfinished["message"]) == (
         "failed",
-        "the disk is on fire; extinguish it.",
+        "the file is damaged; restore it.",
     )
     assert build(study, {})
 
 
-def test_a_full_disk_says_what_to_do(study: Path) -> None:
-    with pytest.raises(OSError), runs.building(study, "patches", 1, {}, [], "d"):
+def test_full_disk_message(study: Path) -> None:
+    with pytest.raises(OSError), runs.create_run(study, "patches", 1, {}, [], "d"):
         raise OSError(28, "No space left on device")
-    assert "free some space" in runs.unfinished(study)[0]["message"]
+    assert "free some space" in runs.unfinished_runs(study)[0]["message"]
 
 
-def test_a_file_that_may_not_be_written_is_named(study: Path) -> None:
-    refused = PermissionError(13, "Permission denied", "films/a.npy")
+def test_unwritable_file_message(study: Path) -> None:
+    error = PermissionError(13, "Permission denied", "images/a.npy")
     assert (
-        runs.explain(refused, study)
-        == "films/a.npy: permission denied; check its permissions and its disk, then run the"
+        runs.format_error(error, study)
+        == "images/a.npy: permission denied; check its permissions and its disk, then run the"
         " command again."
     )
-    assert runs.explain(KeyError("x"), study) == "KeyError: 'x'"
+    assert runs.format_error(KeyError("x"), study) == "KeyError: 'x'"
 
 
-def test_a_run_renamed_but_not_registered_is_registered_by_the_next_command(study: Path) -> None:
+def test_orphan_is_registered_once(study: Path) -> None:
     name = build(study)
     with store.write(study) as con:  # as if the process had died between rename and registration
         con.execute("DELETE FROM runs WHERE run = ?", [name])
@@ -133,15 +131,15 @@ def test_a_run_renamed_but_not_registered_is_registered_by_the_next_command(stud
     assert runs.register_orphans(study) == []
 
 
-def test_two_processes_cannot_build_the_same_run(study: Path) -> None:
-    with runs.building(study, "patches", 1, {"a": 1}, [], "data") as run:
-        with pytest.raises(UserError, match="being made by another process"):
+def test_run_is_locked_while_built(study: Path) -> None:
+    with runs.create_run(study, "patches", 1, {"a": 1}, [], "data") as run:
+        with pytest.raises(UserError, match="being built by another process"):
             build(study)
-        run.table("splits", pd.DataFrame({"patient_id": ["p"], "split": "train"}))
+        run.add_table("splits", pd.DataFrame({"patient_id": ["p"], "split": "train"}))
     assert splits(study, run.name) == 1
 
 
-def test_a_dead_process_is_shown_as_interrupted(study: Path) -> None:
+def test_dead_process_is_interrupted(study: Path) -> None:
     folder = study / "runs" / "train-0123456789ab.partial"
     folder.mkdir(parents=True)
     body = {
@@ -156,17 +154,17 @@ def test_a_dead_process_is_shown_as_interrupted(study: Path) -> None:
         "seen": 0.0,
     }
     (folder / "progress.json").write_text(json.dumps(body))
-    assert runs.unfinished(study)[0]["state"] == "interrupted"
+    assert runs.unfinished_runs(study)[0]["state"] == "interrupted"
 
 
-def test_manifest_says_where_everything_comes_from(study: Path) -> None:
+def test_manifest(study: Path) -> None:
     manifest = json.loads((study / "runs" / build(study) / "manifest.json").read_text())
     assert manifest["settings"] == {"a": 1} and manifest["inputs"] == "data"
     assert {"deepminer", "torch", "duckdb", "python"} <= set(manifest["software"])
 
 
-def test_a_missing_run_folder_is_a_sentence(study: Path) -> None:
+def test_missing_run_folder(study: Path) -> None:
     name = build(study)
     shutil.rmtree(study / "runs" / name)
-    with pytest.raises(UserError, match="is missing"):
-        runs.folder(study, name)
+    with pytest.raises(MissingRunError, match="is missing"):
+        runs.run_folder(study, name)

@@ -1,4 +1,4 @@
-"""Settings: a comment each, checked, and every mistake a sentence that names the setting."""
+"""Settings: commented, validated, with errors that name the setting."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from core import settings
-from core.errors import UserError
+from core.errors import MissingStudyError, UserError
 from core.pipeline import train
-from core.study_folder import init, require
+from core.study_folder import create_study, require_study
 
 
-def test_the_file_holds_every_setting_under_its_comment() -> None:
-    text = settings.as_toml(settings.preset())
+def test_file_has_every_setting_with_comment() -> None:
+    text = settings.to_toml(settings.settings_from_preset())
     lines = text.splitlines()
     for name, field in settings.Settings.model_fields.items():
         assert f"[{name}]" in lines
@@ -28,18 +28,18 @@ def test_the_file_holds_every_setting_under_its_comment() -> None:
             assert at > lines.index(f"[{name}]")
 
 
-@pytest.mark.parametrize("values", [{}, settings.PHANTOM])
-def test_written_settings_read_back_the_same(values: dict, tmp_path: Path) -> None:
-    chosen = settings.preset(values)
-    init(tmp_path / "s", chosen)
-    assert settings.load(tmp_path / "s") == chosen
+@pytest.mark.parametrize("values", [{}, settings.PHANTOM_PRESET])
+def test_settings_round_trip(values: dict, tmp_path: Path) -> None:
+    chosen = settings.settings_from_preset(values)
+    create_study(tmp_path / "s", chosen)
+    assert settings.load_settings(tmp_path / "s") == chosen
 
 
-def test_an_architecture_brings_its_recipe_unless_something_else_is_said(tmp_path: Path) -> None:
-    study = init(tmp_path / "s")
+def test_architecture_sets_recipe(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "s")
     assert (
-        settings.load(study).training.architecture == "small"
-        and settings.load(study).training.optimizer == "adamw"
+        settings.load_settings(study).training.architecture == "small"
+        and settings.load_settings(study).training.optimizer == "adamw"
     )
     text = (study / "study.toml").read_text()
     (study / "study.toml").write_text(
@@ -47,7 +47,7 @@ def test_an_architecture_brings_its_recipe_unless_something_else_is_said(tmp_pat
             "# batch = 64", "batch = 16"
         )
     )
-    chosen = settings.load(study).training
+    chosen = settings.load_settings(study).training
     assert (
         chosen.optimizer,
         chosen.learning_rate,
@@ -55,15 +55,21 @@ def test_an_architecture_brings_its_recipe_unless_something_else_is_said(tmp_pat
         chosen.weights,
         chosen.batch,
     ) == ("sgd", 1e-4, 12, "imagenet", 16)
-    other = settings.load(study).changed("training", architecture="resnet152", epochs=1).training
+    other = (
+        settings.load_settings(study)
+        .with_changes("training", architecture="resnet152", epochs=1)
+        .training
+    )
     assert (other.epochs, other.batch, other.weight_decay) == (1, 32, 1e-4)
     paper = settings.TrainingSettings()
-    assert {k: getattr(paper, k) for k in settings.PAPER} == settings.recipe("resnet152")
+    assert {k: getattr(paper, k) for k in settings.PAPER_RECIPE} == settings.training_recipe(
+        "resnet152"
+    )
 
 
-def test_strings_with_quotes_survive(tmp_path: Path) -> None:
-    chosen = settings.preset().changed("study", name='a "quoted" \\ name')
-    assert tomllib.loads(settings.as_toml(chosen))["study"]["name"] == 'a "quoted" \\ name'
+def test_quoted_string_round_trip(tmp_path: Path) -> None:
+    chosen = settings.settings_from_preset().with_changes("study", name='a "quoted" \\ name')
+    assert tomllib.loads(settings.to_toml(chosen))["study"]["name"] == 'a "quoted" \\ name'
 
 
 @pytest.mark.parametrize(
@@ -84,52 +90,60 @@ def test_strings_with_quotes_survive(tmp_path: Path) -> None:
         ("[training]\nepoch = 5", "training.epoch: there is no such setting"),
     ],
 )
-def test_a_mistake_is_a_sentence_naming_the_setting(
-    change: str, words: str, tmp_path: Path
-) -> None:
-    study = init(tmp_path / "s")
+def test_error_names_setting(change: str, words: str, tmp_path: Path) -> None:
+    study = create_study(tmp_path / "s")
     (study / "study.toml").write_text(change)
     with pytest.raises(UserError, match=words):
-        settings.load(study)
+        settings.load_settings(study)
 
 
-def test_an_editors_mark_at_the_files_start_does_no_harm(tmp_path: Path) -> None:
-    study = init(tmp_path / "s")
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "s")
     (study / "study.toml").write_bytes(
         b"\xef\xbb\xbf[training]\r\nepochs = 7\r\nlearning_rate = 1\r\n"
     )
-    assert (settings.load(study).training.epochs, settings.load(study).training.learning_rate) == (
+    assert (
+        settings.load_settings(study).training.epochs,
+        settings.load_settings(study).training.learning_rate,
+    ) == (
         7,
         1.0,
     )
 
 
-def test_a_changed_value_is_checked_too() -> None:
+def test_with_changes_validates() -> None:
     with pytest.raises(UserError, match=r"training\.epochs"):
-        settings.preset().changed("training", epochs=0)
-    assert settings.preset().changed("training", epochs=None) == settings.preset()
+        settings.settings_from_preset().with_changes("training", epochs=0)
+    assert (
+        settings.settings_from_preset().with_changes("training", epochs=None)
+        == settings.settings_from_preset()
+    )
 
 
-def test_init_never_touches_what_is_there(tmp_path: Path) -> None:
-    study = init(tmp_path / "s")
+def test_create_study_overwrites_nothing(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "s")
     with pytest.raises(UserError, match="a study already"):
-        init(study)
+        create_study(study)
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(UserError, match="is a file"):
-        init(file)
-    with pytest.raises(UserError, match="not a study folder"):
-        require(tmp_path)
+        create_study(file)
+    with pytest.raises(MissingStudyError, match="not a study folder"):
+        require_study(tmp_path)
 
 
-def test_later_training_settings_name_a_run_only_where_they_are_used() -> None:
-    before = settings.preset().training
+def test_later_training_settings_keep_run_names() -> None:
+    before = settings.settings_from_preset().training
     assert not {"rotation", "precision", "auxiliary"} & set(
-        train.asked(before)
-    ) and "augment" in train.asked(before)
-    used = settings.preset().changed("training", rotation=5.0, auxiliary=["age"]).training
+        train.run_name_settings(before)
+    ) and "augment" in train.run_name_settings(before)
+    used = (
+        settings.settings_from_preset()
+        .with_changes("training", rotation=5.0, auxiliary=["age"])
+        .training
+    )
     assert (
-        train.asked(used)["rotation"] == 5.0
-        and train.asked(used)["auxiliary"] == ["age"]
-        and "precision" not in train.asked(used)
+        train.run_name_settings(used)["rotation"] == 5.0
+        and train.run_name_settings(used)["auxiliary"] == ["age"]
+        and "precision" not in train.run_name_settings(used)
     )

@@ -1,6 +1,4 @@
-"""Training: the recipe's schedule, determinism, resuming at the exact batch, and sentences for what
-cannot be trained.
-"""
+"""Training: schedule, determinism, resuming at the exact batch, validation, rejected input."""
 
 from __future__ import annotations
 
@@ -15,8 +13,11 @@ from hypothesis import strategies as st
 from core import networks, training
 from core.errors import UserError
 from core.interpretation import inference
+from core.interpretation.feature_maps import FeatureProbe, forward_mammogram
+from core.interpretation.mammogram_influence import gradient_influence
 from core.settings import TrainingSettings
-from support.array_patches import Memory
+from core.training import LabeledPatches
+from support.array_patches import ArrayPatches, no_progress
 
 SETTINGS = TrainingSettings(
     architecture="small",
@@ -29,31 +30,34 @@ SETTINGS = TrainingSettings(
 )
 
 
-def part(n: int, seed: int) -> training.Part:
-    """Class = brightness, so that there is something to learn."""
+def labeled_patches(n: int, seed: int) -> LabeledPatches:
+    """Return patches whose brightness is their class, so that there is something to learn."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 3
-    return training.Part(
-        Memory(
-            (rng.integers(0, 60, (n, 1, 64, 64)) + 80 * y[:, None, None, None]).astype(np.uint8)
-        ),
-        y,
-    )  # type: ignore[arg-type]
+    x = rng.integers(0, 60, (n, 1, 64, 64)) + 80 * y[:, None, None, None]
+    return LabeledPatches(ArrayPatches(x.astype(np.uint8)), y)  # type: ignore[arg-type]
 
 
 def train(
     folder: Path, settings: TrainingSettings = SETTINGS, stop_at: int | None = None
 ) -> tuple[list[dict], dict[str, torch.Tensor]]:
+    """Train and return the history and the last weights; raise KeyboardInterrupt at a step."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(settings.seed)
     network = networks.build("small", 3, units=8)
+    history = train_until(network, settings, folder, stop_at)
+    return history, torch.load(folder / "last.pt", weights_only=True)
 
+
+def train_until(
+    network: networks.Classifier, settings: TrainingSettings, folder: Path, stop_at: int | None
+) -> list[dict]:
     def report(done: int, total: int, unit: str) -> None:
         if done == stop_at:
             raise KeyboardInterrupt
 
-    history, _ = training.fit(network, part(36, 1), part(12, 2), settings, folder, report)
-    return history, torch.load(folder / "last.pt", weights_only=True)
+    patches, holdout = labeled_patches(36, 1), labeled_patches(12, 2)
+    return training.train_classifier(network, patches, holdout, settings, folder, report)[0]
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -64,141 +68,108 @@ def losses(history: list[dict]) -> list[float]:
     return [row["loss"] for row in history]
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
+def test_weights_depend_on_the_seed_only(tmp_path: Path) -> None:
     (first, a), (second, b) = train(tmp_path / "a"), train(tmp_path / "b")
     assert losses(first) == losses(second) and equal(a, b)
     assert not equal(a, train(tmp_path / "c", SETTINGS.model_copy(update={"seed": 2}))[1])
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 7, 13])
-def test_a_killed_training_continues_at_the_exact_batch(
+def test_interrupted_training_resumes_at_the_exact_batch(
     stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)  # a resume point after every step
+    monkeypatch.setattr(training, "SAVE_INTERVAL_S", 0.0)  # a resume point after every step
     whole, weights = train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", stop_at=stop_at)
-    continued, same = train(tmp_path / "cut")
-    assert np.allclose(losses(continued), losses(whole), rtol=0, atol=1e-12)
-    assert equal(same, weights)
+    resumed, resumed_weights = train(tmp_path / "cut")
+    assert np.allclose(losses(resumed), losses(whole), rtol=0, atol=1e-12)
+    assert equal(resumed_weights, weights)
 
 
-def test_something_is_learned_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
+def test_best_epoch_is_saved(tmp_path: Path) -> None:
     history, last = train(
         tmp_path / "a",
         SETTINGS.model_copy(update={"epochs": 8, "optimizer": "adamw", "learning_rate": 5e-3}),
     )
-    held = [row["accuracy"] for row in history if row["part"] == "holdout"]
-    assert max(held) > 0.8
+    accuracies = [row["accuracy"] for row in history if row["part"] == "holdout"]
+    assert max(accuracies) > 0.8
     best = training.best_epoch(history)
-    assert best == int(np.argmax(held))
+    assert best == int(np.argmax(accuracies))
     assert equal(torch.load(tmp_path / "a" / "best.pt", weights_only=True), last) == (best == 7)
 
 
-def test_the_released_learning_rates() -> None:
+def test_published_learning_rates() -> None:
     paper = TrainingSettings()
-    assert [training.learning_rate(paper, epoch, 0, 1) for epoch in range(6)] == pytest.approx(
-        [1e-4] * 4 + [1e-5] * 2
-    )
-    cycle = TrainingSettings(optimizer="adamw", learning_rate=1.0)
-    rates = [training.learning_rate(cycle, 0, step, 100) for step in range(101)]
-    assert (
-        rates[0] == pytest.approx(1 / 25)
-        and max(rates) == pytest.approx(1.0)
-        and rates[-1] < 1e-4
-        and int(np.argmax(rates)) == 30
-    )
+    rates = [training.learning_rate(paper, epoch, 0, 1) for epoch in range(6)]
+    assert rates == pytest.approx([1e-4] * 4 + [1e-5] * 2)
 
 
-def test_an_epoch_sees_every_patch_once_and_balanced_draws_are_balanced() -> None:
+def test_one_cycle() -> None:
+    settings = TrainingSettings(optimizer="adamw", learning_rate=1.0)
+    rates = [training.learning_rate(settings, 0, step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 25) and rates[-1] < 1e-4
+    assert max(rates) == pytest.approx(1.0) and int(np.argmax(rates)) == 30
+
+
+def test_one_cycle_leads_torch_by_one_step() -> None:
+    """PyTorch's schedule reaches its peak and its end one step earlier (see `one_cycle`)."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=1000, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(1000):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step() if len(rates) < 1000 else None
+    own = [training.one_cycle(step, 1000, 1.0) for step in range(1001)]
+    assert int(np.argmax(rates)) == 299 and int(np.argmax(own)) == 300
+    assert rates[-1] == pytest.approx(own[-1], rel=1e-6)
+    assert np.abs(np.array(rates) - own[:-1]).max() < 0.006
+
+
+def test_epoch_order() -> None:
     labels = np.repeat([0, 1, 2], [900, 60, 40])
-    assert sorted(training.epoch_order(labels, TrainingSettings(), 0)) == list(range(1000))
-    drawn = labels[
-        training.epoch_order(labels, TrainingSettings(sampling="balanced", draws=3000), 0)
-    ]
+    paper = TrainingSettings()
+    assert sorted(training.epoch_order(labels, paper, 0)) == list(range(1000))
+    balanced = TrainingSettings(sampling="balanced", draws=3000)
+    drawn = labels[training.epoch_order(labels, balanced, 0)]
     assert np.all(np.abs(np.bincount(drawn) / 3000 - 1 / 3) < 0.04)
-    assert not np.array_equal(
-        training.epoch_order(labels, TrainingSettings(), 0),
-        training.epoch_order(labels, TrainingSettings(), 1),
-    )
-    assert (
-        training.steps_per_epoch(65, TrainingSettings(batch=32)) == 2
-    )  # a last batch of one cannot be normalised
+    first, second = (training.epoch_order(labels, paper, epoch) for epoch in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_last_batch_of_one_is_dropped() -> None:
+    assert training.steps_per_epoch(65, TrainingSettings(batch=32)) == 2
     assert training.steps_per_epoch(66, TrainingSettings(batch=32)) == 3
 
 
-def test_balanced_measures_weigh_classes_equally() -> None:
+def test_balanced_validation_weighs_classes_equally() -> None:
     network = networks.build("small", 3, units=8)
-    with torch.no_grad():
-        network.linear().weight.zero_()
-        network.linear().bias.copy_(torch.tensor([5.0, 0.0, 0.0]))  # always says class 0
-    held = training.Part(part(30, 3).reader, np.repeat([0, 1, 2], [24, 3, 3]))
-    assert training.measure(network, held)[1] == pytest.approx(0.8)
-    assert training.measure(network, held, balanced=True)[1] == pytest.approx(1 / 3)
+    with torch.no_grad():  # predicts class 0 for every patch
+        network.last_linear().weight.zero_()
+        network.last_linear().bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
+    holdout = LabeledPatches(labeled_patches(30, 3).reader, np.repeat([0, 1, 2], [24, 3, 3]))
+    assert training.validate_epoch(network, holdout)[1] == pytest.approx(0.8)
+    assert training.validate_epoch(network, holdout, balanced=True)[1] == pytest.approx(1 / 3)
 
 
-def test_augmentation_only_turns_and_flips() -> None:
+def test_augmentation_permutes_pixels() -> None:
     torch.manual_seed(0)
     x = torch.arange(4 * 16, dtype=torch.uint8).view(4, 1, 4, 4)
-    y = training.augmented(x)
+    y = training.augment_flips(x)
     assert y.shape == x.shape and not torch.equal(x, y)
     assert torch.equal(y.flatten(1).sort(1).values, x.flatten(1).sort(1).values)
 
 
-def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
-    network = networks.build("small", 3, units=8)
-    missing = training.Part(part(36, 1).reader, np.zeros(36, int))
-    with pytest.raises(UserError, match="no benign and no malignant patches"):
-        training.fit(network, missing, part(12, 2), SETTINGS, tmp_path, lambda *_: None)
-    with pytest.raises(UserError, match="holds no patches"):
-        training.fit(
-            network,
-            training.Part(part(3, 1).reader, np.zeros(0, int)),
-            part(12, 2),
-            SETTINGS,
-            tmp_path,
-            lambda *_: None,
-        )
-    with torch.no_grad():
-        network.linear().weight.fill_(float("nan"))
-    with pytest.raises(
-        UserError, match=r"loss is nan in epoch 1, step 1; lower training\.learning_rate"
-    ):
-        training.fit(network, part(36, 1), part(12, 2), SETTINGS, tmp_path / "nan", lambda *_: None)
-
-
-def test_rotations_keep_the_middle_and_are_drawn_for_the_whole_batch() -> None:
-    grid = torch.arange(32.0)
-    disc = (
-        (255 * ((grid[:, None] - 15.5) ** 2 + (grid - 15.5) ** 2 < 100))
-        .to(torch.uint8)
-        .expand(6, 1, 32, 32)
-    )
-    torch.manual_seed(0)
-    turned = training.rotated(disc, 30.0)
-    assert (turned - disc.float()).abs().mean() < 6 and not torch.equal(
-        turned, disc.float()
-    )  # a disc stays a disc
-    ramp = grid.expand(6, 1, 32, 32)
-    torch.manual_seed(0)
-    whole = training.rotated(ramp, 20.0)
-    slopes = whole[:, 0, 15, 17] - whole[:, 0, 15, 14]
-    assert (
-        (slopes <= 3 + 1e-4).all()
-        and (slopes >= 3 * np.cos(np.radians(20)) - 1e-3).all()
-        and slopes.std() > 0
-    )
-    torch.manual_seed(0)
-    assert torch.allclose(training.rotated(ramp[2:5], 20.0, 2, 6), whole[2:5])
-
-
-def test_parts_of_a_batch_are_augmented_as_the_whole_batch_is() -> None:
+def test_part_of_a_batch_is_augmented_as_in_the_whole() -> None:
     x = torch.arange(11 * 16, dtype=torch.uint8).view(11, 1, 4, 4)
     torch.manual_seed(4)
-    whole = training.augmented(x)
+    whole = training.augment_flips(x)
     for first, last in ((0, 11), (0, 5), (5, 11), (4, 5), (9, 11)):
         torch.manual_seed(4)
-        assert torch.equal(training.augmented(x[first:last], first, 11), whole[first:last])
+        assert torch.equal(training.augment_flips(x[first:last], first, 11), whole[first:last])
     torch.manual_seed(4)
     slow = torch.cat(
         [
@@ -210,25 +181,72 @@ def test_parts_of_a_batch_are_augmented_as_the_whole_batch_is() -> None:
     assert torch.equal(slow, whole)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=2, max_size=40))
-def test_the_area_is_the_share_of_pairs_in_order(pairs: list[tuple[bool, int]]) -> None:
-    positive, score = np.array([p for p, _ in pairs]), np.array([s for _, s in pairs], float)
+def test_rotation_keeps_a_disc() -> None:
+    grid = torch.arange(32.0)
+    disc = 255 * ((grid[:, None] - 15.5) ** 2 + (grid - 15.5) ** 2 < 100)
+    disc = disc.to(torch.uint8).expand(6, 1, 32, 32)
+    torch.manual_seed(0)
+    rotated = training.augment_rotation(disc, 30.0)
+    assert (rotated - disc.float()).abs().mean() < 6 and not torch.equal(rotated, disc.float())
+
+
+def test_rotation_is_drawn_for_the_whole_batch() -> None:
+    ramp = torch.arange(32.0).expand(6, 1, 32, 32)
+    torch.manual_seed(0)
+    whole = training.augment_rotation(ramp, 20.0)
+    slopes = whole[:, 0, 15, 17] - whole[:, 0, 15, 14]
+    assert (slopes <= 3 + 1e-4).all() and slopes.std() > 0
+    assert (slopes >= 3 * np.cos(np.radians(20)) - 1e-3).all()
+    torch.manual_seed(0)
+    assert torch.allclose(training.augment_rotation(ramp[2:5], 20.0, 2, 6), whole[2:5])
+
+
+def test_unusable_training_data_are_rejected(tmp_path: Path) -> None:
+    network = networks.build("small", 3, units=8)
+    holdout = labeled_patches(12, 2)
+    one_class = LabeledPatches(labeled_patches(36, 1).reader, np.zeros(36, int))
+    with pytest.raises(UserError, match="no benign and no malignant patches"):
+        training.train_classifier(network, one_class, holdout, SETTINGS, tmp_path, no_progress)
+    empty = LabeledPatches(labeled_patches(3, 1).reader, np.zeros(0, int))
+    with pytest.raises(UserError, match="holds no patches"):
+        training.train_classifier(network, empty, holdout, SETTINGS, tmp_path, no_progress)
+
+
+def test_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
+    network = networks.build("small", 3, units=8)
+    with torch.no_grad():
+        network.last_linear().weight.fill_(float("nan"))
+    with pytest.raises(
+        UserError, match=r"loss is nan in epoch 1, step 1; lower training\.learning_rate"
+    ):
+        train_until(network, SETTINGS, tmp_path / "nan", None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=2, max_size=40))
+def test_history_auc_is_the_share_of_ordered_pairs(pairs: list[tuple[int, int]]) -> None:
+    labels = np.array([label for label, _ in pairs])
+    score = np.array([score for _, score in pairs], float)
     slow = [
-        1.0 if a > b else 0.5 if a == b else 0.0 for a in score[positive] for b in score[~positive]
+        1.0 if a > b else 0.5 if a == b else 0.0
+        for a in score[labels == 1]
+        for b in score[labels == 0]
     ]
-    found = training.rank_auc(positive, score)
-    assert found is None if not slow else found == pytest.approx(np.mean(slow))
+    auc = training.class_aucs(labels, np.stack([-score, score], 1), 2)["auc_malignant"]
+    assert auc is None if not slow else auc == pytest.approx(np.mean(slow))
 
 
-def test_bfloat16_learns_resumes_and_says_nearly_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Parity: the same weights in both formats.
+def test_history_auc_of_scores_that_are_not_numbers() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.5, np.nan]])
+    assert training.class_aucs(np.array([0, 1]), probabilities, 2) == {"auc_malignant": None}
+
+
+def test_bfloat16_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train and resume in bfloat16; the same weights predict nearly the same in both formats.
 
     Measured on the demonstration's trained network: largest |p difference| .020, mean .0008
     (docs/guides/training.md).
     """
-    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(training, "SAVE_INTERVAL_S", 0.0)
     settings = SETTINGS.model_copy(
         update={
             "epochs": 6,
@@ -239,37 +257,35 @@ def test_bfloat16_learns_resumes_and_says_nearly_the_same(
         }
     )
 
-    def fitted(folder: Path, stop_at: int | None = None) -> tuple[networks.Classifier, list[dict]]:
+    def train_bfloat16(
+        folder: Path, stop_at: int | None = None
+    ) -> tuple[networks.Classifier, list[dict]]:
         folder.mkdir(exist_ok=True)
         torch.manual_seed(1)
         network = networks.build("small", 3, units=8)
         network.precision = settings.precision
+        return network, train_until(network, settings, folder, stop_at)
 
-        def report(done: int, total: int, unit: str) -> None:
-            if done == stop_at:
-                raise KeyboardInterrupt
-
-        return network, training.fit(network, part(36, 1), part(12, 2), settings, folder, report)[0]
-
-    network, history = fitted(tmp_path / "a")
+    network, history = train_bfloat16(tmp_path / "a")
     with pytest.raises(KeyboardInterrupt):
-        fitted(tmp_path / "b", stop_at=8)
-    assert equal(fitted(tmp_path / "b")[0].state(), network.state())
+        train_bfloat16(tmp_path / "b", stop_at=8)
+    resumed, _ = train_bfloat16(tmp_path / "b")
+    assert equal(resumed.checkpoint_state(), network.checkpoint_state())
     assert max(row["accuracy"] for row in history if row["part"] == "holdout") > 0.8
-    reader = part(120, 5).reader
+    reader = labeled_patches(120, 5).reader
     p = {}
     for precision in ("float32", "bfloat16"):
         network.precision = precision
-        p[precision] = inference.predict(network, reader, lambda *_: None)
-    apart = np.abs(p["float32"] - p["bfloat16"])
+        p[precision] = inference.predict_probabilities(network, reader, no_progress)
+    difference = np.abs(p["float32"] - p["bfloat16"])
     print(
-        f"bfloat16 against float32: largest |p difference| {apart.max():.4f}, mean"
-        f" {apart.mean():.4f}"
+        f"bfloat16 against float32: largest |p difference| {difference.max():.4f}, mean"
+        f" {difference.mean():.4f}"
     )
-    assert 0 < apart.max() < 0.05 and apart.mean() < 0.005
-    film = np.random.default_rng(1).integers(0, 256, (96, 80)).astype(np.uint8)
+    assert 0 < difference.max() < 0.05 and difference.mean() < 0.005
+    mammogram = np.random.default_rng(1).integers(0, 256, (96, 80)).astype(np.uint8)
+    full = networks.to_fully_convolutional(network)
     for layer in ("last", "features.6"):
-        probe = inference.Probe(network, layer)
-        full = networks.to_fully_convolutional(network)
-        assert inference.film_maps(full, probe, film).units.dtype == torch.float32
-        assert inference.by_gradient(full, probe, film).dtype == np.float32
+        probe = FeatureProbe(network, layer)
+        assert forward_mammogram(full, probe, mammogram).units.dtype == torch.float32
+        assert gradient_influence(full, probe, mammogram).dtype == np.float32

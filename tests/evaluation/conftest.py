@@ -1,4 +1,4 @@
-"""The reference answers beside the repository, where they are there."""
+"""Fixtures of the reference answers and the published study, skipped where they are absent."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ STUDY = REFERENCE / "published_study"
 
 @pytest.fixture(scope="session")
 def reference() -> Callable[[str], dict[str, Any]]:
-    """Reads `statistics/<topic>.json`; skips where the reference answers are absent."""
+    """Return a function that reads `statistics/<topic>.json`."""
 
     def read(topic: str) -> dict[str, Any]:
         path = REFERENCE / "statistics" / f"{topic}.json"
         if not path.is_file():
-            pytest.skip(f"the reference answers are not beside this repository: {topic}.json")
+            pytest.skip(f"the reference answers are missing: {topic}.json")
         return json.loads(path.read_text())
 
     return read
@@ -30,25 +30,26 @@ def reference() -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def published_folder() -> Path:
-    """The folder of the published study's three sheets."""
+    """Return the folder of the published study's three sheets."""
     if not STUDY.is_dir():
-        pytest.skip("the published study is not beside this repository")
+        pytest.skip("the published study is missing")
     return STUDY
 
 
 @pytest.fixture(scope="session")
 def unit_labels_file() -> Path:
-    """The published cleaned labels."""
+    """Return the file of the published cleaned labels."""
     path = REFERENCE / "unit_labels" / "cleaned.json"
     if not path.is_file():
-        pytest.skip("the published unit labels are not beside this repository")
+        pytest.skip("the published unit labels are missing")
     return path
 
 
 @pytest.fixture(scope="session")
 def published(published_folder: Path) -> pd.DataFrame:
-    """The published study read plainly, without the product's own reader: patient, prefix (truth by
-    folder), malignant, correct, prob.
+    """Return the published study, read independently of the product.
+
+    Columns: patient, prefix (truth by folder), any (malignant by report), answer, prob.
     """
     answers = pd.read_csv(published_folder / "explanations-benchmark-responses.csv")
     key = pd.read_csv(published_folder / "explanations-benchmark-answer-key.csv")
@@ -56,6 +57,6 @@ def published(published_folder: Path) -> pd.DataFrame:
     table["patient"] = table["Image Name"].str.extract(r"-([A-D]_\d+)_\d+\.")[0]
     table["prefix"] = table["Image Name"].str.startswith("cancer")
     table["any"] = table["GT Report"].str.contains("PATHOLOGY MALIGNANT")
-    table["said"] = table["Cancer or Benign (C/B)?"] == "C"
+    table["answer"] = table["Cancer or Benign (C/B)?"] == "C"
     table["prob"] = table["DeepMiner Cancer Likelihood Prediction"]
     return table

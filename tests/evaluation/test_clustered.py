@@ -10,14 +10,16 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.clustered import clustered_proportion, gee_exchangeable, sign_flip
+from evaluation.clustered import clustered_proportion
+from evaluation.gee import gee_exchangeable
+from evaluation.permutation import sign_flip
 
 
 def test_reference_clustered(reference, published):
     right = {
-        "prefix": published["said"] == published["prefix"],
-        "any": published["said"] == published["any"],
-        "spec": (published["said"] == published["prefix"])[~published["prefix"]],
+        "prefix": published["answer"] == published["prefix"],
+        "any": published["answer"] == published["any"],
+        "spec": (published["answer"] == published["prefix"])[~published["prefix"]],
     }
     for case in reference("clustered_proportion")["cases"]:
         if case["name"] not in right:
@@ -61,7 +63,7 @@ def test_reference_clustered(reference, published):
         assert "185 patients" in got.sentence() or case["name"] == "spec"
 
 
-def test_gee_equals_statsmodels_but_for_its_divisor():
+def test_gee_matches_statsmodels_up_to_its_divisor():
     rng = np.random.default_rng(3)
     patient = np.repeat(np.arange(80), rng.integers(1, 5, 80))
     y = (rng.random(len(patient)) < np.repeat(rng.beta(3, 2, 80), np.bincount(patient))).astype(
@@ -89,16 +91,16 @@ def test_sign_flip_by_enumeration(differences):
         sum(differences),
         [sum(s * d for s, d in zip(signs, differences)) for signs in flips],
     )
-    greater, two, how = sign_flip(differences)
-    assert how == "exact"
+    greater, two, method = sign_flip(differences)
+    assert method == "exact"
     assert greater == pytest.approx(np.mean([total >= observed for total in sums]), abs=1e-12)
     assert two == pytest.approx(np.mean([abs(total) >= abs(observed) for total in sums]), abs=1e-12)
 
 
-def test_sign_flip_large_is_near_exact(monkeypatch):
+def test_sign_flip_normal_approximation(monkeypatch):
     differences = np.random.default_rng(0).integers(-4, 6, 900)
     exact = sign_flip(differences)
-    monkeypatch.setattr("evaluation.clustered.EXACT_SIGN_FLIP_LIMIT", 10)
+    monkeypatch.setattr("evaluation.permutation.EXACT_SIGN_FLIP_LIMIT", 10)
     approximate = sign_flip(differences)
     assert approximate[2] == "normal approximation" and approximate[0] == pytest.approx(
         exact[0], abs=0.005
@@ -116,7 +118,7 @@ def test_singletons_reduce_to_the_plain_proportion():
     assert got.gee_estimate == pytest.approx(40 / 65)
 
 
-def test_degenerate_inputs_say_why():
+def test_degenerate_inputs_have_reasons():
     assert clustered_proportion([], []).reason == "there are no answers"
     one = clustered_proportion([1, 0, 1], ["a"] * 3)
     assert (
@@ -142,53 +144,54 @@ def test_degenerate_inputs_say_why():
         clustered_proportion([1, 0], [1])
 
 
-def test_one_answer_a_patient_has_no_intraclass_correlation_and_says_so() -> None:
-    found = clustered_proportion([1, 0, 1, 1], ["a", "b", "c", "d"])
+def test_single_answers_have_no_intraclass_correlation() -> None:
+    result = clustered_proportion([1, 0, 1, 1], ["a", "b", "c", "d"])
     assert (
-        found.icc is None
-        and found.reason == "no patient has two answers: there is no intraclass correlation"
+        result.icc is None
+        and result.reason == "no patient has two answers: there is no intraclass correlation"
     )
-    assert found.gee_p_greater is not None and "not estimable" not in found.sentence()
-    assert found.design_effect == pytest.approx(4 / 3) and "intraclass" not in found.sentence()
+    assert result.gee_p_greater is not None and "not estimable" not in result.sentence()
+    assert result.design_effect == pytest.approx(4 / 3) and "intraclass" not in result.sentence()
     assert (
-        found.clustering()
+        result.clustering_text()
         == "no patient has two answers: clustering plays no part (the design effect, 1.33, is the"
         " variance's small-sample factor)"
     )
-    assert found.sentence().endswith(f"; {found.clustering()}.")
+    assert result.sentence().endswith(f"; {result.clustering_text()}.")
     alike = clustered_proportion([1, 1, 1, 1], ["a", "a", "c", "d"])
     assert alike.icc is None and alike.reason == "all answers are right: their variance is 0"
     assert (
-        alike.clustering()
+        alike.clustering_text()
         == "intraclass correlation and design effect not estimable: all answers are right: their"
         " variance is 0"
     )
     assert (
-        alike.clustering(alike.reason) == "intraclass correlation and design effect not estimable"
+        alike.clustering_text(alike.reason)
+        == "intraclass correlation and design effect not estimable"
     )
 
 
-def test_a_negative_working_correlation_is_found_where_steps_overshoot():
-    """Patients whose answers tend to differ: repeated steps go to and fro about the solution."""
+def test_negative_working_correlation():
+    """Answers that differ within patients make the iteration oscillate about the solution."""
     sums, sizes = (
         np.array([3.0, 1, 3, 1, 0, 1, 3, 0, 3, 3, 3, 2]),
         np.array([4.0, 2, 3, 1, 1, 2, 5, 1, 5, 6, 7, 4]),
     )
-    found, reason = gee_exchangeable(sums, sizes)
-    assert reason is None and -1 / (sizes.max() - 1) < found.correlation < 0
+    result, reason = gee_exchangeable(sums, sizes)
+    assert reason is None and -1 / (sizes.max() - 1) < result.correlation < 0
     # Liang and Zeger's two equations, pair by pair.
     answers = [np.repeat([1.0, 0.0], [int(s), int(n - s)]) for s, n in zip(sums, sizes)]
-    mu, deviation = found.estimate, np.sqrt(found.estimate * (1 - found.estimate))
+    mu, deviation = result.estimate, np.sqrt(result.estimate * (1 - result.estimate))
     residuals = [(a - mu) / deviation for a in answers]
     products = sum(e.sum() ** 2 - (e**2).sum() for e in residuals) / (sizes * (sizes - 1)).sum()
     assert products / np.mean(np.concatenate(residuals) ** 2) == pytest.approx(
-        found.correlation, abs=1e-9
+        result.correlation, abs=1e-9
     )
     assert sum(
-        (a - mu).sum() / (1 + (len(a) - 1) * found.correlation) for a in answers
+        (a - mu).sum() / (1 + (len(a) - 1) * result.correlation) for a in answers
     ) == pytest.approx(0, abs=1e-9)
 
 
-def test_the_sign_flip_says_that_it_needs_a_half():
-    found = clustered_proportion([1, 0, 1, 1, 0], [1, 1, 2, 3, 3], p0=0.3)
-    assert found.sign_flip_p_greater is None and "against .5 only" in found.reason
+def test_sign_flip_needs_p0_of_one_half():
+    result = clustered_proportion([1, 0, 1, 1, 0], [1, 1, 2, 3, 3], p0=0.3)
+    assert result.sign_flip_p_greater is None and "against .5 only" in result.reason

@@ -1,6 +1,4 @@
-"""Whatever small and lopsided data come, statistics answer with numbers or reasons: no warning
-(they are errors here), no crash, no nan.
-"""
+"""Small and degenerate data give numbers or reasons: no warning, no crash, no nan."""
 
 from __future__ import annotations
 
@@ -36,10 +34,11 @@ small = st.lists(
 )
 
 
-def sound(result: Any) -> None:
-    """No nan or infinity in any field (degrees of freedom apart), no interval without width or a
-    reason, a reason wherever the estimate is missing, and a sentence; the same of every result
-    inside.
+def assert_sound(result: Any) -> None:
+    """Check a result and every result inside it.
+
+    No field is nan or infinite (apart from degrees of freedom). Intervals of zero width and missing
+    estimates have a reason, and there is a sentence.
     """
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
@@ -47,7 +46,7 @@ def sound(result: Any) -> None:
             assert math.isfinite(value), (type(result).__name__, field.name)
         for part in value if isinstance(value, tuple) else (value,):
             if hasattr(part, "sentence"):
-                sound(part)
+                assert_sound(part)
     if (
         type(result) is not CalibrationBin
         and isinstance(getattr(result, "low", None), float)
@@ -71,12 +70,12 @@ def sound(result: Any) -> None:
 def test_roc(rows):
     y, a, b, patient = (list(column) for column in zip(*rows)) if rows else ([], [], [], [])
     for method in ("delong", "obuchowski", "bootstrap"):
-        sound(auc_interval(y, a, patient, method, resamples=50))
+        assert_sound(auc_interval(y, a, patient, method, resamples=50))
     for cluster in (None, patient):
-        sound(compare_aucs(y, a, b, cluster))
-        sound(roc_curve(y, a, cluster, resamples=40))
+        assert_sound(compare_aucs(y, a, b, cluster))
+        assert_sound(roc_curve(y, a, cluster, resamples=40))
         if y:
-            sound(operating_point(y, a, 2, cluster).table)
+            assert_sound(operating_point(y, a, 2, cluster).table)
     for result in (
         partial_auc(y, a),
         partial_auc_low_fpr(y, a),
@@ -84,16 +83,16 @@ def test_roc(rows):
         calibration(y, np.array(a) / 3),
         net_benefit(y, np.array(a) / 3, 0.3),
     ):
-        sound(result)
+        assert_sound(result)
     by_patient = calibration(y, np.array(a) / 3, cluster=patient)
-    sound(by_patient)
-    sound(by_patient.slope_interval())
-    sound(by_patient.in_the_large_interval())
+    assert_sound(by_patient)
+    assert_sound(by_patient.slope_interval())
+    assert_sound(by_patient.in_the_large_interval())
 
 
 @QUICK
 @given(small)
-def test_infinite_scores_have_ranks_and_nothing_else(rows):
+def test_infinite_scores_act_by_rank(rows):
     y, a, b, patient = (list(column) for column in zip(*rows)) if rows else ([], [], [], [])
     infinite = np.array([-np.inf, 0.0, 1.0, np.inf])[np.array(a, dtype=int)]
     for method in ("delong", "obuchowski", "bootstrap"):
@@ -119,18 +118,18 @@ def test_infinite_scores_have_ranks_and_nothing_else(rows):
 @given(small)
 def test_proportions(rows):
     right, patient = [row[0] for row in rows], [row[1] for row in rows]
-    sound(clustered_proportion(right, patient))
-    sound(clustered_proportion(right, patient, p0=0.3, level=0.9))
+    assert_sound(clustered_proportion(right, patient))
+    assert_sound(clustered_proportion(right, patient, p0=0.3, level=0.9))
 
 
 @QUICK
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.integers(2, 3))
 def test_tables(counts, size):
-    sound(diagnostic_table(*counts))
+    assert_sound(diagnostic_table(*counts))
     table = np.resize(counts, (size, size))
     for weights in (None, "linear", "quadratic"):
-        sound(cohen_kappa(table, weights))
-    sound(gwet_ac1(table))
+        assert_sound(cohen_kappa(table, weights))
+    assert_sound(gwet_ac1(table))
 
 
 @QUICK
@@ -144,10 +143,10 @@ def test_tables(counts, size):
 def test_ratings(items):
     ratings = np.array(items, dtype=object).T
     for metric in ("nominal", "ordinal", "interval", "ratio"):
-        sound(krippendorff_alpha(ratings, metric))
+        assert_sound(krippendorff_alpha(ratings, metric))
     whole = [item for item in items if None not in item]
     if whole:
-        sound(fleiss_kappa([np.bincount(item, minlength=3) for item in whole]))
+        assert_sound(fleiss_kappa([np.bincount(item, minlength=3) for item in whole]))
 
 
 @QUICK
@@ -162,13 +161,13 @@ def test_readers(modalities, readers, truth, seed, design):
     scores = np.random.default_rng(seed).integers(0, 3, (modalities, readers, len(truth)))
     for covariance in ("jackknife", "delong", "unbiased"):
         result = obuchowski_rockette(scores, truth, design, covariance)
-        sound(result)
+        assert_sound(result)
         assert result.p_value is not None or result.reason
-        sound(compare_with_standalone(scores[0], scores[-1, -1], truth, design, covariance))
+        assert_sound(compare_with_standalone(scores[0], scores[-1, -1], truth, design, covariance))
 
 
 @QUICK
 @given(st.lists(st.integers(0, 2), min_size=0, max_size=9))
 def test_classes(y):
     rows = np.random.default_rng(len(y)).dirichlet([1, 1, 1], len(y)).reshape(-1, 3)
-    sound(multiclass_auc(y, rows))
+    assert_sound(multiclass_auc(y, rows))

@@ -1,4 +1,4 @@
-"""How numbers are printed."""
+"""Printing of numbers, P values and intervals."""
 
 from __future__ import annotations
 

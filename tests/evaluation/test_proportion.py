@@ -82,7 +82,7 @@ def test_p_and_critical_count_by_enumeration(n, data, p0, alternative):
     assert test.answers_to_flip == (min(abs(k - x) for k in other) if other else None)
 
 
-def test_no_answers_is_said_and_nonsense_refused():
+def test_no_answers_and_invalid_arguments():
     empty = exact_binomial_test(0, 0)
     assert empty.p_value is None and empty.reason and "not estimable" in empty.sentence()
     assert proportion_interval(0, 0).low is None and proportion_interval(0, 0).reason
@@ -118,12 +118,12 @@ def test_reference_mcnemar(reference):
 
 
 def test_mcnemar_without_discordant_pairs():
-    none = mcnemar(0, 0)
-    assert (none.exact_p_value, none.mid_p_value, none.chi_square) == (
+    empty = mcnemar(0, 0)
+    assert (empty.exact_p_value, empty.mid_p_value, empty.chi_square) == (
         1.0,
         1.0,
         None,
-    ) and none.reason
+    ) and empty.reason
     with pytest.raises(ValueError, match="discordant"):
         mcnemar(-1, 2)
 
@@ -139,15 +139,17 @@ def test_reference_adjust(reference):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_adjust_equals_statsmodels(p):
-    for ours, theirs in (
+def test_adjust_matches_statsmodels(p):
+    for method, their_method in (
         ("holm", "holm"),
         ("bh", "fdr_bh"),
         ("by", "fdr_by"),
         ("bonferroni", "bonferroni"),
         ("hochberg", "simes-hochberg"),
     ):
-        assert adjust(p, ours) == pytest.approx(multipletests(p, method=theirs)[1], abs=1e-9), ours
+        assert adjust(p, method) == pytest.approx(
+            multipletests(p, method=their_method)[1], abs=1e-9
+        ), method
 
 
 def test_adjust_edges():

@@ -1,6 +1,4 @@
-"""What people hand to the statistics in the wrong form: a sentence in our words, never numpy's; and
-forms that are right though unusual.
-"""
+"""Invalid arguments raise clear errors; unusual but valid forms are accepted."""
 
 from __future__ import annotations
 
@@ -39,22 +37,22 @@ NAN, INF = float("nan"), float("inf")
 TRUTH = [0, 1, 0, 1]
 SCORES = np.ones((2, 2, 4))
 
-SENTENCES = {
-    "words for scores": (
+INVALID_CALLS = {
+    "text for scores": (
         lambda: auc(TRUTH, ["a", "b", "c", "d"]),
-        "score must be numbers, but 'a' is none",
+        "score must be numeric; found 'a'",
     ),
-    "one word among numbers": (
+    "one text among numbers": (
         lambda: auc(TRUTH, [1, 2, "much", 3]),
-        "score must be numbers, but 'much' is none",
+        "score must be numeric; found 'much'",
     ),
     "dates for scores": (
         lambda: auc(TRUTH, pd.to_datetime(["2020", "2021", "2022", "2023"])),
-        "score must be numbers, not values of type datetime64",
+        "score must be numeric, not values of type datetime64",
     ),
     "complex scores": (
         lambda: auc(TRUTH, [1j, 2, 3, 4]),
-        "score must be numbers, not values of type complex128",
+        "score must be numeric, not values of type complex128",
     ),
     "a masked score": (
         lambda: auc(TRUTH, np.ma.masked_array([1.0, 2, 3, 4], [0, 1, 0, 0])),
@@ -73,25 +71,25 @@ SENTENCES = {
         lambda: clustered_proportion([0, 1], np.ones((2, 2))),
         "patients of shape (2, 2) for 2 observations",
     ),
-    "no count": (lambda: exact_binomial_test(None, 5), "None of 5 is not a count"),
-    "infinitely many": (lambda: exact_binomial_test(3, INF), "3 of inf is not a count"),
-    "a count in words": (lambda: proportion_interval("three", 5), "three of 5 is not a count"),
-    "several counts": (
+    "a missing count": (lambda: exact_binomial_test(None, 5), "None of 5 is not a count"),
+    "an infinite count": (lambda: exact_binomial_test(3, INF), "3 of inf is not a count"),
+    "a count as text": (lambda: proportion_interval("three", 5), "three of 5 is not a count"),
+    "an array of counts": (
         lambda: exact_binomial_test(np.array([1, 0]), 5),
         "[1 0] of 5 is not a count",
     ),
-    "no pairs": (lambda: mcnemar(NAN, 3), "the number of discordant pairs is nan"),
-    "words for p": (lambda: adjust(["a"]), "p-values must be numbers, but 'a' is none"),
-    "no cell": (lambda: diagnostic_table(NAN, 0, 0, 1), "tp is nan"),
-    "no end of cells": (lambda: diagnostic_table(1, INF, 0, 1), "fn is inf"),
-    "answers without end": (lambda: binomial_power(INF, 0.6), "the number of answers is inf"),
+    "missing pairs": (lambda: mcnemar(NAN, 3), "the number of discordant pairs is nan"),
+    "text for p": (lambda: adjust(["a"]), "p-values must be numeric; found 'a'"),
+    "a missing cell": (lambda: diagnostic_table(NAN, 0, 0, 1), "tp is nan"),
+    "an infinite cell of 2 x 2": (lambda: diagnostic_table(1, INF, 0, 1), "fn is inf"),
+    "infinite answers": (lambda: binomial_power(INF, 0.6), "the number of answers is inf"),
     "an infinite design effect": (
         lambda: binomial_sample_size(0.6, design_effect=INF),
         "the design effect is inf",
     ),
-    "words in a table": (
+    "text in a table": (
         lambda: cohen_kappa([["a", 2], [1, 2]]),
-        "the table's counts must be numbers, but 'a' is none",
+        "the table's counts must be numeric; found 'a'",
     ),
     "an infinite cell": (
         lambda: cohen_kappa([[INF, 2], [1, 2]]),
@@ -106,11 +104,11 @@ SENTENCES = {
         lambda: krippendorff_alpha([[1, INF, 2], [1, 2, 2]], "interval"),
         "the metric interval needs finite numbers",
     ),
-    "words for readers": (
+    "text for readers": (
         lambda: obuchowski_rockette([[["a"] * 4] * 2] * 2, TRUTH),
-        "scores must be numbers, but 'a' is none",
+        "scores must be numeric; found 'a'",
     ),
-    "words for classes": (
+    "text for classes": (
         lambda: multiclass_auc(["x", "y"], np.eye(2)),
         "class 'x' is not one of 0 to 1",
     ),
@@ -125,7 +123,7 @@ SENTENCES = {
     "no classes": (lambda: unit_coverage(np.ones((2, 9)), np.ones((0, 9))), "there are no classes"),
     "a broken word vector": (
         lambda: greedy_matching(["a"], ["b"], {"a": [NAN, 1], "b": [1, 1]}),
-        "no list of finite numbers",
+        "not a list of finite numbers",
     ),
     "vectors of two lengths": (
         lambda: greedy_matching(["a"], ["b"], {"a": [1, 2, 3], "b": [1, 1]}),
@@ -134,10 +132,10 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize("name", SENTENCES)
-def test_a_sentence_of_ours(name):
-    call, words = SENTENCES[name]
-    with pytest.raises(ValueError, match=re.escape(words)):
+@pytest.mark.parametrize("name", INVALID_CALLS)
+def test_invalid_argument_message(name):
+    call, message = INVALID_CALLS[name]
+    with pytest.raises(ValueError, match=re.escape(message)):
         call()
 
 
@@ -154,7 +152,7 @@ def test_patients_may_be_anything_hashable():
         assert clustered_proportion(right, patients) == plain
 
 
-def test_ratings_of_pandas_with_gaps():
+def test_pandas_ratings_with_gaps():
     table = pd.DataFrame(
         {
             "first": pd.array([1, None], dtype="Int64"),
@@ -168,7 +166,7 @@ def test_ratings_of_pandas_with_gaps():
     assert krippendorff_alpha([[], []]).reason == "no item was rated twice"
 
 
-def test_small_integers_of_numpy_do_not_overflow():
+def test_small_numpy_integers_do_not_overflow():
     assert mcnemar(np.uint8(3), np.uint8(9)) == mcnemar(3, 9)
     assert mcnemar(np.int8(100), np.int8(100)) == mcnemar(100, 100)
     assert diagnostic_table(*np.array([200, 100, 60, 250], dtype=np.uint8)) == diagnostic_table(
@@ -182,30 +180,28 @@ def test_infinite_scores_of_two_signs():
     assert list(roc_curve(y, score, resamples=40).thresholds) == [INF, INF, 1, -INF]
 
 
-def test_a_variance_of_zero_between_patients_is_no_interval():
-    # Not tied, yet both patients tell the same: each wins half of the pairs against itself and the
-    # other.
+def test_zero_variance_between_patients_gives_no_interval():
+    # Not tied, yet both patients give the same result: each wins half of all pairs.
     for method in ("obuchowski", "bootstrap"):
-        found = auc_interval([1, 0, 1, 0], [2, 2, 1, 1], ["a", "a", "b", "b"], method)
-        assert found.estimate == 0.5
-        assert (found.standard_error, found.low, found.high) == (None, None, None)
-        assert "every patient tells the same" in found.reason
+        result = auc_interval([1, 0, 1, 0], [2, 2, 1, 1], ["a", "a", "b", "b"], method)
+        assert result.estimate == 0.5
+        assert (result.standard_error, result.low, result.high) == (None, None, None)
+        assert "every patient gives the same result" in result.reason
     # One patient per class: every resample with both classes is the sample itself.
     assert auc_interval([1, 1, 0, 0], [2, 3, 1, 2.5], ["a", "a", "b", "b"], "bootstrap").low is None
 
 
-def test_one_swapped_pair_in_many_is_a_difference():
+def test_one_swapped_pair_in_many_is_detected():
     y, perfect = np.repeat([False, True], 20_000), np.arange(40_000.0)
     swapped = perfect.copy()
     swapped[[19_999, 20_000]] = swapped[[20_000, 19_999]]
-    found = compare_aucs(y, perfect, swapped)
-    assert found.reason is None
-    # DeLong: the one positive and the one negative that lost to each other are all the variance
-    # there is.
-    assert found.standard_error == pytest.approx(np.sqrt(2) / 20_000**2, rel=1e-6)
+    result = compare_aucs(y, perfect, swapped)
+    assert result.reason is None
+    # DeLong: the swapped pair is the only source of variance.
+    assert result.standard_error == pytest.approx(np.sqrt(2) / 20_000**2, rel=1e-6)
 
 
-def test_calls_all_alike_have_no_ratio_interval():
+def test_identical_calls_have_no_ratio_interval():
     table = diagnostic_table(5, 0, 4, 0)
     assert (table.lr_positive.estimate, table.lr_positive.low) == (1, None)
     assert (table.balanced_accuracy.estimate, table.balanced_accuracy.low) == (0.5, None)
@@ -213,16 +209,16 @@ def test_calls_all_alike_have_no_ratio_interval():
     assert "the variance is 0" in diagnostic_table(5, 0, 0, 4).balanced_accuracy.reason
 
 
-def test_perfect_agreement_is_no_certainty():
-    for found in (
+def test_perfect_agreement_has_no_interval():
+    for result in (
         fleiss_kappa([[3, 0], [0, 3], [3, 0], [0, 3]]),
         krippendorff_alpha([[0, 1, 2, 1], [0, 1, 2, 1]]),
     ):
-        assert (found.estimate, found.low, found.high) == (1, None, None)
-        assert found.reason
+        assert (result.estimate, result.low, result.high) == (1, None, None)
+        assert result.reason
 
 
-def test_one_of_a_kind_is_said_as_one():
+def test_singular_nouns():
     assert "1 of 1 answer from 1 patient (" in clustered_proportion([1], ["a"]).sentence()
     assert (
         "from 1 patient)"
@@ -231,11 +227,11 @@ def test_one_of_a_kind_is_said_as_one():
     assert "; 1 item)" in cohen_kappa([[0, 1], [0, 0]]).sentence()
 
 
-def test_the_same_from_every_patient_is_no_certainty():
-    words = [("mass",), ("calcification",), ("oval",)]
-    found = corpus_similarity(words, words, ["a", "b", "c"], None)
-    assert (found.mean.estimate, found.mean.low, found.mean.high) == (1, None, None)
-    assert "not estimable" in found.sentence()
+def test_identical_patients_have_no_interval():
+    texts = [("mass",), ("calcification",), ("oval",)]
+    result = corpus_similarity(texts, texts, ["a", "b", "c"], None)
+    assert (result.mean.estimate, result.mean.low, result.mean.high) == (1, None, None)
+    assert "not estimable" in result.sentence()
     activations = np.array([[0.1, 0.1, 0.2, 0.2, 0.7, 0.7, 0.4, 0.4]])
     row = descriptor_aucs(activations, np.tile([True, False], 4), np.repeat([0, 1, 2, 3], 2)).iloc[
         0
@@ -245,21 +241,21 @@ def test_the_same_from_every_patient_is_no_certainty():
 
 
 def test_all_right_has_no_bootstrap_interval():
-    found = clustered_proportion([1, 1, 1], ["a", "b", "b"])
-    assert (found.bootstrap_low, found.bootstrap_high) == (None, None)
-    assert found.reason
+    result = clustered_proportion([1, 1, 1], ["a", "b", "b"])
+    assert (result.bootstrap_low, result.bootstrap_high) == (None, None)
+    assert result.reason
 
 
-def test_calibration_from_one_patient_knows_no_other():
-    found = calibration([1, 0, 1, 0, 1], [0.9, 0.8, 0.3, 0.2, 0.5], cluster=["a"] * 5)
-    slope = found.slope_interval()
+def test_calibration_from_one_patient():
+    result = calibration([1, 0, 1, 0, 1], [0.9, 0.8, 0.3, 0.2, 0.5], cluster=["a"] * 5)
+    slope = result.slope_interval()
     assert slope.estimate is not None
     assert (slope.low, slope.high) == (None, None)
     assert "one patient" in slope.reason
-    assert "one patient" in found.sentence()
+    assert "one patient" in result.sentence()
 
 
-def test_the_threshold_that_calls_nothing_is_a_number():
+def test_threshold_without_positive_calls_is_finite():
     y, score = [0, 1, 0, 1], [4.0, 1.0, 3.0, 2.0]
     threshold = fixed_threshold(y, score, "youden")
     assert 4 < threshold < 4.001
@@ -270,7 +266,7 @@ def test_the_threshold_that_calls_nothing_is_a_number():
     )
 
 
-def test_not_applicable_beside_a_slash_is_dropped():
+def test_not_applicable_is_dropped():
     assert report_tokens("N/A/MASS") == ("mass",)
     assert report_tokens("TYPE_N/A-ROUND/OVAL (n/a).") == ("round", "oval")
     assert report_tokens("on/around") == ("on", "around")

@@ -1,14 +1,12 @@
-"""Stand-ins that several tests share."""
+"""Stand-ins for patch readers and progress callbacks, shared by several tests."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
 
-class Memory:
-    """Patches uint8 [n, 1, s, s] from an array, in place of films."""
+class ArrayPatches:
+    """Patches uint8 [n, 1, s, s] from an array, in place of a PatchReader."""
 
     def __init__(self, x: np.ndarray) -> None:
         self.x = x
@@ -18,9 +16,9 @@ class Memory:
         return len(self.x)
 
     def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Return the patches of these rows."""
         return self.x[rows]
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(self.x), size):
-            rows = np.arange(start, min(start + size, len(self.x)))
-            yield rows, self.x[rows]
+
+def no_progress(*_: object) -> None:
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Writes DICOM files, for tests."""
+"""DICOM files for tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_dicom(
     frame: bytes | None = None,
     **tags: Any,
 ) -> Path:
-    """A DICOM file of pixels [h, w] with the given tags; frame: its compressed bytes."""
+    """Write a DICOM file of pixels [h, w] with the given tags; frame: its compressed bytes."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax

@@ -1,4 +1,4 @@
-"""What each of two processes does in test_many_processes: every step on one study, then mistakes.
+"""The program of each of two processes in test_distributed: every step, then errors.
 
 Started by torch.distributed.run.
 """
@@ -7,71 +7,78 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core import distributed, settings
+from core import distributed, runs, settings
 from core.errors import UserError
-from core.interpretation import inference
 from core.pipeline import dissect, explain, train
 from evaluation.pipeline import evaluate
 
 
 def quiet(*_: object) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
-def said(work: object) -> str:
-    """The sentence of an error."""
+def message_of(work: Callable[[], object]) -> str:
+    """Return the message of the error that `work` raises, or ""."""
     try:
-        work()  # type: ignore[operator]
+        work()
     except UserError as error:
         return str(error)
     return ""
 
 
-def lost(rows: np.ndarray) -> int:
-    """What the second process cannot do."""
+def fail_on_second_rank(rows: np.ndarray) -> int:
+    """Return the number of rows; fail on rank 1."""
     if distributed.rank() == 1:
-        raise UserError("The film is lost; find it.")
+        raise UserError("The image is missing; restore it.")
     return len(rows)
 
 
 def main(untrained: Path, trained: Path, weights: str, frozen: dict[str, Any]) -> None:
-    """Train one study twice (from scratch, and on from given weights with frozen statistics), take
-    the other through every step after training; then what must end as the same sentence in both
-    processes.
+    """Run every step on two studies and write the results of both processes.
+
+    `untrained` is trained twice: from scratch, and from given weights with frozen statistics;
+    `trained` is taken through every step after training.
     """
-    chosen = settings.load(trained)
-    distributed.agree(untrained)
-    train.make(untrained, chosen, quiet)
-    chosen = chosen.changed("training", weights=weights, **frozen)
-    runs = [
-        train.make(untrained, chosen, quiet),
-        train.make(trained, chosen, quiet),
-        evaluate.make(trained, quiet),
+    chosen = settings.load_settings(trained)
+    distributed.check_same_launch(untrained)
+    train.run_training(untrained, chosen, quiet)
+    chosen = chosen.with_changes("training", weights=weights, **frozen)
+    steps = [
+        train.run_training(untrained, chosen, quiet),
+        train.run_training(trained, chosen, quiet),
+        evaluate.run_evaluation(trained, quiet),
+        dissect.run_dissection(trained, chosen, quiet),
+        explain.run_explanation(trained, chosen, quiet),
     ]
-    runs += [dissect.make(trained, chosen, quiet), explain.make(trained, chosen, quiet)]
-    mistakes = {
-        "lost": said(lambda: list(distributed.dealt(distributed.blocks(7, 2), lost))),
-        "first": said(lambda: distributed.once(lambda: inference.runs.folder(trained, "none"))),
-        "elsewhere": said(lambda: distributed.agree(trained if distributed.first() else untrained)),
+    blocks = distributed.row_blocks(7, 2)
+    other_folder = trained if distributed.is_rank_zero() else untrained
+    errors = {
+        "missing": message_of(
+            lambda: list(distributed.map_round_robin(blocks, fail_on_second_rank))
+        ),
+        "no_run": message_of(
+            lambda: distributed.run_on_rank_zero(lambda: runs.run_folder(trained, "none"))
+        ),
+        "other_folder": message_of(lambda: distributed.check_same_launch(other_folder)),
     }
-    dealt = [
-        rows.tolist() for rows, _ in distributed.dealt(distributed.blocks(7, 2), lambda rows: None)
-    ]
-    part = distributed.share(7)
-    everybody = distributed.every(
+    rows = [block.tolist() for block, _ in distributed.map_round_robin(blocks, lambda _: None)]
+    own = distributed.rank_slice(7)
+    processes = distributed.all_gather_call(
         lambda: {
-            "part": [part.start, part.stop],
-            "mistakes": mistakes,
-            "runs": [[made.run, made.fresh] for made in runs],
+            "slice": [own.start, own.stop],
+            "errors": errors,
+            "runs": [[step.run, step.created] for step in steps],
         }
     )
-    if distributed.first():
-        (trained / "said.json").write_text(json.dumps({"everybody": everybody, "dealt": dealt}))
+    if distributed.is_rank_zero():
+        results = {"processes": processes, "rows": rows}
+        (trained / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An expert's HTTP client."""
+"""An HTTP client with a session, for the routes of experts and of the team."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import json
 
 from support.live_server import Served
 
+FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 
-class Client:
-    """A browser without a window: keeps a cookie."""
+
+class ExpertClient:
+    """Send requests to a server and keep its session cookie."""
 
     def __init__(self, base: str) -> None:
         self.line = http.client.HTTPConnection(base.removeprefix("http://"), timeout=20)
         self.headers: dict[str, str] = {}
 
-    def ask(self, path: str, body: object = None, form: str | None = None) -> tuple[int, bytes]:
-        """(status, body); a dict is posted as JSON, a form as it is."""
+    def request(self, path: str, body: object = None, form: str | None = None) -> tuple[int, bytes]:
+        """Return (status, body); `body` is posted as JSON, `form` as it is."""
         headers = dict(self.headers)
-        sent = (
-            form.encode()
-            if form is not None
-            else json.dumps(body).encode()
-            if body is not None
-            else None
-        )
-        self.line.request("POST" if sent is not None else "GET", path, sent, headers)
+        data = None if body is None else json.dumps(body).encode()
+        if form is not None:
+            data, headers = form.encode(), headers | FORM_TYPE
+        self.line.request("GET" if data is None else "POST", path, data, headers)
         reply = self.line.getresponse()
         content = reply.read()
         self.line.close()
-        if reply.getheader("set-cookie"):
-            self.headers["Cookie"] = reply.getheader("set-cookie").split(";")[0]
+        cookie = reply.getheader("set-cookie")
+        if cookie:
+            self.headers["Cookie"] = cookie.split(";")[0]
         return reply.status, content
 
-    def enter(self, token: str) -> Client:
-        """Sign in."""
-        assert self.ask("/enter", form=f"token={token}")[0] == 303
+    def sign_in(self, token: str) -> ExpertClient:
+        """Sign in with an invitation."""
+        assert self.request("/enter", form=f"token={token}")[0] == 303
         return self
 
-    def read(self, path: str, body: object = None) -> dict:
-        """One request of the reader's desk that must succeed."""
-        status, content = self.ask(f"/expert/read/{path}", body)
+    def reading_request(self, path: str, body: object = None) -> dict:
+        """Send one request of the reading page that must succeed."""
+        status, content = self.request(f"/expert/read/{path}", body)
         assert status == 200, content
         return json.loads(content)
 
 
 def token_of(link: str) -> str:
+    """Return the token of an invitation link."""
     return link.split("token=")[1]
 
 
-def seat(served: Served, code: str) -> tuple[Client, dict]:
-    """A reader at the first practice text."""
-    client = Client(served.base).enter(token_of(served.invite("reader", code)))
-    client.read("consent", {})
-    return client, client.read("begin", {})["case"]
+def begin_reading(served: Served, code: str) -> tuple[ExpertClient, dict]:
+    """Return the client of a new reader, and the first practice case."""
+    client = ExpertClient(served.base).sign_in(token_of(served.invite("reader", code)))
+    client.reading_request("consent", {})
+    return client, client.reading_request("begin", {})["case"]

@@ -5,28 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import store
-from core.store import reading_table
-from evaluation.reading_study import preset, workflow
-from evaluation.reading_study.leakage_checks import WARNING
+from core.store import protocol_table
+from evaluation.reading_study import design_preset, workflow
+from evaluation.reading_study.leakage_issues import WARNING
 
 
-def freeze(study: Path, arms: tuple[str, ...], name: str = "Pictures") -> reading_table.Protocol:
-    """A frozen study with these arms."""
-    workflow.create(
-        study,
-        name,
-        preset("Recommended", name=name, arms=arms, comparison_share=1.0, repeats=2, readers=1),
-        "team",
+def freeze_image_study(
+    study: Path, arms: tuple[str, ...], name: str = "Pictures"
+) -> protocol_table.Protocol:
+    """Create and freeze a reading study with these arms."""
+    design = design_preset(
+        "Recommended", name=name, arms=arms, comparison_share=1.0, repeats=2, readers=1
     )
-    _, findings = workflow.run_lint(study, name, "team")
-    return workflow.freeze(
-        study, name, "team", {f.field: "accepted" for f in findings if f.severity == WARNING}
-    )
+    workflow.create_protocol(study, name, design, "team")
+    _, issues = workflow.check_protocol(study, name, "team")
+    reasons = {issue.field: "accepted" for issue in issues if issue.severity == WARNING}
+    return workflow.freeze_protocol(study, name, "team", reasons)
 
 
-def close_open(study: Path) -> None:
-    """Close what the demonstration left open."""
+def close_open_study(study: Path) -> None:
+    """Close the reading study that the demonstration leaves open."""
     with store.read(study) as con:
-        found = reading_table.open_protocol(con)
-    if found is not None:
-        workflow.close(study, found.protocol, "team")
+        newest = protocol_table.newest_open_protocol(con)
+    if newest is not None:
+        workflow.close_protocol(study, newest.protocol, "team")

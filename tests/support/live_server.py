@@ -1,9 +1,7 @@
-"""A real server in its own process, and where its browser is."""
+"""The server of a study in a process of its own."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,18 +12,8 @@ from pathlib import Path
 
 from core import store
 from core.store import participant_table
-from dashboard.application import ADDRESS, address
+from dashboard.server.links import ADDRESS_FILE, server_address
 from support.paths import ROOT
-
-
-def find_chromium() -> str | None:
-    """A browser of this machine, or None to let playwright use its own."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return named
-    return next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
 
 
 @dataclass(frozen=True)
@@ -36,36 +24,41 @@ class Served:
     base: str
     process: subprocess.Popen
 
+    @property
+    def port(self) -> int:
+        """The port of the server."""
+        return int(self.base.rsplit(":", 1)[1])
+
     def invite(self, role: str, code: str | None = None) -> str:
-        """A new person's link."""
-        token = participant_table.new_token()
+        """Invite a participant and return the link."""
+        token = participant_table.new_invitation_token()
         with store.write(self.study) as con:
-            participant_table.invite(
+            participant_table.invite_participant(
                 con,
-                code or participant_table.next_code(con, role),
+                code or participant_table.next_free_code(con, role),
                 role,
-                participant_table.token_hash(token),
+                participant_table.hash_token(token),
             )
         return f"{self.base}/enter?token={token}"
 
 
 def start_server(study: Path, port: int = 0) -> Served:
-    """Serve a study in a subprocess, on a free port if none is given, and wait until it answers."""
-    (study / ADDRESS).unlink(missing_ok=True)
+    """Serve a study in a subprocess and wait until it answers; port 0 is a free port."""
+    (study / ADDRESS_FILE).unlink(missing_ok=True)
     code = (
-        "import sys; from pathlib import Path; from dashboard.application import serve;"
-        " serve(Path(sys.argv[1]), port=int(sys.argv[2]))"
+        "import sys; from pathlib import Path; from dashboard.application import serve_study;"
+        " serve_study(Path(sys.argv[1]), port=int(sys.argv[2]))"
     )
-    log = open(study / "server.log", "a")  # noqa: SIM115 - the child keeps it
+    log = open(study / "server.log", "a")  # noqa: SIM115 - the child process writes to it
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(study), str(port)], cwd=ROOT, stdout=log, stderr=log
     )
     log.close()
     for _ in range(300):
-        served = Served(study, address(study), process)
+        served = Served(study, server_address(study), process)
         try:
-            if not (study / ADDRESS).is_file():
-                raise OSError("it does not listen yet")
+            if not (study / ADDRESS_FILE).is_file():
+                raise OSError("the server does not listen yet")
             urllib.request.urlopen(f"{served.base}/_stcore/health", timeout=2).close()
             return served
         except OSError:
@@ -76,7 +69,7 @@ def start_server(study: Path, port: int = 0) -> Served:
 
 
 def stop_server(served: Served) -> None:
-    """End it politely, then surely."""
+    """Interrupt the server; kill it if it does not end."""
     served.process.send_signal(signal.SIGINT)
     try:
         served.process.wait(10)

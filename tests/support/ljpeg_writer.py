@@ -1,6 +1,4 @@
-"""Writes lossless JPEG streams from prediction differences, the standard's way and PVRG's; slow and
-literal, for tests.
-"""
+"""Lossless JPEG streams as the standard and the PVRG codec write them: literal and slow."""
 
 from __future__ import annotations
 
@@ -10,9 +8,9 @@ import numpy as np
 def predict(
     pixels: list[list[int]], y: int, x: int, predictor: int, middle: int, pvrg: bool
 ) -> int:
-    """The prediction of one pixel from those before it:
+    """Return the prediction of a pixel from those before it (T.81 table H.1).
 
-    T.81 table H.1, and PVRG's way with the first row.
+    pvrg: predict the first row from a virtual row above.
     """
     if y == 0 and x == 0:
         return middle
@@ -23,15 +21,22 @@ def predict(
         return left
     up, corner = (middle, middle) if y == 0 else (pixels[y - 1][x], pixels[y - 1][x - 1])
     return {
-        1: left, 2: up, 3: corner, 4: left + up - corner, 5: left + ((up - corner) >> 1), 6: up + ((left - corner) >> 1), 7: (left + up) >> 1
-    }[predictor]  # fmt: skip
+        1: left,
+        2: up,
+        3: corner,
+        4: left + up - corner,
+        5: left + ((up - corner) >> 1),
+        6: up + ((left - corner) >> 1),
+        7: (left + up) >> 1,
+    }[predictor]
 
 
 def stream(
     differences: list[int], precision: int, height: int, width: int, predictor: int
 ) -> bytes:
-    """A lossless JPEG stream of prediction differences (modulo 2^16), with a Huffman code of five
-    bits for each of the 17 lengths.
+    """Return a lossless JPEG stream of prediction differences (modulo 2^16).
+
+    The Huffman code has five bits for each of the 17 lengths.
     """
     bits = []
     for difference in differences:
@@ -69,7 +74,7 @@ def stream(
 
 
 def encode(pixels: np.ndarray, precision: int, predictor: int, pvrg: bool = True) -> bytes:
-    """A film as the PVRG codec (or the standard) writes it."""
+    """Return pixels [h, w] as the PVRG codec, or with pvrg=False the standard, encodes them."""
     rows, middle = pixels.tolist(), 1 << (precision - 1)
     differences = [
         rows[y][x] - predict(rows, y, x, predictor, middle, pvrg)

@@ -1,5 +1,6 @@
-"""A wire tap: forwards TCP to the server and keeps every byte that the server sends, uncompressed
-because nobody asks for compression.
+"""A TCP proxy in front of a server that records every byte of the server.
+
+It removes the headers with which a browser offers compression, so that the bytes are readable.
 """
 
 from __future__ import annotations
@@ -10,38 +11,38 @@ import socket
 import threading
 
 
-class Wire:
-    """Listens on a port of its own; `sent` is all that came from the server."""
+class NetworkCapture:
+    """Forward connections to a port; `sent` holds the bytes that the server has sent."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._streams: list[bytearray] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.base = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> NetworkCapture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for end in (self._listening, *self._open):
+        for end in (self._listener, *self._open):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
-        for end in (self._listening, *self._open):
+        for end in (self._listener, *self._open):
             end.close()
 
     @property
     def sent(self) -> bytes:
-        """Every byte from the server so far."""
+        """The bytes of all connections so far."""
         return b"\n".join(map(bytes, self._streams))
 
     @property
     def own(self) -> bytes:
-        """The same without Streamlit's scripts, styles and fonts, whose words are not ours."""
+        """The bytes without scripts, styles and fonts of Streamlit, which may hold any word."""
         answers = [part for stream in self._streams for part in bytes(stream).split(b"HTTP/1.1 ")]
         return b"\n".join(
             part
@@ -58,7 +59,7 @@ class Wire:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                client = self._listening.accept()[0]
+                client = self._listener.accept()[0]
                 self._open.append(client)
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._open.append(server)

@@ -1,13 +1,14 @@
-"""Keys and waits of the reading page in a browser."""
+"""Waits of the reading page in a browser."""
 
 from __future__ import annotations
 
+from support.shadow_dom import HAS_TITLE
 
-def settle(page, title: str) -> None:
-    """Wait for a case and for the dead time after it."""
-    page.wait_for_function(
-        "t => [...document.querySelectorAll('*')].some(e =>"
-        " e.shadowRoot?.querySelector('.u')?.textContent.trim() === t)",
-        arg=title,
-    )
-    page.wait_for_timeout(420)
+# Milliseconds after a new case during which the page ignores keys, plus a margin.
+DEAD_TIME_MS = 420
+
+
+def wait_for_case(page, title: str) -> None:
+    """Wait for the case with this title and for the dead time after it."""
+    page.wait_for_function(HAS_TITLE, arg=title)
+    page.wait_for_timeout(DEAD_TIME_MS)

@@ -1,4 +1,4 @@
-"""A tiny study written straight into a store: random films, a pretended dissection, no training."""
+"""A tiny study written straight into a store: random images and activations, no training."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from core.store import (
     audit_table,
     dataset_table,
     participant_table,
+    protocol_table,
     reading_table,
 )
-from core.store.annotation_table import append
-from core.store.reading_table import Case
+from core.store.connection import Connection
+from core.store.reading_table import ReadingCase
 
 PATCHES, DISSECT = "patches-000000000001", "dissect-000000000002"
-UNITS, SELECTED, FILMS, SIDE, TOP = 40, 20, 16, 64, 64
+UNITS, SELECTED, MAMMOGRAMS, SIDE, TOP = 40, 20, 16, 64, 64
 MADE = datetime(2026, 1, 2, 3, 4, 5)
 
 
-def film(generator: np.random.Generator, width: int = 256, height: int = 320) -> np.ndarray:
-    """A bright half disc on black with smooth texture: enough like a film to look at."""
+def draw_mammogram(
+    generator: np.random.Generator, width: int = 256, height: int = 320
+) -> np.ndarray:
+    """Return a bright half disc on black with smooth texture."""
     y, x = np.mgrid[:height, :width]
     inside = ((x / (0.85 * width)) ** 2 + ((y - height / 2) / (0.46 * height)) ** 2) < 1
     coarse = generator.random((height // 16, width // 16))
@@ -37,11 +40,11 @@ def film(generator: np.random.Generator, width: int = 256, height: int = 320) ->
     return (inside * (70 + 150 * texture)).clip(0, 255).astype(np.uint8)
 
 
-def _data(path: Path, con, generator: np.random.Generator) -> list[dict]:
+def _add_dataset(path: Path, con: Connection, generator: np.random.Generator) -> list[dict]:
     patients, mammograms = [], []
-    for i in range(FILMS):
+    for i in range(MAMMOGRAMS):
         name = f"zqxfile{i:03d}"
-        np.save(path / "images" / f"{name}.npy", film(generator))
+        np.save(path / "images" / f"{name}.npy", draw_mammogram(generator))
         if i % 2 == 0:
             patients.append(
                 {
@@ -76,18 +79,20 @@ def _data(path: Path, con, generator: np.random.Generator) -> list[dict]:
     con.execute(
         "INSERT INTO sources VALUES ('s', 'phantom', '', '{}', TRUE, FALSE, ?, 8, 16, 0)", [MADE]
     )
-    dataset_table.append(con, "patients", pd.DataFrame(patients))
-    dataset_table.append(con, "mammograms", pd.DataFrame(mammograms))
+    dataset_table.append_rows(con, "patients", pd.DataFrame(patients))
+    dataset_table.append_rows(con, "mammograms", pd.DataFrame(mammograms))
     return mammograms
 
 
-def _insert(con, table: str, frame: pd.DataFrame) -> None:
+def _insert_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:
     con.register("rows", frame)
     con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
     con.unregister("rows")
 
 
-def _runs(path: Path, con, mammograms: list[dict], generator: np.random.Generator) -> None:
+def _add_runs(
+    path: Path, con: Connection, mammograms: list[dict], generator: np.random.Generator
+) -> None:
     for run, kind, parents in ((PATCHES, "patches", []), (DISSECT, "dissect", [PATCHES])):
         con.execute(
             "INSERT INTO runs VALUES (?, ?, '{}', ?, '{}', ?, 1.0)",
@@ -112,8 +117,8 @@ def _runs(path: Path, con, mammograms: list[dict], generator: np.random.Generato
         for i, m in enumerate(mammograms)
         for k in range(20)
     ]
-    _insert(con, "patches", pd.DataFrame(patches))
-    _insert(
+    _insert_rows(con, "patches", pd.DataFrame(patches))
+    _insert_rows(
         con,
         "units",
         pd.DataFrame(
@@ -131,7 +136,7 @@ def _runs(path: Path, con, mammograms: list[dict], generator: np.random.Generato
             ]
         ),
     )
-    _insert(
+    _insert_rows(
         con,
         "top_patches",
         pd.DataFrame(
@@ -151,7 +156,7 @@ def _runs(path: Path, con, mammograms: list[dict], generator: np.random.Generato
             ]
         ),
     )
-    _insert(
+    _insert_rows(
         con,
         "selected",
         pd.DataFrame(
@@ -189,16 +194,20 @@ LABELS = (
 
 
 def add_protocol(
-    con, count: int = 30, version: int = 1, design: dict | None = None, state: str = "frozen"
+    con: Connection,
+    count: int = 30,
+    version: int = 1,
+    design: dict | None = None,
+    state: str = "frozen",
 ) -> None:
-    """A frozen reading study of `count` cases over the study's films."""
+    """Add a reading study of `count` cases over the study's mammograms, frozen by default."""
     generator = np.random.default_rng(version)
     design = {"name": "ZQXSTUDY", "seed": 5, "scale": 6, "repeats": 2, **(design or {})}
     cases = [
-        Case(
+        ReadingCase(
             number=i,
-            mammogram_id=f"ZQXCASE{i % FILMS:03d}",
-            patient_id=f"ZQXPATIENT{(i % FILMS) // 2:03d}",
+            mammogram_id=f"ZQXCASE{i % MAMMOGRAMS:03d}",
+            patient_id=f"ZQXPATIENT{(i % MAMMOGRAMS) // 2:03d}",
             arm="ZQXARM",
             texts=tuple(LABELS[k] for k in generator.permutation(8)[:3]),
             truth="MALIGNANT" if i % 2 else "BENIGN",
@@ -207,20 +216,20 @@ def add_protocol(
         )
         for i in range(1, count + 1)
     ]
-    reading_table.append_state(
+    protocol_table.append_protocol_state(
         con, protocol="ZQXSTUDY", version=version, state="design", design=design
     )
-    reading_table.add_cases(con, "ZQXSTUDY", version, cases)
-    for step in ("lint", "frozen"):
-        reading_table.append_state(
-            con, protocol="ZQXSTUDY", version=version, state=step, design=design, hash="ZQXHASH"
+    reading_table.add_reading_cases(con, "ZQXSTUDY", version, cases)
+    for stage in ("lint", "frozen"):
+        protocol_table.append_protocol_state(
+            con, protocol="ZQXSTUDY", version=version, state=stage, design=design, hash="ZQXHASH"
         )
-        if step == state:
+        if stage == state:
             break
 
 
-def add_audit(con, units: int = 3, each: int = 2) -> audit_table.Audit:
-    """An open label audit of a few units' patches."""
+def add_audit(con: Connection, units: int = 3, each: int = 2) -> audit_table.Audit:
+    """Add an open label audit of a few units' patches, `each` of every kind."""
     patches = [
         row[0]
         for row in con.execute(
@@ -228,36 +237,36 @@ def add_audit(con, units: int = 3, each: int = 2) -> audit_table.Audit:
         ).fetchall()
     ]
     items = [
-        audit_table.Item(
+        audit_table.AuditItem(
             item=n + 1,
             unit=n // (3 * each),
             label=LABELS[n // (3 * each)],
-            kind=audit_table.KINDS[n % 3],
+            kind=audit_table.AUDIT_PATCH_KINDS[n % 3],
             patch_id=patches[n],
             rank=n,
             activation=0.987654 - n / 1000,
         )
         for n in range(units * 3 * each)
     ]
-    return audit_table.start(con, DISSECT, 7, each, "team", items)
+    return audit_table.create_audit(con, DISSECT, 7, each, "team", items)
 
 
-def make(path: Path, protocol: bool = True) -> Path:
-    """The study in a new folder, with settings, one dissection and (by default) a frozen reading
-    study.
-    """
+def create_study(path: Path, protocol: bool = True) -> Path:
+    """Create the study in a new folder: settings, one dissection and a frozen reading study."""
     generator = np.random.default_rng(1)
-    study_folder.init(path)
+    study_folder.create_study(path)
     with store.write(path) as con:
-        mammograms = _data(path, con, generator)
-        _runs(path, con, mammograms, generator)
+        mammograms = _add_dataset(path, con, generator)
+        _add_runs(path, con, mammograms, generator)
         if protocol:
             add_protocol(con)
     return path
 
 
-def mass(margin: str = "spiculated", association: str = "suspicious", confidence: int = 3) -> dict:
-    """A complete answer."""
+def mass_answer(
+    margin: str = "spiculated", association: str = "suspicious", confidence: int = 3
+) -> dict:
+    """Return a complete answer on a unit."""
     return {
         "recognisable": "yes",
         "phenomena": [
@@ -270,13 +279,13 @@ def mass(margin: str = "spiculated", association: str = "suspicious", confidence
 
 
 def annotate(
-    con, code: str, unit: int, answer: dict, simulated: bool = False, **more
-) -> annotation_table.Saved:
-    """One stored answer of a person who is added if need be."""
-    if participant_table.role_of(con, code) is None:
-        participant_table.add(con, code, "annotator", simulated)
+    con: Connection, code: str, unit: int, answer: dict, simulated: bool = False, **options
+) -> annotation_table.SavedAnnotation:
+    """Append an answer; the annotator is added if missing."""
+    if participant_table.participant_role(con, code) is None:
+        participant_table.add_participant(con, code, "annotator", simulated)
     number = con.execute("SELECT count(*) FROM annotations").fetchone()[0]
-    return append(
+    return annotation_table.append_annotation(
         con,
         run=DISSECT,
         unit=unit,
@@ -285,5 +294,5 @@ def annotate(
         seconds=10.0,
         annotation_id=f"a{number}",
         simulated=simulated,
-        **more,
+        **options,
     )

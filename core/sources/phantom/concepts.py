@@ -1,4 +1,7 @@
-"""What a phantom's pixels can show, and how an expert would say it."""
+"""Concepts that phantom pixels can show, and their description in terms of the annotation form.
+
+Drawing belongs in `findings` and `anatomy`; the lexicon belongs in `core.lexicon.birads_lexicon`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from enum import IntFlag
 
 
 class Concept(IntFlag):
-    """Bits of Mammogram.concepts: six benign looks, four malignant ones, then anatomy and film."""
+    """Bits of `Mammogram.concepts`: six benign and four malignant findings, anatomy, view label."""
 
+    # Stored masks hold these values, so they must not be renumbered.
     CIRCUMSCRIBED_MASS = 1
     LOBULAR_MASS = 2
     LYMPH_NODE = 4
@@ -29,11 +33,12 @@ class Concept(IntFlag):
 
 
 @dataclass(frozen=True)
-class ConceptWords:
-    """A concept in the terms of the annotation form. label: the text to be printed; category: mass,
-    calcification, architectural distortion, asymmetry, associated feature, composition, normal
-    tissue or other; descriptors: field -> choice of that form; association: "benign", "uncertain",
-    "suspicious", or "" where the form asks for none.
+class ConceptDescription:
+    """A concept in terms of the annotation form.
+
+    label: text for display. category: name of a category of the lexicon. descriptors: (field, term)
+    pairs of that category. association: "benign", "uncertain", "suspicious", or "" if the form has
+    none.
     """
 
     label: str
@@ -42,63 +47,63 @@ class ConceptWords:
     association: str = ""
 
 
-CONCEPT_WORDS: dict[Concept, ConceptWords] = {
-    Concept.CIRCUMSCRIBED_MASS: ConceptWords(
+CONCEPT_DESCRIPTIONS: dict[Concept, ConceptDescription] = {
+    Concept.CIRCUMSCRIBED_MASS: ConceptDescription(
         "Circumscribed mass", "mass", (("margin", "circumscribed"), ("shape", "oval")), "benign"
     ),
-    Concept.LOBULAR_MASS: ConceptWords(
+    Concept.LOBULAR_MASS: ConceptDescription(
         "Lobulated mass", "mass", (("margin", "obscured"), ("shape", "oval")), "benign"
     ),
-    Concept.LYMPH_NODE: ConceptWords(
+    Concept.LYMPH_NODE: ConceptDescription(
         "Lymph node", "other", (("structure", "lymph node"),), "benign"
     ),
-    Concept.VASCULAR_CALCIFICATION: ConceptWords(
+    Concept.VASCULAR_CALCIFICATION: ConceptDescription(
         "Vascular calcifications", "calcification", (("type", "vascular"),), "benign"
     ),
-    Concept.COARSE_CALCIFICATION: ConceptWords(
+    Concept.COARSE_CALCIFICATION: ConceptDescription(
         "Coarse calcifications", "calcification", (("type", "coarse (popcorn)"),), "benign"
     ),
-    Concept.ROUND_CALCIFICATION: ConceptWords(
+    Concept.ROUND_CALCIFICATION: ConceptDescription(
         "Round calcifications",
         "calcification",
         (("type", "round"), ("distribution", "regional")),
         "benign",
     ),
-    Concept.SPICULATED_MASS: ConceptWords(
+    Concept.SPICULATED_MASS: ConceptDescription(
         "Spiculated mass", "mass", (("margin", "spiculated"), ("shape", "irregular")), "suspicious"
     ),
-    Concept.PLEOMORPHIC_CLUSTER: ConceptWords(
+    Concept.PLEOMORPHIC_CLUSTER: ConceptDescription(
         "Pleomorphic calcifications",
         "calcification",
         (("type", "fine pleomorphic"), ("distribution", "grouped")),
         "suspicious",
     ),
-    Concept.FINE_LINEAR_CLUSTER: ConceptWords(
+    Concept.FINE_LINEAR_CLUSTER: ConceptDescription(
         "Fine linear branching calcifications",
         "calcification",
         (("type", "fine linear or branching"), ("distribution", "linear")),
         "suspicious",
     ),
-    Concept.ARCHITECTURAL_DISTORTION: ConceptWords(
+    Concept.ARCHITECTURAL_DISTORTION: ConceptDescription(
         "Architectural distortion", "distortion", (), "suspicious"
     ),
-    Concept.PECTORAL_MUSCLE: ConceptWords(
+    Concept.PECTORAL_MUSCLE: ConceptDescription(
         "Pectoral muscle", "other", (("structure", "pectoral muscle"),), "benign"
     ),
-    Concept.NIPPLE: ConceptWords("Nipple", "other", (("structure", "nipple"),), "benign"),
-    Concept.SKIN_LINE: ConceptWords(
+    Concept.NIPPLE: ConceptDescription("Nipple", "other", (("structure", "nipple"),), "benign"),
+    Concept.SKIN_LINE: ConceptDescription(
         "Edge of the breast", "other", (("structure", "edge or fold"),), "benign"
     ),
-    Concept.DENSE_TISSUE: ConceptWords(
+    Concept.DENSE_TISSUE: ConceptDescription(
         "Dense tissue", "composition", (("density", "heterogeneously dense"),), "benign"
     ),
-    Concept.FATTY_TISSUE: ConceptWords(
+    Concept.FATTY_TISSUE: ConceptDescription(
         "Fatty tissue", "composition", (("density", "almost entirely fatty"),), "benign"
     ),
-    Concept.VESSEL: ConceptWords(
+    Concept.VESSEL: ConceptDescription(
         "Blood vessel", "other", (("structure", "uncalcified vessel"),), "benign"
     ),
-    Concept.VIEW_LABEL: ConceptWords(
+    Concept.VIEW_LABEL: ConceptDescription(
         "View label", "other", (("structure", "marker or artefact"),), "benign"
     ),
 }

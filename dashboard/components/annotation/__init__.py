@@ -1,38 +1,36 @@
-"""The annotation page as one component: grid, film, form, queue.
+"""The annotation page as one component: patches, mammogram, form and queue.
 
-Mounted once; it talks to its own routes.
+It is mounted once and then uses its own routes.
 """
 
 from __future__ import annotations
 
-from core import birads_lexicon
+from core.lexicon import birads_lexicon
 from dashboard.components.annotation import audit_routes, routes
-from dashboard.components.http import source
+from dashboard.components.http import component_source
 from dashboard.server import context
 
-ROUTES = [*routes.ROUTES, *audit_routes.ROUTES]
-__all__ = ["ROUTES", "mount"]
+ANNOTATOR_ROUTES = [*routes.ANNOTATION_ROUTES, *audit_routes.AUDIT_ROUTES]
+_SCRIPTS = ("mammogram", "form", "audit", "annotation")
 
 
-def mount() -> None:
-    """Show the page.
-
-    Nothing about the unit is in the mount: it is fetched by the person's own session.
-    """
+def mount_annotation() -> None:
+    """Show the page; the component requests the unit's data in the annotator's own session."""
     import streamlit as st
 
+    # Streamlit takes one script a component: the files share one scope, in this order.
+    scripts = [component_source("", "session.js"), component_source("", "viewer.js")]
+    scripts += [component_source("annotation", f"{name}.js") for name in _SCRIPTS]
+    styles = [component_source("", "design_tokens.css")]
+    styles += [component_source("annotation", "annotation.css")]
     component = st.components.v2.component(
         "expert_annotate",
-        html=source("annotation", "annotation.html"),
-        css=source("", "design_tokens.css") + source("annotation", "annotation.css"),
-        js=source("", "session.js")
-        + source("", "viewer.js")
-        + "".join(
-            source("annotation", f"{n}.js") for n in ("mammogram", "form", "audit", "annotation")
-        ),
+        html=component_source("annotation", "annotation.html"),
+        css="".join(styles),
+        js="".join(scripts),
     )
     component(
         key="expert",
-        data={"lexicon": birads_lexicon.as_data(), "prefix": context.prefix()},
+        data={"lexicon": birads_lexicon.lexicon_data(), "prefix": context.url_prefix()},
         height="content",
     )

@@ -1,11 +1,11 @@
-// The structured answer: what is chosen, which row is marked, and the label it prints.
-// Keys: letters choose phenomenon and association; digits answer the marked row and mark the next open one; down leaves a row blank, up goes back,
-// C marks the confidence, and so does an association, since it stands below the rows.
+// The structured answer: the choices, the marked row and the label that they form.
+// Keys: letters choose phenomenon and association; digits answer the marked row and mark the next open one; down leaves a row blank, up returns,
+// C marks the confidence, as does an association, because the confidence is the last row.
 const SURE = "confidence", PHENOMENON = "phenomenon";
 
-const KEYS = [["M K D A F G N O", "choose the phenomenon (once more: take it away); 0 nothing, U unsure; + adds a further one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
-  ["↓ ↑", "leave the marked row blank and go on; go back"], ["B I S", "association: benign, uncertain, suspicious; then the confidence is marked"],
-  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["Tab, arrows", "to the patches; Space pins one, H highlight on or off"], ["Z W L R", "film: zoom, window, level (with Shift the other way), reset as a double click does"], ["Esc", "unpin the patch, close this"]];
+const KEYS = [["M K D A F G N O", "choose the phenomenon (again: remove it); 0 nothing, U unsure; + adds another one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
+  ["↓ ↑", "leave the marked row blank and continue; return"], ["B I S", "association: benign, uncertain, suspicious; then the confidence is marked"],
+  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["Tab, arrows", "to the patches; Space pins one, H highlight on or off"], ["Z W L R", "mammogram: zoom, window, level (Shift reverses), reset (or double click)"], ["Esc", "unpin the patch, close this"]];
 
 class Form {
   constructor(root, lexicon, changed) {
@@ -18,13 +18,13 @@ class Form {
 
   set(answer) {
     this.recognisable = answer.recognisable; this.phenomena = structuredClone(answer.phenomena); this.confidence = answer.confidence; this.words = answer.words || "";
-    this.label = answer.label !== null && answer.label !== this.printed() ? answer.label : null;   // null: as the choices print it
+    this.label = answer.label !== null && answer.label !== this.printed() ? answer.label : null;   // null: the label that the choices form
     this.at = Math.max(0, this.phenomena.length - 1); this.benign = false; this.popped = null; this.wrong = null;
     this.mark = this.unanswered();
     this.draw();
   }
 
-  // What is stored, in the form the server checks.
+  // The answer in the form that the server validates and stores.
   answer() {
     const recognised = this.recognisable === "yes";
     return { recognisable: this.recognisable, phenomena: recognised ? this.phenomena : [], confidence: this.confidence, words: this.words,
@@ -51,13 +51,13 @@ class Form {
     return text.slice(0, 1).toUpperCase() + text.slice(1);
   }
 
-  // The rows that digits answer, from top to bottom: the fields of this phenomenon that are shown, then confidence.
+  // The rows that digits answer, from top to bottom: the displayed fields of this phenomenon, then the confidence.
   rows() {
     const kind = this.recognisable === "yes" && !this.adding ? this.kind() : null;
     return [...(kind ? kind.fields.filter((field) => !field.optional).map((field) => field.name) : []), ...(this.recognisable ? [SURE] : [])];
   }
 
-  // The first row from `from` on without an answer; confidence where there is none.
+  // The first row from `from` on without an answer, or the confidence.
   unanswered(from = 0) {
     const terms = this.recognisable === "yes" ? this.current()?.terms ?? {} : {};
     return this.rows().slice(from).find((name) => name === SURE || !terms[name]) ?? null;
@@ -72,9 +72,9 @@ class Form {
     this.to(rows[Math.min(rows.length - 1, Math.max(0, rows.indexOf(this.mark) + by))]);
   }
 
-  // What is missing before this can be saved, as the row and a sentence; null if nothing is.
+  // The first missing row with a message, or null if the answer is complete.
   missing() {
-    if (this.adding) return [PHENOMENON, "Choose the further phenomenon, or press + again to take it back."];
+    if (this.adding) return [PHENOMENON, "Choose the additional phenomenon, or press + again to take it back."];
     if (this.recognisable === null) return [PHENOMENON, "Choose a phenomenon, or Nothing, or Unsure."];
     const at = this.recognisable === "yes" ? this.phenomena.findIndex((one) => this.kinds.get(one.category).association === "required" && !one.association) : -1;
     if (at >= 0) {
@@ -86,7 +86,7 @@ class Form {
     return null;
   }
 
-  // Show which row is missing: red, in view, and first in line for the keys.
+  // Highlight the missing row in red, scroll to it and direct the keys to it.
   fault(row) {
     this.wrong = row; this.mark = row === SURE ? SURE : this.mark;
     this.draw();
@@ -107,12 +107,12 @@ class Form {
     this.adding = false; this.mark = this.unanswered(); this.touch();
   }
 
-  no(what) {
-    this.recognisable = this.recognisable === what ? (this.phenomena.length ? "yes" : null) : what; this.adding = false; this.label = null;
+  reject(reason) {
+    this.recognisable = this.recognisable === reason ? (this.phenomena.length ? "yes" : null) : reason; this.adding = false; this.label = null;
     this.mark = this.unanswered(); this.touch();
   }
 
-  // A further phenomenon is asked for; once more takes the question back.
+  // Ask for another phenomenon, or cancel that question.
   add() {
     if (this.adding) { this.adding = false; this.mark = this.marked; this.touch(); return; }
     if (this.recognisable === "yes" && this.phenomena.length < this.lexicon.most) { this.adding = true; this.benign = false; this.marked = this.mark; this.mark = null; this.draw(); }
@@ -141,15 +141,15 @@ class Form {
     if (term) this.pick(field, term);
   }
 
-  // Keys by name; true if the key was one of ours.
+  // Handle a key by name and return whether the form uses it.
   key(key) {
     const upper = key.toUpperCase();
     const kind = this.lexicon.categories.find((one) => one.key === upper);
     const association = this.lexicon.associations.find((one) => one.key === upper);
     if (kind) this.choose(kind.name);
     else if (association) this.associate(association.name);
-    else if (upper === "U") this.no("unsure");
-    else if (key === "0") this.no("nothing");
+    else if (upper === "U") this.reject("unsure");
+    else if (key === "0") this.reject("nothing");
     else if (key === "+") this.add();
     else if (upper === "C") this.to(SURE);
     else if (key === "ArrowDown") this.step(1);
@@ -160,21 +160,21 @@ class Form {
   }
 
   button(title, key, pressed, click, disabled = false) {
-    const button = make("button", { type: "button", class: title.length > 14 ? "o long" : "o", disabled }, title, key ? make("kbd", { textContent: key }) : null);
+    const button = createNode("button", { type: "button", class: title.length > 14 ? "o long" : "o", disabled }, title, key ? createNode("kbd", { textContent: key }) : null);
     button.setAttribute("aria-pressed", String(pressed)); button.onclick = () => { click(); this.refocus(title); };
     return button;
   }
 
-  // The rows are drawn anew by a click: who came by Tab and Space stays where he was.
+  // A click redraws the rows: restore the focus of keyboard users.
   refocus(title) {
     if (this.node.getRootNode().activeElement) return;
     [...this.node.querySelectorAll(".o"), ...this.pop.querySelectorAll(".o")].find((one) => one.firstChild.textContent === title)?.focus({ preventScroll: true });
   }
 
-  // A row's name; the marked row says which keys it takes, the missing one is red.
+  // A row's name; the marked row lists its keys, the missing one is red.
   lab(text, row = null, keys = "") {
     const open = row !== null && row === this.mark;
-    const node = make("div", { class: "lab" + (open ? " open" : "") + (row !== null && row === this.wrong ? " wrong" : "") }, text, open && keys ? make("small", { textContent: keys }) : null);
+    const node = createNode("div", { class: "lab" + (open ? " open" : "") + (row !== null && row === this.wrong ? " wrong" : "") }, text, open && keys ? createNode("small", { textContent: keys }) : null);
     if (row && this.rows().includes(row)) node.onclick = () => this.to(row);
     return node;
   }
@@ -183,23 +183,23 @@ class Form {
     const chosen = this.current().terms[field.name];
     const benign = field.benign.find((term) => term.name === chosen);
     const terms = this.benign && open ? field.benign : field.terms;
-    return make("div", { class: "o5" }, ...terms.map((term) => this.button(term.opens && benign ? benign.title : term.title, term.key,
+    return createNode("div", { class: "o5" }, ...terms.map((term) => this.button(term.opens && benign ? benign.title : term.title, term.key,
       term.opens ? Boolean(benign) : chosen === term.name, () => this.pick(field, term))));
   }
 
   phenomena_row() {
     const none = this.recognisable !== "yes" || this.adding;
     const buttons = this.lexicon.categories.map((kind) => this.button(kind.title, kind.key, !none && this.current()?.category === kind.name, () => this.choose(kind.name)));
-    buttons.push(this.button("Nothing", "0", this.recognisable === "nothing", () => this.no("nothing")),
-      this.button("Unsure", "U", this.recognisable === "unsure", () => this.no("unsure")));
+    buttons.push(this.button("Nothing", "0", this.recognisable === "nothing", () => this.reject("nothing")),
+      this.button("Unsure", "U", this.recognisable === "unsure", () => this.reject("unsure")));
     const tabs = this.phenomena.map((_, i) => {
-      const tab = make("button", { type: "button", textContent: String(i + 1), "aria-label": "phenomenon " + (i + 1), "aria-pressed": String(!this.adding && i === this.at) });
+      const tab = createNode("button", { type: "button", textContent: String(i + 1), "aria-label": "phenomenon " + (i + 1), "aria-pressed": String(!this.adding && i === this.at) });
       tab.onclick = () => { this.at = i; this.adding = false; this.draw(); };
       return tab;
     });
-    if (this.adding) tabs.push(make("button", { type: "button", textContent: String(tabs.length + 1), "aria-pressed": "true" }));
-    const label = make("div", { class: "lab" + (this.wrong === PHENOMENON ? " wrong" : "") }, "Phenomenon", tabs.length > 1 ? make("div", { class: "tabs" }, ...tabs) : null);
-    return [label, make("div", { class: "o5" }, ...buttons)];
+    if (this.adding) tabs.push(createNode("button", { type: "button", textContent: String(tabs.length + 1), "aria-pressed": "true" }));
+    const label = createNode("div", { class: "lab" + (this.wrong === PHENOMENON ? " wrong" : "") }, "Phenomenon", tabs.length > 1 ? createNode("div", { class: "tabs" }, ...tabs) : null);
+    return [label, createNode("div", { class: "o5" }, ...buttons)];
   }
 
   draw() {
@@ -217,13 +217,13 @@ class Form {
     const three = this.lexicon.associations.map((one) => this.button(one.title, one.key, Boolean(associable) && this.current().association === one.name,
       () => this.associate(one.name), !associable));
     const sure = ["low", "mid", "high"].map((text, i) => {
-      const button = make("button", { type: "button", class: "o" }, make("b", { textContent: String(i + 1) }), text);
+      const button = createNode("button", { type: "button", class: "o" }, createNode("b", { textContent: String(i + 1) }), text);
       button.setAttribute("aria-pressed", String(this.confidence === i + 1)); button.onclick = () => this.sure(i + 1);
       return button;
     });
-    const confident = make("div", { class: "conf" }, this.lab("Confidence ", SURE), ...sure);
-    confident.firstElementChild.append(make("kbd", { textContent: "C" }));
-    rows.push(this.lab("Association", "association"), make("div", { class: "split" }, make("div", { class: "o3" }, ...three), confident), this.lab("Printed label"), this.own());
+    const confident = createNode("div", { class: "conf" }, this.lab("Confidence ", SURE), ...sure);
+    confident.firstElementChild.append(createNode("kbd", { textContent: "C" }));
+    rows.push(this.lab("Association", "association"), createNode("div", { class: "split" }, createNode("div", { class: "o3" }, ...three), confident), this.lab("Printed label"), this.own());
     this.node.classList.toggle("tight", shown.length > 1 || shown.some((field) => (this.benign ? field.benign : field.terms).length > 5));
     this.node.replaceChildren(...rows);
     this.details();
@@ -231,26 +231,26 @@ class Form {
 
   own() {
     if (this.field && this.field.getRootNode().activeElement === this.field) return this.field;
-    this.field = make("input", { type: "text", class: "own", maxLength: 2000, "aria-label": "Printed label, editable", disabled: this.recognisable !== "yes",
+    this.field = createNode("input", { type: "text", class: "own", maxLength: 2000, "aria-label": "Printed label, editable", disabled: this.recognisable !== "yes",
       placeholder: this.recognisable === "yes" ? "" : "No label is printed", value: this.recognisable === "yes" ? (this.label ?? this.printed()) : "" });
     this.field.oninput = () => { this.label = this.field.value; this.changed(); };
     return this.field;
   }
 
-  // The folded questions, and free text, above the foot.
+  // The optional questions, the free text or the list of keys, above the foot.
   details() {
     if (this.popped === "details" && !this.kind()?.fields.some((field) => field.optional)) this.popped = null;
     this.pop.hidden = !this.popped;
     if (this.popped === "details") {
-      this.pop.replaceChildren(...this.kind().fields.filter((field) => field.optional).flatMap((field) => [this.lab(field.title), make("div", { class: "o5" },
+      this.pop.replaceChildren(...this.kind().fields.filter((field) => field.optional).flatMap((field) => [this.lab(field.title), createNode("div", { class: "o5" },
         ...field.terms.map((term) => this.button(term.title, "", this.current().terms[field.name] === term.name, () => this.pick(field, term))))]));
     } else if (this.popped === "words" && !this.pop.querySelector("textarea")) {
-      const area = make("textarea", { value: this.words, maxLength: 2000, "aria-label": "Own words", placeholder: "Anything the form does not say" });
+      const area = createNode("textarea", { value: this.words, maxLength: 2000, "aria-label": "Own words", placeholder: "Anything that the form does not cover" });
       area.oninput = () => { this.words = area.value; this.changed(); };
       this.pop.replaceChildren(this.lab("Own words"), area);
       area.focus();
     }
-    else if (this.popped === "keys") this.pop.replaceChildren(make("dl", {}, ...KEYS.flatMap(([key, text]) => [make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: text })])));
+    else if (this.popped === "keys") this.pop.replaceChildren(createNode("dl", {}, ...KEYS.flatMap(([key, text]) => [createNode("dt", {}, createNode("kbd", { textContent: key })), createNode("dd", { textContent: text })])));
     if (this.popped !== "words") this.pop.querySelector("textarea")?.remove();
   }
 

@@ -1,39 +1,39 @@
-// The grid of patches and the mammogram beside it. Pointing at a patch shows its place on the film; everything is in the browser by then.
-class Film extends Viewer {
+// The grid of patches beside the mammogram. Pointing at a patch shows its position at once: all images are loaded ahead.
+class MammogramViewer extends Viewer {
   constructor(root) {
     super(root.querySelector(".r"), root.querySelector("#wl"), root.querySelector(".r .wlt"));
     this.root = root; this.grid = root.querySelector(".grid");
-    this.pictures = new Map(); this.highlight = true; this.tiles = [];
+    this.images = new Map(); this.highlight = true; this.tiles = [];
   }
 
-  picture(url) {
-    if (!this.pictures.has(url)) {
-      const image = make("img", { alt: "", draggable: false });
-      image.onerror = () => { image.failed = true; if (this.tiles[this.at]?.film === url) this.show(this.at); };
+  image(url) {
+    if (!this.images.has(url)) {
+      const image = createNode("img", { alt: "", draggable: false });
+      image.onerror = () => { image.failed = true; if (this.tiles[this.at]?.mammogram === url) this.show(this.at); };
       image.src = url;
-      this.pictures.set(url, image);
+      this.images.set(url, image);
     }
-    return this.pictures.get(url);
+    return this.images.get(url);
   }
 
-  early(urls) {
-    const keep = new Set([...urls, ...this.tiles.flatMap((t) => [t.film, t.lit, t.plain])]);
-    for (const url of [...this.pictures.keys()]) if (!keep.has(url)) this.pictures.delete(url);
-    urls.forEach((url) => this.picture(url));
+  prefetch(urls) {
+    const keep = new Set([...urls, ...this.tiles.flatMap((t) => [t.mammogram, t.highlighted, t.patch])]);
+    for (const url of [...this.images.keys()]) if (!keep.has(url)) this.images.delete(url);
+    urls.forEach((url) => this.image(url));
   }
 
   load(tiles) {
     this.tiles = tiles; this.pinned = 0; this.at = 0; this.resetView();
-    tiles.forEach((tile) => this.picture(tile.film));
+    tiles.forEach((tile) => this.image(tile.mammogram));
     this.buttons = tiles.map((tile, i) => this.button(tile, i));
     this.grid.replaceChildren(...this.buttons);
     this.show(0);
-    // Without the highlight the tiles are other pictures: fetch them once the important ones are here.
-    setTimeout(() => { if (this.tiles === tiles) tiles.forEach((tile) => this.picture(tile.plain)); }, 1500);
+    // The tiles without highlight are separate images: load them after the ones that are visible.
+    setTimeout(() => { if (this.tiles === tiles) tiles.forEach((tile) => this.image(tile.patch)); }, 1500);
   }
 
   button(tile, i) {
-    const button = make("button", { type: "button", role: "option", tabIndex: i ? -1 : 0, "aria-label": "patch " + (i + 1) });
+    const button = createNode("button", { type: "button", role: "option", tabIndex: i ? -1 : 0, "aria-label": "patch " + (i + 1) });
     button.onmouseenter = () => this.show(i);
     button.onmouseleave = () => this.show(this.pinned);
     button.onfocus = () => this.show(i);
@@ -44,16 +44,16 @@ class Film extends Viewer {
   }
 
   fill(button, tile) {
-    const url = this.highlight ? tile.lit : tile.plain;
-    const image = make("img", { alt: "", draggable: false });
+    const url = this.highlight ? tile.highlighted : tile.patch;
+    const image = createNode("img", { alt: "", draggable: false });
     image.onerror = () => {
       button.className = "retry";
-      button.replaceChildren("Not loaded", make("span", { textContent: "Retry" }));
+      button.replaceChildren("Not loaded", createNode("span", { textContent: "Retry" }));
       button.onclick = () => { button.className = ""; button.onclick = () => { this.pinned = this.buttons.indexOf(button); this.show(this.pinned); }; this.fill(button, tile); };
     };
     image.src = url;
     button.replaceChildren(image);
-    if (tile.label) button.append(make("span", { class: "label", textContent: tile.label }));   // only where the protocol shows patch labels
+    if (tile.label) button.append(createNode("span", { class: "label", textContent: tile.label }));   // only where the protocol shows patch labels
   }
 
   arrow(event, i) {
@@ -68,10 +68,10 @@ class Film extends Viewer {
     if (!tile) return;
     if (this.at !== i) this.resetView();
     this.at = i;
-    const image = this.picture(tile.film);
+    const image = this.image(tile.mammogram);
     let node = image;
     if (image.failed) {
-      node = retryButton("The film was not loaded. Click to try again.", () => { this.pictures.delete(tile.film); this.show(i); });
+      node = retryButton("The mammogram was not loaded. Click to try again.", () => { this.images.delete(tile.mammogram); this.show(i); });
     }
     this.buttons.forEach((button, j) => button.setAttribute("aria-selected", String(j === i)));
     this.root.querySelector(".pn").textContent = "Patch " + (i + 1) + " of " + this.tiles.length + (this.pinned && this.pinned === i ? ", pinned" : "");

@@ -1,6 +1,6 @@
-"""The annotator's desk over HTTP: what the page shows and saves.
+"""HTTP routes of the annotation page: its state, and what it saves.
 
-Nothing here knows a class list, an influence or a patient.
+No reply contains a class list, an influence or a patient.
 """
 
 from __future__ import annotations
@@ -8,202 +8,198 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import duckdb
 from starlette.routing import BaseRoute
 
-from core import birads_lexicon, settings
+from core import settings
 from core.class_labels import CLASSES
-from core.sessions.annotation_session import Desk, Queue, Slot
-from core.store import annotation_table, participant_table
-from core.store.annotation_table import Tile
-from dashboard.components.annotation.audit_routes import summary
-from dashboard.components.http import appending, reading, route, stamp
+from core.lexicon import birads_lexicon
+from core.sessions.annotation_session import AnnotationQueue, AnnotationSession, QueueSlot
+from core.store import participant_table, unit_table
+from core.store.connection import Connection
+from core.store.unit_table import Tile
+from dashboard.components.annotation.audit_routes import audit_summary, tile_position
+from dashboard.components.http import expert_route, iso_timestamp, run_append, run_read
 from dashboard.server import context, image_routes
 
-Connection = duckdb.DuckDBPyConnection
-PREVIEW = 8
-CONSENT = (
-    (
-        "You will see groups of image patches that a computer program reacts to most strongly, "
-        "and say in your own field's terms what they have in common."
-    ),
-    (
-        "A first sitting takes about 15 minutes. You can stop at any time and go on later, on any"
-        " device, with the same link."
-    ),
-    (
-        "Your answers, the time you spend on each unit and your experience are stored under a code,"
-        " never with your name. They are used for research only."
-    ),
-    "A second task may follow: to say of single patches whether they show what a group was called.",
-    (
-        "Two practice units come first. A few units are shown a second time to measure consistency."
-        " There are no right or wrong answers: Nothing and Unsure are answers too."
-    ),
+PREVIEW_PATCHES = 8
+UNIT_PATCHES = 32
+ANNOTATION_CONSENT = (
+    "You will see groups of image patches to which a computer program responds most strongly, and"
+    " describe in the terms of your own field what they have in common.",
+    "The first session takes about 15 minutes. You can stop at any time and continue later, on any"
+    " device, with the same link.",
+    "Your answers, the time you spend on each unit and your experience are stored under a code,"
+    " never with your name. They are used for research only.",
+    "A second task may follow: to judge for single patches whether they show what a group was"
+    " named.",
+    "Two practice units come first. A few units are shown a second time to measure consistency."
+    " There are no right or wrong answers: Nothing and Unsure are answers too.",
 )
 
 
-def desk(code: str) -> Desk:
-    """The desk of one annotator under the study's settings."""
-    path = context.current()
-    chosen = settings.load(path).annotation
-    return Desk(code, context.secret(path), chosen.repeats, chosen.show_patch_labels)
+def annotation_session_of(code: str) -> AnnotationSession:
+    """Return the session of one annotator under the study's settings."""
+    path = context.served_study()
+    annotation = settings.load_settings(path).annotation
+    secret = context.study_secret(path)
+    return AnnotationSession(code, secret, annotation.repeats, annotation.show_patch_labels)
 
 
-def _tile(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str, Any]:
-    place = {"file": tile.file, "y": tile.y, "x": tile.x, "side": tile.side}
+def _patch(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str, Any]:
+    square = {"file": tile.file, "y": tile.y, "x": tile.x, "side": tile.side}
+    region = {"run": run, "unit": unit, "rank": tile.rank, "level": level}
     return {
-        "lit": image_routes.url(
-            "unit", code, run=run, unit=unit, rank=tile.rank, level=level, **place
-        ),
-        "plain": image_routes.url("patch", code, **place),
-        "film": image_routes.url("film", code, file=tile.file),
-        "ratio": tile.width / tile.height,
-        "box": [
-            tile.x / tile.width,
-            tile.y / tile.height,
-            tile.side / tile.width,
-            tile.side / tile.height,
-        ],
+        "highlighted": image_routes.image_url("unit", code, **square, **region),
+        "patch": image_routes.image_url("patch", code, **square),
+        "mammogram": image_routes.image_url("mammogram", code, file=tile.file),
+        **tile_position(tile),
     }
 
 
-def _tiles(con: Connection, at: Desk, queue: Queue, slot: Slot, count: int) -> list[dict[str, Any]]:
-    threshold = settings.load(context.current()).dissection.threshold
-    level = threshold * annotation_table.largest(con, queue.run, slot.unit)
-    tiles = at.tiles(con, queue, slot)[:count]
-    shown = [_tile(at.code, queue.run, slot.unit, tile, level) for tile in tiles]
-    if at.shows_patch_labels:
-        return [
-            {**one, "label": CLASSES[tile.label]} for one, tile in zip(shown, tiles, strict=True)
-        ]
-    return shown
+def _patches(
+    con: Connection,
+    session: AnnotationSession,
+    queue: AnnotationQueue,
+    slot: QueueSlot,
+    count: int = UNIT_PATCHES,
+) -> list[dict[str, Any]]:
+    threshold = settings.load_settings(context.served_study()).dissection.threshold
+    # The region of a tile is relative to the largest activation of the unit anywhere.
+    level = threshold * unit_table.largest_activation(con, queue.run, slot.unit)
+    tiles = session.slot_tiles(con, queue, slot)[:count]
+    patches = [_patch(session.code, queue.run, slot.unit, tile, level) for tile in tiles]
+    if session.shows_patch_labels:
+        for patch, tile in zip(patches, tiles, strict=True):
+            patch["label"] = CLASSES[tile.label]
+    return patches
 
 
-def _unit(con: Connection, at: Desk, queue: Queue, slot: Slot) -> dict[str, Any]:
+def _unit(
+    con: Connection, session: AnnotationSession, queue: AnnotationQueue, slot: QueueSlot
+) -> dict[str, Any]:
+    # Practice has numbers of its own, so that the first counted unit is unit 1.
     practice = [s for s in queue.slots if s.practice]
     numbered = practice if slot.practice else queue.real
-    place = numbered.index(slot)
+    index = numbered.index(slot)
     return {
-        "token": at.token(queue, slot),
-        "name": at.name(queue, slot),
+        "token": session.slot_token(queue, slot),
+        "name": session.slot_name(queue, slot),
         "practice": slot.practice,
-        "number": place + 1,
+        "number": index + 1,
         "total": len(numbered),
         "status": slot.status,
-        "answer": at.answer_of(con, queue, slot),
-        "tiles": _tiles(con, at, queue, slot, 32),
-        "previous": at.name(queue, numbered[place - 1]) if place else None,
+        "answer": session.latest_answer(con, queue, slot),
+        "patches": _patches(con, session, queue, slot),
+        "previous": session.slot_name(queue, numbered[index - 1]) if index else None,
     }
 
 
-def _progress(queue: Queue) -> dict[str, int]:
-    real = queue.real
+def _progress(queue: AnnotationQueue) -> dict[str, int]:
+    statuses = [slot.status for slot in queue.real]
     return {
-        "total": len(real),
-        "done": sum(s.status == "done" for s in real),
-        "skipped": sum(s.status == "skipped" for s in real),
+        "total": len(statuses),
+        "done": statuses.count("done"),
+        "skipped": statuses.count("skipped"),
     }
+
+
+def _prefetched(
+    con: Connection, session: AnnotationSession, queue: AnnotationQueue, slot: QueueSlot
+) -> list[str]:
+    """Return the image addresses of the next unit, which the browser loads ahead."""
+    next_slot = queue.next(slot) if not slot.practice else None
+    if next_slot is None or next_slot == slot:
+        return []
+    patches = _patches(con, session, queue, next_slot)
+    return [url for patch in patches for url in (patch["highlighted"], patch["mammogram"])]
 
 
 def _state(
-    con: Connection, at: Desk, after: Slot | None = None, name: str | None = None
+    con: Connection,
+    session: AnnotationSession,
+    after: QueueSlot | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """What the page shows now: the named slot, or the next one behind `after`; and the one after
-    it, so that its images can be fetched early.
-    """
-    if not at.consented(con):
-        return {"stage": "consent", "paragraphs": CONSENT}
-    queue = at.queue(con)
-    slot = at.find(queue, name) if name else queue.next(after)
+    """Return what the page shows: the slot of a name, or the next one behind `after`."""
+    if not session.has_consented(con):
+        return {"stage": "consent", "paragraphs": ANNOTATION_CONSENT}
+    queue = session.queue(con)
+    slot = session.find_slot(queue, name) if name else queue.next(after)
+    state = {"progress": _progress(queue), "audit": audit_summary(con, session.code)}
     if slot is None:
-        return {"stage": "done", "progress": _progress(queue), "audit": summary(con, at.code)}
-    following = queue.next(slot) if not slot.practice else None
-    early = (
-        []
-        if following in (None, slot)
-        else [u for t in _tiles(con, at, queue, following, 32) for u in (t["lit"], t["film"])]
-    )
+        return {"stage": "done", **state}
     return {
         "stage": "unit",
-        "progress": _progress(queue),
-        "unit": _unit(con, at, queue, slot),
-        "early": early,
-        "audit": summary(con, at.code),
+        **state,
+        "unit": _unit(con, session, queue, slot),
+        "prefetch": _prefetched(con, session, queue, slot),
     }
 
 
 async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    at = desk(code)
-    return await reading(lambda con: _state(con, at, name=query.get("name")))
+    session = annotation_session_of(code)
+    return await run_read(lambda con: _state(con, session, name=query.get("name")))
 
 
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    at = desk(code)
-    await appending(
-        lambda con: participant_table.consent(
-            con, code, str(body.get("experience", "")), " ".join(CONSENT)
-        )
-    )
-    return await reading(lambda con: _state(con, at))
+    session, experience = annotation_session_of(code), str(body.get("experience", ""))
+    text = " ".join(ANNOTATION_CONSENT)
+    await run_append(lambda con: participant_table.record_consent(con, code, experience, text))
+    return await run_read(lambda con: _state(con, session))
 
 
 async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    at = desk(code)
-    saved, slot = await appending(
-        lambda con: at.save(con, str(body.get("token")), body.get("answer"), body.get("seconds"))
-    )
-    return {**await reading(lambda con: _state(con, at, after=slot)), "saved": stamp(saved.made)}
+    session = annotation_session_of(code)
+    token, answer, seconds = str(body.get("token")), body.get("answer"), body.get("seconds")
+    saved, slot = await run_append(lambda con: session.save_answer(con, token, answer, seconds))
+    state = await run_read(lambda con: _state(con, session, after=slot))
+    return {**state, "saved": iso_timestamp(saved.made)}
 
 
 async def _post_skip(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    at = desk(code)
-    slot = await appending(lambda con: at.skip(con, str(body.get("token"))))
-    return await reading(lambda con: _state(con, at, after=slot))
+    session = annotation_session_of(code)
+    slot = await run_append(lambda con: session.skip_slot(con, str(body.get("token"))))
+    return await run_read(lambda con: _state(con, session, after=slot))
 
 
 async def _get_queue(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    """Every unit of the own queue with eight patches and the own label."""
-    at = desk(code)
+    """Return every unit of the annotator's queue with some patches and the annotator's label."""
+    session = annotation_session_of(code)
 
-    def work(con: Connection) -> dict[str, Any]:
-        """In one reading of the store."""
-        queue = at.queue(con)
-        return {
-            "units": [
-                {
-                    "name": at.name(queue, slot),
-                    "number": slot.number,
-                    "status": slot.status,
-                    "label": _said(at.answer_of(con, queue, slot)),
-                    "tiles": [t["lit"] for t in _tiles(con, at, queue, slot, PREVIEW)],
-                }
-                for slot in queue.real
-            ]
-        }
+    def list_units(con: Connection) -> dict[str, Any]:
+        """Return all units from one transaction."""
+        queue = session.queue(con)
+        units = [_queue_row(con, session, queue, slot) for slot in queue.real]
+        return {"units": units}
 
-    return await reading(work)
+    return await run_read(list_units)
 
 
-def _said(answer: Mapping[str, Any] | None) -> str:
+def _queue_row(
+    con: Connection, session: AnnotationSession, queue: AnnotationQueue, slot: QueueSlot
+) -> dict[str, Any]:
+    patches = _patches(con, session, queue, slot, PREVIEW_PATCHES)
+    return {
+        "name": session.slot_name(queue, slot),
+        "number": slot.number,
+        "status": slot.status,
+        "label": _label(session.latest_answer(con, queue, slot)),
+        "patches": [patch["highlighted"] for patch in patches],
+    }
+
+
+def _label(answer: Mapping[str, Any] | None) -> str:
     if answer is None:
         return ""
-    return (
-        answer["label"]
-        if birads_lexicon.substantive(answer)
-        else answer["recognisable"].capitalize()
-    )
+    if birads_lexicon.is_substantive(answer):
+        return str(answer["label"])
+    return str(answer["recognisable"]).capitalize()
 
 
-def _build() -> list[BaseRoute]:
-    base = "/expert/annotate"
-    return [
-        route(f"{base}/state", "annotator", "GET", _get_state),
-        route(f"{base}/queue", "annotator", "GET", _get_queue),
-        route(f"{base}/consent", "annotator", "POST", _post_consent),
-        route(f"{base}/answer", "annotator", "POST", _post_answer),
-        route(f"{base}/skip", "annotator", "POST", _post_skip),
-    ]
-
-
-ROUTES = _build()
+ANNOTATION_ROUTES: list[BaseRoute] = [
+    expert_route("/expert/annotate/state", "annotator", "GET", _get_state),
+    expert_route("/expert/annotate/queue", "annotator", "GET", _get_queue),
+    expert_route("/expert/annotate/consent", "annotator", "POST", _post_consent),
+    expert_route("/expert/annotate/answer", "annotator", "POST", _post_answer),
+    expert_route("/expert/annotate/skip", "annotator", "POST", _post_skip),
+]

@@ -1,7 +1,7 @@
-"""Mammograms side by side, with what lies on them: outlines, patches, heat maps on one scale.
+"""Mammograms side by side with outlines, patches and heat maps on one scale.
 
-Wheel zooms, drag changes window and level, a double click resets, O toggles outlines, P patches.
-Nothing is asked of the server while looking.
+The wheel zooms, dragging changes window and level, a double click resets, the keys O and P toggle
+outlines and patches. None of these needs a request to the server.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.components.http import source
+from dashboard.components.http import component_source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A patch on a film, in shares of its width and height. kind: normal, benign, malignant or
-    mark; text: shown while hovered.
+    """A patch on a mammogram, in shares of its width and height.
+
+    kind: normal, benign, malignant or mark; text: shown while the pointer is over the box.
     """
 
     x: float
@@ -32,9 +33,11 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One film. url: its picture; width, height: of the working image; outlines: polygons [n, 2] in
+    """One mammogram.
+
+    url: address of its image; width, height: of the working image; outlines: polygons [n, 2] in
     working-image pixels; nested: inner outlines; heat: float [h, w] in 0..1 of the scale shown
-    beneath, or None; scale: the two ends of the heat's colours as text.
+    below, or None; scale: the labels at the two ends of the color scale.
     """
 
     url: str
@@ -52,7 +55,8 @@ class Panel:
     scale: tuple[str, str] | None = None
 
 
-def _path(polygons: Sequence[np.ndarray], panel: Panel) -> list[str]:
+def _svg_paths(polygons: Sequence[np.ndarray], panel: Panel) -> list[str]:
+    """Return SVG paths in a view box of 100 x 100; a pixel's coordinate is its center."""
     scale = np.array([100 / panel.width, 100 / panel.height])
     return [
         "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in (np.asarray(p) + 0.5) * scale) + "Z"
@@ -60,17 +64,18 @@ def _path(polygons: Sequence[np.ndarray], panel: Panel) -> list[str]:
     ]
 
 
-def _heat(values: np.ndarray) -> dict[str, Any]:
-    bytes_ = np.clip(np.nan_to_num(values) * 255, 0, 255).astype(np.uint8)
+def _heat_data(heat: np.ndarray) -> dict[str, Any]:
+    # One byte a cell instead of a JSON number keeps the message to the browser small.
+    levels = np.clip(np.nan_to_num(heat) * 255, 0, 255).astype(np.uint8)
     return {
-        "w": int(values.shape[1]),
-        "h": int(values.shape[0]),
-        "data": base64.b64encode(bytes_.tobytes()).decode(),
+        "w": int(heat.shape[1]),
+        "h": int(heat.shape[0]),
+        "data": base64.b64encode(levels.tobytes()).decode(),
     }
 
 
-def as_data(panel: Panel) -> dict[str, Any]:
-    """A panel as plain data for the browser."""
+def panel_data(panel: Panel) -> dict[str, Any]:
+    """Return a panel as JSON-compatible data for the browser."""
     return {
         "url": panel.url,
         "aspect": panel.width / panel.height,
@@ -79,28 +84,32 @@ def as_data(panel: Panel) -> dict[str, Any]:
         "caption": panel.caption,
         "note": panel.note,
         "alt": panel.alt,
-        "outlines": _path(panel.outlines, panel),
-        "nested": _path(panel.nested, panel),
+        "outlines": _svg_paths(panel.outlines, panel),
+        "nested": _svg_paths(panel.nested, panel),
         "boxes": [vars(box) for box in panel.boxes],
-        "heat": None if panel.heat is None else _heat(panel.heat),
+        "heat": None if panel.heat is None else _heat_data(panel.heat),
         "scale": panel.scale,
     }
 
 
-def show(panels: Sequence[Panel], *, key: str, height: int, patches: bool = False) -> None:
-    """Show panels in one row of this film height (px on a screen 640 px high, more on a taller
-    one). patches: boxes visible at first.
+def show_mammograms(
+    panels: Sequence[Panel], *, key: str, height: int, patches: bool = False
+) -> None:
+    """Show panels in one row.
+
+    height: of the images in pixels on a screen 640 px high, in proportion on taller screens;
+    patches: whether the boxes are visible at first.
     """
     import streamlit as st
 
     component = st.components.v2.component(
-        "team_films",
-        html='<div class="films"></div>',
-        css=source("mammograms", "mammograms.css"),
-        js=source("mammograms", "mammograms.js"),
+        "team_mammograms",
+        html='<div class="mammograms"></div>',
+        css=component_source("mammograms", "mammograms.css"),
+        js=component_source("mammograms", "mammograms.js"),
     )
     component(
         key=key,
-        data={"panels": [as_data(p) for p in panels], "height": height, "patches": patches},
+        data={"panels": [panel_data(p) for p in panels], "height": height, "patches": patches},
         height="content",
     )

@@ -1,7 +1,8 @@
-// Films with zoom, window/level, outlines, patches and heat maps. Rebuilt only when its data changes.
+// Mammograms with zoom, window and level, outlines, patches and heat maps. Rebuilt only when the data change:
+// Streamlit calls the component after every script run, and a rebuild would reset the view.
 const built = new WeakMap();
 const SVG = "http://www.w3.org/2000/svg";
-// Inferno at nine stops, dark to light.
+// Matplotlib's inferno at nine stops, dark to light.
 const STOPS = [[0,0,4],[31,12,72],[85,15,109],[136,34,106],[186,54,85],[227,89,51],[249,140,10],[249,201,50],[252,255,164]];
 const colour = v => {
   const at = v / 255 * (STOPS.length - 1), i = Math.min(Math.floor(at), STOPS.length - 2), f = at - i;
@@ -46,12 +47,12 @@ function build(panel, height, patches) {
   const figure = make("figure", "panel"), head = make("div", "head", figure);
   make("span", "", head).textContent = panel.title; make("span", "", head).textContent = panel.right;
   const stage = make("div", "stage", figure);
-  // Pages are drawn for 640 px; on a taller screen films take the same share of it.
+  // The pages are designed for a height of 640 px; on taller screens the images keep their share of it.
   stage.style.height = `max(${height}px, ${(height / 6.4).toFixed(1)}vh)`; stage.tabIndex = 0;
   stage.setAttribute("role", "img"); stage.setAttribute("aria-label", panel.alt);
   const sheet = make("div", "sheet", stage), img = make("img", "", sheet), tip = make("div", "tip", stage);
   img.alt = panel.alt; img.draggable = false; img.src = panel.url;
-  img.onerror = () => { const again = make("button", "lost", stage); again.type = "button"; again.textContent = "Picture not loaded. Try again"; again.onclick = () => { again.remove(); img.src = panel.url + "?" + Date.now(); }; };
+  img.onerror = () => { const again = make("button", "lost", stage); again.type = "button"; again.textContent = "Image not loaded. Try again"; again.onclick = () => { again.remove(); img.src = panel.url + "?" + Date.now(); }; };
   if (panel.heat) heat(make("canvas", "", sheet), panel.heat);
   const {boxes, lines} = overlay(sheet, panel, tip);
   boxes.style.display = patches || panel.boxes.some(b => b.kind === "mark") ? "" : "none";
@@ -100,8 +101,8 @@ function build(panel, height, patches) {
 
 export default function (component) {
   const {data, parentElement} = component;
-  const root = parentElement.querySelector(".films"), sign = JSON.stringify(data);
-  if (built.get(root) === sign) return;
-  built.set(root, sign);
+  const root = parentElement.querySelector(".mammograms"), signature = JSON.stringify(data);
+  if (built.get(root) === signature) return;
+  built.set(root, signature);
   root.replaceChildren(...data.panels.map(panel => build(panel, data.height, data.patches)));
 }

@@ -1,5 +1,6 @@
-"""A unit's top patches as tiles beside the mammogram they come from: hovering or focusing a tile
-shows its place, without a request.
+"""A unit's top patches as tiles beside the mammogram of the selected patch.
+
+Hovering or focusing a tile shows its position without a request to the server.
 """
 
 from __future__ import annotations
@@ -7,31 +8,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dashboard.components.http import source
+from dashboard.components.http import component_source
 
 
-def show(
+def show_patch_tiles(
     items: Sequence[dict[str, Any]],
     *,
     key: str,
     columns: int = 8,
     tile: int = 72,
-    film_width: int = 348,
-    film_height: int = 432,
+    mammogram_width: int = 348,
+    mammogram_height: int = 432,
 ) -> None:
-    """Items of {tile, plain (urls), film (url), aspect, box [x, y, w, h] in 0..1, left, right,
-    note}. H toggles the highlighted region.
+    """Show patches; the key H toggles the highlighted region.
+
+    Each item holds tile, plain and mammogram (image addresses), aspect (width to height), box
+    [x, y, width, height] in shares of the mammogram's sides, and the texts left, right and note.
     """
     import streamlit as st
 
     component = st.components.v2.component(
         "team_tiles",
         html=(
-            '<div class="wrap"><div class="grid"></div><div class="side"><div class="film"><img'
-            ' alt=""><i></i></div><div class="line"></div><div class="note"></div></div></div>'
+            '<div class="wrap"><div class="grid"></div><div class="side"><div class="mammogram">'
+            '<img alt=""><i></i></div><div class="line"></div><div class="note"></div></div></div>'
         ),
-        css=source("patch_tiles", "patch_tiles.css"),
-        js=source("patch_tiles", "patch_tiles.js"),
+        css=component_source("patch_tiles", "patch_tiles.css"),
+        js=component_source("patch_tiles", "patch_tiles.js"),
     )
     component(
         key=key,
@@ -39,8 +42,8 @@ def show(
             "items": list(items),
             "columns": columns,
             "tile": tile,
-            "width": film_width,
-            "height": film_height,
+            "width": mammogram_width,
+            "height": mammogram_height,
         },
         height="content",
     )

@@ -1,25 +1,28 @@
 """The reading page as one component.
 
-Mounted once, with nothing but the server's path; it talks to its own routes.
+It is mounted once, with only the server's path prefix, and then uses its own routes.
 """
 
 from __future__ import annotations
 
-from dashboard.components.http import source
-from dashboard.components.reading.routes import ROUTES
+from dashboard.components.http import component_source
+from dashboard.components.reading.routes import READING_ROUTES
 from dashboard.server import context
 
-__all__ = ["ROUTES", "mount"]
+__all__ = ["READING_ROUTES", "mount_reading"]
 
 
-def mount() -> None:
+def mount_reading() -> None:
     """Show the page."""
     import streamlit as st
 
+    # Streamlit takes one script a component: the files share one scope, in this order.
+    scripts = [component_source("", name) for name in ("session.js", "viewer.js")]
+    scripts.append(component_source("reading", "reading.js"))
     component = st.components.v2.component(
         "expert_read",
-        html=source("reading", "reading.html"),
-        css=source("", "design_tokens.css") + source("reading", "reading.css"),
-        js=source("", "session.js") + source("", "viewer.js") + source("reading", "reading.js"),
+        html=component_source("reading", "reading.html"),
+        css=component_source("", "design_tokens.css") + component_source("reading", "reading.css"),
+        js="".join(scripts),
     )
-    component(key="expert", data={"prefix": context.prefix()}, height="content")
+    component(key="expert", data={"prefix": context.url_prefix()}, height="content")

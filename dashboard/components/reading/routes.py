@@ -1,5 +1,7 @@
-"""The reader's desk over HTTP: a case's texts and its picture's address, a token, a place in the
-order. Nothing else may leave the server for a reader.
+"""HTTP routes of the reading page.
+
+A reply contains the texts of a case, the address of its image, a one-time token and the position in
+the reader's order. Nothing else leaves the server for a reader.
 """
 
 from __future__ import annotations
@@ -7,256 +9,191 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import duckdb
 from starlette.routing import BaseRoute
 
-from core.sessions.reading_session import CLOSED, NOTHING, PICTURES, Desk, Shown
-from core.sessions.tokens import Refused
-from core.store import participant_table, reading_table
-from core.store.reading_table import Protocol
-from dashboard.components.http import appending, reading, route, stamp
+from core.errors import RequestRefused
+from core.sessions.arms import shows_images
+from core.sessions.reading_session import (
+    NO_OPEN_STUDY,
+    STUDY_CLOSED,
+    DisplayedCase,
+    ReadingSession,
+)
+from core.store import participant_table, protocol_table
+from core.store.connection import Connection
+from core.store.protocol_table import Protocol
+from dashboard.components.http import expert_route, iso_timestamp, run_append, run_read
+from dashboard.components.reading import texts
 from dashboard.server import context, image_routes
 
-Connection = duckdb.DuckDBPyConnection
-PAUSE_EVERY = 50
-SIX = (
-    "Definitely benign",
-    "Probably benign",
-    "Possibly benign",
-    "Possibly malignant",
-    "Probably malignant",
-    "Definitely malignant",
-)
-TWO = ("Benign", "Malignant")
-QUESTION = "How likely is it that this breast contains a malignant finding?"
-QUESTION_TWO = "Do these texts speak for a benign or for a malignant finding?"
-QUESTION_TWO_PICTURES = "Does what is shown speak for a benign or for a malignant finding?"
-NEXT = "Go on to the next study"
-CONSENT = (
-    (
-        "You will read short descriptions of what a computer program found in mammograms and judge"
-        " by them whether each breast contains a malignant finding. No images are shown."
-    ),
-    (
-        "A case takes a few seconds. You can pause at any time and go on later, on any device, with"
-        " the same link."
-    ),
-    (
-        "Your answers, the time you take and your experience are stored under a code, never with"
-        " your name. They are used for research only."
-    ),
-    (
-        "You will not be told whether an answer was right, during the study or by anything on the"
-        " page. Please do not discuss cases with other readers."
-    ),
-)
-CONSENT_PICTURES = (
-    (
-        "You will be shown mammograms, maps that a computer program made of mammograms, or short"
-        " descriptions of what it found, and judge by them whether each breast contains a malignant"
-        " finding."
-    ),
-    *CONSENT[1:],
-)
-INSTRUCTIONS_PICTURES = (
-    (
-        "A case shows a film, a map, a list of short descriptions (the most influential first), or"
-        " several of these. Judge by what is shown, and by that alone."
-    ),
-    (
-        "On a film: wheel zooms, drag changes window and level, shift and drag moves, double click"
-        " resets; the keys Z, W, L and R do the same. A map shows where the program saw signs of"
-        " malignancy, on the same scale for every case."
-    ),
-)
-INSTRUCTIONS = (
-    (
-        "Each case is a list of short descriptions, the most influential first. Judge by these"
-        " words alone."
-    ),
-    (
-        "Press a number key or click. Your answer is saved at once and the next case opens when it"
-        " has been saved."
-    ),
-    (
-        "Backspace reopens the previous case, and only that one, to correct a slip. First answers"
-        " are kept."
-    ),
-    "Practice comes first; it does not count, and there is no feedback.",
-)
+PAUSE_INTERVAL = 50
 
 
-def _picture(code: str, shown: Shown) -> dict[str, str] | None:
-    """The address of a case's picture, for this reader and place; addresses of places that cannot
-    be reopened end.
+def reading_session_of(code: str) -> ReadingSession:
+    """Return the session of one reader."""
+    return ReadingSession(code, context.study_secret(context.served_study()))
+
+
+def _image(code: str, case: DisplayedCase) -> dict[str, str] | None:
+    """Return kind and address of a case's image.
+
+    Addresses of cases that can no longer be reopened end.
     """
-    if shown.picture is None:
+    if case.picture is None:
         return None
-    image_routes.forget(code, (shown.position - 1, shown.position, shown.position + 1))
-    kind, source = shown.picture
-    return {
-        "kind": kind,
-        "url": image_routes.url("blinded", code, shown=kind, source=source, place=shown.position),
-    }
+    # While a case is reopened, the one after it stays available.
+    position = case.position
+    image_routes.revoke_image_urls(code, (position - 1, position, position + 1))
+    kind, source = case.picture
+    url = image_routes.image_url("blinded", code, content=kind, source=source, position=position)
+    return {"kind": kind, "url": url}
 
 
-def _shown(code: str, protocol: Protocol, shown: Shown) -> dict[str, Any]:
-    pause = (
-        not shown.practice
-        and shown.given is None
-        and shown.number > 1
-        and (shown.number - 1) % PAUSE_EVERY == 0
-    )
-    answers = list(TWO if reading_table.scale(protocol.design) == 2 else SIX)
-    texts = list(shown.texts) if any(shown.texts) else []
+def _case(code: str, protocol: Protocol, case: DisplayedCase) -> dict[str, Any]:
+    completed = case.number - 1
+    first_visit = not case.practice and case.answer is None
+    two_point = protocol_table.answer_scale(protocol.design) == 2
     return {
-        "token": shown.token,
-        "texts": texts,
-        "picture": _picture(code, shown),
-        "number": shown.number,
-        "total": shown.total,
-        "practice": shown.practice,
-        "given": shown.given,
-        "back": shown.may_reopen,
-        "pause": pause,
-        "answers": answers,
+        "token": case.token,
+        "texts": list(case.texts) if any(case.texts) else [],
+        "image": _image(code, case),
+        "number": case.number,
+        "total": case.total,
+        "practice": case.practice,
+        "answer": case.answer,
+        "can_reopen": case.can_reopen,
+        "pause": first_visit and completed > 0 and completed % PAUSE_INTERVAL == 0,
+        "answers": list(texts.TWO_POINT_SCALE if two_point else texts.SIX_POINT_SCALE),
         "question": _question(protocol),
     }
 
 
 def _question(protocol: Protocol) -> str:
-    """The question in the scale's own terms; one wording for all cases of a study, which tells
-    nothing of the arm.
-    """
-    if protocol.design.get("question"):
-        return str(protocol.design["question"])
-    if reading_table.scale(protocol.design) != 2:
-        return QUESTION
-    return (
-        QUESTION_TWO_PICTURES
-        if set(protocol.design.get("arms", ())) & set(PICTURES)
-        else QUESTION_TWO
-    )
+    """Return the question of a study; the same for all its cases, so that it reveals no arm."""
+    design = protocol.design
+    if design.get("question"):
+        return str(design["question"])
+    if protocol_table.answer_scale(design) != 2:
+        return texts.SIX_POINT_QUESTION
+    has_images = any(map(shows_images, design.get("arms", ())))
+    return texts.TWO_POINT_IMAGE_QUESTION if has_images else texts.TWO_POINT_QUESTION
 
 
-def _state(con: Connection, at: Desk, onward: bool = False) -> dict[str, Any]:
-    """What the page shows now; onward: with the study begun behind, if it is finished or closed."""
-    if not at.consented(con):
-        return {"stage": "consent", "paragraphs": _consent(con, at)}
+def _state(con: Connection, session: ReadingSession, next_study: bool = False) -> dict[str, Any]:
+    """Return what the page shows; `next_study` leaves a study that is finished or closed."""
+    if not session.has_consented(con):
+        return {"stage": "consent", "paragraphs": _consent(con, session)}
     try:
-        protocol = at.protocol(con, onward)
-    except Refused as refusal:
+        protocol = session.protocol(con, next_study)
+    except RequestRefused as refusal:
         if refusal.code != "closed":
             raise
-        return _closed(con, at)
-    if not at.is_seated(con, protocol):
-        pictured = at.has_pictures(con, protocol)
-        words = [*INSTRUCTIONS_PICTURES, *INSTRUCTIONS[1:]] if pictured else INSTRUCTIONS
-        return {
-            "stage": "instructions",
-            "paragraphs": [*words, *filter(None, [protocol.design.get("told", "")])],
-            "button": (
-                "Start with the practice cases" if pictured else "Start with five practice texts"
-            ),
-            "ticket": at.ticket(protocol),
-        }
-    return _case(con, at, protocol, at.show(con, protocol))
+        return _closed(con, session)
+    if not session.has_order(con, protocol):
+        return _instructions(con, session, protocol)
+    return _case_or_end(con, session, protocol, session.displayed_case(con, protocol))
 
 
-def _closed(con: Connection, at: Desk) -> dict[str, Any]:
-    """The study this reader was at was closed: said before anything of another one is offered.
-
-    Its pictures are not to be had any more.
-    """
-    image_routes.forget(at.code, ())
-    more = at.has_next(con)
+def _instructions(con: Connection, session: ReadingSession, protocol: Protocol) -> dict[str, Any]:
+    has_images = session.has_pictures(con, protocol)
+    paragraphs = list(texts.IMAGE_INSTRUCTIONS if has_images else texts.INSTRUCTIONS)
+    if protocol.design.get("told"):  # the prevalence, where the design discloses it
+        paragraphs.append(protocol.design["told"])
     return {
-        "stage": "closed",
-        "paragraphs": [CLOSED, *([] if more else [NOTHING])],
-        "button": NEXT if more else "",
+        "stage": "instructions",
+        "paragraphs": paragraphs,
+        "button": texts.START_IMAGE_PRACTICE if has_images else texts.START_PRACTICE,
+        "start_token": session.start_token(protocol),
     }
 
 
-def _consent(con: Connection, at: Desk) -> tuple[str, ...]:
-    """The paragraphs a reader agrees to: they say whether images are shown."""
-    return CONSENT_PICTURES if at.shows_pictures(con) else CONSENT
+def _closed(con: Connection, session: ReadingSession) -> dict[str, Any]:
+    """Return the notice that the reader's study was closed; its image addresses end.
+
+    It precedes the offer of another study.
+    """
+    image_routes.revoke_image_urls(session.code, ())
+    has_next = session.has_next_study(con)
+    return {
+        "stage": "closed",
+        "paragraphs": [STUDY_CLOSED] if has_next else [STUDY_CLOSED, NO_OPEN_STUDY],
+        "button": texts.NEXT_STUDY if has_next else "",
+    }
 
 
-def _case(con: Connection, at: Desk, protocol: Protocol, shown: Shown | None) -> dict[str, Any]:
-    if shown is not None:
-        return {"stage": "case", "case": _shown(at.code, protocol, shown)}
-    return {"stage": "done", **({"button": NEXT} if at.has_next(con) else {})}
+def _consent(con: Connection, session: ReadingSession) -> tuple[str, ...]:
+    """Return the consent text, which states whether images are shown."""
+    return texts.IMAGE_READING_CONSENT if session.shows_pictures(con) else texts.READING_CONSENT
 
 
-def _at(code: str) -> Desk:
-    return Desk(code, context.secret(context.current()))
+def _case_or_end(
+    con: Connection, session: ReadingSession, protocol: Protocol, case: DisplayedCase | None
+) -> dict[str, Any]:
+    if case is not None:
+        return {"stage": "case", "case": _case(session.code, protocol, case)}
+    button = {"button": texts.NEXT_STUDY} if session.has_next_study(con) else {}
+    return {"stage": "done", **button}
 
 
 async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    return await reading(lambda con: _state(con, _at(code)))
+    return await run_read(lambda con: _state(con, reading_session_of(code)))
 
 
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    def work(con: Connection) -> dict[str, Any]:
-        """Consent, to the words that were shown."""
-        participant_table.consent(
-            con, code, str(body.get("experience", "")), " ".join(_consent(con, _at(code)))
-        )
-        return {}
+    session, experience = reading_session_of(code), str(body.get("experience", ""))
 
-    await appending(work)
-    return await reading(lambda con: _state(con, _at(code)))
+    def record(con: Connection) -> None:
+        """Store the consent with the text to which the reader agreed."""
+        text = " ".join(_consent(con, session))
+        participant_table.record_consent(con, code, experience, text)
+
+    await run_append(record)
+    return await run_read(lambda con: _state(con, session))
 
 
 async def _post_begin(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The instructions were read: make this reader's order and show the first practice text."""
-    at, ticket = _at(code), str(body.get("ticket") or "")
-    await appending(lambda con: at.begin(con, ticket))
-    return await reading(lambda con: _state(con, at))
+    """Assign the reader's order after the instructions and return the first practice case."""
+    session, start_token = reading_session_of(code), str(body.get("start_token") or "")
+    await run_append(lambda con: session.start_study(con, start_token))
+    return await run_read(lambda con: _state(con, session))
 
 
 async def _post_next(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The instructions of the next study, for a reader who was told that the one begun is finished
-    or closed.
-    """
-    return await reading(lambda con: _state(con, _at(code), onward=True))
+    """Return the instructions of the next study."""
+    return await run_read(lambda con: _state(con, reading_session_of(code), next_study=True))
 
 
 async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Save and show the next case; one commit and one reply."""
-    at = _at(code)
+    """Save an answer and return the next case."""
+    session = reading_session_of(code)
+    answer = [body.get(name) for name in ("answer", "seconds", "idle")]
 
-    def work(con: Connection) -> dict[str, Any]:
-        """Answer and next case in one transaction."""
-        saved, following, protocol = at.answer(
-            con, str(body.get("token")), body.get("answer"), body.get("seconds"), body.get("idle")
-        )
-        return {**_case(con, at, protocol, following), "saved": stamp(saved.made)}
+    def save(con: Connection) -> dict[str, Any]:
+        """Save and read in one transaction: the reader waits for one commit and one reply."""
+        saved, case, protocol = session.save_answer(con, str(body.get("token")), *answer)
+        state = _case_or_end(con, session, protocol, case)
+        return {**state, "saved": iso_timestamp(saved.made)}
 
-    return await appending(work)
+    return await run_append(save)
 
 
 async def _post_reopen(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    at = _at(code)
+    session = reading_session_of(code)
 
-    def work(con: Connection) -> dict[str, Any]:
-        """The case before, in one reading of the store."""
-        protocol = at.protocol(con)
-        return {"stage": "case", "case": _shown(code, protocol, at.reopen(con, protocol))}
+    def reopen(con: Connection) -> dict[str, Any]:
+        """Return the previous case with its answer."""
+        protocol = session.protocol(con)
+        case = session.reopen_previous(con, protocol)
+        return {"stage": "case", "case": _case(code, protocol, case)}
 
-    return await reading(work)
-
-
-def _build() -> list[BaseRoute]:
-    base = "/expert/read"
-    return [
-        route(f"{base}/state", "reader", "GET", _get_state),
-        route(f"{base}/consent", "reader", "POST", _post_consent),
-        route(f"{base}/begin", "reader", "POST", _post_begin),
-        route(f"{base}/answer", "reader", "POST", _post_answer),
-        route(f"{base}/reopen", "reader", "POST", _post_reopen),
-        route(f"{base}/next", "reader", "POST", _post_next),
-    ]
+    return await run_read(reopen)
 
 
-ROUTES = _build()
+READING_ROUTES: list[BaseRoute] = [
+    expert_route("/expert/read/state", "reader", "GET", _get_state),
+    expert_route("/expert/read/consent", "reader", "POST", _post_consent),
+    expert_route("/expert/read/begin", "reader", "POST", _post_begin),
+    expert_route("/expert/read/answer", "reader", "POST", _post_answer),
+    expert_route("/expert/read/reopen", "reader", "POST", _post_reopen),
+    expert_route("/expert/read/next", "reader", "POST", _post_next),
+]

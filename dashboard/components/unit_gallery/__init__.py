@@ -1,28 +1,28 @@
-"""Rows of units: name, top patches, patch classes, label, share of top influences.
-
-A click on a row opens the unit.
-"""
+"""Rows of units: name, top patches, patch classes, label and share of top influences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from dashboard.components.http import source
+from dashboard.components.http import component_source
 
 
-def show(rows: Sequence[dict[str, Any]], *, key: str) -> int | None:
-    """Rows of {unit, name, under, tiles (urls), counts {class: patches}, label, source, share,
-    images}; the unit that was clicked, or None.
+def show_unit_gallery(rows: Sequence[dict[str, Any]], *, key: str) -> int | None:
+    """Show rows of units and return the unit whose row was clicked, or None.
+
+    Each row holds unit, name, under (second line), tiles (image addresses), counts (patches by
+    class), label, source, share and images.
     """
     import streamlit as st
 
     component = st.components.v2.component(
         "team_gallery",
         html='<div class="gallery"></div>',
-        css=source("unit_gallery", "unit_gallery.css"),
-        js=source("unit_gallery", "unit_gallery.js"),
+        css=component_source("unit_gallery", "unit_gallery.css"),
+        js=component_source("unit_gallery", "unit_gallery.js"),
     )
+    # Streamlit delivers a trigger only if its callback exists.
     result = component(
         key=key, data={"rows": list(rows)}, height="content", on_open_change=lambda: None
     )

@@ -1,3 +1,4 @@
+// Rows of units. Rebuilt only when the data change.
 const built = new WeakMap();
 const make = (tag, name, parent, text) => { const e = document.createElement(tag); if (name) e.className = name; if (text !== undefined) e.textContent = text; if (parent) parent.append(e); return e; };
 
@@ -19,9 +20,9 @@ function row(item, open) {
 }
 
 export default function ({data, parentElement, setTriggerValue}) {
-  const root = parentElement.querySelector(".gallery"), sign = JSON.stringify(data);
-  if (built.get(root) === sign) return;
-  built.set(root, sign);
+  const root = parentElement.querySelector(".gallery"), signature = JSON.stringify(data);
+  if (built.get(root) === signature) return;
+  built.set(root, signature);
   const header = make("div", "header mute");
   ["Unit", "8 patches with the largest activation", "Patch classes", "Label", "Share of top 8"].forEach(t => make("span", "", header, t));
   root.replaceChildren(header, ...data.rows.map(item => row(item, unit => setTriggerValue("open", unit))));

@@ -1,119 +1,134 @@
-"""Figures for print, drawn from the same results as the pages."""
+"""Figures for print, drawn from the same results as the dashboard pages.
+
+`FIGURES` lists them all; each function of this package returns a `FigureResult` with the caption
+and the numbers behind the figure.
+"""
 
 from __future__ import annotations
 
-from evaluation.reporting.figures import ablation, classifier, diagrams, reading_study, units
-from evaluation.reporting.figures.base import Drawn, Kind
+from evaluation.reporting.figures import (
+    ablation,
+    classifier,
+    coverage,
+    diagrams,
+    explanations,
+    reading_study,
+    units,
+)
+from evaluation.reporting.figures.base import FigureResult, FigureSpec
 
-_CHAIN = ("data", "patches", "train", "evaluate")
-FIGURES: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(
+_CLASSIFIER_INPUTS = ("data", "patches", "train", "evaluate")
+# Widths in mm: one column of a journal, and two.
+_ONE_COLUMN = 85
+_TWO_COLUMNS = 174
+FIGURES: dict[str, FigureSpec] = {
+    spec.name: spec
+    for spec in (
+        FigureSpec(
             name="framework",
             title="Framework",
             needs=("data", "patches", "train", "dissect", "labels", "protocol"),
             required=("data",),
-            width=174,
-            draw=diagrams.framework,
+            width=_TWO_COLUMNS,
+            plot=diagrams.plot_framework,
         ),
-        Kind(
+        FigureSpec(
             name="flow",
             title="Patient flow",
             needs=("data", "patches", "protocol"),
             required=("data", "patches"),
-            width=174,
-            draw=diagrams.flow,
+            width=_TWO_COLUMNS,
+            plot=diagrams.plot_patient_flow,
         ),
-        Kind(
+        FigureSpec(
             name="roc",
             title="ROC",
-            needs=_CHAIN,
+            needs=_CLASSIFIER_INPUTS,
             required=("evaluate",),
-            width=174,
-            draw=classifier.roc,
+            width=_TWO_COLUMNS,
+            plot=classifier.plot_roc,
         ),
-        Kind(
+        FigureSpec(
             name="units",
             title="Units",
             needs=("data", "dissect", "labels"),
             required=("dissect", "labels"),
-            width=174,
-            draw=units.units,
+            width=_TWO_COLUMNS,
+            plot=units.plot_units,
         ),
-        Kind(
+        FigureSpec(
             name="annotation_screen",
             title="Annotation screen",
             needs=("screenshot",),
             required=("screenshot",),
-            width=174,
-            draw=diagrams.screenshot,
+            width=_TWO_COLUMNS,
+            plot=diagrams.plot_annotation_screen,
         ),
-        Kind(
+        FigureSpec(
             name="explanations",
             title="Explanations",
             needs=("data", "dissect", "explain", "labels", "picks"),
             required=("explain",),
-            width=174,
-            draw=units.explanations,
+            width=_TWO_COLUMNS,
+            plot=explanations.plot_explanations,
         ),
-        Kind(
+        FigureSpec(
             name="coverage",
             title="Coverage",
             needs=("data", "dissect", "coverage", "labels"),
             required=("dissect", "coverage"),
-            width=85,
-            draw=units.coverage,
+            width=_ONE_COLUMN,
+            plot=coverage.plot_coverage,
         ),
-        Kind(
+        FigureSpec(
             name="reading",
             title="Reading study",
             needs=("protocol", "evaluate"),
             required=("protocol",),
-            width=174,
-            draw=reading_study.reading,
+            width=_TWO_COLUMNS,
+            plot=reading_study.plot_reading_study,
         ),
-        Kind(
+        FigureSpec(
             name="agreement",
             title="Agreement",
             needs=("dissect", "annotations"),
             required=("dissect", "annotations"),
-            width=85,
-            draw=reading_study.agreement,
+            width=_ONE_COLUMN,
+            plot=units.plot_agreement,
         ),
-        Kind(
+        FigureSpec(
             name="calibration",
             title="Calibration",
-            needs=_CHAIN,
+            needs=_CLASSIFIER_INPUTS,
             required=("evaluate",),
-            width=85,
-            draw=classifier.calibration,
+            width=_ONE_COLUMN,
+            plot=classifier.plot_calibration,
         ),
-        Kind(
+        FigureSpec(
             name="subgroups",
             title="Subgroups",
-            needs=_CHAIN,
+            needs=_CLASSIFIER_INPUTS,
             required=("evaluate",),
-            width=85,
-            draw=classifier.subgroups,
+            width=_ONE_COLUMN,
+            plot=classifier.plot_subgroups,
         ),
-        Kind(
+        FigureSpec(
             name="time_order",
             title="Time and order",
             needs=("protocol",),
             required=("protocol",),
-            width=174,
-            draw=reading_study.time_order,
+            width=_TWO_COLUMNS,
+            plot=reading_study.plot_time_order,
         ),
-        Kind(
+        FigureSpec(
             name="ablation",
             title="Ablation",
             needs=("data", "dissect", "labels", "ablate"),
             required=("dissect", "ablate"),
-            width=174,
-            draw=ablation.ablation,
+            width=_TWO_COLUMNS,
+            plot=ablation.plot_ablation,
         ),
     )
 }
 
-__all__ = ["FIGURES", "Drawn", "Kind"]
+__all__ = ["FIGURES", "FigureResult", "FigureSpec"]

@@ -1,4 +1,4 @@
-"""What a figure's function takes and gives back."""
+"""The result of a figure function, and the specification by which exports list and call it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from core import store
-from core.store import run_table
-from evaluation.queries.provenance import ABSENT, Missing
-
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A figure with what stands beside it. data: the numbers behind the picture, by table name;
-    counts: n at each level; method: how the numbers were found, as sentences; kind: "line", "mixed"
-    or "image" (decides the resolution).
+class FigureResult:
+    """A figure with everything that is exported beside it.
+
+    data: the numbers behind the figure, by table name; caption: without the closing sentences of
+    `evaluation.reporting.base.caption_suffix`; counts: n at each level; method: how the numbers
+    were computed, in sentences; kind: "line", "mixed" or "image" (determines the resolution).
     """
 
     figure: Figure
@@ -31,10 +29,12 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A figure that can be built. needs: names of its inputs (`evaluation.queries.provenance.inputs`),
-    required: those without which there is no figure; width: its natural one in mm (85 one column,
-    174 two); draw(study, width) -> Drawn, or raises Missing.
+class FigureSpec:
+    """A figure that can be exported.
+
+    needs: names of its inputs (`evaluation.queries.provenance.current_inputs`); required: those
+    without which it cannot be drawn; width: natural width in mm (85 one column, 174 two columns);
+    plot(study, width): returns a FigureResult or raises MissingInput.
     """
 
     name: str
@@ -42,13 +42,4 @@ class Kind:
     needs: tuple[str, ...]
     required: tuple[str, ...]
     width: float
-    draw: Callable[[Path, float], Drawn] = field(repr=False)
-
-
-def newest(study: Path, kind: str) -> str:
-    """The newest run of a kind; Missing, naming its step and command, where there is none."""
-    with store.read(study) as con:
-        run = run_table.latest(con, kind)
-    if run is None:
-        raise Missing(*ABSENT[kind])
-    return run
+    plot: Callable[[Path, float], FigureResult] = field(repr=False)

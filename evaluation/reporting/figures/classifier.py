@@ -1,4 +1,4 @@
-"""Figures about the classifier: ROC curves, calibration, subgroups."""
+"""Figures of the classifier: ROC curves, calibration, subgroups."""
 
 from __future__ import annotations
 
@@ -9,64 +9,57 @@ from matplotlib.axes import Axes
 
 from evaluation.intervals import decimal, interval_text
 from evaluation.queries import performance
+from evaluation.queries.observations import load_observations
 from evaluation.queries.performance import ClassResult
-from evaluation.queries.provenance import Missing
+from evaluation.queries.provenance import MissingInput
+from evaluation.reporting.base import REPORTED_SPLIT, newest_run
 from evaluation.reporting.figures import style
-from evaluation.reporting.figures.base import Drawn, newest
+from evaluation.reporting.figures.base import FigureResult
+from evaluation.roc.auc_estimates import AucInterval
+from evaluation.roc.calibration_curve import Calibration, CalibrationBin
+from evaluation.roc.diagnostic import OperatingPoint
+from evaluation.roc.subgroups import interactions
 
-SPLIT = "test"
-WORDS = {"patch": "patches", "image": "mammograms", "case": "patients"}
+LEVEL_NOUNS = {"patch": "patches", "image": "mammograms", "case": "patients"}
+_EMPTY_SPLIT = ("Evaluation", f"the {REPORTED_SPLIT} split is empty", "deepminer patches")
 
 
-def roc(study: Path, width: float) -> Drawn:
-    """ROC curves on patches and mammograms of the test split, with malignant's band and the region
-    of the partial AUC.
+def plot_roc(study: Path, width: float) -> FigureResult:
+    """Plot the ROC curves of every class on patches (a) and mammograms (b) of the test split.
+
+    With the confidence band of malignant and the region of the partial AUC.
     """
-    run = newest(study, "evaluate")
-    figure, axes = style.panels(width, 2, 84)
-    curves, table, notes = [], [], []
+    run = newest_run(study, "evaluate")
+    figure, axes = style.create_panels(width, 2, 84)
+    curves, table, summaries = [], [], []
     counts: dict[str, int] = {}
     for ax, level in zip(axes, ("patch", "image")):
-        results = performance.class_results(study, run, SPLIT, level)
+        results = performance.load_class_results(study, run, REPORTED_SPLIT, level)
         if not results:
-            raise Missing("Evaluation", f"the {SPLIT} split is empty", "deepminer patches")
-        seen = performance.observations(study, run, SPLIT, level)
-        point = performance.malignant_operating_point(study, run, SPLIT, level)
-        _roc_panel(ax, results, point)
-        counts |= {WORDS[level]: len(seen.truth), "patients": seen.patients}
-        curves += [
-            pd.DataFrame(
-                {
-                    "level": level,
-                    "class": r.name,
-                    "fpr": r.curve.fpr,
-                    "tpr": r.curve.tpr,
-                    "threshold": r.curve.thresholds,
-                }
-            )
-            for r in results
-        ]
-        table += [{"level": level} | r.row() for r in results]
-        notes.append(
-            f"{WORDS[level]} (n = {len(seen.truth):,}, {seen.patients} patients): "
-            + "; ".join(
-                f"{r.name} AUC {decimal(r.auc.estimate)}"
-                f" ({interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason)})"
-                for r in results[::-1]
-            )
+            raise MissingInput(*_EMPTY_SPLIT)
+        observations = load_observations(study, run, REPORTED_SPLIT, level)
+        n, patients = len(observations.truth), observations.patients
+        point = performance.load_operating_point(study, run, REPORTED_SPLIT, level)
+        _plot_roc_panel(ax, results, point)
+        counts |= {LEVEL_NOUNS[level]: n, "patients": patients}
+        curves += [_curve_rows(level, result) for result in results]
+        table += [{"level": level} | result.row() for result in results]
+        summaries.append(
+            f"{LEVEL_NOUNS[level]} (n = {n:,}, {patients} patients): {_auc_summary(results)}"
         )
     caption = (
-        f"Receiver operating characteristic of one class against the rest, {SPLIT} split. (a)"
-        f" {notes[0]}. (b) {notes[1]}. Shaded band: pointwise 95 % interval for malignant. Grey:"
-        " region of the partial AUC (sensitivity at least .8). Open circle: threshold fixed on the"
-        " hold-out split at sensitivity .8. AUC, area under the curve; CI, confidence interval."
+        "Receiver operating characteristic of one class against the rest,"
+        f" {REPORTED_SPLIT} split. (a) {summaries[0]}. (b) {summaries[1]}. Shaded band: pointwise"
+        " 95 % interval for malignant. Grey: region of the partial AUC (sensitivity at least .8)."
+        " Open circle: threshold fixed on the hold-out split at sensitivity .8. AUC, area under the"
+        " curve; CI, confidence interval."
     )
     method = (
-        "AUC intervals by Obuchowski's method with patients as clusters; the band by 500"
-        " patient-bootstrap resamples, percentiles at each false-positive rate; partial AUC by the"
-        " trapezoid rule over sensitivity .8 to 1."
+        "AUC intervals were computed by Obuchowski's method with patients as clusters. The band is"
+        " from 500 patient-bootstrap resamples, as percentiles at each false-positive rate. The"
+        " partial AUC was computed by the trapezoid rule over sensitivity .8 to 1."
     )
-    return Drawn(
+    return FigureResult(
         figure=figure,
         data={"curves": pd.concat(curves), "auc": pd.DataFrame(table)},
         caption=caption,
@@ -75,34 +68,52 @@ def roc(study: Path, width: float) -> Drawn:
     )
 
 
-def _roc_panel(ax: Axes, results: list[ClassResult], point: object) -> None:
-    style.grid(ax)
+def _curve_rows(level: str, result: ClassResult) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "level": level,
+            "class": result.name,
+            "fpr": result.curve.fpr,
+            "tpr": result.curve.tpr,
+            "threshold": result.curve.thresholds,
+        }
+    )
+
+
+def _auc_summary(results: list[ClassResult]) -> str:
+    """Return the AUC of each class with its interval, malignant first."""
+    return "; ".join(
+        f"{r.name} AUC {decimal(r.auc.estimate)}"
+        f" ({interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason)})"
+        for r in results[::-1]
+    )
+
+
+def _plot_roc_panel(ax: Axes, results: list[ClassResult], point: OperatingPoint | None) -> None:
+    style.draw_grid(ax)
+    # The region of the partial AUC, behind everything else.
     ax.axhspan(0.8, 1, color="#E9ECEF", zorder=0, linewidth=0)
-    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
+    ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.6)
     for r in results:
         if r.name == "malignant" and r.curve.low is not None and r.curve.high is not None:
             ax.fill_between(
                 r.curve.grid,
                 r.curve.low,
                 r.curve.high,
-                color=style.COLOURS[r.name],
+                color=style.CLASS_COLOURS[r.name],
                 alpha=0.18,
                 linewidth=0,
             )
+        label = f"{r.name} {decimal(r.auc.estimate)}"
+        ax.plot(r.curve.fpr, r.curve.tpr, label=label, **style.class_line_style(r.name))
+    if point is not None and point.table.specificity.estimate is not None:
         ax.plot(
-            r.curve.fpr,
-            r.curve.tpr,
-            label=f"{r.name} {decimal(r.auc.estimate)}",
-            **style.line(r.name),
-        )
-    if point is not None and point.table.specificity.estimate is not None:  # type: ignore[attr-defined]
-        at = 1 - point.table.specificity.estimate, point.table.sensitivity.estimate  # type: ignore[attr-defined]
-        ax.plot(
-            *at,
+            1 - point.table.specificity.estimate,
+            point.table.sensitivity.estimate,  # type: ignore[arg-type]
             "o",
             markersize=5,
             markerfacecolor="white",
-            markeredgecolor=style.COLOURS["malignant"],
+            markeredgecolor=style.CLASS_COLOURS["malignant"],
             markeredgewidth=1.2,
             zorder=5,
         )
@@ -117,41 +128,64 @@ def _roc_panel(ax: Axes, results: list[ClassResult], point: object) -> None:
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUC", title_fontsize=7)
 
 
-def calibration(study: Path, width: float) -> Drawn:
-    """Calibration of the malignant probability on test patches."""
-    run = newest(study, "evaluate")
-    found = performance.malignant_calibration(study, run, SPLIT)
-    seen = performance.observations(study, run, SPLIT, "patch")
-    bins = [b for b in found.bins if b.predicted is not None and b.observed.estimate is not None]
+def plot_calibration(study: Path, width: float) -> FigureResult:
+    """Plot the calibration of the malignant probability on patches of the test split."""
+    run = newest_run(study, "evaluate")
+    calibration = performance.load_calibration(study, run, REPORTED_SPLIT)
+    patients = load_observations(study, run, REPORTED_SPLIT, "patch").patients
+    bins = [
+        b for b in calibration.bins if b.predicted is not None and b.observed.estimate is not None
+    ]
     if not bins:
-        raise Missing("Evaluation", f"the {SPLIT} split is empty", "deepminer patches")
-    figure, (ax,) = style.panels(width, 1, min(width, 84))
-    style.grid(ax)
-    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
+        raise MissingInput(*_EMPTY_SPLIT)
+    figure, (ax,) = style.create_panels(width, 1, min(width, 84))
+    _plot_bins(ax, bins)
+    caption = (
+        f"Calibration of the malignant probability on {calibration.n:,} patches of"
+        f" {patients} patients, {REPORTED_SPLIT} split, in ten bins of equal width. Bars: 95 %"
+        " intervals clustered by patient (Korn and Graubard). Expected calibration error"
+        f" {decimal(calibration.ece)}, Brier score {decimal(calibration.brier)}."
+    )
+    return FigureResult(
+        figure=figure,
+        data={"bins": _bin_rows(calibration)},
+        caption=caption,
+        counts={"patches": calibration.n, "patients": patients},
+        method=f"{calibration.sentence()} The interval of the slope is clustered by patient"
+        " (sandwich estimator).",
+    )
+
+
+def _plot_bins(ax: Axes, bins: list[CalibrationBin]) -> None:
+    style.draw_grid(ax)
+    ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.6)
     x, y = [b.predicted for b in bins], [b.observed.estimate or 0.0 for b in bins]
-    # A bound that is not estimable draws nothing; one at 0 is a bound.
-    error = [
+    # A bound that is not estimable has a bar of length 0; a bound of 0 is an ordinary bound.
+    lengths = [
         [0.0 if b.observed.low is None else o - b.observed.low for o, b in zip(y, bins)],
         [0.0 if b.observed.high is None else b.observed.high - o for o, b in zip(y, bins)],
     ]
     ax.errorbar(
         x,  # type: ignore[arg-type]
         y,
-        yerror(error),
+        style.error_bar_lengths(lengths),
         marker="o",
         markersize=3.5,
         elinewidth=0.7,
         capsize=1.5,
-        **style.line("malignant"),
+        **style.class_line_style("malignant"),
     )
     ax.set(
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
         xlabel="Predicted probability of malignant",
-        ylabel="Observed share",
+        ylabel="Observed proportion",
         aspect="equal",
     )
-    table = pd.DataFrame(
+
+
+def _bin_rows(calibration: Calibration) -> pd.DataFrame:
+    return pd.DataFrame(
         [
             {
                 "from": b.low,
@@ -162,71 +196,37 @@ def calibration(study: Path, width: float) -> Drawn:
                 "low": b.observed.low,
                 "high": b.observed.high,
             }
-            for b in found.bins
+            for b in calibration.bins
         ]
     )
-    caption = (
-        f"Calibration of the malignant probability on {found.n:,} patches of {seen.patients}"
-        f" patients, {SPLIT} split, in ten bins of equal width. Bars: 95 % intervals clustered by"
-        f" patient (Korn and Graubard). Expected calibration error {decimal(found.ece)}, Brier"
-        f" score {decimal(found.brier)}."
-    )
-    return Drawn(
-        figure=figure,
-        data={"bins": table},
-        caption=caption,
-        counts={"patches": found.n, "patients": seen.patients},
-        method=f"{found.sentence()} Slope's interval clustered by patient (sandwich).",
-    )
 
 
-def yerror(pairs: list[list[float]]) -> list[list[float]]:
-    """Error bars for matplotlib, which refuses the tiny negative lengths that rounding leaves."""
-    return [[max(0.0, v) for v in side] for side in pairs]
-
-
-def subgroups(study: Path, width: float) -> Drawn:
-    """Malignant AUC of mammograms by density, view and scanner, with the overall value."""
-    run = newest(study, "evaluate")
-    groups = performance.subgroups(study, run, SPLIT)
+def plot_subgroups(study: Path, width: float) -> FigureResult:
+    """Plot the malignant AUC of mammograms by density, view and scanner, and overall."""
+    run = newest_run(study, "evaluate")
+    groups = performance.load_subgroups(study, run, REPORTED_SPLIT)
     if not groups:
-        raise Missing(
+        raise MissingInput(
             "Evaluation",
-            f"no subgroup of the {SPLIT} split has {performance.LEAST_IN_SUBGROUP} mammograms of"
-            " either class",
+            f"no subgroup of the {REPORTED_SPLIT} split has {performance.LEAST_IN_SUBGROUP}"
+            " mammograms of either class",
             "deepminer ingest",
         )
-    whole = next(
-        r for r in performance.class_results(study, run, SPLIT, "image") if r.name == "malignant"
-    ).auc
-    seen = performance.observations(study, run, SPLIT, "image")
-    rows = [("all", "", whole, len(seen.truth), seen.patients)] + [
-        (g.variable, g.value, g.auc, g.n, g.patients) for g in groups
-    ]
-    figure, (ax,) = style.panels(width, 1, 16 + 6 * len(rows))
-    style.grid(ax, "x")
-    for i, (_, _, auc, _, _) in enumerate(rows):
-        if auc.low is not None and auc.high is not None:
-            ax.plot([auc.low, auc.high], [i, i], color=style.INK, linewidth=1)
-        ax.plot(
-            auc.estimate if auc.estimate is not None else float("nan"),
-            i,
-            "D" if i == 0 else "s",
-            color=style.INK,
-            markersize=4,
-        )
-    ax.axvline(whole.estimate or 0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
-    labels = [
-        f"{variable} {value}".strip() + f" ({n}; {patients})"
-        for variable, value, _, n, patients in rows
-    ]
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, malignant (95 % CI)")
-    ax.set_yticklabels(labels)
-    tests = "; ".join(found.sentence() for found in performance.interactions(groups))
+    results = performance.load_class_results(study, run, REPORTED_SPLIT, "image")
+    observations = load_observations(study, run, REPORTED_SPLIT, "image")
+    n, patients = len(observations.truth), observations.patients
+    overall = next(r for r in results if r.name == "malignant").auc
+    table = _subgroup_rows(
+        [("all", "", overall, n, patients)]
+        + [(g.variable, g.value, g.auc, g.n, g.patients) for g in groups]
+    )
+    figure, (ax,) = style.create_panels(width, 1, 16 + 6 * len(table))
+    _plot_subgroup_aucs(ax, table)
+    tests = "; ".join(interaction.sentence() for interaction in interactions(groups))
     caption = (
-        f"AUC for malignant on {len(seen.truth)} mammograms of {seen.patients} patients, {SPLIT}"
-        " split, by subgroup (mammograms; patients in brackets). Bars: 95 % intervals. Groups with"
-        f" fewer than {performance.LEAST_IN_SUBGROUP} mammograms of either class are left out."
+        f"AUC for malignant on {n} mammograms of {patients} patients, {REPORTED_SPLIT} split, by"
+        " subgroup (mammograms; patients in brackets). Bars: 95 % intervals. Groups with fewer than"
+        f" {performance.LEAST_IN_SUBGROUP} mammograms of either class are omitted."
         + (
             f" Differences between groups (Wald test, patients resampled): {tests}."
             if tests
@@ -234,26 +234,51 @@ def subgroups(study: Path, width: float) -> Drawn:
         )
         + " AUC, area under the curve; CI, confidence interval."
     )
-    table = pd.DataFrame(
-        [
-            {
-                "variable": v,
-                "value": x,
-                "auc": a.estimate,
-                "low": a.low,
-                "high": a.high,
-                "reason": a.reason or "",
-                "mammograms": n,
-                "patients": p,
-            }
-            for v, x, a, n, p in rows
-        ]
-    )
-    return Drawn(
+    return FigureResult(
         figure=figure,
         data={"subgroups": table},
         caption=caption,
-        counts={"mammograms": len(seen.truth), "patients": seen.patients},
-        method="AUC intervals by Obuchowski's method with patients as clusters; differences by Wald's"
-        " test, patients resampled.",
+        counts={"mammograms": n, "patients": patients},
+        method="AUC intervals were computed by Obuchowski's method with patients as clusters."
+        " Differences were tested by Wald's test with patients resampled.",
+    )
+
+
+def _subgroup_rows(groups: list[tuple[str, str, AucInterval, int, int]]) -> pd.DataFrame:
+    """Return one row a group from its variable, value, AUC, mammograms and patients."""
+    return pd.DataFrame(
+        [
+            {
+                "variable": variable,
+                "value": value,
+                "auc": auc.estimate,
+                "low": auc.low,
+                "high": auc.high,
+                "reason": auc.reason or "",
+                "mammograms": n,
+                "patients": patients,
+            }
+            for variable, value, auc, n, patients in groups
+        ]
+    )
+
+
+def _plot_subgroup_aucs(ax: Axes, table: pd.DataFrame) -> None:
+    """Plot one row a subgroup; the first is the overall value."""
+    style.draw_grid(ax, "x")
+    rows = table.to_dict("records")
+    for i, row in enumerate(rows):
+        # Missing bounds and estimates are NaN, which matplotlib does not draw.
+        ax.plot([row["low"], row["high"]], [i, i], color=style.INK, linewidth=1)
+        ax.plot(row["auc"], i, "D" if i == 0 else "s", color=style.INK, markersize=4)
+    overall = rows[0]["auc"]
+    chance = 0.5 if pd.isna(overall) else overall
+    ax.axvline(chance, color=style.MUTED, linewidth=0.7, linestyle="--")
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, malignant (95 % CI)")
+    ax.set_yticklabels(
+        [
+            f"{row['variable']} {row['value']}".strip()
+            + f" ({row['mammograms']}; {row['patients']})"
+            for row in rows
+        ]
     )

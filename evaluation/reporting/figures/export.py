@@ -1,5 +1,5 @@
-"""Writing figures: every format with its resolution, the numbers behind, a caption draft, and the
-passport.
+"""Export of figures: every format at its resolution, the underlying numbers, the caption and the
+provenance record.
 """
 
 from __future__ import annotations
@@ -8,104 +8,84 @@ import base64
 import io
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
 
+from core.atomic_files import write_text
 from core.errors import UserError
-from core.study_folder import write_text
+from core.progress import ProgressCallback
 from evaluation.queries import provenance
-from evaluation.queries.provenance import Missing, Passport
+from evaluation.queries.provenance import MissingInput, ProvenanceRecord
+from evaluation.reporting.base import Export, caption_suffix, create_output_folder
 from evaluation.reporting.figures import FIGURES, style
-from evaluation.reporting.figures.base import Drawn, Kind
+from evaluation.reporting.figures.base import FigureResult, FigureSpec
 
-FORMATS = ("pdf", "svg", "eps", "png", "tiff")
-MOST_PNG_DPI = 600
+FIGURE_FORMATS = ("pdf", "svg", "eps", "png", "tiff")
+MAX_PNG_DPI = 600
 SCREEN_DPI = 96
 
 
-@dataclass(frozen=True)
-class Export:
-    """What became of one figure or table: its passport, or why it was skipped (step, sentence,
-    command).
-    """
+def render_figure(study: Path, spec: FigureSpec, width_mm: float) -> tuple[FigureResult, str]:
+    """Return a figure with its mark of simulated data, and the names of the simulated parts.
 
-    name: str
-    passport: Passport | None
-    step: str = ""
-    reason: str = ""
-    command: str = ""
-
-
-def draw(study: Path, kind: Kind, width_mm: float) -> tuple[Drawn, str]:
-    """The figure with its simulated mark, and what is simulated; Missing where an input is not
-    there.
+    MissingInput where an input does not exist.
     """
     with style.print_style():
-        drawn = kind.draw(study, width_mm)
-        parts = provenance.simulated_parts(study, kind.needs)
-        style.mark_simulated(drawn.figure, parts)
-    return drawn, parts
+        result = spec.plot(study, width_mm)
+        simulated = provenance.simulated_parts(study, spec.needs)
+        style.mark_simulated(result.figure, simulated)
+    return result, simulated
 
 
 def export_figure(
-    study: Path, kind: Kind, out: Path, width_mm: float | None, formats: Sequence[str]
+    study: Path, spec: FigureSpec, out: Path, width_mm: float | None, formats: Sequence[str]
 ) -> Export:
-    """Write one figure in every format, with data, caption and passport; at its natural width if
-    none is given.
+    """Write one figure in the given formats, with data, caption and provenance record.
+
+    width_mm: None for the natural width of the figure. A missing input gives an Export without a
+    record.
     """
-    width = width_mm or kind.width
+    width = width_mm or spec.width
     try:
-        drawn, parts = draw(study, kind, width)
-    except Missing as missing:
-        return Export(kind.name, None, missing.step, missing.reason, missing.command)
+        result, simulated = render_figure(study, spec, width)
+    except MissingInput as missing:
+        return Export(spec.name, None, missing.step, missing.reason, missing.command)
     files = [
-        save(drawn.figure, out / f"{kind.name}.{suffix}", drawn.kind).name for suffix in formats
+        save_figure(result.figure, out / f"{spec.name}.{suffix}", result.kind).name
+        for suffix in formats
     ]
+    # Ten significant digits: enough for any further analysis, and stable between platforms.
     tables = {
-        name: frame.to_csv(index=False, float_format="%.10g") for name, frame in drawn.data.items()
+        name: frame.to_csv(index=False, float_format="%.10g") for name, frame in result.data.items()
     }
-    for name, text in tables.items():
-        files.append(f"{kind.name}.{name}.csv")
-        write_text(out / files[-1], text)
-    caption = drawn.caption + caption_tail(study, parts)
-    files.append(f"{kind.name}.caption.txt")
-    write_text(out / files[-1], f"{caption}\n\n{drawn.method}\n")
-    command = (
-        f"deepminer figures {kind.name} --study STUDY --out DIR --width-mm {width:g} --format"
-        f" {','.join(formats)}"
-    )
-    passport = Passport(
-        name=kind.name,
+    caption = result.caption + caption_suffix(study, simulated)
+    texts = {f"{spec.name}.{name}.csv": text for name, text in tables.items()}
+    texts[f"{spec.name}.caption.txt"] = f"{caption}\n\n{result.method}\n"
+    for name, text in texts.items():
+        write_text(out / name, text)
+    record = ProvenanceRecord(
+        name=spec.name,
         kind="figure",
-        title=kind.title,
+        title=spec.title,
         caption=caption,
-        counts=drawn.counts,
-        method=drawn.method,
-        seed=drawn.seed,
-        simulated=parts,
-        inputs=provenance.inputs(study, kind.needs),
-        data_hash=provenance.data_hash(tables),
-        command=command,
-        software=provenance.software(),
-        files=tuple(files),
+        counts=result.counts,
+        method=result.method,
+        seed=result.seed,
+        simulated=simulated,
+        inputs=provenance.current_inputs(study, spec.needs),
+        data_hash=provenance.hash_tables(tables),
+        command=f"deepminer figures {spec.name} --study STUDY --out DIR --width-mm {width:g}"
+        f" --format {','.join(formats)}",
+        software=provenance.export_software(),
+        files=(*files, *texts),
         width_mm=width,
     )
-    passport.write(out)
-    return Export(kind.name, passport)
-
-
-def caption_tail(study: Path, parts: str) -> str:
-    """What every caption and note must end with where it applies."""
-    weak = (
-        " Labels are image-level: every tissue patch carries its film's diagnosis."
-        if provenance.image_level_labels(study)
-        else ""
-    )
-    return weak + (f" SIMULATED: {parts}; not a result about people." if parts else "")
+    record.write(out)
+    return Export(spec.name, record)
 
 
 def export_figures(
@@ -114,98 +94,99 @@ def export_figures(
     out: Path,
     width_mm: float | None,
     formats: Sequence[str],
-    report: Callable[[int, int, str], None],
+    report: ProgressCallback,
 ) -> list[Export]:
-    """Write several figures into a folder, made if it is missing. "all" or no name: every figure.
+    """Write several figures into a folder, which is created if it is missing.
 
-    A wrong name or format is a UserError.
+    No name or "all": every figure. An unknown name or format is a UserError.
     """
-    wanted = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in FIGURES]
+    selected = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
+    unknown = [name for name in selected if name not in FIGURES]
     if unknown:
         raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
-    strange = [name for name in formats if name not in FORMATS]
-    if strange or not formats:
+    unsupported = [name for name in formats if name not in FIGURE_FORMATS]
+    if unsupported or not formats:
         raise UserError(
-            f"--format has {strange[0] if strange else 'nothing'}; choose from"
-            f" {', '.join(FORMATS)}, joined by commas."
+            f"--format has {unsupported[0] if unsupported else 'nothing'}; choose from"
+            f" {', '.join(FIGURE_FORMATS)}, joined by commas."
         )
-    folder(out)
-    done = []
-    for i, name in enumerate(wanted):
-        done.append(export_figure(study, FIGURES[name], out, width_mm, formats))
-        report(i + 1, len(wanted), "figures")
-    return done
+    create_output_folder(out)
+    exports = []
+    for i, name in enumerate(selected):
+        exports.append(export_figure(study, FIGURES[name], out, width_mm, formats))
+        report(i + 1, len(selected), "figures")
+    return exports
 
 
-def folder(out: Path) -> Path:
-    """The folder to write into, made if it is missing; UserError where it cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UserError(
-            f"{out} cannot be a folder for exports ({error.strerror}); name another with --out."
-        ) from error
-    return out
+def save_figure(figure: Figure, path: Path, kind: str) -> Path:
+    """Write a figure to one file; the suffix of the path determines the format.
 
-
-def save(figure: Figure, path: Path, kind: str) -> Path:
-    """One file:
-
-    PDF, SVG and EPS (without transparency, which it cannot hold) as vectors without a date, so that
-    equal figures are equal files; PNG and TIFF (LZW) in RGB with their resolution.
+    PDF, SVG and EPS are vector graphics without a date, so that equal figures are equal files. PNG
+    and TIFF (LZW) are RGB at the print resolution of the kind of figure.
     """
     with style.print_style():
         if path.suffix == ".pdf":
             figure.savefig(
                 path,
                 metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None},
-                dpi=style.DPI["mixed"],
+                dpi=style.PRINT_DPI["mixed"],
             )
         elif path.suffix == ".svg":
-            figure.savefig(
-                path, metadata={"Date": None, "Creator": "DeepMiner"}, dpi=style.DPI["image"]
-            )
+            path.write_bytes(render_svg(figure))
         elif path.suffix == ".eps":
-            text = io.StringIO()
-            with style.opaque(figure):
-                figure.savefig(
-                    text,
-                    format="eps",
-                    metadata={"Creator": "DeepMiner", "Title": path.stem},
-                    dpi=style.DPI["mixed"],
-                )
-            path.write_text(re.sub(r"%%CreationDate:.*\n", "", text.getvalue()), encoding="latin-1")
+            path.write_text(_render_eps(figure, path.stem), encoding="latin-1")
+        elif path.suffix == ".tiff":
+            dpi = style.PRINT_DPI[kind]
+            rasterize(figure, dpi).save(path, compression="tiff_lzw", dpi=(dpi, dpi))
         else:
-            dpi = style.DPI[kind] if path.suffix == ".tiff" else min(style.DPI[kind], MOST_PNG_DPI)
-            image = picture(figure, dpi)
-            (
-                image.save(path, compression="tiff_lzw", dpi=(dpi, dpi))
-                if path.suffix == ".tiff"
-                else image.save(path, dpi=(dpi, dpi))
-            )
+            dpi = min(style.PRINT_DPI[kind], MAX_PNG_DPI)
+            rasterize(figure, dpi).save(path, dpi=(dpi, dpi))
     return path
 
 
-def picture(figure: Figure, dpi: int) -> Image.Image:
-    """The figure in pixels, RGB."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="raw", dpi=dpi)
-    width, height = figure.canvas.get_width_height()
-    scale = dpi / figure.dpi
-    size = round(width * scale), round(height * scale)
-    raw = buffer.getvalue()
-    if len(raw) != size[0] * size[1] * 4:
-        size = _size(figure, dpi, len(raw))
-    return Image.frombuffer("RGBA", size, raw, "raw", "RGBA", 0, 1).convert("RGB")
-
-
-def web_picture(figure: Figure, kind: str, dpi: int) -> str:
-    """The figure as a data address: JPEG where it shows films, PNG where it shows lines."""
+def render_svg(figure: Figure) -> bytes:
+    """Return a figure as SVG; photographs inside it have the resolution of images in print."""
     buffer = io.BytesIO()
     with style.print_style():
-        image = picture(figure, dpi)
+        figure.savefig(
+            buffer,
+            format="svg",
+            metadata={"Date": None, "Creator": "DeepMiner"},
+            dpi=style.PRINT_DPI["image"],
+        )
+    return buffer.getvalue()
+
+
+def _render_eps(figure: Figure, title: str) -> str:
+    buffer = io.StringIO()
+    with style.without_transparency(figure):
+        figure.savefig(
+            buffer,
+            format="eps",
+            metadata={"Creator": "DeepMiner", "Title": title},
+            dpi=style.PRINT_DPI["mixed"],
+        )
+    # matplotlib has no setting that omits the date of an EPS.
+    return re.sub(r"%%CreationDate:.*\n", "", buffer.getvalue())
+
+
+def rasterize(figure: Figure, dpi: int) -> Image.Image:
+    """Return a figure as RGB pixels."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="raw", dpi=dpi)
+    # The Agg canvas truncates the size to whole pixels.
+    width, height = (int(inches * dpi) for inches in figure.get_size_inches())
+    image = Image.frombuffer("RGBA", (width, height), buffer.getvalue(), "raw", "RGBA", 0, 1)
+    return image.convert("RGB")
+
+
+def figure_data_uri(figure: Figure, kind: str, dpi: int) -> str:
+    """Return a figure as a data URI: PNG for line art, JPEG where it contains mammograms."""
+    buffer = io.BytesIO()
+    with style.print_style():
+        image = rasterize(figure, dpi)
     if kind == "line":
+        # 128 colours suffice for line art and quarter the size.
         image.quantize(128).save(buffer, "PNG", optimize=True)
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     image.save(buffer, "JPEG", quality=88)
@@ -213,12 +194,14 @@ def web_picture(figure: Figure, kind: str, dpi: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preview:
-    """A figure as a page shows it: its picture (data address), caption, n, method and what is
-    simulated; or why there is none.
+class FigurePreview:
+    """A figure for display on a page.
+
+    image_uri: the figure as a data URI; simulated: names of the simulated parts; missing: (step,
+    reason, command) of the missing input, in which case the other fields are empty.
     """
 
-    picture: str
+    image_uri: str
     caption: str
     counts: dict[str, int]
     method: str
@@ -226,44 +209,35 @@ class Preview:
     missing: tuple[str, str, str] | None = None
 
 
-def preview(study: Path, name: str, width_mm: float | None) -> Preview:
-    """A figure at its print size, twice as fine as a screen's pixels."""
-    kind = FIGURES[name]
+def preview_figure(study: Path, name: str, width_mm: float | None) -> FigurePreview:
+    """Return a preview of a figure at its print size, at twice the resolution of a screen."""
+    spec = FIGURES[name]
     try:
-        drawn, parts = draw(study, kind, width_mm or kind.width)
-    except Missing as missing:
-        return Preview(
-            picture="",
+        result, simulated = render_figure(study, spec, width_mm or spec.width)
+    except MissingInput as missing:
+        return FigurePreview(
+            image_uri="",
             caption="",
             counts={},
             method="",
             simulated="",
             missing=(missing.step, missing.reason, missing.command),
         )
-    return Preview(
-        picture=web_picture(drawn.figure, drawn.kind, 2 * SCREEN_DPI),
-        caption=drawn.caption + caption_tail(study, parts),
-        counts=drawn.counts,
-        method=drawn.method,
-        simulated=parts,
+    return FigurePreview(
+        image_uri=figure_data_uri(result.figure, result.kind, 2 * SCREEN_DPI),
+        caption=result.caption + caption_suffix(study, simulated),
+        counts=result.counts,
+        method=result.method,
+        simulated=simulated,
     )
 
 
-def zipped(folder_: Path) -> bytes:
-    """Every export of a folder, with its passports, as one ZIP file."""
+def zip_exports(folder: Path) -> bytes:
+    """Return every export in a folder, with its provenance record, as one ZIP file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for made in provenance.read(folder_):
-            for file in (*made["files"], f"{made['name']}{provenance.SUFFIX}"):
-                if (folder_ / file).is_file():
-                    archive.write(folder_ / file, file)
+        for record in provenance.load_records(folder):
+            for name in (*record["files"], f"{record['name']}{provenance.RECORD_SUFFIX}"):
+                if (folder / name).is_file():
+                    archive.write(folder / name, name)
     return buffer.getvalue()
-
-
-def _size(figure: Figure, dpi: int, length: int) -> tuple[int, int]:
-    """Pixels of the raw buffer: the Agg canvas truncates where we round."""
-    inches = figure.get_size_inches()
-    size = int(inches[0] * dpi), int(inches[1] * dpi)
-    if size[0] * size[1] * 4 != length:
-        raise RuntimeError(f"a buffer of {length} bytes is not {size} pixels")
-    return size

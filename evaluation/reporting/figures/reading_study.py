@@ -1,6 +1,4 @@
-"""Figures about experts: the blinded reading study, how it was conducted, and agreement between
-annotators.
-"""
+"""Figures of the blinded reading study: its results, and the course of reading."""
 
 from __future__ import annotations
 
@@ -13,169 +11,109 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from core import store
-from core.store import annotation_table, reading_table
-from evaluation.annotation import category_agreement
 from evaluation.intervals import decimal, interval_text, p_text
 from evaluation.proportion import proportion_interval
-from evaluation.queries.provenance import Missing, closed_protocol
-from evaluation.reading_study import ReadingScore, workflow
+from evaluation.reading_study import ReadingScore
+from evaluation.reading_study.narrative import narrative
+from evaluation.reporting.base import load_closed_study, primary_answers
 from evaluation.reporting.figures import style
-from evaluation.reporting.figures.base import Drawn, newest
-from evaluation.reporting.figures.classifier import yerror
-from evaluation.roc.partial_area import vertices
+from evaluation.reporting.figures.base import FigureResult
+from evaluation.roc.partial_area import roc_vertices
 
-BLOCK = 10
+POSITIONS_PER_BLOCK = 10
+_READER_MARKERS = "osD^v<>Pph*X"
 
 
-def closed(study: Path) -> reading_table.Protocol:
-    """The newest reading study that was closed; Missing before: results of an open study are
-    nobody's.
+def plot_reading_study(study: Path, width: float) -> FigureResult:
+    """Plot the results of the closed reading study in three panels.
+
+    (a) Proportion correct per reader and overall; (b) ROC curves of the readers and of the network;
+    (c) null distribution of the binomial test.
     """
-    with store.read(study) as con:
-        found, last = closed_protocol(con), next(reversed(reading_table.protocols(con)), None)
-    if found is None:
-        command = (
-            "deepminer reading create"
-            if last is None
-            else "deepminer reading close"
-            if last.state == "frozen"
-            else "deepminer reading freeze"
-        )
-        raise Missing("Reading", "no reading study has been closed", command)
-    return found
-
-
-def scored(study: Path) -> tuple[reading_table.Protocol, ReadingScore]:
-    """The newest closed reading study with its score."""
-    protocol = closed(study)
-    return workflow.scored(study, protocol.protocol)
-
-
-def answered(study: Path) -> pd.DataFrame:
-    """Answers of the primary arm without hidden repeats: code, position (the first case after
-    practice is 1), answer, seconds, right, malignant, score (the network's), patient_id.
-    """
-    protocol = closed(study)
-    design = workflow.design_of(protocol)
-    with store.read(study) as con:
-        answers = reading_table.answers(con, protocol.protocol, protocol.version)
-        cases = reading_table.cases(con, protocol.protocol, protocol.version)
-        items = reading_table.items(con, protocol.protocol, protocol.version)
-    table = answers[~answers["repeat"].astype(bool)].merge(cases, on="case_number")
-    practice = items[items["practice"].astype(bool)].groupby("code")["position"].max()
-    table["position"] = table["position"] - table["code"].map(practice).fillna(0).astype(int)
-    table = table[table["arm"] == design.arms[0]]
-    malignant = table["truth"] == "malignant"
-    return table.assign(
-        malignant=malignant,
-        right=malignant == (table["answer"] >= design.threshold),
-        score=table["network_score"],
-    )
-
-
-def reading(study: Path, width: float) -> Drawn:
-    """(a) Share right per reader and in all; (b) ROC of the readers' answers and of the network;
-    (c) the binomial test's null distribution.
-    """
-    protocol, score = scored(study)
-    table = answered(study)
-    figure, axes = style.panels(width, 3, 66)
+    protocol, score = load_closed_study(study)
+    figure, axes = style.create_panels(width, 3, 66)
     data = {
-        "shares": _forest(axes[0], score),
-        "roc": _curves(axes[1], table, score),
-        "null": _null(axes[2], score),
+        "shares": _plot_proportions(axes[0], score),
+        "roc": _plot_roc_curves(axes[1], primary_answers(study)),
+        "null": _plot_null_distribution(axes[2], score),
     }
-    network, readers_auc = score.network.auc, score.readers_auc
-    area = (
-        f"readers {decimal(readers_auc.estimate)}, "
-        if readers_auc is not None and readers_auc.estimate is not None
-        else f"reader {decimal(score.roc.estimate)}, "
-    )
-    alone = (
+    primary, network = score.primary, score.network.auc
+    primary_interval = interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)
+    network_interval = interval_text(network.low, network.high, network.level, network.reason)
+    single_reader = (
         " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
     )
-    first, primary_interval = (
-        score.primary,
-        interval_text(
-            score.primary.low, score.primary.high, 1 - score.primary.alpha, score.primary.reason
-        ),
-    )
     caption = (
-        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}): {first.n} answers on'
-        f" texts of {score.patients} patients. (a) Share of right answers per reader and in all"
-        f" (diamond: prespecified analysis, {primary_interval}; {p_text(first.p_value)}); dashed:"
+        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}): {primary.n} answers'
+        f" on texts of {score.patients} patients. (a) Proportion correct per reader and overall"
+        f" (diamond: prespecified analysis, {primary_interval}; {p_text(primary.p_value)}); dashed:"
         " chance. (b) ROC of the answers and of the network alone on the same cases (AUC:"
-        f" {area}network {decimal(network.estimate)},"
-        f" {interval_text(network.low, network.high, network.level, network.reason)}). (c) Number"
-        f" right under chance if all answers were independent: observed {score.binomial.successes},"
-        f" critical count {score.binomial.critical_count}, one-sided"
-        f" {p_text(score.binomial.p_value)}.{alone} AUC, area under the curve; CI, confidence"
-        " interval."
+        f" {_reader_auc(score)}, network {decimal(network.estimate)}, {network_interval}). (c)"
+        " Number correct under chance if all answers were independent: observed"
+        f" {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided"
+        f" {p_text(score.binomial.p_value)}.{single_reader} AUC, area under the curve; CI,"
+        " confidence interval."
     )
-    counts = {"answers": score.primary.n, "patients": score.patients, "readers": len(score.readers)}
-    return Drawn(figure=figure, data=data, caption=caption, counts=counts, method=score.paragraph())
+    counts = {"answers": primary.n, "patients": score.patients, "readers": len(score.readers)}
+    return FigureResult(
+        figure=figure, data=data, caption=caption, counts=counts, method=narrative(score)
+    )
 
 
-def _forest(ax: Axes, score: ReadingScore) -> pd.DataFrame:
+def _reader_auc(score: ReadingScore) -> str:
+    """Return the mean AUC of several readers, else that of the one reader."""
+    mean = score.readers_auc
+    if mean is not None and mean.estimate is not None:
+        return f"readers {decimal(mean.estimate)}"
+    return f"reader {decimal(score.roc.estimate)}"
+
+
+def _plot_proportions(ax: Axes, score: ReadingScore) -> pd.DataFrame:
+    """Plot the proportion correct of each reader, and in the last row of the primary analysis."""
     rows = [(r.code, r.share.estimate, r.share.low, r.share.high, r.n) for r in score.readers]
-    rows.append(
-        ("all", score.primary.estimate, score.primary.low, score.primary.high, score.primary.n)
-    )
-    style.grid(ax, "x")
-    for i, (name, centre, low, high, _) in enumerate(rows):
+    primary = score.primary
+    rows.append(("all", primary.estimate, primary.low, primary.high, primary.n))
+    style.draw_grid(ax, "x")
+    for i, (name, estimate, low, high, _) in enumerate(rows):
+        marker, size = ("D", 5) if name == "all" else ("s", 4)
         if low is not None and high is not None:
             ax.plot([low, high], [i, i], color=style.INK, linewidth=1)
-        if centre is None:
-            ax.text(0.52, i, "not estimable", va="center", fontsize=7, color=style.QUIET)
+        if estimate is None:
+            ax.text(0.52, i, "not estimable", va="center", fontsize=7, color=style.MUTED)
         else:
-            ax.plot(
-                centre,
-                i,
-                "D" if name == "all" else "s",
-                color=style.INK,
-                markersize=5 if name == "all" else 4,
-            )
-    ax.axvline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
+            ax.plot(estimate, i, marker, color=style.INK, markersize=size)
+    ax.axvline(0.5, color=style.MUTED, linewidth=0.7, linestyle="--")
     ax.set(
         yticks=range(len(rows)),
         ylim=(len(rows) - 0.4, -0.6),
         xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1),
-        xlabel="Share right (95 % CI)",
+        xlabel="Proportion correct (95 % CI)",
     )
     ax.set_yticklabels([f"{name}\nn = {n}" for name, _, _, _, n in rows])
     return pd.DataFrame(rows, columns=["reader", "share", "low", "high", "n"])
 
 
-def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
-    style.grid(ax)
-    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.6)
-    cases = table.drop_duplicates("case_number")
-    drawn: list[tuple[Any, pd.Series, pd.Series, dict[str, Any]]] = [
-        (
-            code,
-            rows["malignant"],
-            rows["answer"],
-            {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK},
-        )
-        for code, rows in table.groupby("code")
+def _plot_roc_curves(ax: Axes, answers: pd.DataFrame) -> pd.DataFrame:
+    """Plot the empirical ROC curve of each reader, and of the network on the same cases."""
+    style.draw_grid(ax)
+    ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.6)
+    reader_line = {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK}
+    raters: list[tuple[Any, pd.Series, pd.Series, dict[str, Any]]] = [
+        (code, rows["malignant"], rows["answer"], reader_line)
+        for code, rows in answers.groupby("code")
     ]
-    drawn.append(
-        (
-            "network",
-            cases["malignant"],
-            cases["score"],
-            {"linestyle": "--", "color": style.COLOURS["benign"]},
-        )
-    )
-    parts = []
-    for name, y, s, look in drawn:
-        truth = y.to_numpy(bool)
+    cases = answers.drop_duplicates("case_number")
+    network_line = {"linestyle": "--", "color": style.CLASS_COLOURS["benign"]}
+    raters.append(("network", cases["malignant"], cases["score"], network_line))
+    curves = []
+    for name, malignant, rating, line in raters:
+        truth = malignant.to_numpy(bool)
+        # A curve needs both classes; a reader of few cases may have one.
         if truth.all() or not truth.any():
             continue
-        fpr, tpr, _ = vertices(truth, s.to_numpy(float))
-        ax.plot(fpr, tpr, label=str(name), **look)
-        parts.append(pd.DataFrame({"who": name, "fpr": fpr, "tpr": tpr}))
+        fpr, tpr, _ = roc_vertices(truth, rating.to_numpy(float))
+        ax.plot(fpr, tpr, label=str(name), **line)
+        curves.append(pd.DataFrame({"reader": name, "fpr": fpr, "tpr": tpr}))
     ax.set(
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
@@ -184,31 +122,32 @@ def _curves(ax: Axes, table: pd.DataFrame, score: ReadingScore) -> pd.DataFrame:
         aspect="equal",
     )
     ax.legend(loc="lower right")
-    return pd.concat(parts) if parts else pd.DataFrame(columns=["who", "fpr", "tpr"])
+    return pd.concat(curves) if curves else pd.DataFrame(columns=["reader", "fpr", "tpr"])
 
 
-def _null(ax: Axes, score: ReadingScore) -> pd.DataFrame:
-    """The binomial distribution of the number right under chance."""
+def _plot_null_distribution(ax: Axes, score: ReadingScore) -> pd.DataFrame:
+    """Plot the binomial distribution of the number correct under chance."""
     test = score.binomial
     n = test.trials
     counts = np.arange(n + 1)
     mass = stats.binom.pmf(counts, n, 0.5)
-    kept = mass > mass.max() / 1000
-    kept |= counts == test.successes
-    beyond = counts >= (test.critical_count if test.critical_count is not None else n + 1)
-    ax.bar(counts[kept & ~beyond], mass[kept & ~beyond], width=0.9, color="#C9CFD6")
+    # Bars lower than a thousandth of the highest are invisible; the observed count always counts.
+    drawn = (mass > mass.max() / 1000) | (counts == test.successes)
+    rejected = counts >= (test.critical_count if test.critical_count is not None else n + 1)
+    accepted_bars, rejected_bars = drawn & ~rejected, drawn & rejected
+    ax.bar(counts[accepted_bars], mass[accepted_bars], width=0.9, color="#C9CFD6")
     ax.bar(
-        counts[kept & beyond],
-        mass[kept & beyond],
+        counts[rejected_bars],
+        mass[rejected_bars],
         width=0.9,
         color="white",
         edgecolor=style.INK,
         linewidth=0.5,
         hatch="////",
     )
-    ax.axvline(test.successes, color=style.COLOURS["malignant"], linewidth=1.2)
+    ax.axvline(test.successes, color=style.CLASS_COLOURS["malignant"], linewidth=1.2)
     ax.annotate(
-        f"{test.successes} right",
+        f"{test.successes} correct",
         (test.successes, mass.max()),
         xytext=(3, 0),
         textcoords="offset points",
@@ -216,56 +155,97 @@ def _null(ax: Axes, score: ReadingScore) -> pd.DataFrame:
         va="top",
     )
     ax.set(
-        xlabel=f"Right answers of {n}",
+        xlabel=f"Correct answers of {n}",
         ylabel="Probability under chance",
         ylim=(0, mass.max() * 1.05),
     )
-    return pd.DataFrame({"right": counts, "probability": mass, "rejected": beyond})
+    return pd.DataFrame({"right": counts, "probability": mass, "rejected": rejected})
 
 
-def _blocks(table: pd.DataFrame) -> pd.DataFrame:
-    """Per reader and block of positions: median seconds, and the share right with Wilson's
-    interval.
+def plot_time_order(study: Path, width: float) -> FigureResult:
+    """Plot the seconds per text (a) and the proportion correct (b) along the order of reading."""
+    protocol, score = load_closed_study(study)
+    answers = primary_answers(study)
+    blocks = _block_rows(answers.sort_values("position"))
+    figure, axes = style.create_panels(width, 2, 62)
+    _plot_seconds(axes[0], answers, blocks)
+    _plot_block_proportions(axes[1], blocks)
+    for ax in axes:
+        style.draw_grid(ax)
+        ax.set_xlabel("Position in the order")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Both panels over the same positions: a single block would otherwise set its own range.
+    axes[1].set_xlim(axes[0].get_xlim())
+    caption = (
+        f'Time and order in the reading study "{protocol.protocol}": {len(answers)} answers of'
+        f" {score.patients} patients. (a) Seconds per text (dots) and median of each"
+        f" {POSITIONS_PER_BLOCK} positions (line). (b) Proportion correct in each"
+        f" {POSITIONS_PER_BLOCK} positions with 95 % Wilson intervals; dashed: chance."
+        f" {score.conduct.sentence()}"
+    )
+    return FigureResult(
+        figure=figure,
+        data={"answers": answers[["code", "position", "seconds", "right"]], "blocks": blocks},
+        caption=caption,
+        counts={"answers": len(answers), "patients": score.patients, "readers": len(score.readers)},
+        method="The trend was estimated by least squares on the position, with the readers' means"
+        " removed, clustered by patient.",
+    )
+
+
+def _block_rows(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per reader and block of positions.
+
+    With the median seconds, and the proportion correct with its Wilson interval.
     """
     blocks = []
-    for code, mine in table.groupby("code"):
-        for start, rows in mine.groupby((mine["position"] - 1) // BLOCK):
-            share = proportion_interval(int(rows["right"].sum()), len(rows), "wilson")
+    for code, reader_rows in answers.groupby("code"):
+        for block, rows in reader_rows.groupby(
+            (reader_rows["position"] - 1) // POSITIONS_PER_BLOCK
+        ):
+            correct = int(rows["right"].sum())
+            proportion = proportion_interval(correct, len(rows), "wilson")
             blocks.append(
                 {
                     "reader": code,
-                    "from": int(start) * BLOCK + 1,
+                    "from": int(block) * POSITIONS_PER_BLOCK + 1,
                     "middle": float(rows["position"].mean()),
                     "n": len(rows),
                     "median_seconds": rows["seconds"].median(),
-                    "right": int(rows["right"].sum()),
-                    "share": share.estimate,
-                    "low": share.low,
-                    "high": share.high,
+                    "right": correct,
+                    "share": proportion.estimate,
+                    "low": proportion.low,
+                    "high": proportion.high,
                 }
             )
     return pd.DataFrame(blocks)
 
 
-def _courses(axes: list[Axes], table: pd.DataFrame, found: pd.DataFrame) -> None:
-    """Dots and medians of seconds (first axes), shares right (second), a marker a reader."""
-    for code, mine in table.groupby("code"):
-        axes[0].plot(
-            mine["position"],
-            mine["seconds"],
+def _plot_seconds(ax: Axes, answers: pd.DataFrame, blocks: pd.DataFrame) -> None:
+    """Plot the seconds of each answer as dots, and the medians of each reader as a line."""
+    for code, rows in answers.groupby("code"):
+        ax.plot(
+            rows["position"],
+            rows["seconds"],
             linestyle="none",
             marker="o",
             markersize=2.5,
             label=str(code),
-            color=style.QUIET,
+            color=style.MUTED,
         )
-    for marker, (code, rows) in zip("osD^v<>Pph*X" * 9, found.groupby("reader")):
-        middle = rows["middle"]
-        axes[0].plot(middle, rows["median_seconds"], color=style.INK, linewidth=1)
-        axes[1].errorbar(
-            middle,
+    for _, rows in blocks.groupby("reader"):
+        ax.plot(rows["middle"], rows["median_seconds"], color=style.INK, linewidth=1)
+    ax.set(ylabel="Seconds", ylim=(0, None))
+
+
+def _plot_block_proportions(ax: Axes, blocks: pd.DataFrame) -> None:
+    """Plot the proportion correct of each block, with one marker a reader."""
+    for marker, (code, rows) in zip(_READER_MARKERS * 9, blocks.groupby("reader")):
+        lengths = [list(rows["share"] - rows["low"]), list(rows["high"] - rows["share"])]
+        ax.errorbar(
+            rows["middle"],
             rows["share"],
-            yerr=yerror([list(rows["share"] - rows["low"]), list(rows["high"] - rows["share"])]),
+            yerr=style.error_bar_lengths(lengths),
             marker=marker,
             markersize=3.5,
             linewidth=0.9,
@@ -274,111 +254,6 @@ def _courses(axes: list[Axes], table: pd.DataFrame, found: pd.DataFrame) -> None
             color=style.INK,
             label=str(code),
         )
-
-
-def time_order(study: Path, width: float) -> Drawn:
-    """Seconds per text and share right along the order of reading."""
-    protocol, score = scored(study)
-    table = answered(study)
-    figure, axes = style.panels(width, 2, 62)
-    found = _blocks(table.sort_values("position"))
-    _courses(axes, table, found)
-    for ax in axes:
-        style.grid(ax)
-        ax.set_xlabel("Position in the order")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set(ylabel="Seconds", ylim=(0, None))
-    axes[1].axhline(0.5, color=style.QUIET, linewidth=0.7, linestyle="--")
-    axes[1].set(ylabel=f"Share right, {BLOCK} at a time", ylim=(0, 1))
-    axes[1].legend(loc="lower right")
-    # Both panels over the same positions: a single block would else stretch over a width of its
-    # own.
-    axes[1].set_xlim(axes[0].get_xlim())
-    caption = (
-        f'Time and order in the reading study "{protocol.protocol}": {len(table)} answers of'
-        f" {score.patients} patients. (a) Seconds per text (dots) and median of each {BLOCK}"
-        f" positions (line). (b) Share right in each {BLOCK} positions with 95 % Wilson intervals;"
-        f" dashed: chance. {score.conduct.sentence()}"
-    )
-    data = {"answers": table[["code", "position", "seconds", "right"]], "blocks": found}
-    return Drawn(
-        figure=figure,
-        data=data,
-        caption=caption,
-        counts={"answers": len(table), "patients": score.patients, "readers": len(score.readers)},
-        method="Trend: least squares on the position, readers' means taken out, clustered by patient.",
-    )
-
-
-def agreement_rows(study: Path) -> tuple[list[category_agreement.Row], int]:
-    """Agreement between annotators, as the Annotations page shows it, and the number of annotators;
-    Missing for fewer than two.
-    """
-    dissect = newest(study, "dissect")
-    with store.read(study) as con:
-        frame = annotation_table.answers(con, dissect)
-    raters = category_agreement.raters(frame)
-    if raters < 2:
-        raise Missing(
-            "Annotation",
-            f"agreement needs two annotators; there {'is one' if raters == 1 else 'are none'}",
-            "deepminer invite annotator",
-        )
-    return [
-        *category_agreement.per_category(frame),
-        category_agreement.overall(frame),
-        category_agreement.jaccard(frame),
-        *category_agreement.repeats(frame),
-    ], raters
-
-
-def agreement(study: Path, width: float) -> Drawn:
-    """Agreement per category, overall, and with oneself, with intervals."""
-    rows, raters = agreement_rows(study)
-    figure, (ax,) = style.panels(width, 1, 14 + 5.5 * len(rows))
-    style.grid(ax, "x")
-    for i, r in enumerate(rows):
-        if r.low is not None and r.high is not None:
-            ax.plot([r.low, r.high], [i, i], color=style.INK, linewidth=1)
-        if r.estimate is not None:
-            ax.plot(r.estimate, i, "s", color=style.INK, markersize=4)
-        else:
-            ax.text(0.02, i, "not estimable", va="center", fontsize=7, color=style.QUIET)
-    ax.axvline(0, color=style.QUIET, linewidth=0.7, linestyle="--")
-    ax.set(
-        yticks=range(len(rows)),
-        ylim=(len(rows) - 0.5, -0.5),
-        xlim=(min([-0.05, *(r.low for r in rows if r.low is not None)]) - 0.02, 1.03),
-        xlabel="Agreement (95 % CI)",
-    )
-    ax.set_yticklabels([f"{r.name} (n = {r.n})" for r in rows])
-    table = pd.DataFrame(
-        [
-            {
-                "what": r.name,
-                "estimate": r.estimate,
-                "low": r.low,
-                "high": r.high,
-                "n": r.n,
-                "method": r.method,
-                "reason": r.reason or "",
-            }
-            for r in rows
-        ]
-    )
-    methods = "; ".join(dict.fromkeys(r.method for r in rows))
-    if "alpha" in methods:
-        methods += "; alpha's interval: units resampled"
-    caption = (
-        f"Agreement of {raters} annotators on the units that two or more answered: presence of each"
-        " category, first-named category, share of categories in common, and each annotator with"
-        " themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement by chance (kappa,"
-        " alpha). CI, confidence interval."
-    )
-    return Drawn(
-        figure=figure,
-        data={"agreement": table},
-        caption=caption,
-        counts={"annotators": raters, "units": max(r.n for r in rows)},
-        method=methods,
-    )
+    ax.axhline(0.5, color=style.MUTED, linewidth=0.7, linestyle="--")
+    ax.set(ylabel=f"Proportion correct, {POSITIONS_PER_BLOCK} at a time", ylim=(0, 1))
+    ax.legend(loc="lower right")

@@ -1,5 +1,5 @@
-"""The look of print: sizes in millimetres, one sans-serif family at 7 to 10 points, class colours
-with their lines, formats with their resolution.
+"""Style of printed figures: sizes in millimetres, sans-serif type of 7 to 10 points, class colours
+with line styles, resolutions.
 """
 
 from __future__ import annotations
@@ -11,43 +11,46 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import font_manager
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import Collection
-from matplotlib.colors import to_rgba, to_rgba_array
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.text import Text
+
+from evaluation.class_colors import CLASS_FILL
 
 MM = 1 / 25.4
-SINGLE, DOUBLE, TALLEST = 85.0, 174.0, 230.0
-STRIP = 4.5
-# Dots per inch in print: photographs, photographs with lines and text, lines only.
-DPI = {"image": 300, "mixed": 600, "line": 1200}
-COLOURS = {"normal": "#009E73", "benign": "#0072B2", "malignant": "#D55E00", "other": "#57606B"}
-LINES = {"normal": ":", "benign": "--", "malignant": "-", "other": "-."}
-MARKERS = {"normal": "^", "benign": "s", "malignant": "o", "other": "D"}
-INK, QUIET, GRID = "#1B2026", "#57606B", "#D5D9DE"
-OUTLINE = "#D6B254"
-FINDING = "#B0123A"
-FAMILIES = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
+# Millimetres: the tallest figure a page of a journal holds, and the strip of the simulated mark.
+MAX_HEIGHT = 230.0
+MARK_HEIGHT = 4.5
+# Dots per inch that publishers ask for: photographs, photographs with lines and text, line art.
+PRINT_DPI = {"image": 300, "mixed": 600, "line": 1200}
+CLASS_COLOURS = CLASS_FILL["light"]
+CLASS_LINES = {"normal": ":", "benign": "--", "malignant": "-", "other": "-."}
+CLASS_MARKERS = {"normal": "^", "benign": "s", "malignant": "o", "other": "D"}
+INK = "#1B2026"
+MUTED = "#57606B"
+GRID_COLOUR = "#D5D9DE"
+WARNING_COLOUR = "#7A5600"
+UNIT_OUTLINE_COLOUR = "#D6B254"
+FINDING_COLOUR = "#B0123A"
+# The first two are what journals name; the others are their free equivalents.
+FONT_FAMILIES = ("Arial", "Helvetica", "Liberation Sans", "DejaVu Sans")
 
 
-def family() -> str:
-    """The first sans-serif family that this machine has."""
-    there = {font.name for font in font_manager.fontManager.ttflist}
-    return next(name for name in FAMILIES if name in there)
+def font_family() -> str:
+    """Return the first sans-serif family of `FONT_FAMILIES` that is installed."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next(name for name in FONT_FAMILIES if name in installed)
 
 
 @contextmanager
 def print_style() -> Iterator[None]:
-    """matplotlib's settings while a figure is drawn and written."""
+    """Apply the settings for print, needed while a figure is drawn and while it is saved."""
     with mpl.rc_context(
         {
-            "font.family": family(),
+            "font.family": font_family(),
             "font.size": 8,
             "axes.labelsize": 8,
             "axes.titlesize": 8,
@@ -55,7 +58,7 @@ def print_style() -> Iterator[None]:
             "ytick.labelsize": 7,
             "legend.fontsize": 7,
             "axes.linewidth": 0.6,
-            "axes.edgecolor": QUIET,
+            "axes.edgecolor": MUTED,
             "axes.labelcolor": INK,
             "text.color": INK,
             "xtick.color": INK,
@@ -70,8 +73,8 @@ def print_style() -> Iterator[None]:
             "legend.frameon": False,
             "legend.handlelength": 2.6,
             "axes.axisbelow": True,
-            # Type 42 keeps letters as letters; SVG gets outlines, so that no reader's font can
-            # change it.
+            # Type 42 embeds text as text. SVG gets outlines, so that it looks the same without the
+            # font installed.
             "pdf.fonttype": 42,
             "ps.fonttype": 42,
             "svg.fonttype": "path",
@@ -83,111 +86,110 @@ def print_style() -> Iterator[None]:
         yield
 
 
-def sheet(width_mm: float, height_mm: float) -> Figure:
-    """An empty figure of exactly this size.
-
-    It has a canvas of its own, so nothing global remembers it.
-    """
+def create_figure(width_mm: float, height_mm: float) -> Figure:
+    """Return an empty figure of exactly this size, at most as tall as a page allows."""
     figure = Figure(
-        figsize=(width_mm * MM, min(height_mm, TALLEST - STRIP) * MM),
+        figsize=(width_mm * MM, min(height_mm, MAX_HEIGHT - MARK_HEIGHT) * MM),
         layout=ConstrainedLayoutEngine(w_pad=1.2 * MM, h_pad=1.2 * MM, wspace=0.03, hspace=0.03),
     )
+    # Its own canvas, not pyplot's: pyplot keeps a global reference to every figure.
     FigureCanvasAgg(figure)
     return figure
 
 
-def panels(width_mm: float, count: int, height_mm: float) -> tuple[Figure, list[Axes]]:
-    """`count` panels side by side in two columns' width, one above the other in one column's, each
-    `height_mm` high, with bold letters.
+def create_panels(width_mm: float, count: int, height_mm: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` lettered panels, each `height_mm` high.
+
+    The panels stand side by side at two-column width, else one above the other.
     """
     side_by_side = width_mm >= 120
     rows, columns = (1, count) if side_by_side else (count, 1)
-    figure = sheet(width_mm, height_mm * rows)
+    figure = create_figure(width_mm, height_mm * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     if count > 1:
         for ax, name in zip(axes, "abcdefgh"):
-            letter(ax, name)
+            label_panel(ax, name)
     return figure, axes
 
 
-def letter(ax: Axes, name: str) -> None:
-    """A panel's letter, bold, 10 points, above its left edge."""
+def label_panel(ax: Axes, name: str) -> None:
+    """Write the letter of a panel, bold at 10 points, above its left edge."""
     ax.set_title(name, loc="left", fontsize=10, fontweight="bold", pad=4)
 
 
-def grid(ax: Axes, axis: str = "both") -> None:
-    """Thin lines behind the data."""
-    ax.grid(True, axis=axis, color=GRID, linewidth=0.5)  # type: ignore[arg-type]
+def draw_grid(ax: Axes, axis: str = "both") -> None:
+    """Draw thin grid lines behind the data."""
+    ax.grid(True, axis=axis, color=GRID_COLOUR, linewidth=0.5)  # type: ignore[arg-type]
 
 
-def line(name: str) -> dict[str, Any]:
-    """Colour and line style of a class: never colour alone."""
-    return {"color": COLOURS[name], "linestyle": LINES[name]}
+def class_line_style(name: str) -> dict[str, Any]:
+    """Return colour and line style of a class, which always go together."""
+    return {"color": CLASS_COLOURS[name], "linestyle": CLASS_LINES[name]}
 
 
-def _on_white(colours: Any) -> Any:
-    """Colours with their transparency already on white paper, [n, 3] or one."""
-    rgba = to_rgba_array(colours)
-    return rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]
+def error_bar_lengths(pairs: list[list[float]]) -> list[list[float]]:
+    """Return lengths of error bars, [below, above], without negative ones.
+
+    Rounding leaves tiny negative lengths, which matplotlib refuses.
+    """
+    return [[max(0.0, length) for length in side] for side in pairs]
 
 
 @contextmanager
-def opaque(figure: Figure) -> Iterator[None]:
-    """Without transparency while it lasts, for formats that know none (EPS): everything transparent
-    gets the colour it has on white paper.
+def without_transparency(figure: Figure) -> Iterator[None]:
+    """Give transparent areas their colour on white paper, for the duration of the context.
+
+    EPS has no transparency. Only filled bands use it here; photographs are blended beforehand.
     """
-    undo: list[Callable[[], object]] = []
-    for artist in figure.findobj():
-        # Facecolor and edgecolor of areas hold their alpha; of lines and words the alpha stands
-        # beside the colour.
-        for get, put in (("get_facecolor", "set_facecolor"), ("get_edgecolor", "set_edgecolor")):
-            if isinstance(artist, (Collection, Patch)):
-                before, alpha = getattr(artist, get)(), artist.get_alpha()
-                rgba = to_rgba_array(before)
-                if len(rgba) and ((rgba[:, 3] > 0) & (rgba[:, 3] < 1)).any():
-                    artist.set_alpha(None)
-                    getattr(artist, put)(_on_white(before))
-                    undo.append(partial(_restore, artist, put, before, alpha))
-        if isinstance(artist, (Line2D, Text)) and artist.get_alpha() not in (None, 1):
-            before, alpha = artist.get_color(), artist.get_alpha()
-            artist.set_alpha(None)
-            artist.set_color(_on_white([to_rgba(before, alpha)])[0])
-            undo.append(partial(_restore, artist, "set_color", before, alpha))
+    undo: list[Callable[[], None]] = []
+    for area in figure.findobj(Collection):
+        assert isinstance(area, Collection)
+        for part in ("facecolor", "edgecolor"):
+            colours, alpha = getattr(area, f"get_{part}")(), area.get_alpha()
+            rgba = to_rgba_array(colours)
+            if len(rgba) and ((rgba[:, 3] > 0) & (rgba[:, 3] < 1)).any():
+                on_white = rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]
+                _recolour(area, part, on_white, None)
+                undo.append(partial(_recolour, area, part, colours, alpha))
     try:
         yield
     finally:
-        for step in reversed(undo):
-            step()
+        for restore in reversed(undo):
+            restore()
 
 
-def _restore(artist: Artist, put: str, colour: Any, alpha: Any) -> None:
-    getattr(artist, put)(colour)
-    artist.set_alpha(alpha)
+def _recolour(area: Collection, part: str, colours: Any, alpha: Any) -> None:
+    # The alpha of an artist overrides that of its colours, so it must be set first.
+    area.set_alpha(alpha)
+    getattr(area, f"set_{part}")(colours)
 
 
-def mark_simulated(figure: Figure, parts: str) -> None:
-    """The word that no export of simulated data may lack, in a strip of its own above the drawing."""
-    if not parts:
+def mark_simulated(figure: Figure, simulated: str) -> None:
+    """Write the mandatory mark of simulated data in its own strip above the drawing.
+
+    simulated: names of the simulated parts, "" if there are none.
+    """
+    if not simulated:
         return
     width, height = figure.get_size_inches()
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
-        taller = height + STRIP * MM
+        taller = height + MARK_HEIGHT * MM
         figure.set_size_inches(width, taller)
         engine.set(rect=(0, 0, 1, height / taller))
     figure.text(
         1 - 0.8 * MM / width,
         1 - 0.8 * MM / figure.get_size_inches()[1],
-        f"SIMULATED {parts.upper()}",
+        f"SIMULATED {simulated.upper()}",
         ha="right",
         va="top",
         fontsize=7,
         fontweight="bold",
-        color="#7A5600",
+        color=WARNING_COLOUR,
         bbox={
             "boxstyle": "square,pad=0.15",
             "facecolor": "white",
-            "edgecolor": "#7A5600",
+            "edgecolor": WARNING_COLOUR,
             "linewidth": 0.5,
         },
         zorder=10,

@@ -1,97 +1,103 @@
-"""Tables for print: the numbers of the pages as CSV, Excel, LaTeX (booktabs) and Markdown, each
-with its passport.
+"""Tables for print, with the same numbers as the dashboard pages.
+
+`TABLES` lists them all; each is exported as CSV, Excel, LaTeX and Markdown with its provenance
+record.
 """
 
 from __future__ import annotations
 
-from evaluation.reporting.tables import classifier, reading_study, units
-from evaluation.reporting.tables.base import Column, Table, TableKind
+from evaluation.reporting.tables import checklists, classifier, reading_study, units
+from evaluation.reporting.tables.base import Table, TableColumn, TableSpec
 
-_CHAIN = ("data", "patches", "train", "evaluate")
-TABLES: dict[str, TableKind] = {
-    kind.name: kind
-    for kind in (
-        TableKind(
-            "cohort",
-            "Patients and images by split",
-            ("data", "patches"),
-            ("patches",),
-            classifier.cohort,
+_CLASSIFIER_INPUTS = ("data", "patches", "train", "evaluate")
+TABLES: dict[str, TableSpec] = {
+    spec.name: spec
+    for spec in (
+        TableSpec(
+            name="cohort",
+            title="Patients and images by split",
+            needs=("data", "patches"),
+            required=("patches",),
+            build=classifier.build_cohort_table,
         ),
-        TableKind(
-            "classifiers",
-            "Performance of the classifier",
-            _CHAIN,
-            ("evaluate",),
-            classifier.classifiers,
+        TableSpec(
+            name="classifiers",
+            title="Performance of the classifier",
+            needs=_CLASSIFIER_INPUTS,
+            required=("evaluate",),
+            build=classifier.build_classifier_table,
         ),
-        TableKind(
-            "architectures",
-            "Performance across architectures",
-            _CHAIN,
-            ("evaluate",),
-            classifier.architectures,
+        TableSpec(
+            name="architectures",
+            title="Performance across architectures",
+            needs=_CLASSIFIER_INPUTS,
+            required=("evaluate",),
+            build=classifier.build_architecture_table,
         ),
-        TableKind(
-            "units",
-            "Selected units with their labels",
-            ("dissect", "labels", "annotations"),
-            ("dissect",),
-            units.units,
+        TableSpec(
+            name="units",
+            title="Selected units with their labels",
+            needs=("dissect", "labels", "annotations"),
+            required=("dissect",),
+            build=units.build_unit_table,
         ),
-        TableKind(
-            "coverage",
-            "Coverage of the selected units",
-            ("dissect", "coverage", "labels"),
-            ("coverage",),
-            units.coverage,
+        TableSpec(
+            name="coverage",
+            title="Coverage of the selected units",
+            needs=("dissect", "coverage", "labels"),
+            required=("coverage",),
+            build=units.build_coverage_table,
         ),
-        TableKind(
-            "examples", "Example explanations", ("protocol",), ("protocol",), reading_study.examples
+        TableSpec(
+            name="examples",
+            title="Example explanations",
+            needs=("protocol",),
+            required=("protocol",),
+            build=reading_study.build_example_table,
         ),
-        TableKind(
-            "agreement",
-            "Agreement between annotators",
-            ("dissect", "annotations"),
-            ("annotations",),
-            units.agreement,
+        TableSpec(
+            name="agreement",
+            title="Agreement between annotators",
+            needs=("dissect", "annotations"),
+            required=("annotations",),
+            build=units.build_agreement_table,
         ),
-        TableKind(
-            "similarity",
-            "Explanations against report lines",
-            ("explain", "labels"),
-            ("explain", "labels"),
-            units.similarity_table,
+        TableSpec(
+            name="similarity",
+            title="Explanations against report lines",
+            needs=("explain", "labels"),
+            required=("explain", "labels"),
+            build=units.build_similarity_table,
         ),
-        TableKind(
-            "reading",
-            "Results of the reading study",
-            ("protocol", "evaluate"),
-            ("protocol",),
-            reading_study.reading,
+        TableSpec(
+            name="reading",
+            title="Results of the reading study",
+            needs=("protocol", "evaluate"),
+            required=("protocol",),
+            build=reading_study.build_reading_table,
         ),
-        TableKind(
-            "truth_rules",
-            "Truth rules and methods",
-            ("protocol",),
-            ("protocol",),
-            reading_study.truth_rules,
+        TableSpec(
+            name="truth_rules",
+            title="Truth rules and methods",
+            needs=("protocol",),
+            required=("protocol",),
+            build=reading_study.build_truth_rule_table,
         ),
-        TableKind(
-            "protocol",
-            "Protocol of the reading study",
-            ("protocol",),
-            (),
-            reading_study.protocol_table,
+        TableSpec(
+            name="protocol",
+            title="Protocol of the reading study",
+            needs=("protocol",),
+            required=(),
+            build=reading_study.build_protocol_table,
         ),
-        TableKind(
-            "checklist",
-            "Reporting checklists",
-            (*_CHAIN, "dissect", "labels", "protocol"),
-            (),
-            reading_study.checklist,
+        TableSpec(
+            name="checklist",
+            title="Reporting checklists",
+            needs=(*_CLASSIFIER_INPUTS, "dissect", "labels", "protocol"),
+            required=(),
+            build=checklists.build_checklist_table,
         ),
     )
 }
 
-__all__ = ["TABLES", "Column", "Table", "TableKind"]
+__all__ = ["TABLES", "Table", "TableColumn", "TableSpec"]

@@ -1,118 +1,155 @@
-"""Tables about patients and classifiers."""
+"""Tables of patients and classifiers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from core import store
 from core.class_labels import CLASSES, SPLITS
+from core.lineage import run_class_names
 from core.store import dataset_table
 from evaluation.intervals import decimal, percent
-from evaluation.queries import performance
-from evaluation.queries.class_names import class_words
-from evaluation.reporting.figures.base import newest
-from evaluation.reporting.tables.base import Column, Table
+from evaluation.queries import architectures, performance
+from evaluation.queries.observations import LEVELS, load_observations
+from evaluation.reporting.base import REPORTED_SPLIT, newest_run
+from evaluation.reporting.tables.base import Table, TableColumn
+from evaluation.roc import AucInterval
 
-SPLIT = "test"
 
-
-def _share(part: int, whole: int) -> str:
+def _count_with_share(part: int, whole: int) -> str:
     return f"{part:,} ({percent(part / whole)})" if whole else f"{part:,}"
 
 
-def cohort(study: Path) -> Table:
-    """Patients, mammograms, findings and patches by split (Table 1)."""
-    run = newest(study, "patches")
+@dataclass(frozen=True)
+class _Cohort:
+    """The tables of a study that Table 1 counts; each has a column `split`."""
+
+    patients: pd.DataFrame
+    mammograms: pd.DataFrame
+    findings: pd.DataFrame
+    patches: pd.DataFrame
+
+
+def _load_cohort(study: Path, run: str) -> _Cohort:
     with store.read(study) as con:
-        people = dataset_table.patients(con).merge(dataset_table.splits(con, run), on="patient_id")
-        films, findings, patches = (
-            dataset_table.mammograms(con),
-            dataset_table.findings(con),
-            dataset_table.patch_counts(con, run),
+        patients = dataset_table.load_patients(con).merge(
+            dataset_table.load_splits(con, run), on="patient_id"
         )
-    films = films.merge(people[["patient_id", "split"]], on="patient_id")
-    findings = findings.merge(films[["mammogram_id", "split"]], on="mammogram_id")
+        mammograms = dataset_table.load_mammograms(con)
+        findings = dataset_table.load_findings(con)
+        patches = dataset_table.load_patch_counts(con, run)
+    mammograms = mammograms.merge(patients[["patient_id", "split"]], on="patient_id")
+    findings = findings.merge(mammograms[["mammogram_id", "split"]], on="mammogram_id")
+    return _Cohort(patients, mammograms, findings, patches)
 
-    def row(name: str, value: Callable[[list[str]], str]) -> tuple[str, ...]:
-        return (name, *(value([split]) for split in SPLITS), value(list(SPLITS)))
 
-    def patients(splits: list[str]) -> pd.DataFrame:
-        return people[people["split"].isin(splits)]
-
+def build_cohort_table(study: Path) -> Table:
+    """Count patients, mammograms, findings and patches by split (Table 1 of a paper)."""
+    run = newest_run(study, "patches")
+    cohort = _load_cohort(study, run)
+    # Each characteristic is a function of a list of splits; the last column is all of them.
     rows = [
-        row("Patients", lambda s: f"{len(patients(s)):,}"),
-        row("Mammograms", lambda s: f"{films['split'].isin(s).sum():,}"),
+        (name, *(value([split]) for split in SPLITS), value(list(SPLITS)))
+        for name, value in (
+            *_patient_characteristics(cohort),
+            *_finding_counts(cohort),
+            *_patch_counts(cohort, run_class_names(study, run)),
+        )
     ]
-    if people["age"].notna().any():
-        rows.append(
-            row(
-                "Age, mean (SD)",
-                lambda s: f"{patients(s)['age'].mean():.1f} ({patients(s)['age'].std():.1f})",
-            )
-        )
-    for density in sorted(people["density"].dropna().unique()):
-        rows.append(
-            row(
-                f"Density {int(density)}, patients",
-                lambda s, d=density: _share(  # type: ignore[misc]
-                    int((patients(s)["density"] == d).sum()), len(patients(s))
-                ),
-            )
-        )
-    for pathology in sorted(findings["pathology"].unique()):
-        rows.append(
-            row(
-                f"Findings {pathology.lower().replace('_', ' ')}",
-                lambda s, p=pathology: (  # type: ignore[misc]
-                    f"{(findings['split'].isin(s) & (findings['pathology'] == p)).sum():,}"
-                ),
-            )
-        )
-
-    def count(splits: list[str], codes: list[int]) -> int:
-        return int(
-            patches[patches["split"].isin(splits) & patches["label"].isin(codes)]["patches"].sum()
-        )
-
-    for code, name in class_words(study, run).items():
-        rows.append(
-            row(f"Patches {name}", lambda s, c=code: _share(count(s, [c]), count(s, [0, 1, 2])))  # type: ignore[misc]
-        )
     columns = (
-        Column("Characteristic"),
-        Column("Training"),
-        Column("Hold-out"),
-        Column("Test"),
-        Column("All"),
+        TableColumn("Characteristic", wrap=True),
+        TableColumn("Training"),
+        TableColumn("Hold-out"),
+        TableColumn("Test"),
+        TableColumn("All"),
     )
     return Table(
         columns,
         rows,
-        "Split by patient: all images of a patient are in one split. A patch's class by the overlap"
-        " rule of the settings.",
-        {"patients": len(people), "mammograms": len(films), "findings": len(findings)},
+        "Patients were assigned to splits: all images of a patient are in one split. Patches were"
+        " assigned to classes by the overlap rule of the settings.",
+        {
+            "patients": len(cohort.patients),
+            "mammograms": len(cohort.mammograms),
+            "findings": len(cohort.findings),
+        },
     )
 
 
-def classifiers(study: Path) -> Table:
-    """AUC, partial AUC and specificity per level and class, as on the Performance page."""
-    run = newest(study, "evaluate")
-    rows, counts = [], {}
-    for level in performance.LEVELS:
-        seen = performance.observations(study, run, SPLIT, level)
-        counts[{"patch": "patches", "image": "mammograms", "case": "patients"}[level]] = len(
-            seen.truth
+_Characteristic = tuple[str, Callable[[list[str]], str]]
+
+
+def _patient_characteristics(cohort: _Cohort) -> Iterator[_Characteristic]:
+    people, mammograms = cohort.patients, cohort.mammograms
+
+    def patients(splits: list[str]) -> pd.DataFrame:
+        return people[people["split"].isin(splits)]
+
+    yield "Patients", lambda splits: f"{len(patients(splits)):,}"
+    yield "Mammograms", lambda splits: f"{mammograms['split'].isin(splits).sum():,}"
+    if people["age"].notna().any():
+        yield (
+            "Age, mean (SD)",
+            lambda splits: (
+                f"{patients(splits)['age'].mean():.1f} ({patients(splits)['age'].std():.1f})"
+            ),
         )
-        for r in performance.class_results(study, run, SPLIT, level)[::-1]:
+    for density in sorted(people["density"].dropna().unique()):
+        yield (
+            f"Density {int(density)}, patients",
+            lambda splits, density=density: _count_with_share(  # type: ignore[misc]
+                int((patients(splits)["density"] == density).sum()), len(patients(splits))
+            ),
+        )
+
+
+def _finding_counts(cohort: _Cohort) -> Iterator[_Characteristic]:
+    findings = cohort.findings
+    for pathology in sorted(findings["pathology"].unique()):
+        of_pathology = findings["pathology"] == pathology
+        yield (
+            f"Findings {pathology.lower().replace('_', ' ')}",
+            lambda splits, of_pathology=of_pathology: (  # type: ignore[misc]
+                f"{(findings['split'].isin(splits) & of_pathology).sum():,}"
+            ),
+        )
+
+
+def _patch_counts(cohort: _Cohort, names: dict[int, str]) -> Iterator[_Characteristic]:
+    patches = cohort.patches
+
+    def count(splits: list[str], codes: list[int]) -> int:
+        counted = patches["split"].isin(splits) & patches["label"].isin(codes)
+        return int(patches.loc[counted, "patches"].sum())
+
+    for code, name in names.items():
+        yield (
+            f"Patches {name}",
+            lambda splits, code=code: _count_with_share(  # type: ignore[misc]
+                count(splits, [code]), count(splits, [0, 1, 2])
+            ),
+        )
+
+
+def build_classifier_table(study: Path) -> Table:
+    """Tabulate AUC, partial AUC and specificity by level and class (Performance page)."""
+    run = newest_run(study, "evaluate")
+    rows, counts = [], {}
+    for level in LEVELS:
+        observations = load_observations(study, run, REPORTED_SPLIT, level)
+        unit = {"patch": "patches", "image": "mammograms", "case": "patients"}[level]
+        counts[unit] = len(observations.truth)
+        for r in performance.load_class_results(study, run, REPORTED_SPLIT, level)[::-1]:
             rows.append(
                 (
                     level,
                     r.name,
-                    len(seen.truth),
-                    seen.patients,
+                    len(observations.truth),
+                    observations.patients,
                     r.auc.estimate,
                     r.auc.low,
                     r.auc.high,
@@ -124,93 +161,90 @@ def classifiers(study: Path) -> Table:
                     r.auc.reason or "",
                 )
             )
-    numbers = [
-        Column(name, decimal)
-        for name in (
-            "pAUC raw",
-            "pAUC / 0.2",
-            "pAUC McClish",
-            "DeepMiner 2021 formula",
-            "Specificity at .8",
-        )
-    ]
-    return Table(
-        (
-            Column("Level"),
-            Column("Class"),
-            Column("n"),
-            Column("Patients"),
-            Column("AUC", decimal, interval=True),
-            *numbers,
-            Column("Remark"),
-        ),
-        rows,
-        f"{SPLIT.capitalize()} split, one class against the rest. Partial AUC over sensitivity .8"
-        " to 1 (largest .2, chance .02); the DeepMiner 2021 formula has chance .036.",
-        counts,
-        "Intervals by Obuchowski's method with patients as clusters.",
-    )
-
-
-def architectures(study: Path) -> Table:
-    """Every evaluated network with the published values (SPIE 2018, Table 1)."""
-    newest(study, "evaluate")
-    found = performance.architectures(study, SPLIT, "patch")
-    rows = []
-    for r in found:
-        areas = [r.auc.get(name) for name in CLASSES[::-1]]
-        rows.append(
-            (
-                r.architecture,
-                r.weights,
-                r.epochs,
-                r.n,
-                r.patients,
-                *(v for a in areas for v in ((a.estimate, a.low, a.high) if a else (None,) * 3)),
-                r.published.get("malignant"),
-                r.published.get("malignant (two classes)"),
-                r.source,
-                r.run,
-            )
-        )
-    shown = {r.architecture for r in found}
-    for name, (values, source) in performance.PUBLISHED_ARCHITECTURES.items():
-        if name not in shown:
-            rows.append(
-                (
-                    name,
-                    "",
-                    None,
-                    None,
-                    None,
-                    *(None,) * 9,
-                    values.get("malignant"),
-                    values.get("malignant (two classes)"),
-                    source,
-                    "published only",
-                )
-            )
-    numbers = [Column(f"AUC {name}", decimal, interval=True) for name in CLASSES[::-1]]
     columns = (
-        Column("Network"),
-        Column("Weights"),
-        Column("Epochs"),
-        Column("n patches"),
-        Column("Patients"),
-        *numbers,
-        Column("Published malignant", lambda v: decimal(v, 4)),
-        Column("Published, two classes", lambda v: decimal(v, 4)),
-        Column("Published in", long=True),
-        Column("Run"),
+        TableColumn("Level"),
+        TableColumn("Class"),
+        TableColumn("n"),
+        TableColumn("Patients"),
+        TableColumn("AUC", decimal, interval=True),
+        TableColumn("pAUC raw", decimal),
+        TableColumn("pAUC / 0.2", decimal),
+        TableColumn("pAUC McClish", decimal),
+        TableColumn("DeepMiner 2021 formula", decimal),
+        TableColumn("Specificity at .8", decimal),
+        TableColumn("Remark", wrap=True),
     )
     return Table(
         columns,
-        [tuple(None if isinstance(v, float) and v != v else v for v in row) for row in rows],
-        f"Patches of the {SPLIT} split. Published values are from other data: to be read beside,"
-        " not compared.",
-        {
-            "patches": max((r.n for r in found), default=0),
-            "patients": max((r.patients for r in found), default=0),
-        },
-        "Intervals by Obuchowski's method with patients as clusters.",
+        rows,
+        f"{REPORTED_SPLIT.capitalize()} split, one class against the rest. Partial AUC (pAUC) over"
+        " sensitivity .8 to 1 (maximum .2, chance .02); the DeepMiner 2021 formula has chance"
+        " .036.",
+        counts,
+        "Intervals were computed by Obuchowski's method with patients as clusters.",
     )
+
+
+def build_architecture_table(study: Path) -> Table:
+    """Tabulate every evaluated network with the published values (SPIE 2018, Table 1)."""
+    newest_run(study, "evaluate")
+    networks = architectures.load_architectures(study, REPORTED_SPLIT, "patch")
+    rows: list[tuple[object, ...]] = [
+        (
+            r.architecture,
+            r.weights,
+            r.epochs,
+            r.n,
+            r.patients,
+            *(v for name in CLASSES[::-1] for v in _estimate_and_bounds(r.auc.get(name))),
+            r.published.get("malignant"),
+            r.published.get("malignant (two classes)"),
+            r.source,
+            r.run,
+        )
+        for r in networks
+    ]
+    evaluated = {r.architecture for r in networks}
+    rows += [
+        (
+            name,
+            "",
+            *(None,) * (3 + 3 * len(CLASSES)),
+            values.get("malignant"),
+            values.get("malignant (two classes)"),
+            source,
+            "published only",
+        )
+        for name, (values, source) in architectures.PUBLISHED_ARCHITECTURES.items()
+        if name not in evaluated
+    ]
+    columns = (
+        TableColumn("Network"),
+        TableColumn("Weights", wrap=True),
+        TableColumn("Epochs"),
+        TableColumn("n patches"),
+        TableColumn("Patients"),
+        *(TableColumn(f"AUC {name}", decimal, True, True) for name in CLASSES[::-1]),
+        TableColumn("Published malignant", lambda v: decimal(v, 4)),
+        TableColumn("Published, two classes", lambda v: decimal(v, 4)),
+        TableColumn("Published in", wrap=True),
+        TableColumn("Run", wrap=True),
+    )
+    return Table(
+        columns,
+        # NaN would be printed as a number.
+        [tuple(None if isinstance(v, float) and v != v else v for v in row) for row in rows],
+        f"Patches of the {REPORTED_SPLIT} split. Published values were measured on other data and"
+        " are not comparable.",
+        {
+            "patches": max((r.n for r in networks), default=0),
+            "patients": max((r.patients for r in networks), default=0),
+        },
+        "Intervals were computed by Obuchowski's method with patients as clusters.",
+    )
+
+
+def _estimate_and_bounds(
+    auc: AucInterval | None,
+) -> tuple[float | None, float | None, float | None]:
+    return (auc.estimate, auc.low, auc.high) if auc else (None, None, None)

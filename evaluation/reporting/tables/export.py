@@ -1,232 +1,190 @@
-"""Writing tables: CSV, Excel, LaTeX (booktabs) and Markdown, with the passport."""
+"""Export of tables: CSV, Excel, LaTeX (booktabs) and Markdown, with the provenance record."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from core.atomic_files import write_text
 from core.errors import UserError
-from core.study_folder import write_text
+from core.progress import ProgressCallback
 from evaluation.queries import provenance
-from evaluation.queries.provenance import Missing, Passport
-from evaluation.reporting.figures.export import Export, caption_tail, folder
-from evaluation.reporting.tables import TABLES, Table, TableKind
+from evaluation.queries.provenance import MissingInput, ProvenanceRecord
+from evaluation.reporting.base import Export, caption_suffix, create_output_folder
+from evaluation.reporting.tables import TABLES, Table, TableColumn, TableSpec
 
-FORMATS = ("csv", "xlsx", "tex", "md")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "–": "--",
-    "−": r"$-$",
-    "≥": r"$\geq$",
-    "×": r"$\times$",
-    "…": r"\ldots{}",
-    '"': r"\textquotedbl{}",
-}
-# Letters that a line of LaTeX's own article class (345 pt) holds at each size.
-SIZES = (("footnotesize", 78), ("scriptsize", 88), ("tiny", 108))
-# Letters after which words may be hyphenated, in the order tried; lines of body after which a table
-# goes over several pages.
-LONGEST_WORDS, LONG_TABLE = (14, 11, 9), 45
-# Letters that the gap between two columns takes, and a little for wide letters.
-GAP = 2.2
+TABLE_FORMATS = ("csv", "xlsx", "tex", "md")
+# LaTeX type sizes: the first in which a table of at most so many columns is set.
+TYPE_SIZES = ((6, "footnotesize"), (9, "scriptsize"), (11, "tiny"), (99, "scriptsize"))
+# A table of more columns is set on landscape pages.
+MAX_PORTRAIT_COLUMNS = 11
+# A table of more rows is set over several pages; a shorter one floats.
+MAX_FLOAT_ROWS = 20
+# Signs that pandas leaves as they are and pdfLaTeX cannot print.
+_SIGNS = str.maketrans({"−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$"})
+EXCEL_SHEET_NAME = 31  # letters that Excel allows in the name of a sheet
 
 
-def latex_text(text: str) -> str:
-    """Text that LaTeX prints as it is; a hash may be broken into lines."""
-    printed = "".join(_LATEX.get(sign, sign) for sign in text)
-    return re.sub(
-        r"\b[0-9a-f]{12,}\b",
-        lambda found: r"\allowbreak ".join(re.findall(".{1,6}", found[0])),
-        printed,
-    )
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX prints literally."""
+    # pandas escapes the cells of a table only, so the text becomes a table of one cell.
+    styler = pd.DataFrame([[text]]).style.format(escape="latex").hide(axis="index")
+    lines = styler.hide(axis="columns").to_latex().split("\n")
+    return lines[1].removesuffix(r" \\").translate(_SIGNS)
 
 
-def markdown(table: Table, title: str) -> str:
-    """A Markdown table with its title and note."""
-
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|").replace("\n", " ")
-
-    shown = table.shown()
-    lines = [
-        "| " + " | ".join(cell(c) for c in shown.columns) + " |",
-        "| " + " | ".join("---" for _ in shown.columns) + " |",
-    ]
-    lines += [
-        "| " + " | ".join(cell(v) for v in row) + " |" for row in shown.itertuples(index=False)
-    ]
-    return f"**{title}**\n\n" + "\n".join(lines) + f"\n\n{table.note}\n"
+def to_markdown(table: Table, title: str) -> str:
+    """Return a Markdown table with its title and note."""
+    # pandas' writer leaves vertical bars, which would end a cell.
+    frame = table.printed_frame().map(lambda text: text.replace("|", "\\|").replace("\n", " "))
+    # Numbers are formatted already: without `disable_numparse` they would be parsed and aligned.
+    text = frame.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+    return f"**{title}**\n\n{text}\n\n{table.note}\n"
 
 
-def latex(table: Table, title: str, name: str) -> str:
-    """A LaTeX table that fits the line it is put into: columns in shares of its width, broken into
-    lines, in the largest type in which the words fit. Long ones go over several pages. Needs what
-    its first line says.
+def to_latex(table: Table, title: str, name: str) -> str:
+    """Return a LaTeX table as wide as the line, whose text columns TeX fits and breaks.
+
+    A table of more than `MAX_FLOAT_ROWS` rows runs over several pages, one of more than
+    `MAX_PORTRAIT_COLUMNS` columns over landscape pages. The first line names the packages that a
+    document needs.
     """
-    shown = table.shown()
-    size, room, shares = _fit(shown)
-    numeric = [all(_is_number(v) for v in shown[c]) for c in shown.columns]
-    # \hspace{0pt} lets TeX hyphenate the first word of a cell, too; names such as unit_0001 stay on
-    # their line.
-    spec = "".join(
-        rf">{{\ragged{'left' if is_number else 'right'}{'' if all('_' in v for v in shown[c]) else chr(92) + 'hspace{0pt}'}\arraybackslash}}"
-        rf"p{{\dimexpr {share:.3f}\linewidth-2\tabcolsep\relax}}"
-        for c, share, is_number in zip(shown.columns, shares, numeric)
-    )
-    heading = " & ".join(latex_text(str(c)) for c in shown.columns) + r" \\"
-    caption = rf"\caption{{{latex_text(title)}. {latex_text(table.note)}}}\label{{tab:{name}}}"
-    body = [
-        " & ".join(
-            latex_text(v).replace(r" \%", r"~\%") if is_number else latex_text(v)
-            for v, is_number in zip(row, numeric)
+    frame = table.printed_frame()
+    types = "".join(_column_type(c, frame[c.printed_heading]) for c in table.columns)
+    frame.columns = pd.Index([_latex_heading(column) for column in table.columns])
+    wide = len(table.columns) > MAX_PORTRAIT_COLUMNS
+    long = wide or len(frame) > MAX_FLOAT_ROWS
+    text = (
+        frame.style.hide(axis="index")
+        .format(_latex_cell, escape="latex")
+        .to_latex(
+            column_format=f"@{{}}{types}@{{}}",
+            hrules=True,
+            caption=f"{escape_latex(title)}. {escape_latex(table.note)}",
+            label=f"tab:{name}",
+            environment="longtable" if long else None,
         )
-        + r" \\"
-        for row in shown.itertuples(index=False)
-    ]
-    heights = [
-        max(-(-len(text) // max(1, int(share * room))) for text, share in zip(row, shares))
-        for row in shown.itertuples(index=False)
-    ]
-    if sum(heights) > LONG_TABLE:
-        again = heading.removesuffix(r" \\") + r"\tabularnewline"
-        kind, lines = "longtable", [
-            rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}", caption + r"\tabularnewline", r"\toprule", heading, r"\midrule", r"\endfirsthead", r"\toprule", again, r"\midrule",
-            r"\endhead", r"\bottomrule", r"\endfoot", *body, r"\end{longtable}"]  # fmt: skip
-        lines = ["{", rf"\{size}\setlength{{\tabcolsep}}{{2pt}}", *lines, "}"]
+    )
+    size = next(size for columns, size in TYPE_SIZES if len(table.columns) <= columns)
+    setup = rf"\{size}\setlength{{\tabcolsep}}{{2pt}}" + "\n"
+    # pandas writes tabular and longtable only; tabularx and xltabular take the width as well.
+    for plain, fitted in (("longtable", "xltabular"), ("tabular", "tabularx")):
+        text = text.replace(rf"\begin{{{plain}}}", rf"\begin{{{fitted}}}{{\linewidth}}")
+        text = text.replace(rf"\end{{{plain}}}", rf"\end{{{fitted}}}")
+    if wide:
+        text = "\\begin{landscape}\n" + setup + text + "\\end{landscape}\n"
+    elif long:
+        text = "{" + setup + text + "}\n"
     else:
-        kind, lines = "", [
-            r"\begin{table}", rf"\{size}\setlength{{\tabcolsep}}{{2pt}}", caption, rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}", r"\toprule", heading, r"\midrule", *body,
-            r"\bottomrule", r"\end{tabular}", r"\end{table}"]  # fmt: skip
-    packages = ", ".join(
-        rf"\usepackage{{{package}}}" for package in ("array", "booktabs", kind) if package
+        text = text.replace("\\begin{table}\n", "\\begin{table}\n" + setup)
+    packages = ["booktabs", "xltabular", *(["pdflscape"] if wide else [])]
+    needs = ", ".join(rf"\usepackage{{{package}}}" for package in packages)
+    return rf"% needs \usepackage[T1]{{fontenc}}, {needs}" + "\n" + text
+
+
+def _column_type(column: TableColumn, cells: pd.Series) -> str:
+    """Return X for text that TeX may break, else a column as wide as its contents."""
+    if column.wrap:
+        # \hspace{0pt} allows TeX to hyphenate the first word of a cell.
+        return r">{\raggedright\arraybackslash\hspace{0pt}}X"
+    return "r" if cells.str.fullmatch(r"[\d.,–<> %-]*").all() else "l"
+
+
+def _latex_heading(column: TableColumn) -> str:
+    """Return the heading; in a column that is not broken, one word a line."""
+    if column.wrap:
+        return escape_latex(column.printed_heading)
+    lines = [escape_latex(word) for word in re.split(r"\s+|(?<=-)", column.heading)]
+    if column.interval:
+        lines.append(escape_latex("(95 % CI)").replace(" ", "~"))
+    return r"\shortstack[l]{" + r"\\".join(lines) + "}"
+
+
+def _latex_cell(escaped: str) -> str:
+    """Return an escaped cell whose hashes may be broken and whose per cent signs may not."""
+    breakable = re.sub(
+        r"\b[0-9a-f]{12,}\b",
+        lambda match: r"\allowbreak ".join(re.findall(".{1,6}", match[0])),
+        escaped.translate(_SIGNS),
     )
-    return "\n".join([rf"% needs \usepackage[T1]{{fontenc}}, {packages}", *lines, ""])
+    return breakable.replace(r" \%", r"~\%")
 
 
-def _fit(shown: pd.DataFrame) -> tuple[str, int, list[float]]:
-    """The type size in which every column can hold its longest word, the letters of a line at that
-    size, and each column's share of the line: its longest word and a part of what is left by how
-    long its texts are.
+def write_excel(table: Table, title: str, path: Path) -> None:
+    """Write an Excel sheet with numbers as numbers, and the note below.
+
+    Text that looks like a formula remains text.
     """
-    cells = [[str(c), *shown[c]] for c in shown.columns]
-    words = np.array(
-        [
-            max(len(word) for text in column for word in text.replace(" %", "_%").split() or [""])
-            for column in cells
-        ]
-    )
-    wanted = np.array([np.mean(sorted(map(len, column))[-3:]) for column in cells]) + GAP
-    for longest in LONGEST_WORDS:
-        least = np.minimum(words, longest) + GAP
-        size, room = next(
-            ((size, room) for size, room in SIZES if min(wanted.sum(), 1.25 * least.sum()) <= room),
-            SIZES[-1],
-        )
-        if least.sum() <= room:
-            break
-    wanted = np.maximum(wanted, least)
-    left = max(0.0, room - least.sum())
-    more = np.minimum(wanted - least, 60)
-    widths = least + (left * more / more.sum() if more.sum() else left / len(least))
-    return size, room, [float(w) for w in widths / widths.sum()]
-
-
-def _is_number(text: str) -> bool:
-    return (
-        text.replace(",", "")
-        .replace(".", "")
-        .replace("%", "")
-        .replace("-", "")
-        .replace("–", "0")
-        .replace("<", "")
-        .strip()
-        .isdigit()
-    )
-
-
-def excel(table: Table, title: str, path: Path) -> None:
-    """An Excel sheet with numbers as numbers, its note beneath.
-
-    A text that looks like a formula stays text.
-    """
-    frame = table.raw()
+    frame = table.raw_frame()
+    name = title[:EXCEL_SHEET_NAME]
     with pd.ExcelWriter(path, engine="openpyxl") as book:
-        frame.to_excel(book, sheet_name=title[:31], index=False)
-        sheet = book.sheets[title[:31]]
+        frame.to_excel(book, sheet_name=name, index=False)
+        sheet = book.sheets[name]
         sheet.freeze_panes = "B2"
         for column in sheet.columns:
-            sheet.column_dimensions[column[0].column_letter].width = min(
-                60, 2 + max(len(str(c.value or "")) for c in column)
-            )
+            longest = max(len(str(cell.value or "")) for cell in column)
+            sheet.column_dimensions[column[0].column_letter].width = min(60, 2 + longest)
             for cell in column:
+                # openpyxl takes any text that begins with "=" for a formula.
                 if isinstance(cell.value, str):
                     cell.data_type = "s"
         sheet.cell(len(frame) + 3, 1, table.note).data_type = "s"
 
 
-def export_table(study: Path, kind: TableKind, out: Path) -> Export:
-    """Write one table in every format, with its passport; or say what is missing."""
+def export_table(study: Path, spec: TableSpec, out: Path) -> Export:
+    """Write one table in every format, with its provenance record.
+
+    A missing input gives an Export without a record.
+    """
     try:
-        table = kind.build(study)
-    except Missing as missing:
-        return Export(kind.name, None, missing.step, missing.reason, missing.command)
-    stem = f"table_{kind.name}"
-    parts = provenance.simulated_parts(study, kind.needs)
-    note = table.note + caption_tail(study, parts)
-    table = Table(table.columns, table.rows, note, table.counts, table.method)
-    text = table.raw().to_csv(index=False, float_format="%.10g")
-    write_text(out / f"{stem}.csv", text)
-    write_text(out / f"{stem}.tex", latex(table, kind.title, kind.name))
-    write_text(out / f"{stem}.md", markdown(table, kind.title))
-    excel(table, kind.title, out / f"{stem}.xlsx")
-    passport = Passport(
+        table = spec.build(study)
+    except MissingInput as missing:
+        return Export(spec.name, None, missing.step, missing.reason, missing.command)
+    stem = f"table_{spec.name}"
+    simulated = provenance.simulated_parts(study, spec.needs)
+    table = replace(table, note=table.note + caption_suffix(study, simulated))
+    csv = table.raw_frame().to_csv(index=False, float_format="%.10g")
+    write_text(out / f"{stem}.csv", csv)
+    write_text(out / f"{stem}.tex", to_latex(table, spec.title, spec.name))
+    write_text(out / f"{stem}.md", to_markdown(table, spec.title))
+    write_excel(table, spec.title, out / f"{stem}.xlsx")
+    record = ProvenanceRecord(
         name=stem,
         kind="table",
-        title=kind.title,
-        caption=note,
+        title=spec.title,
+        caption=table.note,
         counts=table.counts,
         method=table.method,
-        seed=provenance.seed_of(study),
-        simulated=parts,
-        inputs=provenance.inputs(study, kind.needs),
-        data_hash=provenance.data_hash({kind.name: text}),
-        command=f"deepminer tables {kind.name} --study STUDY --out DIR",
-        software=provenance.software(),
-        files=tuple(f"{stem}.{suffix}" for suffix in FORMATS),
+        seed=provenance.study_seed(study),
+        simulated=simulated,
+        inputs=provenance.current_inputs(study, spec.needs),
+        data_hash=provenance.hash_tables({spec.name: csv}),
+        command=f"deepminer tables {spec.name} --study STUDY --out DIR",
+        software=provenance.export_software(),
+        files=tuple(f"{stem}.{suffix}" for suffix in TABLE_FORMATS),
     )
-    passport.write(out)
-    return Export(kind.name, passport)
+    record.write(out)
+    return Export(spec.name, record)
 
 
 def export_tables(
-    study: Path, names: Sequence[str], out: Path, report: Callable[[int, int, str], None]
+    study: Path, names: Sequence[str], out: Path, report: ProgressCallback
 ) -> list[Export]:
-    """Write several tables into a folder. "all" or no name: every table.
+    """Write several tables into a folder, which is created if it is missing.
 
-    A wrong name is a UserError.
+    No name or "all": every table. An unknown name is a UserError.
     """
-    wanted = list(TABLES) if not names or "all" in names else list(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in TABLES]
+    selected = list(TABLES) if not names or "all" in names else list(dict.fromkeys(names))
+    unknown = [name for name in selected if name not in TABLES]
     if unknown:
         raise UserError(f"There is no table {unknown[0]!r}; the tables are {', '.join(TABLES)}.")
-    folder(out)
-    done = []
-    for i, name in enumerate(wanted):
-        done.append(export_table(study, TABLES[name], out))
-        report(i + 1, len(wanted), "tables")
-    return done
+    create_output_folder(out)
+    exports = []
+    for i, name in enumerate(selected):
+        exports.append(export_table(study, TABLES[name], out))
+        report(i + 1, len(selected), "tables")
+    return exports

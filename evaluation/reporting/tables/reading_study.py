@@ -1,4 +1,4 @@
-"""Tables about the reading study and the reporting checklists."""
+"""Tables of the reading study: its protocol, its results and example cases."""
 
 from __future__ import annotations
 
@@ -6,33 +6,38 @@ from pathlib import Path
 from typing import Any
 
 from core import store
-from core.store import reading_table
-from core.store.reading_table import Protocol
+from core.store import protocol_table, reading_table
+from core.store.protocol_table import Protocol
 from evaluation.clustered import clustered_proportion
-from evaluation.intervals import decimal, p_text, words
+from evaluation.intervals import decimal, display_name, p_text
 from evaluation.proportion import exact_binomial_test
-from evaluation.queries.provenance import Missing
-from evaluation.reading_study import workflow
-from evaluation.reading_study.leakage_checks import reason_for
-from evaluation.reading_study.narrative import SIDES
-from evaluation.reporting.figures.reading_study import answered, scored
-from evaluation.reporting.tables.base import Column, Table, as_text, bare_p
-from evaluation.reporting.tables.checklists import items
+from evaluation.queries.provenance import MissingInput
+from evaluation.reading_study import ReadingScore, workflow
+from evaluation.reading_study.leakage_issues import acceptance_reason
+from evaluation.reading_study.narrative import SIDE_NAMES, narrative
+from evaluation.reporting.base import load_closed_study, primary_answers
+from evaluation.reporting.tables.base import Table, TableColumn, format_p, format_value
 
-EXAMPLES = 3
-# Settings whose values are names of the program's, not words that people typed.
-CHOSEN = ("arms", "truth_rule", "primary")
+EXAMPLE_COUNT = 3
+# Settings whose values are identifiers of the program, and not text that people entered.
+CODED_SETTINGS = ("arms", "truth_rule", "primary")
+# A row of the results: name, value, lower bound, upper bound, P or remark.
+_ResultRow = tuple[str, Any, Any, Any, str]
 
 
-def examples(study: Path) -> Table:
-    """The first three cases of the reading study with what was shown, the truth and the answers
-    (HDSR Table 1).
+def build_example_table(study: Path) -> Table:
+    """List the first three cases with the texts shown, the truth and the answers.
+
+    As Table 1 of HDSR 2021.
     """
-    protocol, score = scored(study)
+    protocol, score = load_closed_study(study)
     with store.read(study) as con:
-        cases = reading_table.cases(con, protocol.protocol, protocol.version)
-    arm = cases[cases["arm"] == score.design.arms[0]].sort_values("case_number").head(EXAMPLES)
-    answers = answered(study)
+        cases = reading_table.load_reading_cases(con, protocol.protocol, protocol.version)
+    primary_arm = cases[cases["arm"] == score.design.arms[0]]
+    answers = {
+        case: ", ".join(f"{a.code}: {a.answer}" for a in rows.itertuples())
+        for case, rows in primary_answers(study).groupby("case_number")
+    }
     rows = [
         (
             int(c["case_number"]),
@@ -40,91 +45,126 @@ def examples(study: Path) -> Table:
             c["truth"],
             c["predicted"],
             c["network_score"],
-            ", ".join(
-                f"{a.code}: {a.answer}"
-                for a in answers[answers["case_number"] == c["case_number"]].itertuples()
-            ),
+            answers.get(c["case_number"], ""),
         )
-        for c in arm.to_dict("records")
+        for c in primary_arm.sort_values("case_number").head(EXAMPLE_COUNT).to_dict("records")
     ]
     return Table(
         (
-            Column("Case"),
-            Column("Texts shown", long=True),
-            Column("Truth"),
-            Column("Network"),
-            Column("Network score", decimal),
-            Column("Answers"),
+            TableColumn("Case"),
+            TableColumn("Texts shown", wrap=True),
+            TableColumn("Truth"),
+            TableColumn("Network"),
+            TableColumn("Network score", decimal),
+            TableColumn("Answers", wrap=True),
         ),
         rows,
-        f"The first {EXAMPLES} cases of the frozen protocol, not picked. Answers 1 to"
-        f" {score.design.scale}; {score.design.threshold} and more say malignant.",
+        f"The first {EXAMPLE_COUNT} cases of the frozen protocol, not selected by hand. Answers"
+        f" from 1 to {score.design.scale}; {score.design.threshold} or higher means malignant.",
         {"cases": len(rows)},
     )
 
 
-def reading(study: Path) -> Table:
-    """Results of the reading study in the order of the Results page."""
-    protocol, score = scored(study)
-    first, c, b, two, t, n = (
-        score.primary,
-        score.clusters,
-        score.binomial,
-        score.binomial_two_sided,
-        score.table,
-        score.network,
+def build_reading_table(study: Path) -> Table:
+    """Tabulate the results of the reading study, in the order of the Results page."""
+    protocol, score = load_closed_study(study)
+    columns = (
+        TableColumn("Result", wrap=True),
+        TableColumn("Value", _format_result, interval=True),
+        TableColumn("P or remark", wrap=True),
     )
-    rows: list[tuple[str, Any, Any, Any, str]] = [
+    return Table(
+        columns,
+        [*_overall_results(score), *_accuracy_results(score), *_breakdown_results(score)],
+        f'Reading study "{protocol.protocol}", version {protocol.version}, protocol'
+        f" {protocol.hash[:12]}; truth rule {display_name(score.design.truth_rule)}.",
+        {
+            "answers": score.primary.n,
+            "patients": score.patients,
+            "readers": len(score.readers),
+        },
+        narrative(score),
+    )
+
+
+def _overall_results(score: ReadingScore) -> list[_ResultRow]:
+    """Return the primary result and its sensitivity analyses."""
+    primary, clusters = score.primary, score.clusters
+    exact, two_sided = score.binomial, score.binomial_two_sided
+    return [
         (
-            f"Share right, primary ({first.correct} of {first.n})",
-            first.estimate,
-            first.low,
-            first.high,
-            f"{p_text(first.p_value)}, {SIDES[first.side]}",
+            f"Proportion correct, primary ({primary.correct} of {primary.n})",
+            primary.estimate,
+            primary.low,
+            primary.high,
+            f"{p_text(primary.p_value)}, {SIDE_NAMES[primary.side]}",
         ),
-        ("Patients", c.clusters, None, None, ""),
-        ("Intraclass correlation", c.icc, None, None, c.clustering() if c.icc is None else ""),
-        ("Design effect", c.design_effect, None, None, ""),
-        ("GEE", c.gee_estimate, c.gee_low, c.gee_high, f"{p_text(c.gee_p_greater)}, one-sided"),
+        ("Patients", clusters.clusters, None, None, ""),
+        (
+            "Intraclass correlation",
+            clusters.icc,
+            None,
+            None,
+            clusters.clustering_text() if clusters.icc is None else "",
+        ),
+        ("Design effect", clusters.design_effect, None, None, ""),
+        (
+            "GEE",
+            clusters.gee_estimate,
+            clusters.gee_low,
+            clusters.gee_high,
+            f"{p_text(clusters.gee_p_greater)}, one-sided",
+        ),
         (
             "Patient sign-flip",
             None,
             None,
             None,
-            (
-                f"{p_text(c.sign_flip_p_greater)}, one-sided; {p_text(c.sign_flip_p_two_sided)},"
-                " two-sided"
-            ),
+            f"{p_text(clusters.sign_flip_p_greater)}, one-sided;"
+            f" {p_text(clusters.sign_flip_p_two_sided)}, two-sided",
         ),
         (
             "Exact binomial (assumes independence)",
-            b.estimate,
-            two.low,
-            two.high,
-            f"{p_text(b.p_value)}, one-sided; {p_text(two.p_value)}, two-sided",
+            exact.estimate,
+            two_sided.low,
+            two_sided.high,
+            f"{p_text(exact.p_value)}, one-sided; {p_text(two_sided.p_value)}, two-sided",
         ),
-        ("Critical count", b.critical_count, None, None, ""),
-        ("Answers to flip", b.answers_to_flip, None, None, ""),
-        ("Sensitivity", t.sensitivity.estimate, t.sensitivity.low, t.sensitivity.high, ""),
-        ("Specificity", t.specificity.estimate, t.specificity.low, t.specificity.high, ""),
-        (
-            "Patient permutation",
-            None,
-            None,
-            None,
-            f"{p_text(score.permutation_p_greater)}, one-sided",
-        ),
-        (
-            "AUC of the ratings",
-            score.roc.estimate,
-            score.roc.low,
-            score.roc.high,
-            score.roc.reason or "",
-        ),
-        ("AUC of the network alone", n.auc.estimate, n.auc.low, n.auc.high, n.auc.reason or ""),
-        (f"Network right at its hold-out threshold, of {n.n}", n.right, None, None, ""),
+        ("Critical count", exact.critical_count, None, None, ""),
+        ("Answers that would change the conclusion", exact.answers_to_flip, None, None, ""),
     ]
-    rows += [
+
+
+def _accuracy_results(score: ReadingScore) -> list[_ResultRow]:
+    """Return the accuracy of the ratings and of the network alone."""
+    sensitivity, specificity = score.table.sensitivity, score.table.specificity
+    ratings, network = score.roc, score.network.auc
+    permutation = f"{p_text(score.permutation_p_greater)}, one-sided"
+    return [
+        ("Sensitivity", sensitivity.estimate, sensitivity.low, sensitivity.high, ""),
+        ("Specificity", specificity.estimate, specificity.low, specificity.high, ""),
+        ("Patient permutation", None, None, None, permutation),
+        ("AUC of the ratings", ratings.estimate, ratings.low, ratings.high, ratings.reason or ""),
+        (
+            "AUC of the network alone",
+            network.estimate,
+            network.low,
+            network.high,
+            network.reason or "",
+        ),
+        (
+            f"Network correct at its hold-out threshold, of {score.network.n}",
+            score.network.right,
+            None,
+            None,
+            "",
+        ),
+    ]
+
+
+def _breakdown_results(score: ReadingScore) -> list[_ResultRow]:
+    """Return the results by reader and by arm, and the differences between arms."""
+    rows: list[_ResultRow] = [
         (
             f"Reader {r.code}, n = {r.n}",
             r.share.estimate,
@@ -136,7 +176,7 @@ def reading(study: Path) -> Table:
     ]
     rows += [
         (
-            f"Arm {words(a.arm)}, n = {a.clusters.n}",
+            f"Arm {display_name(a.arm)}, n = {a.clusters.n}",
             a.clusters.estimate,
             a.clusters.bootstrap_low,
             a.clusters.bootstrap_high,
@@ -146,7 +186,7 @@ def reading(study: Path) -> Table:
     ]
     rows += [
         (
-            f"{words(d.first)} minus {words(d.second)}",
+            f"{display_name(d.first)} minus {display_name(d.second)}",
             d.difference.estimate,
             d.difference.low,
             d.difference.high,
@@ -154,55 +194,44 @@ def reading(study: Path) -> Table:
         )
         for d in score.comparisons
     ]
-    columns = (
-        Column("Result"),
-        Column("Value", _number, interval=True),
-        Column("P or remark", long=True),
-    )
-    return Table(
-        columns,
-        rows,
-        f'Reading study "{protocol.protocol}", version {protocol.version}, protocol'
-        f" {protocol.hash[:12]}; truth rule {words(score.design.truth_rule)}.",
-        {"answers": first.n, "patients": score.patients, "readers": len(score.readers)},
-        score.paragraph(),
-    )
+    return rows
 
 
-def _number(value: Any) -> str:
-    return decimal(value) if isinstance(value, float) else as_text(value)
+def _format_result(value: Any) -> str:
+    return decimal(value) if isinstance(value, float) else format_value(value)
 
 
-def truth_rules(study: Path) -> Table:
-    """Right answers and P by every truth rule and method."""
-    _, score = scored(study)
-    table = answered(study)
+def build_truth_rule_table(study: Path) -> Table:
+    """Tabulate the correct answers and the P values by truth rule and method."""
+    _, score = load_closed_study(study)
+    answers = primary_answers(study)
     with store.read(study) as con:
-        table = table.merge(workflow.truth_rules(con), on="mammogram_id", how="left")
-    said = table["answer"] >= score.design.threshold
+        answers = answers.merge(workflow.load_truth_by_rule(con), on="mammogram_id", how="left")
+    called_malignant = answers["answer"] >= score.design.threshold
     rows: list[tuple[Any, ...]] = []
     for r in score.rules:
-        known = table[r.rule].isin(["malignant", "benign"])
-        right = ((table[r.rule] == "malignant") == said)[known].to_numpy(bool)
-        c = clustered_proportion(right, table["patient_id"][known].to_numpy())
-        both = exact_binomial_test(int(right.sum()), len(right), alternative="two-sided")
+        # A case that is unproven by this rule has no truth, and so no correct answer.
+        known = answers[r.rule].isin(["malignant", "benign"])
+        correct = ((answers[r.rule] == "malignant") == called_malignant)[known].to_numpy(bool)
+        clusters = clustered_proportion(correct, answers["patient_id"][known].to_numpy())
+        two_sided = exact_binomial_test(int(correct.sum()), len(correct), alternative="two-sided")
         rows.append(
             (
-                words(r.rule) + (" (primary)" if r.rule == score.design.truth_rule else ""),
+                display_name(r.rule) + (" (primary)" if r.rule == score.design.truth_rule else ""),
                 r.correct,
                 r.n,
                 r.unproven,
                 r.differing,
                 r.binomial.p_value,
-                both.p_value,
+                two_sided.p_value,
                 r.binomial.mid_p_value,
-                c.gee_p_greater,
-                c.gee_p_two_sided,
-                c.sign_flip_p_greater,
-                c.patient_weighted_p_greater,
+                clusters.gee_p_greater,
+                clusters.gee_p_two_sided,
+                clusters.sign_flip_p_greater,
+                clusters.patient_weighted_p_greater,
             )
         )
-    names = (
+    methods = (
         "Exact",
         "Exact, two-sided",
         "Mid-p",
@@ -212,89 +241,74 @@ def truth_rules(study: Path) -> Table:
         "Patient-weighted",
     )
     columns = (
-        Column("Truth rule"),
-        Column("Right"),
-        Column("n"),
-        Column("Unproven, left out"),
-        Column("Differ from primary"),
-        *(Column(f"P {n}", bare_p) for n in names),
+        TableColumn("Truth rule", wrap=True),
+        TableColumn("Correct"),
+        TableColumn("n"),
+        TableColumn("Unproven, excluded"),
+        TableColumn("Differ from primary"),
+        *(TableColumn(f"P {method}", format_p) for method in methods),
     )
     return Table(
         columns,
         rows,
-        "P one-sided unless said. Exact and mid-p assume independent answers; the others take"
-        " patients as clusters. Not adjusted for their number: one was prespecified.",
+        "P values are one-sided unless stated. Exact and mid-p assume independent answers; the"
+        " other methods take patients as clusters. P values are not adjusted for their number: one"
+        " was prespecified.",
         {"answers": score.primary.n, "patients": score.patients},
     )
 
 
-def _setting(name: str, value: Any) -> str:
-    """A setting of the protocol in words; None limits nothing."""
-    if value is None or isinstance(value, bool):
-        return "not limited" if value is None else "yes" if value else "no"
+def build_protocol_table(study: Path) -> Table:
+    """Tabulate the newest frozen protocol."""
+    with store.read(study) as con:
+        frozen = [
+            p
+            for p in protocol_table.list_protocols(con)
+            if p.state in ("frozen", "closed", "unblinded")
+        ]
+    if not frozen:
+        raise MissingInput("Reading", "no protocol has been frozen", "deepminer reading freeze")
+    return frozen_protocol_table(frozen[-1])
+
+
+def frozen_protocol_table(protocol: Protocol) -> Table:
+    """Tabulate what freezing a protocol fixed.
+
+    Every setting, the hash, and the leakage issues with the reasons for accepting warnings.
+    """
+    rows = [
+        ("name", protocol.protocol),
+        ("version", str(protocol.version)),
+        ("state", protocol.state),
+        ("hash (SHA-256)", protocol.hash),
+        ("frozen by", "the team"),
+        ("explain run", protocol.run),
+    ]
+    rows += [
+        (display_name(key), _format_setting(key, value))
+        for key, value in protocol.design.items()
+        if key not in ("flow", "reasons", "name")
+    ]
+    for issue in protocol.lint:
+        text = issue["finding"]
+        if issue["severity"] == "warning":
+            reasons = protocol.design["reasons"]
+            text += f" (accepted: {acceptance_reason(reasons, issue['field'], issue['finding'])})"
+        rows.append((f"leakage {issue['severity']}: {issue['field']}", text))
+    return Table(
+        (TableColumn("Item"), TableColumn("Value", wrap=True)),
+        rows,
+        "As frozen; any change would have created a new version.",
+    )
+
+
+def _format_setting(name: str, value: Any) -> str:
+    """Return a setting of a protocol as text; None means that nothing is limited."""
+    if value is None:
+        return "not limited"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     texts = [str(v) for v in value] if isinstance(value, list) else [str(value)]
-    return ", ".join(map(words, texts) if name in CHOSEN else texts)
-
-
-def protocol_table(study: Path) -> Table:
-    """The frozen protocol: every setting, its hash, the linter's warnings with the reasons given."""
-    with store.read(study) as con:
-        found = [
-            p for p in reading_table.protocols(con) if p.state in ("frozen", "closed", "unblinded")
-        ]
-    if not found:
-        raise Missing("Reading", "no protocol has been frozen", "deepminer reading freeze")
-    return fixed_table(found[-1])
-
-
-def fixed_table(p: Protocol) -> Table:
-    """What freezing this version fixed."""
-    rows = [
-        ("name", p.protocol),
-        ("version", str(p.version)),
-        ("state", p.state),
-        ("hash (SHA-256)", p.hash),
-        ("frozen by", "the team"),
-        ("explain run", p.run),
-    ]
-    rows += [
-        (words(k), _setting(k, v))
-        for k, v in p.design.items()
-        if k not in ("flow", "reasons", "name")
-    ]
-    rows += [
-        (
-            f"lint {f['severity']}: {f['field']}",
-            f["finding"]
-            + (
-                f" (accepted: {reason_for(p.design['reasons'], f['field'], f['finding'])})"
-                if f["severity"] == "warning"
-                else ""
-            ),
-        )
-        for f in p.lint
-    ]
-    return Table(
-        (Column("Item"), Column("Value", long=True)),
-        rows,
-        "As frozen; a change would have made a new version.",
-    )
-
-
-def checklist(study: Path) -> Table:
-    """What the record can answer of STARD 2015, CLAIM 2024 and TRIPOD+AI."""
-    rows = [(i.guideline, i.number, i.text, i.state, i.evidence) for i in items(study)]
-    return Table(
-        (
-            Column("Guideline"),
-            Column("Item"),
-            Column("Asks for (our words)", long=True),
-            Column("State"),
-            Column("Evidence", long=True),
-        ),
-        rows,
-        "Evidence found means only that the record holds something to look at; nothing is ticked"
-        " off by itself. Wording of the items is ours: consult the guidelines.",
-    )
+    return ", ".join(map(display_name, texts) if name in CODED_SETTINGS else texts)

@@ -1,40 +1,27 @@
-"""Tables about units: labels, coverage, agreement, explanations against reports."""
+"""Tables of units: labels, coverage, agreement, and explanations against reports."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from core import store
+from core.lineage import run_class_names
 from core.store import annotation_table, unit_table
 from evaluation.intervals import decimal, percent
-from evaluation.queries import study_overview
-from evaluation.queries import units as gallery
-from evaluation.queries.class_names import class_words
-from evaluation.queries.provenance import Missing
-from evaluation.queries.report_similarity import similarity
-from evaluation.reporting.figures.base import newest
-from evaluation.reporting.figures.reading_study import agreement_rows
-from evaluation.reporting.tables.base import Column, Table, bare_p
+from evaluation.queries import unit_summaries
+from evaluation.queries.provenance import MissingInput
+from evaluation.queries.report_similarity import measure_report_similarity
+from evaluation.queries.units import selected_units
+from evaluation.reporting.base import annotator_agreement, newest_run
+from evaluation.reporting.tables.base import Table, TableColumn, format_p
 
 
-def units(study: Path) -> Table:
-    """Selected units with their label and the raw answers it comes from."""
-    dissect = newest(study, "dissect")
-    table, names = gallery.rows(study, dissect), list(class_words(study, dissect).values())[::-1]
-    with store.read(study) as con:
-        said = annotation_table.answers(con, dissect)
-    said = said[~said["practice"] & ~said["repeat"]] if len(said) else said
-    raw = (
-        {
-            unit: "; ".join(
-                f"{r.code}: {r.answer['label'] or r.answer['recognisable']}"
-                for r in rows.sort_values("code").itertuples()
-            )
-            for unit, rows in said.groupby("unit")
-        }
-        if len(said)
-        else {}
-    )
+def build_unit_table(study: Path) -> Table:
+    """List the selected units with their labels and the annotations that these come from."""
+    dissect = newest_run(study, "dissect")
+    table = selected_units(study, dissect)
+    names = list(run_class_names(study, dissect).values())[::-1]
+    answers = _answers_by_unit(study, dissect)
     rows = [
         (
             r["name"],
@@ -47,133 +34,150 @@ def units(study: Path) -> Table:
             r["top_patients"],
             *(r[name] for name in names),
             r["label"],
-            raw.get(r["unit"], ""),
+            answers.get(r["unit"], ""),
         )
         for r in table.to_dict("records")
     ]
     columns = (
-        Column("Unit"),
-        Column("Selected for"),
-        Column("Rank"),
-        Column("Among top 8 of"),
-        Column("Mammograms"),
-        Column("Share", percent),
-        Column("Layer"),
-        Column("Patients of top 32"),
-        *(Column(f"Top 8 {name}") for name in names),
-        Column("Label", long=True),
-        Column("Answers", long=True),
+        TableColumn("Unit"),
+        TableColumn("Selected for"),
+        TableColumn("Rank"),
+        TableColumn("Among top 8 of"),
+        TableColumn("Mammograms"),
+        TableColumn("Share", percent),
+        TableColumn("Layer"),
+        TableColumn("Patients of top 32"),
+        *(TableColumn(f"Top 8 {name}") for name in names),
+        TableColumn("Label", wrap=True),
+        TableColumn("Answers", wrap=True),
     )
     return Table(
         columns,
         rows,
-        "Units selected for a class (they may be selected for several). The label is the"
+        "Units selected for a class (a unit may be selected for several). The label is the"
         " adjudicated text, else the first expert's substantive answer.",
         {"units": len(table), "labelled": int((table["label"] != "").sum())},
     )
 
 
-def coverage(study: Path) -> Table:
-    """Coverage per class with everything that stands beside it on the Units page."""
-    dissect, run = newest(study, "dissect"), newest(study, "coverage")
+def _answers_by_unit(study: Path, dissect: str) -> dict[int, str]:
+    """Return the annotations of each unit as text, `A1: calcification; A2: no`."""
     with store.read(study) as con:
-        frame = unit_table.coverage(con, run)
-    rows, names = [], class_words(study, dissect)
+        annotations = annotation_table.load_annotations(con, dissect)
+    if not len(annotations):
+        return {}
+    annotations = annotations[~annotations["practice"] & ~annotations["repeat"]]
+    return {
+        unit: "; ".join(
+            f"{r.code}: {r.answer['label'] or r.answer['recognisable']}"
+            for r in rows.sort_values("code").itertuples()
+        )
+        for unit, rows in annotations.groupby("unit")
+    }
+
+
+def build_coverage_table(study: Path) -> Table:
+    """Tabulate the coverage of each class with its companions on the Units page."""
+    dissect, run = newest_run(study, "dissect"), newest_run(study, "coverage")
+    with store.read(study) as con:
+        frame = unit_table.load_coverage(con, run)
+    rows, names = [], run_class_names(study, dissect)
     for code in sorted(frame["class"].unique(), reverse=True):
-        at = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
-        share, _, _ = study_overview.labelled(study, dissect, int(code))
+        values = {r["name"]: r for r in frame[frame["class"] == code].to_dict("records")}
+        labelled, _, _ = unit_summaries.labelled_coverage_by_class(study, dissect)[int(code)]
         rows.append(
             (
                 names[int(code)],
-                int(at["selected"]["n"]),
-                at["selected"]["estimate"],
-                at["interval"]["low"],
-                at["interval"]["high"],
-                at["split_half"]["estimate"],
-                share,
-                at["chance"]["estimate"],
+                int(values["selected"]["n"]),
+                values["selected"]["estimate"],
+                values["interval"]["low"],
+                values["interval"]["high"],
+                values["split_half"]["estimate"],
+                labelled,
+                values["chance"]["estimate"],
             )
         )
     columns = (
-        Column("Class"),
-        Column("Mammograms"),
-        Column("Selected", percent, interval=True),
-        *(Column(n, percent) for n in ("Split half", "Labelled", "Chance")),
+        TableColumn("Class", wrap=True),
+        TableColumn("Mammograms"),
+        TableColumn("Selected", percent, interval=True),
+        TableColumn("Split half", percent),
+        TableColumn("Labelled", percent),
+        TableColumn("Chance", percent),
     )
     return Table(
         columns,
         rows,
-        "Share of the slots of the most influential units. Selected: measured on the mammograms"
-        " that chose the units, hence optimistic; split half: chosen on one half of the patients,"
-        " measured on the other; labelled: selected units that carry a label.",
+        "Proportion of the slots of the most influential units. Selected: measured on the"
+        " mammograms that selected the units, hence optimistic; split half: selected on one half of"
+        " the patients, measured on the other; labelled: selected units that carry a label.",
         {"mammograms": rows[0][1]},
-        str(at["interval"]["method"]),
+        str(values["interval"]["method"]),
     )
 
 
-def agreement(study: Path) -> Table:
-    """Agreement between annotators, as on the Annotations page."""
-    found, raters = agreement_rows(study)
-    rows = [(r.name, r.estimate, r.low, r.high, r.n, r.method, r.reason or "") for r in found]
+def build_agreement_table(study: Path) -> Table:
+    """Tabulate the agreement between annotators (Annotations page)."""
+    estimates, annotators = annotator_agreement(study)
     columns = (
-        Column("What"),
-        Column("Agreement", decimal, interval=True),
-        Column("n"),
-        Column("Method", long=True),
-        Column("Remark"),
+        TableColumn("Statistic", wrap=True),
+        TableColumn("Agreement", decimal, interval=True),
+        TableColumn("n"),
+        TableColumn("Method", wrap=True),
+        TableColumn("Remark", wrap=True),
     )
     return Table(
         columns,
-        rows,
-        f"{raters} annotators, first answers; practice left out.",
-        {"annotators": raters},
+        [(e.name, e.estimate, e.low, e.high, e.n, e.method, e.reason or "") for e in estimates],
+        f"{annotators} annotators, first answers; practice units excluded.",
+        {"annotators": annotators},
     )
 
 
-def similarity_table(study: Path) -> Table:
-    """Explanations against report lines, as on the Explanations page."""
-    run = newest(study, "explain")
-    found = similarity(study, run)
-    if not found:
-        raise Missing(
+def build_similarity_table(study: Path) -> Table:
+    """Tabulate the similarity of explanations to report lines (Explanations page)."""
+    run = newest_run(study, "explain")
+    similarities = measure_report_similarity(study, run)
+    if not similarities:
+        raise MissingInput(
             "Annotation",
-            "no explained mammogram has a report line, or no unit a label",
+            "no explained mammogram has a report line, or no unit has a label",
             "deepminer invite annotator",
         )
     rows = [
         (
-            r.words,
-            r.measure,
-            r.result.mean.estimate,
-            r.result.mean.low,
-            r.result.mean.high,
-            r.result.baseline,
-            r.result.p_greater,
-            r.result.pairs,
-            r.result.undefined,
-            r.result.oov_reference,
-            r.result.oov_hypothesis,
-            r.published,
+            s.selection,
+            s.measure,
+            s.result.mean.estimate,
+            s.result.mean.low,
+            s.result.mean.high,
+            s.result.baseline,
+            s.result.p_greater,
+            s.result.pairs,
+            s.result.undefined,
+            s.result.oov_reference,
+            s.result.oov_hypothesis,
+            s.published,
         )
-        for r in found
+        for s in similarities
     ]
     columns = (
-        Column("Words"),
-        Column("Measure"),
-        Column("Mean", decimal, interval=True),
-        Column("Permuted", decimal),
-        Column("P", bare_p),
-        Column("Pairs"),
-        Column("Undefined"),
-        Column("Unknown in reports", percent),
-        Column("Unknown in explanations", percent),
-        Column("Published v1", decimal),
+        TableColumn("Words", wrap=True),
+        TableColumn("Measure", wrap=True),
+        TableColumn("Mean", decimal, interval=True),
+        TableColumn("Permuted", decimal),
+        TableColumn("P", format_p),
+        TableColumn("Pairs"),
+        TableColumn("Undefined"),
+        TableColumn("Unknown in reports", percent),
+        TableColumn("Unknown in explanations", percent),
+        TableColumn("Published v1", decimal),
     )
     return Table(
         columns,
         rows,
-        f"Word vectors: {found[0].vectors}. Permuted: reports exchanged between patients. Unknown:"
-        " words outside the vocabulary.",
-        {"explanations": found[0].result.pairs},
-        found[0].sentence(),
+        f"Word vectors: {similarities[0].vectors}. Permuted: reports exchanged between patients."
+        " Unknown: words outside the vocabulary.",
+        {"explanations": similarities[0].result.pairs},
+        similarities[0].sentence(),
     )

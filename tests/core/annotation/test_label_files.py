@@ -1,18 +1,18 @@
-"""Labels from files: the published ones with their traps, everything or nothing, and back out side
-by side.
-"""
+"""Import and export of label files: the published ones, round trips, and invalid files."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from core import birads_lexicon, store
+from core import store
 from core.annotation import label_exchange
-from core.annotation.label_files import read
+from core.annotation.label_files import read_label_file
 from core.errors import UserError
+from core.lexicon import birads_lexicon
 from core.store import annotation_table, participant_table
 from evaluation.annotation import category_agreement
 from support import synthetic_study
@@ -33,101 +33,108 @@ def large(study: Path) -> Path:
     return study
 
 
-def given(folder: Path, what: object, name: str = "labels.json") -> Path:
+def write_labels(folder: Path, content: object, name: str = "labels.json") -> Path:
     path = folder / name
-    path.write_text(what if isinstance(what, str) else json.dumps(what), encoding="utf-8")
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
 
 
-@pytest.mark.skipif(
-    not PUBLISHED.is_dir(), reason="the published labels are not beside the repository"
-)
-def test_the_published_labels(large: Path, tmp_path: Path) -> None:
-    raw = label_exchange.import_file(large, PUBLISHED / "raw_by_expert.json", "team")
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="published labels are not available")
+def test_published_labels(large: Path, tmp_path: Path) -> None:
+    raw = label_exchange.import_labels(large, PUBLISHED / "raw_by_expert.json", "team")
     assert (
         raw.substantive == {"expert_1": 16, "expert_2": 50}
         and raw.answers == {"expert_1": 16, "expert_2": 58}
         and raw.units == 51
     )
     with store.read(large) as con:
-        assert len(annotation_table.labels(con, RUN)) == 51
-        frame = annotation_table.answers(con, RUN)
-    mine = frame[(frame["code"] == "expert_1") & (frame["unit"] == 587)].iloc[0]["answer"]
+        assert len(annotation_table.unit_labels(con, RUN, [])) == 51
+        frame = annotation_table.load_annotations(con, RUN)
+    answer = frame[(frame["code"] == "expert_1") & (frame["unit"] == 587)].iloc[0]["answer"]
     assert (
-        mine["words"] == mine["label"] == "Masses with spiculations, suspicious for breast cancer"
-        and "raw_by_expert.json: expert_1, unit_0588" in mine["origin"]
+        answer["words"]
+        == answer["label"]
+        == "Masses with spiculations, suspicious for breast cancer"
+        and "raw_by_expert.json: expert_1, unit_0588" in answer["origin"]
     )
-    cleaned = label_exchange.import_file(large, PUBLISHED / "cleaned.json", "team")
+    cleaned = label_exchange.import_labels(large, PUBLISHED / "cleaned.json", "team")
     assert (cleaned.decided, cleaned.traced, cleaned.without) == (
         46,
         46,
         (),
     ) and cleaned.flagged == ("unit_1065", "unit_1118", "unit_1405")
     with store.read(large) as con:
-        labels = annotation_table.labels(con, RUN)
+        labels = annotation_table.unit_labels(con, RUN, [])
     assert (
         labels[587].text == "Masses with spiculations, suspicious for breast cancer"
-        and mine is not None
+        and answer is not None
     )
     ids = set(frame["annotation_id"])
     assert all(set(one.annotation_ids) <= ids and one.annotation_ids for one in labels.values())
     for name in ("raw_by_expert.json", "cleaned.json"):
         with pytest.raises(UserError, match=rf"{name}, .*nothing was imported"):
-            label_exchange.import_file(large, PUBLISHED / name, "team")
-    made = label_exchange.export_file(large, tmp_path / "all.csv")
-    assert made["sets"] == {"consensus": 46, "expert_1": 16, "expert_2": 50, "label": 54}
-    assert {"first": "expert_1", "second": "expert_2", "both": 15, "same_words": 0} in made["pairs"]
+            label_exchange.import_labels(large, PUBLISHED / name, "team")
+    exported = label_exchange.export_labels(large, tmp_path / "all.csv")
+    assert exported["sets"] == {"consensus": 46, "expert_1": 16, "expert_2": 50, "label": 54}
+    assert {"first": "expert_1", "second": "expert_2", "both": 15, "same_words": 0} in exported[
+        "pairs"
+    ]
     rows = (
-        category_agreement.naming(frame),
-        category_agreement.overall(frame),
-        category_agreement.jaccard(frame),
+        category_agreement.naming_agreement(frame),
+        category_agreement.first_category_agreement(frame),
+        category_agreement.category_overlap(frame),
     )
     assert (
         rows[0].n == 16
         and rows[1].estimate is None
         and rows[2].estimate is None
-        and category_agreement.per_category(frame) == []
+        and category_agreement.agreement_by_category(frame) == []
     )
-    assert len(category_agreement.disputes(frame)) == 16
+    assert len(category_agreement.list_disagreements(frame)) == 16
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.csv"])
-def test_what_is_exported_can_be_imported(
-    large: Path, made: Path, tmp_path: Path, name: str
+def test_export_import_round_trip(
+    large: Path, study_template: Path, tmp_path: Path, name: str
 ) -> None:
-    import shutil
-
     with store.write(large) as con:
-        synthetic_study.annotate(con, "E1", 3, synthetic_study.mass("spiculated"))
+        synthetic_study.annotate(con, "E1", 3, synthetic_study.mass_answer("spiculated"))
         synthetic_study.annotate(con, "E2", 3, birads_lexicon.empty_answer("unsure"))
         synthetic_study.annotate(
-            con, "E2", 5, {**synthetic_study.mass(), "words": 'said "so",\nand <b>more</b>'}
+            con,
+            "E2",
+            5,
+            {**synthetic_study.mass_answer(), "words": 'message "so",\nand <b>more</b>'},
         )
-        annotation_table.decide(con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team")
-    first = label_exchange.export_file(large, tmp_path / name)
+        annotation_table.record_decision(
+            con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team"
+        )
+    first = label_exchange.export_labels(large, tmp_path / name)
     other = tmp_path / "other"
-    shutil.copytree(made, other)
-    label_exchange.import_file(other, tmp_path / name, "team")
+    shutil.copytree(study_template, other)
+    label_exchange.import_labels(other, tmp_path / name, "team")
     with store.read(other) as con:
         again = {
-            (r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()
+            (r.code, int(r.unit)): r.answer
+            for r in annotation_table.load_annotations(con, RUN).itertuples()
         }
-        assert annotation_table.decisions(con, RUN).iloc[0]["label"] == "Mass; seen by one"
+        assert annotation_table.load_decisions(con, RUN).iloc[0]["label"] == "Mass; seen by one"
     with store.read(large) as con:
         before = {
-            (r.code, int(r.unit)): r.answer for r in annotation_table.answers(con, RUN).itertuples()
+            (r.code, int(r.unit)): r.answer
+            for r in annotation_table.load_annotations(con, RUN).itertuples()
         }
     assert {
         k: {n: v for n, v in a.items() if n != "origin"} for k, a in again.items()
     } == before and all("origin" in a for a in again.values())
-    assert label_exchange.export_file(other, tmp_path / f"again_{name}")["sets"] == first["sets"]
+    assert label_exchange.export_labels(other, tmp_path / f"again_{name}")["sets"] == first["sets"]
 
 
 CSV = "unit,set,label\n"
 
 
 @pytest.mark.parametrize(
-    ("what", "name", "words"),
+    ("content", "name", "message"),
     [
         (
             {"E1": {"unit_0001": "Mass", "unit_9999": "Mass"}},
@@ -137,11 +144,11 @@ CSV = "unit,set,label\n"
         (
             '{"E1": {"unit_0001": "Mass", "unit_0001": "Mass"}}',
             "x.json",
-            "unit_0001': the name is there 2 times",
+            "unit_0001': the name occurs 2 times",
         ),
-        ({"E1": {"unit_0001": "Mass", "unit_001": "Mass"}}, "x.json", "unit is there twice"),
+        ({"E1": {"unit_0001": "Mass", "unit_001": "Mass"}}, "x.json", "unit occurs twice"),
         ({"E1": {"unit_0001": "Mass"}, "unit_0002": "Mass"}, "x.json", "mixed on one level"),
-        ({"E1": {"unit_0000": "Mass"}}, "x.json", "is no unit's name"),
+        ({"E1": {"unit_0000": "Mass"}}, "x.json", "is not a unit name"),
         ({"E1": {"unit_0001": 5}}, "x.json", "a label is a text"),
         ({"E1": {"unit_0001": "x" * 10_000_000}}, "x.json", "10000000 characters"),
         ({"Dr. <b>Anna</b> Schmidt": {"unit_0001": "Mass"}}, "x.json", "is not a code"),
@@ -154,7 +161,7 @@ CSV = "unit,set,label\n"
         (
             CSV + "unit_0001,E1,Mass\nunit_0001,E1,Mass\n",
             "x.csv",
-            "line 3: the unit is there twice",
+            "line 3: the unit occurs twice",
         ),
         (CSV + "unit_0001,E1\n", "x.csv", "line 2: every entry needs"),
         ("unit,label\nunit_0001,Mass\n", "x.csv", "column 'set' is missing"),
@@ -162,23 +169,26 @@ CSV = "unit,set,label\n"
         (CSV + "unit_0001,E1,Mass,more\n", "x.csv", "line 2: every entry needs"),
     ],
 )
-def test_a_wrong_file_is_said_and_changes_nothing(
-    study: Path, tmp_path: Path, what: object, name: str, words: str
+def test_invalid_file(
+    study: Path, tmp_path: Path, content: object, name: str, message: str
 ) -> None:
     with store.write(study) as con:
-        participant_table.add(con, "READER", "reader")
+        participant_table.add_participant(con, "READER", "reader")
     with pytest.raises(UserError) as error:
-        label_exchange.import_file(study, given(tmp_path, what, name), "team")
-    assert words in str(error.value) and name in str(error.value) and len(str(error.value)) < 600
+        label_exchange.import_labels(study, write_labels(tmp_path, content, name), "team")
+    assert message in str(error.value) and name in str(error.value) and len(str(error.value)) < 600
     with store.read(study) as con:
-        assert not len(annotation_table.answers(con)) and len(participant_table.people(con)) == 1
+        assert (
+            not len(annotation_table.load_annotations(con))
+            and len(participant_table.load_participants(con)) == 1
+        )
 
 
-def test_no_dissection_is_said(tmp_path: Path) -> None:
-    from core.study_folder import init
+def test_without_dissection(tmp_path: Path) -> None:
+    from core.study_folder import create_study
 
     with pytest.raises(UserError, match="no dissect run yet; run `deepminer dissect`"):
-        label_exchange.import_file(
-            init(tmp_path / "empty"), given(tmp_path, {"unit_0001": "Mass"}), "team"
+        label_exchange.import_labels(
+            create_study(tmp_path / "empty"), write_labels(tmp_path, {"unit_0001": "Mass"}), "team"
         )
-    assert [e.unit for e in read(tmp_path / "labels.json")] == [0]
+    assert [e.unit for e in read_label_file(tmp_path / "labels.json")] == [0]

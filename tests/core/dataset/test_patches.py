@@ -5,14 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dataset.patches import PatchRule, label_patches, patch_side, weak_label_patches, windows
+from core.dataset.patches import (
+    PatchRule,
+    image_label_patches,
+    label_patches,
+    window_origins,
+)
 
 
 def literal_labels(
     tissue: np.ndarray, findings: list[tuple[str, np.ndarray]], side: int, rule: PatchRule
 ) -> tuple[list[tuple], int, int]:
-    """DEFINITIONS, "Patches", word for word: rows (y, x, tissue, union and share of benign, of
-    malignant, label), dropped unproven and ambiguous.
+    """Label windows literally as `docs/reference/definitions.md` ("Patches") defines them.
+
+    Returns rows (y, x, tissue, union and share of benign, of malignant, label), and the numbers of
+    dropped unproven and ambiguous windows.
     """
     rows, unproven, ambiguous = [], 0, 0
     height, width = tissue.shape
@@ -33,20 +40,25 @@ def literal_labels(
                 "m": ("MALIGNANT",),
                 "u": ("UNPROVEN",),
             }.items():
-                mine = [
+                masks = [
                     mask for pathology, mask in findings if pathology in pathologies and mask.any()
                 ]
                 union, share = 0, 0.0
                 for i in range(y, y + side):
                     for j in range(x, x + side):
-                        union += any(mask[i, j] for mask in mine)
-                for mask in mine:
+                        union += any(mask[i, j] for mask in masks)
+                for mask in masks:
                     share = max(share, mask[y : y + side, x : x + side].sum() / mask.sum())
-                wide, much = union / side**2 >= rule.min_overlap, share >= rule.min_overlap
+                covered_enough, contained_enough = (
+                    union / side**2 >= rule.min_overlap,
+                    share >= rule.min_overlap,
+                )
                 numbers[name] = (
                     union / side**2,
                     share,
-                    (wide or much) if rule.rule == "or" else (wide and much),
+                    (covered_enough or contained_enough)
+                    if rule.rule == "or"
+                    else (covered_enough and contained_enough),
                 )
             if numbers["u"][2] and not numbers["m"][2]:
                 unproven += 1
@@ -116,14 +128,13 @@ def test_labels_equal_the_literal_definition(image: tuple, side: int, rule: Patc
     assert (got.dropped_unproven, got.dropped_ambiguous) == (unproven, ambiguous)
 
 
-def test_origins_are_at_half_sides_rounded_down() -> None:
-    assert windows((10, 5), 5)[:, 0].tolist() == [0, 2, 5]
-    assert sorted(set(windows((13, 13), 5)[:, 0])) == [0, 2, 5, 7]
-    assert len(windows((4, 9), 5)) == 0, "an image lower than a patch has none"
-    assert patch_side(908) == 227 and patch_side(1196) == 299
+def test_window_origins() -> None:
+    assert window_origins((10, 5), 5)[:, 0].tolist() == [0, 2, 5]
+    assert sorted(set(window_origins((13, 13), 5)[:, 0])) == [0, 2, 5, 7]
+    assert len(window_origins((4, 9), 5)) == 0, "an image lower than a patch has no window"
 
 
-def test_a_small_finding_counts_by_its_share_and_a_large_one_by_its_cover() -> None:
+def test_small_and_large_findings() -> None:
     tissue = np.ones((8, 8), bool)
     dot, sheet = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
     dot[0, 0] = True
@@ -137,7 +148,7 @@ def test_a_small_finding_counts_by_its_share_and_a_large_one_by_its_cover() -> N
     assert strict.label[0] == 0
 
 
-def test_malignant_wins_over_benign() -> None:
+def test_malignant_precedes_benign() -> None:
     both = np.ones((4, 4), bool)
     assert label_patches(
         both, [("BENIGN", both), ("MALIGNANT", both)], 4, PatchRule()
@@ -147,18 +158,18 @@ def test_malignant_wins_over_benign() -> None:
     ).label.tolist() == [1]
 
 
-def test_image_level_labels_are_weak_and_unproven_images_have_none() -> None:
+def test_image_label_patches() -> None:
     tissue = np.ones((8, 8), bool)
-    weak = weak_label_patches(tissue, "BENIGN_WITHOUT_CALLBACK", 4, PatchRule())
+    weak = image_label_patches(tissue, "BENIGN_WITHOUT_CALLBACK", 4, PatchRule())
     assert weak.weak and set(weak.label) == {1} and len(weak) == 9 and not weak.union_benign.any()
-    assert set(weak_label_patches(tissue, "MALIGNANT", 4, PatchRule(classes=2)).label) == {1}
-    assert set(weak_label_patches(tissue, "BENIGN", 4, PatchRule(classes=2)).label) == {0}
-    none = weak_label_patches(tissue, "UNPROVEN", 4, PatchRule())
+    assert set(image_label_patches(tissue, "MALIGNANT", 4, PatchRule(classes=2)).label) == {1}
+    assert set(image_label_patches(tissue, "BENIGN", 4, PatchRule(classes=2)).label) == {0}
+    none = image_label_patches(tissue, "UNPROVEN", 4, PatchRule())
     assert len(none) == 0 and none.dropped_unproven == 9
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"rule": "xor"},
         {"ambiguous": "maybe"},
@@ -167,6 +178,6 @@ def test_image_level_labels_are_weak_and_unproven_images_have_none() -> None:
         {"min_tissue": 1.5},
     ],
 )
-def test_a_rule_that_means_nothing_is_refused(wrong: dict) -> None:
+def test_invalid_rule(invalid: dict) -> None:
     with pytest.raises(ValueError):
-        PatchRule(**wrong)
+        PatchRule(**invalid)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dataset.splits import SPLITS, split_patients
+from core.class_labels import SPLITS
+from core.dataset.splits import split_patients
 from core.errors import UserError
 
 
@@ -21,9 +22,7 @@ def table(strata: list[str]) -> pd.DataFrame:
     seed=st.integers(0, 99),
     fractions=st.sampled_from([(0.8, 0.1, 0.1), (0.6, 0.2, 0.2)]),
 )
-def test_every_patient_has_one_split_and_sizes_are_right(
-    strata: list[str], seed: int, fractions: tuple
-) -> None:
+def test_split_sizes(strata: list[str], seed: int, fractions: tuple) -> None:
     got = split_patients(table(strata), fractions, seed)
     assert set(got) == set(table(strata)["id"])
     for split, share in zip(SPLITS, fractions):
@@ -33,7 +32,7 @@ def test_every_patient_has_one_split_and_sizes_are_right(
             assert abs(members.count(split) - share * len(members)) <= 2
 
 
-def test_the_answer_does_not_hang_on_the_order_of_rows_but_on_the_seed() -> None:
+def test_split_depends_on_seed_not_on_order() -> None:
     patients = table(["a", "b"] * 30)
     one = split_patients(patients, seed=3)
     assert one == split_patients(patients.sample(frac=1, random_state=0), seed=3)
@@ -41,22 +40,22 @@ def test_the_answer_does_not_hang_on_the_order_of_rows_but_on_the_seed() -> None
     assert split_patients(patients[["id"]], seed=3) == split_patients(patients[["id"]], seed=3)
 
 
-def test_a_published_split_is_taken_as_it_is() -> None:
+def test_published_split() -> None:
     patients = table(["a"] * 4)
-    published = {"p0": "train", "p1": "holdout", "p2": "test", "p3": "train", "elsewhere": "test"}
+    published = {"p0": "train", "p1": "holdout", "p2": "test", "p3": "train", "other": "test"}
     assert split_patients(patients, published=published) == {
         f"p{i}": published[f"p{i}"] for i in range(4)
     }
 
 
-def test_a_hold_out_is_drawn_from_the_published_train_patients() -> None:
+def test_published_split_without_holdout() -> None:
     patients = table(["a"] * 20)
     published = {f"p{i}": "train" if i < 18 else "test" for i in range(20)}
     got = Counter(split_patients(patients, published=published).values())
     assert got == {"train": 16, "holdout": 2, "test": 2}
 
 
-def test_mistakes_name_the_patient() -> None:
+def test_invalid_splits() -> None:
     with pytest.raises(UserError, match="p1"):
         split_patients(table(["a", "a"]), published={"p0": "train"})
     with pytest.raises(UserError, match="'validation'"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.images.decoding import detect_inverted, read_film, turn, working_image
+from core.images.decoding import invert, is_inverted, read_image, working_image
 from core.images.tissue_segmentation import tissue_mask
 from core.sources import phantom
 from core.sources.phantom.concepts import Concept
@@ -13,11 +13,11 @@ from support.paths import SAMPLES
 
 @pytest.fixture(scope="module")
 def mammograms() -> list:
-    tasks, _ = phantom.tasks(patients=12, seed=5)
-    return [mammogram for task in tasks for mammogram in phantom.read(task).mammograms]
+    tasks, _ = phantom.list_tasks(patients=12, seed=5)
+    return [mammogram for task in tasks for mammogram in phantom.read_patient(task).mammograms]
 
 
-def test_a_phantoms_breast_is_found_and_its_label_left_out(mammograms: list) -> None:
+def test_phantom_breast_without_view_label(mammograms: list) -> None:
     anatomy = Concept.DENSE_TISSUE | Concept.FATTY_TISSUE | Concept.PECTORAL_MUSCLE | Concept.VESSEL
     for mammogram in mammograms:
         mask, concepts = tissue_mask(mammogram.pixels), mammogram.concepts
@@ -26,10 +26,10 @@ def test_a_phantoms_breast_is_found_and_its_label_left_out(mammograms: list) -> 
         assert (mask & label).sum() <= 0.01 * label.sum(), mammogram.id
         assert (mask & breast).sum() >= 0.95 * breast.sum(), mammogram.id
         far = ndimage.distance_transform_edt(~breast) > 0.06 * mask.shape[1]
-        assert not (mask & far).any(), f"{mammogram.id}: air taken for tissue"
+        assert not (mask & far).any(), f"{mammogram.id}: air in the tissue mask"
 
 
-def test_size_and_place_do_not_matter(mammograms: list) -> None:
+def test_mirroring_and_scaling(mammograms: list) -> None:
     mask = tissue_mask(mammograms[0].pixels)
     assert (
         tissue_mask(np.ascontiguousarray(mammograms[0].pixels[:, ::-1])) == mask[:, ::-1]
@@ -38,7 +38,7 @@ def test_size_and_place_do_not_matter(mammograms: list) -> None:
     assert (large[1::3, 1::3] == mask).mean() > 0.99
 
 
-def test_air_need_not_be_black(mammograms: list) -> None:
+def test_bright_air(mammograms: list) -> None:
     for mammogram in mammograms[:6]:
         mask = tissue_mask(mammogram.pixels)
         for lift in (30, 60):
@@ -46,7 +46,7 @@ def test_air_need_not_be_black(mammograms: list) -> None:
             assert (tissue_mask(grey) == mask).mean() > 0.98, (mammogram.id, lift)
 
 
-def test_a_film_that_is_all_breast_is_all_tissue(mammograms: list) -> None:
+def test_image_full_of_tissue(mammograms: list) -> None:
     film = next(m for m in mammograms if m.view == "CC")
     inside = ndimage.distance_transform_edt(tissue_mask(film.pixels))
     y, x = np.unravel_index(int(inside.argmax()), inside.shape)
@@ -55,7 +55,7 @@ def test_a_film_that_is_all_breast_is_all_tissue(mammograms: list) -> None:
     assert tissue_mask(piece).mean() > 0.9
 
 
-def test_a_film_without_anything_has_no_tissue() -> None:
+def test_image_without_tissue() -> None:
     assert not tissue_mask(np.zeros((64, 64), np.uint8)).any()
     assert not tissue_mask(np.full((64, 64), 17, np.uint8)).any()
     speck = np.zeros((256, 256), np.uint8)
@@ -63,13 +63,13 @@ def test_a_film_without_anything_has_no_tissue() -> None:
     assert not tissue_mask(speck).any()
 
 
-def test_labels_and_lines_on_real_films_are_not_tissue() -> None:
+def test_sample_images() -> None:
     folder = SAMPLES / "image_labels"
     if not folder.exists():
-        pytest.skip("the samples are not beside the repository")
+        pytest.skip("sample data are not available")
     for path in sorted(folder.glob("*.jpg"))[::4]:
-        pixels = read_film(path).pixels
-        pixels = turn(pixels, 255) if detect_inverted(pixels) else pixels
+        pixels = read_image(path).pixels
+        pixels = invert(pixels, 255) if is_inverted(pixels) else pixels
         image, _ = working_image(pixels, 255, 256)
         mask = tissue_mask(image)
         assert ndimage.label(mask)[1] == 1, path.name

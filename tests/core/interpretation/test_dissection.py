@@ -1,6 +1,4 @@
-"""Dissection and influence against slow, literal versions of DEFINITIONS "Units", with ties and
-negative activations.
-"""
+"""Dissection against slow, literal versions of its definitions, with ties and negative values."""
 
 from __future__ import annotations
 
@@ -11,25 +9,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
 from core import networks
-from core.interpretation import dissection, influence
-from core.interpretation.explanation import (
-    ImageScores,
-    image_scores,
-    lesion_class,
-    predicted_class,
-    printed,
-    texts,
-    top_units,
-)
-from core.interpretation.inference import Probe, by_gradient, tissue_positions
-from support.array_patches import Memory
+from core.errors import UserError
+from core.interpretation import dissection
+from core.interpretation.feature_maps import FeatureProbe
+from support.array_patches import ArrayPatches, no_progress
+
+
+@pytest.fixture
+def network() -> networks.Classifier:
+    torch.manual_seed(0)
+    return networks.build("small", 3, units=12).eval()
+
+
+@pytest.fixture
+def reader() -> ArrayPatches:
+    return ArrayPatches(np.random.default_rng(0).integers(0, 256, (37, 1, 64, 64)).astype(np.uint8))
 
 
 def slow_top(activations: np.ndarray, k: int) -> tuple[list[list[int]], list[list[float]]]:
-    """Per unit: sort patches by falling activation, then by rising patch; take the first k."""
+    """Sort patches per unit by falling activation, then by rising row; take the first k."""
     rows, values = [], []
     for unit in range(activations.shape[1]):
         order = sorted(range(len(activations)), key=lambda p: (-activations[p, unit], p))[:k]
@@ -42,77 +42,69 @@ def slow_top(activations: np.ndarray, k: int) -> tuple[list[list[int]], list[lis
 @given(
     st.integers(1, 60), st.integers(1, 9), st.integers(1, 20), st.integers(0, 10_000), st.booleans()
 )
-def test_top_patches_are_those_of_the_definition_whatever_the_ties(
-    patches: int, units: int, k: int, seed: int, ties: bool
-) -> None:
+def test_top_patches(patches: int, units: int, k: int, seed: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
-    a = (
+    activations = (
         rng.integers(-2, 3, (patches, units)).astype(np.float32)
         if ties
         else rng.normal(size=(patches, units)).astype(np.float32)
     )
-    found = dissection.top_patches(a, k)
-    rows, values = slow_top(a, min(k, patches))
-    assert found.rows.tolist() == rows
-    assert np.array_equal(found.values, np.array(values, np.float32))
+    top = dissection.compute_top_patches(activations, k)
+    rows, values = slow_top(activations, min(k, patches))
+    assert top.rows.tolist() == rows
+    assert np.array_equal(top.values, np.array(values, np.float32))
 
 
-def test_top_patches_of_equal_activations_are_the_first_ones() -> None:
-    found = dissection.top_patches(np.zeros((100, 3), np.float16), 5)
-    assert found.rows.tolist() == [[0, 1, 2, 3, 4]] * 3
+def test_top_patches_of_a_dead_unit_are_the_first() -> None:
+    top = dissection.compute_top_patches(np.zeros((100, 3), np.float16), 5)
+    assert top.rows.tolist() == [[0, 1, 2, 3, 4]] * 3
 
 
-@pytest.fixture
-def network() -> networks.Classifier:
-    torch.manual_seed(0)
-    return networks.build("small", 3, units=12).eval()
+def test_activations_that_are_not_numbers_are_rejected() -> None:
+    activations = np.zeros((10, 2), np.float32)
+    activations[3, 1] = np.nan
+    with pytest.raises(UserError, match="activations that are not numbers"):
+        dissection.compute_top_patches(activations, 5)
 
 
-@pytest.fixture
-def reader() -> Memory:
-    return Memory(np.random.default_rng(0).integers(0, 256, (37, 1, 64, 64)).astype(np.uint8))
-
-
-def nothing(*_: object) -> None:
-    return None
-
-
-def test_one_pass_keeps_each_units_maximum_and_a_second_look_its_maps(
-    network: networks.Classifier, reader: Memory, tmp_path: Path
+def test_max_activations_and_top_maps(
+    network: networks.Classifier, reader: ArrayPatches, tmp_path: Path
 ) -> None:
-    probe = Probe(network, "last")
-    a = dissection.compute_max_activations(
-        probe, reader, tmp_path / "a.npy", "float32", nothing, batch=8
+    probe = FeatureProbe(network, "last")
+    activations = dissection.compute_max_activations(
+        probe, reader, tmp_path / "a.npy", "float32", no_progress, batch=8
     )
-    with torch.inference_mode():
+    with torch.inference_mode():  # the reference runs patch by patch
         maps = torch.cat(
-            [network.maps(torch.from_numpy(reader.x[i : i + 1])) for i in range(37)]
-        )  # one by one
-    assert np.allclose(a, maps.amax((2, 3)).numpy(), atol=1e-5)
-    top = dissection.top_patches(np.asarray(a), 5)
-    kept = dissection.top_maps(probe, reader, top, nothing, batch=7)
+            [network.feature_maps(torch.from_numpy(reader.x[i : i + 1])) for i in range(37)]
+        )
+    assert np.allclose(activations, maps.amax((2, 3)).numpy(), atol=1e-5)
+    top = dissection.compute_top_patches(np.asarray(activations), 5)
+    top_maps = dissection.compute_top_maps(probe, reader, top, no_progress, batch=7)
     for unit in range(12):
         for rank in range(5):
-            assert np.allclose(
-                kept[unit, rank], maps[top.rows[unit, rank], unit].numpy(), atol=2e-3
-            )
+            expected = maps[top.rows[unit, rank], unit].numpy()
+            assert np.allclose(top_maps[unit, rank], expected, atol=2e-3)
 
 
-def test_a_killed_pass_goes_on_and_gives_the_same(
-    network: networks.Classifier, reader: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupted_pass_resumes(
+    network: networks.Classifier,
+    reader: ArrayPatches,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dissection, "FLUSH_BATCHES", 1)
-    probe = Probe(network, "last")
+    probe = FeatureProbe(network, "last")
     whole = np.array(
         dissection.compute_max_activations(
-            probe, reader, tmp_path / "whole.npy", "float32", nothing, batch=8
+            probe, reader, tmp_path / "whole.npy", "float32", no_progress, batch=8
         )
     )
     (tmp_path / "resume.json").unlink()
-    seen: list[int] = []
+    reported: list[int] = []
 
     def stop(done: int, total: int, unit: str) -> None:
-        seen.append(done)
+        reported.append(done)
         if done == 24:
             raise KeyboardInterrupt
 
@@ -120,37 +112,38 @@ def test_a_killed_pass_goes_on_and_gives_the_same(
         dissection.compute_max_activations(
             probe, reader, tmp_path / "cut.npy", "float32", stop, batch=8
         )
-    seen.clear()
-    again = dissection.compute_max_activations(
-        probe, reader, tmp_path / "cut.npy", "float32", lambda d, t, u: seen.append(d), batch=8
+    reported.clear()
+    resumed = dissection.compute_max_activations(
+        probe, reader, tmp_path / "cut.npy", "float32", lambda d, t, u: reported.append(d), batch=8
     )
-    assert seen == [32, 37] and np.array_equal(again, whole)
+    assert reported == [32, 37] and np.array_equal(resumed, whole)
 
 
-def test_a_named_layer_is_dissected_like_the_last_one(reader: Memory, tmp_path: Path) -> None:
+def test_named_layer_equals_last(reader: ArrayPatches, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = networks.build("resnet18", 2).eval()
-    small = Memory(reader.x[:5])
-    a = dissection.compute_max_activations(
-        Probe(network, "layer4"), small, tmp_path / "l4.npy", "float32", nothing
-    )
-    b = (
-        dissection.compute_max_activations(
-            Probe(network, "last"), small, tmp_path / "last.npy", "float32", nothing
+    patches = ArrayPatches(reader.x[:5])
+    activations = []
+    for layer in ("layer4", "last"):
+        (tmp_path / "resume.json").unlink(missing_ok=True)
+        probe = FeatureProbe(network, layer)
+        activations.append(
+            dissection.compute_max_activations(
+                probe, patches, tmp_path / f"{layer}.npy", "float32", no_progress
+            )
         )
-        if not (tmp_path / "resume.json").unlink(missing_ok=True)
-        else None
-    )
-    assert np.allclose(a, b, atol=1e-5)
+    assert np.allclose(*activations, atol=1e-5)
 
 
-def test_the_quantile_is_exceeded_by_its_share_of_positions(
-    network: networks.Classifier, reader: Memory
+def test_quantile_threshold_is_exceeded_by_its_share(
+    network: networks.Classifier, reader: ArrayPatches
 ) -> None:
-    threshold, positions = dissection.quantiles(Probe(network, "last"), reader, 0.05, seed=1)
+    threshold, positions = dissection.compute_quantile_thresholds(
+        FeatureProbe(network, "last"), reader, 0.05, seed=1
+    )
     with torch.inference_mode():
         maps = (
-            network.maps(torch.from_numpy(reader.x))
+            network.feature_maps(torch.from_numpy(reader.x))
             .permute(1, 0, 2, 3)
             .flatten(1)
             .half()
@@ -162,112 +155,10 @@ def test_the_quantile_is_exceeded_by_its_share_of_positions(
     assert np.all((maps >= threshold[:, None]).mean(1) >= 0.05 - 1 / positions)
 
 
-def test_the_region_is_the_upsampled_map_above_the_threshold() -> None:
-    grid = np.random.default_rng(1).normal(size=(8, 8)).astype(np.float32)
-    up = F.interpolate(
-        torch.from_numpy(grid)[None, None], size=(64, 64), mode="bilinear", align_corners=False
-    )[0, 0].numpy()
-    assert np.array_equal(dissection.region(grid, 64, 0.3), up > 0.3)
-
-
-@given(st.integers(1, 12), st.integers(1, 10), st.integers(0, 9999))
-def test_ranking_and_selection_follow_the_definition(images: int, units: int, seed: int) -> None:
-    values = (
-        np.random.default_rng(seed).integers(-3, 4, (images, units)).astype(float)
-    )  # many ties, negative ones too
-    top = influence.ranked(values, 3)
-    slow = [sorted(range(units), key=lambda u: (-row[u], u))[:3] for row in values]
-    assert top.tolist() == slow
-    counts = [sum(u in row for row in slow) for u in range(units)]
-    expected = [u for u in sorted(range(units), key=lambda u: (-counts[u], u))[:4] if counts[u]]
-    chosen = influence.select(top, units, 4)
-    assert chosen.units.tolist() == expected and chosen.counts.tolist() == [
-        counts[u] for u in expected
-    ]
-
-
-def test_gradient_influence_equals_weight_times_activation_where_there_is_one_linear_layer(
-    network: networks.Classifier,
-) -> None:
-    """For a globally pooled linear head the gradient of the mean logit is weight / positions: the
-    two definitions then differ by that factor only.
-    """
-    film = np.random.default_rng(2).integers(0, 256, (96, 80)).astype(np.uint8)
-    full = networks.to_fully_convolutional(network)
-    by_hand_maps = network.maps(torch.from_numpy(film)[None, None])[0].detach()
-    positions = by_hand_maps[0].numel()
-    weights = network.class_weights()
-    slow = torch.stack(
-        [
-            torch.stack([(by_hand_maps[u] * weights[c, u] / positions).max() for u in range(12)])
-            for c in range(3)
-        ]
-    )
-    assert np.allclose(by_gradient(full, Probe(network, "last"), film), slow.numpy(), atol=1e-6)
-
-
-def test_gradient_influence_of_a_dense_head_runs_at_any_size() -> None:
-    torch.manual_seed(0)
-    network = networks.build("alexnet", 2).eval()
-    film = np.random.default_rng(2).integers(0, 256, (300, 260)).astype(np.uint8)
-    assert by_gradient(
-        networks.to_fully_convolutional(network), Probe(network, "conv5"), film
-    ).shape == (2, 256)
-
-
-def test_image_scores_and_decision_follow_the_definition() -> None:
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet([1, 1, 1], (6, 5)).transpose(2, 0, 1)
-    tissue = rng.uniform(size=(6, 5)) < 0.5
-    inside = [
-        (p[0, y, x], p[1, y, x], p[2, y, x]) for y in range(6) for x in range(5) if tissue[y, x]
-    ]
-    scores = image_scores(p, tissue)
-    assert scores.malignant == max(m for _, _, m in inside) and scores.benign == max(
-        b for _, b, _ in inside
-    )
-    assert scores.normal == pytest.approx(1 - max(b + m for _, b, m in inside))
-    assert predicted_class(ImageScores(0.5, 0.2, 0.4), 0.5) == 0
-    assert predicted_class(ImageScores(0.49, 0.2, 0.4), 0.5) == 2
-    assert predicted_class(ImageScores(0.49, 0.5, 0.4), 0.5) == 1
-    assert lesion_class(ImageScores(0.9, 0.5, 0.4)) == 1
-    assert (
-        predicted_class(ImageScores(None, None, 0.7), 0.6) == 2
-        and predicted_class(ImageScores(None, None, 0.5), 0.6) == 0
-    )
-    assert (
-        image_scores(p, np.zeros((6, 5), bool)) == ImageScores(None, None, None)
-        and predicted_class(ImageScores(None, None, None), 0.5) is None
-    )
-
-
-def test_tissue_positions_are_half_full_cells_or_the_fullest() -> None:
-    tissue = np.zeros((16, 16), bool)
-    assert not tissue_positions(tissue, (4, 4)).any()
-    tissue[0, 0] = True
-    assert tissue_positions(tissue, (4, 4)).sum() == 1
-    tissue[:8] = True
-    assert np.array_equal(
-        tissue_positions(tissue, (4, 4)), np.arange(4)[:, None] < np.full((1, 4), 2)
-    )
-
-
-def test_texts_and_printed_units_take_only_annotated_ones() -> None:
-    labels = {3: "c", 5: "e", 9: "i"}
-    assert (
-        texts([1, 3, 2, 5, 9], labels, number=2) == ["c", "e"]
-        and texts([1, 2, 3], labels, depth=2) == []
-    )
-    units = top_units(np.array([0.0, 0, 0, 4, 1, 3, 2, 0, 0, 9]), labels, depth=8)
-    assert [(u.rank, u.unit, u.label) for u in units[:3]] == [(1, 9, "i"), (2, 3, "c"), (3, 5, "e")]
-    assert [u.label for u in printed(units, 2)] == ["i", "c"]
-
-
-def test_the_receptive_field_is_what_the_layers_arithmetic_says() -> None:
+def test_receptive_field_follows_from_kernels_and_strides() -> None:
     """Small: 5, +2*2, pool, +2*4, pool, +2*8, +2*8. AlexNet conv3: 11, pool, 5x5, pool, 3x3."""
     torch.manual_seed(0)
     small = networks.build("small", 3).eval()
-    assert dissection.receptive_field(Probe(small, "last"), 64) == 55
-    assert (
-        dissection.receptive_field(Probe(networks.build("alexnet", 2).eval(), "conv3"), 227) == 99
-    )
+    assert dissection.receptive_field_side(FeatureProbe(small, "last"), 64) == 55
+    alexnet = networks.build("alexnet", 2).eval()
+    assert dissection.receptive_field_side(FeatureProbe(alexnet, "conv3"), 227) == 99

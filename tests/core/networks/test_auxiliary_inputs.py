@@ -1,6 +1,4 @@
-"""Columns beside the image: what they are, how they are standardised, that signal helps, noise does
-not hurt, and the weights say which is which.
-"""
+"""Auxiliary columns: encoding, rejected columns, effect on the AUC, attention weights."""
 
 from __future__ import annotations
 
@@ -13,10 +11,12 @@ import torch
 
 from core import networks, training
 from core.errors import UserError
-from core.interpretation import inference
+from core.interpretation.feature_maps import FeatureProbe, forward_mammogram
 from core.networks import auxiliary_inputs
+from core.networks.auxiliary_inputs import AuxiliaryColumns
 from core.settings import TrainingSettings
-from support.array_patches import Memory
+from core.training import LabeledPatches
+from support.array_patches import ArrayPatches, no_progress
 
 SETTINGS = TrainingSettings(
     architecture="small",
@@ -42,29 +42,28 @@ PATIENTS = pd.DataFrame(
         ],
     }
 )
+# The AUC of one training varies by .02 with the order of its sums; the mean of three does not.
+SEEDS = (1, 2, 3)
 
 
-def test_columns_are_standardised_on_train_and_say_what_is_missing() -> None:
+def test_columns_are_standardised_on_training_patients() -> None:
     table = auxiliary_inputs.patient_columns(PATIENTS)
     assert list(table) == ["patient_id", "age", "density", "risk", "gene", "flat"]
-    columns = auxiliary_inputs.fit(table[:3], ["risk", "gene", "age"])
-    assert [c.levels for c in columns.columns] == [(), ("no", "yes"), ()] and columns.widths == [
-        2,
-        3,
-        2,
-    ]
+    columns = auxiliary_inputs.fit_columns(table[:3], ["risk", "gene", "age"])
+    assert [c.levels for c in columns.columns] == [(), ("no", "yes"), ()]
+    assert columns.encoded_widths == [2, 3, 2]
     assert columns.encode(table).tolist() == [
         [-1, 0, 0, 1, 0, -1, 0],
         [1, 0, 1, 0, 0, 1, 0],
         [0, 1, 1, 0, 0, 0, 1],
         [0, 0, 0, 0, 1, 0, 0],
     ]
-    assert auxiliary_inputs.from_plain(columns.as_plain()) == columns
+    assert auxiliary_inputs.columns_from_dicts(columns.to_dicts()) == columns
     unseen = pd.DataFrame({"risk": [3.0], "gene": ["maybe"], "age": [50]})
     assert columns.encode(unseen).tolist() == [[4, 0, 0, 0, 1, 0, 0]]
 
 
-def test_columns_that_tell_nothing_are_refused() -> None:
+def test_columns_without_information_are_rejected() -> None:
     table = auxiliary_inputs.patient_columns(PATIENTS)
     with pytest.raises(
         UserError,
@@ -72,16 +71,17 @@ def test_columns_that_tell_nothing_are_refused() -> None:
             "'weight', which no patient has; the study's columns are age, density, risk, gene, flat"
         ),
     ):
-        auxiliary_inputs.fit(table, ["weight"])
+        auxiliary_inputs.fit_columns(table, ["weight"])
     with pytest.raises(UserError, match=r"'flat' is 1.0 for every training patient"):
-        auxiliary_inputs.fit(table, ["flat"])
+        auxiliary_inputs.fit_columns(table, ["flat"])
     with pytest.raises(UserError, match="no training patient has a value of 'flat'"):
-        auxiliary_inputs.fit(table[:2], ["flat"])
+        auxiliary_inputs.fit_columns(table[:2], ["flat"])
 
 
-def made(n: int, seed: int, signal: bool) -> tuple[training.Part, auxiliary_inputs.Columns]:
-    """Patches whose brightness tells the class a little; of three columns "marker" tells it well
-    (or nothing), a tenth of its values are missing.
+def simulate_patches(n: int, seed: int, signal: bool) -> tuple[LabeledPatches, AuxiliaryColumns]:
+    """Return patches whose brightness predicts the class weakly, with three columns.
+
+    With a signal, "marker" predicts the class well. A tenth of its values are missing.
     """
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
@@ -98,113 +98,135 @@ def made(n: int, seed: int, signal: bool) -> tuple[training.Part, auxiliary_inpu
             "word": rng.choice(["p", "q", "r"], n),
         }
     )
-    columns = auxiliary_inputs.fit(table, ["noise", "marker", "word"])
-    return training.Part(Memory(x.clip(0, 255).astype(np.uint8)), y, columns.encode(table)), columns  # type: ignore[arg-type]
+    columns = auxiliary_inputs.fit_columns(table, ["noise", "marker", "word"])
+    reader = ArrayPatches(x.clip(0, 255).astype(np.uint8))
+    return LabeledPatches(reader, y, columns.encode(table)), columns  # type: ignore[arg-type]
 
 
-def trained(
-    folder: Path, part: training.Part, held: training.Part, columns: auxiliary_inputs.Columns
+def train_and_validate(
+    folder: Path, train: LabeledPatches, holdout: LabeledPatches, columns: AuxiliaryColumns
 ) -> tuple[networks.Classifier, float]:
-    """A network and its hold-out AUC."""
+    """Return a trained network and its hold-out AUC."""
     folder.mkdir()
     torch.manual_seed(1)
     network = networks.build("small", 2, units=8)
-    networks.join(network, columns)
-    training.fit(network, part, held, SETTINGS, folder, lambda *_: None)
-    area = training.measure(network, held)[2]["auc_malignant"]
-    assert area is not None
-    return network, area
+    networks.attach_auxiliary_block(network, columns)
+    training.train_classifier(network, train, holdout, SETTINGS, folder, no_progress)
+    auc = training.validate_epoch(network, holdout)[2]["auc_malignant"]
+    assert auc is not None
+    return network, auc
 
 
-SEEDS = (1, 2, 3)  # one training's AUC moves by .02 with the order of its sums; their mean does not
+def without_columns(patches: LabeledPatches) -> LabeledPatches:
+    return LabeledPatches(patches.reader, patches.labels)
 
 
 @pytest.fixture(scope="module")
-def image_areas(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
-    """Hold-out AUC of the image alone, per seed; the patches are the same with and without signal
-    in the columns.
+def image_aucs(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """Hold-out AUC of the image alone, per seed.
+
+    The patches are the same with and without a signal in the columns.
     """
-    parts = [(made(512, seed, True)[0], made(1500, seed + 50, True)[0]) for seed in SEEDS]
-    return [
-        trained(
-            tmp_path_factory.mktemp("image") / "image",
-            alone(part),
-            alone(held),
-            auxiliary_inputs.Columns(),
-        )[1]
-        for part, held in parts
-    ]
-
-
-def alone(part: training.Part) -> training.Part:
-    return training.Part(part.reader, part.labels)
+    aucs = []
+    for seed in SEEDS:
+        train, holdout = (
+            without_columns(simulate_patches(n, s, True)[0])
+            for n, s in ((512, seed), (1500, seed + 50))
+        )
+        folder = tmp_path_factory.mktemp("image") / "image"
+        aucs.append(train_and_validate(folder, train, holdout, AuxiliaryColumns())[1])
+    return aucs
 
 
 @pytest.mark.parametrize("signal", [True, False])
-def test_signal_raises_the_area_and_noise_does_not_lower_it(
-    signal: bool, image_areas: list[float], tmp_path: Path
+def test_signal_raises_auc_and_noise_does_not_lower_it(
+    signal: bool, image_aucs: list[float], tmp_path: Path
 ) -> None:
     gains, shares = [], []
-    for seed, image in zip(SEEDS, image_areas):
-        (part, columns), (held, _) = made(512, seed, signal), made(1500, seed + 50, signal)
-        network, area = trained(tmp_path / f"columns{seed}", part, held, columns)
+    for seed, image_auc in zip(SEEDS, image_aucs):
+        train, columns = simulate_patches(512, seed, signal)
+        holdout, _ = simulate_patches(1500, seed + 50, signal)
+        network, auc = train_and_validate(tmp_path / f"columns{seed}", train, holdout, columns)
         with torch.inference_mode():
-            x, _, numbers = held.batch(np.arange(200))
-            _, _, weights = network.attention(network.maps(x), numbers)  # type: ignore[arg-type]
+            x, _, numbers = holdout.load_batch(np.arange(200))
+            assert numbers is not None
+            _, _, weights = network.attention(network.feature_maps(x), numbers)
         assert torch.allclose(weights.sum(1), torch.ones(200), atol=1e-6) and (weights >= 0).all()
-        gains.append(area - image)
+        gains.append(auc - image_auc)
         shares.append(weights.mean(0).tolist())
-    image_weight, noise, marker, word = np.mean(shares, axis=0)
+    image, noise, marker, word = np.mean(shares, axis=0)
     print(
-        f"signal {signal}: AUC {np.mean(image_areas):.3f} by the image, with columns"
-        f" {np.mean(gains):+.3f}; weights image {image_weight:.2f}, noise {noise:.2f}, marker"
+        f"signal {signal}: AUC {np.mean(image_aucs):.3f} by the image, with columns"
+        f" {np.mean(gains):+.3f}; weights image {image:.2f}, noise {noise:.2f}, marker"
         f" {marker:.2f}, word {word:.2f}"
     )
     if signal:
         assert np.mean(gains) > 0.05 and marker > 1.5 * max(noise, word)
     else:
-        assert np.mean(gains) > -0.02 and image_weight > max(noise, marker, word)
+        assert np.mean(gains) > -0.02 and image > max(noise, marker, word)
 
 
-def test_without_columns_nothing_changes_and_with_them_the_map_is_the_images_times_a_factor_plus_a_constant(
-    tmp_path: Path,
-) -> None:
-    (part, columns), _ = made(64, 3, True), None
+@pytest.fixture
+def pair() -> tuple[networks.Classifier, networks.Classifier, LabeledPatches, AuxiliaryColumns]:
+    """The same network without and with an auxiliary block, patches and their columns."""
+    patches, columns = simulate_patches(64, 3, True)
     torch.manual_seed(1)
     plain = networks.build("small", 2, units=8).eval()
     torch.manual_seed(1)
     network = networks.build("small", 2, units=8).eval()
-    networks.join(network, columns)
-    x, _, numbers = part.batch(np.arange(8))
-    assert network.auxiliary is not None and numbers is not None
-    assert torch.equal(plain(x), network(x))
-    assert torch.allclose(plain(x), network(x, numbers), atol=1e-6)  # a new block says nothing yet
+    networks.attach_auxiliary_block(network, columns)
+    return plain, network, patches, columns
+
+
+def randomise_block(network: networks.Classifier) -> None:
+    assert network.auxiliary is not None
     torch.nn.init.normal_(network.auxiliary.score.weight)
     torch.nn.init.normal_(network.auxiliary.value.weight)
+
+
+def test_untrained_block_changes_nothing(pair: tuple) -> None:
+    plain, network, patches, _ = pair
+    x, _, numbers = patches.load_batch(np.arange(8))
+    assert torch.equal(plain(x), network(x))
+    assert torch.allclose(plain(x), network(x, numbers), atol=1e-6)
+    randomise_block(network)
+    assert torch.equal(plain(x), network(x))
     assert not torch.allclose(plain(x), network(x, numbers), atol=1e-3)
-    film = np.random.default_rng(0).integers(0, 256, (200, 160)).astype(np.uint8)
-    full, probe = networks.to_fully_convolutional(network), inference.Probe(network, "last")
+
+
+def test_auxiliary_class_map_is_affine_in_image_map(pair: tuple) -> None:
+    _, network, patches, _ = pair
+    randomise_block(network)
+    numbers = patches.columns[:1]
+    mammogram = np.random.default_rng(0).integers(0, 256, (200, 160)).astype(np.uint8)
+    full, probe = networks.to_fully_convolutional(network), FeatureProbe(network, "last")
     with torch.inference_mode():
-        maps = inference.film_maps(full, probe, film, numbers[0].numpy())
-        bare = inference.film_maps(full, probe, film)
-        logits = network(torch.from_numpy(film)[None, None], numbers[:1])[0]
-    assert torch.allclose(
-        maps.logits.mean((1, 2)), logits, atol=1e-5
-    )  # the identity of single linear heads holds
+        maps = forward_mammogram(full, probe, mammogram, numbers[0])
+        image_maps = forward_mammogram(full, probe, mammogram)
+        x = torch.from_numpy(mammogram)[None, None]
+        logits = network(x, torch.from_numpy(numbers))[0]
+    # The identity of single linear heads holds with columns as well.
+    assert torch.allclose(maps.logits.mean((1, 2)), logits, atol=1e-5)
     assert maps.weights is not None and maps.weights.sum() == pytest.approx(1)
-    assert (maps.logits - 4 * float(maps.weights[0]) * bare.logits).std(
-        (1, 2)
-    ).max() < 1e-5  # three columns and the image
-    torch.save(network.state(), tmp_path / "w.pt")
+    # 4: three columns and the image.
+    rest = maps.logits - 4 * float(maps.weights[0]) * image_maps.logits
+    assert rest.std((1, 2)).max() < 1e-5
+
+
+def test_block_is_restored_from_checkpoint(pair: tuple, tmp_path: Path) -> None:
+    _, network, patches, columns = pair
+    randomise_block(network)
+    x, _, numbers = patches.load_batch(np.arange(8))
+    torch.save(network.checkpoint_state(), tmp_path / "w.pt")
     other = networks.build("small", 2, str(tmp_path / "w.pt"), 8)
-    networks.join(other, columns)
-    other.restore(networks.read_state(tmp_path / "w.pt"))
+    networks.attach_auxiliary_block(other, columns)
+    other.load_checkpoint_state(networks.read_state(tmp_path / "w.pt"))
     assert torch.equal(other.eval()(x, numbers), network(x, numbers))
 
 
-def test_dense_heads_take_columns_too() -> None:
+def test_dense_heads_take_columns() -> None:
     torch.manual_seed(0)
-    _, columns = made(20, 3, True)
+    _, columns = simulate_patches(20, 3, True)
     network = networks.build("alexnet", 2).eval()
-    networks.join(network, columns)
+    networks.attach_auxiliary_block(network, columns)
     assert network.auxiliary is not None and network.auxiliary.image.in_features == 256

@@ -1,6 +1,4 @@
-"""Networks: published checkpoints load, the fully convolutional form is the same network, unsafe or
-unfit files are refused in a sentence.
-"""
+"""Networks: checkpoints, the fully convolutional form, named layers, rejected files."""
 
 from __future__ import annotations
 
@@ -12,15 +10,17 @@ import torch
 
 from core import networks
 from core.errors import UserError
+from core.networks import architectures
 
-SINGLE = ("resnet152", "inception_v3")
+LINEAR = ("resnet152", "inception_v3")
 DENSE = ("alexnet", "vgg16")
 
 
-def published(arch: str, classes: int, path: Path) -> dict[str, torch.Tensor]:
-    """A checkpoint as the authors' code saved it:
+def save_published(arch: str, classes: int, path: Path) -> dict[str, torch.Tensor]:
+    """Save a checkpoint in the published form and return its state dict.
 
-    `module.` in front, or for AlexNet and VGG only inside `features.`; no batch-norm counters.
+    `module.` stands in front of the names, or for AlexNet and VGG inside `features.` only; there
+    are no batch-norm counters.
     """
     torch.manual_seed(3)
     network = networks.build(arch, classes)
@@ -31,30 +31,28 @@ def published(arch: str, classes: int, path: Path) -> dict[str, torch.Tensor]:
     state = {
         k: v for k, v in network.net.state_dict().items() if not k.endswith("num_batches_tracked")
     }
-    renamed = {
+    published = {
         (k.replace("features.", "features.module.", 1) if arch in DENSE else f"module.{k}"): v
         for k, v in state.items()
     }
     torch.save(
-        {"epoch": 5, "arch": arch, "state_dict": renamed, "best_prec1": 0.8, "optimizer": {}}, path
+        {"epoch": 5, "arch": arch, "state_dict": published, "best_prec1": 0.8, "optimizer": {}},
+        path,
     )
     return network.net.state_dict()
 
 
-def patches(network: networks.Classifier, n: int = 2, side: int | None = None) -> torch.Tensor:
+def random_patches(network: networks.Classifier, n: int = 2) -> torch.Tensor:
     torch.manual_seed(1)
-    return torch.randint(
-        0, 256, (n, 1, side or network.input_side, side or network.input_side), dtype=torch.uint8
-    )
+    side = network.input_side
+    return torch.randint(0, 256, (n, 1, side, side), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("arch", [*SINGLE, *DENSE])
+@pytest.mark.parametrize("arch", [*LINEAR, *DENSE])
 @torch.inference_mode()
-def test_a_published_checkpoint_loads_and_its_fully_convolutional_form_agrees(
-    arch: str, tmp_path: Path
-) -> None:
+def test_published_checkpoint(arch: str, tmp_path: Path) -> None:
     classes = 3 if arch == "resnet152" else 2
-    state = published(arch, classes, tmp_path / "c.pth.tar")
+    state = save_published(arch, classes, tmp_path / "c.pth.tar")
     network = networks.load_published_checkpoint(tmp_path / "c.pth.tar", arch, classes)
     assert all(
         torch.equal(v, state[k])
@@ -62,35 +60,33 @@ def test_a_published_checkpoint_loads_and_its_fully_convolutional_form_agrees(
         if not k.endswith("num_batches_tracked")
     )
     assert not network.training
-    x = patches(network)
-    maps = networks.to_fully_convolutional(network)(x)
+    x = random_patches(network)
+    class_maps = networks.to_fully_convolutional(network)(x)
     if network.single_linear:
         network.pool = "global"
-    difference = (maps.mean((2, 3)) - network(x)).abs().max() / network(x).abs().max()
+    difference = (class_maps.mean((2, 3)) - network(x)).abs().max() / network(x).abs().max()
     assert float(difference) <= 1e-4
 
 
 @torch.inference_mode()
-def test_the_identity_holds_on_whole_mammograms_of_any_size() -> None:
+def test_class_map_identity_at_any_size() -> None:
     for arch in ("small", "resnet18", "densenet121"):
         network = networks.build(arch, 3).eval()
         x = torch.randint(0, 256, (1, 1, 301, 214), dtype=torch.uint8)
-        maps = networks.to_fully_convolutional(network)(x)
-        assert torch.allclose(maps.mean((2, 3)), network(x), atol=1e-4, rtol=1e-4), arch
+        class_maps = networks.to_fully_convolutional(network)(x)
+        assert torch.allclose(class_maps.mean((2, 3)), network(x), atol=1e-4, rtol=1e-4), arch
 
 
 @torch.inference_mode()
-def test_published_resnets_pool_the_top_left_corner(tmp_path: Path) -> None:
-    published("resnet18", 3, tmp_path / "c.pth.tar")
+def test_published_resnets_pool_top_left(tmp_path: Path) -> None:
+    save_published("resnet18", 3, tmp_path / "c.pth.tar")
     network = networks.load_published_checkpoint(tmp_path / "c.pth.tar", "resnet18", 3)
-    maps = network.maps(patches(network))
+    maps = network.feature_maps(random_patches(network))
     assert network.pool == "top_left_7" and maps.shape[2:] == (8, 8)
-    by_hand = (
-        torch.stack([sum(maps[:, :, i, j] for i in range(7) for j in range(7)) / 49]).squeeze(0)
-        @ network.linear().weight.T
-        + network.linear().bias
-    )
-    assert torch.allclose(network(patches(network)), by_hand, atol=1e-4)
+    pooled = sum(maps[:, :, i, j] for i in range(7) for j in range(7)) / 49
+    head = network.last_linear()
+    expected = pooled @ head.weight.T + head.bias
+    assert torch.allclose(network(random_patches(network)), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +98,7 @@ def test_published_resnets_pool_the_top_left_corner(tmp_path: Path) -> None:
         ("resnet18", ["bn1", "layer4"]),
     ],
 )
-def test_the_papers_layers_are_there(arch: str, names: list[str]) -> None:
+def test_paper_layers(arch: str, names: list[str]) -> None:
     network = networks.build(arch, 2)
     for name in names:
         assert network.layer(name) is not None
@@ -110,18 +106,16 @@ def test_the_papers_layers_are_there(arch: str, names: list[str]) -> None:
         network.layer("conv99")
 
 
-class Evil:
+class Malicious:
     def __reduce__(self):
-        return print, ("code has run",)
+        return print, ("code was executed",)
 
 
-def test_a_pickle_that_would_run_code_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth.tar")
+def test_pickled_code_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": Malicious()}, tmp_path / "malicious.pth.tar")
     with pytest.raises(UserError, match="would run code"):
-        networks.build("resnet18", 2, str(tmp_path / "evil.pth.tar"))
-    assert "code has run" not in capsys.readouterr().out
+        networks.build("resnet18", 2, str(tmp_path / "malicious.pth.tar"))
+    assert "code was executed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -136,23 +130,21 @@ def test_a_pickle_that_would_run_code_is_refused(
         b"PK\x03\x04",
     ],
 )
-def test_files_that_are_no_checkpoints_are_not_called_dangerous(
-    content: bytes, tmp_path: Path
-) -> None:
+def test_damaged_files_are_not_called_dangerous(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(UserError, match="w.pt is not a readable checkpoint .*; fetch it again"):
+    with pytest.raises(UserError, match="w.pt is not a readable checkpoint .*; download it again"):
         networks.read_state(tmp_path / "w.pt")
 
 
-def test_keys_that_are_no_names_are_refused(tmp_path: Path) -> None:
+def test_keys_that_are_not_names_are_rejected(tmp_path: Path) -> None:
     torch.save({"state_dict": {1: torch.ones(2)}}, tmp_path / "w.pt")
     with pytest.raises(UserError, match="holds no state dict"):
         networks.read_state(tmp_path / "w.pt")
 
 
-def test_unfit_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_unfit_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
-    published("resnet18", 3, path)
+    save_published("resnet18", 3, path)
     with pytest.raises(UserError, match=r"does not fit resnet18 with 2 classes: fc\.weight"):
         networks.build("resnet18", 2, str(path))
     with pytest.raises(UserError, match="not a checkpoint of resnet34"):
@@ -165,15 +157,13 @@ def test_unfit_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     torch.save([1, 2], path)
     with pytest.raises(UserError, match="holds no state dict"):
         networks.build("resnet18", 3, str(path))
-    with pytest.raises(UserError, match="two classes or more; 1 were asked for"):
+    with pytest.raises(UserError, match="at least two classes; 1 requested"):
         networks.build("small", 1)
     with pytest.raises(UserError, match="no architecture 'resnet1'"):
         networks.build("resnet1", 3)
 
 
-def test_imagenet_weights_of_a_state_dict_fill_everything_but_the_head(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_imagenet_weights_fill_all_but_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
     donor = networks.build("resnet18", 1000)
 
     class Weights:
@@ -181,19 +171,16 @@ def test_imagenet_weights_of_a_state_dict_fill_everything_but_the_head(
         def get_state_dict(**_: object) -> dict[str, torch.Tensor]:
             return donor.net.state_dict()
 
+    def fail(**_: object) -> None:
+        raise OSError("no route")
+
     monkeypatch.setattr(
-        networks.models, "get_model_weights", lambda _: type("W", (), {"DEFAULT": Weights})
+        architectures.models, "get_model_weights", lambda _: type("W", (), {"DEFAULT": Weights})
     )
     network = networks.build("resnet18", 3, "imagenet")
-    assert (
-        torch.equal(network.net.conv1.weight, donor.net.conv1.weight)
-        and network.linear().out_features == 3
-    )
-    monkeypatch.setattr(
-        Weights,
-        "get_state_dict",
-        staticmethod(lambda **_: (_ for _ in ()).throw(OSError("no route"))),
-    )
+    assert torch.equal(network.net.conv1.weight, donor.net.conv1.weight)
+    assert network.last_linear().out_features == 3
+    monkeypatch.setattr(Weights, "get_state_dict", staticmethod(fail))
     with pytest.raises(UserError, match="cannot be fetched"):
         networks.build("resnet18", 3, "imagenet")
     with pytest.raises(UserError, match="no ImageNet weights"):

@@ -1,6 +1,4 @@
-"""Annotations are only added; the annotator's desk shows its own work, saves once per token and
-hides everything else.
-"""
+"""Annotations are append-only; a session shows one annotator's work and saves once per token."""
 
 from __future__ import annotations
 
@@ -8,48 +6,52 @@ from pathlib import Path
 
 import pytest
 
-from core import birads_lexicon, store
-from core.errors import UserError
-from core.sessions.annotation_session import Desk, order
-from core.sessions.tokens import Refused, key, one_time
-from core.store import annotation_table, participant_table
+from core import store
+from core.errors import RequestRefused, UserError
+from core.lexicon import birads_lexicon
+from core.sessions.annotation_session import AnnotationSession, queue_order
+from core.sessions.tokens import load_secret_key, one_time_token
+from core.store import annotation_table, participant_table, unit_table
 from support import synthetic_study
 
 RUN = synthetic_study.DISSECT
 
 
-def desk(study: Path, code: str = "A1", repeats: int = 4) -> Desk:
+def start_session(study: Path, code: str = "A1", repeats: int = 4) -> AnnotationSession:
     with store.write(study) as con:
-        if participant_table.role_of(con, code) is None:
-            participant_table.add(con, code, "annotator")
-            participant_table.consent(con, code, "", "yes")
-    return Desk(code, key(study), repeats)
+        if participant_table.participant_role(con, code) is None:
+            participant_table.add_participant(con, code, "annotator")
+            participant_table.record_consent(con, code, "", "yes")
+    return AnnotationSession(code, load_secret_key(study), repeats)
 
 
-def finish_practice(con, at: Desk) -> None:
-    for slot in at.queue(con).slots[:2]:
+def finish_practice(con, session: AnnotationSession) -> None:
+    for slot in session.queue(con).slots[:2]:
         assert slot.practice
-        at.save(con, at.token(at.queue(con), slot), birads_lexicon.empty_answer(), 1.0)
+        session.save_answer(
+            con, session.slot_token(session.queue(con), slot), birads_lexicon.empty_answer(), 1.0
+        )
 
 
-def test_versions_are_added_and_the_latest_is_a_view(study: Path) -> None:
+def test_versions_are_appended(study: Path) -> None:
     with store.write(study) as con:
-        first = synthetic_study.annotate(con, "A1", 3, synthetic_study.mass("spiculated"))
-        second = synthetic_study.annotate(con, "A1", 3, synthetic_study.mass("obscured"))
+        first = synthetic_study.annotate(con, "A1", 3, synthetic_study.mass_answer("spiculated"))
+        second = synthetic_study.annotate(con, "A1", 3, synthetic_study.mass_answer("obscured"))
         assert (first.version, second.version) == (1, 2)
-        assert len(annotation_table.answers(con, RUN, versions=True)) == 2
-        latest = annotation_table.answers(con, RUN)
+        assert len(annotation_table.load_annotations(con, RUN, versions=True)) == 2
+        latest = annotation_table.load_annotations(con, RUN)
         assert [a["label"] for a in latest["answer"]] == ["Mass with obscured margin, suspicious"]
-        same = annotation_table.append(
+        same = annotation_table.append_annotation(
             con,
             run=RUN,
             unit=3,
             code="A1",
-            answer=synthetic_study.mass(),
+            answer=synthetic_study.mass_answer(),
             seconds=1.0,
             annotation_id=second.annotation_id,
         )
-        assert same == second and len(annotation_table.answers(con, RUN, versions=True)) == 2
+        assert same == second
+        assert len(annotation_table.load_annotations(con, RUN, versions=True)) == 2
         with pytest.raises(UserError):
             synthetic_study.annotate(con, "A1", 3, {"recognisable": "yes", "phenomena": []})
 
@@ -58,62 +60,59 @@ def test_label_of_a_unit(study: Path) -> None:
     with store.write(study) as con:
         synthetic_study.annotate(con, "A1", 1, birads_lexicon.empty_answer())
         second = synthetic_study.annotate(
-            con, "A2", 1, synthetic_study.mass("spiculated"), simulated=True
+            con, "A2", 1, synthetic_study.mass_answer("spiculated"), simulated=True
         )
-        synthetic_study.annotate(con, "A1", 2, synthetic_study.mass("obscured"))
-        synthetic_study.annotate(
-            con, "A1", 2, birads_lexicon.empty_answer()
-        )  # changed to nothing by its own author
-        mine = synthetic_study.annotate(con, "A1", 4, synthetic_study.mass("obscured"))
-        theirs = synthetic_study.annotate(con, "A2", 4, synthetic_study.mass("indistinct"))
-        synthetic_study.annotate(
-            con, "A2", 5, synthetic_study.mass(), repeat=True
-        )  # a repeat is no label
-        synthetic_study.annotate(con, "A2", 6, synthetic_study.mass(), practice=True)
-        labels = annotation_table.labels(con, RUN)
+        synthetic_study.annotate(con, "A1", 2, synthetic_study.mass_answer("obscured"))
+        # Its author changed the answer on unit 2 to nothing.
+        synthetic_study.annotate(con, "A1", 2, birads_lexicon.empty_answer())
+        own = synthetic_study.annotate(con, "A1", 4, synthetic_study.mass_answer("obscured"))
+        other = synthetic_study.annotate(con, "A2", 4, synthetic_study.mass_answer("indistinct"))
+        # Repeats and practice give no label.
+        synthetic_study.annotate(con, "A2", 5, synthetic_study.mass_answer(), repeat=True)
+        synthetic_study.annotate(con, "A2", 6, synthetic_study.mass_answer(), practice=True)
+        labels = annotation_table.unit_labels(con, RUN, [])
         assert set(labels) == {1, 4} and labels[1].simulated and not labels[4].simulated
-        assert labels[1].annotation_ids == (second.annotation_id,) and labels[4].annotation_ids == (
-            mine.annotation_id,
-        )
+        assert labels[1].annotation_ids == (second.annotation_id,)
+        assert labels[4].annotation_ids == (own.annotation_id,)
         early = synthetic_study.annotate(
-            con, "S1", 7, synthetic_study.mass("obscured"), simulated=True
+            con, "S1", 7, synthetic_study.mass_answer("obscured"), simulated=True
         )
-        assert annotation_table.labels(con, RUN)[7].annotation_ids == (early.annotation_id,)
-        late = synthetic_study.annotate(
-            con, "A9", 7, synthetic_study.mass("indistinct")
-        )  # a person counts before a simulated expert
-        assert annotation_table.labels(con, RUN)[7].annotation_ids == (late.annotation_id,)
-        annotation_table.decide(con, RUN, 7, "", [], "only for this test", "team")
-        assert annotation_table.labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (
-            theirs.annotation_id,
+        assert annotation_table.unit_labels(con, RUN, [])[7].annotation_ids == (
+            early.annotation_id,
         )
-        annotation_table.decide(
+        # People come before simulated experts.
+        late = synthetic_study.annotate(con, "A9", 7, synthetic_study.mass_answer("indistinct"))
+        assert annotation_table.unit_labels(con, RUN, [])[7].annotation_ids == (late.annotation_id,)
+        annotation_table.record_decision(con, RUN, 7, "", [], "only for this test", "team")
+        assert annotation_table.unit_labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (
+            other.annotation_id,
+        )
+        annotation_table.record_decision(
             con,
             RUN,
             4,
             "Edge of a mass",
-            [mine.annotation_id, theirs.annotation_id],
+            [own.annotation_id, other.annotation_id],
             "both see it",
             "team",
         )
-        annotation_table.decide(con, RUN, 1, "", [second.annotation_id], "not convincing", "team")
-        labels = annotation_table.labels(con, RUN)
-        assert (
-            set(labels) == {4}
-            and labels[4].text == "Edge of a mass"
-            and len(labels[4].annotation_ids) == 2
+        annotation_table.record_decision(
+            con, RUN, 1, "", [second.annotation_id], "not convincing", "team"
         )
-        assert annotation_table.counts(con, RUN) == {
+        labels = annotation_table.unit_labels(con, RUN, [])
+        assert set(labels) == {4} and labels[4].text == "Edge of a mass"
+        assert len(labels[4].annotation_ids) == 2
+        assert annotation_table.annotation_counts(con, RUN, []) == {
             "units_selected": synthetic_study.SELECTED,
             "units_annotated": 1,
             "experts": 4,
         }
 
 
-def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
+def test_queue_order_is_individual_and_blind_to_class(study: Path) -> None:
     units = list(range(20))
-    first, second = order(units, "run|A1", 4), order(units, "run|A2", 4)
-    assert first != second and first == order(units, "run|A1", 4)
+    first, second = queue_order(units, "run|A1", 4), queue_order(units, "run|A2", 4)
+    assert first != second and first == queue_order(units, "run|A1", 4)
     assert sorted(u for u, again in first if not again) == units
     again = [u for u, repeat in first if repeat]
     assert len(again) == 4 and all(
@@ -121,77 +120,83 @@ def test_the_order_is_the_persons_own_and_not_by_class(study: Path) -> None:
     )
 
 
-def test_the_desk_goes_through_the_queue(study: Path) -> None:
-    at = desk(study)
+def test_session_goes_through_the_queue(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        queue = at.queue(con)
-        assert (
-            len(queue.real) == synthetic_study.SELECTED + 4
-            and sum(s.practice for s in queue.slots) == 2
-        )
+        queue = session.queue(con)
+        assert len(queue.real) == synthetic_study.SELECTED + 4
+        assert sum(s.practice for s in queue.slots) == 2
         assert not {s.unit for s in queue.slots if s.practice} & {s.unit for s in queue.real}
-        finish_practice(con, at)
-        slot = at.queue(con).next()
+        finish_practice(con, session)
+        slot = session.queue(con).next()
         assert slot.number == 1
-        at.skip(con, at.token(at.queue(con), slot))
-        queue = at.queue(con)
+        session.skip_slot(con, session.slot_token(session.queue(con), slot))
+        queue = session.queue(con)
         assert queue.real[0].status == "skipped" and queue.next(queue.real[0]).number == 2
         for _ in range(len(queue.real) - 1):
-            queue = at.queue(con)
-            here = queue.next()
-            assert here.status == "todo"
-            at.save(con, at.token(queue, here), synthetic_study.mass(), 1.0)
-        queue = at.queue(con)
+            queue = session.queue(con)
+            slot = queue.next()
+            assert slot.status == "todo"
+            session.save_answer(
+                con, session.slot_token(queue, slot), synthetic_study.mass_answer(), 1.0
+            )
+        queue = session.queue(con)
         assert queue.next().number == 1 and queue.next().status == "skipped"
-        at.save(con, at.token(queue, queue.next()), birads_lexicon.empty_answer(), 1.0)
-        assert at.queue(con).next() is None
+        session.save_answer(
+            con, session.slot_token(queue, queue.next()), birads_lexicon.empty_answer(), 1.0
+        )
+        assert session.queue(con).next() is None
 
 
-def test_one_token_saves_once(study: Path) -> None:
-    at = desk(study)
+def test_token_saves_once(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        queue = at.queue(con)
-        token = at.token(queue, queue.next())
-        saved, _ = at.save(con, token, synthetic_study.mass(), 2.0)
-        again, _ = at.save(con, token, synthetic_study.mass(), 9.0)
+        queue = session.queue(con)
+        token = session.slot_token(queue, queue.next())
+        saved, _ = session.save_answer(con, token, synthetic_study.mass_answer(), 2.0)
+        again, _ = session.save_answer(con, token, synthetic_study.mass_answer(), 9.0)
         assert again.made == saved.made
-        with pytest.raises(Refused, match="another window"):
-            at.save(con, token, birads_lexicon.empty_answer(), 2.0)
-        with pytest.raises(Refused, match="another window"):
-            at.save(con, one_time(b"guess", "annotate"), synthetic_study.mass(), 2.0)
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, token, birads_lexicon.empty_answer(), 2.0)
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(
+                con, one_time_token(b"guess", "annotate"), synthetic_study.mass_answer(), 2.0
+            )
         assert con.execute("SELECT count(*), sum(seconds) FROM annotations").fetchone() == (1, 2.0)
-        changed = at.queue(con)
-        slot = at.find(changed, at.name(queue, queue.slots[0]))
-        second, _ = at.save(con, at.token(changed, slot), synthetic_study.mass("obscured"), None)
+        changed = session.queue(con)
+        slot = session.find_slot(changed, session.slot_name(queue, queue.slots[0]))
+        second, _ = session.save_answer(
+            con, session.slot_token(changed, slot), synthetic_study.mass_answer("obscured"), None
+        )
         assert second.version == 2
 
 
-def test_a_desk_knows_no_colleague(study: Path) -> None:
-    one, two = desk(study, "A1"), desk(study, "A2")
+def test_sessions_are_separate(study: Path) -> None:
+    one, two = start_session(study, "A1"), start_session(study, "A2")
     with store.write(study) as con:
         queue = one.queue(con)
-        token = one.token(queue, queue.next())
-        one.save(con, token, synthetic_study.mass(), 1.0)
-        assert two.answer_of(con, two.queue(con), two.queue(con).slots[0]) is None
-        with pytest.raises(Refused):
-            two.save(con, token, synthetic_study.mass(), 1.0)
-        with pytest.raises(Refused):
-            two.find(two.queue(con), one.name(queue, queue.slots[3]))
+        token = one.slot_token(queue, queue.next())
+        one.save_answer(con, token, synthetic_study.mass_answer(), 1.0)
+        assert two.latest_answer(con, two.queue(con), two.queue(con).slots[0]) is None
+        with pytest.raises(RequestRefused):
+            two.save_answer(con, token, synthetic_study.mass_answer(), 1.0)
+        with pytest.raises(RequestRefused):
+            two.find_slot(two.queue(con), one.slot_name(queue, queue.slots[3]))
 
 
-def test_no_consent_no_answer_and_nothing_to_name(study: Path, empty: Path) -> None:
-    at = desk(study)
+def test_consent_and_units_are_required(study: Path, empty: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
         con.execute("DELETE FROM consents")
-        with pytest.raises(Refused, match="consent"):
-            at.save(con, "x", synthetic_study.mass(), 1.0)
-    with store.read(empty) as con, pytest.raises(Refused, match="no units"):
-        Desk("A1", b"k", 4).queue(con)
+        with pytest.raises(RequestRefused, match="consent"):
+            session.save_answer(con, "x", synthetic_study.mass_answer(), 1.0)
+    with store.read(empty) as con, pytest.raises(RequestRefused, match="no units"):
+        AnnotationSession("A1", b"k", 4).queue(con)
 
 
 def test_tiles_are_the_strongest_patches(study: Path) -> None:
     with store.read(study) as con:
-        tiles = annotation_table.tiles(con, RUN, 7)
+        tiles = unit_table.load_tiles(con, RUN, 7)
         expected = con.execute(
             "SELECT patch_id FROM top_patches WHERE run = ? AND unit = 7 AND rank < 32 ORDER BY"
             " rank",

@@ -1,6 +1,4 @@
-"""The label audit: blind and repeatable orders, answers that are only added, one at a time, and
-nothing else to be had.
-"""
+"""Label audit sessions: blind, repeatable orders and append-only answers, one patch at a time."""
 
 from __future__ import annotations
 
@@ -10,126 +8,121 @@ from pathlib import Path
 import pytest
 
 from core import store
-from core.errors import UserError
-from core.sessions.audit_session import Desk, Shown
-from core.sessions.tokens import Refused, key
+from core.errors import RequestRefused, UserError
+from core.sessions.audit_session import AuditSession, DisplayedPatch
+from core.sessions.tokens import load_secret_key
 from core.store import audit_table, participant_table
 from support import synthetic_study
 
 
-def desk(study: Path, code: str = "A1") -> Desk:
+def start_session(study: Path, code: str = "A1") -> AuditSession:
     with store.write(study) as con:
-        if participant_table.role_of(con, code) is None:
-            participant_table.add(con, code, "annotator")
-            participant_table.consent(con, code, "", "yes")
-    return Desk(code, key(study))
+        if participant_table.participant_role(con, code) is None:
+            participant_table.add_participant(con, code, "annotator")
+            participant_table.record_consent(con, code, "", "yes")
+    return AuditSession(code, load_secret_key(study))
 
 
-def test_the_order_is_blind_repeatable_and_the_persons_own(study: Path) -> None:
+def test_order_is_blind_repeatable_and_individual(study: Path) -> None:
     with store.write(study) as con:
         audit = synthetic_study.add_audit(con, units=6, each=4)
-    one, two = desk(study), desk(study, "A2")
+    one, two = start_session(study), start_session(study, "A2")
     with store.read(study) as con:
-        kinds = {i.item: i.kind for i in audit_table.items(con, audit.audit)}
-        mine = one.sheet(con, audit)
-        assert mine == Desk("A1", b"another key").sheet(con, audit) and mine != two.sheet(
-            con, audit
-        )
-    assert sorted(p.item for p in mine) == sorted(kinds)
-    words = [p.words for p in mine]
-    assert [w for i, w in enumerate(words) if i == 0 or words[i - 1] != w] == list(
-        dict.fromkeys(words)
-    )  # words by words
-    under = [[p.item for p in mine if p.words == text] for text in dict.fromkeys(words)]
-    assert (
-        sum(items == sorted(items) for items in under) == 0
-    )  # not in the order in which they were drawn
-    mean = {
-        kind: sum(i % 12 for i, p in enumerate(mine) if kinds[p.item] == kind) / 24
-        for kind in audit_table.KINDS
+        kinds = {i.item: i.kind for i in audit_table.load_audit_items(con, audit.audit)}
+        positions = one.audit_progress(con, audit)
+        assert positions == AuditSession("A1", b"another key").audit_progress(con, audit)
+        assert positions != two.audit_progress(con, audit)
+    assert sorted(p.item for p in positions) == sorted(kinds)
+    labels = [p.label for p in positions]
+    # Label by label, and under each label not in the order in which the patches were drawn.
+    distinct = list(dict.fromkeys(labels))
+    assert [x for i, x in enumerate(labels) if i == 0 or labels[i - 1] != x] == distinct
+    items_by_label = [[p.item for p in positions if p.label == label] for label in distinct]
+    assert sum(items == sorted(items) for items in items_by_label) == 0
+    mean_rank = {
+        kind: sum(i % 12 for i, p in enumerate(positions) if kinds[p.item] == kind) / 24
+        for kind in audit_table.AUDIT_PATCH_KINDS
     }
-    assert max(mean.values()) - min(mean.values()) < 3.5  # kinds are spread within the words
-    assert {f.name for f in fields(Shown)} == {
+    assert (
+        max(mean_rank.values()) - min(mean_rank.values()) < 3.5
+    )  # kinds are spread within a label
+    assert {f.name for f in fields(DisplayedPatch)} == {
         "token",
-        "words",
+        "label",
         "tile",
         "number",
         "total",
-        "given",
-        "fresh",
-        "may_reopen",
+        "answer",
+        "is_new_label",
+        "can_reopen",
     }
     with store.read(study) as con:
-        tile = one.show(con, audit).tile
+        tile = one.displayed_patch(con, audit).tile
     assert (tile.rank, tile.label) == (0, 0)  # neither rank nor class is filled in
 
 
-def test_answers_are_added_once_and_only_the_previous_is_reopened(study: Path) -> None:
-    at = desk(study)
+def test_only_the_previous_answer_can_be_corrected(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
         audit = synthetic_study.add_audit(con)
-        first = at.show(con, audit)
-        made = at.answer(con, first.token, "yes", 2.5)
-        assert at.answer(con, first.token, "yes", 9.9) == made  # sent again: no second row
-        with pytest.raises(Refused, match="another window"):
-            at.answer(con, first.token, "no", 1.0)
-        second = at.show(con, audit)
-        assert (second.number, second.may_reopen, second.given) == (2, True, None) and at.count(
-            con
-        ) == (1, 18)
-        again = at.reopen(con)
-        assert (again.number, again.given, again.tile) == (
-            1,
-            "yes",
-            first.tile,
-        ) and not again.may_reopen
-        at.answer(con, again.token, "unsure", 1.0)
-        at.answer(con, second.token, "no", 1.0)
-        with pytest.raises(Refused):
-            at.answer(con, again.token, "no", 1.0)  # no longer the previous one
-        late, third = at.reopen(con), at.show(con, audit)
-        at.answer(con, third.token, "yes", 1.0)
-        with pytest.raises(Refused, match="another window"):
-            at.answer(con, late.token, "yes", 1.0)  # a reopened patch that was left behind
-        frame = audit_table.judgements(con, audit, versions=True).iloc[:3]
+        first = session.displayed_patch(con, audit)
+        first_saved = session.save_answer(con, first.token, "yes", 2.5)
+        # A repeated request gets the same acknowledgement and adds no row.
+        assert session.save_answer(con, first.token, "yes", 9.9) == first_saved
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, first.token, "no", 1.0)
+        second = session.displayed_patch(con, audit)
+        assert (second.number, second.can_reopen, second.answer) == (2, True, None)
+        assert session.completed_count(con) == (1, 18)
+        again = session.reopen_previous(con)
+        assert (again.number, again.answer, again.tile) == (1, "yes", first.tile)
+        assert not again.can_reopen
+        session.save_answer(con, again.token, "unsure", 1.0)
+        session.save_answer(con, second.token, "no", 1.0)
+        with pytest.raises(RequestRefused):
+            session.save_answer(con, again.token, "no", 1.0)  # no longer the previous one
+        late, third = session.reopen_previous(con), session.displayed_patch(con, audit)
+        session.save_answer(con, third.token, "yes", 1.0)
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, late.token, "yes", 1.0)  # reopened, then passed by
+        frame = audit_table.load_judgements(con, audit, versions=True).iloc[:3]
         assert frame[["item", "version", "answer"]].values.tolist() == [
             [frame["item"][0], 1, "yes"],
             [frame["item"][0], 2, "unsure"],
             [frame["item"][2], 1, "no"],
         ]
-        assert (
-            audit_table.judgements(con, audit)["answer"].tolist() == ["unsure", "no", "yes"]
-            and audit_table.progress(con, audit.audit).iloc[0]["corrections"] == 1
-        )
+        assert audit_table.load_judgements(con, audit)["answer"].tolist() == ["unsure", "no", "yes"]
+        assert audit_table.audit_progress_by_expert(con, audit.audit).iloc[0]["corrections"] == 1
         for answer in ("maybe", None, 1, "YES"):
             with pytest.raises(UserError, match="yes, no or unsure"):
-                at.answer(con, at.show(con, audit).token, answer, 1.0)
-        while (shown := at.show(con, audit)) is not None:
-            at.answer(con, shown.token, "no", None)
-        assert at.count(con) == (18, 18) and at.reopen(con).number == 18
+                session.save_answer(con, session.displayed_patch(con, audit).token, answer, 1.0)
+        while (patch := session.displayed_patch(con, audit)) is not None:
+            session.save_answer(con, patch.token, "no", None)
+        assert session.completed_count(con) == (18, 18)
+        assert session.reopen_previous(con).number == 18
 
 
-def test_one_audit_at_a_time_ended_for_everybody(study: Path) -> None:
-    at = desk(study)
+def test_one_audit_at_a_time(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        with pytest.raises(Refused, match="no audit"):
-            at.audit(con)
-        assert at.count(con) is None
-        with pytest.raises(UserError, match="nobody|no words|nothing|No unit"):
-            audit_table.start(con, synthetic_study.DISSECT, 1, 2, "team", [])
+        with pytest.raises(RequestRefused, match="no audit"):
+            session.current_audit(con)
+        assert session.completed_count(con) is None
+        with pytest.raises(UserError, match="No unit carries a label"):
+            audit_table.create_audit(con, synthetic_study.DISSECT, 1, 2, "team", [])
         audit = synthetic_study.add_audit(con)
-        token = at.show(con, audit).token
+        token = session.displayed_patch(con, audit).token
         with pytest.raises(UserError, match="still open"):
             synthetic_study.add_audit(con)
-        ended = audit_table.end(con, "team")
-        assert ended.ended is not None and audit_table.current(con) is None
-        with pytest.raises(Refused, match="ended"):
-            at.answer(con, token, "yes", 1.0)
+        ended = audit_table.close_audit(con, "team")
+        assert ended.ended is not None and audit_table.current_audit(con) is None
+        with pytest.raises(RequestRefused, match="ended"):
+            session.save_answer(con, token, "yes", 1.0)
         with pytest.raises(UserError, match="No label audit is open"):
-            audit_table.end(con, "team")
+            audit_table.close_audit(con, "team")
         assert synthetic_study.add_audit(con).audit == "audit-2"
-        with pytest.raises(Refused, match="another window"):
-            at.answer(con, token, "yes", 1.0)  # a token of the first audit
-        participant_table.add(con, "A9", "annotator")
-        with pytest.raises(Refused, match="consent"):
-            Desk("A9", key(study)).answer(con, token, "yes", 1.0)
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, token, "yes", 1.0)  # a token of the first audit
+        participant_table.add_participant(con, "A9", "annotator")
+        with pytest.raises(RequestRefused, match="consent"):
+            AuditSession("A9", load_secret_key(study)).save_answer(con, token, "yes", 1.0)

@@ -1,62 +1,56 @@
-"""Reading studies in the store: stages that cannot be skipped, answers that are only added, a desk
-that gives nothing away.
-"""
+"""Reading sessions: fixed stages, append-only answers, and pages that reveal nothing."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from core import store
-from core.errors import UserError
-from core.sessions import reading_session
-from core.sessions.group_commit import Together
-from core.sessions.reading_session import Desk
-from core.sessions.tokens import Refused, key
-from core.store import participant_table, reading_table
-from core.store.connection import DoorBusy
+from core.errors import RequestRefused, UserError
+from core.sessions.reading_session import ReadingSession
+from core.sessions.tokens import load_secret_key
+from core.store import participant_table, protocol_table, reading_table
+from core.store.connection import Connection
 from support import synthetic_study
 
 NAME = "ZQXSTUDY"
 
 
-def seated(study: Path, code: str = "R1") -> Desk:
-    at = Desk(code, key(study))
+def start_session(study: Path, code: str = "R1") -> ReadingSession:
+    session = ReadingSession(code, load_secret_key(study))
     with store.write(study) as con:
-        participant_table.add(con, code, "reader")
-        participant_table.consent(con, code, "", "yes")
-        at.seat(con, at.protocol(con))
-    return at
+        participant_table.add_participant(con, code, "reader")
+        participant_table.record_consent(con, code, "", "yes")
+        session.assign_order(con, session.protocol(con))
+    return session
 
 
-def answer(con, at: Desk, value: int = 3):
-    return at.answer(con, at.show(con, at.protocol(con)).token, value, 1.0, False)
+def save_answer(con: Connection, session: ReadingSession, value: int = 3):
+    return session.save_answer(
+        con, session.displayed_case(con, session.protocol(con)).token, value, 1.0, False
+    )
 
 
-def seven_read(con, at: Desk) -> str:
-    """Answers the first seven texts; the token of the eighth."""
+def answer_seven(con: Connection, session: ReadingSession) -> str:
+    """Answer the first seven cases; return the token of the eighth."""
     for _ in range(7):
-        answer(con, at)
-    return at.show(con, at.protocol(con)).token
+        save_answer(con, session)
+    return session.displayed_case(con, session.protocol(con)).token
 
 
-def state(con, name: str, **more) -> None:
-    now = reading_table.get(con, NAME, 1)
-    reading_table.append_state(
+def append_state(con: Connection, name: str, **changes) -> None:
+    current = protocol_table.load_protocol(con, NAME, 1)
+    protocol_table.append_protocol_state(
         con,
         **{
             "protocol": NAME,
             "version": 1,
             "state": name,
-            "design": now.design,
-            "hash": now.hash,
-            **more,
+            "design": current.design,
+            "hash": current.hash,
+            **changes,
         },
     )
 
@@ -64,47 +58,45 @@ def state(con, name: str, **more) -> None:
 def test_stages_cannot_be_skipped_or_altered(study: Path) -> None:
     with store.write(study) as con:
         with pytest.raises(UserError, match="new version"):
-            state(con, "design")
+            append_state(con, "design")
         with pytest.raises(UserError, match="cannot change"):
-            reading_table.add_cases(con, NAME, 1, [])
+            reading_table.add_reading_cases(con, NAME, 1, [])
         with pytest.raises(UserError, match="stage closed"):
-            state(con, "unblinded")
+            append_state(con, "unblinded")
         with pytest.raises(UserError, match="altered"):
-            state(con, "closed", design={"seed": 6})
-        assert reading_table.open_protocol(con).protocol == NAME
-        state(con, "closed")
-        assert reading_table.open_protocol(con) is None
-        state(con, "unblinded")
+            append_state(con, "closed", design={"seed": 6})
+        assert protocol_table.newest_open_protocol(con).protocol == NAME
+        append_state(con, "closed")
+        assert protocol_table.newest_open_protocol(con) is None
+        append_state(con, "unblinded")
         synthetic_study.add_protocol(con, version=2, state="lint")
-        assert reading_table.open_protocol(con) is None
-        assert [(p.version, p.state) for p in reading_table.protocols(con)] == [
+        assert protocol_table.newest_open_protocol(con) is None
+        assert [(p.version, p.state) for p in protocol_table.list_protocols(con)] == [
             (1, "unblinded"),
             (2, "lint"),
         ]
 
 
-def test_a_reader_goes_through_practice_and_cases(study: Path) -> None:
-    at = seated(study)
+def test_reader_goes_through_practice_and_cases(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
         for i in range(5):
-            shown = at.show(con, at.protocol(con))
-            assert shown.practice and (shown.number, shown.total) == (i + 1, 5)
-            answer(con, at)
-        with pytest.raises(Refused, match="no earlier case"):
-            at.reopen(con, at.protocol(con))
+            case = session.displayed_case(con, session.protocol(con))
+            assert case.practice and (case.number, case.total) == (i + 1, 5)
+            save_answer(con, session)
+        with pytest.raises(RequestRefused, match="no earlier case"):
+            session.reopen_previous(con, session.protocol(con))
         for i in range(32):
-            shown = at.show(con, at.protocol(con))
-            assert not shown.practice and (shown.number, shown.total) == (i + 1, 32)
-            assert len(shown.texts) == 3 and all(shown.texts)
-            answer(con, at, 1 + i % 6)
-        assert at.show(con, at.protocol(con)) is None
-        found = reading_table.answers(con, NAME, 1)
-        assert (
-            len(found) == 32
-            and found["repeat"].sum() == 2
-            and sorted(found.loc[~found["repeat"], "case_number"]) == list(range(1, 31))
-        )
-        monitor = reading_table.progress(con, NAME, 1)
+            case = session.displayed_case(con, session.protocol(con))
+            assert not case.practice and (case.number, case.total) == (i + 1, 32)
+            assert len(case.texts) == 3 and all(case.texts)
+            save_answer(con, session, 1 + i % 6)
+        assert session.displayed_case(con, session.protocol(con)) is None
+        answers = reading_table.load_reading_answers(con, NAME, 1)
+        assert len(answers) == 32 and answers["repeat"].sum() == 2
+        first = answers[~answers["repeat"]]
+        assert sorted(first["case_number"]) == list(range(1, 31))
+        monitor = reading_table.reading_progress_by_reader(con, NAME, 1)
     assert monitor[["code", "total", "done", "missing", "corrections"]].values.tolist() == [
         ["R1", 32, 32, 0, 0]
     ]
@@ -121,246 +113,192 @@ def test_a_reader_goes_through_practice_and_cases(study: Path) -> None:
 
 
 def test_only_the_previous_case_can_be_corrected(study: Path) -> None:
-    at = seated(study)
+    session = start_session(study)
     with store.write(study) as con:
         for _ in range(5):
-            answer(con, at)
+            save_answer(con, session)
         tokens = []
         for value in (1, 2, 3):
-            tokens.append(at.show(con, at.protocol(con)).token)
-            answer(con, at, value)
-        again = at.reopen(con, at.protocol(con))
-        assert again.given == 3 and again.number == 3
-        at.answer(con, again.token, 6, 1.0, False)
-        with pytest.raises(Refused, match="another window"):
-            at.answer(con, tokens[1], 6, 1.0, False)  # the one before the previous
-        with pytest.raises(Refused, match="another window"):
-            at.answer(con, again.token, 5, 1.0, False)  # a used token with another answer
-        assert reading_table.answers(con, NAME, 1)["answer"].tolist() == [1, 2, 6]
-        assert reading_table.answers(con, NAME, 1, first=True)["answer"].tolist() == [1, 2, 3]
-        assert reading_table.progress(con, NAME, 1)["corrections"].tolist() == [1]
+            tokens.append(session.displayed_case(con, session.protocol(con)).token)
+            save_answer(con, session, value)
+        again = session.reopen_previous(con, session.protocol(con))
+        assert again.answer == 3 and again.number == 3
+        session.save_answer(con, again.token, 6, 1.0, False)
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, tokens[1], 6, 1.0, False)  # the one before the previous
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, again.token, 5, 1.0, False)  # a used token with another answer
+        assert reading_table.load_reading_answers(con, NAME, 1)["answer"].tolist() == [1, 2, 6]
+        assert reading_table.load_reading_answers(con, NAME, 1, first=True)["answer"].tolist() == [
+            1,
+            2,
+            3,
+        ]
+        assert reading_table.reading_progress_by_reader(con, NAME, 1)["corrections"].tolist() == [1]
 
 
-def test_a_repeated_request_is_answered_as_before_without_a_new_row(study: Path) -> None:
-    at = seated(study)
+def test_repeated_request_adds_no_row(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        token = at.show(con, at.protocol(con)).token
-        first = at.answer(con, token, 4, 1.0, False)
-        again = at.answer(con, token, 4, 5.0, False)
+        token = session.displayed_case(con, session.protocol(con)).token
+        first = session.save_answer(con, token, 4, 1.0, False)
+        again = session.save_answer(con, token, 4, 5.0, False)
         assert first[0] == again[0] and first[1] == again[1]
         assert con.execute("SELECT count(*) FROM answers").fetchone()[0] == 1
 
 
 @pytest.mark.parametrize("value", [0, 7, "3", None, True, 2.5, [1]])
 def test_answers_off_the_scale_are_refused(study: Path, value) -> None:
-    at = seated(study)
+    session = start_session(study)
     with store.write(study) as con:
         with pytest.raises(UserError):
-            at.answer(con, at.show(con, at.protocol(con)).token, value, 1.0, False)
+            session.save_answer(
+                con, session.displayed_case(con, session.protocol(con)).token, value, 1.0, False
+            )
         assert con.execute("SELECT count(*) FROM answers").fetchone()[0] == 0
 
 
-def test_no_answer_after_closing_nor_without_consent(study: Path) -> None:
-    at = seated(study)
+def test_consent_and_open_study_are_required(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        token = at.show(con, at.protocol(con)).token
+        token = session.displayed_case(con, session.protocol(con)).token
         con.execute("DELETE FROM consents")
-        with pytest.raises(Refused, match="consent"):
-            at.answer(con, token, 3, 1.0, False)
-        participant_table.consent(con, "R1", "", "yes")
-        state(con, "closed")
-        with pytest.raises(Refused, match="closed"):
-            at.answer(con, token, 3, 1.0, False)
-        with pytest.raises(Refused, match="has been closed"):
-            at.protocol(con)
+        with pytest.raises(RequestRefused, match="consent"):
+            session.save_answer(con, token, 3, 1.0, False)
+        participant_table.record_consent(con, "R1", "", "yes")
+        append_state(con, "closed")
+        with pytest.raises(RequestRefused, match="closed"):
+            session.save_answer(con, token, 3, 1.0, False)
+        with pytest.raises(RequestRefused, match="has been closed"):
+            session.protocol(con)
 
 
-def test_a_reader_stays_with_the_study_begun_until_it_is_finished(study: Path) -> None:
-    at = seated(study)
+def test_reader_finishes_a_study_before_the_next(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        token = seven_read(con, at)
+        token = answer_seven(con, session)
         synthetic_study.add_protocol(con, version=2)  # frozen meanwhile, and the newest
-        assert (
-            reading_table.open_protocol(con).version == 2
-            and at.protocol(con).version == at.protocol(con, onward=True).version == 1
-        )
-        saved, following, protocol = at.answer(con, token, 4, 1.0, False)
+        assert protocol_table.newest_open_protocol(con).version == 2
+        assert session.protocol(con).version == 1
+        assert session.protocol(con, next_study=True).version == 1
+        saved, following, protocol = session.save_answer(con, token, 4, 1.0, False)
         assert (protocol.version, saved.position, following.position) == (1, 8, 9)
-        assert Desk("R2", key(study)).protocol(con).version == 2  # somebody new reads the newest
-        at.begin(con, at.ticket(reading_table.open_to(con, "R1")))  # asked for too early
-        assert not reading_table.is_assigned(con, NAME, 2, "R1")
-        while at.show(con, at.protocol(con)) is not None:
-            answer(con, at)
-        assert at.protocol(con).version == 1 and at.has_next(
-            con
-        )  # finished: the last case can still be reopened, and the next one begun
-        assert (
-            at.reopen(con, at.protocol(con)).number == 32
-            and at.protocol(con, onward=True).version == 2
-        )
-        for wrong in ("", "0" * 32, at.ticket(reading_table.get(con, NAME, 1))):
-            at.begin(con, wrong)
-            assert at.protocol(con).version == 1
-        at.begin(con, at.ticket(reading_table.get(con, NAME, 2)))
-        assert at.protocol(con).version == 2 and not at.has_next(con)
-        answer(con, at)
-        state(con, "closed")  # the first one, read to its end: nothing to do with what is read now
-        assert at.protocol(con).version == 2 and len(at.sheet(con, at.protocol(con))) == 37
+        # A new reader reads the newest one.
+        assert ReadingSession("R2", load_secret_key(study)).protocol(con).version == 2
+        # Requested too early: the first study is unfinished.
+        session.start_study(con, session.start_token(protocol_table.next_reading_study(con, "R1")))
+        assert not reading_table.has_reading_order(con, NAME, 2, "R1")
+        while session.displayed_case(con, session.protocol(con)) is not None:
+            save_answer(con, session)
+        # Finished: the last case can still be reopened, and the next study begun.
+        assert session.protocol(con).version == 1 and session.has_next_study(con)
+        assert session.reopen_previous(con, session.protocol(con)).number == 32
+        assert session.protocol(con, next_study=True).version == 2
+        for token in (
+            "",
+            "0" * 32,
+            session.start_token(protocol_table.load_protocol(con, NAME, 1)),
+        ):
+            session.start_study(con, token)
+            assert session.protocol(con).version == 1
+        session.start_study(con, session.start_token(protocol_table.load_protocol(con, NAME, 2)))
+        assert session.protocol(con).version == 2 and not session.has_next_study(con)
+        save_answer(con, session)
+        append_state(con, "closed")  # the first study, which is finished, not the present one
+        assert session.protocol(con).version == 2
+        assert len(session.reading_progress(con, session.protocol(con))) == 37
 
 
-def test_a_study_closed_while_read_is_said_before_another_one(study: Path) -> None:
-    at = seated(study)
+def test_closed_study_is_reported_before_the_next(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
-        token = seven_read(con, at)
-        state(con, "closed")
-        assert not at.has_next(con)
-        with pytest.raises(Refused, match="has been closed"):
-            at.protocol(con, onward=True)
+        token = answer_seven(con, session)
+        append_state(con, "closed")
+        assert not session.has_next_study(con)
+        with pytest.raises(RequestRefused, match="has been closed"):
+            session.protocol(con, next_study=True)
         synthetic_study.add_protocol(con, version=2)
-        for refused in (lambda: at.protocol(con), lambda: at.answer(con, token, 4, 1.0, False)):
-            with pytest.raises(Refused, match="has been closed") as found:
-                refused()
-            assert found.value.code == "closed"
-        assert at.has_next(con)
-        at.begin(con, "")  # an old window's
-        assert not reading_table.is_assigned(con, NAME, 2, "R1")
-        at.begin(con, at.ticket(at.protocol(con, onward=True)))
-        assert at.protocol(con).version == 2
-        with pytest.raises(Refused, match="another window"):
-            at.answer(con, token, 4, 1.0, False)
-        # Closed before anything was answered in it: that is said too, and not that the first study
-        # was finished.
-        now = reading_table.get(con, NAME, 2)
-        reading_table.append_state(
-            con, protocol=NAME, version=2, state="closed", design=now.design, hash=now.hash
+        for request in (
+            lambda: session.protocol(con),
+            lambda: session.save_answer(con, token, 4, 1.0, False),
+        ):
+            with pytest.raises(RequestRefused, match="has been closed") as raised:
+                request()
+            assert raised.value.code == "closed"
+        assert session.has_next_study(con)
+        session.start_study(con, "")  # from an old window
+        assert not reading_table.has_reading_order(con, NAME, 2, "R1")
+        session.start_study(con, session.start_token(session.protocol(con, next_study=True)))
+        assert session.protocol(con).version == 2
+        with pytest.raises(RequestRefused, match="another window"):
+            session.save_answer(con, token, 4, 1.0, False)
+        # Closed before any answer: this study stays the current one, not the finished first study.
+        second = protocol_table.load_protocol(con, NAME, 2)
+        protocol_table.append_protocol_state(
+            con, protocol=NAME, version=2, state="closed", design=second.design, hash=second.hash
         )
-        assert reading_table.begun(con, "R1")[0].version == 2
-        assert len(reading_table.answers(con, NAME, 1)) == 2
+        assert protocol_table.current_reading_study(con, "R1")[0].version == 2
+        assert len(reading_table.load_reading_answers(con, NAME, 1)) == 2
 
 
-def test_tokens_are_the_readers_own(study: Path) -> None:
-    one, two = seated(study, "R1"), seated(study, "R2")
+def test_tokens_and_orders_are_individual(study: Path) -> None:
+    one, two = start_session(study, "R1"), start_session(study, "R2")
     with store.write(study) as con:
-        token = one.show(con, one.protocol(con)).token
-        with pytest.raises(Refused):
-            two.answer(con, token, 3, 1.0, False)
+        token = one.displayed_case(con, one.protocol(con)).token
+        with pytest.raises(RequestRefused):
+            two.save_answer(con, token, 3, 1.0, False)
         tokens = [r[0] for r in con.execute("SELECT token FROM reading_items").fetchall()]
         assert len(set(tokens)) == len(tokens) == 2 * 37
-        orders = reading_table.items(con, NAME, 1).groupby("code")["case_number"].apply(list)
+        orders = (
+            reading_table.load_reading_items(con, NAME, 1)
+            .groupby("code")["case_number"]
+            .apply(list)
+        )
         assert orders["R1"] != orders["R2"]
         with pytest.raises(UserError, match="never changed"):
-            reading_table.assign(con, NAME, 1, "R1", [reading_table.Item(1)])
+            reading_table.assign_reading_order(con, NAME, 1, "R1", [reading_table.ReadingItem(1)])
 
 
-def test_the_order_is_the_one_that_is_linted(study: Path) -> None:
-    from evaluation.reading_study.design import order_of, preset
+def test_order_equals_the_checked_order(study: Path) -> None:
+    from evaluation.reading_study import design_preset, reader_order
 
-    seated(study, "R1")
+    start_session(study, "R1")
     with store.read(study) as con:
-        cases = reading_table.cases(con, NAME, 1)
-        items = reading_table.items(con, NAME, 1)
-    mine = items[~items["practice"]].sort_values("position")
-    expected = order_of(
+        cases = reading_table.load_reading_cases(con, NAME, 1)
+        items = reading_table.load_reading_items(con, NAME, 1)
+    order = items[~items["practice"]].sort_values("position")
+    expected = reader_order(
         cases.sample(frac=1, random_state=1),
-        preset("Recommended", name=NAME, seed=5, repeats=2),
+        design_preset("Recommended", name=NAME, seed=5, repeats=2),
         "R1",
     )
-    assert list(zip(mine["case_number"], mine["repeat"])) == expected
+    assert list(zip(order["case_number"], order["repeat"], strict=True)) == expected
 
 
-def test_what_is_shown_holds_no_secret_and_no_query_of_the_desk_names_one(study: Path) -> None:
-    at = seated(study)
+def test_displayed_case_reveals_nothing(study: Path) -> None:
+    session = start_session(study)
     with store.write(study) as con:
         for _ in range(12):
-            shown = asdict(at.show(con, at.protocol(con)))
-            assert (
-                "ZQX" not in str(shown)
-                and set(shown)
-                == {
-                    "token",
-                    "texts",
-                    "number",
-                    "total",
-                    "practice",
-                    "given",
-                    "position",
-                    "may_reopen",
-                    "picture",
-                }
-                and shown["picture"] is None
-            )
-            answer(con, at)
-    source = inspect.getsource(reading_session).split('"""', 2)[2]
-    for column in ("truth", "network_score", "predicted", "mammogram_id", "arm"):
-        assert not re.search(rf"\b{column}\b", source)
+            case = asdict(session.displayed_case(con, session.protocol(con)))
+            assert "ZQX" not in str(case)  # the prefix of every withheld value
+            assert set(case) == {
+                "token",
+                "texts",
+                "number",
+                "total",
+                "practice",
+                "answer",
+                "position",
+                "can_reopen",
+                "picture",
+            }
+            assert case["picture"] is None
+            save_answer(con, session)
 
 
-def test_a_study_with_images_is_not_shown_without_them(study: Path) -> None:
+def test_images_are_required_by_image_arms(study: Path) -> None:
     with store.write(study) as con:
-        state(con, "closed")
+        append_state(con, "closed")
         synthetic_study.add_protocol(con, version=2, design={"arms": ["explanation", "image"]})
-        with pytest.raises(Refused, match="needs images"):
-            Desk("R1", key(study)).protocol(con)
-
-
-def test_many_appends_share_commits_and_none_is_lost(study: Path) -> None:
-    desks = [seated(study, f"R{i}") for i in range(8)]
-    together = Together(study)
-
-    def read(at: Desk) -> None:
-        for _ in range(10):
-            together.run(lambda con: answer(con, at))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(read, desks))
-    together.close()
-    with store.read(study) as con:
-        assert con.execute(
-            "SELECT count(*), count(DISTINCT (code, position)) FROM answers"
-        ).fetchone() == (80, 80)
-
-
-def test_a_shut_door_is_said_to_everybody_at_once(
-    study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def shut(path: Path):
-        raise DoorBusy("busy")
-
-    monkeypatch.setattr(store, "write", shut)
-    together = Together(study)
-    futures = [together.submit(lambda con: None) for _ in range(5)]
-    for future in futures:
-        with pytest.raises(DoorBusy):
-            future.result(5)
-    together.close()
-
-
-def test_a_broken_append_harms_nobody_else(study: Path) -> None:
-    together = Together(study)
-    good = [
-        together.submit(lambda con, i=i: participant_table.add(con, f"R{i}", "reader"))
-        for i in range(3)
-    ]
-    bad = together.submit(
-        lambda con: con.execute(
-            "INSERT INTO people VALUES ('R0', 'reader', FALSE, now()::TIMESTAMP)"
-        )
-    )
-    worse = together.submit(lambda con: con.execute("SELECT * FROM no_such_table"))
-    refused = together.submit(lambda con: participant_table.add(con, "R1", "reader"))
-    more = [
-        together.submit(lambda con, i=i: participant_table.add(con, f"R{i}", "reader"))
-        for i in range(3, 6)
-    ]
-    for future in (*good, *more):
-        future.result(10)
-    for future, error in (
-        (bad, duckdb.ConstraintException),
-        (worse, duckdb.CatalogException),
-        (refused, UserError),
-    ):
-        with pytest.raises(error):
-            future.result(10)
-    together.close()
-    with store.read(study) as con:
-        assert con.execute("SELECT count(*) FROM people").fetchone()[0] == 6
+        with pytest.raises(RequestRefused, match="needs images"):
+            ReadingSession("R1", load_secret_key(study)).protocol(con)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from core.images.polygons import fill
+from core.images.polygons import fill_polygons
 from core.sources import cbis_ddsm
 from core.sources.records import Patient
 from support.dicom_writer import write_dicom
@@ -31,7 +31,7 @@ def film(seed: int) -> np.ndarray:
 
 
 def square(k: int) -> np.ndarray:
-    """The mask of finding k: ten by ten pixels."""
+    """Return the mask of finding k: ten by ten pixels."""
     mask = np.zeros(SHAPE, np.uint8)
     mask[5 + 10 * (k % 4) : 15 + 10 * (k % 4), 8:18] = 255
     return mask
@@ -50,17 +50,19 @@ def finding(
     pathology: str = "BENIGN",
     **more: str,
 ) -> dict[str, str]:
-    """A row as the tables have it: line breaks inside quoted paths, mask and crop in a folder of
-    their own.
-    """
+    """Return a row as in the tables: line breaks in paths, mask and crop in their own folder."""
     part = "Test" if "test" in table else "Training"
     kind = "Mass" if table.startswith("mass") else "Calc"
     case = f"{kind}-{part}_{patient}_{side}_{view}"
     roi = f"{case}_{number}/{uid(case + 'study' + str(number))}/{uid(case + 'roi' + str(number))}"
     row = {
-        "patient_id": patient, "breast_density" if kind == "Mass" else "breast density": "3", "left or right breast": side, "image view": view,
-        "abnormality id": str(number), "abnormality type": "mass" if kind == "Mass" else "calcification",
-    }  # fmt: skip
+        "patient_id": patient,
+        "breast_density" if kind == "Mass" else "breast density": "3",
+        "left or right breast": side,
+        "image view": view,
+        "abnormality id": str(number),
+        "abnormality type": "mass" if kind == "Mass" else "calcification",
+    }
     row |= (
         {"mass shape": "OVAL", "mass margins": ""}
         if kind == "Mass"
@@ -91,9 +93,7 @@ def write_tables(root: Path, tables: dict[str, list[dict[str, str]]]) -> None:
 
 
 def write_images(root: Path, tables: dict[str, list[dict[str, str]]], swap: bool = False) -> None:
-    """DICOM films, masks and crops at the tables' paths; swap: mask and crop under each other's
-    name.
-    """
+    """Write DICOM images, masks and crops at the tables' paths; swap: exchange the latter two."""
     for rows in tables.values():
         for k, row in enumerate(rows):
             roi, crop = row["ROI mask file path"].strip(), row["cropped image file path"].strip()
@@ -110,8 +110,10 @@ def write_images(root: Path, tables: dict[str, list[dict[str, str]]], swap: bool
 
 @pytest.fixture
 def tables() -> dict[str, list[dict[str, str]]]:
-    """A patient with two findings in one view, one in a mass and a calcification table, one in
-    train and in test.
+    """Three patients.
+
+    One has two findings in one view, one is in a mass and a calcification table, one in train and
+    test.
     """
     calc, mass = "calc_case_description_train_set.csv", "mass_case_description_test_set.csv"
     two = [
@@ -128,13 +130,13 @@ def tables() -> dict[str, list[dict[str, str]]]:
 
 
 def read_all(root: Path) -> dict[str, Patient]:
-    found, problems = cbis_ddsm.tasks(root)
+    tasks, problems = cbis_ddsm.list_tasks(root)
     assert problems == []
-    return {task.patient: cbis_ddsm.read(task) for task in found}
+    return {task.patient: cbis_ddsm.read_patient(task) for task in tasks}
 
 
-def check(patients: dict[str, Patient], atol: int = 0) -> None:
-    """What the fixture's tables mean, whatever the files are."""
+def check_patients(patients: dict[str, Patient], atol: int = 0) -> None:
+    """Check the content of the fixture, whatever the layout of the files."""
     assert list(patients) == ["P_00001", "P_00002", "P_00003"]
     (cc,), (mlo,), _ = (patient.mammograms for patient in patients.values())
     assert (
@@ -150,7 +152,7 @@ def check(patients: dict[str, Patient], atol: int = 0) -> None:
         "distribution": "N/A",
     } and mlo.findings[1].descriptors == {"shape": "OVAL"}
     for k, one in enumerate(cc.findings):
-        mask = fill(one.outline, SHAPE)
+        mask = fill_polygons(one.outline, SHAPE)
         assert (mask != (square(k) > 0)).sum() <= atol
     assert [p.published_split for p in patients.values()] == ["train", "test", "test"] and patients[
         "P_00001"
@@ -161,18 +163,18 @@ def check(patients: dict[str, Patient], atol: int = 0) -> None:
 
 
 @pytest.mark.parametrize("swap", [False, True])
-def test_the_tables_layout(tmp_path: Path, tables: dict, swap: bool) -> None:
+def test_layout_of_tables(tmp_path: Path, tables: dict, swap: bool) -> None:
     write_tables(tmp_path, tables)
     write_images(tmp_path / "CBIS-DDSM", tables, swap)
     patients = read_all(tmp_path)
-    check(patients)
+    check_patients(patients)
     cc = patients["P_00001"].mammograms[0]
     assert (cc.pixels == film(1)).all() and cc.maximum == 65535, (
-        "the later row's film lies at the same path"
+        "the image of the later row has the same path"
     )
 
 
-def test_the_downloaders_layout(tmp_path: Path, tables: dict) -> None:
+def test_layout_of_downloader(tmp_path: Path, tables: dict) -> None:
     write_tables(tmp_path, tables)
     write_images(tmp_path / "full", tables)
     for path in sorted((tmp_path / "full").rglob("*.dcm")):
@@ -187,10 +189,10 @@ def test_the_downloaders_layout(tmp_path: Path, tables: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / f"1-{int(name[:6]) + 1}.dcm")
     shutil.rmtree(tmp_path / "full")
-    check(read_all(tmp_path))
+    check_patients(read_all(tmp_path))
 
 
-def test_the_jpeg_release(tmp_path: Path, tables: dict) -> None:
+def test_layout_of_jpeg_release(tmp_path: Path, tables: dict) -> None:
     (tmp_path / "csv").mkdir()
     write_tables(tmp_path / "csv", tables)
     number = 100
@@ -211,44 +213,46 @@ def test_the_jpeg_release(tmp_path: Path, tables: dict) -> None:
                     folder / f"1-{number}.jpg", quality=90
                 )
     (tmp_path / "csv" / "dicom_info.csv").write_text("file_path,image_path\n")
-    check(read_all(tmp_path), atol=12)
+    check_patients(read_all(tmp_path), atol=12)
 
 
-def test_a_mask_of_another_size_is_scaled(tmp_path: Path, tables: dict) -> None:
+def test_mask_of_other_size(tmp_path: Path, tables: dict) -> None:
     write_tables(tmp_path, tables)
     write_images(tmp_path, tables)
     row = tables["mass_case_description_test_set.csv"][1]
     write_dicom(tmp_path / row["ROI mask file path"], square(1).repeat(2, 0).repeat(2, 1), 8)
     patient = read_all(tmp_path)["P_00003"]
-    assert (fill(patient.mammograms[0].findings[0].outline, SHAPE) != (square(1) > 0)).sum() <= 20
+    assert (
+        fill_polygons(patient.mammograms[0].findings[0].outline, SHAPE) != (square(1) > 0)
+    ).sum() <= 20
     assert "its mask is 80 x 120 pixels" in patient.problems[0].cause
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "message"),
     [
         (
             "image file path",
-            r"mass_case_description_test_set.csv, row 4: its film .* is not beneath",
+            r"mass_case_description_test_set.csv, row 4: its image .* is not below",
         ),
         (
             "ROI mask file path",
-            r"mass_case_description_test_set.csv, row 4: its mask .* is not beneath",
+            r"mass_case_description_test_set.csv, row 4: its mask .* is not below",
         ),
     ],
 )
-def test_a_row_without_its_files_is_named_and_can_be_passed_over(
-    tmp_path: Path, tables: dict, column: str, said: str
+def test_missing_series_raises_or_is_skipped(
+    tmp_path: Path, tables: dict, column: str, message: str
 ) -> None:
     write_tables(tmp_path, tables)
     write_images(tmp_path, tables)
     shutil.rmtree(
         (tmp_path / tables["mass_case_description_test_set.csv"][1][column].strip()).parent
     )
-    with pytest.raises(UserError, match=said):
-        cbis_ddsm.tasks(tmp_path)
-    found, problems = cbis_ddsm.tasks(tmp_path, skip_bad=True)
-    assert [task.patient for task in found] == ["P_00001", "P_00002"] and [
+    with pytest.raises(UserError, match=message):
+        cbis_ddsm.list_tasks(tmp_path)
+    tasks, problems = cbis_ddsm.list_tasks(tmp_path, skip_bad=True)
+    assert [task.patient for task in tasks] == ["P_00001", "P_00002"] and [
         (p.item, p.skipped) for p in problems
     ] == [("P_00003", True)]
 
@@ -256,47 +260,47 @@ def test_a_row_without_its_files_is_named_and_can_be_passed_over(
 @pytest.mark.parametrize(
     ("column", "value"), [("pathology", "FOO"), ("image view", "XCC"), ("assessment", "9")]
 )
-def test_a_row_that_says_nonsense_can_be_passed_over(
+def test_invalid_cell_raises_or_is_skipped(
     tmp_path: Path, tables: dict, column: str, value: str
 ) -> None:
     tables["mass_case_description_test_set.csv"][1][column] = value
     write_tables(tmp_path, tables)
     write_images(tmp_path, tables)
     with pytest.raises(UserError, match=rf"mass_case_description_test_set.csv, row 4: .*{value}"):
-        cbis_ddsm.tasks(tmp_path)
-    found, problems = cbis_ddsm.tasks(tmp_path, skip_bad=True)
-    assert [task.patient for task in found] == ["P_00001", "P_00002"] and [
+        cbis_ddsm.list_tasks(tmp_path)
+    tasks, problems = cbis_ddsm.list_tasks(tmp_path, skip_bad=True)
+    assert [task.patient for task in tasks] == ["P_00001", "P_00002"] and [
         (p.item, p.skipped) for p in problems
     ] == [("P_00003", True)]
 
 
-def test_a_series_without_a_mask_is_named(tmp_path: Path, tables: dict) -> None:
+def test_series_without_mask(tmp_path: Path, tables: dict) -> None:
     write_tables(tmp_path, tables)
     write_images(tmp_path, tables)
     row = tables["mass_case_description_test_set.csv"][1]
     (tmp_path / row["ROI mask file path"]).unlink()
-    task = cbis_ddsm.tasks(tmp_path)[0][2]
+    task = cbis_ddsm.list_tasks(tmp_path)[0][2]
     with pytest.raises(
-        UserError, match=r"row 4: none of 000000.dcm is a mask of the film \(40 x 60 pixels\)"
+        UserError, match=r"row 4: none of 000000.dcm is a mask of the image \(40 x 60 pixels\)"
     ):
-        cbis_ddsm.read(task)
+        cbis_ddsm.read_patient(task)
 
 
-def test_folders_without_tables_or_images(tmp_path: Path, tables: dict) -> None:
+def test_folder_without_tables_or_images(tmp_path: Path, tables: dict) -> None:
     for path in (None, tmp_path / "none", tmp_path):
         with pytest.raises(UserError):
-            cbis_ddsm.tasks(path)
+            cbis_ddsm.list_tasks(path)
     write_tables(tmp_path, tables)
     with pytest.raises(UserError, match="No patient of the tables"):
-        cbis_ddsm.tasks(tmp_path, skip_bad=True)
+        cbis_ddsm.list_tasks(tmp_path, skip_bad=True)
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_published_tables_parse(name: str) -> None:
+def test_published_tables(name: str) -> None:
     if not FOLDER.exists():
-        pytest.skip("the samples are not beside the repository")
-    rows = cbis_ddsm.read_cases(FOLDER / name)
-    frame = pd.read_csv(FOLDER / name)  # another reader, other counts
+        pytest.skip("sample data are not available")
+    rows = cbis_ddsm.read_case_table(FOLDER / name)
+    frame = pd.read_csv(FOLDER / name)  # an independent reader
     images = {
         (row.get("patient_id"), row.get("left or right breast"), row.get("image view"))
         for row in rows
@@ -324,21 +328,21 @@ def test_the_published_tables_parse(name: str) -> None:
     )
 
 
-def test_ten_published_rows_come_in_end_to_end(tmp_path: Path) -> None:
+def test_published_rows_end_to_end(tmp_path: Path) -> None:
     if not FOLDER.exists():
-        pytest.skip("the samples are not beside the repository")
-    chosen: dict[str, list[dict[str, str]]] = {}
+        pytest.skip("sample data are not available")
+    selected: dict[str, list[dict[str, str]]] = {}
     for name, count in zip(TABLES, (3, 3, 2, 2)):
         with (FOLDER / name).open(newline="") as file:
-            chosen[name] = list(csv.DictReader(file))[:count]
-    write_tables(tmp_path, chosen)
-    write_images(tmp_path, chosen)
+            selected[name] = list(csv.DictReader(file))[:count]
+    write_tables(tmp_path, selected)
+    write_images(tmp_path, selected)
     patients = read_all(tmp_path)
     mammograms = [m for p in patients.values() for m in p.mammograms]
     assert sum(len(m.findings) for m in mammograms) == 10 and all(
         f.outline for m in mammograms for f in m.findings
     )
-    rows = pd.concat([pd.DataFrame(rows) for rows in chosen.values()])
+    rows = pd.concat([pd.DataFrame(rows) for rows in selected.values()])
     assert set(patients) == set(rows["patient_id"])
     assert (
         len(mammograms)

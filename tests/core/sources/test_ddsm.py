@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from core.images.polygons import fill
+from core.images.polygons import fill_polygons
 from core.sources import ddsm
-from core.sources.ddsm_metadata import VIEWS, parse_overlay, read_chain, read_ics
+from core.sources.ddsm_metadata import DDSM_VIEWS, parse_overlay, read_ics
+from core.sources.ddsm_outlines import parse_chain_code
 from core.sources.records import Finding
 from support.ljpeg_writer import encode
 from support.paths import SAMPLES
@@ -22,7 +23,7 @@ SQUARE = (
 
 
 def grey(seed: int) -> np.ndarray:
-    """A film's grey levels, 12 bits."""
+    """Return the grey levels of a film of 12 bits."""
     y, x = np.mgrid[:LINES, :PIXELS]
     return (
         np.where(x < 25, 2000 + 40 * x + 3 * y, 80)
@@ -47,21 +48,21 @@ def make_case(
     folder: Path,
     name: str,
     overlays: dict[str, str],
-    told: tuple[str, ...] | None = None,
+    announced: tuple[str, ...] | None = None,
     digitizer: str = "LUMISYS LASER",
     seed: int = 0,
 ) -> Path:
-    """A case folder with four films; told: views whose .ics line says OVERLAY."""
+    """Write a case folder with four films; announced: views whose .ics line has OVERLAY."""
     folder.mkdir(parents=True)
     case = name.replace("-", "_")
-    told = tuple(overlays) if told is None else told
+    announced = tuple(overlays) if announced is None else announced
     text = (
         f"ics_version 1.0\nfilename {name}\nDATE_OF_STUDY 2 7 1995\nPATIENT_AGE 42 \nFILM"
         " \nFILM_TYPE REGULAR\nDENSITY 3\n"
     )
     text += f"DATE_DIGITIZED 7 22 1997 \nDIGITIZER {digitizer}\nSEQUENCE\n"
-    for k, view in enumerate(VIEWS):
-        flag = "OVERLAY" if view in told else "NON_OVERLAY"
+    for k, view in enumerate(DDSM_VIEWS):
+        flag = "OVERLAY" if view in announced else "NON_OVERLAY"
         text += (
             f"{view} LINES {LINES} PIXELS_PER_LINE {PIXELS} BITS_PER_PIXEL 12 RESOLUTION 50"
             f" {flag} \n"
@@ -79,8 +80,10 @@ def make_case(
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Two patients x four views: an UNPROVEN finding, two findings in one film, an abnormal case
-    without overlay, stray files, a TOTAL_OUTLINES too high, a chain that leaves the film, a CORE.
+    """Two patients with four views.
+
+    They have an UNPROVEN finding, two findings in one film, an abnormal case without overlay, stray
+    files, a TOTAL_OUTLINES that is too high, a chain that leaves the film, and a CORE.
     """
     calcium = (
         "LESION_TYPE CALCIFICATION TYPE PLEOMORPHIC DISTRIBUTION CLUSTERED\nLESION_TYPE MASS SHAPE"
@@ -99,17 +102,17 @@ def tree(tmp_path: Path) -> Path:
         tmp_path / "cases" / "benigns" / "benign_02" / "case0200",
         "C-0200-1",
         {},
-        told=("RIGHT_CC",),
+        announced=("RIGHT_CC",),
         seed=10,
     )
     return tmp_path
 
 
-def test_a_tree_comes_in_with_exactly_its_findings_and_oddities(tree: Path) -> None:
-    tasks, problems = ddsm.tasks(tree)
+def test_read_archive_layout(tree: Path) -> None:
+    tasks, problems = ddsm.list_tasks(tree)
     assert [task.patient for task in tasks] == ["B_3013_1", "C_0200_1"] and problems == []
-    one, two = (ddsm.read(task) for task in tasks)
-    assert [m.id for m in one.mammograms] == [f"B_3013_1.{view}" for view in VIEWS]
+    one, two = (ddsm.read_patient(task) for task in tasks)
+    assert [m.id for m in one.mammograms] == [f"B_3013_1.{view}" for view in DDSM_VIEWS]
     assert (one.age, one.density, one.filed_as, two.filed_as) == (42, 3, "MALIGNANT", "BENIGN")
     cc, mlo, *right = one.mammograms
     assert [f.pathology for f in cc.findings] == ["BENIGN", "UNPROVEN"] and [
@@ -136,13 +139,13 @@ def test_a_tree_comes_in_with_exactly_its_findings_and_oddities(tree: Path) -> N
         and unproven.descriptors["type"] == "PLEOMORPHIC"
         and unproven.nested == ()
     )
-    mask = fill(benign.outline, (LINES, PIXELS))
+    mask = fill_polygons(benign.outline, (LINES, PIXELS))
     assert mask.sum() == 100 and mask[20:30, 10:20].all()
     assert (
         unproven.outline[0].max(0).tolist() == [PIXELS - 1, 12] and (unproven.outline[0] >= 0).all()
     )
-    said = [f"{p.item}: {p.cause}" for p in one.problems]
-    assert len(said) == 4, said
+    message = [f"{p.item}: {p.cause}" for p in one.problems]
+    assert len(message) == 4, message
     stray = "stray file B_3013_1.LEFT_CC"
     for part in (
         f"{stray}.OVERLAY~",
@@ -150,7 +153,7 @@ def test_a_tree_comes_in_with_exactly_its_findings_and_oddities(tree: Path) -> N
         "TOTAL_OUTLINES is 3, but 2",
         "abnormality 2: a chain leaves",
     ):
-        assert any(part in text for text in said), part
+        assert any(part in text for text in message), part
     assert not any(m.findings for m in two.mammograms) and all(m.unlocated for m in two.mammograms)
     causes = [p.cause for p in two.problems]
     assert (
@@ -160,7 +163,7 @@ def test_a_tree_comes_in_with_exactly_its_findings_and_oddities(tree: Path) -> N
     )
 
 
-def test_scripts_may_name_files_by_text(tree: Path) -> None:
+def test_paths_as_text(tree: Path) -> None:
     folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
     ics, over = next(folder.glob("*.ics")), next(folder.glob("*LEFT_CC.OVERLAY"))
     assert (
@@ -169,8 +172,8 @@ def test_scripts_may_name_files_by_text(tree: Path) -> None:
     )
 
 
-def test_pixels_are_brightness_linear_in_optical_density(tree: Path) -> None:
-    film = ddsm.read(ddsm.tasks(tree)[0][0]).mammograms[0]
+def test_brightness_is_linear_in_optical_density(tree: Path) -> None:
+    film = ddsm.read_patient(ddsm.list_tasks(tree)[0][0]).mammograms[0]
     assert (
         film.pixels.shape == (LINES, PIXELS)
         and film.pixels.dtype == np.uint16
@@ -189,23 +192,32 @@ def test_pixels_are_brightness_linear_in_optical_density(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("institution", "digitizer", "grey_level", "density"),
     [
-        ("A", "DBA", 64064, 0.0), ("A", "DBA", 0, 3.9094), ("A", "DBA", 6400, 0.93018),
-        ("A", "HOWTEK", 2000, 1.89764), ("A", "HOWTEK", 65535, 0.00060), ("D", "HOWTEK", 2000, 1.98492), ("D", "HOWTEK", 4090, 0.00084),
-        ("B", "LUMISYS", 61, 4.0000), ("C", "LUMISYS", 4097, 0.0), ("C", "LUMISYS", 2000, 2.07825),
+        ("A", "DBA", 64064, 0.0),
+        ("A", "DBA", 0, 3.9094),
+        ("A", "DBA", 6400, 0.93018),
+        ("A", "HOWTEK", 2000, 1.89764),
+        ("A", "HOWTEK", 65535, 0.00060),
+        ("D", "HOWTEK", 2000, 1.98492),
+        ("D", "HOWTEK", 4090, 0.00084),
+        ("B", "LUMISYS", 61, 4.0000),
+        ("C", "LUMISYS", 4097, 0.0),
+        ("C", "LUMISYS", 2000, 2.07825),
     ],
-)  # fmt: skip
-def test_the_scanners_formulas(
+)
+def test_optical_density_formulas(
     institution: str, digitizer: str, grey_level: int, density: float
 ) -> None:
     got = ddsm.optical_density(np.array([grey_level]), institution, digitizer)
     assert got is not None and got[0] == pytest.approx(density, abs=2e-4)
     levels = ddsm.optical_density(np.arange(65536), institution, digitizer)
-    assert levels is not None and (np.diff(levels) <= 0).all(), "brighter means less dense film"
+    assert levels is not None and (np.diff(levels) <= 0).all(), (
+        "a brighter level has a lower density"
+    )
 
 
-def test_a_scanner_without_a_formula_is_listed(tmp_path: Path) -> None:
+def test_scanner_without_formula(tmp_path: Path) -> None:
     make_case(tmp_path / "case1", "D-0001-1", {}, digitizer="LUMISYS")
-    patient = ddsm.read(ddsm.tasks(tmp_path)[0][0])
+    patient = ddsm.read_patient(ddsm.list_tasks(tmp_path)[0][0])
     assert ddsm.optical_density(np.zeros(1), "D", "LUMISYS") is None
     assert (
         (patient.mammograms[0].pixels == grey(0)).all()
@@ -215,7 +227,7 @@ def test_a_scanner_without_a_formula_is_listed(tmp_path: Path) -> None:
     assert len(patient.problems) == 4 and "no optical density formula" in patient.problems[0].cause
 
 
-def test_converted_films_come_in_with_their_outlines_scaled(tree: Path) -> None:
+def test_converted_films(tree: Path) -> None:
     folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
     for view, suffix, size in (
         ("LEFT_CC", "png", (20, 30)),
@@ -226,34 +238,34 @@ def test_converted_films_come_in_with_their_outlines_scaled(tree: Path) -> None:
         Image.fromarray((grey(0) // 16).astype(np.uint8)).resize(size).save(
             folder / f"B_3013_1.{view}.{suffix}"
         )
-    patient = ddsm.read(ddsm.tasks(tree)[0][0])
+    patient = ddsm.read_patient(ddsm.list_tasks(tree)[0][0])
     half, full, plain, _ = patient.mammograms
     assert (
         half.pixels.shape == (30, 20)
         and half.pixel_mm == pytest.approx(0.1)
         and full.pixels.shape == (60, 40) == plain.pixels.shape
     )
-    mask = fill(half.findings[0].outline, half.pixels.shape)
+    mask = fill_polygons(half.findings[0].outline, half.pixels.shape)
     ys, xs = np.nonzero(mask)
     assert (ys.mean(), xs.mean()) == pytest.approx(
         (12.25, 7.25), abs=0.5
     ) and 20 <= mask.sum() <= 36
-    assert fill(full.findings[0].outline, full.pixels.shape).sum() == 100
+    assert fill_polygons(full.findings[0].outline, full.pixels.shape).sum() == 100
     assert sum("converted" in p.cause for p in patient.problems) == 4
     Image.new("L", (30, 30)).save(folder / "B_3013_1.LEFT_CC.png")
-    with pytest.raises(UserError, match="cut or turned"):
-        ddsm.read(ddsm.tasks(tree)[0][0])
+    with pytest.raises(UserError, match="cropped or rotated"):
+        ddsm.read_patient(ddsm.list_tasks(tree)[0][0])
 
 
-def test_scales_beyond_their_range_are_unknown() -> None:
+def test_scales_out_of_range() -> None:
     words = (
         mass("BENIGN")
         .replace("ASSESSMENT 5", "ASSESSMENT 99999999999999999999")
         .replace("SUBTLETY 4", "SUBTLETY 7")
     )
     (finding,), problems = (
-        (found := parse_overlay(overlay(words).splitlines(), "x.OVERLAY")).findings,
-        found.problems,
+        (parsed := parse_overlay(overlay(words).splitlines(), "x.OVERLAY")).findings,
+        parsed.problems,
     )
     assert (finding.assessment, finding.subtlety) == (None, None)
     assert [p.cause for p in problems] == [
@@ -262,31 +274,31 @@ def test_scales_beyond_their_range_are_unknown() -> None:
     ]
 
 
-def test_truth_by_three_rules() -> None:
+def test_truth_by_rule() -> None:
     findings = tuple(
         Finding(number=number, pathology=pathology)
         for number, pathology in enumerate(("BENIGN", "MALIGNANT", "UNPROVEN"), start=1)
     )
-    assert ddsm.truths(findings, "MALIGNANT") == {
+    assert ddsm.truth_by_rule(findings, "MALIGNANT") == {
         "folder": "MALIGNANT",
         "first_abnormality": "BENIGN",
         "any_malignant": "MALIGNANT",
     }
-    assert ddsm.truths(findings[2:], "BENIGN") == {
+    assert ddsm.truth_by_rule(findings[2:], "BENIGN") == {
         "folder": "BENIGN",
         "first_abnormality": "UNPROVEN",
         "any_malignant": "UNPROVEN",
     }
-    assert ddsm.truths((), None) == {
+    assert ddsm.truth_by_rule((), None) == {
         "folder": "UNKNOWN",
         "first_abnormality": "NORMAL",
         "any_malignant": "NORMAL",
     }
 
 
-def test_the_real_outline_fills_its_real_mask() -> None:
+def test_published_outline_matches_mask() -> None:
     if not SAMPLES.exists():
-        pytest.skip("the samples are not beside the repository")
+        pytest.skip("sample data are not available")
     (finding,) = ddsm.read_overlay(
         SAMPLES / "ddsm" / "B_3013_1.RIGHT_MLO.OVERLAY.abnormality1_only"
     )
@@ -302,11 +314,11 @@ def test_the_real_outline_fills_its_real_mask() -> None:
     assert (filled & mask).sum() / (filled | mask).sum() >= 0.999
 
 
-def test_the_archives_case_comes_in(tmp_path: Path) -> None:
+def test_archive_sample(tmp_path: Path) -> None:
     folder = SAMPLES / "ddsm_ljpeg"
     if not folder.exists():
-        pytest.skip("the samples are not beside the repository")
-    patient = ddsm.read(ddsm.tasks(folder)[0][0])
+        pytest.skip("sample data are not available")
+    patient = ddsm.read_patient(ddsm.list_tasks(folder)[0][0])
     truth = np.load(folder / "truth_800x600_uint16.npy")
     density = ddsm.optical_density(truth, "C", "LUMISYS")
     assert [m.id for m in patient.mammograms] == [
@@ -317,10 +329,10 @@ def test_the_archives_case_comes_in(tmp_path: Path) -> None:
         np.testing.assert_allclose(film.pixels, (1 - density / 4) * 65535, atol=0.51)
 
 
-def test_the_quoted_headers_are_read(tmp_path: Path) -> None:
+def test_published_ics_headers(tmp_path: Path) -> None:
     quoted = SAMPLES / "ddsm" / "ics_examples.txt"
     if not quoted.exists():
-        pytest.skip("the samples are not beside the repository")
+        pytest.skip("sample data are not available")
     cases = []
     for k, text in enumerate(quoted.read_text().split("ics_version")[1:]):
         (tmp_path / f"{k}.ics").write_text(
@@ -329,8 +341,10 @@ def test_the_quoted_headers_are_read(tmp_path: Path) -> None:
         )
         cases.append(read_ics(tmp_path / f"{k}.ics"))
     assert [(c.id, c.institution, c.age, c.density, c.digitizer) for c in cases] == [
-        ("B_3024_1", "B", 42, 4, "LUMISYS"), ("C_0234_1", "C", 40, 2, "LUMISYS"), ("B_9018_1", "B", None, None, "LUMISYS")
-    ]  # fmt: skip
+        ("B_3024_1", "B", 42, 4, "LUMISYS"),
+        ("C_0234_1", "C", 40, 2, "LUMISYS"),
+        ("B_9018_1", "B", None, None, "LUMISYS"),
+    ]
     films = [(film.lines, film.pixels_per_line, film.overlay) for film in cases[1].films]
     assert films == [
         (4736, 2240, False),
@@ -347,20 +361,20 @@ def test_the_quoted_headers_are_read(tmp_path: Path) -> None:
         ("5 5 2 2 4 4 6 6 0 0 2 2 4 4 #", 9, "4 steps past its start"),
         ("5 5 2 2 2 2 #", 5, "ends 4 pixels from its start"),
         ("5 5 2 4 6 0", 5, "no end mark"),
-        ("5 5 2 4 9 6 #", 3, "'9', which is no step"),
+        ("5 5 2 4 9 6 #", 3, "'9', which is not a step"),
         ("5 #", 0, "no steps"),
-        ("5 99999999999999999999 2 4 #", 0, "'99999999999999999999', which is no step"),
+        ("5 99999999999999999999 2 4 #", 0, "'99999999999999999999', which is not a step"),
     ],
 )
-def test_chains_and_their_faults(text: str, points: int, fault: str) -> None:
-    got, said = read_chain(text)
-    assert len(got) == points and (fault in said if fault else said == "")
+def test_parse_chain_code(text: str, points: int, fault: str) -> None:
+    got, message = parse_chain_code(text)
+    assert len(got) == points and (fault in message if fault else message == "")
     if points:
         assert got[0].tolist() == [4, 4], "the archive counts from 1"
 
 
-def spoil(tree: Path, action: str) -> None:
-    """Make the tree's first case wrong."""
+def break_case(tree: Path, action: str) -> None:
+    """Introduce a fault into the first case of the tree."""
     folder = tree / "cases" / "cancers" / "cancer_01" / "case3013"
     ics, film, cc = (
         folder / "B-3013-1.ics",
@@ -398,7 +412,7 @@ def spoil(tree: Path, action: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "message"),
     [
         (
             "missing film",
@@ -412,22 +426,27 @@ def spoil(tree: Path, action: str) -> None:
         ("no lines", "B-3013-1.ics, line 11: LINES"),
         ("truncated", "B_3013_1.LEFT_CC.LJPEG.* cut off"),
         ("pathology", "B_3013_1.LEFT_CC.OVERLAY, abnormality 2: unknown pathology 'UNKNOWN'"),
-        ("no overlay", "B_3013_1.LEFT_CC.OVERLAY has no line TOTAL_ABNORMALITIES"),
-        ("no name", "B-3013-1.ics has no line `filename`"),
+        (
+            "no overlay",
+            "B_3013_1.LEFT_CC.OVERLAY is not a valid overlay of DDSM: the line TOTAL_ABNORMALITIES"
+            " is missing",
+        ),
+        (
+            "no name",
+            "B-3013-1.ics is not a valid .ics file of DDSM: the line `filename` is missing",
+        ),
         ("twice", "Case B_3013_1 occurs twice"),
         ("line twice", r"B-3013-1.ics, line \d+: LEFT_CC is listed a second time"),
     ],
 )
-def test_mistakes_are_one_sentence_and_can_be_passed_over(
-    tree: Path, action: str, said: str
-) -> None:
-    spoil(tree, action)
-    with pytest.raises(UserError, match=said) as caught:
-        for task in ddsm.tasks(tree)[0]:
-            ddsm.read(task)
+def test_invalid_cases_raise_or_are_skipped(tree: Path, action: str, message: str) -> None:
+    break_case(tree, action)
+    with pytest.raises(UserError, match=message) as caught:
+        for task in ddsm.list_tasks(tree)[0]:
+            ddsm.read_patient(task)
     assert "\n" not in str(caught.value)
-    tasks, problems = ddsm.tasks(tree, skip_bad=True)
-    if action not in ("wrong lines", "truncated"):  # these show only in the pixels
+    tasks, problems = ddsm.list_tasks(tree, skip_bad=True)
+    if action not in ("wrong lines", "truncated"):  # detected only when pixels are read
         assert (
             len(problems) == 1
             and problems[0].skipped
@@ -435,7 +454,7 @@ def test_mistakes_are_one_sentence_and_can_be_passed_over(
         )
 
 
-def test_folders_without_cases(tmp_path: Path) -> None:
+def test_folder_without_cases(tmp_path: Path) -> None:
     for path in (None, tmp_path / "none", tmp_path):
         with pytest.raises(UserError):
-            ddsm.tasks(path)
+            ddsm.list_tasks(path)

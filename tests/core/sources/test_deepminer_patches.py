@@ -1,6 +1,4 @@
-"""The published release from its folder to labelled patches: ingest, then `patches --labels
-FOLDER`.
-"""
+"""The published release from its folder to labelled patches: ingest, then patches --labels."""
 
 from __future__ import annotations
 
@@ -18,18 +16,18 @@ from core.pipeline import ingest, patches
 from core.store import dataset_table, run_table
 from dashboard.cli import app
 
-SHAPE, SIDE = (480, 320), 40  # films; working images are 160 wide, half as large
+SHAPE, SIDE = (480, 320), 40  # films; working images are 160 pixels wide
 CANCER, AGAIN = "cancer_11-A_1632_1.LEFT_CC.LJPEG.1", "benign_07-A_1632_1.LEFT_CC.LJPEG.1"
 NORMAL, OTHER = "normal_01-C_0001_1.RIGHT_CC.LJPEG.1", "normal_01-C_0002_1.RIGHT_CC.LJPEG.1"
 
 
 def quiet(*_: object) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Three cases; one film is filed in two volumes, with another label for the same window."""
+    """Three cases; one film is filed in two volumes with different labels of one window."""
     rng = np.random.default_rng(1)
     for folder in ("ddsm_raw", "ddsm_masks/3class", "ddsm_labels/3class"):
         (tmp_path / "release" / folder).mkdir(parents=True)
@@ -59,22 +57,23 @@ def release(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(release: Path, tmp_path: Path) -> Path:
-    made, chosen = tmp_path / "study", settings.preset({"images": {"input_side": SIDE}})
-    study_folder.init(made, chosen)
-    ingest.ingest(made, chosen, "release", release, quiet)
-    return made
+    study, chosen = (
+        tmp_path / "study",
+        settings.settings_from_preset({"images": {"input_side": SIDE}}),
+    )
+    study_folder.create_study(study, chosen)
+    ingest.ingest(study, chosen, "release", release, quiet)
+    return study
 
 
-def test_one_command_takes_the_published_windows_labels_and_split(
-    folder: Path, release: Path
-) -> None:
-    done = CliRunner().invoke(app, ["patches", "--study", str(folder), "--labels", str(release)])
-    assert done.exit_code == 0, done.output
+def test_published_patches_by_command(folder: Path, release: Path) -> None:
+    result = CliRunner().invoke(app, ["patches", "--study", str(folder), "--labels", str(release)])
+    assert result.exit_code == 0, result.output
     with store.read(folder) as con:
-        run = run_table.latest(con, "patches")
-        assert run is not None and run_table.get(con, run)["manifest"]["labels"] == "published"
-        frame = dataset_table.patches(con, run)
-    shown = frame[["mammogram_id", "y", "x", "side", "label", "split"]]
+        run = run_table.latest_run(con, "patches")
+        assert run is not None and run_table.load_run(con, run)["manifest"]["labels"] == "published"
+        frame = dataset_table.load_patches(con, run)
+    rows = frame[["mammogram_id", "y", "x", "side", "label", "split"]]
     expected = pd.DataFrame(
         [
             (
@@ -89,34 +88,35 @@ def test_one_command_takes_the_published_windows_labels_and_split(
             ("C_0001_1.RIGHT_CC", 20, 20, SIDE, 0, "holdout"),
             ("C_0002_1.RIGHT_CC", 20, 20, SIDE, 1, "test"),
         ],
-        columns=shown.columns,
+        columns=rows.columns,
     )
-    assert shown.values.tolist() == expected.values.tolist()
+    assert rows.values.tolist() == expected.values.tolist()
     assert (
         frame["malignant_part"].tolist() == pytest.approx([1, 0, 0, 0], abs=0.01)
         and (frame["tissue"] > 0.9).all()
     )
     own = CliRunner().invoke(app, ["patches", "--study", str(folder)])
     with store.read(folder) as con:
-        assert own.exit_code == 0 and run_table.latest(con, "patches") != run
+        assert own.exit_code == 0 and run_table.latest_run(con, "patches") != run
 
 
-def test_labels_that_do_not_fit_are_said(folder: Path, release: Path) -> None:
-    chosen = settings.load(folder)
+def test_mismatched_labels(folder: Path, release: Path) -> None:
+    chosen = settings.load_settings(folder)
     lists = release / "ddsm_labels/3class/val.txt"
     lists.write_text(f"{NORMAL}-y40_x40_h160_w160.jpg 0\n")
     with pytest.raises(
-        UserError, match="y40_x40_h160_w160 of normal_01-C_0001_1.* is no quarter of the film"
+        UserError,
+        match="y40_x40_h160_w160 of normal_01-C_0001_1.* is not a quarter of the ingested film",
     ):
-        patches.make(folder, chosen, quiet, release)
+        patches.run_patch_extraction(folder, chosen, quiet, release)
     lists.write_text(f"{NORMAL}-y440_x40_h80_w80.jpg 0\n")
-    with pytest.raises(UserError, match="y440_x40_h80_w80 .* is not on the film"):
-        patches.make(folder, chosen, quiet, release)
+    with pytest.raises(UserError, match="y440_x40_h80_w80 .* is not inside the ingested film"):
+        patches.run_patch_extraction(folder, chosen, quiet, release)
     for name in ("train", "val", "test"):
         (release / "ddsm_labels/3class" / f"{name}.txt").write_text(
             "normal_01-D_9999_1.RIGHT_CC.LJPEG.1-y0_x0_h80_w80.jpg 0\n"
         )
     with pytest.raises(UserError, match=r"None of the 1 films that .* labels is in the study"):
-        patches.make(folder, chosen, quiet, release)
+        patches.run_patch_extraction(folder, chosen, quiet, release)
     with pytest.raises(UserError, match="ddsm_raw"):
-        patches.make(folder, chosen, quiet, release / "ddsm_raw")
+        patches.run_patch_extraction(folder, chosen, quiet, release / "ddsm_raw")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from core.images.polygons import fill
+from core.images.polygons import fill_polygons
 from core.sources import deepminer_release
 from support.paths import REFERENCE
 
@@ -25,8 +25,9 @@ def film(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two cases in three volumes; case A_1632_1 is filed under cancer and, with the same film,
-    under benign.
+    """Two cases in three volumes.
+
+    Case A_1632_1 is filed under cancer and, with the same film, under benign.
     """
     names = [
         "cancer_11-A_1632_1.LEFT_CC",
@@ -59,10 +60,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_films_masks_and_splits_come_in(root: Path) -> None:
-    tasks, problems = deepminer_release.tasks(root)
+def test_read_patients(root: Path) -> None:
+    tasks, problems = deepminer_release.list_tasks(root)
     assert [task.patient for task in tasks] == ["A_1632_1", "C_0001_1"] and problems == []
-    one, two = (deepminer_release.read(task) for task in tasks)
+    one, two = (deepminer_release.read_patient(task) for task in tasks)
     cc, mlo = one.mammograms
     assert (cc.id, mlo.id, cc.laterality, cc.view) == (
         "A_1632_1.LEFT_CC",
@@ -73,9 +74,9 @@ def test_films_masks_and_splits_come_in(root: Path) -> None:
     assert [f.pathology for f in cc.findings] == ["BENIGN", "BENIGN", "BENIGN", "MALIGNANT"] and [
         f.number for f in cc.findings
     ] == [1, 2, 3, 4]
-    united = fill([p for f in cc.findings[1:3] for p in f.outline], SHAPE)
-    assert (united == (MASK == 1)).all() and (
-        fill(cc.findings[3].outline, SHAPE) == (MASK == 2)
+    union = fill_polygons([p for f in cc.findings[1:3] for p in f.outline], SHAPE)
+    assert (union == (MASK == 1)).all() and (
+        fill_polygons(cc.findings[3].outline, SHAPE) == (MASK == 2)
     ).all()
     assert [f.pathology for f in mlo.findings] == ["BENIGN"]
     assert (one.published_split, two.published_split, one.filed_as, two.filed_as) == (
@@ -94,9 +95,9 @@ def test_films_masks_and_splits_come_in(root: Path) -> None:
     assert two.mammograms[0].findings == () and two.problems == ()
 
 
-def test_different_films_under_one_name_are_both_kept(root: Path) -> None:
+def test_different_films_of_one_name(root: Path) -> None:
     Image.fromarray(film(5)).save(root / "data/ddsm_raw/benign_07-A_1632_1.LEFT_CC.LJPEG.1.jpg")
-    patient = deepminer_release.read(deepminer_release.tasks(root)[0][0])
+    patient = deepminer_release.read_patient(deepminer_release.list_tasks(root)[0][0])
     assert len({m.id for m in patient.mammograms}) == 3
     assert {m.id: len(m.findings) for m in patient.mammograms} == {
         "A_1632_1.LEFT_CC": 1,
@@ -105,7 +106,7 @@ def test_different_films_under_one_name_are_both_kept(root: Path) -> None:
     }
 
 
-def test_the_split_can_come_from_the_patch_lists_and_labels_are_read(root: Path) -> None:
+def test_split_and_labels_of_patch_lists(root: Path) -> None:
     data = root / "data"
     for file in (data / "ddsm_raw_image_lists").iterdir():
         file.unlink()
@@ -118,7 +119,9 @@ def test_the_split_can_come_from_the_patch_lists_and_labels_are_read(root: Path)
     }
     for name, text in rows.items():
         (data / "ddsm_labels" / "3class" / f"{name}.txt").write_text(text)
-    one, two = (deepminer_release.read(task) for task in deepminer_release.tasks(data)[0])
+    one, two = (
+        deepminer_release.read_patient(task) for task in deepminer_release.list_tasks(data)[0]
+    )
     assert (one.published_split, two.published_split) == ("train", "test")
     assert sum("no list" in p.cause for p in one.problems) == 2
     labels = deepminer_release.read_patch_labels(data)
@@ -133,44 +136,44 @@ def test_the_split_can_come_from_the_patch_lists_and_labels_are_read(root: Path)
         deepminer_release.read_patch_labels(data, 2)
 
 
-def test_lists_that_are_no_text_are_named(root: Path) -> None:
+def test_binary_lists(root: Path) -> None:
     for folder in ("ddsm_raw_image_lists", "ddsm_labels/3class"):
         (root / "data" / folder).mkdir(parents=True, exist_ok=True)
-        for name in deepminer_release.SPLITS:
+        for name in deepminer_release.SPLIT_OF_LIST:
             (root / "data" / folder / f"{name}.txt").write_bytes(b"\x86\xff\xfe")
-    with pytest.raises(UserError, match=r"ddsm_raw_image_lists.train.txt is no text"):
-        deepminer_release.tasks(root / "data")
-    with pytest.raises(UserError, match=r"3class.train.txt is no text"):
+    with pytest.raises(UserError, match=r"ddsm_raw_image_lists.train.txt is not text"):
+        deepminer_release.list_tasks(root / "data")
+    with pytest.raises(UserError, match=r"3class.train.txt is not text"):
         deepminer_release.read_patch_labels(root / "data")
 
 
-def test_mistakes_are_said(root: Path, tmp_path: Path) -> None:
+def test_invalid_input(root: Path, tmp_path: Path) -> None:
     data = root / "data"
     for path in (None, tmp_path / "none", data / "ddsm_raw"):
         with pytest.raises(UserError, match="ddsm_raw"):
-            deepminer_release.tasks(path)
+            deepminer_release.list_tasks(path)
     (data / "ddsm_raw" / "other.jpg").write_bytes(b"")
     (data / "ddsm_raw" / "normal_01-C_0001_1.RIGHT_CC.LJPEG.1.jpg").unlink()
     with pytest.raises(
         UserError, match=r"1 of 4 listed films .* normal_01-C_0001_1.RIGHT_CC.LJPEG.1.jpg"
     ):
-        deepminer_release.tasks(data)
-    tasks, problems = deepminer_release.tasks(data, skip_bad=True)
+        deepminer_release.list_tasks(data)
+    tasks, problems = deepminer_release.list_tasks(data, skip_bad=True)
     assert len(tasks) == 1 and [p.item for p in problems] == ["other.jpg", "ddsm_raw"]
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(
         data / "ddsm_masks/3class/benigns/benign_07-A_1632_1.LEFT_MLO.LJPEG.1.png"
     )
     with pytest.raises(UserError, match="40 x 40 pixels, its film 40 x 60"):
-        deepminer_release.read(tasks[0])
+        deepminer_release.read_patient(tasks[0])
 
 
-def test_the_published_lists_name_only_films_of_the_release() -> None:
+def test_published_lists() -> None:
     if not FOLDER.exists():
-        pytest.skip("the reference answers are not beside the repository")
+        pytest.skip("reference data are not available")
     cases: dict[str, set[str]] = {}
     for part in ("train", "val", "test"):
         for line in (FOLDER / f"{part}.txt").read_text().split():
-            match = deepminer_release.NAME.match(line)
+            match = deepminer_release.IMAGE_NAME.match(line)
             assert match, line
             cases.setdefault(match["case"], set()).add(part)
     assert Counter(len(parts) for parts in cases.values()) == {1: 2582, 2: 5}

@@ -32,9 +32,7 @@ def films(draw: st.DrawFn) -> tuple[np.ndarray, int]:
 
 @settings(max_examples=120, deadline=None)
 @given(films(), st.integers(1, 7), st.booleans())
-def test_what_pvrg_writes_comes_back_exactly(
-    film: tuple[np.ndarray, int], predictor: int, swapped: bool
-) -> None:
+def test_pvrg_round_trip(film: tuple[np.ndarray, int], predictor: int, swapped: bool) -> None:
     pixels, precision = film
     shape = pixels.shape[::-1] if swapped else pixels.shape
     got = decode(encode(pixels, precision, predictor), *shape)
@@ -43,24 +41,24 @@ def test_what_pvrg_writes_comes_back_exactly(
 
 @pytest.mark.parametrize("predictor", range(1, 8))
 @pytest.mark.parametrize("precision", [12, 16])
-def test_the_two_ways_differ_where_they_should(predictor: int, precision: int) -> None:
+def test_difference_of_standard_and_pvrg(predictor: int, precision: int) -> None:
     pixels = np.random.default_rng(predictor).integers(0, 1 << precision, (9, 7)).astype(np.uint16)
-    by_the_standard = imagecodecs.ljpeg_decode(encode(pixels, precision, predictor, pvrg=False))
-    assert (by_the_standard == pixels).all(), "our encoder and the decoder agree on the standard"
+    standard = imagecodecs.ljpeg_decode(encode(pixels, precision, predictor, pvrg=False))
+    assert (standard == pixels).all(), "encoder and decoder agree on the standard"
     naive = imagecodecs.ljpeg_decode(encode(pixels, precision, predictor))
     assert (naive == pixels).all() == (predictor in (1, 4, 5))
     assert (as_pvrg(naive, predictor, precision) == pixels).all()
 
 
-def test_the_largest_difference_and_overflow_survive() -> None:
+def test_largest_differences() -> None:
     pixels = np.array([[32768, 0, 65535], [0, 32768, 0], [65535, 0, 32768]], np.uint16)
     for predictor in range(1, 8):
         assert (decode(encode(pixels, 16, predictor), 3, 3) == pixels).all(), predictor
 
 
-def test_the_archives_own_codec() -> None:
+def test_archive_sample() -> None:
     if not FOLDER.exists():
-        pytest.skip("the samples are not beside the repository")
+        pytest.skip("sample data are not available")
     truth = np.load(FOLDER / "truth_800x600_uint16.npy")
     for name in ("LEFT_CC", "LEFT_MLO"):
         assert (
@@ -69,7 +67,7 @@ def test_the_archives_own_codec() -> None:
 
 
 @pytest.mark.parametrize("predictor", [3, 6, 7])
-def test_a_full_size_film_is_rebuilt_in_time(predictor: int) -> None:
+def test_full_size_film_takes_at_most_three_seconds(predictor: int) -> None:
     y, x = np.mgrid[:5491, :2776]
     standard = ((y * 3 + x * 5 + (y * x) % 7) % 4096).astype(np.uint16)
     data = imagecodecs.ljpeg_encode(standard, bitspersample=16)
@@ -82,14 +80,14 @@ def test_a_full_size_film_is_rebuilt_in_time(predictor: int) -> None:
     assert film.shape == (5491, 2776) and time.process_time() - start <= 3
 
 
-def test_damage_anywhere_is_refused_or_decoded_but_never_crashes() -> None:
+def test_damaged_data_never_crash() -> None:
     rng = np.random.default_rng(0)
     whole = encode(rng.integers(0, 4096, (20, 10)).astype(np.uint16), 12, 7)
     refused = 0
     for _ in range(2000):
         data = bytearray(whole)
-        for place in rng.integers(0, len(data), rng.integers(1, 4)):
-            data[place] = rng.integers(256)
+        for position in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[position] = rng.integers(256)
         try:
             decode(bytes(data), 20, 10)
         except UserError:
@@ -97,7 +95,7 @@ def test_damage_anywhere_is_refused_or_decoded_but_never_crashes() -> None:
     assert 100 < refused < 2000
 
 
-def test_films_that_are_cut_off_or_of_another_size_are_refused() -> None:
+def test_truncated_or_mismatched_data() -> None:
     pixels = np.random.default_rng(0).integers(0, 4096, (20, 10)).astype(np.uint16)
     data = encode(pixels, 12, 7)
     for size in (3, 40, 60, len(data) - 2, len(data) // 2):
@@ -105,7 +103,7 @@ def test_films_that_are_cut_off_or_of_another_size_are_refused() -> None:
             decode(data[:size], 20, 10)
     with pytest.raises(UserError, match="20 x 10 pixels, but LINES 21"):
         decode(data, 21, 10)
-    with pytest.raises(UserError, match="no JPEG"):
+    with pytest.raises(UserError, match="not a JPEG stream"):
         decode(b"P5 10 20 255 ", 20, 10)
     with pytest.raises(UserError, match="not lossless"):
         decode(imagecodecs.jpeg8_encode(np.zeros((20, 10), np.uint8)), 20, 10)

@@ -7,17 +7,16 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from core.images.polygons import fill
+from core.images.polygons import fill_polygons
 from core.sources import manifest
 from core.sources.records import Patient
-from core.sources.views import guess_from_name
 from support.paths import SAMPLES
 
 HEADER = "image,patient,laterality,view,pathology,outline\n"
 
 
 def film(seed: int, depth: type = np.uint8) -> np.ndarray:
-    """A bright half disc on dark ground, 60 x 40."""
+    """Return a bright half disc on a dark background, 60 x 40."""
     y, x = np.mgrid[:60, :40]
     grain = np.random.default_rng(seed).integers(0, 30, (60, 40))
     disc = (x / 30) ** 2 + ((y - 30) / 25) ** 2 < 1
@@ -41,12 +40,12 @@ def write(folder: Path, text: str) -> Path:
 
 
 def read_all(path: Path, **options: bool) -> list[Patient]:
-    found, problems = manifest.tasks(path, **options)
+    tasks, problems = manifest.list_tasks(path, **options)
     assert problems == []
-    return [manifest.read(task) for task in found]
+    return [manifest.read_patient(task) for task in tasks]
 
 
-def test_polygon_box_mask_and_none(folder: Path) -> None:
+def test_outline_syntaxes(folder: Path) -> None:
     rows = (
         'f0.png,a,L,CC,malignant,"5 20, 14 20, 14 29, 5 29"\nf1.png,a,LEFT,mlo,BENIGN,box 5 20 14'
         " 29\n"
@@ -59,7 +58,10 @@ def test_polygon_box_mask_and_none(folder: Path) -> None:
         "b.RIGHT_CC",
         "b.RIGHT_MLO",
     ]
-    masks = [fill(m.findings[0].outline, m.pixels.shape) for m in (*a.mammograms, b.mammograms[0])]
+    masks = [
+        fill_polygons(m.findings[0].outline, m.pixels.shape)
+        for m in (*a.mammograms, b.mammograms[0])
+    ]
     assert all((mask == masks[0]).all() and mask.sum() == 100 for mask in masks)
     assert [m.findings[0].pathology for m in (*a.mammograms, b.mammograms[0])] == [
         "MALIGNANT",
@@ -70,8 +72,11 @@ def test_polygon_box_mask_and_none(folder: Path) -> None:
     assert (a.mammograms[0].pixels == film(0)).all() and not a.mammograms[0].inverted
 
 
-def test_rows_of_one_image_are_its_findings_and_extra_columns_come_along(folder: Path) -> None:
-    head = "image;patient;laterality;view;pathology;outline;lesion_type;assessment;subtlety;report;age;density;split;feature_risk;feature_site\n"
+def test_findings_of_one_image_and_optional_columns(folder: Path) -> None:
+    head = (
+        "image;patient;laterality;view;pathology;outline;lesion_type;assessment;subtlety;report;age;"
+        "density;split;feature_risk;feature_site\n"
+    )
     rows = (
         "f0.png;a;L;CC;MALIGNANT;5 20 14 20 14 29|1 1 3 1 3 3;mass;5;2;a spiculated"
         " mass;61;B;val;.5;north\n"
@@ -99,16 +104,16 @@ def test_rows_of_one_image_are_its_findings_and_extra_columns_come_along(folder:
     )
 
 
-def test_negatives_are_turned_and_deep_films_kept(folder: Path) -> None:
+def test_negative_and_deep_images(folder: Path) -> None:
     Image.fromarray(255 - film(0)).save(folder / "f0.png")
     Image.fromarray(film(1, np.uint16)).save(folder / "f1.png")
     (patient,) = read_all(write(folder, HEADER + "f0.png,a,L,CC,NORMAL,\nf1.png,a,L,MLO,NORMAL,\n"))
-    turned, deep = patient.mammograms
-    assert turned.inverted and (turned.pixels == film(0)).all()
+    negative, deep = patient.mammograms
+    assert negative.inverted and (negative.pixels == film(0)).all()
     assert not deep.inverted and deep.maximum == 4095 and (deep.pixels == film(1, np.uint16)).all()
 
 
-def test_image_labels_are_weak_and_views_may_be_unknown(folder: Path) -> None:
+def test_image_labels_and_unknown_views(folder: Path) -> None:
     (folder / "f1.png").rename(folder / "x_RCC.png")
     path = write(folder, "file,patient_id,pathology\nf0.png,1,malignant\nx_RCC.png,1,benign\n")
     (patient,) = read_all(path, image_labels=True)
@@ -126,11 +131,11 @@ def test_image_labels_are_weak_and_views_may_be_unknown(folder: Path) -> None:
         "1.RIGHT_CC",
     )
     with pytest.raises(UserError, match="--image-labels"):
-        manifest.tasks(path)
+        manifest.list_tasks(path)
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ("", "no column 'image'"),
         ("image,patient,laterality,view\n", "no column 'pathology'"),
@@ -154,7 +159,7 @@ def test_image_labels_are_weak_and_views_may_be_unknown(folder: Path) -> None:
             "row 3: BENIGN without an outline",
         ),
         (HEADER + "f0.png,a,L,CC,NORMAL,box 1 1 4 4\n", "row 2: a NORMAL row has an outline"),
-        (HEADER + "f0.png,a,L,CC,BENIGN,box 4 4 1 1\n", "row 2: the box .* is none"),
+        (HEADER + "f0.png,a,L,CC,BENIGN,box 4 4 1 1\n", "row 2: the box .* is not valid"),
         (HEADER + "f0.png,a,L,CC,BENIGN,1 2 3 4 5\n", "row 2: the outline .* has 5 numbers"),
         (
             HEADER + "f0.png,a,L,CC,BENIGN,nomask.png\n",
@@ -162,7 +167,7 @@ def test_image_labels_are_weak_and_views_may_be_unknown(folder: Path) -> None:
         ),
         (
             HEADER + 'f0.png,a,L,CC,BENIGN,"1 2; 3 & 5"\n',
-            "row 2: the outline .* cannot be understood",
+            "row 2: the outline .* cannot be interpreted",
         ),
         (
             HEADER + "f0.png,a,L,CC,NORMAL,\nf0.png,b,L,CC,NORMAL,\n",
@@ -177,21 +182,20 @@ def test_image_labels_are_weak_and_views_may_be_unknown(folder: Path) -> None:
             "row 2: unknown split 'exam'",
         ),
         (
-            "image,patient,laterality,view,pathology,split\nf0.png,a,L,CC,NORMAL,train\nf1.png,a,L,CC,NORMAL,test\n",
+            "image,patient,laterality,view,pathology,split\n"
+            "f0.png,a,L,CC,NORMAL,train\nf1.png,a,L,CC,NORMAL,test\n",
             "row 3: patient a is in several",
         ),
     ],
 )
-def test_a_mistake_in_the_table_is_one_sentence_with_file_row_and_remedy(
-    folder: Path, table: str, said: str
-) -> None:
-    with pytest.raises(UserError, match=said) as caught:
-        manifest.tasks(write(folder, table))
+def test_invalid_table(folder: Path, table: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        manifest.list_tasks(write(folder, table))
     assert "table.csv" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (
             "f0.png,a,L,CC,BENIGN,box 10 10 41 20\n",
@@ -210,23 +214,21 @@ def test_a_mistake_in_the_table_is_one_sentence_with_file_row_and_remedy(
         ("f0.png,a,,CC,NORMAL,\n", "row 2: the laterality is missing"),
     ],
 )
-def test_a_mistake_that_shows_in_the_pixels(folder: Path, row: str, said: str) -> None:
+def test_invalid_pixels_or_outline(folder: Path, row: str, message: str) -> None:
     (folder / "broken.png").write_bytes((folder / "f0.png").read_bytes()[:80])
     Image.new("L", (9, 9)).save(folder / "small.png")
     Image.new("L", (40, 60)).save(folder / "empty.png")
-    (task,), _ = manifest.tasks(write(folder, HEADER + row))
-    with pytest.raises(UserError, match=said):
-        manifest.read(task)
+    (task,), _ = manifest.list_tasks(write(folder, HEADER + row))
+    with pytest.raises(UserError, match=message):
+        manifest.read_patient(task)
 
 
-def test_tables_as_other_programs_write_them(folder: Path) -> None:
-    """Separators of Windows, one name in two spellings, a row twice, and features that are no
-    number.
-    """
+def test_tables_of_other_programs(folder: Path) -> None:
+    """Windows separators, one name in two encodings, a repeated row, and "nan" as a feature."""
     (folder / "sub").mkdir()
     (folder / "f0.png").rename(folder / "sub" / "f0.png")
     rows = "sub\\f0.png,Ana\u0301,L,CC,BENIGN,box 5 20 14 29,nan\nf1.png,An\u00e1,R,CC,NORMAL,,2\n"
-    tasks, problems = manifest.tasks(
+    tasks, problems = manifest.list_tasks(
         write(
             folder,
             HEADER.replace("outline", "outline,feature_a") + rows + rows.splitlines()[0] + "\n",
@@ -234,14 +236,14 @@ def test_tables_as_other_programs_write_them(folder: Path) -> None:
     )
     assert [(task.patient, len(task.rows)) for task in tasks] == [("An\u00e1", 2)]
     assert [(p.cause, p.skipped) for p in problems] == [("row 4 repeats an earlier row", False)]
-    patient = manifest.read(tasks[0])
+    patient = manifest.read_patient(tasks[0])
     assert patient.features == {"a": 2.0} and [
         len(film.findings) for film in patient.mammograms
     ] == [1, 0]
 
 
 @pytest.mark.parametrize(
-    ("header", "row", "said"),
+    ("header", "row", "message"),
     [
         ("", "a" * 300 + ".png,a,L,CC,NORMAL,", r"row 2: the image .* does not exist"),
         ("", "f0.png,a,L,CC,BENIGN," + "polygon " * 60, r"row 2: the mask .* does not exist"),
@@ -249,37 +251,35 @@ def test_tables_as_other_programs_write_them(folder: Path) -> None:
         (",Pathology", "f0.png,a,L,CC,NORMAL,,BENIGN", "two columns 'pathology'"),
     ],
 )
-def test_names_that_are_too_long_and_columns_given_twice(
-    folder: Path, header: str, row: str, said: str
-) -> None:
-    with pytest.raises(UserError, match=said):
-        manifest.tasks(write(folder, HEADER.strip() + header + "\n" + row + "\n"))
+def test_long_names_and_repeated_columns(folder: Path, header: str, row: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        manifest.list_tasks(write(folder, HEADER.strip() + header + "\n" + row + "\n"))
 
 
-def test_an_endless_outline_leaves_its_image(folder: Path) -> None:
-    tasks, _ = manifest.tasks(
+def test_infinite_outline(folder: Path) -> None:
+    tasks, _ = manifest.list_tasks(
         write(folder, HEADER + 'f0.png,a,L,CC,BENIGN,"1e400 2, 10 20, 30 3"\n')
     )
     with pytest.raises(UserError, match="x 10 to inf.* leaves its image"):
-        manifest.read(tasks[0])
+        manifest.read_patient(tasks[0])
 
 
-def test_an_infinite_feature_is_refused(folder: Path) -> None:
-    tasks, _ = manifest.tasks(
+def test_infinite_feature(folder: Path) -> None:
+    tasks, _ = manifest.list_tasks(
         write(folder, HEADER.strip() + ",feature_a\nf0.png,a,L,CC,NORMAL,,inf\n")
     )
     with pytest.raises(UserError, match="row 2: feature_a is 'inf'; write a finite number"):
-        manifest.read(tasks[0])
+        manifest.read_patient(tasks[0])
 
 
-def test_bad_patients_are_left_out_whole_on_request(folder: Path) -> None:
+def test_skip_bad_leaves_out_whole_patients(folder: Path) -> None:
     rows = "f0.png,a,L,CC,NORMAL,\nf1.png,a,L,MLO,nonsense,\nf2.png,b,L,CC,NORMAL,\n"
-    found, problems = manifest.tasks(write(folder, HEADER + rows), skip_bad=True)
-    assert [task.patient for task in found] == ["b"]
+    tasks, problems = manifest.list_tasks(write(folder, HEADER + rows), skip_bad=True)
+    assert [task.patient for task in tasks] == ["b"]
     assert [(p.item, p.skipped) for p in problems] == [("a", True)] and "row 3" in problems[0].cause
 
 
-def test_two_patients_with_the_same_file_contents(folder: Path) -> None:
+def test_image_shared_by_two_patients(folder: Path) -> None:
     (folder / "copy.png").write_bytes((folder / "f0.png").read_bytes())
     rows = "f0.png,a,L,CC,NORMAL,\nf0.png,a,L,CC,NORMAL,\ncopy.png,b,L,CC,NORMAL,\n"
     with pytest.raises(
@@ -289,14 +289,14 @@ def test_two_patients_with_the_same_file_contents(folder: Path) -> None:
             r" f0.png to patient a"
         ),
     ):
-        manifest.tasks(write(folder, HEADER + rows))
-    found, problems = manifest.tasks(write(folder, HEADER + rows), skip_bad=True)
-    assert [task.patient for task in found] == ["a"] and [
+        manifest.list_tasks(write(folder, HEADER + rows))
+    tasks, problems = manifest.list_tasks(write(folder, HEADER + rows), skip_bad=True)
+    assert [task.patient for task in tasks] == ["a"] and [
         p.item for p in problems if p.skipped
     ] == ["b"]
 
 
-def test_paths_that_are_no_table(tmp_path: Path) -> None:
+def test_unreadable_tables(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(
         "image,patient,pathology\nfü.png,a,NORMAL\n".encode("latin-1")
     )
@@ -306,29 +306,15 @@ def test_paths_that_are_no_table(tmp_path: Path) -> None:
         (tmp_path / "latin.csv", "UTF-8"),
         (None, "needs the path"),
     )
-    for path, said in wrong:
-        with pytest.raises(UserError, match=said):
-            manifest.tasks(path)
+    for path, message in wrong:
+        with pytest.raises(UserError, match=message):
+            manifest.list_tasks(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("Mass-Training_P_00001_LEFT_CC", ("LEFT", "CC")),
-        ("B_3013_1.RIGHT_MLO.LJPEG.1", ("RIGHT", "MLO")),
-        ("p12-LCC.png", ("LEFT", "CC")),
-        ("1878_617525091_png.rf.jpg", ("UNKNOWN", "UNKNOWN")),
-        ("left_or_right_cc.png", ("UNKNOWN", "CC")),
-    ],
-)
-def test_views_in_names(name: str, meant: tuple[str, str]) -> None:
-    assert guess_from_name(name) == meant
-
-
-def test_the_real_films_come_in() -> None:
+def test_sample_images() -> None:
     table = SAMPLES / "image_labels" / "labels.csv"
     if not table.exists():
-        pytest.skip("the samples are not beside the repository")
+        pytest.skip("sample data are not available")
     mammograms = [m for patient in read_all(table, image_labels=True) for m in patient.mammograms]
     assert (
         len(mammograms) == 160 == len({m.id for m in mammograms})

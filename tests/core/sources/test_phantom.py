@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from core.images.polygons import fill
+from core.images.polygons import fill_polygons
 from core.sources import phantom
-from core.sources.birads import read_lesion_words
-from core.sources.phantom.concepts import CONCEPT_WORDS, FINDING_CONCEPTS, Concept
-from core.sources.phantom.findings import LOOKS
+from core.sources.conventions import parse_lesion_type
+from core.sources.phantom.concepts import CONCEPT_DESCRIPTIONS, FINDING_CONCEPTS, Concept
+from core.sources.phantom.findings import APPEARANCES
 from core.sources.records import PATHOLOGIES, Patient
 
 
 @pytest.fixture(scope="module")
 def patients() -> list[Patient]:
-    tasks, problems = phantom.tasks(patients=30, width=192, seed=2)
+    tasks, problems = phantom.list_tasks(patients=30, width=192, seed=2)
     assert problems == []
-    return [phantom.read(task) for task in tasks]
+    return [phantom.read_patient(task) for task in tasks]
 
 
-def test_two_views_per_patient_with_all_fields(patients: list[Patient]) -> None:
-    assert phantom.simulated
+def test_two_complete_views_per_patient(patients: list[Patient]) -> None:
+    assert phantom.SIMULATED
     assert [p.id for p in patients[:2]] == ["S_0001_1", "S_0002_1"] and len(
         {m.id for p in patients for m in p.mammograms}
     ) == 60
@@ -52,7 +52,7 @@ def test_two_views_per_patient_with_all_fields(patients: list[Patient]) -> None:
             ).any() and mammogram.pixels.max() > 150
 
 
-def test_findings_carry_words_outlines_and_reports(patients: list[Patient]) -> None:
+def test_findings_have_descriptors_outlines_and_reports(patients: list[Patient]) -> None:
     findings = [(m, f) for p in patients for m in p.mammograms for f in m.findings]
     assert len(findings) > 30
     seen = 0
@@ -65,40 +65,44 @@ def test_findings_carry_words_outlines_and_reports(patients: list[Patient]) -> N
         assert f"PATHOLOGY {finding.pathology}" in finding.report and finding.report.startswith(
             f"LESION_TYPE {finding.lesion_type}"
         )
-        mask = fill(finding.outline, mammogram.pixels.shape)
+        mask = fill_polygons(finding.outline, mammogram.pixels.shape)
         bits = int(np.bitwise_or.reduce(mammogram.concepts[mask])) & int(sum(FINDING_CONCEPTS))
-        assert bits, "an outline lies on its concept"
+        assert bits, "an outline covers its concept"
         seen |= bits
         inside, around = mammogram.pixels[mask].mean(), mammogram.pixels.mean()
         assert inside > around, "a finding lies in tissue"
     assert seen.bit_count() >= 8
 
 
-def test_classes_and_strata_follow_the_rule(patients: list[Patient]) -> None:
-    tasks, _ = phantom.tasks(patients=120, width=64, seed=9)
-    kinds, odd, number = Counter(), 0, 0
+def test_class_and_stratum_frequencies(patients: list[Patient]) -> None:
+    tasks, _ = phantom.list_tasks(patients=120, width=64, seed=9)
+    kinds, swapped, abnormal = Counter(), 0, 0
     for task in tasks:
-        patient = phantom.read(task)
+        patient = phantom.read_patient(task)
         pathologies = {f.pathology for f in patient.mammograms[0].findings}
         kind = "malignant" if "MALIGNANT" in pathologies else "benign" if pathologies else "normal"
         assert patient.stratum and patient.stratum.startswith(kind)
         kinds[kind] += 1
-        odd += "looks like" in patient.stratum
-        number += bool(pathologies)
+        swapped += "looks like" in patient.stratum
+        abnormal += bool(pathologies)
     assert abs(kinds["normal"] - 30) < 15 and abs(kinds["malignant"] - 48) < 16
-    assert 0.07 < odd / number < 0.28
+    assert 0.07 < swapped / abnormal < 0.28
 
 
-def test_a_seed_is_a_study_and_another_seed_another(patients: list[Patient]) -> None:
-    (again, *_), _ = phantom.tasks(patients=5, width=192, seed=2)
-    other = phantom.tasks(patients=1, width=192, seed=3)[0][0]
-    assert (phantom.read(again).mammograms[0].pixels == patients[0].mammograms[0].pixels).all()
-    assert (phantom.read(other).mammograms[0].pixels != patients[0].mammograms[0].pixels).any()
+def test_seed_determines_study(patients: list[Patient]) -> None:
+    (again, *_), _ = phantom.list_tasks(patients=5, width=192, seed=2)
+    other = phantom.list_tasks(patients=1, width=192, seed=3)[0][0]
+    assert (
+        phantom.read_patient(again).mammograms[0].pixels == patients[0].mammograms[0].pixels
+    ).all()
+    assert (
+        phantom.read_patient(other).mammograms[0].pixels != patients[0].mammograms[0].pixels
+    ).any()
 
 
-def test_a_wider_film_shows_the_same_breast(patients: list[Patient]) -> None:
+def test_width_keeps_anatomy(patients: list[Patient]) -> None:
     wide = (
-        phantom.read(phantom.tasks(patients=1, width=384, seed=2)[0][0])
+        phantom.read_patient(phantom.list_tasks(patients=1, width=384, seed=2)[0][0])
         .mammograms[0]
         .pixels[::2, ::2]
     )
@@ -109,11 +113,11 @@ def test_a_wider_film_shows_the_same_breast(patients: list[Patient]) -> None:
     )
 
 
-def test_no_swap_gives_every_finding_its_own_look() -> None:
-    tasks, _ = phantom.tasks(patients=25, width=64, seed=4, swap=0.0)
-    benign = sum(int(look.concept) for look in LOOKS if not look.malignant)
+def test_without_swap_appearance_matches_pathology() -> None:
+    tasks, _ = phantom.list_tasks(patients=25, width=64, seed=4, swap=0.0)
+    benign = sum(int(appearance.concept) for appearance in APPEARANCES if not appearance.malignant)
     for task in tasks:
-        patient = phantom.read(task)
+        patient = phantom.read_patient(task)
         assert "looks like" not in (patient.stratum or "")
         bits = int(np.bitwise_or.reduce(patient.mammograms[0].concepts, axis=None)) & int(
             sum(FINDING_CONCEPTS)
@@ -122,29 +126,29 @@ def test_no_swap_gives_every_finding_its_own_look() -> None:
             assert bits and not bits & ~benign
 
 
-def test_both_sides_on_request() -> None:
-    patient = phantom.read(phantom.tasks(patients=1, width=64, seed=1, sides=2)[0][0])
+def test_two_sides() -> None:
+    patient = phantom.read_patient(phantom.list_tasks(patients=1, width=64, seed=1, sides=2)[0][0])
     assert {(m.laterality, m.view) for m in patient.mammograms} == {
         (s, v) for s in ("LEFT", "RIGHT") for v in ("CC", "MLO")
     }
 
 
-def test_every_concept_has_words() -> None:
-    assert set(CONCEPT_WORDS) == set(Concept) and len(
-        {words.label for words in CONCEPT_WORDS.values()}
+def test_concept_descriptions() -> None:
+    assert set(CONCEPT_DESCRIPTIONS) == set(Concept) and len(
+        {description.label for description in CONCEPT_DESCRIPTIONS.values()}
     ) == len(Concept)
-    for look in LOOKS:
-        assert CONCEPT_WORDS[look.concept].association == (
-            "suspicious" if look.malignant else "benign"
+    for appearance in APPEARANCES:
+        assert CONCEPT_DESCRIPTIONS[appearance.concept].association == (
+            "suspicious" if appearance.malignant else "benign"
         )
-        for line in look.words:
-            kind, descriptors = read_lesion_words(line)
+        for line in appearance.descriptions:
+            kind, descriptors = parse_lesion_type(line)
             assert kind in ("MASS", "CALCIFICATION") and "other" not in descriptors
 
 
-def test_mistakes_are_said(tmp_path: object) -> None:
-    for wrong in ({"patients": 0}, {"width": 8}, {"sides": 3}, {"normal": 0.8, "malignant": 0.4}):
+def test_invalid_input(tmp_path: object) -> None:
+    for invalid in ({"patients": 0}, {"width": 8}, {"sides": 3}, {"normal": 0.8, "malignant": 0.4}):
         with pytest.raises(UserError):
-            phantom.tasks(**wrong)
+            phantom.list_tasks(**invalid)
     with pytest.raises(UserError, match="takes no path"):
-        phantom.tasks(tmp_path)
+        phantom.list_tasks(tmp_path)

@@ -1,4 +1,4 @@
-"""Invitations: hashed, revocable, one role per code; progress that tells nothing about answers."""
+"""Invitations: hashed, revocable, one role per code; progress reveals nothing about answers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ from core.store import participant_table
 from support import synthetic_study
 
 
-def test_an_invitation_lives_until_it_is_revoked(empty: Path) -> None:
-    token, other = participant_table.new_token(), participant_table.new_token()
+def test_invitation_is_valid_until_revoked(empty: Path) -> None:
+    token, other = (
+        participant_table.new_invitation_token(),
+        participant_table.new_invitation_token(),
+    )
     with store.write(empty) as con:
-        participant_table.invite(con, "R1", "reader", participant_table.token_hash(token))
-        assert participant_table.valid(con) == {
-            participant_table.token_hash(token): participant_table.Person("R1", "reader")
-        }
-        participant_table.reissue(con, "R1", participant_table.token_hash(other))
-        assert list(participant_table.valid(con)) == [participant_table.token_hash(other)]
-        participant_table.revoke(con, "R1")
-        assert (
-            participant_table.valid(con) == {} and participant_table.role_of(con, "R1") == "reader"
+        participant_table.invite_participant(
+            con, "R1", "reader", participant_table.hash_token(token)
         )
+        assert participant_table.valid_invitations(con) == {
+            participant_table.hash_token(token): participant_table.Participant("R1", "reader")
+        }
+        participant_table.reissue_invitation(con, "R1", participant_table.hash_token(other))
+        assert list(participant_table.valid_invitations(con)) == [
+            participant_table.hash_token(other)
+        ]
+        participant_table.revoke_invitations(con, "R1")
+        assert participant_table.valid_invitations(con) == {}
+        assert participant_table.participant_role(con, "R1") == "reader"
         everything = str(
             [con.execute(f"SELECT * FROM {t}").fetchall() for t in ("people", "invitations", "log")]
         )
@@ -32,52 +38,47 @@ def test_an_invitation_lives_until_it_is_revoked(empty: Path) -> None:
 
 
 @pytest.mark.parametrize("code", ["", "Dr. Anna Schmidt", "<b>R1</b>", "R" * 300, "-x", "R1\n"])
-def test_names_and_markup_are_no_codes(empty: Path, code: str) -> None:
+def test_names_and_markup_are_refused_as_codes(empty: Path, code: str) -> None:
     with pytest.raises(UserError, match="code"), store.write(empty) as con:
-        participant_table.invite(con, code, "reader", "h")
+        participant_table.invite_participant(con, code, "reader", "h")
 
 
-def test_a_code_has_one_role(empty: Path) -> None:
+def test_code_has_one_role(empty: Path) -> None:
     with store.write(empty) as con:
-        assert participant_table.next_code(con, "reader") == "R1"
-        participant_table.invite(con, "R1", "reader", "h")
-        assert (
-            participant_table.next_code(con, "reader") == "R2"
-            and participant_table.next_code(con, "annotator") == "A1"
-        )
+        assert participant_table.next_free_code(con, "reader") == "R1"
+        participant_table.invite_participant(con, "R1", "reader", "h")
+        assert participant_table.next_free_code(con, "reader") == "R2"
+        assert participant_table.next_free_code(con, "annotator") == "A1"
         with pytest.raises(UserError, match="taken"):
-            participant_table.invite(con, "R1", "team", "h2")
+            participant_table.invite_participant(con, "R1", "team", "h2")
         with pytest.raises(UserError, match="role"):
-            participant_table.invite(con, "R9", "boss", "h3")
-        with pytest.raises(UserError, match="nobody"):
-            participant_table.revoke(con, "R8")
+            participant_table.invite_participant(con, "R9", "boss", "h3")
+        with pytest.raises(UserError, match="no participant"):
+            participant_table.revoke_invitations(con, "R8")
     with store.read(empty) as con:
-        assert list(participant_table.valid(con).values()) == [
-            participant_table.Person("R1", "reader")
+        assert list(participant_table.valid_invitations(con).values()) == [
+            participant_table.Participant("R1", "reader")
         ]
 
 
-def test_the_teams_own_link_is_kept(empty: Path) -> None:
+def test_team_invitation_is_added_once(empty: Path) -> None:
     with store.write(empty) as con:
         for _ in range(2):
-            participant_table.ensure(con, "team", "team", "h")
+            participant_table.ensure_invitation(con, "team", "team", "h")
         assert con.execute("SELECT count(*) FROM invitations").fetchone()[0] == 1
 
 
-def test_progress_of_people(study: Path) -> None:
+def test_progress_of_participants(study: Path) -> None:
     with store.write(study) as con:
-        synthetic_study.annotate(con, "A1", 1, synthetic_study.mass())
-        synthetic_study.annotate(con, "A1", 1, synthetic_study.mass("obscured"))
-        synthetic_study.annotate(con, "A1", 30, synthetic_study.mass(), practice=True)
-        participant_table.add(con, "R1", "reader")
-        participant_table.consent(con, "R1", " twelve   years ", "text")
-        frame = participant_table.people(con).set_index("code")
+        synthetic_study.annotate(con, "A1", 1, synthetic_study.mass_answer())
+        synthetic_study.annotate(con, "A1", 1, synthetic_study.mass_answer("obscured"))
+        synthetic_study.annotate(con, "A1", 30, synthetic_study.mass_answer(), practice=True)
+        participant_table.add_participant(con, "R1", "reader")
+        participant_table.record_consent(con, "R1", " twelve   years ", "text")
+        frame = participant_table.load_participants(con).set_index("code")
     assert frame.loc["A1", "annotated"] == 1 and frame.loc["R1", "answered"] == 0
-    assert (
-        frame.loc["R1", "experience"] == "twelve years"
-        and bool(frame.loc["R1", "consented"])
-        and not bool(frame.loc["A1", "consented"])
-    )
+    assert frame.loc["R1", "experience"] == "twelve years"
+    assert bool(frame.loc["R1", "consented"]) and not bool(frame.loc["A1", "consented"])
     assert set(frame.columns) == {
         "role",
         "simulated",

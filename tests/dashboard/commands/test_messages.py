@@ -1,4 +1,4 @@
-"""Numbers in the terminal are written as on the pages."""
+"""Numbers in the terminal have the form of those on the pages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dashboard.commands import pipeline
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "text"),
     [
         (0.8, 0.91, "image malignant: AUC .862 (.800 to .910)"),
         (float("nan"), float("nan"), "image malignant: AUC .862"),
     ],
 )
-def test_an_area_has_no_leading_zero(low: float, high: float, said: str) -> None:
+def test_an_area_has_no_leading_zero(low: float, high: float, text: str) -> None:
     assert (
         pipeline._auc_text(
             {"level": "image", "class": "malignant", "estimate": 0.8617, "low": low, "high": high}
         )
-        == said
+        == text
     )

@@ -1,6 +1,4 @@
-"""The chain on the quick demonstration: every step's numbers checked by another way, and the
-commands as their users type them.
-"""
+"""The pipeline on the quick demonstration: numbers recomputed independently, and the commands."""
 
 from __future__ import annotations
 
@@ -13,27 +11,26 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from core import runs, store
+from core import lineage, runs, store
 from core.class_labels import CLASSES
-from core.images.working_images import Films
-from core.interpretation.inference import load as load_network
+from core.images.working_images import WorkingImages
+from core.interpretation.inference import load_network
 from core.store import (
     annotation_table,
     dataset_table,
     participant_table,
-    reading_table,
+    protocol_table,
     run_table,
     unit_table,
 )
-from dashboard.commands.study import status
-from evaluation.queries import class_names
+from dashboard.commands.study import status_command
 from support.paths import ROOT
 
 
 def deepminer(*arguments: str, study: Path | None = None) -> subprocess.CompletedProcess[str]:
-    place = ["--study", str(study)] if study else []
+    option = ["--study", str(study)] if study else []
     return subprocess.run(
-        [sys.executable, "-m", "dashboard.cli", *arguments, *place],
+        [sys.executable, "-m", "dashboard.cli", *arguments, *option],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -53,14 +50,14 @@ def result(*arguments: str, study: Path | None = None) -> dict:
 
 def latest(study: Path, kind: str) -> str:
     with store.read(study) as con:
-        found = run_table.latest(con, kind)
-    assert found is not None
-    return found
+        run = run_table.latest_run(con, kind)
+    assert run is not None
+    return run
 
 
-def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstration: Path) -> None:
-    found = result("status", str(demonstration))
-    assert set(found) == {
+def test_status_has_the_published_fields(demonstration: Path) -> None:
+    status = result("status", str(demonstration))
+    assert set(status) == {
         "patients",
         "mammograms",
         "findings",
@@ -70,46 +67,48 @@ def test_status_holds_what_outside_scripts_rely_on_and_nothing_null(demonstratio
         "annotations",
         "reading",
     }
-    assert found["patients"] == 80 and found["mammograms"] == 160
-    assert set(found["patches"]) == set(found["coverage"]) == set(CLASSES)
+    assert status["patients"] == 80 and status["mammograms"] == 160
+    assert set(status["patches"]) == set(status["coverage"]) == set(CLASSES)
     assert (
-        set(found["annotations"]) == {"units_selected", "units_annotated", "experts"}
-        and found["annotations"]["experts"] == 2
+        set(status["annotations"]) == {"units_selected", "units_annotated", "experts"}
+        and status["annotations"]["experts"] == 2
     )
     assert (
-        set(found["reading"]) == {"cases", "answered", "correct", "p_greater"}
-        and None not in found["reading"].values()
+        set(status["reading"]) == {"cases", "answered", "correct", "p_greater"}
+        and None not in status["reading"].values()
     )
-    assert {row["kind"] for row in found["runs"]} == {
+    assert {row["kind"] for row in status["runs"]} == {
         "patches",
         "train",
         "evaluate",
         "dissect",
         "coverage",
         "concepts",
-        "meaning",
+        "descriptor_association",
         "explain",
         "ablate",
     }
     assert all(
         set(row) == {"id", "kind", "architecture", "auc"} and None not in row.values()
-        for row in found["runs"]
+        for row in status["runs"]
     )
-    assert found["reading"]["correct"] <= found["reading"]["answered"] == found["reading"]["cases"]
-    auc = next(row["auc"] for row in found["runs"] if row["kind"] == "evaluate")
+    assert (
+        status["reading"]["correct"] <= status["reading"]["answered"] == status["reading"]["cases"]
+    )
+    auc = next(row["auc"] for row in status["runs"] if row["kind"] == "evaluate")
     assert 0.75 <= auc["malignant"] <= 0.98
 
 
-def test_status_in_the_terminal_uses_the_classes_the_study_has(
+def test_status_text_uses_the_class_names_of_the_study(
     own_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status(own_study)
-    said = capsys.readouterr().out
+    status_command(own_study)
+    text = capsys.readouterr().out
     assert (
-        "patches: normal " in said
-        and "run patches-" in said
-        and "patch AUC malignant, test, ." in said
-        and "image-level" not in said
+        "patches: normal " in text
+        and "run patches-" in text
+        and "patch AUC malignant, test, ." in text
+        and "image-level" not in text
     )
     with store.write(own_study) as con:
         con.execute(
@@ -117,23 +116,24 @@ def test_status_in_the_terminal_uses_the_classes_the_study_has(
             " 'patches'"
         )
         con.execute("UPDATE sources SET image_labels = TRUE")
-    class_names._classes.cache_clear()
-    status(own_study)
-    said = capsys.readouterr().out
-    assert "patches: other " in said and "normal" not in said and "Labels are image-level" in said
+    status_command(own_study)
+    text = capsys.readouterr().out
+    assert "patches: other " in text and "normal" not in text and "Labels are image-level" in text
 
 
 def test_no_patient_is_in_two_splits(demonstration: Path) -> None:
     with store.read(demonstration) as con:
-        patches = dataset_table.patches(con, run_table.latest(con, "patches") or "")
+        patches = dataset_table.load_patches(con, run_table.latest_run(con, "patches") or "")
     assert patches.groupby("patient_id")["split"].nunique().max() == 1
 
 
-def test_the_stored_auc_is_the_one_of_the_stored_predictions(demonstration: Path) -> None:
+def test_auc_equals_that_of_the_stored_predictions(demonstration: Path) -> None:
     run = latest(demonstration, "evaluate")
     with store.read(demonstration) as con:
-        frame = unit_table.predictions(con, run, run_table.latest(con, "patches") or "", "test")
-        metrics = run_table.metrics(con, run, "test")
+        frame = unit_table.load_predictions(
+            con, run, run_table.latest_run(con, "patches") or "", "test"
+        )
+        metrics = run_table.load_metrics(con, run, "test")
     for code, name in enumerate(CLASSES):
         stored = metrics[
             (metrics["level"] == "patch") & (metrics["class"] == name) & (metrics["name"] == "auc")
@@ -143,21 +143,23 @@ def test_the_stored_auc_is_the_one_of_the_stored_predictions(demonstration: Path
         )
 
 
-def test_influence_is_weight_times_the_largest_activation_on_the_whole_film(
+def test_influence_is_weight_times_largest_activation(
     demonstration: Path,
 ) -> None:
     import torch
 
     dissect = latest(demonstration, "dissect")
     with store.read(demonstration) as con:
-        row = run_table.get(con, dissect)
-        films = dataset_table.mammograms(con).set_index("mammogram_id")["file"]
-    stored = np.load(runs.folder(demonstration, dissect) / "influence.npy")
-    network = load_network(demonstration, next(p for p in row["parents"] if p.startswith("train-")))
-    opened = Films(demonstration)
+        row = run_table.load_run(con, dissect)
+        films = dataset_table.load_mammograms(con).set_index("mammogram_id")["file"]
+    stored = np.load(runs.run_folder(demonstration, dissect) / "influence.npy")
+    network = load_network(demonstration, lineage.ancestor_run(demonstration, dissect, "train"))
+    opened = WorkingImages(demonstration)
     for i, name in list(enumerate(row["manifest"]["mammograms"]))[:3]:
         with torch.inference_mode():
-            maps = network.maps(torch.from_numpy(np.array(opened[films[name]]))[None, None])[0]
+            maps = network.feature_maps(
+                torch.from_numpy(np.array(opened[films[name]]))[None, None]
+            )[0]
         slow = [
             [float(maps[u].max() * network.class_weights()[c, u]) for u in range(len(maps))]
             for c in range(3)
@@ -165,12 +167,14 @@ def test_influence_is_weight_times_the_largest_activation_on_the_whole_film(
         assert np.allclose(stored[i], slow, atol=1e-4)
 
 
-def test_coverage_is_the_share_of_slots_counted_by_hand(demonstration: Path) -> None:
+def test_coverage_is_the_share_of_slots(demonstration: Path) -> None:
     dissect = latest(demonstration, "dissect")
     with store.read(demonstration) as con:
-        influences = unit_table.top_influences(con, dissect, 8)
-        selected = unit_table.selected(con, dissect)
-        coverage = unit_table.coverage(con, run_table.latest(con, "coverage", dissect) or "")
+        influences = unit_table.load_top_influences(con, dissect, 8)
+        selected = unit_table.load_selected_units(con, dissect)
+        coverage = unit_table.load_coverage(
+            con, run_table.latest_run(con, "coverage", dissect) or ""
+        )
     for code in range(3):
         slots = influences[influences["class"] == code]["unit"].tolist()
         chosen = set(selected[selected["class"] == code]["unit"])
@@ -180,24 +184,24 @@ def test_coverage_is_the_share_of_slots_counted_by_hand(demonstration: Path) -> 
         assert stored == pytest.approx(sum(u in chosen for u in slots) / len(slots))
 
 
-def test_most_selected_units_answer_clearly_to_one_concept(demonstration: Path) -> None:
+def test_most_selected_units_match_one_concept(demonstration: Path) -> None:
     with store.read(demonstration) as con:
-        concepts = unit_table.concepts(con, run_table.latest(con, "concepts") or "")
-        chosen = annotation_table.selected_units(con, latest_dissect(con))
+        concepts = unit_table.load_concepts(con, run_table.latest_run(con, "concepts") or "")
+        chosen = unit_table.selected_unit_ids(con, latest_dissect(con))
     best = concepts[concepts["unit"].isin(chosen)].sort_values("share").groupby("unit").tail(1)
     assert (best["share"] >= 0.5).sum() >= 8
 
 
 def latest_dissect(con) -> str:
-    return run_table.latest(con, "dissect") or ""
+    return run_table.latest_run(con, "dissect") or ""
 
 
-def test_simulated_answers_carry_that_word(demonstration: Path) -> None:
+def test_simulated_answers_are_marked(demonstration: Path) -> None:
     with store.read(demonstration) as con:
-        assert annotation_table.answers(con)["simulated"].all()
-        found = participant_table.people(con)
-        assert found[found["code"].str.startswith("SIM")]["simulated"].all()
-        assert {p.protocol: p.simulated for p in reading_table.protocols(con)} == {
+        assert annotation_table.load_annotations(con)["simulated"].all()
+        participants = participant_table.load_participants(con)
+        assert participants[participants["code"].str.startswith("SIM")]["simulated"].all()
+        assert {p.protocol: p.simulated for p in protocol_table.list_protocols(con)} == {
             "Open demonstration": False,
             "Simulated demonstration": True,
         }
@@ -206,7 +210,7 @@ def test_simulated_answers_carry_that_word(demonstration: Path) -> None:
     )
 
 
-def test_the_same_commands_again_answer_from_what_is_there(demonstration: Path) -> None:
+def test_repeated_commands_reuse_their_runs(demonstration: Path) -> None:
     for command in ("patches", "evaluate", "explain"):
         assert result(command, study=demonstration)["fresh"] is False
 
@@ -214,14 +218,14 @@ def test_the_same_commands_again_answer_from_what_is_there(demonstration: Path) 
 def test_opening_the_test_split_is_logged(own_study: Path) -> None:
     def openings() -> int:
         with store.read(own_study) as con:
-            return len(run_table.events(con, "test split opened"))
+            return len(run_table.load_log(con, "test split opened"))
 
     before = openings()
     result("evaluate", "--split", "test", study=own_study)
     assert openings() == before + 1
 
 
-def test_doctor_finds_a_changed_checkpoint_and_a_lost_film(own_study: Path) -> None:
+def test_doctor_finds_a_changed_checkpoint(own_study: Path) -> None:
     assert deepminer("doctor", study=own_study).returncode == 0
     checkpoint = own_study / "runs" / latest(own_study, "train") / "last.pt"
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
@@ -236,32 +240,30 @@ def test_doctor_finds_a_changed_checkpoint_and_a_lost_film(own_study: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
         (("status", "nowhere"), "not a study folder"),
         (("patches", "--study", "nowhere"), "not a study folder"),
         (("train", "--arch", "resnet1"), "no architecture 'resnet1'"),
         (("train", "--weights", "nothing.pt"), "nothing.pt"),
         (("dissect", "--layer", "conv99"), "no layer 'conv99'"),
-        (("explain", "--mammogram", "nobody"), "no mammogram 'nobody'"),
+        (("explain", "--mammogram", "unknown"), "no mammogram 'unknown'"),
         (("evaluate", "--split", "other"), "choose holdout or test"),
         (("ingest", "phantom", "--shard", "3/2"), "--shard"),
         (("invite", "king"), "not a role"),
         (("reading", "freeze"), "only"),
     ],
 )
-def test_a_mistake_is_one_sentence_on_stderr(
-    arguments: tuple[str, ...], words: str, demonstration: Path
+def test_errors_are_one_message_on_stderr(
+    arguments: tuple[str, ...], text: str, demonstration: Path
 ) -> None:
     study = None if "nowhere" in arguments else demonstration
     done = deepminer(*arguments, study=study)
     if arguments == ("reading", "freeze"):
-        words = "is unblinded"
+        text = "is unblinded"
     assert done.returncode == 1
-    assert words in done.stderr and "Traceback" not in done.stderr
-    assert (
-        len([line for line in done.stderr.replace("\r", "\n").splitlines() if words in line]) == 1
-    )
+    assert text in done.stderr and "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.replace("\r", "\n").splitlines() if text in line]) == 1
 
 
 def test_wrong_usage_is_exit_two() -> None:

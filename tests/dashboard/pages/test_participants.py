@@ -1,14 +1,13 @@
-"""The team's pages for people and annotations, in a browser: a link that is shown once and ends at
-once, a decision that keeps the answers.
-"""
+"""The pages Participants and Annotations in a browser: links, and a decision that keeps answers."""
 
 from __future__ import annotations
 
 import pytest
 
-from core import birads_lexicon, store
+from core import store
+from core.lexicon import birads_lexicon
 from core.store import annotation_table, participant_table
-from dashboard import application
+from dashboard.server import links
 from support import synthetic_study
 from support.live_server import Served
 
@@ -17,9 +16,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def team(context, served: Served):
-    """The team's window on the People page."""
+    """The Participants page of the team."""
     page = context.new_page()
-    page.goto(application.link(served.base, application.team_token(served.study)))
+    page.goto(links.invitation_link(served.base, links.team_token(served.study)))
     page.click("button")
     page.goto(f"{served.base}/participants")
     page.wait_for_selector("text=Invite")
@@ -63,20 +62,20 @@ def test_invite_use_and_revoke(team, browser, served: Served) -> None:
     expert.close()
     with store.read(served.study) as con:
         assert (
-            participant_table.role_of(con, "A7") == "annotator"
-            and len(annotation_table.answers(con)) == 0
+            participant_table.participant_role(con, "A7") == "annotator"
+            and len(annotation_table.load_annotations(con)) == 0
         )
-        assert "A7" not in {p.code for p in participant_table.valid(con).values()}
+        assert "A7" not in {p.code for p in participant_table.valid_invitations(con).values()}
 
 
 def test_adjudication_keeps_the_answers(team, served: Served) -> None:
     with store.write(served.study) as con:
         for code, answer in (
-            ("E1", synthetic_study.mass("spiculated")),
+            ("E1", synthetic_study.mass_answer("spiculated")),
             ("E2", birads_lexicon.empty_answer()),
         ):
             synthetic_study.annotate(con, code, 4, answer, simulated=code == "E2")
-            synthetic_study.annotate(con, code, 5, synthetic_study.mass("obscured"))
+            synthetic_study.annotate(con, code, 5, synthetic_study.mass_answer("obscured"))
     team.goto(f"{served.base}/annotations")
     team.click("[data-testid=stTab]:has-text('Agreement')")
     team.wait_for_selector("text=first-named category")
@@ -93,12 +92,12 @@ def test_adjudication_keeps_the_answers(team, served: Served) -> None:
     team.click("button:has-text('Accept A')")
     team.wait_for_selector("text=0 disagreements left, 1 decided")
     with store.read(served.study) as con:
-        labels = annotation_table.labels(con, synthetic_study.DISSECT)
+        labels = annotation_table.unit_labels(con, synthetic_study.DISSECT, [])
         assert (
             labels[4].text == "Mass with spiculated margin, suspicious"
-            and len(annotation_table.answers(con)) == 4
+            and len(annotation_table.load_annotations(con)) == 4
         )
-        decision = annotation_table.decisions(con, synthetic_study.DISSECT).iloc[0]
+        decision = annotation_table.load_decisions(con, synthetic_study.DISSECT).iloc[0]
     assert (
         decision["decided_by"] == "team"
         and "answer A" in decision["reason"]

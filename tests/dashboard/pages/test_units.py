@@ -2,67 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from streamlit.testing.v1 import AppTest
-
 from core import store
-from core.store import run_table
-from dashboard.server import identity
-from dashboard.server.context import VARIABLE
-from support.paths import ROOT
-
-PAGE = ROOT / "dashboard" / "pages" / "units.py"
+from core.class_labels import unit_name
+from core.store import run_table, unit_table
+from support.team_page import Open, page_text
 
 
-@pytest.fixture
-def opened(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """The page opened with these parameters in its address."""
-    monkeypatch.setenv(VARIABLE, str(demonstration))
-    monkeypatch.setattr(identity, "current", lambda: identity.Identity("test", "team"))
-
-    def run(**parameters: str) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=60)
-        for name, value in parameters.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception[0].message
-        return page
-
-    return run
+def test_views_show_their_numbers(open_page: Open, demonstration: Path) -> None:
+    assert "split-half" in page_text(open_page(demonstration, "units"))
+    coverage = page_text(open_page(demonstration, "units", view="Coverage"))
+    assert "Test mammograms" in coverage and "Calcification" in coverage
+    faithfulness = page_text(open_page(demonstration, "units", view="Faithfulness"))
+    assert "units at zero" in faithfulness and "random weights" in faithfulness
 
 
-def words(page: AppTest) -> str:
-    return " ".join(str(getattr(e.proto, "body", "")) for e in page.get("html")) + " ".join(
-        c.value for c in page.caption
+def test_descriptor_in_the_address(open_page: Open, demonstration: Path) -> None:
+    page = open_page(
+        demonstration,
+        "units",
+        descriptor="mass margin: spiculated",
+        sort="AUC of the descriptor",
     )
+    assert page.selectbox(key="descriptor").value == "mass margin: spiculated"
+    assert page.selectbox(key="sort").value == "AUC of the descriptor"
 
 
-def test_every_view_shows_its_numbers(opened: Callable[..., AppTest]) -> None:
-    assert "split-half" in words(opened())
-    coverage = words(opened(view="Coverage"))
-    assert "Test films" in coverage and "Calcification" in coverage
-    truth = words(opened(view="Is it true?"))
-    assert "units at zero" in truth and "random weights" in truth
-
-
-def test_a_descriptor_in_the_address_filters_the_rows(opened: Callable[..., AppTest]) -> None:
-    page = opened(descriptor="mass margin: spiculated", sort="AUC of the descriptor")
-    assert (
-        page.selectbox(key="descriptor").value == "mass margin: spiculated"
-        and page.selectbox(key="sort").value == "AUC of the descriptor"
-    )
-
-
-def test_the_units_page_says_what_the_data_say(
-    opened: Callable[..., AppTest], demonstration: Path
-) -> None:
+def test_unit_shows_descriptor_associations(open_page: Open, demonstration: Path) -> None:
     with store.read(demonstration) as con:
-        run = run_table.latest(con, "dissect")
-        unit = con.execute(
-            "SELECT unit FROM selected WHERE run = ? AND class = 2 ORDER BY rank", [run]
-        ).fetchone()[0]
+        selected = unit_table.load_selected_units(con, run_table.latest_run(con, "dissect") or "")
+    unit = int(selected[selected["class"] == 2].sort_values("rank")["unit"].iloc[0])
     for patches in ("Top 32", "Middle", "Random"):
-        assert "What the data say" in words(opened(unit=f"unit_{unit + 1:04d}", patches=patches))
+        page = open_page(demonstration, "units", unit=unit_name(unit), patches=patches)
+        assert "Descriptor associations" in page_text(page)

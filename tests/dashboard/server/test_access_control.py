@@ -1,51 +1,60 @@
-"""The gate alone, driven as ASGI: who gets in, as whom, where to, and what is refused in a
-sentence.
-"""
+"""The middleware stack driven as ASGI: who is admitted, in which role, to which paths."""
 
 from __future__ import annotations
 
 import asyncio
 import stat
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
 
 from core import store
 from core.sessions import tokens
-from core.store import participant_table
-from core.store.connection import DoorBusy
+from core.store import StoreLockedError, participant_table
+from dashboard import application
 from dashboard.server import context
-from dashboard.server.access_control import Cookies, Gate, may, roster
+from dashboard.server.access_control import is_allowed
+from dashboard.server.invitations import invitation_cache
+from dashboard.server.security_headers import SecurityHeadersMiddleware
+from dashboard.server.sessions import SESSION_S, SessionCookies
+from dashboard.server.trusted_origins import TrustedOriginMiddleware
 
 HOST = (b"host", b"127.0.0.1:8501")
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
 
 
 def run(work) -> None:
-    """Run a coroutine in a thread of its own: the browser driver of other modules keeps a loop
-    running in this one.
+    """Run a coroutine in a thread of its own.
+
+    The browser driver of other modules keeps an event loop running in this thread.
     """
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, work).result()
 
 
-async def _inner(scope, receive, send) -> None:
-    """What stands behind the gate: answers with the headers it was given."""
+async def _echo(scope, receive, send) -> None:
+    """The application behind the middleware: answers with the headers that it received."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "bytes": message["bytes"]})
-        await send({"type": "inner.end", "code": message.get("code")})
+        await send({"type": "echo.end", "code": message.get("code")})
         return
     body = "\n".join(f"{k.decode()}: {v.decode()}" for k, v in scope["headers"]).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"server", b"uvicorn")]})
     await send({"type": "http.response.body", "body": body})
 
 
-class Door:
-    """A gate over a fresh store with one person per role."""
+class GuardedStudy:
+    """The middleware stack over a new store with one participant a role."""
 
     def __init__(self, path: Path) -> None:
         store.create(path)
@@ -53,11 +62,37 @@ class Door:
         self.tokens = {}
         with store.write(path) as con:
             for code, role in (("T1", "team"), ("A1", "annotator"), ("R1", "reader")):
-                self.tokens[code] = participant_table.new_token()
-                participant_table.invite(
-                    con, code, role, participant_table.token_hash(self.tokens[code])
+                self.tokens[code] = participant_table.new_invitation_token()
+                participant_table.invite_participant(
+                    con, code, role, participant_table.hash_token(self.tokens[code])
                 )
-        self.gate = Gate(_inner, path, ("127.0.0.1", "localhost"))
+        self.build()
+
+    def build(self, **origins: object) -> None:
+        """Build the stack, as a server does when it starts."""
+        routes, access_control = application.sign_in_stack(self.path)
+        origins = {"hosts": ("127.0.0.1", "localhost", "::1"), **origins}
+        self.app = Starlette(
+            routes=[*routes, Mount("", app=_echo)],
+            middleware=[
+                Middleware(SecurityHeadersMiddleware),
+                Middleware(TrustedOriginMiddleware, **origins),
+                access_control,
+            ],
+        )
+
+    async def send(self, scope: dict, body: bytes = b"") -> list[dict]:
+        """Return the messages of the response to one HTTP request."""
+        sent: list[dict] = []
+
+        async def receive():
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        return sent
 
     def ask(
         self,
@@ -68,72 +103,110 @@ class Door:
         query: str = "",
         host=HOST,
     ):
-        """(status, headers, body) of one request."""
-        sent = []
+        """Return (status, headers, body) of one request."""
+        sent: list[dict] = []
+
+        async def ask() -> None:
+            sent.extend(await self.send(_http_scope(path, [host, *headers], method, query), body))
+
+        run(ask())
+        content = b"".join(message.get("body", b"") for message in sent[1:])
+        return sent[0]["status"], dict(sent[0]["headers"]), content.decode()
+
+    def post_token(self, token: str, headers=()):
+        """Press Start on the page of a link."""
+        return self.ask("/enter", "POST", [FORM, *headers], f"token={token}".encode())
+
+    def cookie(self, code: str) -> tuple[bytes, bytes]:
+        """Sign in and return the cookie header."""
+        status, headers, _ = self.post_token(self.tokens[code])
+        assert status == 303
+        return b"cookie", headers[b"set-cookie"].split(b";")[0]
+
+    def websocket(
+        self,
+        headers,
+        before_second: Callable[[], None] = lambda: None,
+        path: str = "/_stcore/stream",
+        host=HOST,
+    ):
+        """Return the messages to a websocket client that sends two messages."""
+        sent: list[dict] = []
+        script = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "bytes": b"1"},
+            {"type": "websocket.receive", "bytes": b"2"},
+        ]
 
         async def receive():
-            return {"type": "http.request", "body": body, "more_body": False}
+            if len(script) == 1:
+                before_second()
+            return script.pop(0) if script else {"type": "websocket.disconnect", "code": 1000}
 
         async def send(message) -> None:
             sent.append(message)
 
         scope = {
-            "type": "http",
+            "type": "websocket",
             "path": path,
-            "method": method,
-            "query_string": query.encode(),
             "headers": [host, *headers],
-            "scheme": "http",
+            "query_string": b"",
         }
-        run(self.gate(scope, receive, send))
-        return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
+        run(self.app(scope, receive, send))
+        return sent
 
-    def cookie(self, code: str) -> tuple[bytes, bytes]:
-        """Sign in and keep the cookie."""
-        status, headers, _ = self.ask("/enter", "POST", body=f"token={self.tokens[code]}".encode())
-        assert status == 303
-        return b"cookie", headers[b"set-cookie"].split(b";")[0]
+
+def _http_scope(path: str, headers: list, method: str = "GET", query: str = "") -> dict:
+    return {
+        "type": "http",
+        "path": path,
+        "method": method,
+        "query_string": query.encode(),
+        "headers": headers,
+        "scheme": "http",
+    }
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
-    return Door(tmp_path)
+def guarded(tmp_path: Path) -> GuardedStudy:
+    return GuardedStudy(tmp_path)
 
 
-def test_an_invitation_is_a_start_button_and_only_its_post_signs_in(door: Door) -> None:
-    token = door.tokens["R1"]
-    status, headers, body = door.ask("/enter", query=f"token={token}")
+def test_only_the_post_of_a_link_signs_in(guarded: GuardedStudy) -> None:
+    token = guarded.tokens["R1"]
+    status, headers, body = guarded.ask("/enter", query=f"token={token}")
     assert status == 200 and token in body and "Start" in body and b"set-cookie" not in headers
-    status, headers, _ = door.ask(
-        "/enter",
-        "POST",
-        body=f"token={token}".encode(),
-        headers=[(b"origin", b"http://127.0.0.1:8501")],
-    )
+    status, headers, _ = guarded.post_token(token, [(b"origin", b"http://127.0.0.1:8501")])
     assert status == 303 and headers[b"location"] == b"/"
     assert (
         b"HttpOnly" in headers[b"set-cookie"]
-        and b"SameSite=Strict" in headers[b"set-cookie"]
+        and b"SameSite=strict" in headers[b"set-cookie"]
         and token.encode() not in headers[b"set-cookie"]
     )
     for wrong in ("", "x", token[:-1], token + "x"):
-        status, headers, body = door.ask("/enter", "POST", body=f"token={wrong}".encode())
+        status, headers, body = guarded.post_token(wrong)
         assert status == 403 and "not valid" in body and b"set-cookie" not in headers
 
 
-def test_markup_in_a_link_stays_text(door: Door) -> None:
-    _, _, body = door.ask("/enter", query="token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+def test_large_sign_in_forms_are_refused(guarded: GuardedStudy) -> None:
+    for body in ("x" * 100_000, "&".join(f"a{i}=1" for i in range(100))):
+        status, headers, _ = guarded.post_token(body)
+        assert status == 400 and b"set-cookie" not in headers
+
+
+def test_markup_in_a_link_stays_text(guarded: GuardedStudy) -> None:
+    _, _, body = guarded.ask("/enter", query="token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>" not in body
 
 
-def test_the_role_comes_from_the_store_and_never_from_the_client(door: Door) -> None:
+def test_forged_role_headers_are_removed(guarded: GuardedStudy) -> None:
     forged = [
         (b"X-Auth-Role", b"team"),
         (b"x-auth-who", b"T1"),
         (b"x_auth_role", b"team"),
         (b"X-AUTH-WHO", b"T1"),
     ]
-    status, _, body = door.ask("/", headers=[door.cookie("R1"), *forged])
+    status, _, body = guarded.ask("/", headers=[guarded.cookie("R1"), *forged])
     assert (
         status == 200
         and "x-auth-role: reader" in body
@@ -141,157 +214,121 @@ def test_the_role_comes_from_the_store_and_never_from_the_client(door: Door) -> 
         and "team" not in body
         and "T1" not in body
     )
-    assert door.ask("/", headers=forged)[0] == 401
+    assert guarded.ask("/", headers=forged)[0] == 401
+    health = guarded.ask("/_stcore/health", headers=forged)  # open, but without an identity
+    assert health[0] == 200 and "team" not in health[2] and "T1" not in health[2]
+
+
+def _replace_signature_start(cookie: bytes) -> bytes:
+    value, signature = cookie.rsplit(b".", 1)
+    return value + b"." + (b"B" if signature[:1] == b"A" else b"A") + signature[1:]
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "alter",
     [
-        lambda c: c[:-1] + (b"0" if c[-1:] != b"0" else b"1"),
+        _replace_signature_start,
         lambda c: c.replace(b"=", b"=A", 1),
         lambda c: c.split(b".")[0],
+        lambda c: c.rsplit(b".", 2)[0] + b".AAAAAA." + c.rsplit(b".", 1)[1],
         lambda c: b"",
         lambda c: c.split(b"=")[0] + b"=.",
         lambda c: c.split(b"=")[0] + b"=\xff\xfe.\xff",
     ],
 )
-def test_a_spoilt_cookie_is_none(door: Door, spoil) -> None:
-    name, value = door.cookie("T1")
-    status, _, body = door.ask("/", headers=[(name, spoil(value))])
+def test_altered_cookies_are_refused(guarded: GuardedStudy, alter) -> None:
+    name, value = guarded.cookie("T1")
+    status, _, body = guarded.ask("/", headers=[(name, alter(value))])
     assert status == 401 and "open the link again" in body
 
 
-def test_a_cookie_ends_and_is_of_one_study(
-    door: Door, tmp_path_factory: pytest.TempPathFactory
+def test_cookies_expire_and_belong_to_one_study(
+    guarded: GuardedStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cookies, token_hash = (
-        Cookies(context.secret(door.path)),
-        participant_table.token_hash(door.tokens["T1"]),
-    )
-    good, old = (
-        f"{cookies.name}={cookies.make('T1', token_hash, seconds)}".encode() for seconds in (60, -1)
-    )
-    assert door.ask("/", headers=[(b"cookie", good)])[0] == 200
-    assert door.ask("/", headers=[(b"cookie", old)])[0] == 401
-    other = Cookies(tokens.key(tmp_path_factory.mktemp("other")))
-    assert other.name != cookies.name
-    foreign = f"{cookies.name}={other.make('T1', token_hash)}".encode()
-    assert door.ask("/", headers=[(b"cookie", foreign)])[0] == 401
+    cookies = SessionCookies(context.study_secret(guarded.path))
+    token_hash = participant_table.hash_token(guarded.tokens["T1"])
+
+    def ask(value: str) -> int:
+        return guarded.ask("/", headers=[(b"cookie", f"{cookies.name}={value}".encode())])[0]
+
+    signed = {}
+    for age in (SESSION_S - 60, SESSION_S + 60):
+        with mock.patch("itsdangerous.timed.time.time", return_value=time.time() - age):
+            signed[age] = cookies.sign("T1", token_hash)
+    assert ask(signed[SESSION_S - 60]) == 200 and ask(signed[SESSION_S + 60]) == 401
+    other = SessionCookies(tokens.load_secret_key(tmp_path_factory.mktemp("other")))
+    assert other.name != cookies.name and ask(other.sign("T1", token_hash)) == 401
+    assert ask(cookies.sign("A1", token_hash)) == 401  # the invitation of another participant
 
 
-def test_revocation_takes_effect_at_once(door: Door) -> None:
-    cookie = door.cookie("A1")
-    assert door.ask("/", headers=[cookie])[0] == 200
-    with store.write(door.path) as con:
-        participant_table.revoke(con, "A1")
-    roster(door.path).refresh()  # what the People page does in the serving process
-    assert door.ask("/", headers=[cookie])[0] == 401
-    cookie = door.cookie("R1")
-    with store.write(door.path) as con:  # what a terminal does: seen at the next look
-        participant_table.reissue(con, "R1", participant_table.token_hash("new"))
+def test_revocation_takes_effect_at_once(guarded: GuardedStudy) -> None:
+    cookie = guarded.cookie("A1")
+    assert guarded.ask("/", headers=[cookie])[0] == 200
+    with store.write(guarded.path) as con:
+        participant_table.revoke_invitations(con, "A1")
+    invitation_cache(guarded.path).refresh()  # as the participants page does
+    assert guarded.ask("/", headers=[cookie])[0] == 401
+    cookie = guarded.cookie("R1")
+    with store.write(guarded.path) as con:  # as a command in another process does
+        participant_table.reissue_invitation(con, "R1", participant_table.hash_token("new"))
     time.sleep(1.1)
-    assert door.ask("/", headers=[cookie])[0] == 401
-    assert door.ask("/enter", "POST", body=b"token=new")[0] == 303
+    assert guarded.ask("/", headers=[cookie])[0] == 401
+    assert guarded.post_token("new")[0] == 303
 
 
-def test_requests_that_come_together_after_a_start_all_get_in(door: Door) -> None:
-    """A page in use sends several at once; none may be told that its session has ended because
-    another one is still looking.
-    """
-    cookie = door.cookie("R1")
-    roster.cache_clear()
-    gate = Gate(_inner, door.path, ("127.0.0.1",))
+def test_simultaneous_first_requests_are_admitted(guarded: GuardedStudy) -> None:
+    """None of them may be refused because another one is still loading the invitations."""
+    cookie = guarded.cookie("R1")
+    invitation_cache.cache_clear()
+    guarded.build()
     statuses = []
 
-    async def ask() -> None:
-        async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
+    async def ask_all() -> None:
+        scopes = [_http_scope("/", [HOST, cookie]) for _ in range(8)]
+        for sent in await asyncio.gather(*map(guarded.send, scopes)):
+            statuses.append(sent[0]["status"])
 
-        async def send(message) -> None:
-            statuses.append(message.get("status"))
-
-        await gate(
-            {
-                "type": "http",
-                "path": "/",
-                "method": "GET",
-                "query_string": b"",
-                "headers": [HOST, cookie],
-                "scheme": "http",
-            },
-            receive,
-            send,
-        )
-
-    async def together() -> None:
-        await asyncio.gather(*(ask() for _ in range(8)))
-
-    run(together())
-    assert sorted(filter(None, statuses)) == [200] * 8
+    run(ask_all())
+    assert statuses == [200] * 8
 
 
-def test_a_shut_door_at_the_start_is_no_ended_session(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+def test_a_locked_store_at_start_ends_no_session(
+    guarded: GuardedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cookie = door.cookie("R1")
-    roster.cache_clear()
-    door.gate = Gate(_inner, door.path, ("127.0.0.1",))
+    cookie = guarded.cookie("R1")
+    invitation_cache.cache_clear()
+    guarded.build()
 
-    def busy(path: Path):
-        raise DoorBusy("busy")
+    def locked(path: Path):
+        raise StoreLockedError("busy")
 
     with monkeypatch.context() as patched:
-        patched.setattr("dashboard.server.access_control.store.read", busy)
-        status, _, body = door.ask("/expert/read/state", headers=[cookie])
+        patched.setattr("dashboard.server.invitations.store.read", locked)
+        status, _, body = guarded.ask("/expert/read/state", headers=[cookie])
         assert status == 503 and "Try again" in body
-    assert door.ask("/", headers=[cookie])[0] == 200
+    assert guarded.ask("/", headers=[cookie])[0] == 200
 
 
-def _socket(door: Door, headers, between=lambda: None, path: str = "/_stcore/stream"):
-    """Messages the client gets from a websocket that says two things."""
-    sent = []
-    script = [
-        {"type": "websocket.connect"},
-        {"type": "websocket.receive", "bytes": b"1"},
-        {"type": "websocket.receive", "bytes": b"2"},
-    ]
-
-    async def receive():
-        if len(script) == 1:
-            between()
-        return script.pop(0) if script else {"type": "websocket.disconnect", "code": 1000}
-
-    async def send(message) -> None:
-        sent.append(message)
-
-    run(
-        door.gate(
-            {"type": "websocket", "path": path, "headers": [HOST, *headers], "query_string": b""},
-            receive,
-            send,
-        )
-    )
-    return sent
+def test_websockets_are_checked_too(guarded: GuardedStudy) -> None:
+    reader = guarded.cookie("R1")
+    assert guarded.websocket([])[0]["code"] == 4401
+    assert guarded.websocket([reader], path="/somewhere")[0]["code"] == 4403
+    foreign = (b"origin", b"http://evil.example")
+    assert guarded.websocket([reader, foreign])[0]["code"] == 4403
+    assert guarded.websocket([reader], host=(b"host", b"evil.example"))[0]["code"] == 4400
+    messages = [message.get("bytes") for message in guarded.websocket([reader])]
+    assert messages == [None, b"1", b"2", None]
 
 
-def test_websockets_pass_the_same_gate(door: Door) -> None:
-    assert _socket(door, [])[0]["code"] == 4401
-    assert _socket(door, [door.cookie("R1")], path="/somewhere")[0]["code"] == 4403
-    assert (
-        _socket(door, [door.cookie("R1"), (b"origin", b"http://evil.example")])[0]["code"] == 4403
-    )
-    assert [m.get("bytes") for m in _socket(door, [door.cookie("R1")])] == [None, b"1", b"2", None]
-
-
-def test_an_open_websocket_ends_with_the_invitation(door: Door) -> None:
-    cookie = door.cookie("R1")
+def test_an_open_websocket_ends_with_the_invitation(guarded: GuardedStudy) -> None:
+    cookie = guarded.cookie("R1")
 
     def withdraw() -> None:
-        with store.write(door.path) as con:
-            participant_table.revoke(con, "R1")
-        roster(door.path).refresh()
+        with store.write(guarded.path) as con:
+            participant_table.revoke_invitations(con, "R1")
+        invitation_cache(guarded.path).refresh()
 
-    sent = _socket(door, [cookie], withdraw)
+    sent = guarded.websocket([cookie], withdraw)
     assert [m.get("bytes") for m in sent] == [None, b"1", None] and sent[-1]["code"] == 4401
 
 
@@ -301,29 +338,38 @@ def test_an_open_websocket_ends_with_the_invitation(door: Door) -> None:
         ("127.0.0.1:8501", True),
         ("localhost", True),
         ("LOCALHOST.:1", True),
+        ("[::1]:8501", True),
         ("evil.example", False),
         ("127.0.0.1.evil.example", False),
+        ("203.0.113.9", False),
         ("", False),
         ("[::1", False),
     ],
 )
-def test_only_known_names(door: Door, host: str, known: bool) -> None:
-    status, _, body = door.ask("/", host=(b"host", host.encode()), headers=[door.cookie("T1")])
+def test_only_known_host_names(guarded: GuardedStudy, host: str, known: bool) -> None:
+    cookie = guarded.cookie("T1")
+    status, _, body = guarded.ask("/", host=(b"host", host.encode()), headers=[cookie])
     assert (status == 200) is known and (known or "does not answer under that name" in body)
 
 
-def test_requests_from_other_sites_are_refused(door: Door) -> None:
-    cookie = door.cookie("A1")
+def test_plain_addresses_on_all_interfaces(guarded: GuardedStudy) -> None:
+    guarded.build(allow_addresses=True)
+    cookie = guarded.cookie("T1")
+    hosts = {b"203.0.113.9:8501": 200, b"[2001:db8::1]:8501": 200, b"evil.example": 400}
+    for host, status in hosts.items():
+        assert guarded.ask("/", host=(b"host", host), headers=[cookie])[0] == status
+
+
+def test_requests_from_other_sites_are_refused(guarded: GuardedStudy) -> None:
+    cookie = guarded.cookie("A1")
     for origin, status in (
         (b"http://evil.example", 403),
         (b"null", 403),
         (b"http://127.0.0.1:9999", 403),
         (b"http://127.0.0.1:8501", 200),
     ):
-        assert (
-            door.ask("/expert/annotate/answer", "POST", headers=[cookie, (b"origin", origin)])[0]
-            == status
-        )
+        headers = [cookie, (b"origin", origin)]
+        assert guarded.ask("/expert/annotate/answer", "POST", headers)[0] == status
 
 
 @pytest.mark.parametrize(
@@ -349,8 +395,8 @@ def test_requests_from_other_sites_are_refused(door: Door) -> None:
         "/read/../participants",
     ],
 )
-def test_a_reader_gets_one_page_and_nothing_else(door: Door, path: str) -> None:
-    status, _, body = door.ask(path, headers=[door.cookie("R1")])
+def test_readers_get_one_page(guarded: GuardedStudy, path: str) -> None:
+    status, _, body = guarded.ask(path, headers=[guarded.cookie("R1")])
     assert status == 403 and "not open to you" in body
 
 
@@ -363,32 +409,33 @@ def test_roles_and_paths() -> None:
         "/_stcore/stream",
         "/expert/read/answer",
     ):
-        assert may("reader", path)
+        assert is_allowed("reader", path)
     assert (
-        may("annotator", "/image/abc")
-        and may("annotator", "/expert/annotate/answer")
-        and not may("annotator", "/expert/read/state")
+        is_allowed("annotator", "/image/abc")
+        and is_allowed("annotator", "/expert/annotate/answer")
+        and not is_allowed("annotator", "/expert/read/state")
     )
     assert (
-        not may("annotator", "/read")
-        and may("team", "/participants")
-        and not may("team", "/expert/read/state")
-        and not may("", "/")
+        not is_allowed("annotator", "/read")
+        and is_allowed("team", "/participants")
+        and not is_allowed("team", "/expert/read/state")
+        and not is_allowed("", "/")
     )
 
 
-def test_the_first_page_is_found_by_its_name_too(door: Door) -> None:
+def test_landing_pages_redirect(guarded: GuardedStudy) -> None:
     for code, path in (("T1", "/overview"), ("A1", "/annotate"), ("R1", "/read")):
-        status, headers, _ = door.ask(path, headers=[door.cookie(code)])
+        status, headers, _ = guarded.ask(path, headers=[guarded.cookie(code)])
         assert status == 303 and headers[b"location"] == b"/"
 
 
-def test_every_answer_carries_the_security_headers(door: Door) -> None:
+def test_every_response_has_security_headers(guarded: GuardedStudy) -> None:
     for status, headers, _ in (
-        door.ask("/"),
-        door.ask("/", headers=[door.cookie("T1")]),
-        door.ask("/enter"),
-        door.ask("/participants", headers=[door.cookie("R1")]),
+        guarded.ask("/"),
+        guarded.ask("/", host=(b"host", b"evil.example")),
+        guarded.ask("/", headers=[guarded.cookie("T1")]),
+        guarded.ask("/enter"),
+        guarded.ask("/participants", headers=[guarded.cookie("R1")]),
     ):
         assert (
             headers[b"x-frame-options"] == b"DENY"
@@ -399,6 +446,6 @@ def test_every_answer_carries_the_security_headers(door: Door) -> None:
 
 
 def test_the_key_is_private_and_made_once(tmp_path: Path) -> None:
-    first = tokens.key(tmp_path)
-    assert len(first) == 32 and tokens.key(tmp_path) == first
+    first = tokens.load_secret_key(tmp_path)
+    assert len(first) == 32 and tokens.load_secret_key(tmp_path) == first
     assert stat.S_IMODE((tmp_path / ".key").stat().st_mode) == 0o600

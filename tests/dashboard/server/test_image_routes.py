@@ -1,4 +1,4 @@
-"""Pictures: opaque addresses, one audience each, no metadata, the region where the map says."""
+"""Images: opaque addresses, one audience each, no metadata, the region of the unit's map."""
 
 from __future__ import annotations
 
@@ -11,70 +11,82 @@ from PIL import Image
 
 from dashboard.server import context, image_routes
 from support import synthetic_study
-from support.image_requests import get
+from support.image_requests import request_image
 
-PLACE = {"file": "zqxfile003", "y": 64, "x": 32, "side": 64}
+PATCH = {"file": "zqxfile003", "y": 64, "x": 32, "side": 64}
 UNIT = {"run": synthetic_study.DISSECT, "unit": 5, "rank": 2, "level": 0.2}
 
 
 @pytest.fixture
-def there(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(context.VARIABLE, str(study))
+def served_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(context.STUDY_VARIABLE, str(study))
     return study
 
 
-def test_an_address_says_nothing_and_stays(there: Path) -> None:
-    one = image_routes.url("patch", "A1", **PLACE)
+def test_addresses_are_opaque_and_stable(served_study: Path) -> None:
+    one = image_routes.image_url("patch", "A1", **PATCH)
     assert (
-        one == image_routes.url("patch", "A1", **PLACE)
+        one == image_routes.image_url("patch", "A1", **PATCH)
         and one.startswith("/image/")
         and len(one) >= 28
     )
     assert (
         one
-        != image_routes.url("patch", "A2", **PLACE)
-        != image_routes.url("patch", image_routes.TEAM, **PLACE)
+        != image_routes.image_url("patch", "A2", **PATCH)
+        != image_routes.image_url("patch", image_routes.TEAM_AUDIENCE, **PATCH)
     )
     assert "secret" not in one
     with pytest.raises(ValueError, match="kind"):
-        image_routes.url("secret", "A1")
+        image_routes.image_url("secret", "A1")
 
 
-def test_only_the_audience_sees_a_picture(there: Path) -> None:
-    mine, teams = (
-        image_routes.url("film", "A1", file="zqxfile001"),
-        image_routes.url("film", image_routes.TEAM, file="zqxfile001"),
+def test_only_the_audience_gets_an_image(served_study: Path) -> None:
+    expert_url, team_url = (
+        image_routes.image_url("mammogram", "A1", file="zqxfile001"),
+        image_routes.image_url("mammogram", image_routes.TEAM_AUDIENCE, file="zqxfile001"),
     )
-    assert get(mine).status_code == 200 and get(teams, "team", "T1").status_code == 200
     assert (
-        get(mine, "annotator", "A2").status_code == 404
-        and get(teams).status_code == 404
-        and get(mine, "team", "A1").status_code == 404
+        request_image(expert_url).status_code == 200
+        and request_image(team_url, "team", "T1").status_code == 200
     )
-    for url in (mine, teams, "/image/unknown"):
-        assert get(url, "reader", "R1").status_code == 403 and get(url, "", "").status_code == 403
-    assert get("/image/unknown").status_code == 404
+    assert (
+        request_image(expert_url, "annotator", "A2").status_code == 404
+        and request_image(team_url).status_code == 404
+        and request_image(expert_url, "team", "A1").status_code == 404
+    )
+    for url in (expert_url, team_url, "/image/unknown"):
+        assert (
+            request_image(url, "reader", "R1").status_code == 403
+            and request_image(url, "", "").status_code == 403
+        )
+    assert request_image("/image/unknown").status_code == 404
 
 
-def test_pictures_are_the_films_pixels_without_metadata(there: Path) -> None:
-    array = np.load(there / "images" / "zqxfile003.npy")
+def test_images_have_the_mammograms_pixels_and_no_metadata(served_study: Path) -> None:
+    array = np.load(served_study / "images" / "zqxfile003.npy")
     for url, expected in (
-        (image_routes.url("film", "A1", file="zqxfile003"), array),
-        (image_routes.url("patch", "A1", size=64, **PLACE), array[64:128, 32:96]),
+        (image_routes.image_url("mammogram", "A1", file="zqxfile003"), array),
+        (image_routes.image_url("patch", "A1", size=64, **PATCH), array[64:128, 32:96]),
     ):
-        body = get(url).body
+        body = request_image(url).body
         image = Image.open(io.BytesIO(body))
         assert not image.getexif() and "comment" not in image.info and b"secret" not in body
         assert image.size == expected.shape[::-1]
         assert np.abs(np.asarray(image, float) - expected).mean() < 4
     assert Image.open(
-        io.BytesIO(get(image_routes.url("film", "A1", file="zqxfile003", width=64)).body)
+        io.BytesIO(
+            request_image(
+                image_routes.image_url("mammogram", "A1", file="zqxfile003", width=64)
+            ).body
+        )
     ).size == (64, 80)
 
 
-def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
-    inside = image_routes.region(there, synthetic_study.DISSECT, 5, 2, 0.2, 88)
-    maps = np.load(there / "runs" / synthetic_study.DISSECT / "top_maps.npy")[5, 2].astype(float)
+def test_the_region_is_the_upsampled_map_above_the_level(served_study: Path) -> None:
+    inside = image_routes.tile_region(served_study, synthetic_study.DISSECT, 5, 2, 0.2, 88)
+    maps = np.load(served_study / "runs" / synthetic_study.DISSECT / "top_maps.npy")[5, 2].astype(
+        float
+    )
     centre = (np.arange(88) + 0.5) * 8 / 88 - 0.5
     low = np.clip(np.floor(centre).astype(int), 0, 7)
     high, weight = np.clip(low + 1, 0, 7), np.clip(centre - np.floor(centre), 0, 1)
@@ -83,15 +95,16 @@ def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
     expected = rows[:, low] * (1 - weight) + rows[:, high] * weight > 0.2
     assert (inside == expected).mean() > 0.995 and 0.02 < inside.mean() < 0.9
     lit = np.asarray(
-        Image.open(io.BytesIO(get(image_routes.url("unit", "A1", **PLACE, **UNIT)).body)).convert(
-            "L"
-        ),
+        Image.open(
+            io.BytesIO(request_image(image_routes.image_url("unit", "A1", **PATCH, **UNIT)).body)
+        ).convert("L"),
         float,
     )
     plain = np.asarray(
-        Image.open(io.BytesIO(get(image_routes.url("patch", "A1", **PLACE)).body)), float
+        Image.open(io.BytesIO(request_image(image_routes.image_url("patch", "A1", **PATCH)).body)),
+        float,
     )
-    region = image_routes.region(there, synthetic_study.DISSECT, 5, 2, 0.2, 176)
+    region = image_routes.tile_region(served_study, synthetic_study.DISSECT, 5, 2, 0.2, 176)
     far = ~region & (plain > 60)
     assert lit[far].mean() < 0.6 * plain[far].mean()
     inner = (
@@ -105,19 +118,24 @@ def test_the_region_is_the_upsampled_map_above_the_level(there: Path) -> None:
 
 
 def test_the_cache_is_bounded_by_bytes() -> None:
-    cache, made = image_routes.Cache(100), []
+    cache, rendered = image_routes.ImageCache(100), []
 
-    def picture(name: str) -> bytes:
-        return cache.get((name,), lambda: made.append(name) or bytes(40))
+    def load(name: str) -> bytes:
+        return cache.get((name,), lambda: rendered.append(name) or bytes(40))
 
     for name in ("a", "b", "a", "c", "a", "b"):
-        picture(name)
-    assert made == ["a", "b", "c", "b"]
+        load(name)
+    assert rendered == ["a", "b", "c", "b"]
 
 
-def test_a_missing_film_is_said_and_a_unit_without_maps_is_a_patch(there: Path) -> None:
-    assert get(image_routes.url("film", "A1", file="nowhere")).status_code == 410
-    assert image_routes.region(there, "no-run", 5, 2, 0.2, 88) is None
+def test_missing_images_and_units_without_maps(served_study: Path) -> None:
     assert (
-        get(image_routes.url("unit", "A1", **PLACE, **{**UNIT, "run": "no-run"})).status_code == 200
+        request_image(image_routes.image_url("mammogram", "A1", file="nowhere")).status_code == 410
+    )
+    assert image_routes.tile_region(served_study, "no-run", 5, 2, 0.2, 88) is None
+    assert (
+        request_image(
+            image_routes.image_url("unit", "A1", **PATCH, **{**UNIT, "run": "no-run"})
+        ).status_code
+        == 200
     )

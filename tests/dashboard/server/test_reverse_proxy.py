@@ -1,7 +1,4 @@
-"""Behind a reverse proxy:
-
-TLS that ends there, a path prefix that it leaves on or takes off, and who may say so.
-"""
+"""Behind a reverse proxy: TLS that ends there, a path prefix that it keeps or removes."""
 
 from __future__ import annotations
 
@@ -12,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from dashboard import application
 from dashboard.server import context as serving
+from dashboard.server import links
 from support import synthetic_study
-from support.expert_client import token_of
+from support.expert_client import FORM_TYPE, token_of
 from support.live_server import Served, start_server, stop_server
-from support.reading_browser import settle
+from support.reading_browser import wait_for_case
 
 
-def enter(served: Served, headers: dict[str, str], path: str = "/enter") -> tuple[int, str, str]:
-    """(status, cookie, where to) of pressing Start, as the proxy sends it on."""
+def sign_in(served: Served, headers: dict[str, str], path: str = "/enter") -> tuple[int, str, str]:
+    """Press Start through the proxy and return (status, cookie, location)."""
     line = http.client.HTTPConnection(served.base.removeprefix("http://"), timeout=20)
     token = token_of(served.invite("reader"))
-    line.request("POST", path, f"token={token}", headers)
+    line.request("POST", path, f"token={token}", FORM_TYPE | headers)
     reply = line.getresponse()
     reply.read()
     line.close()
@@ -44,55 +41,55 @@ def get(served: Served, path: str, cookie: str) -> tuple[int, bytes]:
 
 @pytest.fixture
 def prefixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A server that is shown under /mining/study."""
-    monkeypatch.setenv(serving.PREFIX, "/mining/study/")
-    running = start_server(synthetic_study.make(tmp_path / "study"))
+    """A server that is published under /mining/study."""
+    monkeypatch.setenv(serving.PREFIX_VARIABLE, "/mining/study/")
+    running = start_server(synthetic_study.create_study(tmp_path / "study"))
     yield running
     stop_server(running)
 
 
-def test_cookies_are_for_tls_only_where_the_proxy_says_https(served: Served) -> None:
-    status, cookie, where = enter(
+def test_cookies_are_secure_behind_tls(served: Served) -> None:
+    status, cookie, location = sign_in(
         served, {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
     )
     assert (
         status == 303
-        and where == "/"
+        and location == "/"
         and cookie.endswith("; Secure")
         and "; Path=/;" in cookie
         and "HttpOnly" in cookie
-        and "SameSite=Strict" in cookie
+        and "SameSite=strict" in cookie
     )
     assert get(served, "/expert/read/state", cookie)[0] == 200
     assert (
-        "Secure" not in enter(served, {})[1]
-        and "Secure" not in enter(served, {"X-Forwarded-Proto": "http"})[1]
+        "Secure" not in sign_in(served, {})[1]
+        and "Secure" not in sign_in(served, {"X-Forwarded-Proto": "http"})[1]
     )
     # The page comes from https://host, the request reaches us as http: the same host is the same
     # site.
     own = served.base.removeprefix("http://")
-    assert enter(served, {"X-Forwarded-Proto": "https", "Origin": f"https://{own}"})[0] == 303
+    assert sign_in(served, {"X-Forwarded-Proto": "https", "Origin": f"https://{own}"})[0] == 303
     assert (
-        enter(served, {"X-Forwarded-Proto": "https", "Origin": "https://elsewhere.example"})[0]
+        sign_in(served, {"X-Forwarded-Proto": "https", "Origin": "https://elsewhere.example"})[0]
         == 403
     )
 
 
-def test_only_named_proxies_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_named_proxies_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")
-    running = start_server(synthetic_study.make(tmp_path / "study"))
+    running = start_server(synthetic_study.create_study(tmp_path / "study"))
     try:
-        assert "Secure" not in enter(running, {"X-Forwarded-Proto": "https"})[1]
+        assert "Secure" not in sign_in(running, {"X-Forwarded-Proto": "https"})[1]
     finally:
         stop_server(running)
 
 
-def test_a_prefix_left_on_or_taken_off(prefixed: Served) -> None:
+def test_the_proxy_keeps_or_removes_the_prefix(prefixed: Served) -> None:
     for path in ("/mining/study/enter", "/enter"):
-        status, cookie, where = enter(prefixed, {"X-Forwarded-Proto": "https"}, path)
+        status, cookie, location = sign_in(prefixed, {"X-Forwarded-Proto": "https"}, path)
         assert (
             status == 303
-            and where == "/mining/study/"
+            and location == "/mining/study/"
             and "; Path=/mining/study/;" in cookie
             and cookie.endswith("; Secure")
         )
@@ -106,7 +103,7 @@ def test_a_prefix_left_on_or_taken_off(prefixed: Served) -> None:
             and get(prefixed, "/mining/study/../participants", cookie)[0] == 403
         )
     assert get(prefixed, "/mining/study/participants", "")[0] == 401
-    assert application.link("https://host", "t") == "https://host/mining/study/enter?token=t"
+    assert links.invitation_link("https://host", "t") == "https://host/mining/study/enter?token=t"
 
 
 @pytest.mark.browser
@@ -114,17 +111,17 @@ def test_pages_work_under_the_prefix(prefixed: Served, context) -> None:
     def link(role: str) -> str:
         return prefixed.invite(role).replace("/enter", "/mining/study/enter")
 
-    asked = []
-    context.on("request", lambda request: asked.append(request.url))
+    requested = []
+    context.on("request", lambda request: requested.append(request.url))
     page = context.new_page()
     page.goto(link("reader"))
     page.click("button")
     page.check("#agree")
-    page.click("text=Continue")
+    page.get_by_role("button", name="Continue", exact=True).click()
     page.click("text=Start with five practice texts")
-    settle(page, "Practice 1 / 5")
+    wait_for_case(page, "Practice 1 / 5")
     page.keyboard.press("3")
-    settle(page, "Practice 2 / 5")
+    wait_for_case(page, "Practice 2 / 5")
     page.context.clear_cookies()
     page.goto(link("annotator"))
     page.click("button")
@@ -138,18 +135,18 @@ def test_pages_work_under_the_prefix(prefixed: Served, context) -> None:
     page.goto(link("team"))
     page.click("button")
     page.wait_for_selector("text=Overview")
-    page.click("text=People")
+    page.click("text=Participants")
     page.wait_for_selector("text=Invite")
     assert "/mining/study/" in page.url
     assert [
         url
-        for url in asked
+        for url in requested
         if url.startswith(prefixed.base) and "/mining/study/" not in url and "_stcore" not in url
     ] == []
 
 
-def test_a_wrong_prefix_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_prefixes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("mining", "/a b", "/a//b", "/<x>"):
-        monkeypatch.setenv(serving.PREFIX, wrong)
+        monkeypatch.setenv(serving.PREFIX_VARIABLE, wrong)
         with pytest.raises(UserError, match="must be a path such as"):
-            serving.prefix()
+            serving.url_prefix()

@@ -1,20 +1,19 @@
-"""The bars of attention weights: every source, its value or that it is missing, and nothing that a
-value could smuggle in.
-"""
+"""Bars of attention weights: values, missing values and escaping."""
 
 from __future__ import annotations
 
-from dashboard.views.attention_weights import bars
-from evaluation.queries.attention_weights import Attended
+from dashboard.views.attention_weights import attention_bars
+from evaluation.queries.explanations import AttentionWeight
 
 
-def test_every_source_has_a_bar_of_its_weight() -> None:
-    found = bars(
+def test_every_weight_has_a_bar() -> None:
+    bars = attention_bars(
         (
-            Attended("image", None, False, 0.25),
-            Attended("age", "61", False, 0.5),
-            Attended("<b>gene</b>", None, True, 0.25),
+            AttentionWeight("image", None, False, 0.25),
+            AttentionWeight("age", "61", False, 0.5),
+            AttentionWeight("<b>gene</b>", None, True, 0.25),
         )
     )
-    assert found.count("width:25.0%") == 2 and found.count("width:50.0%") == 1
-    assert "61" in found and "missing" in found and "<b>gene" not in found and "50.0 %" in found
+    assert bars.count("width:25.0%") == 2 and bars.count("width:50.0%") == 1
+    assert "61" in bars and "missing" in bars and "50.0 %" in bars
+    assert "<b>gene" not in bars

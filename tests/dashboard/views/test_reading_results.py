@@ -1,10 +1,10 @@
-"""Results of a reading study as the page shows them, from a score made here."""
+"""The results of a reading study as the page shows them."""
 
 from __future__ import annotations
 
 from streamlit.testing.v1 import AppTest
 
-from support.team_page import said
+from support.team_page import page_text
 
 
 def results_page() -> None:
@@ -13,12 +13,12 @@ def results_page() -> None:
     import numpy as np
     import pandas as pd
 
-    from core.store.reading_table import Protocol
+    from core.store.protocol_table import Protocol
     from dashboard.views import reading_results
-    from evaluation.reading_study import preset, score
+    from evaluation.reading_study import design_preset, score_study
 
     truth = np.arange(8) % 2 == 0
-    words = np.where(truth, "malignant", "benign")
+    classes = np.where(truth, "malignant", "benign")
     key = pd.DataFrame(
         {
             "case_number": range(1, 9),
@@ -26,11 +26,11 @@ def results_page() -> None:
             "patient_id": [f"p{i}" for i in range(8)],
             "arm": "explanation",
             "texts": [(f"text {i}",) for i in range(8)],
-            "truth": words,
+            "truth": classes,
             "network_score": np.linspace(0.2, 0.8, 8),
             "predicted": "malignant",
-            "first_abnormality": ["benign", *words[1:]],
-            "any_malignant": words,
+            "first_abnormality": ["benign", *classes[1:]],
+            "any_malignant": classes,
         }
     )
     answers = pd.DataFrame(
@@ -42,8 +42,8 @@ def results_page() -> None:
             "answer": [6, 1, 6, 1, 6, 1, 1, 6],
         }
     )
-    design = preset("Recommended", arms=("explanation",))
-    made = Protocol(
+    design = design_preset("Recommended", arms=("explanation",))
+    protocol = Protocol(
         protocol="Ours",
         version=1,
         state="closed",
@@ -55,19 +55,19 @@ def results_page() -> None:
         who="team",
         made=datetime(2026, 1, 2),
     )
-    reading_results.show(made, score(answers, key, design, simulated=False))
+    reading_results.render_results(protocol, score_study(answers, key, design, simulated=False))
 
 
-def test_one_image_a_patient_and_the_rules_in_words() -> None:
+def test_one_image_per_patient() -> None:
     page = AppTest.from_function(results_page, default_timeout=60).run()
     assert not page.exception
-    plain = (
+    sentence = (
         "clustering plays no part (the design effect, 1.14, is the variance's small-sample factor)"
     )
     assert (
-        f"No patient has two answers: {plain}." in said(page)
-        and f"No patient has two answers: {plain}." in page.text_area[0].value
+        f"No patient has two answers: {sentence}." in page_text(page)
+        and f"No patient has two answers: {sentence}." in page.text_area[0].value
     )
     columns = next(list(f.value.columns) for f in page.dataframe if len(f.value) == 1)
     assert columns == ["Case", "Mammogram", "First abnormality", "Any malignant"]
-    assert "any_malignant" not in said(page) and "first_abnormality" not in said(page)
+    assert "any_malignant" not in page_text(page) and "first_abnormality" not in page_text(page)

@@ -1,19 +1,19 @@
-"""Agreement between annotators and with oneself, against values worked out by hand."""
+"""Agreement between and within experts, against values computed by hand."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from core import birads_lexicon
+from core.lexicon import birads_lexicon
 from evaluation.annotation import category_agreement
 
 
-def said(*categories: str, association: str = "benign") -> dict:
-    """An answer that names these categories; none: nothing."""
+def answer(*categories: str, association: str = "benign") -> dict:
+    """Return an answer that names these categories, or the answer "nothing"."""
     if not categories:
         return birads_lexicon.empty_answer()
-    return birads_lexicon.make_answer(
+    return birads_lexicon.create_answer(
         [
             {"category": c, "terms": {}, "association": None if c == "normal" else association}
             for c in categories
@@ -23,7 +23,7 @@ def said(*categories: str, association: str = "benign") -> dict:
 
 
 def frame(rows: list[tuple]) -> pd.DataFrame:
-    """code, unit, answer[, repeat[, practice]]."""
+    """Return annotations from (code, unit, answer[, repeat[, practice]])."""
     return pd.DataFrame(
         [
             {
@@ -41,42 +41,42 @@ def frame(rows: list[tuple]) -> pd.DataFrame:
 
 TWO = frame(
     [
-        ("A", 1, said("mass")),
-        ("B", 1, said("mass")),
-        ("A", 2, said("mass", "calcification")),
-        ("B", 2, said("mass")),
-        ("A", 3, said()),
-        ("B", 3, said()),
-        ("A", 4, said("normal")),
-        ("B", 4, said("mass")),
-        ("A", 5, said("calcification")),
-        ("B", 5, said("calcification")),
-        ("A", 6, said("mass")),
-        ("A", 1, said("mass"), True),
-        ("A", 3, said("mass"), True),
-        ("B", 9, said("mass"), False, True),
+        ("A", 1, answer("mass")),
+        ("B", 1, answer("mass")),
+        ("A", 2, answer("mass", "calcification")),
+        ("B", 2, answer("mass")),
+        ("A", 3, answer()),
+        ("B", 3, answer()),
+        ("A", 4, answer("normal")),
+        ("B", 4, answer("mass")),
+        ("A", 5, answer("calcification")),
+        ("B", 5, answer("calcification")),
+        ("A", 6, answer("mass")),
+        ("A", 1, answer("mass"), True),
+        ("A", 3, answer("mass"), True),
+        ("B", 9, answer("mass"), False, True),
     ]
 )
 
 
-def test_jaccard_by_hand() -> None:
-    found = category_agreement.jaccard(TWO)
+def test_category_overlap() -> None:
+    overlap = category_agreement.category_overlap(TWO)
     assert (
-        found.estimate == pytest.approx((1 + 0.5 + 1 + 0 + 1) / 5)
-        and found.n == 5
-        and found.low < found.estimate < found.high
+        overlap.estimate == pytest.approx((1 + 0.5 + 1 + 0 + 1) / 5)
+        and overlap.n == 5
+        and overlap.low < overlap.estimate < overlap.high
     )
 
 
-def test_agreeing_everywhere_is_no_certainty() -> None:
-    same = category_agreement.jaccard(
-        frame([(code, unit, said("mass")) for code in "AB" for unit in range(6)])
+def test_complete_overlap_has_no_interval() -> None:
+    same = category_agreement.category_overlap(
+        frame([(code, unit, answer("mass")) for code in "AB" for unit in range(6)])
     )
     assert (same.estimate, same.low, same.high) == (1, None, None) and same.reason
 
 
-def test_kappa_per_category_by_hand() -> None:
-    rows = {r.name: r for r in category_agreement.per_category(TWO)}
+def test_kappa_by_category() -> None:
+    rows = {r.name: r for r in category_agreement.agreement_by_category(TWO)}
     observed, chance = 4 / 5, (2 / 5) * (3 / 5) + (3 / 5) * (2 / 5)
     assert (
         rows["mass"].estimate == pytest.approx((observed - chance) / (1 - chance))
@@ -85,61 +85,68 @@ def test_kappa_per_category_by_hand() -> None:
     assert rows["nothing"].estimate == pytest.approx(1) and "asymmetry" not in rows
 
 
-def test_a_category_that_one_expert_never_used_has_no_interval() -> None:
+def test_category_of_one_expert_has_no_interval() -> None:
     rows = frame(
         [
-            (code, unit, said("mass") if unit or code == "A" else said("asymmetry"))
+            (code, unit, answer("mass") if unit or code == "A" else answer("asymmetry"))
             for code in "AB"
             for unit in range(49)
         ]
     )
-    found = next(r for r in category_agreement.per_category(rows) if r.name == "asymmetry")
+    asymmetry = next(
+        r for r in category_agreement.agreement_by_category(rows) if r.name == "asymmetry"
+    )
     assert (
-        found.estimate == pytest.approx(0, abs=1e-12)
-        and found.low is None
-        and found.high is None
-        and "one rater used one category only" in found.reason
+        asymmetry.estimate == pytest.approx(0, abs=1e-12)
+        and asymmetry.low is None
+        and asymmetry.high is None
+        and "one rater used one category only" in asymmetry.reason
     )
 
 
-def test_three_experts_are_measured_by_alpha() -> None:
+def test_alpha_for_three_experts() -> None:
     three = pd.concat(
-        [TWO, frame([("C", u, said("mass")) for u in range(1, 6)])], ignore_index=True
+        [TWO, frame([("C", u, answer("mass")) for u in range(1, 6)])], ignore_index=True
     )
     assert (
-        "alpha" in category_agreement.per_category(three)[0].method.lower()
-        and category_agreement.raters(three) == 3
+        "alpha" in category_agreement.agreement_by_category(three)[0].method.lower()
+        and category_agreement.count_experts(three) == 3
     )
 
 
-def test_repeats_within_an_expert() -> None:
-    assert [(r.name, r.estimate, r.n) for r in category_agreement.repeats(TWO)] == [("A", 0.5, 2)]
-
-
-def test_disputes_come_worst_first_and_agreement_last() -> None:
-    with_verdict = pd.concat(
-        [TWO, frame([("A", 7, said("mass")), ("B", 7, said("mass", association="suspicious"))])],
-        ignore_index=True,
-    )
-    found = category_agreement.disputes(with_verdict)
-    assert [d.unit for d in found][:2] == [4, 2] and [
-        d.conflict for d in found if d.unit in (1, 3, 5)
-    ] == [0, 0, 0]
-    assert next(d for d in found if d.unit == 7).conflict == 0.5 and 6 not in [
-        d.unit for d in found
+def test_repeat_consistency() -> None:
+    assert [(r.name, r.estimate, r.n) for r in category_agreement.repeat_consistency(TWO)] == [
+        ("A", 0.5, 2)
     ]
 
 
-def test_one_rater_and_nobody() -> None:
+def test_disagreements_by_conflict() -> None:
+    with_verdict = pd.concat(
+        [
+            TWO,
+            frame([("A", 7, answer("mass")), ("B", 7, answer("mass", association="suspicious"))]),
+        ],
+        ignore_index=True,
+    )
+    disagreements = category_agreement.list_disagreements(with_verdict)
+    assert [d.unit for d in disagreements][:2] == [4, 2] and [
+        d.conflict for d in disagreements if d.unit in (1, 3, 5)
+    ] == [0, 0, 0]
+    assert next(d for d in disagreements if d.unit == 7).conflict == 0.5 and 6 not in [
+        d.unit for d in disagreements
+    ]
+
+
+def test_one_expert_and_no_answers() -> None:
     alone = TWO[TWO["code"] == "A"].reset_index(drop=True)
     assert (
-        category_agreement.jaccard(alone).estimate is None
-        and "two experts" in category_agreement.jaccard(alone).reason
-        and category_agreement.raters(alone) == 1
+        category_agreement.category_overlap(alone).estimate is None
+        and "two experts" in category_agreement.category_overlap(alone).reason
+        and category_agreement.count_experts(alone) == 1
     )
-    nobody = TWO.iloc[:0]
+    empty = TWO.iloc[:0]
     assert (
-        category_agreement.disputes(nobody) == []
-        and category_agreement.repeats(nobody) == []
-        and category_agreement.raters(nobody) == 0
+        category_agreement.list_disagreements(empty) == []
+        and category_agreement.repeat_consistency(empty) == []
+        and category_agreement.count_experts(empty) == 0
     )

@@ -1,6 +1,4 @@
-"""Label precision: counts and intervals against literal versions, patients as clusters, and the
-patches drawn.
-"""
+"""Label audits: counts and intervals against direct computation, and the sample of patches."""
 
 from __future__ import annotations
 
@@ -18,7 +16,12 @@ from core.errors import UserError
 from core.sources.phantom.concepts import Concept
 from core.store import annotation_table, audit_table, participant_table
 from evaluation.annotation import audit_workflow
-from evaluation.annotation.label_audit import audited, precision_interval, wilson
+from evaluation.annotation.label_audit import (
+    compute_audit_result,
+    precision_interval,
+    sample_patch_ranks,
+    wilson_bounds,
+)
 from evaluation.proportion import proportion_interval
 
 
@@ -29,6 +32,7 @@ def table(
     code: str = "A1",
     start: int = 0,
 ) -> pd.DataFrame:
+    """Return judgements with the given answers by kind of patches."""
     rows = [
         {
             "code": code,
@@ -41,8 +45,8 @@ def table(
             "answer": answer,
             "simulated": False,
         }
-        for k, (kind, said) in enumerate(answers.items())
-        for n, answer in enumerate(said)
+        for k, (kind, kind_answers) in enumerate(answers.items())
+        for n, answer in enumerate(kind_answers)
     ]
     return pd.DataFrame(rows)
 
@@ -56,9 +60,9 @@ def test_counts_precision_and_difference() -> None:
         },
         patients=1000,
     )
-    found = audited(frame)
-    top, _, random = found.units
-    assert [(s.kind, s.yes, s.no, s.unsure, s.patches, s.patients) for s in found.units] == [
+    result = compute_audit_result(frame)
+    top, _, random = result.units
+    assert [(s.kind, s.yes, s.no, s.unsure, s.patches, s.patients) for s in result.units] == [
         ("top", 9, 0, 1, 10, 10),
         ("middle", 1, 3, 0, 4, 4),
         ("random", 1, 9, 0, 10, 10),
@@ -66,35 +70,37 @@ def test_counts_precision_and_difference() -> None:
     assert (
         top.interval.estimate == 0.9
         and random.interval.estimate == 0.1
-        and found.difference_of(3).estimate == pytest.approx(0.8)
+        and result.difference_of(3).estimate == pytest.approx(0.8)
     )
-    gap = found.difference_of(None)
+    gap = result.difference_of(None)
     assert (
         gap.low < 0.8 < gap.high
         and gap.low > 0.3
-        and found.agreement is None
-        and not found.simulated
+        and result.agreement is None
+        and not result.simulated
     )
-    assert [s.unit for s in found.pooled] == [None] * 3 and found.pooled[0].yes == 9
+    assert [s.unit for s in result.pooled] == [None] * 3 and result.pooled[0].yes == 9
 
 
-def test_independent_judgements_give_wilson_and_patients_widen_it() -> None:
+def test_precision_interval_widens_with_clustering() -> None:
     yes = np.array([True] * 12 + [False] * 8)
-    own = precision_interval(yes, np.arange(20))
+    independent = precision_interval(yes, np.arange(20))
     plain = proportion_interval(12, 20, "wilson")
-    assert wilson(12 / 20, 20, 0.95) == pytest.approx((plain.low, plain.high))
-    assert (own.low, own.high) == pytest.approx(
+    assert wilson_bounds(12 / 20, 20, 0.95) == pytest.approx((plain.low, plain.high))
+    assert (independent.low, independent.high) == pytest.approx(
         (plain.low, plain.high), abs=0.02
     )  # effective n is 19, the linearised variance's m - 1
-    wide = precision_interval(
-        yes, np.arange(20) // 4
-    )  # five patients who mostly agree with themselves
-    assert wide.low < own.low and wide.high > own.high and wide.estimate == own.estimate
+    wide = precision_interval(yes, np.arange(20) // 4)  # five patients with mostly equal judgements
+    assert (
+        wide.low < independent.low
+        and wide.high > independent.high
+        and wide.estimate == independent.estimate
+    )
 
 
-def test_agreement_of_all_and_one_patient() -> None:
-    every = precision_interval(np.ones(12, bool), np.arange(12) // 3)
-    assert (every.estimate, every.high) == (1.0, 1.0) and every.low == pytest.approx(
+def test_constant_judgements_and_single_patient() -> None:
+    constant = precision_interval(np.ones(12, bool), np.arange(12) // 3)
+    assert (constant.estimate, constant.high) == (1.0, 1.0) and constant.low == pytest.approx(
         proportion_interval(4, 4, "wilson").low
     )
     assert (
@@ -102,98 +108,110 @@ def test_agreement_of_all_and_one_patient() -> None:
         == "all patches come from one patient"
     )
     assert precision_interval(np.zeros(0, bool), np.zeros(0)).reason == "no patch has been judged"
-    found = audited(table({"top": ["yes"] * 6, "random": ["no"] * 6}))
+    result = compute_audit_result(table({"top": ["yes"] * 6, "random": ["no"] * 6}))
     assert (
-        found.difference_of(3).estimate == 1
-        and found.difference_of(3).low is None
-        and "same difference" in found.difference_of(3).reason
+        result.difference_of(3).estimate == 1
+        and result.difference_of(3).low is None
+        and "same difference" in result.difference_of(3).reason
     )
-    assert found.units[1].interval.estimate is None
+    assert result.units[1].interval.estimate is None
 
 
-def test_two_experts_agree_or_not() -> None:
-    said = {"top": ["yes"] * 8, "random": ["no"] * 8}
-    same = audited(pd.concat([table(said), table(said, code="A2")]))
+def test_agreement_of_two_experts() -> None:
+    answers = {"top": ["yes"] * 8, "random": ["no"] * 8}
+    same = compute_audit_result(pd.concat([table(answers), table(answers, code="A2")]))
     assert (
         same.agreement.estimate == pytest.approx(1)
         and same.units[0].experts == 2
         and same.units[0].patches == 8
         and same.units[0].yes == 16
     )
-    other = audited(
-        pd.concat([table(said), table({"top": ["no"] * 8, "random": ["yes"] * 8}, code="A2")])
+    other = compute_audit_result(
+        pd.concat([table(answers), table({"top": ["no"] * 8, "random": ["yes"] * 8}, code="A2")])
     )
     assert other.agreement.estimate < 0
 
 
 @given(st.integers(5, 300), st.integers(1, 12), st.integers(0, 5), st.data())
-def test_places_are_apart_seeded_and_of_their_kind(
-    total: int, number: int, seed: int, data: st.DataObject
-) -> None:
+def test_sampled_ranks(total: int, number: int, seed: int, data: st.DataObject) -> None:
     values = np.array(
         data.draw(st.lists(st.floats(0, 1, width=32), min_size=total, max_size=total))
     )
     if total < 5 * number:
         with pytest.raises(UserError, match="too few"):
-            audit_workflow.places(values, number, seed, 4)
+            sample_patch_ranks(values, number, seed, 4)
         return
-    found = audit_workflow.places(values, number, seed, 4)
-    assert found["top"].tolist() == list(range(number))
-    assert all(0.4 * total - 1 <= place < 0.6 * total for place in found["middle"])
-    together = np.concatenate(list(found.values()))
+    result = sample_patch_ranks(values, number, seed, 4)
+    assert result["top"].tolist() == list(range(number))
+    assert all(0.4 * total - 1 <= rank < 0.6 * total for rank in result["middle"])
+    together = np.concatenate(list(result.values()))
     assert len(set(together.tolist())) == 3 * number and together.max() < total
-    again = audit_workflow.places(values, number, seed, 4)
-    assert all((found[kind] == again[kind]).all() for kind in found)
+    again = sample_patch_ranks(values, number, seed, 4)
+    assert all((result[kind] == again[kind]).all() for kind in result)
 
 
 def test_without_an_audit(tmp_path: Path) -> None:
     store.create(tmp_path)
-    assert audit_workflow.newest(tmp_path) is None
+    assert audit_workflow.latest_audit(tmp_path) is None
     for work in (
-        lambda: audit_workflow.results(tmp_path),
-        lambda: audit_workflow.end(tmp_path, "team"),
-        lambda: audit_workflow.start(tmp_path, 4, 1, "team"),
+        lambda: audit_workflow.load_audit_result(tmp_path),
+        lambda: audit_workflow.end_audit(tmp_path, "team"),
+        lambda: audit_workflow.start_audit(tmp_path, 4, 1, "team"),
     ):
-        with pytest.raises(
-            UserError, match="no label audit|No label audit|No unit carries a label"
-        ):
+        with pytest.raises(UserError, match="no label audit|No label audit|No unit is labelled"):
             work()
 
 
-def test_a_simulated_judgement_follows_the_pixels() -> None:
+def test_simulated_judgement() -> None:
     mask = np.zeros((64, 64), np.uint32)
     mask[:4, :4] = int(Concept.NIPPLE)
-    said = [
-        simulated_experts.judgement("Nipple", mask, np.random.default_rng(i)) for i in range(200)
+    answers = [
+        simulated_experts.simulate_audit_judgement("Nipple", mask, np.random.default_rng(i))
+        for i in range(200)
     ]
-    assert 180 <= said.count("yes") < 200 and said.count("unsure") == 0
-    assert simulated_experts.judgement("Pectoral muscle", mask, np.random.default_rng(0)) == "no"
-    assert simulated_experts.judgement("Something else", mask, np.random.default_rng(0)) == "unsure"
-    assert simulated_experts.judgement("Nipple", mask[3:], np.random.default_rng(0)) == "unsure"
+    assert 180 <= answers.count("yes") < 200 and answers.count("unsure") == 0
+    assert (
+        simulated_experts.simulate_audit_judgement(
+            "Pectoral muscle", mask, np.random.default_rng(0)
+        )
+        == "no"
+    )
+    assert (
+        simulated_experts.simulate_audit_judgement("Something else", mask, np.random.default_rng(0))
+        == "unsure"
+    )
+    assert (
+        simulated_experts.simulate_audit_judgement("Nipple", mask[3:], np.random.default_rng(0))
+        == "unsure"
+    )
 
 
-def test_an_audit_of_the_demonstration(own_study: Path) -> None:
-    simulated, found = audit_workflow.results(
+def test_audit_of_the_demonstration(own_study: Path) -> None:
+    simulated, result = audit_workflow.load_audit_result(
         own_study
-    )  # what the demonstration's simulated experts said
-    top, _, random = (share.interval for share in found.pooled)
+    )  # answers of the simulated experts
+    top, _, random = (share.interval for share in result.pooled)
     assert (
         simulated.ended is not None
-        and found.simulated
+        and result.simulated
         and top.low > random.high
-        and found.difference_of(None).low > 0
-        and found.agreement.estimate > 0.6
+        and result.difference_of(None).low > 0
+        and result.agreement.estimate > 0.6
     )
-    shown = audit_workflow.of_unit(own_study, simulated.run, found.units[0].unit)
-    assert shown is not None and shown[0].audit == "audit-1" and shown[1].units == found.units[:3]
-    assert audit_workflow.of_unit(own_study, simulated.run, -1) is None
+    unit_audit = audit_workflow.load_unit_audit(own_study, simulated.run, result.units[0].unit)
+    assert (
+        unit_audit is not None
+        and unit_audit[0].audit == "audit-1"
+        and unit_audit[1].units == result.units[:3]
+    )
+    assert audit_workflow.load_unit_audit(own_study, simulated.run, -1) is None
     with pytest.raises(UserError, match="1 to 32"):
-        audit_workflow.start(own_study, 0, 1, "team")
-    audit = audit_workflow.start(own_study, 4, 1, "team")
+        audit_workflow.start_audit(own_study, 0, 1, "team")
+    audit = audit_workflow.start_audit(own_study, 4, 1, "team")
     assert audit.audit == "audit-2"
     with store.read(own_study) as con:
-        labels = annotation_table.labels(con, audit.run)
-        items = audit_table.items(con, audit.audit)
+        labels = annotation_table.unit_labels(con, audit.run, [])
+        items = audit_table.load_audit_items(con, audit.audit)
     assert (
         audit.simulated
         and len(items) == 12 * len(labels)
@@ -211,27 +229,27 @@ def test_an_audit_of_the_demonstration(own_study: Path) -> None:
     assert (by_kind["top"] >= by_kind["middle"]).all() and (
         by_kind["top"] >= by_kind["random"]
     ).all()
-    with pytest.raises(UserError, match="Nobody has answered"):
-        audit_workflow.results(own_study)
+    with pytest.raises(UserError, match="has no answers yet"):
+        audit_workflow.load_audit_result(own_study)
     with store.write(own_study) as con:
-        participant_table.add(con, "A1", "annotator")
+        participant_table.add_participant(con, "A1", "annotator")
         for item in items:
-            audit_table.append_answer(
+            audit_table.append_audit_answer(
                 con, audit.audit, "A1", item.item, 1, "yes" if item.kind == "top" else "no", 1.0
             )
-    result = audit_workflow.results(own_study)[1]
+    result = audit_workflow.load_audit_result(own_study)[1]
     assert (
         result.pooled[0].interval.estimate == 1
         and result.pooled[2].interval.estimate == 0
         and result.difference_of(None).estimate == 1
     )
-    frame = audit_workflow.results_table(audit, result)
+    frame = audit_workflow.audit_result_table(audit, result)
     assert len(frame) == 3 * len(labels) + 3 and frame["precision"].tolist() == [1, 0, 0] * (
         len(labels) + 1
     )
     assert frame["simulated_labels"].all() and not frame["simulated_judgements"].any()
-    assert len(audit_workflow.judgements_table(own_study, audit)) == len(items)
+    assert len(audit_workflow.load_judgement_versions(own_study, audit)) == len(items)
     assert (
-        audit_workflow.end(own_study, "team").ended is not None
-        and audit_workflow.newest(own_study).audit == audit.audit
+        audit_workflow.end_audit(own_study, "team").ended is not None
+        and audit_workflow.latest_audit(own_study).audit == audit.audit
     )

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from core import store
+from core.class_labels import class_names
+from core.lineage import run_class_names
 from core.store import run_table
 from evaluation.queries import explanations, unit_summaries
 from evaluation.queries import units as gallery
-from evaluation.queries.class_names import class_words, words
-from evaluation.reporting.figures.units import chosen_cases
-from evaluation.reporting.tables.units import coverage, units
+from evaluation.reporting.figures.units import choose_example_cases
+from evaluation.reporting.tables.units import build_coverage_table, build_unit_table
 
 
 @pytest.fixture
 def two_classes(own_study: Path) -> Path:
     """The demonstration as a study of two classes has it: no class 1 among units and decisions."""
     with store.write(own_study) as con:
-        run = run_table.latest(con, "patches") or ""
-        manifest = run_table.get(con, run)["manifest"] | {"classes": 2}
+        run = run_table.latest_run(con, "patches") or ""
+        manifest = run_table.load_run(con, run)["manifest"] | {"classes": 2}
         con.execute("UPDATE runs SET manifest = ? WHERE run = ?", [json.dumps(manifest), run])
         for table in ("selected", "coverage", "influences"):
             con.execute(f"DELETE FROM {table} WHERE class = 1")
@@ -31,44 +32,47 @@ def two_classes(own_study: Path) -> Path:
 
 def latest(path: Path, kind: str) -> str:
     with store.read(path) as con:
-        return str(run_table.latest(con, kind))
+        return str(run_table.latest_run(con, kind))
 
 
 def test_names_by_code(demonstration: Path) -> None:
-    assert words(3) == {0: "normal", 1: "benign", 2: "malignant"} and words(2) == {
+    assert class_names(3) == {0: "normal", 1: "benign", 2: "malignant"} and class_names(2) == {
         0: "other",
         2: "malignant",
     }
     for kind in ("patches", "dissect", "explain", "evaluate"):
-        assert class_words(demonstration, latest(demonstration, kind)) == words(3)
+        assert run_class_names(demonstration, latest(demonstration, kind)) == class_names(3)
 
 
 def test_units_and_coverage_say_other(two_classes: Path) -> None:
     dissect = latest(two_classes, "dissect")
-    rows = gallery.rows(two_classes, dissect)
+    rows = gallery.selected_units(two_classes, dissect)
     assert {name for found in rows["classes"] for name in found} == {"other", "malignant"}
     assert "other" in rows.columns and "normal" not in rows.columns
-    assert [row["name"] for row in unit_summaries.coverage_table(two_classes, dissect)] == [
+    assert [row["name"] for row in unit_summaries.coverage_summary(two_classes, dissect)] == [
         "malignant",
         "other",
     ]
-    assert {row[0] for row in coverage(two_classes).rows} == {"other", "malignant"}
+    assert {row[0] for row in build_coverage_table(two_classes).rows} == {"other", "malignant"}
     assert (
-        "Top 8 other" in units(two_classes).shown().columns
-        and "Top 8 normal" not in units(two_classes).shown().columns
+        "Top 8 other" in build_unit_table(two_classes).printed_frame().columns
+        and "Top 8 normal" not in build_unit_table(two_classes).printed_frame().columns
     )
 
 
 def test_a_benign_film_called_other_is_right(two_classes: Path) -> None:
     run = latest(two_classes, "explain")
-    table = explanations.cases(two_classes, run, "all", 1)
+    table = explanations.list_explained(two_classes, run, "all", 1)
     benign = table[(table["truth"] == 1) & (table["predicted"] == 0)]
     assert len(benign) and benign["right"].all()
-    assert not set(explanations.cases(two_classes, run, "wrong", 1)["mammogram_id"]) & set(
+    assert not set(explanations.list_explained(two_classes, run, "wrong", 1)["mammogram_id"]) & set(
         benign["mammogram_id"]
     )
-    assert explanations.one(two_classes, run, benign["mammogram_id"].iloc[0]).predicted == "other"
-    assert {role.split(",")[0] for role, _, _ in chosen_cases(two_classes, run, 1)} <= {
+    assert (
+        explanations.load_explanation(two_classes, run, benign["mammogram_id"].iloc[0]).predicted
+        == "other"
+    )
+    assert {role.split(",")[0] for role, _, _ in choose_example_cases(two_classes, run, 1)} <= {
         "malignant",
         "other",
     }

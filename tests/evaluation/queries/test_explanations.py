@@ -17,7 +17,7 @@ from core.interpretation import inference
 from core.pipeline import dissect, explain, ingest, patches, train
 from core.store import dataset_table, run_table
 from evaluation.pipeline import evaluate
-from evaluation.queries.attention_weights import attended
+from evaluation.queries.explanations import load_attention_weights
 from support.distributed_worker import quiet
 
 TRAINING = {
@@ -33,8 +33,8 @@ TRAINING = {
 
 @pytest.fixture(scope="module")
 def chosen() -> settings.Settings:
-    return settings.preset(
-        settings.PHANTOM | {"training": {**TRAINING, "auxiliary": ["density", "age"]}}
+    return settings.settings_from_preset(
+        settings.PHANTOM_PRESET | {"training": {**TRAINING, "auxiliary": ["density", "age"]}}
     )
 
 
@@ -42,7 +42,7 @@ def chosen() -> settings.Settings:
 def folder(tmp_path_factory: pytest.TempPathFactory, chosen: settings.Settings) -> Path:
     """A small phantom study of a network with two columns."""
     made = tmp_path_factory.mktemp("attention") / "study"
-    study_folder.init(made, chosen)
+    study_folder.create_study(made, chosen)
     ingest.ingest(
         made,
         chosen,
@@ -53,17 +53,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory, chosen: settings.Settings) 
         seed=2,
         width=4 * chosen.images.input_side,
     )
-    patches.make(made, chosen, quiet)
-    train.make(made, chosen, quiet)
-    evaluate.make(made, quiet)
-    dissect.make(made, chosen, quiet)
-    explain.make(made, chosen, quiet)
+    patches.run_patch_extraction(made, chosen, quiet)
+    train.run_training(made, chosen, quiet)
+    evaluate.run_evaluation(made, quiet)
+    dissect.run_dissection(made, chosen, quiet)
+    explain.run_explanation(made, chosen, quiet)
     return made
 
 
 def newest(folder: Path, kind: str) -> str:
     with store.read(folder) as con:
-        run = run_table.latest(con, kind)
+        run = run_table.latest_run(con, kind)
     assert run is not None
     return run
 
@@ -71,13 +71,13 @@ def newest(folder: Path, kind: str) -> str:
 def test_weights_of_every_mammogram_are_kept_and_sum_to_one(folder: Path) -> None:
     explained = newest(folder, "explain")
     scores = pd.read_parquet(
-        runs.folder(folder, newest(folder, "evaluate")) / "tables" / "image_scores.parquet"
+        runs.run_folder(folder, newest(folder, "evaluate")) / "tables" / "image_scores.parquet"
     )
     with store.read(folder) as con:
-        density = dataset_table.patients(con).set_index("patient_id")["density"]
-        owner = dataset_table.mammograms(con).set_index("mammogram_id")["patient_id"]
+        density = dataset_table.load_patients(con).set_index("patient_id")["density"]
+        owner = dataset_table.load_mammograms(con).set_index("mammogram_id")["patient_id"]
     for mammogram in scores["mammogram_id"]:
-        found = attended(folder, explained, mammogram)
+        found = load_attention_weights(folder, explained, mammogram)
         assert [a.name for a in found] == ["image", "density", "age"] and found[0].value is None
         assert (
             sum(a.weight for a in found) == pytest.approx(1, abs=1e-6)
@@ -88,26 +88,26 @@ def test_weights_of_every_mammogram_are_kept_and_sum_to_one(folder: Path) -> Non
 
 def test_explanation_and_evaluation_see_the_same_columns(folder: Path) -> None:
     scores = pd.read_parquet(
-        runs.folder(folder, newest(folder, "evaluate")) / "tables" / "image_scores.parquet"
+        runs.run_folder(folder, newest(folder, "evaluate")) / "tables" / "image_scores.parquet"
     ).set_index("mammogram_id")
     explained = pd.read_parquet(
-        runs.folder(folder, newest(folder, "explain")) / "tables" / "explanations.parquet"
+        runs.run_folder(folder, newest(folder, "explain")) / "tables" / "explanations.parquet"
     ).set_index("mammogram_id")
     assert np.allclose(scores["s_malignant"], explained["p_malignant"].loc[scores.index], atol=1e-6)
-    network = inference.load(folder, newest(folder, "train"))
+    network = inference.load_network(folder, newest(folder, "train"))
     assert network.auxiliary is not None and [c.name for c in network.columns.columns] == [
         "density",
         "age",
     ]
     manifest = json.loads(
-        (runs.folder(folder, newest(folder, "train")) / "manifest.json").read_text()
+        (runs.run_folder(folder, newest(folder, "train")) / "manifest.json").read_text()
     )
     assert [c["name"] for c in manifest["auxiliary"]] == ["density", "age"]
 
 
 def test_the_history_holds_the_areas_on_hold_out(folder: Path) -> None:
     with store.read(folder) as con:
-        history = run_table.history(con, newest(folder, "train"))
+        history = run_table.load_training_history(con, newest(folder, "train"))
     held = history[history["part"] == "holdout"]
     assert (
         len(held) == 2
@@ -125,11 +125,13 @@ def test_an_unknown_column_is_a_sentence(folder: Path, chosen: settings.Settings
             r" age, density"
         ),
     ):
-        train.make(folder, chosen.changed("training", auxiliary=["weight"]), quiet)
+        train.run_training(folder, chosen.with_changes("training", auxiliary=["weight"]), quiet)
 
 
 def test_a_network_without_columns_has_no_weights(demonstration: Path) -> None:
     with store.read(demonstration) as con:
-        explained = run_table.latest(con, "explain")
-        mammogram = dataset_table.mammograms(con)["mammogram_id"].iloc[0]
-    assert explained is not None and attended(demonstration, explained, mammogram) == ()
+        explained = run_table.latest_run(con, "explain")
+        mammogram = dataset_table.load_mammograms(con)["mammogram_id"].iloc[0]
+    assert (
+        explained is not None and load_attention_weights(demonstration, explained, mammogram) == ()
+    )

@@ -12,27 +12,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import store
+from core import lineage, store
 from core.errors import UserError
 from core.store import annotation_table, reading_table, run_table, unit_table
-from evaluation.queries import performance
-from evaluation.queries.explanations import dissect_of
-from evaluation.queries.report_similarity import descriptive, similarity
-from evaluation.reading_study import Design, order_of, workflow
+from evaluation.queries import architectures, performance
+from evaluation.queries.report_similarity import descriptive_part, measure_report_similarity
+from evaluation.reading_study import Design, reader_order, workflow
+from evaluation.reading_study.workflow import checks
 from evaluation.similarity import concept_f1, report_tokens
 
 
 def latest(path: Path, kind: str) -> str:
     with store.read(path) as con:
-        return str(run_table.latest(con, kind))
+        return str(run_table.latest_run(con, kind))
 
 
 def test_verdicts_of_the_report_are_no_reference() -> None:
     line = (
         "LESION_TYPE MASS SHAPE OVAL MARGINS CIRCUMSCRIBED ASSESSMENT 2 SUBTLETY 3 PATHOLOGY BENIGN"
     )
-    assert "benign" not in report_tokens(descriptive(line)) and "oval" in report_tokens(
-        descriptive(line)
+    assert "benign" not in report_tokens(descriptive_part(line)) and "oval" in report_tokens(
+        descriptive_part(line)
     )
 
 
@@ -40,13 +40,15 @@ def test_concept_f1_of_the_top_unit_equals_a_plain_loop(demonstration: Path) -> 
     run = latest(demonstration, "explain")
     found = next(
         r
-        for r in similarity(demonstration, run)
-        if r.words == "top unit" and r.measure == "Concept F1"
+        for r in measure_report_similarity(demonstration, run)
+        if r.selection == "top unit" and r.measure == "Concept F1"
     )
     with store.read(demonstration) as con:
         table, labels = (
-            unit_table.explanations(con, run),
-            annotation_table.labels(con, dissect_of(demonstration, run)),
+            unit_table.load_explanations(con, run),
+            annotation_table.unit_labels(
+                con, lineage.ancestor_run(demonstration, run, "dissect"), []
+            ),
         )
         lines = con.execute(
             "SELECT mammogram_id, report FROM findings ORDER BY mammogram_id, number"
@@ -54,12 +56,12 @@ def test_concept_f1_of_the_top_unit_equals_a_plain_loop(demonstration: Path) -> 
         values = []
         for row in table.to_dict("records"):
             report = " ".join(
-                descriptive(r)
+                descriptive_part(r)
                 for r in lines[lines["mammogram_id"] == row["mammogram_id"]]["report"]
             )
             if not report:
                 continue
-            influences = unit_table.influences_of(con, run, row["mammogram_id"])
+            influences = unit_table.load_influences(con, run, row["mammogram_id"])
             mine = influences[
                 (influences["class"] == max(row["predicted"], 0)) & (influences["rank"] <= 8)
             ].sort_values("rank")
@@ -76,7 +78,7 @@ def test_a_word_vector_file_of_the_settings_is_used_and_named(
     study = tmp_path / "study"
     shutil.copytree(demonstration, study)
     run = latest(study, "explain")
-    own = next(r for r in similarity(study, run) if r.words == "top eight")
+    own = next(r for r in measure_report_similarity(study, run) if r.selection == "top eight")
     assert own.vectors == "the study's own lines" and own.result.oov_reference == 0
     settings = study / "study.toml"
     settings.write_text(
@@ -87,38 +89,39 @@ def test_a_word_vector_file_of_the_settings_is_used_and_named(
         settings.read_text().replace('word_vectors = ""', 'word_vectors = "glove.txt"')
     )
     with pytest.raises(UserError, match="no such word-vector file"):
-        similarity(study, run)
+        measure_report_similarity(study, run)
     (study / "glove.txt").write_text("mass 1 0 0\nspiculated 0 1 0\ncircumscribed 0 0\n")
     with pytest.raises(UserError, match="glove.txt, line 3"):
-        similarity(study, run)
+        measure_report_similarity(study, run)
     (study / "glove.txt").write_text("mass 1 0 0\nspiculated 0 1 0\ncircumscribed 0 0 1\n")
-    found = next(r for r in similarity(study, run) if r.words == "top eight")
+    found = next(r for r in measure_report_similarity(study, run) if r.selection == "top eight")
     # Three words only: the others are out of vocabulary, and the rate says so.
     assert found.vectors == "glove.txt" and (found.result.oov_reference or 0) > 0
 
 
 def test_architectures_repeat_the_stored_metrics(demonstration: Path) -> None:
-    row = performance.architectures(demonstration, "test", "patch")[-1]
+    row = architectures.load_architectures(demonstration, "test", "patch")[-1]
     fresh = {
-        r.name: r.auc for r in performance.class_results(demonstration, row.run, "test", "patch")
+        r.name: r.auc
+        for r in performance.load_class_results(demonstration, row.run, "test", "patch")
     }
     for name, auc in row.auc.items():
         assert auc.estimate == pytest.approx(fresh[name].estimate) and auc.low == pytest.approx(
             fresh[name].low
         )
         assert (auc.positives, auc.negatives) == (fresh[name].positives, fresh[name].negatives)
-    assert performance.PUBLISHED_ARCHITECTURES["vgg16"][0]["malignant"] == 0.8929
+    assert architectures.PUBLISHED_ARCHITECTURES["vgg16"][0]["malignant"] == 0.8929
 
 
 def test_the_networks_threshold_comes_from_hold_out_and_is_used(demonstration: Path) -> None:
     run = latest(demonstration, "explain")
     threshold = workflow.holdout_threshold(demonstration, run)
     assert threshold is not None
-    protocol, score = workflow.scored(demonstration)
+    protocol, score = workflow.score_protocol(demonstration)
     with store.read(demonstration) as con:
-        cases = reading_table.cases(con, protocol.protocol, protocol.version)
-        evaluate = next(p for p in run_table.get(con, run)["parents"] if p.startswith("evaluate-"))
-        films = unit_table.image_scores(con, evaluate, "holdout")
+        cases = reading_table.load_reading_cases(con, protocol.protocol, protocol.version)
+        evaluate = run_table.ancestor(con, run, "evaluate")
+        films = unit_table.load_image_scores(con, evaluate, "holdout")
     assert threshold in set(films["s_malignant"])
     mine = cases[cases["arm"] == score.design.arms[0]]
     assert score.network.threshold == threshold
@@ -143,17 +146,17 @@ def cases_of(patients: int) -> pd.DataFrame:
 
 def test_orders_that_tell_are_errors_and_others_one_note(monkeypatch: pytest.MonkeyPatch) -> None:
     cases, design = cases_of(80), Design(repeats=0)
-    fair = workflow.order_lint(cases, design, ["R1", "R2", "R3"])
+    fair = workflow.reader_order_issues(cases, design, ["R1", "R2", "R3"])
     assert [f.severity for f in fair] == ["note"] and "R1, R2, R3" in fair[0].finding
     sorted_numbers = cases.sort_values(["truth", "case_number"])["case_number"].tolist()
     monkeypatch.setattr(
-        workflow,
-        "order_of",
+        checks,
+        "reader_order",
         lambda c, d, code: (
-            [(n, False) for n in sorted_numbers] if code == "R2" else order_of(c, d, code)
+            [(n, False) for n in sorted_numbers] if code == "R2" else reader_order(c, d, code)
         ),
     )
-    told = workflow.order_lint(cases, design, ["R1", "R2", "R3"])
+    told = workflow.reader_order_issues(cases, design, ["R1", "R2", "R3"])
     assert (
         told
         and {f.field for f in told} == {"order of R2"}
@@ -164,7 +167,11 @@ def test_orders_that_tell_are_errors_and_others_one_note(monkeypatch: pytest.Mon
 def test_planned_readers_fill_up_with_the_codes_of_invitations(own_study: Path) -> None:
     from core.store import participant_table
 
-    assert workflow.planned_readers(own_study, Design(readers=3)) == ["R1", "R2", "R3"]
+    assert workflow.planned_reader_codes(own_study, Design(readers=3)) == ["R1", "R2", "R3"]
     with store.write(own_study) as con:
-        participant_table.add(con, "R2", "reader")
-    assert workflow.planned_readers(own_study, replace(Design(), readers=3)) == ["R2", "R1", "R3"]
+        participant_table.add_participant(con, "R2", "reader")
+    assert workflow.planned_reader_codes(own_study, replace(Design(), readers=3)) == [
+        "R2",
+        "R1",
+        "R3",
+    ]

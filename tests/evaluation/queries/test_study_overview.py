@@ -8,26 +8,27 @@ import json
 from pathlib import Path
 
 from core import store
-from core.store import reading_table
-from evaluation.intervals import counted
-from evaluation.queries.provenance import SUFFIX
-from evaluation.queries.study_overview import FINISHED, reading_states, steps
+from core.store import protocol_table, reading_table
+from evaluation.intervals import count_text
+from evaluation.queries.provenance import RECORD_SUFFIX
+from evaluation.queries.reading_states import FINISHED_STATES, load_reading_states
+from evaluation.queries.study_overview import step_cards
 
 
 def test_an_open_reading_study_comes_first_and_its_planned_answers_count(
     demonstration: Path,
 ) -> None:
     with store.read(demonstration) as con:
-        found = reading_states(con)
+        found = load_reading_states(con)
         opened = found[0]
-        protocol = reading_table.get(con, opened.protocol, opened.version)
-        cases = reading_table.cases(con, opened.protocol, opened.version)
-    assert protocol is not None and opened.state == "frozen" and found[1].state in FINISHED
+        protocol = protocol_table.load_protocol(con, opened.protocol, opened.version)
+        cases = reading_table.load_reading_cases(con, opened.protocol, opened.version)
+    assert protocol is not None and opened.state == "frozen" and found[1].state in FINISHED_STATES
     planned = int(protocol.design["readers"])
     assert (opened.done, opened.readers) == (0, planned)
     assert opened.total == planned * (len(cases) + int(protocol.design["repeats"])) > 0
     assert found[1].done == found[1].total > 0 and found[1].simulated
-    card = next(step for step in steps(demonstration) if step.kind == "reading")
+    card = next(step for step in step_cards(demonstration) if step.kind == "reading")
     assert (
         card.state == "running"
         and card.headline == f"0 / {opened.total} answers"
@@ -37,25 +38,31 @@ def test_an_open_reading_study_comes_first_and_its_planned_answers_count(
 
 def test_a_reader_who_has_begun_is_not_counted_twice(own_study: Path) -> None:
     with store.write(own_study) as con:
-        before = reading_states(con)[0]
-        numbers = reading_table.cases(con, before.protocol, before.version)["case_number"].tolist()
-        reading_table.assign(
-            con, before.protocol, before.version, "R1", [reading_table.Item(n) for n in numbers]
+        before = load_reading_states(con)[0]
+        numbers = reading_table.load_reading_cases(con, before.protocol, before.version)[
+            "case_number"
+        ].tolist()
+        reading_table.assign_reading_order(
+            con,
+            before.protocol,
+            before.version,
+            "R1",
+            [reading_table.ReadingItem(n) for n in numbers],
         )
-        after = reading_states(con)[0]
+        after = load_reading_states(con)[0]
     assert after.readers == before.readers
     assert after.total == len(numbers) + (before.readers - 1) * before.total // before.readers
 
 
 def test_exports_are_counted_as_things(own_study: Path) -> None:
     (own_study / "exports").mkdir(exist_ok=True)
-    (own_study / "exports" / f"x{SUFFIX}").write_text(
+    (own_study / "exports" / f"x{RECORD_SUFFIX}").write_text(
         json.dumps({"name": "x", "kind": "figure", "inputs": {}, "command": "deepminer figures x"})
     )
-    card = next(step for step in steps(own_study) if step.kind == "report")
+    card = next(step for step in step_cards(own_study) if step.kind == "report")
     assert (card.state, card.headline) == ("done", "1 export")
     assert (
-        counted(1, "reader") == "1 reader"
-        and counted(1200, "patient") == "1,200 patients"
-        and counted(0, "film") == "0 films"
+        count_text(1, "reader") == "1 reader"
+        and count_text(1200, "patient") == "1,200 patients"
+        and count_text(0, "film") == "0 films"
     )

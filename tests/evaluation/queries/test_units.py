@@ -10,12 +10,12 @@ import pytest
 
 from core import runs, settings, store
 from core.errors import UserError
-from core.interpretation.dissection import top_patches
-from core.interpretation.influence import spie_units
+from core.interpretation.dissection import compute_top_patches
+from core.interpretation.influence import select_spie_units
 from core.pipeline import dissect
-from core.store import annotation_table, run_table, unit_table
-from evaluation.annotation import descriptor_association
-from evaluation.coverage import chosen_coverage
+from core.store import run_table, unit_table
+from evaluation.annotation import association_queries, descriptor_association
+from evaluation.coverage import fixed_selection_coverage
 from evaluation.pipeline import coverage as coverage_step
 from evaluation.queries import unit_summaries, units
 
@@ -23,7 +23,7 @@ from evaluation.queries import unit_summaries, units
 @pytest.fixture
 def dissection(demonstration: Path) -> str:
     with store.read(demonstration) as con:
-        run = run_table.latest(con, "dissect")
+        run = run_table.latest_run(con, "dissect")
     assert run is not None
     return run
 
@@ -32,14 +32,14 @@ def test_held_out_coverage_is_counted_on_test_films_only(
     demonstration: Path, dissection: str
 ) -> None:
     with store.read(demonstration) as con:
-        explain = run_table.latest(con, "explain", dissection)
+        explain = run_table.latest_run(con, "explain", dissection)
         frame, films = (
-            unit_table.top_influences(con, explain, 8),
-            unit_table.explanations(con, explain),
+            unit_table.load_top_influences(con, explain, 8),
+            unit_table.load_explanations(con, explain),
         )
-        chosen = unit_table.selected(con, dissection)
+        chosen = unit_table.load_selected_units(con, dissection)
     test = set(films[films["split"] == "test"]["mammogram_id"])
-    for row in unit_summaries.coverage_table(demonstration, dissection):
+    for row in unit_summaries.coverage_summary(demonstration, dissection):
         mine = set(chosen[chosen["class"] == row["class"]]["unit"])
         slots = [
             u in mine
@@ -49,9 +49,9 @@ def test_held_out_coverage_is_counted_on_test_films_only(
         assert row["held_out"] == pytest.approx(np.mean(slots)) and row["held_out_images"] == len(
             test
         )
-        assert row["curve"][settings.load(demonstration).dissection.select - 1] == pytest.approx(
-            row["selected"]
-        )
+        assert row["curve"][
+            settings.load_settings(demonstration).dissection.select - 1
+        ] == pytest.approx(row["selected"])
         assert np.all(np.diff(row["curve"]) >= 0)
 
 
@@ -61,26 +61,26 @@ def test_spies_rule_takes_cancer_units_and_some_others_and_no_dead_ones() -> Non
         [(u, 2 if i < s * 10 else 0) for u, s in shares.items() for i in range(10)],
         columns=["unit", "label"],
     )
-    found = spie_units(top, alive=set(range(7)), number=5)
+    found = select_spie_units(top, alive=set(range(7)), number=5)
     assert (
         {0, 1, 2} <= set(found) and 7 not in found and len(found) == 4
     )  # three of cancer, one (a fifth) at random
-    assert spie_units(top, alive=set(range(7)), number=5) == found
+    assert select_spie_units(top, alive=set(range(7)), number=5) == found
 
 
 def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_is_counted(
     own_study: Path,
 ) -> None:
-    chosen = settings.load(own_study).changed("dissection", rule="spie")
-    made = dissect.make(own_study, chosen, lambda *_: None)
-    coverage = coverage_step.make(own_study, lambda *_: None, made.run)
+    chosen = settings.load_settings(own_study).with_changes("dissection", rule="spie")
+    made = dissect.run_dissection(own_study, chosen, lambda *_: None)
+    coverage = coverage_step.run_coverage(own_study, lambda *_: None, made.run)
     with store.read(own_study) as con:
         selected, shares = (
-            unit_table.selected(con, made.run),
-            unit_table.coverage(con, coverage.run),
+            unit_table.load_selected_units(con, made.run),
+            unit_table.load_coverage(con, coverage.run),
         )
-        tops = unit_table.top_influences(con, made.run, 8)
-        queue = annotation_table.selected_units(con, made.run)
+        tops = unit_table.load_top_influences(con, made.run, 8)
+        queue = unit_table.selected_unit_ids(con, made.run)
     assert 1 < len(queue) <= 45 and all(
         sorted(part["unit"]) == queue for _, part in selected.groupby("class")
     )
@@ -94,23 +94,23 @@ def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_
 
 def test_coverage_of_given_units_resamples_patients() -> None:
     tops = np.array([[[0, 1], [0, 2], [3, 4], [3, 5]]])  # one class, four images of two patients
-    (found,) = chosen_coverage(tops, ["a", "a", "b", "b"], [0, 1, 2])
+    (found,) = fixed_selection_coverage(tops, ["a", "a", "b", "b"], [0, 1, 2])
     assert found.estimate == 0.5 and (found.low, found.high) == (0.0, 1.0)
-    (alone,) = chosen_coverage(tops, ["a"] * 4, [0])
+    (alone,) = fixed_selection_coverage(tops, ["a"] * 4, [0])
     assert alone.estimate is None and alone.reason == "one patient cannot be resampled"
 
 
 def test_middle_and_random_patches_are_where_they_say(demonstration: Path, dissection: str) -> None:
-    values = np.load(runs.folder(demonstration, dissection) / "activations.npy")[:, 3]
-    ids = np.load(runs.folder(demonstration, dissection) / "patch_ids.npy")
+    values = np.load(runs.run_folder(demonstration, dissection) / "activations.npy")[:, 3]
+    ids = np.load(runs.run_folder(demonstration, dissection) / "patch_ids.npy")
     order = sorted(range(len(values)), key=lambda p: (-values[p], p))
     for kind in ("middle", "random"):
-        found = units.other_patches(demonstration, dissection, 3, kind)
+        found = units.comparison_patches(demonstration, dissection, 3, kind)
         assert (
-            len(found) == units.CONTEXT
+            len(found) == units.CONTEXT_PATCHES
             and [ids[order[rank]] for rank in found["rank"]] == found["patch_id"].tolist()
         )
-    middle = units.other_patches(demonstration, dissection, 3, "middle")
+    middle = units.comparison_patches(demonstration, dissection, 3, "middle")
     assert abs(middle["rank"].mean() - len(values) / 2) < 2
 
 
@@ -126,7 +126,7 @@ def test_the_field_lies_around_the_peak_and_inside_the_film() -> None:
             "width": 256,
         }
     )
-    found = units.seen_by_peak(top, 21, 8)
+    found = units.crop_to_receptive_field(top, 21, 8)
     assert found[["y", "x", "side"]].to_numpy().tolist() == [
         [82, 90, 21],
         [0, 0, 21],
@@ -138,8 +138,8 @@ def test_named_units_and_the_cross_table_count_the_same(
     demonstration: Path, dissection: str
 ) -> None:
     named, table = (
-        unit_summaries.named_units(demonstration, dissection),
-        unit_summaries.cross_table(demonstration),
+        unit_summaries.labelled_units_by_category(demonstration, dissection),
+        unit_summaries.category_cross_table(demonstration),
     )
     assert len(named) and named["simulated"].all()
     assert [int(cell.split(":")[0]) for cell in table.iloc[:, 0]] == [
@@ -149,21 +149,21 @@ def test_named_units_and_the_cross_table_count_the_same(
 
 def test_dead_units_are_listed_and_have_no_number(demonstration: Path, dissection: str) -> None:
     with store.read(demonstration) as con:
-        dead = set(run_table.get(con, dissection)["manifest"]["dead_units"])
-    assert set(units.rows(demonstration, dissection, "dead")["unit"]) == dead
-    run = descriptor_association.run_of(demonstration, dissection)
+        dead = set(run_table.load_run(con, dissection)["manifest"]["dead_units"])
+    assert set(units.selected_units(demonstration, dissection, "dead")["unit"]) == dead
+    run = association_queries.association_run(demonstration, dissection)
     with store.read(demonstration) as con:
-        assert not dead & set(unit_table.meanings(con, run)["unit"])
+        assert not dead & set(unit_table.load_descriptor_associations(con, run)["unit"])
 
 
 def test_a_layer_that_does_not_exist_is_named_with_those_that_do(own_study: Path) -> None:
-    chosen = settings.load(own_study).changed("dissection", layer="layer9")
+    chosen = settings.load_settings(own_study).with_changes("dissection", layer="layer9")
     with pytest.raises(UserError, match="no layer 'layer9'"):
-        dissect.make(own_study, chosen, lambda *_: None)
+        dissect.run_dissection(own_study, chosen, lambda *_: None)
 
 
 def test_activations_that_are_equal_or_no_numbers() -> None:
-    assert top_patches(np.ones((500, 2), np.float32)).rows.tolist() == [list(range(64))] * 2
+    assert compute_top_patches(np.ones((500, 2), np.float32)).rows.tolist() == [list(range(64))] * 2
     found = descriptor_association.descriptor_aucs(
         np.ones((1, 40)), np.arange(40) % 2 == 0, np.arange(40)
     )
@@ -171,4 +171,4 @@ def test_activations_that_are_equal_or_no_numbers() -> None:
         found["auc"].item() == 0.5 and np.isnan(found["p"].item()) and np.isnan(found["low"].item())
     )
     with pytest.raises(UserError, match="not numbers"):
-        top_patches(np.full((100, 2), np.nan, np.float32))
+        compute_top_patches(np.full((100, 2), np.nan, np.float32))

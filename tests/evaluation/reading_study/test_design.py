@@ -1,6 +1,8 @@
-"""Designs, cases, arms, orders and the hash that freezes them."""
+"""Designs, case selection, arms, reading orders and the protocol hash."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pandas as pd
@@ -8,45 +10,47 @@ import pytest
 
 from core.errors import UserError
 from evaluation.reading_study import (
-    PRESETS,
+    DESIGN_PRESETS,
     check_frozen,
     choose_cases,
-    design_from,
-    lint_table,
-    order_of,
+    design_from_dict,
+    design_preset,
+    explanation_texts,
+    leakage_table,
     planned_power,
-    preset,
     protocol_hash,
-    shown_texts,
+    reader_order,
 )
-from evaluation.reading_study.design import designed
-from evaluation.reading_study.leakage_checks import lint, stops
+from evaluation.reading_study.design import parse_design_settings
+from evaluation.reading_study.leakage_checks import check_leakage
+from evaluation.reading_study.leakage_issues import has_errors
 
 
 def images(patients: int = 80, seed: int = 0) -> pd.DataFrame:
-    """Two images a patient, half the patients with a malignant finding; a few rules differ, some
-    have no text, one patient is unproven.
+    """Return candidates with two images per patient and half of the patients malignant.
+
+    Some truth rules differ, some images have no text, and one patient is unproven.
     """
     rng, rows = np.random.default_rng(seed), []
     for patient in range(patients):
         truth = "malignant" if patient % 2 else "benign"
         for view in range(2):
-            words = (
+            texts = (
                 tuple(f"sign {rng.integers(400)}" for _ in range(3)) if rng.random() > 0.05 else ()
             )
             folder = truth if patient % 19 else "malignant"
-            known = "unproven" if patient == 5 else truth
+            other_rule = "unproven" if patient == 5 else truth
             rows.append(
                 (
                     f"p{patient}_{view}",
                     f"p{patient}",
                     "test" if patient >= 10 else "train",
                     folder,
-                    known,
-                    known,
+                    other_rule,
+                    other_rule,
                     rng.random(),
                     truth,
-                    words,
+                    texts,
                 )
             )
     names = [
@@ -63,8 +67,8 @@ def images(patients: int = 80, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def test_presets_are_those_of_the_pages():
-    recommended, published = PRESETS["Recommended"], PRESETS["DeepMiner 2021"]
+def test_presets():
+    recommended, published = DESIGN_PRESETS["Recommended"], DESIGN_PRESETS["DeepMiner 2021"]
     assert (
         recommended.images_per_patient,
         recommended.texts,
@@ -92,7 +96,7 @@ def test_presets_are_those_of_the_pages():
         and published.threshold == 2
         and recommended.threshold == 4
     )
-    assert design_from(recommended.as_dict()) == recommended
+    assert design_from_dict(recommended.as_dict()) == recommended
 
 
 @pytest.mark.parametrize(
@@ -119,19 +123,19 @@ def test_presets_are_those_of_the_pages():
         ("cases_per_class", True),
     ],
 )
-def test_wrong_settings_are_named(setting, value):
+def test_invalid_settings_are_named(setting, value):
     with pytest.raises(UserError, match="design"):
-        preset("Recommended", **{setting: value})
+        design_preset("Recommended", **{setting: value})
 
 
-def test_unknown_presets_and_settings():
+def test_unknown_preset_and_setting():
     with pytest.raises(UserError, match="not a preset"):
-        preset("Best")
+        design_preset("Best")
     with pytest.raises(UserError, match="colour"):
-        design_from({"colour": "red"})
+        design_from_dict({"colour": "red"})
 
 
-def test_shown_texts():
+def test_explanation_texts():
     labels = {
         3: "Mass with spiculated margin, suspicious",
         5: "Dense tissue",
@@ -139,25 +143,29 @@ def test_shown_texts():
         40: "Skin",
     }
     order = [1, 3, 5, 2, 9, 40]
-    assert shown_texts(order, labels, preset("Recommended")) == (
+    assert explanation_texts(order, labels, design_preset("Recommended")) == (
         "Mass with spiculated margin",
         "Dense tissue",
         "Dense tissue",
     )
-    assert shown_texts(order, labels, preset("Recommended", merge_duplicates=True)) == (
+    assert explanation_texts(
+        order, labels, design_preset("Recommended", merge_duplicates=True)
+    ) == (
         "Mass with spiculated margin",
         "Dense tissue",
         "Skin",
     )
-    assert shown_texts(order, labels, preset("Recommended", depth=2)) == (
+    assert explanation_texts(order, labels, design_preset("Recommended", depth=2)) == (
         "Mass with spiculated margin",
     )
-    assert shown_texts(order, labels, preset("DeepMiner 2021"))[0].endswith("suspicious")
-    assert shown_texts(order, {}, preset("Recommended")) == ()
+    assert explanation_texts(order, labels, design_preset("DeepMiner 2021"))[0].endswith(
+        "suspicious"
+    )
+    assert explanation_texts(order, {}, design_preset("Recommended")) == ()
 
 
-def test_cases_are_balanced_by_patient_and_seeded():
-    table, design = images(), preset("Recommended")
+def test_cases_are_balanced_and_seeded():
+    table, design = images(), design_preset("Recommended")
     cases, flow = choose_cases(table, design)
     main = cases[cases["arm"] == "explanation"]
     assert (
@@ -171,7 +179,7 @@ def test_cases_are_balanced_by_patient_and_seeded():
     assert (main[["folder", "first_abnormality", "any_malignant"]].nunique(axis=1) == 1).all()
     again, _ = choose_cases(table.sample(frac=1, random_state=3), design)
     assert protocol_hash(design, again) == protocol_hash(design, cases)
-    other, _ = choose_cases(table, preset("Recommended", seed=2))
+    other, _ = choose_cases(table, design_preset("Recommended", seed=2))
     assert set(other["mammogram_id"]) != set(main["mammogram_id"]) or list(
         other["mammogram_id"]
     ) != list(cases["mammogram_id"])
@@ -182,25 +190,27 @@ def test_cases_are_balanced_by_patient_and_seeded():
     )
 
 
-def test_discrepant_in_all_images_and_a_number_of_cases():
-    cases, _ = choose_cases(images(), preset("DeepMiner 2021", split="test", cases_per_class=20))
+def test_discrepant_cases_and_fixed_number():
+    cases, _ = choose_cases(
+        images(), design_preset("DeepMiner 2021", split="test", cases_per_class=20)
+    )
     assert len(cases) == 40 and cases["patient_id"].nunique() < 40
-    with pytest.raises(UserError, match="wants 165 of each"):
-        choose_cases(images(), preset("DeepMiner 2021"))
+    with pytest.raises(UserError, match="requires 165 of each"):
+        choose_cases(images(), design_preset("DeepMiner 2021"))
     with pytest.raises(UserError, match="lacks 'texts'"):
-        choose_cases(images().drop(columns="texts"), preset("Recommended"))
+        choose_cases(images().drop(columns="texts"), design_preset("Recommended"))
     with pytest.raises(UserError, match="eligible images"):
         choose_cases(
-            images().assign(any_malignant="benign"), preset("Recommended", discrepant="in")
+            images().assign(any_malignant="benign"), design_preset("Recommended", discrepant="in")
         )
 
 
-def test_shuffled_and_random_arms():
+def test_control_arms():
     table = images()
     table["random_texts"] = [("random",)] * len(table)
     cases, _ = choose_cases(
         table,
-        preset(
+        design_preset(
             "Recommended", arms=("explanation", "shuffled", "random_units"), comparison_share=0.5
         ),
     )
@@ -218,16 +228,16 @@ def test_shuffled_and_random_arms():
         and own is not None
     )
     with pytest.raises(UserError, match="random_texts"):
-        choose_cases(images(), preset("Recommended", arms=("explanation", "random_units")))
+        choose_cases(images(), design_preset("Recommended", arms=("explanation", "random_units")))
 
 
-def test_orders_differ_by_reader_and_keep_distance():
-    design = preset("Recommended", repeats=4, images_per_patient=None)
+def test_reader_orders():
+    design = design_preset("Recommended", repeats=4, images_per_patient=None)
     cases, _ = choose_cases(images(), design)
     one, again, other = (
-        order_of(cases, design, "R1"),
-        order_of(cases.sample(frac=1, random_state=1), design, "R1"),
-        order_of(cases, design, "R2"),
+        reader_order(cases, design, "R1"),
+        reader_order(cases.sample(frac=1, random_state=1), design, "R1"),
+        reader_order(cases, design, "R2"),
     )
     assert one == again != other and sum(repeat for _, repeat in one) == 4
     assert sorted(case for case, repeat in one if not repeat) == sorted(cases["case_number"])
@@ -240,24 +250,26 @@ def test_orders_differ_by_reader_and_keep_distance():
     assert close <= 0.1 * len(first)
 
 
-def test_a_chosen_study_passes_the_linter():
-    design = preset("Recommended")
+def test_selected_cases_pass_the_leakage_checks():
+    design = design_preset("Recommended")
     cases, _ = choose_cases(images(160), design)
     main = cases[cases["arm"] == "explanation"]
-    order = [item for item in order_of(cases, design, "R1") if item[0] in set(main["case_number"])]
-    findings = lint(lint_table(main, order).reset_index(drop=True))
-    assert not stops(findings), [finding.sentence() for finding in findings]
+    order = [
+        item for item in reader_order(cases, design, "R1") if item[0] in set(main["case_number"])
+    ]
+    issues = check_leakage(leakage_table(main, order).reset_index(drop=True))
+    assert not has_errors(issues), [issue.sentence() for issue in issues]
 
 
-def test_a_frozen_protocol_cannot_be_edited():
-    design = preset("Recommended")
+def test_frozen_protocol_cannot_be_edited():
+    design = design_preset("Recommended")
     cases, _ = choose_cases(images(), design)
     frozen = protocol_hash(design, cases)
     check_frozen(design, cases, frozen)
     stored = cases.assign(texts=[list(texts) for texts in cases["texts"]])
-    check_frozen(design_from(design.as_dict()), stored, frozen)
+    check_frozen(design_from_dict(design.as_dict()), stored, frozen)
     for changed, rows in (
-        (preset("Recommended", alpha=0.1), cases),
+        (design_preset("Recommended", alpha=0.1), cases),
         (design, cases.assign(truth=cases["truth"].iloc[::-1].to_numpy())),
         (design, cases.iloc[1:]),
     ):
@@ -266,25 +278,31 @@ def test_a_frozen_protocol_cannot_be_edited():
     assert protocol_hash(design, cases.assign(network_score=np.nan)) != frozen
 
 
-def test_planned_power_is_that_of_the_pages():
-    power, size = planned_power(preset("DeepMiner 2021"), 330)
+def test_planned_power():
+    power, size = planned_power(design_preset("DeepMiner 2021"), 330)
     assert round(power, 3) == 0.545 and size.stable_n == 654
-    weaker, larger = planned_power(preset("Recommended", design_effect=1.2, side="two-sided"), 330)
+    weaker, larger = planned_power(
+        design_preset("Recommended", design_effect=1.2, side="two-sided"), 330
+    )
     assert weaker < power and larger.stable_n > size.stable_n
 
 
-def test_image_arms_show_no_words_and_lint_does_not_ask_for_them():
+def test_image_arms_need_no_texts():
     cases, _ = choose_cases(
-        images(160), preset("Recommended", arms=("explanation", "image"), comparison_share=1)
+        images(160), design_preset("Recommended", arms=("explanation", "image"), comparison_share=1)
     )
-    shown = cases.groupby("arm")["texts"].apply(lambda texts: texts.map(len).max())
-    assert shown["image"] == 0 and shown["explanation"] == 3
-    assert not [f for f in lint(lint_table(cases)) if f.field == "texts" and f.severity == "error"]
-    assert len(order_of(cases, preset("Recommended"), "R1")) == len(cases) + 10
+    most_texts = cases.groupby("arm")["texts"].apply(lambda texts: texts.map(len).max())
+    assert most_texts["image"] == 0 and most_texts["explanation"] == 3
+    assert not [
+        f
+        for f in check_leakage(leakage_table(cases))
+        if f.field == "texts" and f.severity == "error"
+    ]
+    assert len(reader_order(cases, design_preset("Recommended"), "R1")) == len(cases) + 10
 
 
-def test_settings_from_text_keep_their_kind() -> None:
-    found = designed(
+def test_parsed_settings_keep_their_type() -> None:
+    settings = parse_design_settings(
         [
             "side=two-sided",
             "alpha = .025",
@@ -294,7 +312,7 @@ def test_settings_from_text_keep_their_kind() -> None:
             "stopping=two readers = stop",
         ]
     )
-    assert found == {
+    assert settings == {
         "side": "two-sided",
         "alpha": 0.025,
         "depth": None,
@@ -302,11 +320,11 @@ def test_settings_from_text_keep_their_kind() -> None:
         "merge_duplicates": True,
         "stopping": "two readers = stop",
     }
-    assert preset("Recommended", **found).alpha == 0.025
+    assert design_preset("Recommended", **settings).alpha == 0.025
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("side", "not NAME=VALUE"),
         ("colour=red", "these can be set: .*alpha"),
@@ -317,6 +335,31 @@ def test_settings_from_text_keep_their_kind() -> None:
         ("prevalence_told=maybe", "yes or no"),
     ],
 )
-def test_settings_that_are_none_are_a_sentence(text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        designed([text])
+def test_unparsable_settings(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_design_settings([text])
+
+
+def test_hash_of_an_old_frozen_study() -> None:
+    """The hash of a study frozen by the first release: it must never change."""
+    cases = pd.DataFrame(
+        {
+            "case_number": [2, 1, 3],
+            "mammogram_id": ["m2", "m1", "m3"],
+            "patient_id": ["p2", "p1", "p1"],
+            "arm": ["explanation", "explanation", "image"],
+            "texts": [("Mass with spiculated margin", "Skin"), ("Tissue, dichte",), ()],
+            "truth": ["malignant", "benign", "malignant"],
+            "network_score": [0.75, 0.125, float("nan")],
+            "predicted": ["malignant", "benign", None],
+        }
+    )
+    for name, digest in (
+        ("Recommended", "14410f98ff2a0cb9c1f67d6d4d01c6f9290ab634921c4f29444fd4487e6f63fa"),
+        ("DeepMiner 2021", "667dd05771deec314cb63dda2998dddbdf3664efa2c6ac13e8a89ebfaca115de"),
+    ):
+        assert protocol_hash(design_preset(name), cases) == digest
+        # As the store returns it: settings from JSON, texts as lists, numbers as NumPy scalars.
+        stored = design_from_dict(json.loads(json.dumps(design_preset(name).as_dict())))
+        rows = cases.assign(texts=[list(texts) for texts in cases["texts"]])
+        check_frozen(stored, rows, digest)

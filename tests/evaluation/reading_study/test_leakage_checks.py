@@ -1,6 +1,8 @@
-"""The linter finds planted leaks and lets a clean study pass."""
+"""Leakage checks detect planted leaks and pass a clean study."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pandas as pd
@@ -8,13 +10,19 @@ import pytest
 
 from core.errors import UserError
 from evaluation.permutation import PatientPermutations
-from evaluation.reading_study.leakage_checks import lint, natural_ranks, stops
+from evaluation.reading_study.leakage_checks import check_leakage, natural_ranks
+from evaluation.reading_study.leakage_issues import (
+    IssueCode,
+    has_errors,
+    parse_issues,
+    truth_conflict_issue,
+)
 
 
 def clean(n: int = 120, seed: int = 0, per_patient: int = 1) -> pd.DataFrame:
-    """A study in which nothing but the texts could tell; every case has its own three texts."""
+    """Return a study without leaks, in which every case has three texts of its own."""
     rng = np.random.default_rng(seed)
-    words = [
+    labels = [
         "mass with spiculated margin",
         "grouped calcifications",
         "dense tissue",
@@ -24,7 +32,7 @@ def clean(n: int = 120, seed: int = 0, per_patient: int = 1) -> pd.DataFrame:
         "round mass",
     ]
     texts = [
-        tuple(f"{w} {rng.integers(100):02d}" for w in rng.choice(words, 3, replace=False))
+        tuple(f"{w} {rng.integers(100):02d}" for w in rng.choice(labels, 3, replace=False))
         for _ in range(n)
     ]
     truth = rng.permutation(np.arange(n) % 2 == 0)
@@ -41,41 +49,43 @@ def clean(n: int = 120, seed: int = 0, per_patient: int = 1) -> pd.DataFrame:
 
 
 def errors(table: pd.DataFrame, **more) -> list[str]:
-    return [finding.field for finding in lint(table, **more) if finding.severity == "error"]
+    """Return the fields with an error."""
+    return [issue.field for issue in check_leakage(table, **more) if issue.severity == "error"]
 
 
 def test_clean_studies_pass():
     # About ten tests at .001 each: one study in a hundred is stopped by chance.
-    studies = [lint(clean(seed=seed)) for seed in range(40)]
-    assert sum(map(stops, studies)) <= 2 and not stops(studies[0])
-    assert {"case", "order"} <= {finding.field for finding in studies[0]}
-    # Numbers as everywhere else, without a leading zero.
-    told = " ".join(finding.finding for finding in studies[0])
-    assert "AUC .5" in told and "P = ." in told and " 0." not in told
+    studies = [check_leakage(clean(seed=seed)) for seed in range(40)]
+    assert sum(map(has_errors, studies)) <= 2 and not has_errors(studies[0])
+    assert {"case", "order"} <= {issue.field for issue in studies[0]}
+    # Numbers have no leading zero.
+    messages = " ".join(issue.finding for issue in studies[0])
+    assert "AUC .5" in messages and "P = ." in messages and " 0." not in messages
 
 
-def test_identifier_sorted_by_truth_stops():
+def test_identifier_sorted_by_truth():
     table = clean()
     table["case"] = np.argsort(
         np.argsort(
             -1.0 * table["truth"].to_numpy() + np.random.default_rng(1).random(len(table)) * 0.8
         )
     )
-    found = next(f for f in lint(table) if f.field == "case" and f.severity == "error")
-    assert found.auc > 0.9 and found.p < 0.001 and "predicts truth" in found.finding
+    leak = next(f for f in check_leakage(table) if f.field == "case" and f.severity == "error")
+    assert leak.auc > 0.9 and leak.p < 0.001 and "predicts truth" in leak.finding
+    assert leak.code is IssueCode.IDENTIFIER_TRUTH
 
 
-def test_identifier_that_is_the_networks_rank_stops():
+def test_identifier_ranked_by_score():
     table = clean()
     table["case"] = table["score"].rank().astype(int)
     assert (
         "case" in errors(table)
-        and "network" in next(f for f in lint(table) if f.severity == "error").finding
+        and "network" in next(f for f in check_leakage(table) if f.severity == "error").finding
     )
 
 
 @pytest.mark.parametrize("plant", ["parity", "category", "prefix", "length", "both ends", "word"])
-def test_other_identifier_leaks_stop(plant):
+def test_other_identifier_leaks(plant):
     table, rng = clean(), np.random.default_rng(2)
     truth, n = table["truth"].to_numpy(), len(table)
     named = {
@@ -92,39 +102,40 @@ def test_other_identifier_leaks_stop(plant):
 
 
 @pytest.mark.parametrize("plant", ["sorted", "alternating", "score"])
-def test_order_leaks_stop(plant):
+def test_order_leaks(plant):
     table = clean()
     if plant == "sorted":
         table = table.sort_values("truth")
     elif plant == "score":
         table = table.sort_values("score")
     else:
-        table["place"] = table.groupby("truth").cumcount() * 2 + table["truth"]
-        table = table.sort_values("place")
+        table["position"] = table.groupby("truth").cumcount() * 2 + table["truth"]
+        table = table.sort_values("position")
     assert "order" in errors(table.assign(order=range(len(table))))
 
 
-def test_longer_texts_for_malignant_are_a_warning_and_missing_ones_an_error():
+def test_text_length_and_missing_texts():
     table = clean()
     longer = table.assign(
         texts=[(*t, "and more of it") if m else t for t, m in zip(table["texts"], table["truth"])]
     )
-    found = {f.field: f for f in lint(longer) if f.severity == "warning"}
-    assert {"number of texts", "length of texts"} <= set(found) and found[
-        "length of texts"
-    ].p < 0.001
+    warnings = {f.field: f for f in check_leakage(longer) if f.severity == "warning"}
+    assert {"number of texts", "length of texts"} <= set(warnings)
+    assert warnings["length of texts"].p < 0.001
     missing = table.copy()
     missing["texts"] = [() if i == 3 else t for i, t in enumerate(table["texts"])]
     assert "texts" in errors(missing)
 
 
-def test_warnings_about_texts_patients_arms_labels_readers():
+def test_warnings():
     table = clean(per_patient=2)
     table["texts"] = [("Malignant calcifications", "vessels")] * 100 + [("vessels",)] * 20
     table["arm"] = ["true", "shuffled"] * 60
-    findings = lint(table, labels={"unit_0001": "vessels", "unit_0002": "skin"}, annotators=["R1"])
-    told = " ".join(f.finding for f in findings if f.severity == "warning")
-    for words in (
+    issues = check_leakage(
+        table, labels={"unit_0001": "vessels", "unit_0002": "skin"}, annotators=["R1"]
+    )
+    messages = " ".join(f.finding for f in issues if f.severity == "warning")
+    for part in (
         "verdict words",
         "distinct texts",
         "one text is shown for 100",
@@ -135,29 +146,29 @@ def test_warnings_about_texts_patients_arms_labels_readers():
         "more than one arm",
         "R1",
     ):
-        assert words in told, words
+        assert part in messages, part
 
 
-def test_labels_shown_without_their_verdict_words_are_known():
+def test_labels_without_verdict_words_are_known():
     table = clean()
     labels = {"unit_0001": "Mass, suspicious", "unit_0002": "Never shown"}
-    found = [
+    messages = [
         f.finding
-        for f in lint(table.assign(texts=[("Mass",)] * len(table)), labels=labels)
+        for f in check_leakage(table.assign(texts=[("Mass",)] * len(table)), labels=labels)
         if f.field == "labels"
     ]
-    assert len(found) == 1 and "the labels of 1 units never appear" in found[0]
+    assert len(messages) == 1 and "the labels of 1 units never appear" in messages[0]
 
 
-def test_conflicts_one_class_and_missing_columns():
+def test_conflicts_single_class_and_missing_columns():
     assert "truth" in errors(clean(), conflicts=2) and "truth" in errors(clean().assign(truth=True))
     with pytest.raises(UserError, match="'case'"):
-        lint(clean().drop(columns="case"))
+        check_leakage(clean().drop(columns="case"))
     with pytest.raises(UserError, match="no cases"):
-        lint(clean().iloc[:0])
+        check_leakage(clean().iloc[:0])
 
 
-def test_permutation_keeps_patients_together_and_is_uniform_under_the_null():
+def test_permutations_keep_patients_together():
     patient = np.repeat(["a", "b", "c", "d"], [2, 2, 2, 1])
     tests = PatientPermutations(patient, 1, 500)
     assert (np.sort(tests.rows, axis=1) == np.arange(7)).all() and (tests.rows[:, 6] == 6).all()
@@ -167,7 +178,7 @@ def test_permutation_keeps_patients_together_and_is_uniform_under_the_null():
         truth = np.repeat(rng.random(30) < 0.5, 2)
         p = (
             PatientPermutations(np.repeat(np.arange(30), 2), seed, 199)
-            .ordered(np.repeat(rng.normal(size=30), 2), truth)
+            .ordinal_association(np.repeat(rng.normal(size=30), 2), truth)
             .p
         )
         low += p is not None and p <= 0.05
@@ -178,18 +189,18 @@ def test_natural_order():
     assert natural_ranks(pd.Series(["case 10", "case 9", "case 100"])).tolist() == [1, 0, 2]
 
 
-def test_one_truth_a_patient_is_exchanged_between_patients_of_any_size():
+def test_patient_truth_is_exchanged_between_all_sizes():
     patient = np.repeat(["a", "b", "c"], [1, 2, 3])
     tests = PatientPermutations(patient, 1, 300)
-    whole = tests.truths(patient == "c")
+    whole = tests.permuted_truth(patient == "c")
     assert set(whole.sum(axis=1)) == {1, 2, 3} and all(
         len(set(row[1:3])) == 1 and len(set(row[3:])) == 1 for row in whole
     )
-    mixed = tests.truths(np.array([1, 1, 0, 1, 1, 0], dtype=bool))
+    mixed = tests.permuted_truth(np.array([1, 1, 0, 1, 1, 0], dtype=bool))
     assert (mixed.sum(axis=1) == 4).all()
 
 
-def test_verdict_words_are_those_shown_with_their_cases() -> None:
+def test_verdict_words_with_their_cases() -> None:
     texts = (
         [("Normal tissue", "Mass")] * 30
         + [("Probably benign mass",)]
@@ -216,15 +227,44 @@ def test_verdict_words_are_those_shown_with_their_cases() -> None:
             )
         )
     }
-    found = next(f for f in lint(cases, labels=labels) if "verdict words" in f.finding)
+    issue = next(f for f in check_leakage(cases, labels=labels) if "verdict words" in f.finding)
     assert (
-        "the texts of 13 of 43 cases" in found.finding and "'benign' in case 131" in found.finding
+        "the texts of 13 of 43 cases" in issue.finding and "'benign' in case 131" in issue.finding
     )
     assert (
-        "'suspicious' in cases 132, 133, 134, 135, 136, 137, 138, 139 and 4 more" in found.finding
-        and "'normal'" not in found.finding
+        "'suspicious' in cases 132, 133, 134, 135, 136, 137, 138, 139 and 4 more" in issue.finding
+        and "'normal'" not in issue.finding
     )
     stripped = cases.assign(
         texts=[("Normal tissue", "Mass")] * 43
-    )  # verdict words of the labels that are not shown do not count
-    assert not [f for f in lint(stripped, labels=labels) if "verdict words" in f.finding]
+    )  # verdict words of labels that no case displays do not count
+    assert not [f for f in check_leakage(stripped, labels=labels) if "verdict words" in f.finding]
+
+
+def test_codes_distinguish_truth_conflicts_from_other_errors() -> None:
+    conflict = [i for i in check_leakage(clean(), conflicts=2) if i.field == "truth"]
+    assert [i.code for i in conflict] == [IssueCode.TRUTH_CONFLICT]
+    single = [i for i in check_leakage(clean().assign(truth=True)) if i.field == "truth"]
+    assert [i.code for i in single] == [IssueCode.SINGLE_CLASS]
+
+
+def test_stored_issues_load_with_and_without_codes() -> None:
+    issues = check_leakage(clean(), conflicts=2)
+    rows = json.loads(json.dumps([issue.as_dict() for issue in issues]))
+    assert list(rows[0]) == ["field", "severity", "finding", "code", "auc", "p"]
+    assert tuple(parse_issues(rows)) == issues
+    # Rows of the first release have no codes.
+    old = [{key: value for key, value in row.items() if key != "code"} for row in rows]
+    loaded = parse_issues(old)
+    assert [i.finding for i in loaded] == [i.finding for i in issues]
+    assert loaded[0].code is IssueCode.TRUTH_CONFLICT
+    assert {i.code for i in loaded[1:]} == {IssueCode.UNCODED}
+    reviewed = {"field": "truth", "severity": "warning", "finding": "", "auc": None, "p": None}
+    assert parse_issues([reviewed])[0].code is IssueCode.TRUTH_CONFLICT_REVIEWED
+
+
+def test_review_turns_a_truth_conflict_into_a_warning() -> None:
+    issue = truth_conflict_issue(2, "T1", "both proven by biopsy")
+    assert issue.severity == "warning" and issue.code is IssueCode.TRUTH_CONFLICT_REVIEWED
+    assert issue.finding.startswith("2 cases") and "T1: both proven by biopsy" in issue.finding
+    assert truth_conflict_issue(2).severity == "error"

@@ -1,6 +1,4 @@
-"""Scoring a reading study: the published one through the general path, simulated ones, and the
-paragraph's restraint.
-"""
+"""Scoring of reading studies: the published one, simulated ones, and the narrative."""
 
 from __future__ import annotations
 
@@ -11,15 +9,18 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from evaluation.reading_study import preset, score
-from evaluation.reading_study.timing import trend
+from evaluation.reading_study import design_preset, score_study
+from evaluation.reading_study.narrative import narrative
+from evaluation.reading_study.timing import accuracy_trend
 
 
 def simulated(
     readers: int = 3, patients: int = 120, skill: float = 1.0, seed: int = 0, shuffled: bool = True
 ):
-    """One image a patient; readers' ratings follow truth by `skill`; a shuffled arm without
-    information; some hidden repeats.
+    """Return answers and key of a study with one image per patient.
+
+    Ratings follow truth with the strength `skill`; the shuffled arm carries no information; each
+    reader has five hidden repeats.
     """
     rng = np.random.default_rng(seed)
     rows, answers, number = [], [], 0
@@ -86,7 +87,7 @@ def simulated(
     return pd.DataFrame(answers, columns=names), key
 
 
-def test_published_study_through_the_general_path(published):
+def test_published_study(published):
     key = pd.DataFrame(
         {
             "case_number": published["Case #"],
@@ -115,10 +116,10 @@ def test_published_study_through_the_general_path(published):
             "position": range(1, 331),
             "case_number": published["Case #"],
             "repeat": False,
-            "answer": np.where(published["said"], 2, 1),
+            "answer": np.where(published["answer"], 2, 1),
         }
     )
-    got = score(answers, key, preset("DeepMiner 2021"), threshold=0.5000001)
+    got = score_study(answers, key, design_preset("DeepMiner 2021"), threshold=0.5000001)
     assert (got.primary.correct, got.primary.n, round(got.primary.p_value, 4)) == (
         182,
         330,
@@ -142,7 +143,7 @@ def test_published_study_through_the_general_path(published):
         and got.network.right == 209
         and round(got.network.auc.estimate, 3) == 0.697
     )
-    words = got.paragraph()
+    text = narrative(got)
     for part in (
         "182 of 330",
         "185 patients",
@@ -152,25 +153,27 @@ def test_published_study_through_the_general_path(published):
         "any malignant 181 of 330",
         ".697",
     ):
-        assert part in words, part
-    clustered = score(answers, key, preset("DeepMiner 2021", primary="gee"))
+        assert part in text, part
+    clustered = score_study(answers, key, design_preset("DeepMiner 2021", primary="gee"))
     assert (
         round(clustered.primary.p_value, 3) == 0.051
         and not clustered.primary.significant
-        and "did not show" in clustered.paragraph()
+        and "did not show" in narrative(clustered)
     )
 
 
-def test_a_skilled_study():
+def test_skilled_readers():
     answers, key = simulated()
-    got = score(answers, key, preset("Recommended"), threshold=0.5, assigned=len(answers) + 2)
+    got = score_study(
+        answers, key, design_preset("Recommended"), threshold=0.5, assigned=len(answers) + 2
+    )
     assert (
         got.primary.significant
         and got.primary.estimate > 0.6
         and got.clusters.clusters == 120
         and got.clusters.n == 360
     )
-    assert got.simulated and got.paragraph().startswith("SIMULATED")
+    assert got.simulated and narrative(got).startswith("SIMULATED")
     assert (
         got.roc.estimate > 0.7
         and len(got.readers) == 3
@@ -205,77 +208,78 @@ def test_a_skilled_study():
         and got.network.right is not None
     )
     assert got.readers_auc.low < got.readers_auc.estimate < got.readers_auc.high
-    words = got.paragraph()
+    text = narrative(got)
     assert (
         f"3 readers gave {got.primary.n} answers on texts of {got.patients} patients,"
-        f" {got.primary.correct} of them right (" in words
+        f" {got.primary.correct} of them correct (" in text
     )
     assert (
-        "Mean AUC over readers" in words
-        and "better than chance" in words
-        and "treated as fixed" in words
-        and "network" in words
+        "Mean AUC over readers" in text
+        and "better than chance" in text
+        and "treated as fixed" in text
+        and "network" in text
     )
 
 
-def test_hidden_repeats_and_other_arms_do_not_count_in_the_primary():
+def test_primary_excludes_repeats_and_other_arms():
     answers, key = simulated()
     only = answers[~answers["repeat"] & (answers["case_number"] <= 120)]
     assert (
-        score(only, key, preset("Recommended")).primary
-        == score(answers, key, preset("Recommended")).primary
+        score_study(only, key, design_preset("Recommended")).primary
+        == score_study(answers, key, design_preset("Recommended")).primary
     )
 
 
-def test_no_skill_is_not_sold():
+def test_readers_without_skill():
     significant = 0
     for seed in range(12):
         answers, key = simulated(readers=1, patients=80, skill=0.0, seed=seed, shuffled=False)
-        got = score(answers, key, preset("Recommended", arms=("explanation",)), simulated=False)
+        got = score_study(
+            answers, key, design_preset("Recommended", arms=("explanation",)), simulated=False
+        )
         significant += got.primary.significant
         if not got.primary.significant:
-            assert (
-                "did not show" in got.paragraph()
-                and "does not show that the texts carry nothing" in got.paragraph()
-            )
+            assert "did not show" in narrative(
+                got
+            ) and "not establish that the texts are uninformative" in narrative(got)
     assert significant <= 3
 
 
-def test_first_answers_beside_corrected_ones():
+def test_first_answers():
     answers, key = simulated(readers=1)
     first = answers.assign(answer=7 - answers["answer"])
-    got = score(answers, key, preset("Recommended"), first_answers=first)
+    got = score_study(answers, key, design_preset("Recommended"), first_answers=first)
     assert got.first_answers.correct == got.primary.n - got.primary.correct
 
 
-def test_missing_answers_one_class_and_none_at_all():
+def test_missing_answers_and_single_class():
     answers, key = simulated(readers=2)
     partial = answers[answers["position"] <= 50]
-    got = score(partial, key, preset("Recommended"))
-    assert sum(reader.missing for reader in got.readers) > 0 and "are missing" in got.paragraph()
-    assert "the protocol planned 3 readers" in got.paragraph()  # two read
-    none = score(answers.iloc[:0], key, preset("Recommended"))
+    got = score_study(partial, key, design_preset("Recommended"))
+    assert sum(reader.missing for reader in got.readers) > 0 and "are missing" in narrative(got)
+    assert "the protocol planned 3 readers" in narrative(got)  # two read
+    none = score_study(answers.iloc[:0], key, design_preset("Recommended"))
     assert (
         none.primary.p_value is None
         and none.primary.reason
-        and "nothing to report" in none.paragraph()
+        and "nothing to report" in narrative(none)
     )
     malignant = key[(key["truth"] == "malignant")]
-    one = score(
+    one = score_study(
         answers[answers["case_number"].isin(malignant["case_number"])],
         malignant,
-        preset("Recommended"),
+        design_preset("Recommended"),
     )
     assert (
         one.roc.estimate is None
         and one.permutation_p_greater is None
         and one.table.specificity.reason
     )
-    assert one.paragraph()
+    assert narrative(one)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda a, k: (pd.concat([a, a.iloc[:1]]), k), "twice"),
         (lambda a, k: (a.assign(answer=7), k), "with 7; answers are 1 to 6"),
@@ -285,20 +289,20 @@ def test_missing_answers_one_class_and_none_at_all():
         (lambda a, k: (a, k.drop(columns="truth")), "lacks the column 'truth'"),
     ],
 )
-def test_mistakes_are_said(change, words):
-    with pytest.raises(UserError, match=words):
-        score(*change(*simulated(readers=1)), preset("Recommended"))
+def test_inconsistent_input(change, message):
+    with pytest.raises(UserError, match=message):
+        score_study(*change(*simulated(readers=1)), design_preset("Recommended"))
 
 
-def read_along(right, readers: int = 1, arms=("explanation",), n: int = 40) -> pd.DataFrame:
-    """Answers along the order: right(reader, place), the arms by turns."""
+def read_along(is_correct, readers: int = 1, arms=("explanation",), n: int = 40) -> pd.DataFrame:
+    """Return answers along the order; the arms alternate."""
     return pd.DataFrame(
         [
             {
                 "code": f"R{k}",
                 "arm": arms[i % len(arms)],
                 "position": i + 6,
-                "right": right(k, i),
+                "correct": is_correct(k, i),
                 "patient_id": f"P{i % 23}",
             }
             for k in range(readers)
@@ -308,62 +312,67 @@ def read_along(right, readers: int = 1, arms=("explanation",), n: int = 40) -> p
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-def test_no_trend_where_right_answers_do_not_vary(readers):
-    for answer, why in ((True, "all answers are right"), (False, "all answers are wrong")):
-        found = trend(read_along(lambda k, i, answer=answer: answer, readers))
-        assert (found.estimate, found.low, found.high, found.reason) == (None, None, None, why)
-    # One arm all right, the other all wrong: what varies is the arm and not the reading.
-    arms = trend(
+def test_no_trend_without_variation(readers):
+    for answer, reason in ((True, "all answers are right"), (False, "all answers are wrong")):
+        trend = accuracy_trend(read_along(lambda k, i, answer=answer: answer, readers))
+        assert (trend.estimate, trend.low, trend.high, trend.reason) == (None, None, None, reason)
+    # All answers of one arm are right and all of the other wrong: there is no trend within arms.
+    arms = accuracy_trend(
         read_along(
             lambda k, i: i % 3 > 0, readers, ("explanation", "explanation", "shuffled")[::-1]
         )
     )
     assert arms.estimate is None and "all right or all wrong" in arms.reason
-    alike = trend(read_along(lambda k, i: k % 2 == 0, 2))
+    alike = accuracy_trend(read_along(lambda k, i: k % 2 == 0, 2))
     assert alike.estimate is None and "all right or all wrong" in alike.reason
 
 
-def test_a_trend_is_found_within_arms():
-    found = trend(read_along(lambda k, i: i >= 20 or i % 4 == 0, 3))
-    assert found.low > 0 and found.reason is None
-    # A harder arm read first is no learning.
+def test_trend_within_arms():
+    trend = accuracy_trend(read_along(lambda k, i: i >= 20 or i % 4 == 0, 3))
+    assert trend.low > 0 and trend.reason is None
+    # A more difficult arm at the start is not learning.
     mixed = read_along(lambda k, i: (i % 2 == 0) if i < 20 else (i % 4 != 0), 2).assign(
         arm=lambda t: np.where(t["position"] < 26, "shuffled", "explanation")
     )
-    assert trend(mixed.drop(columns="arm")).estimate > 0.5 and abs(trend(mixed).estimate) < 0.5
+    assert (
+        accuracy_trend(mixed.drop(columns="arm")).estimate > 0.5
+        and abs(accuracy_trend(mixed).estimate) < 0.5
+    )
 
 
 @pytest.mark.parametrize("primary", ["gee", "sign_flip", "exact_binomial"])
-def test_a_reason_is_given_once(primary):
+def test_reason_is_given_once(primary):
     answers, key = simulated(readers=1, shuffled=False)
     truth = key.set_index("case_number")["truth"]
     right = answers.assign(
         answer=[6 if truth[number] == "malignant" else 1 for number in answers["case_number"]]
     )
-    got = score(right, key, preset("Recommended", arms=("explanation",), primary=primary))
-    words = got.paragraph()
+    got = score_study(
+        right, key, design_preset("Recommended", arms=("explanation",), primary=primary)
+    )
+    text = narrative(got)
     assert (
-        words.count("all answers are right") == 1
-        and "no reason recorded" not in words
-        and ": –" not in words
+        text.count("all answers are right") == 1
+        and "no reason recorded" not in text
+        and ": –" not in text
     )
     if primary == "gee":
         assert (
             "clustered by patient, not estimable: all answers are right: their variance is 0)."
-            " Whether this is better than chance is not estimable. " in words
+            " Whether this is better than chance is not estimable. " in text
         )
-        assert "Intraclass correlation and design effect not estimable. " in words
+        assert "Intraclass correlation and design effect not estimable. " in text
     if primary == "sign_flip":
         assert (
-            "1.000, 95 % CI not estimable: all answers are right" in words
-            and "better than chance" in words
+            "1.000, 95 % CI not estimable: all answers are right" in text
+            and "better than chance" in text
         )
 
 
-def test_one_image_a_patient_leaves_nothing_to_cluster():
+def test_one_image_per_patient():
     answers, key = simulated(readers=1, patients=8, shuffled=False)
-    words = score(answers, key, preset("Recommended", arms=("explanation",))).paragraph()
+    text = narrative(score_study(answers, key, design_preset("Recommended", arms=("explanation",))))
     assert (
         "No patient has two answers: clustering plays no part (the design effect, 1.14, is the"
-        " variance's small-sample factor)." in words
+        " variance's small-sample factor)." in text
     )

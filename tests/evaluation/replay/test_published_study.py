@@ -1,6 +1,4 @@
-"""The replay finds by itself what DEFINITIONS states of the published study, and refuses damaged
-sheets with file and line.
-"""
+"""The replay reproduces the published study; damaged sheets are rejected with file and line."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ import pytest
 
 from core.errors import UserError
 from evaluation.reading_study.text_information import (
-    information,
     leave_one_patient_out,
+    text_baselines,
     text_repeats,
 )
-from evaluation.replay import replay
+from evaluation.replay import replay_study
 
 NAMES = (
     "explanations-benchmark.csv",
@@ -28,7 +26,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def result(published_folder, unit_labels_file):
-    return replay(*(published_folder / name for name in NAMES), unit_labels_file)
+    return replay_study(*(published_folder / name for name in NAMES), unit_labels_file)
 
 
 def test_scores(result):
@@ -96,8 +94,8 @@ def test_lint(result):
         if f["field"] == "case" and f["severity"] == "error" and "truth" in f["finding"]
     )
     assert round(leak["auc"], 2) == 0.70 and leak["p"] < 0.001
-    told = " ".join(f["finding"] for f in findings)
-    for words in (
+    text = " ".join(f["finding"] for f in findings)
+    for phrase in (
         "the network's score",
         "46 labelled units",
         "49 distinct texts",
@@ -106,13 +104,13 @@ def test_lint(result):
         "verdict words",
         "dominates",
     ):
-        assert words in told, words
-    assert "in cases 253, 726" in told  # as the sheet names them, not 253.0
+        assert phrase in text, phrase
+    assert "in cases 253, 726" in text  # as the sheet names them, not 253.0
 
 
-def test_shape_is_the_interfaces_and_survives_json(result):
-    told = json.loads(json.dumps(result.as_dict()))
-    assert list(told) == [
+def test_json_keys(result):
+    data = json.loads(json.dumps(result.as_dict()))
+    assert list(data) == [
         "n",
         "truth_rules",
         "discrepant",
@@ -122,7 +120,7 @@ def test_shape_is_the_interfaces_and_survives_json(result):
         "information",
         "network",
     ]
-    assert set(told["truth_rules"]["folder"]) == {
+    assert set(data["truth_rules"]["folder"]) == {
         "n",
         "correct",
         "p_greater",
@@ -132,7 +130,7 @@ def test_shape_is_the_interfaces_and_survives_json(result):
         "critical_count",
         "answers_to_flip",
     }
-    assert set(told["clusters"]) == {
+    assert set(data["clusters"]) == {
         "patients",
         "icc",
         "design_effect",
@@ -141,20 +139,20 @@ def test_shape_is_the_interfaces_and_survives_json(result):
         "sign_flip_p_greater",
         "patient_weighted_p_greater",
     }
-    assert set(told["information"]) == {
+    assert set(data["information"]) == {
         "leave_one_patient_out_correct",
         "in_sample_ceiling",
         "ceiling_null_p",
     }
-    assert set(told["lint"][0]) == {"field", "severity", "finding", "auc", "p"}
+    assert set(data["lint"][0]) == {"field", "severity", "finding", "auc", "p"}
     assert not [
         value
         for part in ("clusters", "texts", "information", "network")
-        for value in told[part].values()
+        for value in data[part].values()
         if value is None
     ]
-    words = "\n".join(result.sentences())
-    assert "182 of 330" in words and "181 of 329" in words and "does not generalise" in words
+    text = "\n".join(result.sentences())
+    assert "182 of 330" in text and "181 of 329" in text and "does not generalise" in text
 
 
 def write(folder: Path, sheet, answers, key) -> list[Path]:
@@ -177,7 +175,7 @@ def small():
     truth = ["MALIGNANT", "BENIGN", "MALIGNANT", "BENIGN_WITHOUT_CALLBACK"]
     texts = ["['Mass', 'Vessels']", "['Vessels']", "['Mass']", "['Vessels', 'Mass']"]
     sheet = [[i, text, ""] for i, text in enumerate(texts)]
-    answers = [[i, text, said] for i, (text, said) in enumerate(zip(texts, "CBCC"))]
+    answers = [[i, text, answer] for i, (text, answer) in enumerate(zip(texts, "CBCC"))]
     key = [
         [
             i,
@@ -192,7 +190,7 @@ def small():
 
 
 def test_small_study_scores(tmp_path):
-    result = replay(*write(tmp_path, *small()))
+    result = replay_study(*write(tmp_path, *small()))
     assert (
         result.n == 4
         and result.truth_rules["folder"].correct == 3
@@ -201,16 +199,19 @@ def test_small_study_scores(tmp_path):
     )
 
 
-def test_a_network_without_an_interval_says_why(tmp_path):
-    for score, words in ((0.5, "tied"), (None, "separate the classes perfectly")):
+def test_network_without_interval_has_a_reason(tmp_path):
+    for score, message in ((0.5, "tied"), (None, "separate the classes perfectly")):
         sheet, answers, key = small()
         for row in key:
             row[3] = score or (0.9 if row[4] == "MALIGNANT" else 0.1)
-        assert words in replay(*write(tmp_path, sheet, answers, key)).as_dict()["network"]["reason"]
+        assert (
+            message
+            in replay_study(*write(tmp_path, sheet, answers, key)).as_dict()["network"]["reason"]
+        )
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda s, a, k: a.pop(), "line 5: case '3' has no answer"),
         (lambda s, a, k: a.append(a[0]), "line 6: case '0' occurs a second time"),
@@ -226,7 +227,7 @@ def test_a_network_without_an_interval_says_why(tmp_path):
         (lambda s, a, k: s[1].__setitem__(1, "['Other'"), "line 3: the explanation is not a list"),
         (
             lambda s, a, k: k[1].__setitem__(1, "cancer.jpg"),
-            "line 3: the image name 'cancer.jpg' does not tell the patient",
+            "line 3: the image name 'cancer.jpg' does not contain the patient",
         ),
         (
             lambda s, a, k: k[1].__setitem__(1, "x_01-A_1001_1.LEFT_CC.LJPEG.1.jpg"),
@@ -243,15 +244,15 @@ def test_a_network_without_an_interval_says_why(tmp_path):
         (lambda s, a, k: s.clear(), "holds no case"),
     ],
 )
-def test_damaged_sheets_are_refused(tmp_path, change, words):
+def test_damaged_sheets_are_rejected(tmp_path, change, message):
     tables = small()
     change(*tables)
     with pytest.raises(UserError) as error:
-        replay(*write(tmp_path, *tables))
-    assert words in str(error.value) and "explanations-benchmark" in str(error.value)
+        replay_study(*write(tmp_path, *tables))
+    assert message in str(error.value) and "explanations-benchmark" in str(error.value)
 
 
-def test_patients_may_stand_in_a_column(tmp_path):
+def test_patient_column_in_key(tmp_path):
     files = write(tmp_path, *small())
     lines = files[2].read_text().replace("-A_100", "-study").splitlines()
     files[2].write_text(
@@ -259,29 +260,29 @@ def test_patients_may_stand_in_a_column(tmp_path):
             [lines[0] + ",Patient", *(f"{line},p{i // 2}" for i, line in enumerate(lines[1:]))]
         )
     )
-    assert replay(*files).clusters.clusters == 2
+    assert replay_study(*files).clusters.clusters == 2
 
 
 def test_missing_column_file_and_labels(tmp_path):
     files = write(tmp_path, *small())
     with pytest.raises(UserError, match="cannot be read"):
-        replay(files[0], files[1], tmp_path / "absent.csv")
+        replay_study(files[0], files[1], tmp_path / "absent.csv")
     files[2].write_text(files[2].read_text().replace("GT Report", "Report"))
     with pytest.raises(UserError, match="line 1: the column 'GT Report' is missing"):
-        replay(*files)
+        replay_study(*files)
     files[2].write_bytes(b"Case #\xff")
     with pytest.raises(UserError, match="not UTF-8"):
-        replay(*files)
+        replay_study(*files)
     files = write(tmp_path, *small())
-    for text, words in (("[1]", "not an object"), ("{", "not JSON")):
+    for text, message in (("[1]", "not an object"), ("{", "not JSON")):
         (tmp_path / "labels.json").write_text(text)
-        with pytest.raises(UserError, match=words):
-            replay(*files, tmp_path / "labels.json")
+        with pytest.raises(UserError, match=message):
+            replay_study(*files, tmp_path / "labels.json")
 
 
 def test_information_by_hand():
     texts, truth = [("a",), ("a",), ("b",), ("b",), ("a", "b")], [True, True, False, True, False]
-    got = information(texts, truth, range(5))
+    got = text_baselines(texts, truth, range(5))
     assert got.in_sample_ceiling == 2 + 1 + 1 and 0 < got.ceiling_null_p <= 1
     repeats = text_repeats(texts, [1, 0, 1, 1, 0])
     assert (repeats.ordered, repeats.labels_used, repeats.pairs, repeats.same_answer_pairs) == (
@@ -292,13 +293,12 @@ def test_information_by_hand():
     )
 
 
-def test_left_out_classifier_learns_only_from_other_patients():
+def test_left_out_classifier_uses_other_patients_only():
     rng = np.random.default_rng(0)
     truth = rng.random(80) < 0.5
     informative = [("mass",) if t else ("vessel",) for t in truth]
     assert leave_one_patient_out(informative, truth, np.arange(80)).all()
-    # Each patient has a label of its own: within the patient it tells all, from others it tells
-    # nothing.
+    # Each patient has a unique label, which is informative within that patient only.
     patient = np.repeat(np.arange(20), 4)
     own = [(f"label {p}",) for p in patient]
     whole = np.repeat(rng.random(20) < 0.5, 4)

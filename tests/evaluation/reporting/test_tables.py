@@ -1,4 +1,4 @@
-"""Tables: the pages' numbers in four formats, safe text, LaTeX that compiles."""
+"""Tables: the same numbers in four formats, escaped text, LaTeX that compiles."""
 
 from __future__ import annotations
 
@@ -10,91 +10,98 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from pypdf import PdfReader
 
 from core import store, study_folder
 from core.errors import UserError
 from core.store import run_table
 from evaluation.intervals import decimal
 from evaluation.queries import performance
-from evaluation.queries import units as gallery
-from evaluation.reporting.figures.reading_study import scored
-from evaluation.reporting.tables import TABLES, Column, Table
+from evaluation.queries.observations import LEVELS
+from evaluation.queries.units import selected_units
+from evaluation.reporting.base import load_closed_study
+from evaluation.reporting.tables import TABLES, Table, TableColumn
 from evaluation.reporting.tables.export import (
-    FORMATS,
-    excel,
+    TABLE_FORMATS,
+    escape_latex,
     export_tables,
-    latex,
-    latex_text,
-    markdown,
+    to_latex,
+    to_markdown,
+    write_excel,
 )
 
 
 def silent(done: int, total: int, unit: str) -> None:
-    """No progress."""
+    """Ignore progress."""
 
 
 @pytest.fixture(scope="module")
 def written(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every table of the demonstration."""
+    """Export every table of the demonstration."""
     out = tmp_path_factory.mktemp("tables")
-    done = export_tables(demonstration, ["all"], out, silent)
-    assert [e.name for e in done if e.passport is None] == []
+    exports = export_tables(demonstration, ["all"], out, silent)
+    assert [e.name for e in exports if e.record is None] == []
     return out
 
 
 @pytest.mark.parametrize("name", list(TABLES))
-def test_every_format_holds_the_same_rows(written: Path, name: str) -> None:
+def test_formats_have_same_rows(written: Path, name: str) -> None:
     assert all(
-        (written / f"table_{name}.{suffix}").is_file() for suffix in (*FORMATS, "passport.json")
+        (written / f"table_{name}.{suffix}").is_file()
+        for suffix in (*TABLE_FORMATS, "provenance.json")
     )
     rows = pd.read_csv(written / f"table_{name}.csv", dtype=str, keep_default_na=False)
     sheet = openpyxl.load_workbook(written / f"table_{name}.xlsx").active
     assert [c.value for c in sheet[1]] == list(rows.columns)
     assert sheet.max_row == len(rows) + 3 and "SIMULATED" in sheet.cell(len(rows) + 3, 1).value
     body = (written / f"table_{name}.md").read_text().split("\n")
-    assert sum(line.startswith("| ") for line in body) == len(rows) + 2
+    assert sum(line.startswith("| ") for line in body) == len(rows) + 1
     tex = (written / f"table_{name}.tex").read_text()
-    assert tex.count(r" \\") == len(rows) + 1 and all(
-        rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule")
-    )
+    assert all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    # A table over several pages has its headings twice: on the first page, and on the others.
+    headings = tex.count(r"\toprule")
+    lines = [line for line in tex.split("\n") if " & " in line and line.endswith(r" \\")]
+    assert len(lines) == len(rows) + headings
 
 
-def test_numbers_are_the_pages(demonstration: Path, written: Path) -> None:
+def test_numbers_match_results(demonstration: Path, written: Path) -> None:
     with store.read(demonstration) as con:
-        run, dissect = run_table.latest(con, "evaluate"), run_table.latest(con, "dissect")
+        run, dissect = run_table.latest_run(con, "evaluate"), run_table.latest_run(con, "dissect")
     table = pd.read_csv(written / "table_classifiers.csv")
-    shown = (written / "table_classifiers.md").read_text()
-    for level in performance.LEVELS:
-        for r in performance.class_results(demonstration, run, "test", level):
+    printed = (written / "table_classifiers.md").read_text()
+    for level in LEVELS:
+        for r in performance.load_class_results(demonstration, run, "test", level):
             row = table[(table["Level"] == level) & (table["Class"] == r.name)].iloc[0]
             assert row["AUC"] == pytest.approx(r.auc.estimate, abs=1e-9)
             assert (
                 f"{decimal(r.auc.estimate)} ({decimal(r.auc.low)} to {decimal(r.auc.high)})"
-                in shown
+                in printed
                 or r.auc.low is None
             )
-    score = scored(demonstration)[1]
+    score = load_closed_study(demonstration)[1]
     reading = pd.read_csv(written / "table_reading.csv")
     for name, value in (
-        ("Share right", score.primary.estimate),
+        ("Proportion correct", score.primary.estimate),
         ("Exact binomial", score.binomial.estimate),
         ("AUC of the ratings", score.roc.estimate),
     ):
-        shown_value = reading[reading["Result"].str.startswith(name)]["Value"].iloc[0]
+        printed_value = reading[reading["Result"].str.startswith(name)]["Value"].iloc[0]
         assert (
-            pd.isna(shown_value) if value is None else shown_value == pytest.approx(value, abs=1e-9)
+            pd.isna(printed_value)
+            if value is None
+            else printed_value == pytest.approx(value, abs=1e-9)
         )
     assert f"{score.primary.correct} of {score.primary.n}" in reading["Result"].iloc[0]
     rules = pd.read_csv(written / "table_truth_rules.csv")
-    assert list(rules["Right"]) == [r.correct for r in score.rules]
+    assert list(rules["Correct"]) == [r.correct for r in score.rules]
     assert list(rules["P Exact"]) == pytest.approx(
         [r.binomial.p_value for r in score.rules], abs=1e-9
     )
     units = pd.read_csv(written / "table_units.csv", keep_default_na=False)
-    assert list(units["Label"]) == list(gallery.rows(demonstration, dissect)["label"])
+    assert list(units["Label"]) == list(selected_units(demonstration, dissect)["label"])
 
 
-def test_cohort_adds_up(written: Path) -> None:
+def test_cohort_sums(written: Path) -> None:
     rows = pd.read_csv(written / "table_cohort.csv").set_index("Characteristic")
     for name in ("Patients", "Mammograms"):
         parts = [
@@ -104,10 +111,14 @@ def test_cohort_adds_up(written: Path) -> None:
         assert sum(parts[:3]) == parts[3] > 0
 
 
-def hostile() -> Table:
-    """A table with everything that a format may trip over."""
+def special_signs() -> Table:
+    """Return a table with every sign that has a meaning in one of the formats."""
     return Table(
-        (Column("What & why"), Column("Share", decimal, interval=True), Column("Words", long=True)),
+        (
+            TableColumn("What & why"),
+            TableColumn("Share", decimal, interval=True),
+            TableColumn("Words", wrap=True),
+        ),
         [
             ("=1+1", 0.5, 0.25, 0.75, r"100 % of $5_000 {a} \b | c ~ ^ #"),
             ("<b>", None, None, None, "≥ 1 – 2"),
@@ -116,22 +127,27 @@ def hostile() -> Table:
     )
 
 
-def test_text_is_safe_in_every_format(tmp_path: Path) -> None:
-    tex = latex(hostile(), "A & B", "x")
+def test_special_signs_are_escaped(tmp_path: Path) -> None:
+    tex = to_latex(special_signs(), "A & B", "x")
     assert (
-        r"100 \% of \$5\_000 \{a\} \textbackslash{}b" in tex
+        r"100~\% of \$5\_000 \{a\} \textbackslash b" in tex
+        and r"$\geq$ 1 – 2" in tex
         and ".500 (.250 to .750)" in tex
-        and "$<$b$>$" in tex
+        and "<b> & " in tex
+        and r"\caption{A \& B. A note: 50 \%.}" in tex
     )
-    assert latex_text("a_b") == r"a\_b"
-    assert "\\| c" in markdown(hostile(), "T")
-    excel(hostile(), "T", tmp_path / "t.xlsx")
+    assert escape_latex("a_b") == r"a\_b"
+    assert "\\| c" in to_markdown(special_signs(), "T")
+    write_excel(special_signs(), "T", tmp_path / "t.xlsx")
     sheet = openpyxl.load_workbook(tmp_path / "t.xlsx").active
     assert sheet["A2"].value == "=1+1" and sheet["A2"].data_type == "s" and sheet["B2"].value == 0.5
 
 
-def test_missing_estimates_are_a_dash() -> None:
-    assert hostile().shown()["Share (95 % CI)"].tolist() == [".500 (.250 to .750)", "–"]
+def test_missing_estimate_is_dash() -> None:
+    assert special_signs().printed_frame()["Share (95 % CI)"].tolist() == [
+        ".500 (.250 to .750)",
+        "–",
+    ]
 
 
 def test_latex_compiles(written: Path, tmp_path: Path) -> None:
@@ -142,29 +158,29 @@ def test_latex_compiles(written: Path, tmp_path: Path) -> None:
         pytest.skip("no TeX engine is installed here (pdflatex, tectonic, xelatex or lualatex)")
     inputs = "\n".join(
         (written / f"table_{name}.tex").read_text() + r"\clearpage" for name in TABLES
-    ) + latex(hostile(), "A", "x")
-    text = (
-        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{array}\n\\usepackage{booktabs}\n\\usepackage{longtable}\n"
-        "\\begin{document}\n" + inputs + "\n\\end{document}\n"
-    )
+    ) + to_latex(special_signs(), "A", "x")
+    packages = r"\usepackage[T1]{fontenc}\usepackage{lmodern,booktabs,xltabular,pdflscape}"
+    text = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "all.tex").write_text(text, encoding="utf-8")
     options = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
-    done = subprocess.run(
-        [engine, *options, "all.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0 and (tmp_path / "all.pdf").stat().st_size > 1000, done.stdout[
-        -2000:
-    ]
-    # Nothing runs off the page: words stay in their column but for a few points of the gap.
+    # xltabular needs a second run for the widths of its columns.
+    for _ in range(2):
+        finished = subprocess.run(
+            [engine, *options, "all.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stdout[-2000:]
+    text = "".join(page.extract_text() for page in PdfReader(tmp_path / "all.pdf").pages)
+    assert "<b>" in text and "$5_000 {a}" in text
+    # Nothing runs off the page; a long word may extend a few points into the gap.
     log = (
         (tmp_path / "all.log").read_text(errors="replace")
         if (tmp_path / "all.log").exists()
-        else done.stdout
+        else finished.stdout
     )
     assert [
         float(width)
@@ -174,21 +190,21 @@ def test_latex_compiles(written: Path, tmp_path: Path) -> None:
     assert not re.findall(r"Overfull \\vbox|Float too large", log)
 
 
-def test_an_empty_study_says_what_is_missing(tmp_path: Path) -> None:
-    done = export_tables(study_folder.init(tmp_path / "s"), [], tmp_path / "out", silent)
-    missing = {e.name: e.step for e in done if e.passport is None}
+def test_missing_inputs_name_their_step(tmp_path: Path) -> None:
+    exports = export_tables(study_folder.create_study(tmp_path / "s"), [], tmp_path / "out", silent)
+    missing = {e.name: e.step for e in exports if e.record is None}
     assert missing.keys() == set(TABLES) - {"checklist"} and all(missing.values())
 
 
-def test_a_wrong_name_is_refused(demonstration: Path, tmp_path: Path) -> None:
+def test_unknown_name(demonstration: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no table 'cohrt'"):
         export_tables(demonstration, ["cohrt"], tmp_path, silent)
 
 
-def test_no_name_of_the_programs_own_is_printed(written: Path) -> None:
+def test_no_identifiers_in_print(written: Path) -> None:
     for file in sorted(written.glob("*.md")):
         text = file.read_text().replace("\\", "")
-        found = [
+        identifiers = [
             name
             for name in (
                 "any_malignant",
@@ -199,5 +215,5 @@ def test_no_name_of_the_programs_own_is_printed(written: Path) -> None:
             )
             if name in text
         ]
-        assert not found, (file.name, found)
+        assert not identifiers, (file.name, identifiers)
     assert "any malignant" in (written / "table_protocol.md").read_text()

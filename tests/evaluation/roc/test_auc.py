@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from evaluation.resampling import draw_clusters
+from evaluation.resampling import cluster_bootstrap_weights
 from evaluation.roc import (
     auc,
     auc_interval,
@@ -28,7 +28,7 @@ NAN = float("nan")
 
 
 def slow_auc(y, score) -> float:
-    """Every pair compared."""
+    """Compare every pair."""
     y, score = np.asarray(y, bool), np.asarray(score, float)
     difference = score[y][:, None] - score[~y][None, :]
     return float(((difference > 0) + 0.5 * (difference == 0)).mean())
@@ -162,7 +162,7 @@ def test_bootstrap_equals_resampling_rows(monkeypatch, ties):
     monkeypatch.setattr("evaluation.roc.auc_variance.DENSE_PATIENTS", 0)
     sorted_once = bootstrap_aucs(y, score, patient, 40, 50, 7)
     slow = []
-    for weights in draw_clusters(40, 50, 7):
+    for weights in cluster_bootstrap_weights(40, 50, 7):
         rows = np.repeat(np.arange(len(y)), weights[patient].astype(int))
         slow.append(slow_auc(y[rows], score[rows]))
     assert fast == pytest.approx(slow, abs=1e-12) and sorted_once == pytest.approx(slow, abs=1e-12)
@@ -177,7 +177,7 @@ def test_bootstrap_counts_samples_of_one_class():
     )
 
 
-def test_an_auc_survives_pickling():
+def test_auc_can_be_pickled():
     for y in ([0, 1, 1], [1, 1, 1]):
         before = auc(y, [1, 0, 2])
         after = pickle.loads(pickle.dumps(before))
@@ -194,8 +194,7 @@ def test_obuchowski_is_delong_for_singletons():
         auc_interval(y, score),
         auc_interval(y, score, np.arange(len(y)), "obuchowski"),
     )
-    # The two differ by the covariance between a positive and a negative of one patient, which
-    # singletons do not have, and I/(I-1) of nothing.
+    # Obuchowski adds the covariance of a positive and a negative of one patient: 0 for singletons.
     assert clustered.standard_error == pytest.approx(alone.standard_error, abs=1e-12)
 
 

@@ -128,7 +128,7 @@ def test_diagnostic_empty_margins():
         diagnostic_table(1, -1, 0, 0)
 
 
-def test_threshold_is_fixed_on_one_set_and_used_on_another():
+def test_fixed_threshold_and_operating_point():
     y, score = [0, 0, 0, 1, 1, 1, 1, 1], [0.1, 0.2, 0.6, 0.3, 0.5, 0.7, 0.8, 0.9]
     assert fixed_threshold(y, score, "sensitivity", 0.8) == 0.5
     assert fixed_threshold(y, score, "specificity", 1.0) == 0.7
@@ -187,7 +187,7 @@ def test_reference_calibration(reference):
         )
 
 
-def test_calibration_equals_statsmodels_and_sklearn():
+def test_calibration_matches_statsmodels_and_sklearn():
     rng = np.random.default_rng(1)
     p = rng.beta(1, 3, 800)
     y = rng.random(800) < p**1.3

@@ -1,0 +1,148 @@
+"""Facts about a study that follow from how its runs depend on each other.
+
+Every function takes a study folder and opens the store itself; under torchrun rank 0 asks the store
+and broadcasts the answer. Code with an open connection calls the same queries in `core.store`
+(`run_table.latest_run`, `run_table.ancestor`, `dataset_table.any_simulated_source`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from core import store
+from core.class_labels import class_names
+from core.distributed import rank_zero_query
+from core.errors import MissingRunError, UserError
+from core.settings import load_order_of_experts
+from core.store import annotation_table, dataset_table, run_table
+
+
+@rank_zero_query
+def resolve_run(
+    study: Path, kind: str, run: str | None = None, *, parent: str | None = None
+) -> str:
+    """Return `run` after a check of its kind, or the latest run of that kind.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    kind : str
+        Kind that the run must have, such as "dissect".
+    run : str, optional
+        Id of a run; None: the latest one.
+    parent : str, optional
+        Consider only runs that were built directly on this run.
+
+    Returns
+    -------
+    str
+        The id of a run of this kind.
+
+    Raises
+    ------
+    MissingRunError
+        If the run does not exist or no run of the kind exists.
+    UserError
+        If the run is of another kind.
+    """
+    with store.read(study) as con:
+        if run is not None:
+            actual = run_table.load_run(con, run)["kind"]
+            if actual != kind:
+                raise UserError(f"{run} is a {actual} run; a {kind} run is needed here.")
+            return run
+        latest = run_table.latest_run(con, kind, parent)
+    if latest is None:
+        raise MissingRunError(
+            f"The study {study} has no {kind} run yet; run `deepminer {kind}` first."
+        )
+    return latest
+
+
+@rank_zero_query
+def ancestor_run(study: Path, run: str, kind: str) -> str:
+    """Return the nearest run of a kind among a run and the runs it was built on.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    run : str
+        Id of the run to start from; it is its own ancestor.
+    kind : str
+        Kind of the ancestor, such as "dissect", "train" or "patches".
+
+    Returns
+    -------
+    str
+        The id of the ancestor. The stored kind decides, never the spelling of an id.
+
+    Raises
+    ------
+    MissingRunError
+        If the run does not exist or has no ancestor of this kind.
+    """
+    # The cache lies below the broadcast: a hit on one rank must not skip a collective call.
+    return _cached_ancestor(study, run, kind)
+
+
+@lru_cache(maxsize=256)  # runs are immutable
+def _cached_ancestor(study: Path, run: str, kind: str) -> str:
+    with store.read(study) as con:
+        return run_table.ancestor(con, run, kind)
+
+
+@rank_zero_query
+def class_count(study: Path, run: str) -> int:
+    """Return the number of classes of the patches that a run was built on.
+
+    3: normal, benign, malignant; 2: malignant against all other.
+    """
+    with store.read(study) as con:
+        patches = run_table.load_run(con, run_table.ancestor(con, run, "patches"))
+    return int(patches["manifest"]["classes"])
+
+
+def run_class_names(study: Path, run: str) -> dict[int, str]:
+    """Return code -> name of the classes of a run, from normal (or other) to malignant.
+
+    With two classes, "other" stands for everything that is not malignant (SPIE 2018).
+    """
+    return class_names(class_count(study, run))
+
+
+@rank_zero_query
+def has_image_level_labels(study: Path) -> bool:
+    """Return whether any source of mammograms gave image-level labels only.
+
+    Every number made from such labels must carry a note.
+    """
+    with store.read(study) as con:
+        return dataset_table.any_image_level_source(con)
+
+
+@rank_zero_query
+def has_simulated_images(study: Path) -> bool:
+    """Return whether any source of mammograms is synthetic."""
+    with store.read(study) as con:
+        return dataset_table.any_simulated_source(con)
+
+
+@rank_zero_query
+def has_simulated_labels(study: Path, run: str) -> bool:
+    """Return whether any label of the units behind a run comes from a simulated expert."""
+    with store.read(study) as con:
+        labels = annotation_table.unit_labels(
+            con, run_table.ancestor(con, run, "dissect"), load_order_of_experts(study)
+        )
+    return any(label.simulated for label in labels.values())
+
+
+@rank_zero_query
+def has_simulated_answers(study: Path, run: str) -> bool:
+    """Return whether any annotation of the units behind a run comes from a simulated expert."""
+    with store.read(study) as con:
+        answers = annotation_table.load_annotations(con, run_table.ancestor(con, run, "dissect"))
+    return bool(answers["simulated"].any())

@@ -1,0 +1,281 @@
+"""Staging of an ingestion: worker processes read patients and write working images and records.
+
+A staged patient is one JSON record with its image files beside it. The import of staged patients
+into a study belongs in `core.pipeline.ingest`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from core.errors import UserError
+from core.images.decoding import working_image
+from core.images.polygons import scale_polygons
+from core.images.tissue_segmentation import tissue_mask
+from core.sources.records import Finding, Mammogram, Patient, Problem
+
+# Starting worker processes takes longer than reading this many patients.
+_MIN_TASKS_FOR_WORKERS = 4
+
+
+def stage_patients(
+    module: ModuleType,
+    tasks: Sequence[Any],
+    folder: Path,
+    width: int,
+    *,
+    workers: int,
+    skip_bad: bool,
+    report: Callable[[int, int], None],
+) -> list[Problem]:
+    """Stage the patients of all tasks; return the patients that were left out.
+
+    A patient that is staged already is read again only if its rows or files have changed since, so
+    an interrupted ingestion resumes.
+
+    Parameters
+    ----------
+    module : module
+        The source, see `core.sources.records.Source`.
+    tasks : sequence
+        Tasks of the source.
+    folder : Path
+        Folder for images and records.
+    width : int
+        Width of working images, in pixels.
+    workers : int
+        Number of processes.
+    skip_bad : bool
+        Whether a patient that cannot be read is left out instead of raising the error.
+    report : callable
+        Called with the numbers of finished and of all patients.
+    """
+    stamped = [(task, _task_stamp(module, task)) for task in tasks]
+    waiting = [
+        (task, stamp) for task, stamp in stamped if not _is_staged(folder, task.patient, stamp)
+    ]
+    done, left_out = len(tasks) - len(waiting), []
+    for task, error in staging_outcomes(module.__name__, waiting, folder, width, workers):
+        if error is not None:
+            # Other errors, such as a full disk, are no fault of the patient.
+            if not skip_bad or not isinstance(error, UserError):
+                raise error
+            left_out.append(Problem(task.patient, str(error), "patient left out", skipped=True))
+        done += 1
+        report(done, len(tasks))
+    return left_out
+
+
+def load_record(folder: Path, patient: str) -> dict[str, Any]:
+    """Return the record of a staged patient: patient, mammograms, findings and problems."""
+    return json.loads(_record_path(folder, patient).read_text())
+
+
+def _record_path(folder: Path, patient: str) -> Path:
+    return folder / f"{_file_name(patient)}.json"
+
+
+def _file_name(identifier: str) -> str:
+    """Return a file name for any identifier, whatever characters it contains."""
+    return hashlib.sha256(identifier.encode()).hexdigest()[:20]
+
+
+def _task_stamp(module: ModuleType, task: Any) -> str:
+    """Return a value that changes with the rows of a task, and with size and time of its files."""
+    files = []
+    for file in module.task_files(task):
+        status = file.stat() if file.is_file() else None
+        files.append([str(file), status.st_size, status.st_mtime_ns] if status else [str(file)])
+    text = json.dumps([dataclasses.asdict(task), files], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_staged(folder: Path, patient: str, stamp: str) -> bool:
+    """Return whether the record of a patient exists and has this stamp."""
+    path = _record_path(folder, patient)
+    return path.exists() and json.loads(path.read_text()).get("stamp") == stamp
+
+
+def staging_outcomes(
+    module: str, tasks: Sequence[tuple[Any, str]], folder: Path, width: int, workers: int
+) -> Iterator[tuple[Any, Exception | None]]:
+    """Stage tasks, given with their stamps; yield (task, None or the error) as they finish.
+
+    module: dotted name of the source.
+    """
+    if workers <= 1 or len(tasks) < _MIN_TASKS_FOR_WORKERS:
+        yield from _outcomes_in_this_process(module, tasks, folder, width)
+        return
+    # "spawn": a forked process would inherit the locks of threads that it does not have.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {
+            pool.submit(
+                _try_stage, partial(_read_patient, module, task), folder, width, stamp
+            ): task
+            for task, stamp in tasks
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "An ingestion worker was killed, probably because memory ran out. Run the command"
+                " again with fewer --workers; finished patients are kept."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _outcomes_in_this_process(
+    module: str, tasks: Sequence[tuple[Any, str]], folder: Path, width: int
+) -> Iterator[tuple[Any, Exception | None]]:
+    """Stage tasks one by one; the next patient is read while the current one is written."""
+    # Decoding releases the interpreter lock, so a thread suffices.
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = [reader.submit(_read_patient, module, task) for task, _ in tasks[:1]]
+        for i, (task, stamp) in enumerate(tasks):
+            current = upcoming[0]
+            upcoming = [
+                reader.submit(_read_patient, module, following)
+                for following, _ in tasks[i + 1 : i + 2]
+            ]
+            yield task, _try_stage(current.result, folder, width, stamp)
+
+
+def _read_patient(module: str, task: Any) -> Patient:
+    return importlib.import_module(module).read_patient(task)
+
+
+def _try_stage(
+    read: Callable[[], Patient], folder: Path, width: int, stamp: str
+) -> Exception | None:
+    """Stage the patient that `read` returns; return the error if the patient cannot be staged."""
+    try:
+        _stage_patient(read(), folder, width, stamp)
+    except (UserError, OSError) as error:
+        return error
+    return None
+
+
+def _stage_patient(patient: Patient, folder: Path, width: int, stamp: str) -> None:
+    """Write the working images of a patient, then the record."""
+    path = _record_path(folder, patient.id)
+    # A record of an earlier state of the source must not outlive its images.
+    path.unlink(missing_ok=True)
+    staged = [_stage_mammogram(patient.id, film, folder, width) for film in patient.mammograms]
+    problems = [[p.item, p.cause, p.action, p.skipped] for p in patient.problems]
+    problems += [
+        [row["mammogram_id"], "no breast tissue was detected", "imported without patches", False]
+        for row, _ in staged
+        if not row["tissue"]
+    ]
+    record = {
+        "stamp": stamp,
+        "patient": {
+            "patient_id": patient.id,
+            "age": patient.age,
+            "density": patient.density,
+            "features": json.dumps(patient.features),
+            "published_split": patient.published_split,
+            "stratum": patient.stratum,
+            "filed_as": patient.filed_as,
+        },
+        "mammograms": [row for row, _ in staged],
+        "findings": [row for _, rows in staged for row in rows],
+        "problems": problems,
+    }
+    # The record appears last and at once: its existence means that all images are complete.
+    partial_path = path.with_suffix(".partial")
+    partial_path.write_text(json.dumps(record))
+    os.replace(partial_path, path)
+
+
+def _stage_mammogram(
+    patient_id: str, mammogram: Mammogram, folder: Path, width: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write the files of a mammogram; return its row and the rows of its findings."""
+    pixels = mammogram.pixels
+    _check_size(mammogram, width)
+    # Hashing releases the interpreter lock, so it costs no time beside the working image.
+    with ThreadPoolExecutor(1) as hasher:
+        # Of the pixels, because one film can occur in two encodings.
+        pixel_hash = hasher.submit(_hash_pixels, pixels)
+        working, factors = working_image(pixels, mammogram.maximum, width)
+        tissue = tissue_mask(working)
+    name = _file_name(mammogram.id)
+    np.save(folder / f"{name}.npy", working)
+    np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
+    if mammogram.concepts is not None:
+        np.save(folder / f"{name}.concepts.npy", mammogram.concepts)
+    row = {
+        "mammogram_id": mammogram.id,
+        "patient_id": patient_id,
+        "laterality": mammogram.laterality,
+        "view": mammogram.view,
+        "file": name,
+        "width": width,
+        "height": working.shape[0],
+        "source_width": pixels.shape[1],
+        "source_height": pixels.shape[0],
+        "pixel_mm": mammogram.pixel_mm,
+        "scanner": mammogram.scanner,
+        "image_label": mammogram.image_label,
+        "inverted": mammogram.inverted,
+        "tissue": float(tissue.mean()),
+        "pixel_hash": pixel_hash.result(),
+        "has_concepts": mammogram.concepts is not None,
+        "unlocated": mammogram.unlocated,
+    }
+    findings = [_finding_row(mammogram.id, finding, factors) for finding in mammogram.findings]
+    return row, findings
+
+
+def _check_size(mammogram: Mammogram, width: int) -> None:
+    """Raise UserError if a mammogram is smaller than one patch."""
+    height, source_width = mammogram.pixels.shape
+    side = max(width // 4, source_width // 4)
+    if min(height, source_width) < side:
+        raise UserError(
+            f"{mammogram.id} ({mammogram.source_file or 'its image'}) is {source_width} x {height}"
+            f" px, smaller than a patch of {side} px; leave it out or use --skip-bad."
+        )
+
+
+def _hash_pixels(pixels: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _finding_row(
+    mammogram_id: str, finding: Finding, factors: tuple[float, float]
+) -> dict[str, Any]:
+    """Return the row of a finding, with outlines in pixels of the working image."""
+
+    def polygons_json(polygons: tuple[np.ndarray, ...]) -> str:
+        return json.dumps([np.round(p, 2).tolist() for p in scale_polygons(polygons, factors)])
+
+    return {
+        "mammogram_id": mammogram_id,
+        "number": finding.number,
+        "pathology": finding.pathology,
+        "lesion_type": finding.lesion_type,
+        "descriptors": json.dumps(finding.descriptors),
+        "assessment": finding.assessment,
+        "subtlety": finding.subtlety,
+        "outline": polygons_json(finding.outline),
+        "nested": polygons_json(finding.nested),
+        "report": finding.report,
+    }

@@ -1,0 +1,190 @@
+"""Commands that create a study and bring data into it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.errors import UserError
+from core.progress import progress_bar
+from dashboard.commands.common import (
+    JsonOption,
+    StudyOption,
+    emit_result,
+    resolve_study,
+)
+
+dataset_app = typer.Typer()
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Translate errors of the disk (full, read-only, not permitted) into a UserError."""
+    from core.runs import format_error
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(format_error(error, folder)) from error
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror or error}; check the disk and its"
+            " permissions, and run the command again."
+        ) from error
+
+
+@dataset_app.command("init")
+def init_command(
+    folder: Annotated[Path, typer.Argument(help="the study folder, created if it is missing")],
+    as_json: JsonOption = False,
+) -> None:
+    """Create a study folder with commented settings and an empty store."""
+    from core import study_folder
+
+    with _disk_errors(folder):
+        study = study_folder.create_study(folder)
+    text = (
+        f"Created the study {study}. Next: review {study / 'study.toml'}, then deepminer ingest"
+        f" SOURCE --study {study}"
+    )
+    emit_result("init", study, {"study": str(study)}, as_json, text)
+
+
+def _parse_shard(text: str | None) -> tuple[int, int]:
+    """Return (I, N) of a shard such as "2/8"; (1, 1) is the whole source."""
+    if text is None:
+        return 1, 1
+    parts = text.split("/")
+    if (
+        len(parts) != 2
+        or not all(part.isdigit() for part in parts)
+        or not 1 <= int(parts[0]) <= int(parts[1])
+    ):
+        raise UserError(f"--shard is {text!r}: give I/N such as 2/8, with I from 1 to N.")
+    return int(parts[0]), int(parts[1])
+
+
+@dataset_app.command("ingest")
+def ingest_command(
+    kind: Annotated[str, typer.Argument(help="phantom, manifest, ddsm, cbis-ddsm or release")],
+    source: Annotated[
+        Path | None, typer.Argument(help="folder or CSV file of the source; none for phantom")
+    ] = None,
+    study: StudyOption = Path("."),
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="skip and report patients that cannot be read")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="number of processes", min=1)] = 2,
+    shard: Annotated[str | None, typer.Option(help="I/N: only every N-th patient")] = None,
+    image_labels: Annotated[
+        bool,
+        typer.Option(
+            "--image-labels",
+            help="manifest without outlines: every tissue patch gets the diagnosis of its image",
+        ),
+    ] = False,
+    patients: Annotated[int, typer.Option(help="phantom: number of patients", min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="phantom: seed", min=0)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Import the mammograms and findings of a source; if a patient fails, nothing is added."""
+    from core import settings, store
+    from core.pipeline import ingest as ingestion
+    from core.store import dataset_table
+
+    folder = resolve_study(study)
+    study_settings = settings.load_settings(folder)
+    options: dict[str, Any] = {}
+    if kind == "phantom":
+        # Four patches fit across a phantom mammogram.
+        width = 4 * study_settings.images.input_side
+        options = {"patients": patients, "seed": seed, "width": width}
+    elif image_labels:
+        options = {"image_labels": True}
+    with progress_bar(f"ingest {kind}") as report, _disk_errors(folder):
+        ingested = ingestion.ingest(
+            folder,
+            study_settings,
+            kind,
+            source,
+            report,
+            workers=workers,
+            skip_bad=skip_bad,
+            shard=_parse_shard(shard),
+            **options,
+        )
+    with store.read(folder) as con:
+        totals = dataset_table.dataset_counts(con)
+    text = _ingest_text(ingested, totals["patients"], image_labels)
+    # Published JSON keys: `turned` and `answered`.
+    result = vars(ingested) | {
+        "turned": ingested.inverted_count,
+        "answered": ingested.already_ingested,
+    }
+    del result["inverted_count"], result["already_ingested"]
+    emit_result("ingest", folder, {"source": result, "totals": totals}, as_json, text)
+
+
+def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
+    if ingested.already_ingested:
+        text = "This source is in the study already; nothing was added."
+    else:
+        text = (
+            f"Added {ingested.patients} patients and {ingested.mammograms} mammograms"
+            f" ({ingested.inverted_count} of inverted polarity were corrected); the study contains"
+            f" {patients} patients."
+        )
+    if ingested.problems:
+        problem = ingested.problems[0]
+        text += f" {len(ingested.problems)} problems, such as: {problem['item']}:"
+        text += f" {problem['cause'].rstrip('.')}."
+    if image_labels:
+        text += " Labels are image-level, and so are all results derived from them."
+    return f"{text} Next: deepminer patches"
+
+
+@dataset_app.command("patches")
+def patches_command(
+    study: StudyOption = Path("."),
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help=(
+                "folder of the published release: use its windows, labels (ddsm_labels) and split"
+            ),
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Split the patients and label every patch."""
+    from core import settings, store
+    from core.class_labels import class_names
+    from core.pipeline import patches as patch_step
+    from core.store import dataset_table, run_table
+    from dashboard.commands.pipeline import emit_run
+
+    folder = resolve_study(study)
+    study_settings = settings.load_settings(folder)
+    with progress_bar("patches") as report:
+        step_result = patch_step.run_patch_extraction(folder, study_settings, report, labels)
+    with store.read(folder) as con:
+        counts = dataset_table.load_patch_counts(con, step_result.run)
+        manifest = run_table.load_run(con, step_result.run)["manifest"]
+    classes, absent = manifest["classes"], manifest.get("listed_films_absent", 0)
+    names = class_names(classes)
+    text = "; ".join(
+        f"{split}: " + ", ".join(f"{row.patches} {names[row.label]}" for row in rows.itertuples())
+        for split, rows in counts.groupby("split")
+    )
+    if classes != study_settings.patches.classes:
+        text += "; two classes, malignant against all other, because no image is labelled normal"
+    if absent:
+        text += f"; {absent} listed images are not in the study"
+    result = {"counts": counts.to_dict("records")}
+    emit_run("patches", folder, step_result, result, as_json, f"{text}. Next: deepminer train")

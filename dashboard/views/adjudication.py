@@ -1,0 +1,161 @@
+"""Tab "Adjudication" of the Annotations page: decide where the experts' answers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import store
+from core.class_labels import unit_name
+from core.lexicon import birads_lexicon
+from core.settings import load_settings
+from core.store import annotation_table
+from dashboard.server import context, image_routes
+from dashboard.ui import elements
+from dashboard.ui.cached_queries import cached_query
+from dashboard.ui.patch_images import top_patch_urls
+from evaluation.annotation.category_agreement import Disagreement, list_disagreements
+
+_TILES = 16
+# Letters name the answers, so that the adjudicator does not see whose they are. E is the key of the
+# button "Write".
+_LETTERS = "ABCDFGHI"
+_POSITION_STATE = "dispute"
+_FORM_STATE = "writing"
+
+
+def render_adjudication(run: str, user: str) -> None:
+    """Render open disagreements, the strongest first, and earlier decisions.
+
+    A decision never changes the answers that it is based on.
+    """
+    answers = cached_query(annotation_table.load_annotations, run)
+    disagreements = list_disagreements(answers)
+    if not disagreements:
+        st.info("Nothing to adjudicate: no unit has been answered by two experts.")
+        return
+    decisions = cached_query(annotation_table.load_decisions, run)
+    decided_units = set(decisions["unit"])
+    agreed = sum(item.conflict == 0 for item in disagreements)
+    waiting = [d for d in disagreements if d.unit not in decided_units and d.conflict > 0]
+    elements.section_heading(
+        "Adjudication",
+        f"{len(waiting)} disagreements left, {len(decisions)} decided, {agreed} agreed",
+        simulated=bool(answers["simulated"].any()),
+    )
+    if waiting:
+        _render_waiting(run, waiting, user)
+    if len(decisions):
+        _render_decisions(decisions)
+
+
+def _render_waiting(run: str, waiting: Sequence[Disagreement], user: str) -> None:
+    """Render one disagreement and the buttons "Next" and "Write"."""
+    # A decision shortens the list, so that the position can lie beyond its end.
+    position = min(st.session_state.get(_POSITION_STATE, 0), len(waiting) - 1)
+    title, next_column, write_column = st.columns([4, 1, 1], vertical_alignment="center")
+    title.caption(f"{unit_name(waiting[position].unit)}: {position + 1} of {len(waiting)}")
+    next_column.button(
+        "Next", width="stretch", on_click=_go_to, args=((position + 1) % len(waiting),)
+    )
+    write_column.button("Write", shortcut="e", width="stretch", on_click=_toggle_form)
+    _render_disagreement(run, waiting[position], user)
+
+
+def _go_to(position: int) -> None:
+    st.session_state[_POSITION_STATE] = position
+
+
+def _is_form_open() -> bool:
+    return bool(st.session_state.get(_FORM_STATE, False))
+
+
+def _toggle_form() -> None:
+    st.session_state[_FORM_STATE] = not _is_form_open()
+
+
+def _render_disagreement(run: str, disagreement: Disagreement, user: str) -> None:
+    """Render the unit's patches, the answers, and the ways to decide."""
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _render_patches(run, disagreement.unit)
+    with right:
+        for letter, (_, _, answer) in zip(_LETTERS, disagreement.answers):
+            text = elements.escape_html(_answer_text(answer))
+            st.html(f"<p><b>{letter}</b>&ensp;{text}</p>")
+        labels = [answer["label"] for _, _, answer in disagreement.answers]
+        ids = [annotation_id for _, annotation_id, _ in disagreement.answers]
+        merged = "; ".join(dict.fromkeys(label for label in labels if label))
+        *accept_columns, merge_column = st.columns(len(labels) + 1)
+        for letter, label, source, column in zip(_LETTERS, labels, ids, accept_columns):
+            column.button(
+                f"Accept {letter}",
+                key=f"accept_{letter}",
+                shortcut=letter.lower(),
+                width="stretch",
+                on_click=_decide,
+                args=(run, disagreement.unit, label, [source], f"answer {letter} accepted", user),
+            )
+        merge_column.button(
+            "Merge",
+            key="merge",
+            shortcut="m",
+            width="stretch",
+            on_click=_decide,
+            args=(run, disagreement.unit, merged, ids, "answers merged", user),
+        )
+        if _is_form_open():
+            _render_form(run, disagreement.unit, merged, ids, user)
+
+
+def _render_form(run: str, unit: int, suggestion: str, sources: list[str], user: str) -> None:
+    """Render the form for a label of the adjudicator's own, which needs a reason."""
+    with st.form("write", border=True, clear_on_submit=True):
+        label = st.text_input("Label", value=suggestion, max_chars=200)
+        reason = st.text_input(
+            "Reason", max_chars=400, help="Stored with the decision, marked as the adjudicator's."
+        )
+        if st.form_submit_button("Decide", type="primary"):
+            if reason.strip():
+                _decide(run, unit, label, sources, reason, user)
+                _toggle_form()
+                st.rerun()
+            st.error("A label of your own needs a reason.")
+
+
+def _decide(run: str, unit: int, label: str, sources: list[str], reason: str, user: str) -> None:
+    with store.write(context.served_study()) as con:
+        annotation_table.record_decision(con, run, unit, label, sources, reason, user)
+
+
+def _answer_text(answer: dict[str, Any]) -> str:
+    """Return an answer as the adjudicator reads it."""
+    if not birads_lexicon.is_substantive(answer):
+        return answer["recognisable"].capitalize()
+    return answer["label"] + (f" (own words: {answer['words']})" if answer["words"] else "")
+
+
+def _render_patches(run: str, unit: int) -> None:
+    """Render the unit's top patches as the annotators see them."""
+    # The annotation page highlights by the current settings, not by those of the run.
+    threshold = load_settings(context.served_study()).dissection.threshold
+    urls = top_patch_urls(run, [unit], _TILES, image_routes.TILE_PIXELS, threshold)[unit]
+    images = "".join(f'<img src="{url}" alt="">' for url in urls)
+    st.html(f'<div class="dm-patches">{images}</div>')
+
+
+def _render_decisions(decisions: pd.DataFrame) -> None:
+    elements.section_heading("Decided")
+    table = pd.DataFrame(
+        {
+            "Unit": [unit_name(int(unit)) for unit in decisions["unit"]],
+            "Label": decisions["label"],
+            "Reason": decisions["reason"],
+            "By": decisions["decided_by"],
+            "When": decisions["made"],
+        }
+    )
+    st.dataframe(table, hide_index=True, width="stretch")

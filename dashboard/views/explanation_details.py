@@ -1,0 +1,208 @@
+"""Parts of the Explanations page: decision, maps, units, faithfulness, report similarity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import lineage
+from core.class_labels import CLASSES, SPLIT_NAMES, unit_name
+from core.errors import UserError
+from core.interpretation.explanation import NamedUnit
+from core.lineage import run_class_names
+from dashboard.components.mammograms import Panel, show_mammograms
+from dashboard.server import image_routes
+from dashboard.ui import elements, theme
+from dashboard.ui.cached_queries import cached_result
+from dashboard.ui.patch_images import top_patch_urls
+from dashboard.views.units.faithfulness import missing_result_reason, render_summary_lines
+from evaluation.intervals import decimal, p_text, percent
+from evaluation.queries import faithfulness
+from evaluation.queries.explanations import ExplainedMammogram
+from evaluation.queries.report_similarity import ReportSimilarity, measure_report_similarity
+
+_STRIP_PIXELS = 96
+
+
+def render_decision(case: ExplainedMammogram) -> None:
+    """Render decision, truth, scores, patient and view in one line."""
+    scores = "".join(
+        '<div class="score">'
+        + elements.share_bar(
+            elements.class_marker(name),
+            f"<b>{decimal(score, 2)}</b>",
+            score,
+            theme.class_color(name),
+        )
+        + "</div>"
+        for name, score in reversed(case.scores.items())
+        if score is not None
+    )
+    decision, truth = case.predicted or "no tissue found", case.truth or "unproven"
+    verdict = elements.state_badge("done", case.verdict) if case.verdict else ""
+    st.html(
+        '<div class="dm-decision"><div><span class="dm-mute">Predicted</span><br>'
+        f'<b class="name" style="color:{theme.class_ink(decision)}">{decision}</b></div>'
+        f'<div><span class="dm-mute">Truth</span><br><b class="name">{truth}</b> {verdict}</div>'
+        f'{scores}<div class="case">{elements.escape_html(case.patient_id)},'
+        f" {elements.escape_html(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
+    )
+
+
+def render_maps(case: ExplainedMammogram, most_units: int) -> None:
+    """Render mammogram, class map and the maps of up to `most_units` labelled units."""
+    # Unlabelled units have no words: they appear in the strip below only.
+    labelled = [unit for unit in case.units if unit.label][:most_units]
+    panels = [
+        _mammogram_panel(case),
+        _class_panel(case),
+        *(_unit_panel(case, unit) for unit in labelled),
+    ]
+    show_mammograms(panels, key="explanation", height=212)
+
+
+def _panel(case: ExplainedMammogram, **content: Any) -> Panel:
+    """Return a panel of the mammogram with its findings outlined."""
+    return Panel(
+        url=image_routes.image_url("mammogram", image_routes.TEAM_AUDIENCE, file=case.image_file),
+        width=case.width,
+        height=case.height,
+        outlines=[polygon for polygons in case.findings["outline"] for polygon in polygons],
+        **content,
+    )
+
+
+def _mammogram_panel(case: ExplainedMammogram) -> Panel:
+    missing = "no report line" if len(case.findings) else "no finding"
+    report = "; ".join(line for line in case.findings["report"] if line) or missing
+    return _panel(
+        case,
+        title="Mammogram",
+        right=case.view,
+        caption="Report",
+        note=report.replace("_", " ").lower(),
+        alt="mammogram with outlined findings",
+    )
+
+
+def _class_panel(case: ExplainedMammogram) -> Panel:
+    name = case.predicted or "malignant"
+    score = case.scores.get(name)
+    note = "probability"
+    if score is not None:
+        # A mammogram is normal only if all of its tissue is.
+        extreme = "smallest" if name == "normal" else "largest"
+        note += f"; {extreme} in tissue {decimal(score, 2)}"
+    return _panel(
+        case,
+        title="Class map",
+        right="" if score is None else decimal(score, 2),
+        caption=name.capitalize(),
+        note=note,
+        heat=case.class_map,
+        scale=("0", "1"),
+        alt="class probability map",
+    )
+
+
+def _unit_panel(case: ExplainedMammogram, unit: NamedUnit) -> Panel:
+    influence = decimal(unit.influence, 2)
+    return _panel(
+        case,
+        title=f"{unit.rank} of 8, {unit_name(unit.unit)}",
+        right=influence,
+        caption=unit.label,
+        alt=f"map of {unit_name(unit.unit)}, influence {influence}",
+        heat=case.unit_heat(unit),
+        scale=("0", decimal(case.scale, 2)),
+    )
+
+
+def render_unit_strip(run: str, case: ExplainedMammogram) -> None:
+    """Render the eight units with a patch each; unlabelled ones are grey."""
+    dissect = cached_result(lineage.ancestor_run, run, "dissect")
+    urls = top_patch_urls(dissect, [unit.unit for unit in case.units], 1, _STRIP_PIXELS)
+    elements.section_heading(
+        f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
+        "unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to"
+        f" {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
+        case.simulated,
+    )
+    cells = "".join(_strip_cell(unit, urls[unit.unit][0]) for unit in case.units)
+    st.html(f'<div class="dm-strip">{cells}</div>')
+
+
+def _strip_cell(unit: NamedUnit, url: str) -> str:
+    name, label = unit_name(unit.unit), elements.escape_html(unit.label or "")
+    number = name.removeprefix("unit_")
+    return (
+        f'<div class="{"" if unit.label else "unlabelled"}">'
+        f'<img src="{url}" alt="top patch of {name}"><div class="text"><b>{unit.rank}</b> {number}'
+        f' <span class="value">&nbsp;{decimal(unit.influence, 2)}</span>'
+        f'<div class="label" title="{label}">{label or "no label"}</div></div></div>'
+    )
+
+
+def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
+    """Render the measures of the predicted class over all test mammograms, not of this case."""
+    dissect = cached_result(lineage.ancestor_run, run, "dissect")
+    names = cached_result(run_class_names, run)
+    codes = {name: code for code, name in names.items()}
+    code = codes.get(case.predicted or "", CLASSES.index("malignant"))
+    lines = cached_result(faithfulness.summary_lines, dissect, code)
+    elements.section_heading(
+        f"Faithfulness: {names[code]}, all test mammograms",
+        "unit ablation, and localization of the class maps",
+        case.simulated,
+    )
+    if lines:
+        render_summary_lines(lines)
+    elif cached_result(faithfulness.latest_ablation, dissect):
+        st.caption(missing_result_reason(names[code]))
+    else:
+        st.caption(
+            "Not tested yet: deepminer ablate sets the named units to zero and compares with random"
+            " units."
+        )
+
+
+def render_report_similarity(run: str, simulated: bool) -> None:
+    """Render the similarity of all explanations of a run to the report lines."""
+    try:
+        rows = cached_result(measure_report_similarity, run)
+    except UserError as error:
+        st.error(str(error))
+        return
+    title = "Explanations against report lines"
+    if not rows:
+        st.caption(
+            f"{title}: not estimable, because no explained mammogram has a report line or no unit"
+            " has a label."
+        )
+        return
+    note = (
+        f"{rows[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports"
+        f" permuted between patients; word vectors: {rows[0].vectors}"
+    )
+    elements.section_heading(title, note, simulated)
+    elements.html_table(pd.DataFrame([_similarity_row(row) for row in rows]))
+
+
+def _similarity_row(row: ReportSimilarity) -> dict[str, Any]:
+    result = row.result
+    p_value = p_text(result.p_greater).removeprefix("P ").removeprefix("= ")
+    return {
+        "Text of the explanation": row.selection,
+        "Measure": row.measure,
+        "Mean": f"<b>{decimal(result.mean.estimate)}</b>",
+        "95 % CI": f"{decimal(result.mean.low)} to {decimal(result.mean.high)}",
+        "Permuted": decimal(result.baseline),
+        "p, one-sided": elements.escape_html(p_value),
+        "Undefined": result.undefined,
+        "Unknown words, reports / explanations": (
+            f"{percent(result.oov_reference)} / {percent(result.oov_hypothesis)}"
+        ),
+        "Published (v1)": decimal(row.published),
+    }

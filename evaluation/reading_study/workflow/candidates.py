@@ -1,0 +1,189 @@
+"""Candidate images of a reading study: truth by each rule, network score and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import lineage, store
+from core.class_labels import CLASSES
+from core.errors import UserError
+from core.sessions.arms import shows_texts
+from core.settings import load_order_of_experts
+from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store.connection import Connection
+from evaluation.reading_study.case_selection import explanation_texts
+from evaluation.reading_study.design import BENIGN, MALIGNANT, UNPROVEN, Design
+from evaluation.roc.diagnostic import fixed_threshold
+
+# Most influential units that an explain run stores per mammogram and class.
+MAX_INFLUENTIAL_UNITS = 64
+# Second seed of the arm random_units, so that its draws are independent of the case selection.
+_RANDOM_UNITS_STREAM = 11
+_BENIGN_PATHOLOGIES = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
+
+
+def has_simulated_material(study: Path, explain: str) -> bool:
+    """Return whether the mammograms or the unit labels of an explain run are simulated."""
+    return lineage.has_simulated_images(study) or lineage.has_simulated_labels(study, explain)
+
+
+def candidate_images(study: Path, explain: str, design: Design) -> pd.DataFrame:
+    """Return every explained mammogram as a candidate for `case_selection.choose_cases`.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    explain : str
+        Id of the explain run.
+    design : Design
+        Decides the texts.
+
+    Returns
+    -------
+    DataFrame
+        mammogram_id, patient_id, split, network_score, predicted (lesion class), texts,
+        random_texts (of randomly drawn labelled units) and the columns of `truth_by_rule`.
+
+    Raises
+    ------
+    UserError
+        If the truth rule is unavailable, or texts are needed and no unit is labelled.
+    """
+    dissect = lineage.ancestor_run(study, explain, "dissect")
+    with store.read(study) as con:
+        frame = unit_table.load_explanations(con, explain)
+        influences = unit_table.load_top_influences(con, explain, MAX_INFLUENTIAL_UNITS)
+        unit_labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        truth = load_truth_by_rule(con)
+    # A mammogram without segmented tissue has neither a decision nor a score.
+    frame = frame[frame["predicted"] >= 0]
+    labels = {unit: label.text for unit, label in unit_labels.items()}
+    if design.truth_rule == "folder" and truth["folder"].isna().all():
+        raise UserError(
+            "The truth rule folder requires a source that files its patients by diagnosis, and this"
+            " study has none; choose the rule any malignant or first abnormality."
+        )
+    if not labels and any(map(shows_texts, design.arms)):
+        raise UserError(
+            "No unit is labelled yet, so no explanation has texts; let an expert annotate first"
+            " (People page, then Annotate)."
+        )
+    texts, random_texts = _case_texts(frame, influences, labels, design)
+    return pd.DataFrame(
+        {
+            "mammogram_id": frame["mammogram_id"],
+            "patient_id": frame["patient_id"],
+            "split": frame["split"],
+            "network_score": frame["p_malignant"],
+            "predicted": [CLASSES[int(code)] for code in frame["lesion_class"]],
+            "texts": texts,
+            "random_texts": random_texts,
+        }
+    ).merge(truth, on="mammogram_id", how="left")
+
+
+def _case_texts(
+    frame: pd.DataFrame, influences: pd.DataFrame, labels: Mapping[int, str], design: Design
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Return the texts of each explained mammogram: by influence, and of randomly drawn units."""
+    units_by_influence: dict[tuple[str, int], Sequence[int]] = {
+        key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])
+    }
+    generator = np.random.default_rng([design.seed, _RANDOM_UNITS_STREAM])
+    # Sorted, so that the draws depend on the seed and not on the order of the rows.
+    labelled_units = sorted(labels)
+    # Drawn units are all labelled, so a depth would shorten the texts of this arm only.
+    any_depth = replace(design, depth=None)
+    texts, random_texts = [], []
+    for row in frame.itertuples():
+        code = (
+            int(row.lesion_class)
+            if design.influence_class == "predicted"
+            else CLASSES.index(MALIGNANT)
+        )
+        units = units_by_influence.get((row.mammogram_id, code), [])
+        texts.append(explanation_texts(units, labels, design))
+        drawn = list(generator.permutation(labelled_units))
+        random_texts.append(explanation_texts(drawn, labels, any_depth))
+    return texts, random_texts
+
+
+def load_truth_by_rule(con: Connection) -> pd.DataFrame:
+    """Return the truth of every mammogram by each truth rule.
+
+    Returns
+    -------
+    DataFrame
+        mammogram_id and, as malignant, benign, unproven or None (normal): any_malignant,
+        first_abnormality, and folder (the diagnosis under which the source files the patient; None
+        if the source does not).
+    """
+    findings = dataset_table.load_findings(con)
+    patients = dataset_table.load_patients(con)[["patient_id", "filed_as"]]
+    diagnoses = {
+        patient: diagnosis if isinstance(diagnosis, str) else None
+        for patient, diagnosis in patients.itertuples(index=False)
+    }
+    rows = []
+    for mammogram in dataset_table.load_image_truth(con).to_dict("records"):
+        is_same = findings["mammogram_id"] == mammogram["mammogram_id"]
+        # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
+        pathologies = findings[is_same].sort_values("number")["pathology"]
+        code = mammogram["truth"]
+        # A missing code means that the findings of the image are unproven; code 0 is normal.
+        worst = UNPROVEN if pd.isna(code) else (None, BENIGN, MALIGNANT)[int(code)]
+        rows.append(
+            {
+                "mammogram_id": mammogram["mammogram_id"],
+                "any_malignant": worst,
+                "first_abnormality": (
+                    _pathology_truth(pathologies.iloc[0]) if len(pathologies) else worst
+                ),
+                "folder": _pathology_truth(diagnoses.get(mammogram["patient_id"])),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _pathology_truth(pathology: str | None) -> str | None:
+    """Return the truth of a DDSM pathology; None for a normal case."""
+    if pathology == "MALIGNANT":
+        return MALIGNANT
+    if pathology in _BENIGN_PATHOLOGIES:
+        return BENIGN
+    return UNPROVEN if pathology == "UNPROVEN" else None
+
+
+def holdout_threshold(study: Path, explain: str) -> float | None:
+    """Return the network's threshold for malignant against benign, fixed on the hold-out split.
+
+    The threshold has the largest Youden index in the evaluate run that the explain run is based on.
+    Normal mammograms are excluded because they are not cases of a reading study.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    explain : str
+        Id of the explain run.
+
+    Returns
+    -------
+    float or None
+        None if the hold-out split lacks one of the two classes.
+    """
+    with store.read(study) as con:
+        run = run_table.ancestor(con, explain, "evaluate")
+        scores = unit_table.load_image_scores(con, run, "holdout")
+    codes = [CLASSES.index(name) for name in (BENIGN, MALIGNANT)]
+    scores = scores[scores["truth"].isin(codes)]
+    malignant = (scores["truth"] == CLASSES.index(MALIGNANT)).to_numpy(bool)
+    if malignant.all() or not malignant.any():
+        return None
+    return fixed_threshold(malignant, scores["s_malignant"].to_numpy(float), "youden")

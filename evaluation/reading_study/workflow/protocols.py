@@ -1,0 +1,225 @@
+"""Protocols of a reading study: find, create and close their versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core import lineage, store
+from core.errors import UserError
+from core.store import bundle_table, protocol_table, reading_table, run_table
+from core.store.connection import Connection
+from core.store.protocol_table import Protocol
+from core.store.reading_table import ReadingCase
+from evaluation.reading_study.case_selection import CaseFlow, choose_cases
+from evaluation.reading_study.design import MALIGNANT, Design, design_from_dict
+from evaluation.reading_study.sealed_key import check_frozen
+from evaluation.reading_study.workflow.candidates import candidate_images
+
+# Keys that the store keeps beside the settings of the design and that the hash does not cover.
+_STORED_EXTRAS = ("flow", "reasons", "told", "practice")
+
+
+@dataclass(frozen=True)
+class DesignedProtocol:
+    """A designed version of a protocol with its sealed key and the flow of the case selection."""
+
+    protocol: str
+    version: int
+    cases: pd.DataFrame
+    flow: CaseFlow
+
+
+def find_protocol(con: Connection, name: str | None = None) -> Protocol:
+    """Return the newest version of the named protocol, or the newest of all protocols.
+
+    Raises
+    ------
+    UserError
+        If the study has no such protocol.
+    """
+    protocols = [p for p in protocol_table.list_protocols(con) if name in (None, p.protocol)]
+    if not protocols:
+        raise UserError(
+            f"There is no reading study{f' called {name!r}' if name else ''} yet; run"
+            " `deepminer reading create` or use the Reading study page."
+        )
+    return protocols[-1]
+
+
+def require_original_study(con: Connection) -> None:
+    """Raise a UserError in a site bundle, which holds no truth."""
+    if bundle_table.bundle_identity(con) is not None:
+        raise UserError(
+            "This is a site bundle without ground truth. Design, close and score the study in the"
+            " original study folder. Write the answers of this site with"
+            " `deepminer reading export-answers FILE`."
+        )
+
+
+def protocol_design(protocol: Protocol) -> Design:
+    """Return the design of a stored protocol."""
+    return design_from_dict({k: v for k, v in protocol.design.items() if k not in _STORED_EXTRAS})
+
+
+def append_next_state(
+    con: Connection,
+    protocol: Protocol,
+    state: str,
+    user: str,
+    *,
+    design: Mapping[str, Any] | None = None,
+    lint: Sequence[Mapping[str, Any]] | None = None,
+    hash: str | None = None,
+) -> None:
+    """Store the next state of a protocol; what is not given stays as it was."""
+    protocol_table.append_protocol_state(
+        con,
+        protocol=protocol.protocol,
+        version=protocol.version,
+        state=state,
+        design=protocol.design if design is None else design,
+        lint=protocol.lint if lint is None else lint,
+        hash=protocol.hash if hash is None else hash,
+        run=protocol.run,
+        simulated=protocol.simulated,
+        actor=user,
+    )
+
+
+def create_protocol(
+    study: Path,
+    protocol: str,
+    design: Design,
+    user: str,
+    *,
+    explain: str | None = None,
+    simulated: bool = False,
+) -> DesignedProtocol:
+    """Choose the cases of a design and store them as the open version of a protocol.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    protocol : str
+        Name of the reading study. A version that is not frozen yet is replaced; otherwise a new
+        version is added. Versions count from 1.
+    design : Design
+        The design.
+    user : str
+        Code of the acting person.
+    explain : str, optional
+        Explain run; default the latest.
+    simulated : bool
+        Whether the readers are simulated.
+
+    Returns
+    -------
+    DesignedProtocol
+
+    Raises
+    ------
+    UserError
+        If the study is a site bundle, has no explain run, or has too few eligible images.
+    """
+    with store.read(study) as con:
+        require_original_study(con)
+    run = lineage.resolve_run(study, "explain", explain)
+    # Outside the transaction: the selection reads many rows and must not hold the write lock.
+    cases, flow = choose_cases(candidate_images(study, run, design), design)
+    settings = design.as_dict() | {"flow": [list(step) for step in flow.steps]}
+    with store.write(study) as con:
+        versions = [p for p in protocol_table.list_protocols(con) if p.protocol == protocol]
+        unfrozen = next((p.version for p in versions if p.state in ("design", "lint")), None)
+        version = unfrozen or max((p.version for p in versions), default=0) + 1
+        protocol_table.append_protocol_state(
+            con,
+            protocol=protocol,
+            version=version,
+            state="design",
+            design=settings | _prevalence_instruction(cases, design),
+            run=run,
+            simulated=simulated,
+            actor=user,
+        )
+        rows = [_reading_case(row) for row in cases.to_dict("records")]
+        reading_table.add_reading_cases(con, protocol, version, rows)
+    return DesignedProtocol(protocol, version, cases, flow)
+
+
+def _prevalence_instruction(cases: pd.DataFrame, design: Design) -> dict[str, str]:
+    """Return the sentence about prevalence for the readers' instructions, if the design has one."""
+    if not design.prevalence_told:
+        return {}
+    percentage = 100 * float((cases["truth"] == MALIGNANT).mean())
+    return {
+        "told": (
+            f"Of every 100 cases, about {percentage:.0f} come from a breast with a malignant"
+            " finding."
+        )
+    }
+
+
+def _reading_case(row: Mapping[str, Any]) -> ReadingCase:
+    """Return a row of the sealed key as the store takes it."""
+    return ReadingCase(
+        number=int(row["case_number"]),
+        mammogram_id=row["mammogram_id"],
+        patient_id=row["patient_id"],
+        arm=row["arm"],
+        texts=tuple(row["texts"]),
+        truth=row["truth"],
+        network_score=float(row["network_score"]),
+        predicted=row["predicted"],
+    )
+
+
+def close_protocol(study: Path, protocol: str | None, user: str) -> Protocol:
+    """Close and unblind a frozen protocol: no further answers, results become available.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    protocol : str or None
+        Name of the reading study; None for the newest.
+    user : str
+        Code of the acting person, for the log.
+
+    Returns
+    -------
+    Protocol
+        The unblinded protocol.
+
+    Raises
+    ------
+    UserError
+        If the protocol is not frozen, or its design or key differs from what was frozen.
+    """
+    with store.read(study) as con:
+        require_original_study(con)
+        current = find_protocol(con, protocol)
+        cases = reading_table.load_reading_cases(con, current.protocol, current.version)
+    if current.state != "frozen":
+        raise UserError(
+            f"Version {current.version} of {current.protocol} is {current.state}; only a frozen"
+            " study can be closed."
+        )
+    # Before unblinding: an altered key is reported while the results are unknown.
+    check_frozen(protocol_design(current), cases, current.hash)
+    with store.write(study) as con:
+        # Two states in one transaction: a study is never closed without being unblinded.
+        for state in ("closed", "unblinded"):
+            append_next_state(con, current, state, user)
+        run_table.append_log(
+            con,
+            user,
+            "reading study closed and unblinded",
+            f"{current.protocol} version {current.version} {current.hash}",
+        )
+        return find_protocol(con, current.protocol)

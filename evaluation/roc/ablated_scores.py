@@ -1,0 +1,75 @@
+"""Fall of the AUC when the scores of the same observations change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evaluation.intervals import Interval, interval_with_width
+from evaluation.roc.auc_estimates import auc
+from evaluation.roc.auc_variance import bootstrap_aucs
+from evaluation.validation import Array, cluster_codes
+
+_LEVEL, _RESAMPLES = 0.95, 2_000
+
+
+def auc_drop(
+    labels: Array,
+    before: Array,
+    after: Array,
+    patients: Any,
+    references: list[Array] | None = None,
+) -> Interval:
+    """Return how much the AUC falls when scores change, with an interval by patient.
+
+    Every score is evaluated on the same resampled patients.
+
+    Parameters
+    ----------
+    labels : ndarray of bool, shape (n,)
+        Truth.
+    before, after : ndarray of float, shape (n,)
+        Scores before and after the change.
+    patients : sequence of hashable, shape (n,)
+        Patient of each observation.
+    references : list of ndarray, optional
+        Scores after changes of comparison. The result is then how much more the AUC falls than with
+        these, on average.
+
+    Returns
+    -------
+    Interval
+        Without bounds for one class or one patient.
+
+    Examples
+    --------
+    >>> labels = np.array([True, True, True, False, False, False])
+    >>> before = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])
+    >>> after = np.array([0.9, 0.2, 0.7, 0.3, 0.8, 0.1])
+    >>> drop = auc_drop(labels, before, after, list("aabbcc"))
+    >>> round(drop.estimate, 3), drop.method
+    (0.333, 'patient bootstrap, 2000 resamples')
+    """
+    method = f"patient bootstrap, {_RESAMPLES} resamples"
+    if labels.all() or not labels.any():
+        return Interval.without_bounds(_LEVEL, method, "one class only", unit="patient")
+    codes, clusters = cluster_codes(patients, len(labels))
+    # (before - after) - (before - reference) = reference - after: `before` cancels.
+    compared = references or [before]
+    estimate = float(np.mean([auc(labels, s) for s in compared])) - float(auc(labels, after))
+    if clusters < 2:
+        return Interval.without_bounds(
+            _LEVEL, method, "one patient cannot be resampled", estimate, unit="patient"
+        )
+    # The seed is the same in all calls, so that every score is taken on the same patients.
+    drawn = np.mean(
+        [bootstrap_aucs(labels, s, codes, clusters, _RESAMPLES, 1) for s in compared], axis=0
+    )
+    # nan: resamples with one class.
+    low, high = np.nanquantile(
+        drawn - bootstrap_aucs(labels, after, codes, clusters, _RESAMPLES, 1),
+        [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2],
+    )
+    tolerance = 1e-12 * max(1.0, abs(estimate))
+    return interval_with_width(estimate, float(low), float(high), _LEVEL, method, tolerance)

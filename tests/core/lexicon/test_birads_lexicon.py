@@ -1,0 +1,117 @@
+"""Validation of answers and formatting of labels."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import UserError
+from core.lexicon import birads_lexicon
+from core.lexicon.birads_categories import ASSOCIATIONS, CATEGORIES, Category
+
+
+def phenomena():
+    def build(category: Category):
+        terms = st.fixed_dictionaries(
+            {}, optional={f.name: st.sampled_from(f.names) for f in category.fields}
+        )
+        association = (
+            st.none()
+            if category.association == "none"
+            else st.sampled_from(["benign", "uncertain", "suspicious"])
+        )
+        return st.fixed_dictionaries(
+            {"category": st.just(category.name), "terms": terms, "association": association}
+        )
+
+    return st.sampled_from(CATEGORIES).flatmap(build)
+
+
+def test_format_label() -> None:
+    spiculated = {
+        "category": "mass",
+        "terms": {"margin": "spiculated"},
+        "association": "suspicious",
+    }
+    assert birads_lexicon.format_label([spiculated]) == "Mass with spiculated margin, suspicious"
+    assert birads_lexicon.create_answer([{"category": "normal"}], 2)["label"] == "Normal tissue"
+    assert (
+        birads_lexicon.format_label(
+            [
+                spiculated,
+                {
+                    "category": "calcification",
+                    "terms": {"type": "vascular", "distribution": "grouped"},
+                    "association": "benign",
+                },
+            ]
+        )
+        == "Mass with spiculated margin, suspicious; vascular calcifications, grouped distribution,"
+        " benign"
+    )
+
+
+@given(st.lists(phenomena(), min_size=1, max_size=4), st.sampled_from(birads_lexicon.CONFIDENCE))
+def test_answer_survives_storage(phenomena: list[dict], confidence: int) -> None:
+    answer = birads_lexicon.create_answer(phenomena, confidence)
+    assert birads_lexicon.validate_answer(json.loads(json.dumps(answer))) == answer
+    assert birads_lexicon.is_substantive(answer)
+    bare = birads_lexicon.without_association(answer["label"])
+    assert bare == birads_lexicon.format_label(phenomena, association=False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (None, "phenomenon"),
+        ({"recognisable": "maybe"}, "phenomenon"),
+        ({"recognisable": "yes", "phenomena": []}, "1 to 4"),
+        (
+            {"recognisable": "yes", "phenomena": [{"category": "mass"}], "confidence": 3},
+            "association",
+        ),
+        (
+            {
+                "recognisable": "yes",
+                "phenomena": [
+                    {"category": "mass", "terms": {"margin": "fluffy"}, "association": "benign"}
+                ],
+                "confidence": 3,
+            },
+            "fluffy",
+        ),
+        ({"recognisable": "yes", "phenomena": [{"category": "dragon"}], "confidence": 3}, "dragon"),
+        ({"recognisable": "yes", "phenomena": [{"category": "normal"}]}, "confidence"),
+        (
+            {"recognisable": "yes", "phenomena": [{"category": "normal"}], "confidence": True},
+            "confidence",
+        ),
+        (
+            {"recognisable": "yes", "phenomena": [{"category": "normal"}] * 5, "confidence": 1},
+            "1 to 4",
+        ),
+        ({"recognisable": "nothing", "words": "x" * 10_000_000}, "shorten"),
+        ({"recognisable": "yes", "phenomena": ["mass"], "confidence": 1}, "object"),
+    ],
+)
+def test_incomplete_answers(raw, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        birads_lexicon.validate_answer(raw)
+
+
+def test_empty_answers() -> None:
+    for kind in ("nothing", "unsure"):
+        answer = birads_lexicon.validate_answer(birads_lexicon.empty_answer(kind))
+        assert not birads_lexicon.is_substantive(answer) and answer["label"] == ""
+
+
+def test_keys_are_unique() -> None:
+    keys = [c.key for c in CATEGORIES] + [t.key for t in ASSOCIATIONS] + ["U", "H", "0", "+"]
+    assert len(set(keys)) == len(keys)
+    for category in CATEGORIES:
+        for field in category.fields:
+            for terms in (field.terms, field.benign):
+                assert [t.key for t in terms] == [str(i) for i in range(1, len(terms) + 1)]

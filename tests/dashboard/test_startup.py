@@ -1,0 +1,55 @@
+"""Commands start fast: they import only what they use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.study_folder import create_study
+from support.paths import ROOT
+
+COMPUTATION = {
+    "matplotlib",
+    "plotly",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn",
+    "streamlit",
+    "torch",
+    "torchvision",
+}
+TABLES = {"duckdb", "numpy", "pandas", "pyarrow", "scipy"}
+PROBE = """
+import json, sys
+from dashboard.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def imported_modules(*arguments: str) -> set[str]:
+    """Return the modules that a command has imported when it ends."""
+    command = [sys.executable, "-c", PROBE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("reading", "--help")])
+def test_help_imports_neither_tables_nor_computation(arguments: tuple[str, ...]) -> None:
+    assert imported_modules(*arguments) & (COMPUTATION | TABLES) == set()
+
+
+def test_status_imports_no_computation(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "study")
+    assert imported_modules("status", str(study)) & COMPUTATION == set()
+
+
+def test_status_of_a_closed_reading_study_imports_no_computation(own_study: Path) -> None:
+    assert imported_modules("status", str(own_study)) & COMPUTATION == set()
