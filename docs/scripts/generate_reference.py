@@ -1,5 +1,7 @@
-"""Write what can be read off the code: the README's file tree, docs/reference/commands.md and
-docs/reference/settings.md. `python docs/scripts/generate_reference.py` after a change; a test compares.
+"""Generate the reference pages that are derived from the code.
+
+Run `python docs/scripts/generate_reference.py` after adding a module, a command or a setting.
+A test compares the pages with the code.
 """
 
 from __future__ import annotations
@@ -10,55 +12,40 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-START, END = "<!-- tree -->", "<!-- end of tree -->"
+REFERENCE = ROOT / "docs" / "reference"
 FOLDERS = ("core", "evaluation", "dashboard", "benchmarks")
-FILES = (
-    ("pyproject.toml", "packages and pins; settings of ruff, mypy and pytest"),
-    ("Makefile", "make run, test, bench, lint, pictures"),
-    (".ci/run", "what continuous integration runs: make test"),
-    (".streamlit/config.toml", "server settings and the theme, light and dark"),
-    ("tests/", "mirrors the three packages; the quick phantom study is built once for all"),
-    ("docs/", "guides, and the scripts that draw the pictures and this tree"),
-)
 
 
-def sentence(path: Path) -> str:
-    """The first sentence of a module's docstring."""
+def first_sentence(path: Path) -> str:
+    """Return the first sentence of a module's docstring."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return (
-        re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
-        .rstrip(".")
-        .replace("|", "\\|")
-    )
+    sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+    return sentence.rstrip(".").replace("|", "\\|")
 
 
-def tree() -> str:
-    """The tree as Markdown tables, a line per file."""
-    lines = []
+def module_page() -> str:
+    """Return the page that lists every module with the first sentence of its docstring."""
+    lines = [
+        "# Modules",
+        "",
+        "Generated from the modules' docstrings. Imports go one way: `dashboard`, `evaluation`,"
+        " `core` ([architecture](../explanation/architecture.md)).",
+        "",
+    ]
     for folder in FOLDERS:
-        lines += [
-            f"**{folder}/** {sentence(ROOT / folder / '__init__.py')}",
-            "",
-            "| file | subject |",
-            "|---|---|",
-        ]
+        lines += [f"## {folder}", "", first_sentence(ROOT / folder / "__init__.py") + ".", ""]
+        lines += ["| module | subject |", "|---|---|"]
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if path.name not in ("__init__.py", "__main__.py") or path.parent != ROOT / folder:
-                shown = path.relative_to(ROOT / folder).as_posix().replace("/__init__.py", "/")
-                lines.append(f"| `{shown}` | {sentence(path)} |")
+            relative = path.relative_to(ROOT / folder)
+            if relative.as_posix() not in ("__init__.py", "__main__.py"):
+                name = relative.as_posix().replace("/__init__.py", "/")
+                lines.append(f"| `{name}` | {first_sentence(path)} |")
         lines.append("")
-    lines += ["| else | |", "|---|---|", *(f"| `{name}` | {what} |" for name, what in FILES)]
     return "\n".join(lines)
 
 
-def rewritten(text: str) -> str:
-    """The README's text with the tree of today."""
-    before, _, rest = text.partition(START)
-    return f"{before}{START}\n{tree()}\n{END}{rest.partition(END)[2]}"
-
-
-def commands() -> str:
-    """Every command with its arguments and options, as the command line itself knows them."""
+def command_page() -> str:
+    """Return the page that lists every command with its arguments and options."""
     from typer.main import get_command
 
     from dashboard.cli import app
@@ -66,24 +53,21 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        (
-            "`--study DIR` is the current folder if not given. Progress goes to stderr; with"
-            " `--json` stdout is exactly one object."
-        ),
-        (
-            "A command ends with 0 when it is done, with 1 and a single sentence when something"
-            " given to it was wrong, and with 2 when it was typed wrongly."
-        ),
+        "`--study DIR` defaults to the current folder. Progress is written to stderr. With `--json`"
+        " stdout is exactly one JSON object.",
+        "",
+        "`deepminer --version` prints the version. Exit codes: 0 done; 1 an error in the input,"
+        " explained in one message; 2 wrong usage.",
         "",
     ]
-    return "\n".join([*lines, *_group(get_command(app), "deepminer")]) + "\n"
+    return "\n".join([*lines, *_command_sections(get_command(app), "deepminer")]) + "\n"
 
 
-def _group(group: Any, name: str) -> list[str]:
+def _command_sections(group: Any, prefix: str) -> list[str]:
     lines: list[str] = []
     for key, command in group.commands.items():
         if hasattr(command, "commands"):
-            lines += _group(command, f"{name} {key}")
+            lines += _command_sections(command, f"{prefix} {key}")
             continue
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [
@@ -91,64 +75,53 @@ def _group(group: Any, name: str) -> list[str]:
             for p in command.params
             if p.param_type_name == "option" and p.name not in ("help", "study", "as_json")
         ]
-        usage = " ".join([_shown(p) if p.required else f"[{_shown(p)}]" for p in arguments])
-        lines += [
-            f"## {name} {key} {usage}".rstrip(),
-            "",
-            " ".join((command.help or "").split()),
-            "",
-        ]
-        lines += [f"- `{_shown(p)}`: {getattr(p, 'help', '') or ''}" for p in arguments]
+        usage = " ".join(_metavar(p) if p.required else f"[{_metavar(p)}]" for p in arguments)
+        help_text = " ".join((command.help or "").split())
+        lines += [f"## {prefix} {key} {usage}".rstrip(), "", help_text, ""]
+        lines += [f"- `{_metavar(p)}`: {getattr(p, 'help', '') or ''}" for p in arguments]
         lines += [f"- `{', '.join(p.opts)}`: {p.help or ''}" for p in options]
         lines.append("")
     return lines
 
 
-def _shown(parameter: Any) -> str:
-    """An argument's name as the usage line prints it."""
+def _metavar(parameter: Any) -> str:
     return str(parameter.name).upper()
 
 
-def setting_table() -> str:
-    """Every setting of study.toml with its value in a new study."""
+def settings_page() -> str:
+    """Return the page that lists every setting of study.toml with its value in a new study."""
     from core import settings
 
-    fresh = settings.preset()
+    new_study = settings.settings_from_preset()
     lines = [
         "# Settings",
         "",
-        (
-            "`deepminer init` writes them, each under its comment, to `study.toml`. A changed value"
-            " makes the steps that read it run anew; earlier runs stay."
-        ),
-        (
-            "Values of the architecture's recipe are comments there: they follow when"
-            " `training.architecture` is changed."
-        ),
+        "`deepminer init` writes these settings to `study.toml`, each below its comment. After a"
+        " change, the steps that read the setting run again; earlier runs remain.",
+        "",
+        "Values of the architecture's recipe are commented out in the file. They follow"
+        " `training.architecture`.",
         "",
     ]
-    for name in type(fresh).model_fields:
-        section = getattr(fresh, name)
+    for name in type(new_study).model_fields:
+        section = getattr(new_study, name)
         lines += [f"## {name}", "", "| setting | new study | meaning |", "|---|---|---|"]
-        lines += [
-            f"| `{key}` | `{getattr(section, key)}` |"
-            f" {(info.description or '').replace('|', chr(92) + '|')} |"
-            for key, info in type(section).model_fields.items()
-        ]
+        for key, field in type(section).model_fields.items():
+            meaning = (field.description or "").replace("|", "\\|")
+            lines.append(f"| `{key}` | `{getattr(section, key)}` | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def everything() -> dict[Path, str]:
-    """Path -> text of all that is built."""
-    readme = ROOT / "README.md"
+def generated_pages() -> dict[Path, str]:
+    """Return path -> text of every generated page."""
     return {
-        readme: rewritten(readme.read_text(encoding="utf-8")),
-        ROOT / "docs" / "reference" / "commands.md": commands(),
-        ROOT / "docs" / "reference" / "settings.md": setting_table(),
+        REFERENCE / "modules.md": module_page(),
+        REFERENCE / "commands.md": command_page(),
+        REFERENCE / "settings.md": settings_page(),
     }
 
 
 if __name__ == "__main__":
-    for path, text in everything().items():
+    for path, text in generated_pages().items():
         path.write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
-"""Take the pictures of README and docs from the running demonstration:
+"""Take the pictures of README and docs from a demonstration study.
 
-`make pictures`. Synthetic mammograms only: real films stay out of the repository.
+`make pictures` runs this script on the study of `make run`. The study must contain synthetic
+mammograms only, because pictures of patients do not belong in the repository.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from core import store  # noqa: E402
 from core.class_labels import unit_name  # noqa: E402
 from core.store import participant_table, run_table, unit_table  # noqa: E402
-from support.install_browser import installed  # noqa: E402
+from support.install_browser import installed_browser  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 PORT = 8797
-TEAM = {
+VIEWPORT: Any = {"width": 1280, "height": 640}
+DRAW_MS = 2500  # time in which a page draws its content
+TEAM_PAGES = {
     "overview": "",
     "data": "data",
     "performance": "performance",
@@ -30,84 +33,80 @@ TEAM = {
     "explanations": "explanations",
     "reading": "reading_study",
 }
+# Role, code and picture of each expert page.
+EXPERT_PAGES = (("annotator", "PICTURE-A", "annotate"), ("reader", "PICTURE-R", "read"))
+# Buttons on the way from the instructions to the first practice item.
+BUTTONS = ("Start with two practice units", "Start with five practice texts")
 
 
-def _enter(page: Page, link: str) -> None:
+def _sign_in(page: Page, link: str) -> None:
     page.goto(link)
     page.get_by_role("button", name="Start").click()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(DRAW_MS)
 
 
-def _invited(study: Path, role: str, code: str) -> str:
-    token = participant_table.new_token()
+def _invitation_link(study: Path, role: str, code: str) -> str:
+    """Return a new link for a participant who has consented."""
+    token = participant_table.new_invitation_token()
+    token_hash = participant_table.hash_token(token)
     with store.write(study) as con:
-        if participant_table.role_of(con, code) is None:
-            participant_table.invite(con, code, role, participant_table.token_hash(token))
+        if participant_table.participant_role(con, code) is None:
+            participant_table.invite_participant(con, code, role, token_hash)
         else:
-            participant_table.reissue(con, code, participant_table.token_hash(token))
+            participant_table.reissue_invitation(con, code, token_hash)
         if not participant_table.has_consented(con, code):
-            participant_table.consent(con, code, "taking pictures", "picture")
+            participant_table.record_consent(con, code, "taking pictures", "picture")
     return f"http://127.0.0.1:{PORT}/enter?token={token}"
 
 
-def _shoot(page: Page, name: str) -> None:
-    page.wait_for_timeout(2500)
+def _save_picture(page: Page, name: str) -> None:
+    page.wait_for_timeout(DRAW_MS)
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
-def take(study: Path, link: str, browser: Any) -> None:
-    """All pages at 1280 x 640, light."""
+def _malignant_unit(study: Path) -> str:
+    """Return the name of the first selected unit of the class malignant."""
     with store.read(study) as con:
-        unit = int(
-            unit_table.selected(con, run_table.latest(con, "dissect") or "")
-            .query("`class` == 2")["unit"]
-            .iloc[0]
-        )
-    team = browser.new_context(viewport={"width": 1280, "height": 640}).new_page()
-    _enter(team, link)
-    for name, path in {**TEAM, "unit": f"units?unit={unit_name(unit)}"}.items():
-        team.goto(f"http://127.0.0.1:{PORT}/{path}")
-        _shoot(team, name)
-    for role, code, name in (
-        ("annotator", "PICTURE-A", "annotate"),
-        ("reader", "PICTURE-R", "read"),
-    ):
-        page = browser.new_context(viewport={"width": 1280, "height": 640}).new_page()
-        _enter(page, _invited(study, role, code))
-        for label in ("Begin", "Start", "Start the practice texts", "Go on"):
+        units = unit_table.load_selected_units(con, run_table.latest_run(con, "dissect") or "")
+    return unit_name(int(units.query("`class` == 2")["unit"].iloc[0]))
+
+
+def take_pictures(study: Path, link: str, browser: Any) -> None:
+    """Save a picture of every page in the light theme."""
+    page = browser.new_context(viewport=VIEWPORT).new_page()
+    _sign_in(page, link)
+    for name, path in {**TEAM_PAGES, "unit": f"units?unit={_malignant_unit(study)}"}.items():
+        page.goto(f"http://127.0.0.1:{PORT}/{path}")
+        _save_picture(page, name)
+    for role, code, name in EXPERT_PAGES:
+        page = browser.new_context(viewport=VIEWPORT).new_page()
+        _sign_in(page, _invitation_link(study, role, code))
+        for label in BUTTONS:
             button = page.get_by_role("button", name=label, exact=True)
             if button.count():
                 button.first.click()
                 page.wait_for_timeout(1200)
-        _shoot(page, name)
+        _save_picture(page, name)
 
 
 def main(study: Path) -> None:
     """Serve the study and take every picture."""
     PICTURES.mkdir(exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "dashboard.cli",
-        "serve",
-        "--study",
-        str(study),
-        "--port",
-        str(PORT),
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    # Before Playwright starts, because the search may start a driver of its own.
+    browser_path = installed_browser()
+    command = [sys.executable, "-m", "dashboard.cli", "serve", "--study", str(study)]
+    server = subprocess.Popen(
+        [*command, "--port", str(PORT)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert server.stdout is not None
     try:
-        link = next(
-            found.group(0)
-            for line in server.stdout
-            if (found := re.search(r"http://\S+token=\S+", line))
-        )
+        matches = (re.search(r"http://\S+token=\S+", line) for line in server.stdout)
+        link = next(match.group(0) for match in matches if match)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path=installed(), args=["--no-sandbox", "--disable-gpu"]
+                executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"]
             )
-            take(study, link, browser)
+            take_pictures(study, link, browser)
             browser.close()
     finally:
         server.terminate()
