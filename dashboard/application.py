@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from core import store
+from core.atomic_files import write_text
 from core.errors import UserError
 from core.store import participant_table
 from dashboard.components import annotation, reading
@@ -142,8 +143,9 @@ def serve_study(
         )
         address = f"http://{name}:{listener.getsockname()[1]}"
         announce(f"    {invitation_link(address, team_token(path))}")
-        # `deepminer invite` in another process prints links with this address.
-        (path / ADDRESS_FILE).write_text(address)
+        # `deepminer invite` in another process prints links with this address. It may read the file
+        # at any moment, and a plain write leaves it empty for an instant.
+        write_text(path / ADDRESS_FILE, address)
         _import_charts_in_background()
         # Links carry tokens in their query, which no log may contain.
         logging.getLogger("uvicorn.access").disabled = True

@@ -55,10 +55,10 @@ def start_server(study: Path, port: int = 0) -> Served:
     )
     log.close()
     for _ in range(300):
-        served = Served(study, server_address(study), process)
         try:
             if not (study / ADDRESS_FILE).is_file():
                 raise OSError("the server does not listen yet")
+            served = Served(study, server_address(study), process)
             urllib.request.urlopen(f"{served.base}/_stcore/health", timeout=2).close()
             return served
         except OSError:

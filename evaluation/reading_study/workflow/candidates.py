@@ -130,11 +130,15 @@ def load_truth_by_rule(con: Connection) -> pd.DataFrame:
         patient: diagnosis if isinstance(diagnosis, str) else None
         for patient, diagnosis in patients.itertuples(index=False)
     }
+    # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
+    first_pathology = (
+        findings.sort_values("number")
+        .drop_duplicates("mammogram_id")
+        .set_index("mammogram_id")["pathology"]
+        .to_dict()
+    )
     rows = []
     for mammogram in dataset_table.load_image_truth(con).to_dict("records"):
-        is_same = findings["mammogram_id"] == mammogram["mammogram_id"]
-        # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
-        pathologies = findings[is_same].sort_values("number")["pathology"]
         code = mammogram["truth"]
         # A missing code means that the findings of the image are unproven; code 0 is normal.
         worst = UNPROVEN if pd.isna(code) else (None, BENIGN, MALIGNANT)[int(code)]
@@ -143,7 +147,9 @@ def load_truth_by_rule(con: Connection) -> pd.DataFrame:
                 "mammogram_id": mammogram["mammogram_id"],
                 "any_malignant": worst,
                 "first_abnormality": (
-                    _pathology_truth(pathologies.iloc[0]) if len(pathologies) else worst
+                    _pathology_truth(first_pathology[mammogram["mammogram_id"]])
+                    if mammogram["mammogram_id"] in first_pathology
+                    else worst
                 ),
                 "folder": _pathology_truth(diagnoses.get(mammogram["patient_id"])),
             }

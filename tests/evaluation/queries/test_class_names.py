@@ -13,7 +13,7 @@ from core.lineage import run_class_names
 from core.store import run_table
 from evaluation.queries import explanations, unit_summaries
 from evaluation.queries import units as gallery
-from evaluation.reporting.figures.units import choose_example_cases
+from evaluation.reporting.figures.explanations import choose_example_cases
 from evaluation.reporting.tables.units import build_coverage_table, build_unit_table
 
 
