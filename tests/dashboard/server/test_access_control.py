@@ -207,6 +207,8 @@ def test_forged_role_headers_are_removed(guarded: GuardedStudy) -> None:
         (b"X-AUTH-WHO", b"T1"),
     ]
     status, _, body = guarded.ask("/", headers=[guarded.cookie("R1"), *forged])
+    # The signed cookie is random text and may contain any two letters.
+    body = "\n".join(line for line in body.splitlines() if not line.startswith("cookie:"))
     assert (
         status == 200
         and "x-auth-role: reader" in body
