@@ -19,7 +19,6 @@ __all__ = [
     "Interval",
     "McNemar",
     "adjust",
-    "binomial_upper_tail",
     "clustered_proportion",
     "exact_binomial_test",
     "mcnemar",
@@ -96,30 +95,6 @@ class BinomialTest:
         )
 
 
-def binomial_upper_tail(successes: int, trials: int, p0: float = 0.5) -> float:
-    """Return the probability of at least this many successes.
-
-    Parameters
-    ----------
-    successes, trials : int
-        Counts, 0 <= successes <= trials.
-    p0 : float
-        Probability of a success, in (0, 1).
-
-    Returns
-    -------
-    float
-        The one-sided P of `exact_binomial_test` with the alternative "greater".
-
-    Examples
-    --------
-    >>> round(binomial_upper_tail(182, 330), 4)
-    0.0346
-    """
-    # The regularised incomplete beta function is the tail; it is undefined for no successes.
-    return float(scipy.special.betainc(successes, trials - successes + 1, p0)) if successes else 1.0
-
-
 def exact_binomial_test(
     successes: int, trials: int, p0: float = 0.5, alternative: str = "greater", level: float = 0.95
 ) -> BinomialTest:
@@ -194,8 +169,6 @@ def exact_binomial_test(
     test = scipy.stats.binomtest(successes, trials, p0, alternative)
     bounds = test.proportion_ci(level, "exact")
     p_value = float(test.pvalue)
-    if alternative == "greater":
-        p_value = binomial_upper_tail(successes, trials, p0)
     critical, flips = _critical_count(successes, trials, p0, alternative, 1 - level, p_value)
     return BinomialTest(
         successes=successes,

@@ -1,0 +1,17 @@
+"""The status of a study repeats the score of its closed reading study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evaluation.queries.study_status import study_status
+from evaluation.reading_study import workflow
+
+
+def test_reading_numbers_equal_the_score(demonstration: Path) -> None:
+    _, score = workflow.score_protocol(demonstration, "Simulated demonstration")
+    reading = study_status(demonstration)["reading"]
+    assert (reading["correct"], reading["answered"]) == (score.primary.correct, score.primary.n)
+    assert reading["p_greater"] == pytest.approx(score.binomial.p_value, rel=1e-12)
