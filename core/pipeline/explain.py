@@ -89,6 +89,7 @@ def _explain(
     rows = list(table.itertuples())
 
     def explain_row(i: int) -> MammogramExplanation:
+        """Return the explanation of the mammogram in row i."""
         own_columns = None if columns is None else columns[i]
         return explain_mammogram(
             network, full, probe, images, rows[i], threshold, run.folder / "maps", own_columns

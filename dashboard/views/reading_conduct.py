@@ -167,6 +167,7 @@ def render_protocol_download(protocol: Protocol) -> None:
     )
 
     def pdf() -> bytes:
+        """Return the frozen protocol as a PDF."""
         # The PDF library takes a second to import: only a download waits for it.
         from evaluation.reporting.protocol_pdf import protocol_pdf
 

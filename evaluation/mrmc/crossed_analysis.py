@@ -248,6 +248,7 @@ def variance_components(auc: Array, matrix: Array) -> dict[str, float | None]:
     same_reader = np.eye(r, dtype=bool)[None, :, None, :]
 
     def mean_over(mask: Array) -> float:
+        """Return the mean covariance over the pairs of a mask."""
         selected = block[np.broadcast_to(mask, block.shape)]
         # With one modality or one reader a kind of pair is missing; no test gives it weight then.
         return float(selected.mean()) if len(selected) else 0.0

@@ -185,6 +185,7 @@ def _pair_scores(
 
     @cache
     def text_score(reference: tuple[str, ...], hypothesis: tuple[str, ...]) -> float:
+        """Return the score of one pair of texts; nan where it is undefined."""
         value = (
             concept_f1(reference, hypothesis).f1
             if vectors is None
