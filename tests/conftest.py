@@ -21,11 +21,15 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quick demonstration study.
 
     Do not write to it; use `own_study` for that. The first of several workers that needs it builds
-    it, and each worker gets a copy.
+    it, and each worker gets a copy. While developing, the variable DEEPMINER_DEMONSTRATION may name
+    one that is built already, which saves a minute.
     """
     from evaluation.demo.build import build_demo
 
     study = tmp_path_factory.mktemp("demonstration") / "study"
+    if built := os.environ.get("DEEPMINER_DEMONSTRATION"):
+        shutil.copytree(built, study)
+        return study
     if WORKER is None:
         return build_demo(study, quick=True, experts=True)
     shared = tmp_path_factory.getbasetemp().parent / "demonstration"
