@@ -9,7 +9,11 @@ import numpy as np
 
 from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text
 from evaluation.mrmc.covariances import auc_covariance
-from evaluation.mrmc.crossed_analysis import two_cases_reason
+from evaluation.mrmc.crossed_analysis import (
+    patients_with_several_cases,
+    rarer_class_df,
+    two_patients_reason,
+)
 from evaluation.mrmc.reader_mean import DESIGNS, modality_mean, reader_mean
 from evaluation.roc.auc_variance import placements
 from evaluation.validation import binary_labels, check_level, float_array
@@ -68,6 +72,7 @@ def compare_with_standalone(
     design: str = "rrrc",
     covariance: str = "jackknife",
     level: float = 0.95,
+    cluster: Any = None,
 ) -> StandaloneComparison:
     """Compare readers with one standalone score on the same cases.
 
@@ -83,6 +88,8 @@ def compare_with_standalone(
         As in `auc_covariance`.
     level : float
         Confidence level in (0, 1).
+    cluster : array_like, shape (cases,), optional
+        Patient of each case.
 
     Returns
     -------
@@ -96,7 +103,8 @@ def compare_with_standalone(
     Notes
     -----
     The single-modality analysis of Hillis is applied to the readers' differences from the
-    standalone AUC. Their covariances follow from the covariance matrix of all AUCs together.
+    standalone AUC. Their covariances follow from the covariance matrix of all AUCs together. With
+    `cluster` the degrees of freedom account for the number of patients, see `combined_df`.
 
     References
     ----------
@@ -118,7 +126,8 @@ def compare_with_standalone(
     both = np.vstack([values, float_array(standalone, "the standalone score")[None]])
     if both.shape[1] != len(labels) or np.isnan(both).any():
         raise ValueError("every reader and the standalone score must have a number for every case")
-    reason = two_cases_reason(labels)
+    patients = patients_with_several_cases(cluster, len(labels))
+    reason = two_patients_reason(labels, patients)
     if reason or not len(values):
         return StandaloneComparison(
             difference=None,
@@ -133,17 +142,21 @@ def compare_with_standalone(
             design=design,
             reason=reason or "there are no readers",
         )
-    areas, matrix = placements(labels, both).auc, auc_covariance(labels, both, covariance)
+    areas = placements(labels, both).auc
+    matrix = auc_covariance(labels, both, covariance, patients)
     # Cov(A_i - S, A_j - S), where the standalone score S is the last row and column.
     differences = matrix[:-1, :-1] - matrix[:-1, -1:] - matrix[-1:, :-1] + matrix[-1, -1]
     # The standalone score has no reader variance: the differences have one value per reader.
-    mean = reader_mean(areas[:-1] - areas[-1], differences, design, level)
+    case_df = np.inf if patients is None else float(patients.max())
+    mean = reader_mean(areas[:-1] - areas[-1], differences, design, level, case_df)
     return StandaloneComparison(
         difference=mean.mean,
         low=mean.low,
         high=mean.high,
         p_value=mean.p_value,
-        readers_auc=modality_mean(areas[:-1], matrix[:-1, :-1], design, level),
+        readers_auc=modality_mean(
+            areas[:-1], matrix[:-1, :-1], design, level, rarer_class_df(labels, patients)
+        ),
         standalone_auc=float(areas[-1]),
         level=level,
         design=design,
