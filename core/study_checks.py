@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from core import runs, settings, store
-from core.store import dataset_table, run_table
+from core.store import dataset_table, evidence, run_table
 
 # File locks are reliable on these; network file systems emulate or ignore them.
 LOCAL_FILE_SYSTEMS = (
@@ -48,12 +48,14 @@ def check_study(study: Path) -> list[StudyCheck]:
     settings.load_settings(study)
     with store.read(study) as con:
         run_rows, mammograms = run_table.load_runs(con), dataset_table.load_mammograms(con)
+        verification = evidence.verify_chain(con)
     return [
         StudyCheck("settings", True, "study.toml is valid"),
         *_disk_checks(study),
         _image_check(study, list(mammograms["file"])),
         _run_folder_check(study, list(run_rows["run"])),
         _checkpoint_check(study, run_rows),
+        _evidence_check(verification),
         _machine_check(),
     ]
 
@@ -115,6 +117,13 @@ def _is_unchanged(study: Path, row: dict[str, Any]) -> bool:
     manifest = row["manifest"]
     checkpoint = study / "runs" / row["run"] / manifest["weights"]
     return checkpoint.is_file() and runs.file_hash(checkpoint) == manifest["checkpoint"]
+
+
+def _evidence_check(result: evidence.ChainVerification) -> StudyCheck:
+    finding = f"{result.records} records, {len(result.faults)} broken"
+    if not result.valid:
+        finding += f": {result.reason}; `deepminer verify` lists all"
+    return StudyCheck("evidence", result.valid, finding)
 
 
 def _machine_check() -> StudyCheck:

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
-from core.atomic_files import atomic_write
 from core.errors import UserError
 from core.store.connection import (
     STORE_NAME,
+    Connection,
     check_schema_version,
     count_answers,
+    make_private,
     open_database,
+    remove_access_of_others,
     require_store,
 )
+from core.store.evidence import (
+    EMPTY_HEAD,
+    ChainHead,
+    chain_head,
+    operating_system_user,
+    write_pending,
+)
+from core.store.evidence.chain import EvidenceRecord
+from core.store.evidence.replaced_records import (
+    all_records,
+    keep_replaced_records,
+    records_beyond,
+)
 from core.store.locking import LOCK_TIMEOUT_S, store_lock
+from core.store.migrations import migrate
+from core.store.run_table import append_log
 from core.timestamps import utc_now
+
+# Kinds with very many records; the log counts them, the chain lists each.
+_COUNTED_KINDS = ("reading_answer",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +51,8 @@ class RestoredStore:
     """Content of a restored store, and what the replaced store held beyond it.
 
     last: time of the last answer. lost_annotations, lost_answers: None if the replaced store could
-    not be opened. kept: path of the replaced store.
+    not be opened. lost_records: records of the evidence chain that the backup does not have. kept:
+    path of the replaced store.
     """
 
     annotations: int
@@ -36,58 +60,91 @@ class RestoredStore:
     last: datetime | None
     lost_annotations: int | None
     lost_answers: int | None
+    lost_records: int
     kept: Path
 
 
+@dataclass(frozen=True)
+class _StoreContent:
+    """Counts and evidence of a store."""
+
+    annotations: int
+    answers: int
+    last: datetime | None
+    head: ChainHead
+    records: tuple[EvidenceRecord, ...]
+
+
 def create_backup(study: Path, target: Path) -> None:
-    """Copy the store into a new DuckDB file. UserError if the file exists."""
+    """Copy the store into a new DuckDB file, which only its owner can read.
+
+    The backup is recorded in the study's log, of which the copy has the record. UserError if the
+    file exists.
+    """
     if target.exists():
         raise UserError(f"{target} exists already; name a new file for the backup.")
-    # Written under another name first, so that an interrupted backup never has the final name.
     require_store(study)
-    with (
-        atomic_write(target) as partial,
-        store_lock(study, exclusive=True, timeout_s=LOCK_TIMEOUT_S),
-    ):
+    with store_lock(study, exclusive=True, timeout_s=LOCK_TIMEOUT_S):
+        make_private(study)
         con = open_database(study / STORE_NAME, read_only=False)
         try:
-            name = con.execute("SELECT current_database()").fetchall()[0][0]
-            quoted = str(partial).replace("'", "''")
-            con.execute(f"ATTACH '{quoted}' AS copy")
-            con.execute(f'COPY FROM DATABASE "{name}" TO copy')
-            con.execute("DETACH copy")
+            migrate(con)
+            _record(con, "backup", f"to {target.name}")
+            _copy_database(con, target)
         finally:
             con.close()
+
+
+def _copy_database(con: Connection, target: Path) -> None:
+    """Copy the open database into a file."""
+    # In a folder of its own first: other accounts cannot enter it, and an interrupted backup never
+    # has the final name.
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as folder:
+        partial = Path(folder) / target.name
+        name = con.execute("SELECT current_database()").fetchall()[0][0]
+        quoted = str(partial).replace("'", "''")
+        con.execute(f"ATTACH '{quoted}' AS copy")
+        con.execute(f'COPY FROM DATABASE "{name}" TO copy')
+        con.execute("DETACH copy")
+        remove_access_of_others(partial)
+        os.replace(partial, target)
 
 
 def restore_backup(study: Path, source: Path) -> RestoredStore:
     """Replace the store by a backup.
 
-    The replaced store and its log stay beside it under another name. UserError if the file is not a
-    backup.
+    The replaced store and its log stay beside it under another name. The restored store gets a
+    record of the restoration with every record of the replaced store that the backup lacks.
+    UserError if the file is not a backup.
     """
     if not source.is_file():
         raise UserError(f"{source} does not exist; name a file made by `deepminer backup`.")
     if not study.is_dir():
         raise UserError(f"{study} is not a folder; name the study's folder with --study.")
     with store_lock(study, exclusive=True, timeout_s=LOCK_TIMEOUT_S):
+        make_private(study)
         current = study / STORE_NAME
+        # The store that is replaced may be the damaged one, the reason for the restoration.
+        try:
+            replaced = _read_content(current, study) if current.exists() else None
+        except (UserError, duckdb.Error):
+            replaced = None
+        replaced_file = current.with_name(f"{STORE_NAME}.replaced-{utc_now():%Y%m%d-%H%M%S-%f}")
         partial = current.with_name(f"{STORE_NAME}.restoring")
+        # Left by a restoration that was killed; it belongs to another copy.
+        partial.with_name(f"{partial.name}.wal").unlink(missing_ok=True)
         shutil.copyfile(source, partial)
         try:
-            annotations, answers, last = _count_in_file(partial, study)
-        except UserError as error:
+            remove_access_of_others(partial)
+            restored, lost_records = _record_restoration(
+                partial, study, source, replaced, replaced_file.name
+            )
+        except (UserError, duckdb.Error) as error:
             partial.unlink()
             raise UserError(
                 f"{source} is not a backup of a study's store, or is damaged; name a file made by"
                 " `deepminer backup`."
             ) from error
-        # The store that is replaced may be the damaged one, the reason for the restoration.
-        try:
-            replaced = _count_in_file(current, study) if current.exists() else None
-        except (UserError, duckdb.Error):
-            replaced = None
-        replaced_file = current.with_name(f"{STORE_NAME}.replaced-{utc_now():%Y%m%d-%H%M%S-%f}")
         # The log goes with its database: replayed into the restored one it would corrupt it.
         for ending in ("", ".wal"):
             file = current.with_name(current.name + ending)
@@ -95,20 +152,81 @@ def restore_backup(study: Path, source: Path) -> RestoredStore:
                 os.replace(file, replaced_file.with_name(replaced_file.name + ending))
         os.replace(partial, current)
     return RestoredStore(
-        annotations=annotations,
-        answers=answers,
-        last=last,
-        lost_annotations=max(0, replaced[0] - annotations) if replaced else None,
-        lost_answers=max(0, replaced[1] - answers) if replaced else None,
+        annotations=restored.annotations,
+        answers=restored.answers,
+        last=restored.last,
+        lost_annotations=max(0, replaced.annotations - restored.annotations) if replaced else None,
+        lost_answers=max(0, replaced.answers - restored.answers) if replaced else None,
+        lost_records=lost_records,
         kept=replaced_file,
     )
 
 
-def _count_in_file(path: Path, study: Path) -> tuple[int, int, datetime | None]:
-    """Return `count_answers` of a store file; UserError if it is not a valid store."""
+def _read_content(path: Path, study: Path) -> _StoreContent:
+    """Return the content of a store file; UserError if it is not a valid store."""
     con = open_database(path, read_only=False)
     try:
         check_schema_version(con, study)
-        return count_answers(con)
+        return _content(con)
     finally:
         con.close()
+
+
+def _content(con: Connection) -> _StoreContent:
+    # A store that nothing has opened since the first release has no chain yet.
+    tables = {row[0] for row in con.execute("SHOW TABLES").fetchall()}
+    has_chain = "evidence" in tables
+    return _StoreContent(
+        *count_answers(con),
+        chain_head(con) if has_chain else EMPTY_HEAD,
+        tuple(all_records(con)) if has_chain else (),
+    )
+
+
+def _record_restoration(
+    path: Path, study: Path, source: Path, replaced: _StoreContent | None, kept_name: str
+) -> tuple[_StoreContent, int]:
+    """Bring a restored store up to date and record the restoration in it.
+
+    Returns its content before, and the number of records that it lacks.
+    """
+    con = open_database(path, read_only=False)
+    try:
+        check_schema_version(con, study)
+        migrate(con)
+        restored = _content(con)
+        lost = records_beyond(replaced.records, restored.records) if replaced else []
+        detail = f"from {source.name}, whose head is record {restored.head.number}"
+        detail += f"; {_describe_replaced(replaced, lost)}; it is kept as {kept_name}"
+        _record(con, "restore", detail, lost)
+        return restored, len(lost)
+    finally:
+        con.close()
+
+
+def _describe_replaced(replaced: _StoreContent | None, lost: Sequence[EvidenceRecord]) -> str:
+    """Return what a replaced store held beyond the backup."""
+    if replaced is None:
+        return "the replaced store could not be opened"
+    head = f"the replaced store ended at record {replaced.head.number}, {replaced.head.hash}"
+    counts = Counter(record.kind for record in lost)
+    parts = [f"{counts[kind]} {kind}" for kind in _COUNTED_KINDS if counts[kind]]
+    parts += [
+        f"{record.subject} ({record.made:%Y-%m-%d %H:%M:%S} UTC)"
+        for record in lost
+        if record.kind not in _COUNTED_KINDS
+    ]
+    return f"{head}, and held beyond the backup: {'; '.join(parts) or 'nothing'}"
+
+
+def _record(
+    con: Connection, event: str, detail: str, lost: Sequence[EvidenceRecord] | None = None
+) -> None:
+    """Write an event to the log and the chain; of a restoration, also the records that are lost."""
+    actor = operating_system_user()
+    con.execute("BEGIN")
+    append_log(con, actor, event, detail)
+    if lost is not None:
+        keep_replaced_records(con, utc_now(), lost, actor)
+    write_pending(con)
+    con.execute("COMMIT")

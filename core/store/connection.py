@@ -7,7 +7,9 @@ processes wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from core.errors import DiskFullError, MissingStudyError, UserError
+from core.store.evidence import record_row, write_pending
 from core.store.locking import LOCK_TIMEOUT_S, StoreLockedError, store_lock
 from core.store.migrations import SCHEMA_VERSION, migrate
 from core.timestamps import utc_now
@@ -24,6 +27,8 @@ from core.timestamps import utc_now
 Connection = duckdb.DuckDBPyConnection
 RecordT = TypeVar("RecordT")
 STORE_NAME = "study.duckdb"
+# The store, its write-ahead log and replaced stores; the server's key; the keys of site bundles.
+PRIVATE_FILES = (f"{STORE_NAME}*", ".key", "keys/*")
 
 
 def store_exists(study: Path) -> bool:
@@ -60,7 +65,9 @@ def create(study: Path) -> None:
             translate_disk_full(study),
         ):
             needs_replay = _has_log(study)
+            make_private(study)
             con = open_database(study / STORE_NAME, read_only=False)
+            make_private(study)
             try:
                 migrate(con)
                 if needs_replay:
@@ -112,6 +119,7 @@ def write(study: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection
     require_store(study)
     with store_lock(study, exclusive=True, timeout_s=timeout_s), translate_disk_full(study):
         needs_replay = _has_log(study)
+        make_private(study)
         with _attached_database(study / STORE_NAME) as con:
             if check_schema_version(con, study) < SCHEMA_VERSION:
                 migrate(con)
@@ -120,10 +128,30 @@ def write(study: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection
             con.execute("BEGIN")
             try:
                 yield con
+                write_pending(con)
             except BaseException:  # also KeyboardInterrupt: no half of a block is committed
                 con.execute("ROLLBACK")
                 raise
             con.execute("COMMIT")
+            # DuckDB makes the log as the system's default allows; until here the folder shields it.
+            remove_access_of_others(study / f"{STORE_NAME}.wal")
+
+
+def make_private(study: Path) -> None:
+    """Leave a study's folder, its store, replaced stores and keys to their owner only."""
+    remove_access_of_others(study)
+    for pattern in PRIVATE_FILES:
+        for path in study.glob(pattern):
+            remove_access_of_others(path)
+
+
+def remove_access_of_others(path: Path) -> None:
+    """Take the permissions of group and others from a file or folder that exists."""
+    # Another account than the owner's may be allowed to write; only the owner can restrict.
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
 
 
 def open_database(path: Path, read_only: bool) -> Connection:
@@ -219,7 +247,13 @@ def _record_replay(con: Connection) -> None:
         f"the previous writer was ended; its log was replayed. {annotations} annotations and"
         f" {answers} answers are here, {until}"
     )
-    con.execute("INSERT INTO log VALUES (?, 'store', 'recovered', ?)", [utc_now(), detail])
+    con.execute("BEGIN")
+    stored = con.execute(
+        "INSERT INTO log VALUES (?, 'store', 'recovered', ?) RETURNING *", [utc_now(), detail]
+    )
+    record_row(con, "log", stored, "store")
+    write_pending(con)
+    con.execute("COMMIT")
 
 
 # In-memory databases of this process that are not in use. A forked child must neither use those of

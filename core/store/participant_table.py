@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from core.errors import UserError
+from core.store import run_table
 from core.store.connection import Connection, fetch_integer
+from core.store.evidence import record_group, record_row
 from core.timestamps import utc_now
 
 ROLES = ("team", "annotator", "reader")
@@ -79,6 +81,7 @@ def add_participant(con: Connection, code: str, role: str, simulated: bool = Fal
             " Participants page."
         )
     con.execute("INSERT INTO people VALUES (?, ?, ?, ?)", [code, role, simulated, utc_now()])
+    record_group(con, "participant", code, code=code)
 
 
 def invite_participant(con: Connection, code: str, role: str, token_hash: str) -> None:
@@ -100,25 +103,31 @@ def revoke_invitations(con: Connection, code: str) -> None:
         raise UserError(
             f"There is no participant with the code {code}; the Participants page lists the codes."
         )
-    con.execute(
-        "UPDATE invitations SET revoked_at = ? WHERE code = ? AND revoked_at IS NULL",
+    revoked = con.execute(
+        "UPDATE invitations SET revoked_at = ? WHERE code = ? AND revoked_at IS NULL"
+        " RETURNING token_hash",
         [utc_now(), code],
+    ).fetchall()
+    for (token_hash,) in revoked:
+        record_group(con, "withdrawal", code, token_hash=token_hash)
+
+
+def revoked_invitation_count(con: Connection, code: str) -> int:
+    """Return how many links of a participant were revoked or replaced."""
+    return fetch_integer(
+        con,
+        "SELECT count(*) FROM invitations WHERE code = ? AND revoked_at IS NOT NULL",
+        [code],
     )
 
 
-def ensure_invitation(con: Connection, code: str, role: str, token_hash: str) -> None:
-    """Add a participant or an invitation where it is missing.
-
-    For the link that the server prints at each start.
-    """
-    if participant_role(con, code) is None:
-        add_participant(con, code, role)
-    if not fetch_integer(
-        con,
-        "SELECT count(*) FROM invitations WHERE code = ? AND token_hash = ? AND revoked_at IS NULL",
-        [code, token_hash],
-    ):
-        _insert_invitation(con, code, token_hash)
+def valid_token_hashes(con: Connection, code: str) -> list[str]:
+    """Return the token hashes of a participant's links that are not revoked."""
+    rows = con.execute(
+        "SELECT token_hash FROM invitations WHERE code = ? AND revoked_at IS NULL ORDER BY made",
+        [code],
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _insert_invitation(con: Connection, code: str, token_hash: str) -> None:
@@ -135,16 +144,18 @@ def valid_invitations(con: Connection) -> dict[str, Participant]:
 
 
 def record_consent(con: Connection, code: str, experience: str, text: str) -> None:
-    """Record a participant's consent to a text, and the experience stated.
+    """Record a participant's consent to a text, the text's SHA-256, and the experience stated.
 
     UserError if the experience has more than 200 characters.
     """
     if len(experience) > 200:
         raise UserError("The experience has more than 200 characters; shorten it.")
-    con.execute(
-        "INSERT INTO consents VALUES (?, ?, ?, ?)",
-        [code, " ".join(experience.split()), text, utc_now()],
+    stored = con.execute(
+        "INSERT INTO consents (code, experience, consent, made, consent_hash)"
+        " VALUES (?, ?, ?, ?, sha256(?)) RETURNING *",
+        [code, " ".join(experience.split()), text, utc_now(), text],
     )
+    record_row(con, "consent", stored, code)
 
 
 def has_consented(con: Connection, code: str) -> bool:
@@ -152,9 +163,19 @@ def has_consented(con: Connection, code: str) -> bool:
     return fetch_integer(con, "SELECT count(*) FROM consents WHERE code = ?", [code]) > 0
 
 
+def end_session(con: Connection, session: str) -> None:
+    """Record that a session was ended by signing out; it is refused from now on."""
+    con.execute("INSERT OR IGNORE INTO ended_sessions VALUES (?, ?)", [session, utc_now()])
+
+
+def ended_sessions(con: Connection) -> frozenset[str]:
+    """Return the sessions that were ended by signing out."""
+    return frozenset(row[0] for row in con.execute("SELECT session FROM ended_sessions").fetchall())
+
+
 def record_sign_in(con: Connection, code: str) -> None:
     """Write to the study's log that a participant signed in with a link."""
-    con.execute("INSERT INTO log VALUES (?, ?, 'signed in', '')", [utc_now(), code])
+    run_table.append_log(con, code, "signed in")
 
 
 def load_participants(con: Connection) -> pd.DataFrame:

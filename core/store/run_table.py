@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.errors import MissingRunError, UserError
 from core.store.connection import Connection, fetch_integer
+from core.store.evidence import record_row
 from core.store.migrations import RENAMED_RUN_KINDS, RENAMED_RUN_TABLES
 from core.timestamps import utc_now
 
@@ -146,7 +147,10 @@ def load_run(con: Connection, run: str) -> dict[str, Any]:
 
 def append_log(con: Connection, actor: str, event: str, detail: str = "") -> None:
     """Append to the study's log. actor: the person's code or the part of the program."""
-    con.execute("INSERT INTO log VALUES (?, ?, ?, ?)", [utc_now(), actor, event, detail])
+    stored = con.execute(
+        "INSERT INTO log VALUES (?, ?, ?, ?) RETURNING *", [utc_now(), actor, event, detail]
+    )
+    record_row(con, "log", stored, actor)
 
 
 def load_log(con: Connection, event: str | None = None) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
+from core.store.evidence.adoption import adopt_existing_rows
 from core.store.migrations.versions import MIGRATIONS
 from core.timestamps import utc_now
 
@@ -32,6 +33,9 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         try:
             con.execute(migration.sql)
             con.execute("INSERT INTO migrations VALUES (?, ?)", [number, utc_now()])
+            if number == len(MIGRATIONS):
+                # After the last one, because a migration may change rows: from here on they stay.
+                adopt_existing_rows(con)
         except BaseException as error:
             con.execute("ROLLBACK")
             error.add_note(f"in migration {migration.name}")

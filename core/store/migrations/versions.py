@@ -270,4 +270,71 @@ MIGRATIONS: tuple[Migration, ...] = (
         UPDATE runs SET kind = 'descriptor_association' WHERE kind = 'meaning';
         """,
     ),
+    Migration(
+        "0009_coded_problems_and_mammogram_attributes",
+        "2026-11-27",
+        """
+        ALTER TABLE problems ADD COLUMN code VARCHAR DEFAULT '';
+        ALTER TABLE problems ADD COLUMN mammogram_id VARCHAR;
+        ALTER TABLE problems ADD COLUMN finding INTEGER;
+        ALTER TABLE problems ADD COLUMN resolution VARCHAR;
+        ALTER TABLE problems ADD COLUMN resolved_by VARCHAR;
+        ALTER TABLE problems ADD COLUMN resolved_at TIMESTAMP;
+        ALTER TABLE mammograms ADD COLUMN attributes VARCHAR DEFAULT '{}';
+        ALTER TABLE units ADD COLUMN outside REAL;
+        ALTER TABLE explanations ADD COLUMN outside REAL;
+        """,
+    ),
+    Migration(
+        "0010_reading_study_states",
+        "2026-11-27",
+        """
+        UPDATE protocols SET state = 'checked' WHERE state = 'lint';
+        UPDATE protocols SET state = 'scored' WHERE state = 'unblinded';
+        ALTER TABLE protocols ADD COLUMN content VARCHAR DEFAULT '{}';
+        ALTER TABLE reading_cases ADD COLUMN block INTEGER;
+        """,
+    ),
+    Migration(
+        "0011_consent_hashes_and_ended_sessions",
+        "2026-11-27",
+        """
+        ALTER TABLE consents ADD COLUMN consent_hash VARCHAR;
+        UPDATE consents SET consent_hash = sha256(consent);
+        CREATE TABLE ended_sessions (session VARCHAR PRIMARY KEY, made TIMESTAMP NOT NULL);
+        """,
+    ),
+    Migration(
+        "0012_evidence_chain",
+        "2026-11-27",
+        """
+        CREATE TABLE evidence (
+            number BIGINT PRIMARY KEY, made TIMESTAMP NOT NULL, kind VARCHAR NOT NULL,
+            subject VARCHAR NOT NULL, actor VARCHAR NOT NULL, claimed VARCHAR NOT NULL,
+            content_hash VARCHAR NOT NULL, previous_hash VARCHAR NOT NULL, hash VARCHAR NOT NULL
+        );
+        CREATE TABLE replaced_records (
+            restored_at TIMESTAMP NOT NULL, number BIGINT NOT NULL, made TIMESTAMP NOT NULL,
+            kind VARCHAR NOT NULL, subject VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            claimed VARCHAR NOT NULL, content_hash VARCHAR NOT NULL,
+            previous_hash VARCHAR NOT NULL, hash VARCHAR NOT NULL
+        );
+        """,
+    ),
+    Migration(
+        "0013_truth_basis_of_sources",
+        "2026-11-27",
+        """
+        ALTER TABLE sources ADD COLUMN truth_basis VARCHAR DEFAULT '';
+        """,
+    ),
+    Migration(
+        "0014_withdrawn_patients",
+        "2026-11-27",
+        """
+        CREATE TABLE withdrawn_patients (
+            patient_id VARCHAR PRIMARY KEY, made TIMESTAMP NOT NULL, who VARCHAR NOT NULL
+        );
+        """,
+    ),
 )

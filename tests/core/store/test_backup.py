@@ -34,7 +34,7 @@ def test_backup_is_complete_and_never_overwrites(empty: Path, tmp_path: Path) ->
     target.parent.mkdir()
     store.create_backup(empty, target)
     with store.read(target.parent) as con:
-        assert run_table.load_log(con)["event"].tolist() == ["precious"]
+        assert run_table.load_log(con)["event"].tolist() == ["backup", "precious"]
     with pytest.raises(UserError, match="exists already"):
         store.create_backup(empty, target)
 

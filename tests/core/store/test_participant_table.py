@@ -61,11 +61,19 @@ def test_code_has_one_role(empty: Path) -> None:
         ]
 
 
-def test_team_invitation_is_added_once(empty: Path) -> None:
+def test_consents_carry_the_hash_of_their_text(empty: Path) -> None:
     with store.write(empty) as con:
-        for _ in range(2):
-            participant_table.ensure_invitation(con, "team", "team", "h")
-        assert con.execute("SELECT count(*) FROM invitations").fetchone()[0] == 1
+        participant_table.record_consent(con, "R1", "", "Termo de consentimento: não há risco.\n")
+        stored = con.execute("SELECT consent_hash FROM consents").fetchall()
+    # printf 'Termo de consentimento: não há risco.\n' | sha256sum
+    assert stored == [("821e605dcf9b4f874974d917192f4cc21c658fb8622f05a4fdf2f46df18d8564",)]
+
+
+def test_ended_sessions(empty: Path) -> None:
+    with store.write(empty) as con:
+        for name in ("a", "a", "b"):
+            participant_table.end_session(con, name)
+        assert participant_table.ended_sessions(con) == {"a", "b"}
 
 
 def test_progress_of_participants(study: Path) -> None:
