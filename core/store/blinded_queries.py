@@ -49,14 +49,19 @@ class AuditPosition:
 
 def load_cases_to_order(
     con: Connection, protocol: str, version: int
-) -> tuple[list[int], list[str], list[list[str]]]:
-    """Return case numbers, patients and texts of a version, from which an order is drawn."""
+) -> tuple[list[int], list[str], list[list[str]], list[int | None]]:
+    """Return case numbers, patients, texts and blocks, from which a reader's order is drawn."""
     rows = con.execute(
-        "SELECT case_number, patient_id, texts FROM reading_cases"
+        "SELECT case_number, patient_id, texts, block FROM reading_cases"
         " WHERE protocol = ? AND version = ?",
         [protocol, version],
     ).fetchall()
-    return [row[0] for row in rows], [row[1] for row in rows], [json.loads(row[2]) for row in rows]
+    return (
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        [json.loads(row[2]) for row in rows],
+        [row[3] for row in rows],
+    )
 
 
 def has_case_pictures(con: Connection, protocol: str, version: int) -> bool:

@@ -38,7 +38,7 @@ def load_sources(con: Connection) -> pd.DataFrame:
     """Return the ingested sources, oldest first.
 
     Columns: source_id, kind, location, options, simulated, image_labels, made, patients,
-    mammograms, skipped.
+    mammograms, skipped, truth_basis.
     """
     return con.execute("SELECT * FROM sources ORDER BY made").df()
 
@@ -51,6 +51,17 @@ def any_simulated_source(con: Connection) -> bool:
 def any_image_level_source(con: Connection) -> bool:
     """Return whether any source of mammograms gave image-level labels only."""
     return bool(fetch_integer(con, "SELECT count(*) FROM sources WHERE image_labels"))
+
+
+def load_truth_bases(con: Connection) -> list[str]:
+    """Return where the sources take their truth from, codes of `core.sources.records.TRUTH_BASES`.
+
+    Sources that were ingested before the code was stored are left out.
+    """
+    rows = con.execute(
+        "SELECT DISTINCT truth_basis FROM sources WHERE truth_basis <> '' ORDER BY truth_basis"
+    )
+    return [row[0] for row in rows.fetchall()]
 
 
 def load_problems(con: Connection) -> pd.DataFrame:

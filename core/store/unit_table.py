@@ -38,7 +38,11 @@ def current_dissection(con: Connection) -> str | None:
 
 
 def load_units(con: Connection, run: str) -> pd.DataFrame:
-    """Return the units of a dissect run: layer, unit, largest, quantile, dead, top_patients."""
+    """Return the units of a dissect run.
+
+    Columns: layer, unit, largest, quantile, dead, top_patients, outside (share of the response
+    outside the breast; missing in runs from before that figure).
+    """
     return con.execute(
         "SELECT * EXCLUDE run FROM units WHERE run = ? ORDER BY layer, unit", [run]
     ).df()
@@ -233,7 +237,8 @@ def load_explanations(con: Connection, run: str) -> pd.DataFrame:
     """Return the explanations of an explain run with their mammograms.
 
     Columns: mammogram_id, patient_id, laterality, view, film (working image), width, height, split,
-    predicted, lesion_class, truth, p_<class>, file (arrays of maps).
+    predicted, lesion_class, truth, p_<class>, file (arrays of maps), outside (share of the response
+    outside the breast; missing in runs from before that figure).
     """
     return con.execute(
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,18 @@ import typer
 
 from core.errors import UserError
 from core.sessions.arms import ARMS
-from dashboard.commands.common import JsonOption, StudyOption, emit_result, resolve_study
+from dashboard.commands.common import (
+    JsonOption,
+    StudyOption,
+    command_actor,
+    emit_result,
+    resolve_study,
+)
+from dashboard.commands.verify import (
+    DepositOption,
+    check_deposit_file,
+    deposit_study_evidence,
+)
 
 reading_app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +30,12 @@ reading_app = typer.Typer(
     ),
 )
 ProtocolOption = Annotated[
-    str | None, typer.Option("--protocol", help="name of the study; by default the newest")
+    str | None,
+    typer.Option("--protocol", help="name of the study; by default the one that changed last"),
+]
+VersionOption = Annotated[
+    int | None,
+    typer.Option("--version", help="version of the study; needed where it has more than one"),
 ]
 
 
@@ -64,6 +80,7 @@ def create_command(
     as_json: JsonOption = False,
 ) -> None:
     """Design a version: select cases and their texts. It can be changed until it is frozen."""
+    from core.store.reading.protocol_states import DESIGN, next_command
     from evaluation.intervals import decimal, percent
     from evaluation.reading_study import planned_power, workflow
     from evaluation.reading_study.design import design_preset, parse_design_settings
@@ -81,7 +98,7 @@ def create_command(
     options |= parse_design_settings(settings or [])
     changes = {key: value for key, value in options.items() if value is not None}
     chosen = design_preset(design, name=name, **changes)
-    created = workflow.create_protocol(path, name, chosen, getpass.getuser())
+    created = workflow.create_protocol(path, name, chosen, command_actor())
     # The primary arm is tested; texts of the other arms do not add to its power.
     primary = int((created.cases["arm"] == chosen.arms[0]).sum())
     power, sample_size = planned_power(chosen, primary)
@@ -97,7 +114,8 @@ def create_command(
     text = (
         f"{name}, version {created.version}: {len(created.cases)} cases, {primary} of them in the"
         f" primary arm. {created.flow.sentence()} Power {decimal(power.power)} for"
-        f" {percent(chosen.expected_share, 0)} correct. Next: deepminer reading lint"
+        f" {percent(chosen.expected_share, 0)} correct. Next:"
+        f" {next_command(name, created.version, DESIGN)}"
     )
     emit_result("reading create", path, result, as_json, text)
 
@@ -106,6 +124,7 @@ def create_command(
 def lint_command(
     study: StudyOption = Path("."),
     protocol: ProtocolOption = None,
+    version: VersionOption = None,
     reviewed: Annotated[
         str,
         typer.Option(help="conclusion of your review of the cases whose truth rules differ"),
@@ -113,21 +132,26 @@ def lint_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check whether the design reveals the truth or weakens the result."""
+    from core.store.reading.protocol_states import next_command
     from evaluation.reading_study import workflow
     from evaluation.reading_study.leakage_issues import has_errors
 
     path = resolve_study(study)
-    version, issues = workflow.check_protocol(path, protocol, getpass.getuser(), reviewed)
+    checked, issues = workflow.check_protocol(
+        path, protocol, command_actor(), reviewed, version=version
+    )
     stops = has_errors(issues)
     result = {
-        "protocol": version.protocol,
-        "version": version.version,
+        "protocol": checked.protocol,
+        "version": checked.version,
         "stops": stops,
         "lint": [issue.as_dict() for issue in issues],
     }
     lines = [issue.sentence() for issue in issues]
     lines.append(
-        "Errors stop this study: change the design." if stops else "Next: deepminer reading freeze"
+        "Errors stop this study: change the design."
+        if stops
+        else f"Next: {next_command(checked.protocol, checked.version, checked.state)}"
     )
     emit_result("reading lint", path, result, as_json, "\n".join(lines))
 
@@ -152,6 +176,8 @@ def _parse_reasons(texts: list[str]) -> dict[str, str]:
 def freeze_command(
     study: StudyOption = Path("."),
     protocol: ProtocolOption = None,
+    version: VersionOption = None,
+    deposit: DepositOption = None,
     reason: Annotated[
         list[str] | None,
         typer.Option(
@@ -163,50 +189,100 @@ def freeze_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Freeze the linted version: readers can read it, and it cannot be changed any more."""
+    """Freeze the checked version: readers can read it, and it cannot be changed any more."""
     from evaluation.reading_study import workflow
 
     path, reasons = resolve_study(study), _parse_reasons(reason or [])
-    version = workflow.freeze_protocol(path, protocol, getpass.getuser(), reasons)
-    result = {"protocol": version.protocol, "version": version.version, "hash": version.hash}
-    text = f"{version.protocol}, version {version.version}, is frozen: {version.hash}"
+    check_deposit_file(deposit)
+    frozen = workflow.freeze_protocol(path, protocol, command_actor(), reasons, version=version)
+    result = {
+        "protocol": frozen.protocol,
+        "version": frozen.version,
+        "hash": frozen.hash,
+        "content_hash": frozen.content_hash,
+    }
+    text = f"{frozen.protocol}, version {frozen.version}, is frozen: {frozen.hash}"
     emit_result("reading freeze", path, result, as_json, text)
+    deposit_study_evidence(path, deposit)
 
 
 @reading_app.command("close")
 def close_command(
-    study: StudyOption = Path("."), protocol: ProtocolOption = None, as_json: JsonOption = False
+    study: StudyOption = Path("."),
+    protocol: ProtocolOption = None,
+    version: VersionOption = None,
+    deposit: DepositOption = None,
+    confirm: Annotated[
+        str | None,
+        typer.Option(help="the study's name, to confirm; asked for where it is not given"),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Close and unblind: end answering and make the results visible. Logged."""
+    """Close and unblind: end answering and open the results, for good. Logged."""
+    from core import store
+    from core.store.reading.protocol_states import next_command
     from evaluation.reading_study import workflow
 
     path = resolve_study(study)
-    version = workflow.close_protocol(path, protocol, getpass.getuser())
-    result = {"protocol": version.protocol, "version": version.version}
+    check_deposit_file(deposit)
+    if confirm is None:
+        with store.read(path) as con:
+            current = workflow.find_protocol(con, protocol, version)
+        confirm = _ask_for_name(current.protocol, current.version)
+    closed = workflow.close_protocol(
+        path, protocol, command_actor(), confirm=confirm, version=version
+    )
+    result = {"protocol": closed.protocol, "version": closed.version}
     text = (
-        f"{version.protocol}, version {version.version}, is closed. Next: deepminer reading score"
+        f"{closed.protocol}, version {closed.version}, is closed. Next:"
+        f" {next_command(closed.protocol, closed.version, closed.state)}"
     )
     emit_result("reading close", path, result, as_json, text)
+    deposit_study_evidence(path, deposit)
+
+
+def _on_terminal() -> bool:
+    """Return whether a person can be asked."""
+    return sys.stdin.isatty()
+
+
+def _ask_for_name(name: str, version: int) -> str:
+    """Ask for the study's name on the terminal; UserError without one."""
+    if not _on_terminal():
+        raise UserError(
+            f"Closing {name}, version {version}, opens its results for good; confirm it with"
+            f" --confirm {name!r}."
+        )
+    return typer.prompt(
+        f"Closing {name}, version {version}, opens its results for good. Type the study's name",
+        err=True,
+    )
 
 
 @reading_app.command("score")
 def score_command(
-    study: StudyOption = Path("."), protocol: ProtocolOption = None, as_json: JsonOption = False
+    study: StudyOption = Path("."),
+    protocol: ProtocolOption = None,
+    version: VersionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Report the results of a closed study, the prespecified primary analysis first."""
+    from evaluation.queries.provenance import evidence_head
     from evaluation.reading_study import workflow
     from evaluation.reading_study.narrative import narrative
 
     path = resolve_study(study)
-    version, score = workflow.score_protocol(path, protocol)
+    scored, score = workflow.score_protocol(path, protocol, version, command_actor())
     paragraph = narrative(score)
     result = {
-        "protocol": version.protocol,
-        "version": version.version,
-        "hash": version.hash,
+        "protocol": scored.protocol,
+        "version": scored.version,
+        "hash": scored.hash,
         "score": score,
         "paragraph": paragraph,
+        "evidence": evidence_head(path),
     }
+    workflow.log_lookup(path, scored, command_actor())
     emit_result("reading score", path, result, as_json, paragraph)
 
 
@@ -214,20 +290,20 @@ def score_command(
 def reading_status_command(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
     """Show state and progress of every version, without results."""
     from core import store
-    from core.store import protocol_table, reading_table
+    from core.store.reading import protocol_table, reading_table
 
     path = resolve_study(study)
     versions: list[dict[str, Any]] = []
     with store.read(path) as con:
-        for version in protocol_table.list_protocols(con):
+        for current in protocol_table.list_protocols(con):
             progress = reading_table.reading_progress_by_reader(
-                con, version.protocol, version.version
+                con, current.protocol, current.version
             )
             versions.append(
                 {
-                    "protocol": version.protocol,
-                    "version": version.version,
-                    "state": version.state,
+                    "protocol": current.protocol,
+                    "version": current.version,
+                    "state": current.state,
                     "readers": progress.to_dict("records"),
                 }
             )
@@ -238,68 +314,6 @@ def reading_status_command(study: StudyOption = Path("."), as_json: JsonOption =
     ]
     text = "\n".join(lines) or "No reading study yet."
     emit_result("reading status", path, {"protocols": versions}, as_json, text)
-
-
-@reading_app.command("bundle")
-def bundle_command(
-    out: Annotated[Path, typer.Option(help="new folder for the bundle")],
-    study: StudyOption = Path("."),
-    protocol: ProtocolOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a study folder for another site; `deepminer serve --study OUT` serves it there.
-
-    It contains texts and the protocol's hash, images only where an arm shows them, and neither
-    truth, scores nor names.
-    """
-    from evaluation.reading_study import site_bundles
-
-    path = resolve_study(study)
-    bundle = site_bundles.create_bundle(path, out.resolve(), protocol, getpass.getuser())
-    text = (
-        f"Bundle {bundle.id} in {out}: {bundle.cases} texts under {bundle.hash[:12]}. At the other"
-        " site: deepminer serve, invite reader, then reading export-answers FILE"
-    )
-    emit_result("reading bundle", path, vars(bundle), as_json, text)
-
-
-@reading_app.command("export-answers")
-def export_answers_command(
-    file: Annotated[Path, typer.Argument(help="new file, .json")],
-    study: StudyOption = Path("."),
-    as_json: JsonOption = False,
-) -> None:
-    """In a bundle: write all answers into one sealed file for the original site."""
-    from evaluation.reading_study import site_bundles
-
-    path = resolve_study(study)
-    counts = site_bundles.export_answers(path, file)
-    readers = f"{len(counts)} reader" if len(counts) == 1 else f"{len(counts)} readers"
-    text = (
-        f"{file}: {sum(counts.values())} answers of {readers}. Send it to the site that made the"
-        " bundle."
-    )
-    result = {"file": str(file), "readers": counts}
-    emit_result("reading export-answers", path, result, as_json, text)
-
-
-@reading_app.command("import-answers")
-def import_answers_command(
-    file: Annotated[Path, typer.Argument(help="file written by export-answers")],
-    study: StudyOption = Path("."),
-    as_json: JsonOption = False,
-) -> None:
-    """At the original site: add the answers of a bundle, once.
-
-    Refused if they were edited or do not match the protocol's hash.
-    """
-    from evaluation.reading_study import site_bundles
-
-    path = resolve_study(study)
-    imported = site_bundles.import_answers(path, file, getpass.getuser())
-    lines = [f"From bundle {imported.id} for {imported.protocol}, version {imported.version}:"]
-    lines += [f"{code}: {count} answers" for code, count in imported.readers.items()]
-    emit_result("reading import-answers", path, vars(imported), as_json, "\n".join(lines))
 
 
 @reading_app.command("replay")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import UserError
-from core.store import protocol_table, run_table
-from core.store.protocol_table import Protocol
-from dashboard.server import identity
+from core.store import run_table
+from core.store.reading import protocol_table
+from core.store.reading.protocol_states import DRAFT_STATES, OPEN_STATES
+from core.store.reading.protocol_table import Protocol
+from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
-from dashboard.views.flash_messages import show_flash, state_name, version_title
+from dashboard.views.flash_messages import show_flash, version_title
 from dashboard.views.reading_conduct import (
     render_check_and_freeze,
     render_monitor,
@@ -21,6 +23,7 @@ from dashboard.views.reading_replay import render_replay
 from dashboard.views.reading_results import render_results
 from evaluation.reading_study import workflow
 
+_SEEN_RESULTS = "versions whose results were seen"
 _NEW, _REPLAY = "New design", "Replay a published study"
 
 
@@ -29,7 +32,7 @@ def _render_heading(protocol: Protocol | None, run: str | None) -> None:
     note = "a blinded test of whether explanations carry information"
     if protocol is not None:
         hash_text = f", hash {protocol.hash[:12]}" if protocol.hash else ""
-        note = f"{version_title(protocol)}: {state_name(protocol.state)}{hash_text}"
+        note = f"{version_title(protocol)}: {protocol.state}{hash_text}"
     simulated = bool(protocol and protocol.simulated) or (
         bool(run) and cached_result(workflow.has_simulated_material, run)
     )
@@ -45,19 +48,31 @@ def _render_design(explain: str | None) -> None:
 
 
 def _render_stage(protocol: Protocol) -> None:
-    """Render the stage that a protocol has reached."""
-    if protocol.state in ("design", "lint"):
+    """Render the state that a version has reached."""
+    if protocol.state in DRAFT_STATES:
         render_check_and_freeze(protocol)
-    elif protocol.state == "frozen":
+    elif protocol.state in OPEN_STATES:
         render_monitor(protocol)
     else:
+        user = identity.current_identity().code
+        _log_lookup(protocol, user)
         try:
-            _, score = cached_result(workflow.score_protocol, protocol.protocol)
+            protocol, score = cached_result(
+                workflow.score_protocol, protocol.protocol, protocol.version, user
+            )
         except UserError as error:
-            st.warning(str(error))
+            st.warning(elements.escape_markdown(str(error)))
             return
         render_results(protocol, score)
         render_protocol_download(protocol)
+
+
+def _log_lookup(protocol: Protocol, user: str) -> None:
+    """Log a look at results, once a visit and version, before they are computed and kept."""
+    seen = st.session_state.setdefault(_SEEN_RESULTS, set())
+    if (protocol.protocol, protocol.version) not in seen:
+        seen.add((protocol.protocol, protocol.version))
+        workflow.log_lookup(context.served_study(), protocol, user)
 
 
 identity.require_role("team")

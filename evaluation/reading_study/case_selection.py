@@ -11,8 +11,8 @@ import pandas as pd
 from core.errors import UserError
 from core.lexicon.birads_lexicon import without_association
 from core.sessions.arms import shows_texts
-from core.sessions.case_order import reader_case_order
-from evaluation.reading_study.design import BENIGN, MALIGNANT, TRUTH_RULES, Design
+from core.sessions.case_order import assign_blocks, reader_case_order, text_keys
+from evaluation.reading_study.design import BENIGN, MALIGNANT, TRUTH_RULES, Design, check_looks
 from evaluation.reading_study.sealed_key import KEY_COLUMNS
 
 _NEEDED_COLUMNS = (
@@ -104,8 +104,8 @@ def choose_cases(candidates: pd.DataFrame, design: Design) -> tuple[pd.DataFrame
     Returns
     -------
     cases : DataFrame
-        The columns `KEY_COLUMNS` and the truth rules, one row per case and arm. case_number counts
-        from 1 in random order.
+        The columns `KEY_COLUMNS`, block (see `core.sessions.case_order.assign_blocks`) and the
+        truth rules, one row per case and arm. case_number counts from 1 in random order.
     flow : CaseFlow
         Images and patients left after each step.
 
@@ -140,14 +140,21 @@ def choose_cases(candidates: pd.DataFrame, design: Design) -> tuple[pd.DataFrame
     eligible, steps = _eligible_images(candidates, design)
     chosen = _balanced_sample(eligible, design, generator)
     steps.append(_flow_step("chosen, as many of each class", chosen))
+    check_looks(design, len(chosen))
     cases = pd.concat(
         [_arm_cases(chosen, arm, design, generator) for arm in design.arms], ignore_index=True
     )
     # Case numbers leave the study in bundles and exports, so they must not follow arm or class.
     cases = cases.iloc[generator.permutation(len(cases))].reset_index(drop=True)
     cases["case_number"] = np.arange(1, len(cases) + 1)
+    cases["block"] = assign_blocks(
+        cases["arm"].tolist(),
+        cases["patient_id"].tolist(),
+        text_keys(cases["texts"].tolist()),
+        design.seed,
+    )
     rules = [rule for rule in TRUTH_RULES if rule in cases.columns]
-    return cases[[*KEY_COLUMNS, *rules]], CaseFlow(tuple(steps))
+    return cases[[*KEY_COLUMNS, "block", *rules]], CaseFlow(tuple(steps))
 
 
 def _flow_step(description: str, table: pd.DataFrame) -> tuple[str, int, int]:
@@ -290,7 +297,8 @@ def reader_order(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[i
     Parameters
     ----------
     cases : DataFrame
-        Cases with case_number, patient_id and texts, in any order of rows.
+        Cases with case_number, patient_id, texts and, except in protocols of the first release,
+        block; in any order of rows.
     design : Design
         Provides the seed and the number of hidden repeats.
     code : str
@@ -321,4 +329,12 @@ def reader_order(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[i
         design.seed,
         code,
         design.repeats,
+        stored_blocks(cases),
     )
+
+
+def stored_blocks(cases: pd.DataFrame) -> list[int | None]:
+    """Return the block of each case; None in protocols of the first release."""
+    if "block" not in cases.columns:
+        return [None] * len(cases)
+    return [None if pd.isna(block) else int(block) for block in cases["block"]]

@@ -28,6 +28,7 @@ from evaluation.reading_study.leakage_issues import (
 from evaluation.reading_study.text_leakage import VERDICT_PATTERNS, text_issues
 from evaluation.validation import Array
 
+IMAGE_PROPERTIES = ("height", "outline", "grey")
 _VERDICT_PATTERN = "|".join(VERDICT_PATTERNS.values())
 
 
@@ -307,18 +308,23 @@ def order_issues(table: pd.DataFrame, tests: PatientPermutations) -> list[Leakag
     return issues
 
 
-def image_issues(table: pd.DataFrame, seed: int) -> list[LeakageIssue]:
-    """Check that incidental properties of the displayed mammograms do not predict truth.
+def image_issues(
+    table: pd.DataFrame, seed: int, field: str = "images", subject: str = "the mammograms'"
+) -> list[LeakageIssue]:
+    """Check that incidental properties of the displayed pictures do not predict truth.
 
-    A leak is a warning only, because the mammogram itself is what the arm displays.
+    A leak is a warning only, because the picture itself is what the arm displays. A class map shows
+    the outline of its mammogram, so every property but brightness applies to it as well.
 
     Parameters
     ----------
     table : DataFrame
-        One row per mammogram with truth (bool), patient, height (for a width of 1), grey (mean over
-        the breast) and scanner.
+        One row per mammogram with truth (bool), patient, scanner and any of height (for a width of
+        1), outline (share of the picture that the breast covers) and grey (mean over the breast).
     seed : int
         Seed of the permutations.
+    field, subject : str
+        Name of the pictures in the issues.
 
     Returns
     -------
@@ -329,7 +335,8 @@ def image_issues(table: pd.DataFrame, seed: int) -> list[LeakageIssue]:
     truth, tests = _truth(table), PatientPermutations(table["patient"].to_numpy(), seed)
     results = [
         (name, tests.ordinal_association(table[name].to_numpy(dtype=float), truth))
-        for name in ("height", "grey")
+        for name in IMAGE_PROPERTIES
+        if name in table.columns
     ]
     scanners = pd.factorize(table["scanner"].astype(str))[0]
     results.append(("scanner", tests.categorical_association(scanners, truth)))
@@ -337,7 +344,7 @@ def image_issues(table: pd.DataFrame, seed: int) -> list[LeakageIssue]:
         issue
         for name, result in results
         for issue in association_issue(
-            IssueCode.IMAGE_TRUTH, "images", f"the mammograms' {name}", result, "truth", WARNING
+            IssueCode.IMAGE_TRUTH, field, f"{subject} {name}", result, "truth", WARNING
         )
     ]
 

@@ -12,8 +12,8 @@ from evaluation.permutation import Association
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
-# About ten permutation tests are made per study: at .001 each, one clean study in a hundred is
-# stopped by chance.
+# Three planned readers make about thirty permutation tests: at .001 each, three clean designs in a
+# hundred are stopped by chance, and another seed is chosen for them.
 LEAKAGE_ALPHA = 0.001
 
 
@@ -26,6 +26,9 @@ class IssueCode(StrEnum):
     IDENTIFIER_SCORE = "identifier_score"
     ORDER_TRUTH = "order_truth"
     ORDER_SCORE = "order_score"
+    ORDER_ARM = "order_arm"
+    ORDER_TEXT = "order_text"
+    ORDER_REPEAT = "order_repeat"
     READER_ORDERS = "reader_orders"
     IMAGE_TRUTH = "image_truth"
     MISSING_TEXTS = "missing_texts"

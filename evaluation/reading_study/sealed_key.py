@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,31 @@ def protocol_hash(design: Design, cases: pd.DataFrame) -> str:
     'ca47485ab29b'
     """
     # A table has no fixed order of rows; the hash must not depend on it.
-    rows = [
-        [_json_value(row[name]) for name in KEY_COLUMNS]
-        for row in cases.sort_values("case_number").to_dict("records")
-    ]
+    rows = canonical_rows(cases.sort_values("case_number"), KEY_COLUMNS)
+    return canonical_hash({"design": design.as_dict(), "key": rows})
+
+
+def canonical_hash(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of a value.
+
+    Examples
+    --------
+    >>> canonical_hash({"b": 1, "a": 2}) == canonical_hash({"a": 2, "b": 1})
+    True
+    """
     # The exact serialization is part of the definition: every frozen study depends on it.
     text = json.dumps(
-        {"design": design.as_dict(), "key": rows},
-        sort_keys=True,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        allow_nan=False,
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical_rows(table: pd.DataFrame, columns: Sequence[str]) -> list[list[Any]]:
+    """Return the rows of a table, in its order, as JSON data for `canonical_hash`.
+
+    Missing values of any kind become None.
+    """
+    return [[_json_value(row[name]) for name in columns] for row in table.to_dict("records")]
 
 
 def _json_value(value: Any) -> Any:

@@ -1,32 +1,33 @@
-"""Stages of a reading study in a study folder: design, leakage check, freeze, close, score.
+"""States of a reading study in a study folder: design, leakage check, freeze, close, score.
 
-Only this package connects the pure functions of `evaluation.reading_study` with the store. Stages
-cannot be skipped, and results are unavailable until the protocol is closed.
+Only this package connects the pure functions of `evaluation.reading_study` with the store. States
+cannot be skipped, every action names its version, and results are unavailable until the protocol is
+closed.
 """
 
 from __future__ import annotations
 
+from core.store.reading.protocol_table import find_protocol
 from evaluation.reading_study.workflow.candidates import (
     candidate_images,
     has_simulated_material,
     holdout_threshold,
     load_truth_by_rule,
 )
-from evaluation.reading_study.workflow.checks import (
-    check_protocol,
-    planned_reader_codes,
-    reader_order_issues,
-)
+from evaluation.reading_study.workflow.checks import check_protocol, planned_reader_codes
+from evaluation.reading_study.workflow.closing import close_protocol
 from evaluation.reading_study.workflow.freezing import freeze_protocol
-from evaluation.reading_study.workflow.protocols import (
-    close_protocol,
-    create_protocol,
-    find_protocol,
-    protocol_design,
+from evaluation.reading_study.workflow.lookups import log_lookup
+from evaluation.reading_study.workflow.protocols import create_protocol, protocol_design
+from evaluation.reading_study.workflow.scores import (
+    ClosedStudy,
+    count_correct,
+    load_closed_study,
+    score_protocol,
 )
-from evaluation.reading_study.workflow.scores import count_correct, score_protocol
 
 __all__ = [
+    "ClosedStudy",
     "candidate_images",
     "check_protocol",
     "close_protocol",
@@ -36,9 +37,10 @@ __all__ = [
     "freeze_protocol",
     "has_simulated_material",
     "holdout_threshold",
+    "load_closed_study",
     "load_truth_by_rule",
+    "log_lookup",
     "planned_reader_codes",
     "protocol_design",
-    "reader_order_issues",
     "score_protocol",
 ]

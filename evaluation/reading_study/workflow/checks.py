@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +9,29 @@ import pandas as pd
 
 from core import lineage, store
 from core.images import blinded_rendering
-from core.sessions.arms import MAMMOGRAM_ARMS
+from core.sessions.arms import IMAGE_ARMS, MAMMOGRAM_ARMS
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, participant_table, reading_table
-from core.store.protocol_table import Protocol
-from evaluation.intervals import count_text
-from evaluation.permutation import PatientPermutations
-from evaluation.reading_study.case_selection import reader_order
+from core.store import annotation_table, dataset_table, participant_table
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import CHECKED, check_transition
+from core.store.reading.protocol_table import Protocol
 from evaluation.reading_study.design import MALIGNANT, TRUTH_RULES, UNPROVEN, Design
 from evaluation.reading_study.leakage_checks import (
     check_leakage,
     image_issues,
     leakage_table,
-    order_issues,
 )
 from evaluation.reading_study.leakage_issues import (
     ERROR,
-    NOTE,
     IssueCode,
     LeakageIssue,
     truth_conflict_issue,
 )
+from evaluation.reading_study.order_checks import reader_order_issues
 from evaluation.reading_study.workflow.candidates import load_truth_by_rule
+from evaluation.reading_study.workflow.content import checked_content
 from evaluation.reading_study.workflow.protocols import (
     append_next_state,
-    find_protocol,
     protocol_design,
     require_original_study,
 )
@@ -44,26 +41,33 @@ _PIXEL_STEP = 4
 
 
 def check_protocol(
-    study: Path, protocol: str | None, user: str, reviewed: str = ""
+    study: Path,
+    protocol: str | None,
+    user: str,
+    reviewed: str = "",
+    *,
+    version: int | None = None,
 ) -> tuple[Protocol, tuple[LeakageIssue, ...]]:
-    """Run the leakage checks on a designed protocol and store the issues.
+    """Run the leakage checks on a designed protocol; store the issues and what was checked.
 
     Parameters
     ----------
     study : Path
         The study folder.
     protocol : str or None
-        Name of the reading study; None for the newest.
+        Name of the reading study; None for the one that changed last.
     user : str
         Code of the acting person.
     reviewed : str
         Result of a review of the cases with conflicting truth rules. With it the conflict is a
         warning, which needs a reason at freezing; without it an error.
+    version : int, optional
+        May be left out where the study has one version.
 
     Returns
     -------
     Protocol
-        The protocol in the state "lint".
+        The protocol in the state checked.
     tuple of LeakageIssue
         Errors first.
 
@@ -74,9 +78,12 @@ def check_protocol(
     """
     with store.read(study) as con:
         require_original_study(con)
-        current = find_protocol(con, protocol)
+        current = protocol_table.find_protocol(con, protocol, version)
+        check_transition(current.protocol, current.version, current.state, CHECKED)
         cases = reading_table.load_reading_cases(con, current.protocol, current.version)
         truth = load_truth_by_rule(con)
+    # Before the checks: what changes while they run is not taken for checked.
+    content = checked_content(study, current, cases)
     dissect = lineage.ancestor_run(study, current.run, "dissect")
     with store.read(study) as con:
         unit_labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
@@ -92,7 +99,7 @@ def check_protocol(
             seed=design.seed,
         ),
         *reader_order_issues(cases, design, planned_reader_codes(study, design)),
-        *_image_arm_issues(study, cases, design),
+        *image_arm_issues(study, cases, design),
     ]
     note = reviewed.strip()
     if note:
@@ -105,8 +112,16 @@ def check_protocol(
     # Stable: within errors and within the rest the order of the checks remains.
     issues.sort(key=lambda issue: issue.severity != ERROR)
     with store.write(study) as con:
-        append_next_state(con, current, "lint", user, lint=[issue.as_dict() for issue in issues])
-        return find_protocol(con, current.protocol), tuple(issues)
+        append_next_state(
+            con,
+            current,
+            CHECKED,
+            user,
+            lint=[issue.as_dict() for issue in issues],
+            content=content,
+        )
+        checked = protocol_table.find_protocol(con, current.protocol, current.version)
+    return checked, tuple(issues)
 
 
 def _count_conflicts(truth: pd.DataFrame) -> int:
@@ -117,30 +132,48 @@ def _count_conflicts(truth: pd.DataFrame) -> int:
     return int((differs | (rules == UNPROVEN).any(axis=1)).sum())
 
 
-def _image_arm_issues(study: Path, cases: pd.DataFrame, design: Design) -> list[LeakageIssue]:
-    """Check the mammograms of the image arms for differences in shape, brightness and scanner."""
-    displayed = cases[cases["arm"].isin(MAMMOGRAM_ARMS)].drop_duplicates("mammogram_id")
+def image_arm_issues(study: Path, cases: pd.DataFrame, design: Design) -> list[LeakageIssue]:
+    """Check the pictures of the image arms for differences in shape, brightness and scanner."""
+    displayed = cases[cases["arm"].isin(IMAGE_ARMS)]
     if displayed.empty:
         return []
+    table = _picture_properties(study, displayed.drop_duplicates("mammogram_id"))
+    mammograms = displayed[displayed["arm"].isin(MAMMOGRAM_ARMS)]["mammogram_id"]
+    maps = displayed[~displayed["arm"].isin(MAMMOGRAM_ARMS)]["mammogram_id"]
+    issues = []
+    if len(mammograms):
+        issues += image_issues(table[table["mammogram"].isin(mammograms)], design.seed)
+    if len(maps):
+        # A class map has the outline of its mammogram. Its brightness is the classifier's
+        # probability, which is what the arm is meant to show.
+        shown = table[table["mammogram"].isin(maps)].drop(columns="grey")
+        issues += image_issues(shown, design.seed, "class maps", "the class maps'")
+    return issues
+
+
+def _picture_properties(study: Path, displayed: pd.DataFrame) -> pd.DataFrame:
+    """Return the properties that `image_issues` checks, one row a displayed mammogram."""
     with store.read(study) as con:
         mammograms = dataset_table.load_mammograms(con).set_index("mammogram_id")
     # In the order of `displayed`: the table below joins both by position.
     mammograms = mammograms.loc[displayed["mammogram_id"]]
-    brightness = []
+    brightness, outline = [], []
     for file in mammograms["file"]:
         pixels = np.load(study / "images" / f"{file}.npy")[::_PIXEL_STEP, ::_PIXEL_STEP]
         breast = blinded_rendering.breast_mask(np.ascontiguousarray(pixels))
         brightness.append(float(pixels[breast].mean()) if breast.any() else 0.0)
-    table = pd.DataFrame(
+        outline.append(float(breast.mean()))
+    return pd.DataFrame(
         {
+            "mammogram": displayed["mammogram_id"].to_numpy(),
             "truth": (displayed["truth"] == MALIGNANT).to_numpy(),
             "patient": displayed["patient_id"].to_numpy(),
-            "grey": brightness,
             "height": (mammograms["height"] / mammograms["width"]).to_numpy(),
+            "outline": outline,
+            "grey": brightness,
             "scanner": mammograms["scanner"].to_numpy(),
         }
     )
-    return image_issues(table, design.seed)
 
 
 def planned_reader_codes(study: Path, design: Design) -> list[str]:
@@ -162,39 +195,3 @@ def planned_reader_codes(study: Path, design: Design) -> list[str]:
         if code not in codes:
             codes.append(code)
     return codes
-
-
-def reader_order_issues(
-    cases: pd.DataFrame, design: Design, codes: list[str]
-) -> list[LeakageIssue]:
-    """Check the order of each planned reader for information about truth or network score.
-
-    Returns
-    -------
-    list of LeakageIssue
-        An error for each leaking order, or one note if no order leaks.
-    """
-    errors: list[LeakageIssue] = []
-    for code in codes:
-        table = leakage_table(cases, reader_order(cases, design, code))
-        table = table.sort_values("order", kind="stable")
-        # The permutations belong to an order of rows, which differs between readers.
-        tests = PatientPermutations(table["patient"].to_numpy(), design.seed)
-        errors += [
-            replace(issue, field=f"order of {code}")
-            for issue in order_issues(table, tests)
-            if issue.severity == ERROR
-        ]
-    if errors:
-        return errors
-    return [
-        LeakageIssue(
-            field="order",
-            severity=NOTE,
-            finding=(
-                f"the orders of {count_text(len(codes), 'planned reader')} ({', '.join(codes)})"
-                " predict neither truth nor the network's score"
-            ),
-            code=IssueCode.READER_ORDERS,
-        )
-    ]

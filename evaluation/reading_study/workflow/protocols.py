@@ -1,4 +1,4 @@
-"""Protocols of a reading study: find, create and close their versions."""
+"""Protocols of a reading study: create their versions, and append states."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pandas as pd
 
 from core import lineage, store
 from core.errors import UserError
-from core.store import bundle_table, protocol_table, reading_table, run_table
 from core.store.connection import Connection
-from core.store.protocol_table import Protocol
-from core.store.reading_table import ReadingCase
+from core.store.reading import bundle_table, protocol_table, reading_table
+from core.store.reading.protocol_states import DESIGN, DRAFT_STATES
+from core.store.reading.protocol_table import Protocol
+from core.store.reading.reading_table import ReadingCase
 from evaluation.reading_study.case_selection import CaseFlow, choose_cases
 from evaluation.reading_study.design import MALIGNANT, Design, design_from_dict
-from evaluation.reading_study.sealed_key import check_frozen
 from evaluation.reading_study.workflow.candidates import candidate_images
 
 # Keys that the store keeps beside the settings of the design and that the hash does not cover.
-_STORED_EXTRAS = ("flow", "reasons", "told", "practice")
+STORED_EXTRAS = ("flow", "reasons", "told", "practice")
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,6 @@ class DesignedProtocol:
     version: int
     cases: pd.DataFrame
     flow: CaseFlow
-
-
-def find_protocol(con: Connection, name: str | None = None) -> Protocol:
-    """Return the newest version of the named protocol, or the newest of all protocols.
-
-    Raises
-    ------
-    UserError
-        If the study has no such protocol.
-    """
-    protocols = [p for p in protocol_table.list_protocols(con) if name in (None, p.protocol)]
-    if not protocols:
-        raise UserError(
-            f"There is no reading study{f' called {name!r}' if name else ''} yet; run"
-            " `deepminer reading create` or use the Reading study page."
-        )
-    return protocols[-1]
 
 
 def require_original_study(con: Connection) -> None:
@@ -63,7 +46,7 @@ def require_original_study(con: Connection) -> None:
 
 def protocol_design(protocol: Protocol) -> Design:
     """Return the design of a stored protocol."""
-    return design_from_dict({k: v for k, v in protocol.design.items() if k not in _STORED_EXTRAS})
+    return design_from_dict({k: v for k, v in protocol.design.items() if k not in STORED_EXTRAS})
 
 
 def append_next_state(
@@ -75,6 +58,7 @@ def append_next_state(
     design: Mapping[str, Any] | None = None,
     lint: Sequence[Mapping[str, Any]] | None = None,
     hash: str | None = None,
+    content: Mapping[str, str] | None = None,
 ) -> None:
     """Store the next state of a protocol; what is not given stays as it was."""
     protocol_table.append_protocol_state(
@@ -88,6 +72,7 @@ def append_next_state(
         run=protocol.run,
         simulated=protocol.simulated,
         actor=user,
+        content=protocol.content if content is None else content,
     )
 
 
@@ -107,8 +92,8 @@ def create_protocol(
     study : Path
         The study folder.
     protocol : str
-        Name of the reading study. A version that is not frozen yet is replaced; otherwise a new
-        version is added. Versions count from 1.
+        Name of the reading study. A version that is not frozen yet is replaced and its leakage
+        check discarded; otherwise a new version is added. Versions count from 1.
     design : Design
         The design.
     user : str
@@ -135,13 +120,13 @@ def create_protocol(
     settings = design.as_dict() | {"flow": [list(step) for step in flow.steps]}
     with store.write(study) as con:
         versions = [p for p in protocol_table.list_protocols(con) if p.protocol == protocol]
-        unfrozen = next((p.version for p in versions if p.state in ("design", "lint")), None)
+        unfrozen = next((p.version for p in versions if p.state in DRAFT_STATES), None)
         version = unfrozen or max((p.version for p in versions), default=0) + 1
         protocol_table.append_protocol_state(
             con,
             protocol=protocol,
             version=version,
-            state="design",
+            state=DESIGN,
             design=settings | _prevalence_instruction(cases, design),
             run=run,
             simulated=simulated,
@@ -176,50 +161,5 @@ def _reading_case(row: Mapping[str, Any]) -> ReadingCase:
         truth=row["truth"],
         network_score=float(row["network_score"]),
         predicted=row["predicted"],
+        block=int(row["block"]),
     )
-
-
-def close_protocol(study: Path, protocol: str | None, user: str) -> Protocol:
-    """Close and unblind a frozen protocol: no further answers, results become available.
-
-    Parameters
-    ----------
-    study : Path
-        The study folder.
-    protocol : str or None
-        Name of the reading study; None for the newest.
-    user : str
-        Code of the acting person, for the log.
-
-    Returns
-    -------
-    Protocol
-        The unblinded protocol.
-
-    Raises
-    ------
-    UserError
-        If the protocol is not frozen, or its design or key differs from what was frozen.
-    """
-    with store.read(study) as con:
-        require_original_study(con)
-        current = find_protocol(con, protocol)
-        cases = reading_table.load_reading_cases(con, current.protocol, current.version)
-    if current.state != "frozen":
-        raise UserError(
-            f"Version {current.version} of {current.protocol} is {current.state}; only a frozen"
-            " study can be closed."
-        )
-    # Before unblinding: an altered key is reported while the results are unknown.
-    check_frozen(protocol_design(current), cases, current.hash)
-    with store.write(study) as con:
-        # Two states in one transaction: a study is never closed without being unblinded.
-        for state in ("closed", "unblinded"):
-            append_next_state(con, current, state, user)
-        run_table.append_log(
-            con,
-            user,
-            "reading study closed and unblinded",
-            f"{current.protocol} version {current.version} {current.hash}",
-        )
-        return find_protocol(con, current.protocol)

@@ -9,26 +9,31 @@ import pandas as pd
 
 from core import store
 from core.errors import UserError
-from core.store import reading_table
-from core.store.protocol_table import Protocol
+from core.store import run_table, withdrawal
+from core.store.evidence import operating_system_user
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import SCORED, require_results
+from core.store.reading.protocol_table import Protocol
 from evaluation.reading_study.design import Design
+from evaluation.reading_study.joined_answers import join_answers, primary_rows
 from evaluation.reading_study.results import ReadingScore
-from evaluation.reading_study.scoring import join_answers, primary_rows, score_study
+from evaluation.reading_study.scoring import score_study
 from evaluation.reading_study.sealed_key import check_frozen
 from evaluation.reading_study.workflow.candidates import (
     has_simulated_material,
     holdout_threshold,
     load_truth_by_rule,
 )
+from evaluation.reading_study.workflow.content import check_frozen_content
 from evaluation.reading_study.workflow.protocols import (
-    find_protocol,
+    append_next_state,
     protocol_design,
     require_original_study,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ClosedStudy:
+class ClosedStudy:
     """The tables of a closed protocol, whose key equals the frozen one."""
 
     protocol: Protocol
@@ -39,17 +44,13 @@ class _ClosedStudy:
     key: pd.DataFrame
 
 
-def _load_closed(study: Path, protocol: str | None) -> _ClosedStudy:
+def load_closed_study(study: Path, protocol: str | None, version: int | None) -> ClosedStudy:
+    """Return the tables of a closed protocol. UserError before closing, or for a changed key."""
     with store.read(study) as con:
         require_original_study(con)
-        current = find_protocol(con, protocol)
+        current = protocol_table.find_protocol(con, protocol, version)
         name, version = current.protocol, current.version
-        # Results before closing would allow a stop at a favourable count.
-        if current.state not in ("closed", "unblinded"):
-            raise UserError(
-                f"{name}, version {version}, is {current.state}: results are hidden until it is"
-                " closed (`deepminer reading close`)."
-            )
+        require_results(name, version, current.state)
         cases = reading_table.load_reading_cases(con, name, version)
         answers, first_answers = (
             reading_table.load_reading_answers(con, name, version, first=first)
@@ -57,15 +58,23 @@ def _load_closed(study: Path, protocol: str | None) -> _ClosedStudy:
         )
         items = reading_table.load_reading_items(con, name, version)
         truth = load_truth_by_rule(con)
+        withdrawn = withdrawal.withdrawn_patients(con)
     # A changed key would score other cases than the readers saw.
     design = protocol_design(current)
     check_frozen(design, cases, current.hash)
+    check_frozen_content(study, current, cases, pictures=False)
+    # The hash covers every case; scores leave out the patients who withdrew.
+    cases = cases[~cases["patient_id"].isin(withdrawn)]
+    answers, first_answers, items = (
+        table[table["case_number"].isin(cases["case_number"]) | (table["case_number"] < 0)]
+        for table in (answers, first_answers, items)
+    )
     if answers.empty:
         raise UserError(
             f"{name}, version {version}, was closed without a single answer; there is nothing to"
             " score."
         )
-    return _ClosedStudy(
+    return ClosedStudy(
         protocol=current,
         design=design,
         answers=answers,
@@ -75,19 +84,28 @@ def _load_closed(study: Path, protocol: str | None) -> _ClosedStudy:
     )
 
 
-def score_protocol(study: Path, protocol: str | None = None) -> tuple[Protocol, ReadingScore]:
-    """Return the newest version of a protocol and its score; available only after closing.
+def score_protocol(
+    study: Path, protocol: str | None = None, version: int | None = None, user: str | None = None
+) -> tuple[Protocol, ReadingScore]:
+    """Return a version of a protocol and its score; available only after closing.
+
+    The first scoring is recorded as the state scored and in the log.
 
     Parameters
     ----------
     study : Path
         The study folder.
     protocol : str, optional
-        Name of the reading study; default the newest.
+        Name of the reading study; default the one that changed last.
+    version : int, optional
+        May be left out where the study has one version.
+    user : str, optional
+        Code of the acting person, for the log; default the operating system's user.
 
     Returns
     -------
     Protocol
+        In the state scored.
     ReadingScore
 
     Raises
@@ -95,9 +113,9 @@ def score_protocol(study: Path, protocol: str | None = None) -> tuple[Protocol, 
     UserError
         If the protocol is not closed, was altered after freezing, or has no answers.
     """
-    closed = _load_closed(study, protocol)
+    closed = load_closed_study(study, protocol, version)
     run = closed.protocol.run
-    return closed.protocol, score_study(
+    score = score_study(
         closed.answers,
         closed.key,
         closed.design,
@@ -108,14 +126,33 @@ def score_protocol(study: Path, protocol: str | None = None) -> tuple[Protocol, 
         simulated=closed.protocol.simulated or None,
         synthetic=has_simulated_material(study, run),
     )
+    return _record_scoring(study, closed.protocol, user or operating_system_user()), score
 
 
-def count_correct(study: Path, protocol: str) -> tuple[int, int]:
+def _record_scoring(study: Path, closed: Protocol, user: str) -> Protocol:
+    """Record the first scoring of a closed protocol; return it in the state scored."""
+    if closed.state == SCORED:
+        return closed
+    with store.write(study) as con:
+        current = protocol_table.find_protocol(con, closed.protocol, closed.version)
+        # Another process may have scored it in the meantime.
+        if current.state != SCORED:
+            append_next_state(con, current, SCORED, user)
+            run_table.append_log(
+                con,
+                user,
+                "reading study scored",
+                f"{current.protocol} version {current.version} {current.hash}",
+            )
+        return protocol_table.find_protocol(con, current.protocol, current.version)
+
+
+def count_correct(study: Path, protocol: str, version: int | None = None) -> tuple[int, int]:
     """Return the correct answers and the answers of a closed protocol's primary arm.
 
     Hidden repeats do not count. Errors are those of `score_protocol`, which computes every analysis
     and takes seconds; these two numbers are its `primary.correct` and `primary.n`.
     """
-    closed = _load_closed(study, protocol)
+    closed = load_closed_study(study, protocol, version)
     rows = primary_rows(join_answers(closed.answers, closed.key, closed.design), closed.design)
     return int(rows["correct"].sum()), len(rows)

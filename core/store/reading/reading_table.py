@@ -15,7 +15,14 @@ import pandas as pd
 
 from core.errors import RequestRefused, UserError
 from core.store.connection import Connection, fetch_integer
-from core.store.protocol_table import Protocol, answer_scale, check_draft
+from core.store.evidence import record_group, record_row
+from core.store.reading.protocol_states import OPEN_STATES, READING, check_transition
+from core.store.reading.protocol_table import (
+    Protocol,
+    answer_scale,
+    check_designable,
+    load_protocol,
+)
 from core.timestamps import utc_now
 
 
@@ -23,7 +30,8 @@ from core.timestamps import utc_now
 class ReadingCase:
     """One case with the data that are withheld from readers.
 
-    texts: the texts shown, in order. truth, network_score, predicted: the sealed key.
+    texts: the texts shown, in order. truth, network_score, predicted: the sealed key. block: of the
+    readers' orders, see `core.sessions.case_order`; None for the order of the first release.
     """
 
     number: int
@@ -34,6 +42,7 @@ class ReadingCase:
     truth: str | None
     network_score: float | None
     predicted: str | None
+    block: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,8 @@ class SavedAnswer:
 def add_reading_cases(
     con: Connection, protocol: str, version: int, cases: Iterable[ReadingCase]
 ) -> None:
-    """Store the cases of a version, in place of earlier ones. UserError once it is frozen."""
-    check_draft(con, protocol, version)
+    """Store the cases of a version, in place of earlier ones. UserError once it was checked."""
+    check_designable(con, protocol, version)
     con.execute("DELETE FROM reading_cases WHERE protocol = ? AND version = ?", [protocol, version])
     rows = [
         (
@@ -88,18 +97,26 @@ def add_reading_cases(
             case.truth,
             case.network_score,
             case.predicted,
+            case.block,
         )
         for case in cases
     ]
     if rows:
-        con.executemany("INSERT INTO reading_cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        con.executemany(
+            "INSERT INTO reading_cases (protocol, version, case_number, mammogram_id, patient_id,"
+            " arm, texts, truth, network_score, predicted, block)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    actor = _latest_actor(con, protocol, version)
+    record_group(con, "reading_cases", actor, protocol=protocol, version=version)
 
 
 def load_reading_cases(con: Connection, protocol: str, version: int) -> pd.DataFrame:
     """Return the cases of a version with the sealed key.
 
     Columns: case_number, mammogram_id, patient_id, arm, texts (list), truth, network_score,
-    predicted.
+    predicted, block.
     """
     frame = con.execute(
         "SELECT * EXCLUDE (protocol, version) FROM reading_cases WHERE protocol = ? AND version = ?"
@@ -129,6 +146,14 @@ def add_case_pictures(
             "INSERT INTO reading_pictures VALUES (?, ?, ?, 0, ?, ?)",
             [(protocol, version, p.case_number, p.kind, p.source) for p in pictures],
         )
+        actor = _latest_actor(con, protocol, version)
+        record_group(con, "reading_pictures", actor, protocol=protocol, version=version)
+
+
+def _latest_actor(con: Connection, protocol: str, version: int) -> str:
+    """Return who recorded the latest state of a version, in the same transaction."""
+    current = load_protocol(con, protocol, version)
+    return current.who if current is not None else ""
 
 
 def load_case_pictures(con: Connection, protocol: str, version: int) -> list[CasePicture]:
@@ -154,7 +179,10 @@ def has_reading_order(con: Connection, protocol: str, version: int, code: str) -
 def assign_reading_order(
     con: Connection, protocol: str, version: int, code: str, items: Sequence[ReadingItem]
 ) -> None:
-    """Store a reader's order, practice first, once. UserError if the reader has one.
+    """Store a reader's order, practice first, once.
+
+    The first order takes the version from frozen to reading. UserError if the reader has an order,
+    or the version is not open.
 
     Positions count from 1. Each gets a random token, so that nothing about a case can be derived
     from what the reader's browser receives.
@@ -164,6 +192,8 @@ def assign_reading_order(
             f"The reader {code} has an order in {protocol}, version {version}, already; an order is"
             " never changed."
         )
+    current = load_protocol(con, protocol, version)
+    check_transition(protocol, version, current.state if current else None, READING)
     # Random and not derived from the case: a hidden repeat must not have its first showing's token.
     rows = [
         (
@@ -179,6 +209,7 @@ def assign_reading_order(
         for position, item in enumerate(items, start=1)
     ]
     con.executemany("INSERT INTO reading_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    record_group(con, "reading_order", code, protocol=protocol, version=version, code=code)
 
 
 def load_reading_items(con: Connection, protocol: str, version: int) -> pd.DataFrame:
@@ -206,7 +237,7 @@ def append_reading_answer(
 
     RequestRefused if the protocol is not open; UserError if the answer is not on its scale.
     """
-    if protocol.state != "frozen":
+    if protocol.state not in OPEN_STATES:
         raise RequestRefused(
             "closed", "This reading study has been closed; no further answers are taken. Thank you."
         )
@@ -215,8 +246,8 @@ def append_reading_answer(
     if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= highest:
         raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {highest}.")
     stored_at = utc_now()
-    con.execute(
-        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    stored = con.execute(
+        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         [
             protocol.protocol,
             protocol.version,
@@ -230,6 +261,7 @@ def append_reading_answer(
             stored_at,
         ],
     )
+    record_row(con, "reading_answer", stored, code)
     return SavedAnswer(position, revision, answer, stored_at)
 
 
@@ -252,6 +284,23 @@ def load_reading_answers(
             PARTITION BY a.code, a.position ORDER BY a.revision {direction}
         ) = 1
         ORDER BY a.code, a.position
+        """,
+        [protocol, version],
+    ).df()
+
+
+def load_answer_revisions(con: Connection, protocol: str, version: int) -> pd.DataFrame:
+    """Return every revision of every answer to the cases of a version, without practice.
+
+    Columns as of `load_reading_answers`.
+    """
+    return con.execute(
+        """
+        SELECT a.code, a.position, i.case_number, i.repeat, a.answer, a.revision, a.seconds,
+            a.idle, a.simulated, a.made
+        FROM answers a JOIN reading_items i USING (protocol, version, code, position)
+        WHERE protocol = ? AND version = ? AND NOT i.practice
+        ORDER BY a.code, a.position, a.revision
         """,
         [protocol, version],
     ).df()

@@ -1,0 +1,81 @@
+"""What readers are informed of before and while they read: instructions, question and answers.
+
+The hash of what a reading study freezes covers these texts, see `evaluation.reading_study`. Studies
+with images have texts of their own where the difference matters to the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.sessions.arms import shows_images
+from core.store.reading.protocol_table import answer_scale
+
+SIX_POINT_SCALE = (
+    "Definitely benign",
+    "Probably benign",
+    "Possibly benign",
+    "Possibly malignant",
+    "Probably malignant",
+    "Definitely malignant",
+)
+TWO_POINT_SCALE = ("Benign", "Malignant")
+SIX_POINT_QUESTION = "How likely is it that this breast contains a malignant finding?"
+TWO_POINT_QUESTION = "Do these texts indicate a benign or a malignant finding?"
+TWO_POINT_IMAGE_QUESTION = "Does this case indicate a benign or a malignant finding?"
+INSTRUCTIONS = (
+    "Each case is a list of short descriptions, the most influential first. Base your judgement on"
+    " these descriptions only.",
+    "Press a number key or click. Your answer is saved at once, and the next case opens when it has"
+    " been saved.",
+    "Backspace reopens the previous case, and only that one, to correct a mistake. First answers"
+    " are kept.",
+    "Practice comes first; it does not count, and there is no feedback.",
+)
+IMAGE_INSTRUCTIONS = (
+    "A case shows a mammogram, a map, a list of short descriptions (the most influential first), or"
+    " several of these. Base your judgement on the case as shown.",
+    "On a mammogram: the wheel zooms, dragging changes window and level, dragging with Shift moves,"
+    " a double click resets; the keys Z, W, L and R do the same. A map shows where the program"
+    " found signs of malignancy, on the same scale for every case.",
+    *INSTRUCTIONS[1:],
+)
+
+
+@dataclass(frozen=True)
+class ReadingInstructions:
+    """The question of a study, its answers from 1, and the paragraphs of its instructions."""
+
+    question: str
+    answers: tuple[str, ...]
+    paragraphs: tuple[str, ...]
+
+
+def reading_instructions(design: Mapping[str, Any], has_images: bool) -> ReadingInstructions:
+    """Return the question, answers and instructions of a design.
+
+    design: as stored; its own question, if any, replaces the usual one, and the sentence about
+    prevalence is the last paragraph.
+    has_images: whether any case shows an image.
+    """
+    is_binary = answer_scale(design) == 2
+    if not is_binary:
+        question = SIX_POINT_QUESTION
+    else:
+        question = TWO_POINT_IMAGE_QUESTION if has_images else TWO_POINT_QUESTION
+    prevalence = design.get("told")
+    return ReadingInstructions(
+        question=str(design.get("question") or question),
+        answers=TWO_POINT_SCALE if is_binary else SIX_POINT_SCALE,
+        paragraphs=(
+            *(IMAGE_INSTRUCTIONS if has_images else INSTRUCTIONS),
+            *((str(prevalence),) if prevalence else ()),
+        ),
+    )
+
+
+def design_shows_images(design: Mapping[str, Any]) -> bool:
+    """Return whether any arm of a stored design shows an image."""
+    return any(shows_images(arm) for arm in design.get("arms", ()))
