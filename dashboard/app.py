@@ -12,6 +12,7 @@ import streamlit as st
 from core import settings
 from core.errors import UserError
 from dashboard.server import context, identity
+from dashboard.ui import elements
 
 _PAGE_FOLDER = Path(__file__).parent / "pages"
 _TEAM_PAGES = {
@@ -41,6 +42,7 @@ if _user.role == "team":
         for i, (name, title) in enumerate(_TEAM_PAGES.items())
     ]
     _page = st.navigation(_pages, position="top")
+    elements.sign_out_link(context.url_prefix())
     try:
         settings.load_settings(
             context.served_study()

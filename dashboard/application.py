@@ -19,14 +19,17 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from core import store
 from core.atomic_files import write_text
 from core.errors import UserError
-from core.store import participant_table
+from core.sessions.reading_pictures import prepare_open_studies
 from dashboard.components import annotation, reading
 from dashboard.server import context, image_routes
-from dashboard.server.access_control import SIGN_IN_PATH, AccessControlMiddleware
-from dashboard.server.links import ADDRESS_FILE, TEAM_CODE, invitation_link, team_token
+from dashboard.server.access_control import (
+    SIGN_IN_PATH,
+    SIGN_OUT_PATH,
+    AccessControlMiddleware,
+)
+from dashboard.server.links import ADDRESS_FILE, ensure_team_link, invitation_link
 from dashboard.server.oidc import (
     OIDC_CALLBACK_PATH,
     OIDC_PATH,
@@ -41,6 +44,7 @@ from dashboard.server.trusted_origins import TrustedOriginMiddleware
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 ALL_INTERFACES = ("0.0.0.0", "::", "")
 HOSTS_VARIABLE = "DEEPMINER_HOSTS"
+_SCRIPT = Path(__file__).with_name("app.py")
 
 
 def _origin_middleware(host: str) -> Middleware:
@@ -66,7 +70,7 @@ def sign_in_stack(path: Path) -> tuple[list[Route], Middleware]:
     access_control = Middleware(
         AccessControlMiddleware,
         path=path,
-        sign_in_paths=(SIGN_IN_PATH, OIDC_PATH, OIDC_CALLBACK_PATH),
+        sign_in_paths=(SIGN_IN_PATH, SIGN_OUT_PATH, OIDC_PATH, OIDC_CALLBACK_PATH),
         institution_link=link,
     )
     return [*sign_in.routes(), *InstitutionSignIn(settings, sign_in).routes()], access_control
@@ -84,14 +88,10 @@ def create_application(path: Path, host: str = "127.0.0.1") -> ASGIApp:
     # Streamlit would serve every file of a folder called `pages` beside the script, without the
     # script that selects the pages by role.
     PagesManager.uses_pages_directory = False
-    with store.write(path) as con:
-        participant_table.ensure_invitation(
-            con, TEAM_CODE, "team", participant_table.hash_token(team_token(path))
-        )
     sign_in_routes, access_control = sign_in_stack(path)
     # Streamlit tries these routes before its own, and the middleware from the first to the last.
     return st.App(
-        Path(__file__).with_name("app.py"),
+        _SCRIPT,
         routes=[
             *sign_in_routes,
             *image_routes.IMAGE_ROUTES,
@@ -99,7 +99,7 @@ def create_application(path: Path, host: str = "127.0.0.1") -> ASGIApp:
             *reading.READING_ROUTES,
         ],
         middleware=[
-            Middleware(SecurityHeadersMiddleware),
+            Middleware(SecurityHeadersMiddleware, script=_SCRIPT),
             _origin_middleware(host),
             access_control,
         ],
@@ -108,7 +108,9 @@ def create_application(path: Path, host: str = "127.0.0.1") -> ASGIApp:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # The protocol is named: asyncio sets TCP_NODELAY on connections of such a listener only, and
+    # without it each answer on a kept connection would wait 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # Otherwise a restarted server would wait for the connections of its predecessor to time out.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -135,6 +137,7 @@ def serve_study(
     """Serve a study until interrupted; `announce` receives the team's link as its last line."""
     path = path.resolve()
     with _bind(host, port) as listener:
+        prepare_open_studies(path)
         app = create_application(path, host)
         name = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
         announce(
@@ -142,7 +145,7 @@ def serve_study(
             " to experts):"
         )
         address = f"http://{name}:{listener.getsockname()[1]}"
-        announce(f"    {invitation_link(address, team_token(path))}")
+        announce(f"    {invitation_link(address, ensure_team_link(path))}")
         # `deepminer invite` in another process prints links with this address. It may read the file
         # at any moment, and a plain write leaves it empty for an instant.
         write_text(path / ADDRESS_FILE, address)

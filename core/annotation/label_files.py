@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.annotation.spreadsheet_cells import neutral_text, restored_text
 from core.atomic_files import atomic_write, write_text
 from core.errors import UserError
 from core.lexicon import birads_lexicon
@@ -225,11 +226,18 @@ def _parse_csv(file: Path, text: str) -> list[LabelEntry]:
                 " label (and what an export adds)."
             )
         reader.fieldnames = names
-        return _parse_rows(file, [(f"line {reader.line_num}", row) for row in reader])
+        return _parse_rows(file, [(f"line {reader.line_num}", _restored(row)) for row in reader])
     except csv.Error as error:
         raise UserError(
             f"{file}: this is not a CSV file ({error}); save it as CSV with commas."
         ) from error
+
+
+def _restored(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with the texts that were exported, without apostrophes against formulas."""
+    return {
+        name: restored_text(cell) if isinstance(cell, str) else cell for name, cell in row.items()
+    }
 
 
 def _parse_rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[LabelEntry]:
@@ -317,6 +325,8 @@ def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
             cells = {
                 name: json.dumps(value, ensure_ascii=False)
                 if isinstance(value, (list, dict))
+                else neutral_text(value)
+                if isinstance(value, str)
                 else value
                 for name, value in row.items()
             }

@@ -70,6 +70,28 @@ def render_jpeg(study: Path, kind: str, source: str) -> bytes:
     return _encode_jpeg(color_class_map(probability, inside))
 
 
+def original_source(source: str) -> str:
+    """Return a stored source without the name of the file into which it was rendered.
+
+    The source of a picture that exists as a file only stays as it is.
+    """
+    fields: dict[str, Any] = json.loads(source)
+    if set(fields) == {"ready"}:
+        return source
+    return json.dumps({name: value for name, value in fields.items() if name != "ready"})
+
+
+def source_files(study: Path, kind: str, source: str) -> list[Path]:
+    """Return the files from which a picture is drawn; kind, source: as for `render_jpeg`."""
+    fields: dict[str, Any] = json.loads(source)
+    if "ready" in fields:
+        return [prerendered_path(study, fields["ready"])]
+    files = [study / "images" / f"{fields['film']}.npy"]
+    if kind == CLASS_MAP:
+        files.append(study / "runs" / fields["run"] / fields["maps"])
+    return files
+
+
 def prerendered_path(study: Path, name: str) -> Path:
     """Return the path of a picture that a site bundle carries as a file."""
     return study / PICTURES_FOLDER / f"{name}.jpg"

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import RequestRefused
 from core.lexicon import birads_lexicon
-from core.sessions.tokens import one_time_token, valid_seconds
+from core.sessions.tokens import one_time_token, refuse_invalid_answer, valid_seconds
 from core.store import annotation_table, participant_table, unit_table
 from core.store.annotation_table import SavedAnnotation
 from core.store.connection import Connection
@@ -52,6 +52,11 @@ class AnnotationQueue:
     def real(self) -> tuple[QueueSlot, ...]:
         """The slots that count: all but practice."""
         return tuple(slot for slot in self.slots if not slot.practice)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every slot that counts is answered; a skipped one is not."""
+        return all(slot.status == "done" for slot in self.real)
 
     def next(self, after: QueueSlot | None = None) -> QueueSlot | None:
         """Return the slot to show next, or None when all are done.
@@ -189,25 +194,28 @@ class AnnotationSession:
         stored = annotation_table.find_annotation(con, token)
         if stored is not None and stored.code == self.code:
             # Compared in the stored form, because validation normalises spaces.
-            if stored.answer != birads_lexicon.validate_answer(answer):
+            with refuse_invalid_answer():
+                valid = birads_lexicon.validate_answer(answer)
+            if stored.answer != valid:
                 raise RequestRefused("stale", STALE_UNIT)
             key = (stored.unit, stored.repeat, stored.practice)
             slot = next(s for s in queue.slots if (s.unit, s.repeat, s.practice) == key)
             return SavedAnnotation(token, stored.version, stored.made), slot
         slot = self._slot_of_token(queue, token)
-        saved = annotation_table.append_annotation(
-            con,
-            run=queue.run,
-            unit=slot.unit,
-            code=self.code,
-            answer=answer,
-            seconds=valid_seconds(seconds),
-            annotation_id=token,
-            repeat=slot.repeat,
-            practice=slot.practice,
-            # Recorded with the answer, because displayed labels can influence it.
-            patch_labels_shown=self.shows_patch_labels,
-        )
+        with refuse_invalid_answer():
+            saved = annotation_table.append_annotation(
+                con,
+                run=queue.run,
+                unit=slot.unit,
+                code=self.code,
+                answer=answer,
+                seconds=valid_seconds(seconds),
+                annotation_id=token,
+                repeat=slot.repeat,
+                practice=slot.practice,
+                # Recorded with the answer, because displayed labels can influence it.
+                patch_labels_shown=self.shows_patch_labels,
+            )
         return saved, slot
 
     def skip_slot(self, con: Connection, token: str) -> QueueSlot:

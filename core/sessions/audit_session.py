@@ -13,14 +13,19 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import RequestRefused
+from core.sessions.annotation_session import AnnotationSession
 from core.sessions.positions import current_position, find_stored_answer, previous_position
-from core.sessions.tokens import one_time_token, valid_seconds
-from core.store import audit_table, blinded_queries, participant_table
+from core.sessions.tokens import one_time_token, refuse_invalid_answer, valid_seconds
+from core.store import audit_table, blinded_queries
 from core.store.audit_table import Audit
 from core.store.blinded_queries import AuditPosition
 from core.store.connection import Connection
 from core.store.unit_table import Tile
 
+CONSENT_FIRST = "Please give your consent first."
+QUEUE_FIRST = (
+    "The audit opens when you have named all units of your queue; skipped units count as open."
+)
 NO_OPEN_AUDIT = (
     "There is no audit at the moment. The research team will tell you when there is one."
 )
@@ -45,23 +50,37 @@ class DisplayedPatch:
 
 
 class AuditSession:
-    """One expert in one study's label audit."""
+    """One expert in one study's label audit.
 
-    def __init__(self, code: str, secret: bytes) -> None:
-        self.code = code
+    It opens once this expert has named all units of the own queue: the labels of an audit are those
+    of colleagues, which must not influence the own names.
+    """
+
+    def __init__(self, annotation: AnnotationSession, secret: bytes) -> None:
+        self.code = annotation.code
+        self._annotation = annotation
         self._secret = secret
 
     def current_audit(self, con: Connection) -> Audit:
-        """Return the open audit. RequestRefused("empty") without one."""
+        """Return the open audit.
+
+        RequestRefused("consent") without consent, "queue" before the own queue is finished, "empty"
+        without an open audit.
+        """
+        if not self._annotation.has_consented(con):
+            raise RequestRefused("consent", CONSENT_FIRST)
+        if not self._annotation.queue(con).finished:
+            raise RequestRefused("queue", QUEUE_FIRST)
         audit = audit_table.current_audit(con)
         if audit is None:
             raise RequestRefused("empty", NO_OPEN_AUDIT)
         return audit
 
     def completed_count(self, con: Connection) -> tuple[int, int] | None:
-        """Return the numbers of answered and of all patches of the open audit; None without one."""
-        audit = audit_table.current_audit(con)
-        if audit is None:
+        """Return the numbers of answered and of all patches, or None where no audit is open."""
+        try:
+            audit = self.current_audit(con)
+        except RequestRefused:
             return None
         positions = self.audit_progress(con, audit)
         return sum(position.revision > 0 for position in positions), len(positions)
@@ -144,15 +163,16 @@ class AuditSession:
         RequestRefused("stale") for a token that is neither the current patch's nor the previous
         one's, "closed" when the audit has ended, "consent" without consent.
         """
-        if not participant_table.has_consented(con, self.code):
-            raise RequestRefused("consent", "Please give your consent first.")
-        audit = audit_table.current_audit(con)
-        if audit is None:
+        try:
+            audit = self.current_audit(con)
+        except RequestRefused as refusal:
+            if refusal.code != "empty":
+                raise
             raise RequestRefused(
                 "closed",
                 "This audit has been ended; no further answers are taken. What you answered before"
                 " is kept. Thank you.",
-            )
+            ) from None
         positions = self.audit_progress(con, audit)
         # Earlier answers are final: later patches must not influence them.
         for position in (current_position(positions), previous_position(positions)):
@@ -160,15 +180,16 @@ class AuditSession:
                 continue
             revision = position.revision + 1
             if self._token(audit, position, revision) == token:
-                return audit_table.append_audit_answer(
-                    con,
-                    audit.audit,
-                    self.code,
-                    position.item,
-                    revision,
-                    str(answer),
-                    valid_seconds(seconds),
-                )
+                with refuse_invalid_answer():
+                    return audit_table.append_audit_answer(
+                        con,
+                        audit.audit,
+                        self.code,
+                        position.item,
+                        revision,
+                        str(answer),
+                        valid_seconds(seconds),
+                    )
         stored = find_stored_answer(
             positions,
             token,

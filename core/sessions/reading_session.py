@@ -14,12 +14,14 @@ from core.errors import RequestRefused
 from core.sessions.arms import shows_images
 from core.sessions.case_order import reader_case_order
 from core.sessions.positions import current_position, find_stored_answer, previous_position
-from core.sessions.tokens import one_time_token, valid_seconds
-from core.store import blinded_queries, participant_table, protocol_table, reading_table
+from core.sessions.tokens import one_time_token, refuse_invalid_answer, valid_seconds
+from core.store import blinded_queries, participant_table
 from core.store.blinded_queries import ReadingPosition
 from core.store.connection import Connection
-from core.store.protocol_table import Protocol
-from core.store.reading_table import ReadingItem, SavedAnswer
+from core.store.reading import bundle_table, protocol_table, reading_table
+from core.store.reading.protocol_states import OPEN_STATES
+from core.store.reading.protocol_table import Protocol
+from core.store.reading.reading_table import ReadingItem, SavedAnswer
 
 TEXT_SLOTS = 3
 PRACTICE_TEXTS = (
@@ -84,11 +86,11 @@ class ReadingSession:
         """
         current = protocol_table.current_reading_study(con, self.code)
         protocol = current[0] if current is not None else None
-        if current is None or (next_study and (current[1] or current[0].state != "frozen")):
+        if current is None or (next_study and (current[1] or current[0].state not in OPEN_STATES)):
             protocol = protocol_table.next_reading_study(con, self.code) or protocol
         if protocol is None:
             raise RequestRefused("empty", NO_OPEN_STUDY)
-        if protocol.state != "frozen":
+        if protocol.state not in OPEN_STATES:
             raise RequestRefused("closed", STUDY_CLOSED)
         # Without its images such a case would be shown incompletely.
         needs_images = any(map(shows_images, protocol.design.get("arms", ())))
@@ -103,14 +105,6 @@ class ReadingSession:
     def has_pictures(self, con: Connection, protocol: Protocol) -> bool:
         """Return whether any case of a study shows an image."""
         return blinded_queries.has_case_pictures(con, protocol.protocol, protocol.version)
-
-    def shows_pictures(self, con: Connection) -> bool:
-        """Return whether the study that this reader reads, or would read, shows images."""
-        current = protocol_table.current_reading_study(con, self.code)
-        if current is not None:
-            return self.has_pictures(con, current[0])
-        protocol = protocol_table.next_reading_study(con, self.code)
-        return protocol is not None and self.has_pictures(con, protocol)
 
     def has_next_study(self, con: Connection) -> bool:
         """Return whether there is an open study that this reader has not begun."""
@@ -144,15 +138,8 @@ class ReadingSession:
         """Assign this reader's order in a study, once."""
         if self.has_order(con, protocol):
             return
-        numbers, patients, texts = blinded_queries.load_cases_to_order(
-            con, protocol.protocol, protocol.version
-        )
-        seed, repeats = int(protocol.design.get("seed", 0)), int(protocol.design.get("repeats", 0))
-        order = reader_case_order(numbers, patients, texts, seed, self.code, repeats)
-        practice_count = len(_practice_texts(protocol))
-        # Practice has negative numbers, so it can never be taken for a case.
-        items = [ReadingItem(-i, practice=True) for i in range(1, practice_count + 1)]
-        items += [ReadingItem(number, repeat=is_repeat) for number, is_repeat in order]
+        # A site bundle holds the orders of its readers; it lacks what the rule of order needs.
+        items = bundle_table.load_seat(con, self.code) or reader_items(con, protocol, self.code)
         reading_table.assign_reading_order(
             con, protocol.protocol, protocol.version, self.code, items
         )
@@ -223,23 +210,24 @@ class ReadingSession:
         if current is None:
             raise RequestRefused("stale", STALE_CASE)
         protocol = current[0]
-        if protocol.state != "frozen":
+        if protocol.state not in OPEN_STATES:
             raise RequestRefused("closed", STUDY_CLOSED)
         positions = self.reading_progress(con, protocol)
         # Earlier answers are final: later cases must not influence them.
         for position in (current_position(positions), _previous_of_kind(positions)):
             if position is None or self._token(position, position.revision + 1) != token:
                 continue
-            saved = reading_table.append_reading_answer(
-                con,
-                protocol=protocol,
-                code=self.code,
-                position=position.position,
-                revision=position.revision + 1,
-                answer=answer,
-                seconds=valid_seconds(seconds),
-                idle=bool(idle),
-            )
+            with refuse_invalid_answer():
+                saved = reading_table.append_reading_answer(
+                    con,
+                    protocol=protocol,
+                    code=self.code,
+                    position=position.position,
+                    revision=position.revision + 1,
+                    answer=answer,
+                    seconds=valid_seconds(seconds),
+                    idle=bool(idle),
+                )
             # Updated in place of a second query.
             positions[positions.index(position)] = replace(
                 position, revision=saved.revision, answer=saved.answer, made=saved.made
@@ -252,6 +240,19 @@ class ReadingSession:
             raise RequestRefused("stale", STALE_CASE)
         saved = SavedAnswer(stored.position, stored.revision, stored.answer, stored.made)
         return saved, self.displayed_case(con, protocol, positions), protocol
+
+
+def reader_items(con: Connection, protocol: Protocol, code: str) -> list[ReadingItem]:
+    """Return the order that the frozen rule assigns to a reader, practice first."""
+    numbers, patients, texts, blocks = blinded_queries.load_cases_to_order(
+        con, protocol.protocol, protocol.version
+    )
+    seed, repeats = int(protocol.design.get("seed", 0)), int(protocol.design.get("repeats", 0))
+    order = reader_case_order(numbers, patients, texts, seed, code, repeats, blocks)
+    practice_count = len(_practice_texts(protocol))
+    # Practice has negative numbers, so it can never be taken for a case.
+    items = [ReadingItem(-i, practice=True) for i in range(1, practice_count + 1)]
+    return items + [ReadingItem(number, repeat=is_repeat) for number, is_repeat in order]
 
 
 def _previous_of_kind(positions: Sequence[ReadingPosition]) -> ReadingPosition | None:

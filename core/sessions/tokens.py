@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import RequestRefused, UserError
 
 SECRET_KEY_NAME = ".key"
 LONGEST_SECONDS = 24 * 3600
@@ -48,6 +50,20 @@ def one_time_token(secret: bytes, *parts: object) -> str:
     # 32 hexadecimal digits: 128 bits, beyond guessing through a web page.
     message = "|".join(map(str, parts)).encode()
     return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]
+
+
+@contextmanager
+def refuse_invalid_answer() -> Iterator[None]:
+    """Turn the mistake in an answer that a block finds into RequestRefused("answer").
+
+    Only such mistakes are shown to experts; other errors name files and are for the team.
+    """
+    try:
+        yield
+    except RequestRefused:
+        raise
+    except UserError as error:
+        raise RequestRefused("answer", str(error)) from error
 
 
 def valid_seconds(raw: object) -> float | None:

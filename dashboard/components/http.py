@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from core import store
-from core.errors import RequestRefused, UserError
+from core.errors import DiskFullError, RequestRefused
 from core.store.connection import Connection, StoreLockedError
 from dashboard.server import context, identity
 
@@ -29,8 +29,24 @@ _Result = TypeVar("_Result")
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 MAX_BODY_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 16  # an answer has four levels
 # Refusals that the page handles as a state of its own have status 200.
-_STATUS = {"stale": 409, "closed": 409, "consent": 409, "empty": 200, "answer": 422}
+_STATUS = {
+    "stale": 409,
+    "closed": 409,
+    "consent": 409,
+    "queue": 409,
+    "empty": 200,
+    "answer": 422,
+}
+
+
+class BodyRefusedError(Exception):
+    """The body of a request cannot be used; status: of the reply, 400 or 413."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def component_source(folder: str, name: str) -> str:
@@ -74,26 +90,38 @@ async def _json_body(request: Request) -> dict[str, Any]:
         elif length > MAX_DISCARDED_BYTES:
             break
     if length > MAX_BODY_BYTES:
-        raise RequestRefused(
-            "answer",
+        raise BodyRefusedError(
+            413,
             f"The text is too long to be saved ({length:,} bytes; at most {MAX_BODY_BYTES:,});"
             " shorten it.",
         )
+    return _parse_body(body)
+
+
+def _parse_body(body: bytes) -> dict[str, Any]:
     try:
         values = json.loads(body or b"{}")
         # Fails on half of a surrogate pair, which no table can store.
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise RequestRefused(
-            "answer",
+        raise BodyRefusedError(
+            400,
             "The text contains a broken character that cannot be saved; delete it and type it"
             " again.",
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
-    if not isinstance(values, dict):
-        raise RequestRefused("answer", "The request could not be understood; reload the page.")
+    if not isinstance(values, dict) or not _is_shallow(values, MAX_DEPTH):
+        raise BodyRefusedError(400, "The request could not be understood; reload the page.")
     return values
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    """Return whether a JSON value has at most `depth` levels of lists and objects."""
+    if not isinstance(value, dict | list):
+        return True
+    children = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_shallow(child, depth - 1) for child in children)
 
 
 async def _handle(request: Request, role: str, handler: Handler) -> Response:
@@ -104,6 +132,8 @@ async def _handle(request: Request, role: str, handler: Handler) -> Response:
         is_post = request.method == "POST"
         values = await _json_body(request) if is_post else dict(request.query_params)
         return _reply(await handler(user.code, values))
+    except BodyRefusedError as refused:
+        return _reply({"code": "answer", "message": str(refused)}, refused.status)
     except RequestRefused as refusal:
         # The page selects its view by `stage`: a refusal with status 200 is such a view.
         body = {"code": refusal.code, "stage": refusal.code, "message": str(refusal)}
@@ -111,13 +141,16 @@ async def _handle(request: Request, role: str, handler: Handler) -> Response:
     except StoreLockedError:
         message = "The server is busy; your answer is kept here and sent again."
         return _reply({"code": "busy", "message": message}, 503)
-    except UserError as error:
-        # A mistake in the study itself, such as in study.toml, is for the team: its message names
-        # a path on the server. The log has it.
-        if str(context.served_study()) in str(error):
-            return _failure(request)
-        return _reply({"code": "answer", "message": str(error)}, 422)
+    except DiskFullError:
+        logging.getLogger(__name__).exception("%s failed", request.url.path)
+        message = (
+            "The server's disk is full; your answer is kept here and sent again. Inform the"
+            " research team."
+        )
+        return _reply({"code": "full", "message": message}, 507)
     except Exception:
+        # Also every other UserError: it is for the team and names a path on the server, such as a
+        # mistake in study.toml. What an expert can correct is a RequestRefused.
         return _failure(request)
 
 

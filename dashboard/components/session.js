@@ -130,18 +130,22 @@ const retryButton = (text, again) => {
   return button;
 };
 
+// The page behind the link asks before it signs out.
+const signOutLink = (prefix) => createNode("a", { class: "btn sm out", href: prefix + "/sign-out", target: "_self", textContent: "Sign out" });
+
 // A page of text with one button and, for consent, a checkbox and a field for the experience.
-const textPage = ({ title, paragraphs, button, consent, onDone }) => {
+// consent: the hash of the text that is shown; it is sent with the agreement.
+const textPage = ({ title, paragraphs, button, consent, prefix, onDone }) => {
   const experience = createNode("input", { type: "text", maxLength: 200, id: "experience", placeholder: "for example: breast radiologist, 12 years" });
   const box = createNode("input", { type: "checkbox", id: "agree" });
   const go = button ? createNode("button", { type: "button", class: "btn pri", textContent: button, disabled: Boolean(consent) }) : null;
-  if (go) go.onclick = () => { go.disabled = true; onDone({ experience: experience.value }); };
+  if (go) go.onclick = () => { go.disabled = true; onDone({ experience: experience.value, consent_hash: consent }); };
   box.onchange = () => { go.disabled = !box.checked; };
   const page = createNode("div", { class: "page" }, createNode("h1", { textContent: title }), ...paragraphs.map((text) => createNode("p", { textContent: text })));
   if (consent) {
     page.append(createNode("label", { htmlFor: "experience", textContent: "Your experience (optional)" }), experience,
       createNode("label", { class: "agree" }, box, "I have read this and agree to take part."));
   }
-  if (go) page.append(createNode("div", { class: "row" }, go));
+  page.append(createNode("div", { class: "row" }, go, signOutLink(prefix)));
   return page;
 };

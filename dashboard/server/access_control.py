@@ -28,7 +28,7 @@ from dashboard.server.static_pages import (
     refuse,
 )
 
-SIGN_IN_PATH = "/enter"
+SIGN_IN_PATH, SIGN_OUT_PATH = "/enter", "/sign-out"
 # Streamlit serves the first page of a role at "/" and reports that page's own name as unknown.
 LANDING_PAGE = {"team": "/overview", "annotator": "/annotate", "reader": "/read"}
 _HEALTH_PATH = "/_stcore/health"
@@ -68,7 +68,7 @@ class AccessControlMiddleware:
         self,
         app: ASGIApp,
         path: Path,
-        sign_in_paths: Collection[str] = (SIGN_IN_PATH,),
+        sign_in_paths: Collection[str] = (SIGN_IN_PATH, SIGN_OUT_PATH),
         institution_link: PageLink | None = None,
     ) -> None:
         self.app = app
@@ -102,10 +102,7 @@ class AccessControlMiddleware:
             await self.app(_with_identity(scope, participant), receive, send)
 
     async def _participant(self, scope: Scope) -> Participant | None:
-        # The invitation decides, not the cookie alone: a withdrawn one ends the session.
-        code, token_hash = self._cookies.read(HTTPConnection(scope)) or ("", "")
-        participant = await self._invitations.participant(token_hash)
-        return participant if participant and participant.code == code else None
+        return await self._invitations.participant_of(self._cookies.read(HTTPConnection(scope)))
 
     def _refusal(self, scope: Scope, participant: Participant | None) -> Refusal | None:
         path = scope["path"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -21,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from core.images import blinded_rendering
+from core.sessions import reading_pictures
 from dashboard.server import context, identity
 
 TEAM_AUDIENCE = "team"
@@ -29,6 +30,7 @@ IMAGE_KINDS = ("mammogram", "patch", "unit", "blinded")
 # The only kinds for readers: each address is made for one reader when a case is displayed.
 READER_KINDS = ("blinded",)
 CACHE_BYTES = 128 * 1024 * 1024
+BLINDED_ANSWER_S = 0.03
 TILE_PIXELS = 176
 OUTLINE_COLOUR = (214, 178, 84)
 DIMMING = 0.38
@@ -50,8 +52,8 @@ def image_url(kind: str, audience: str, **parameters: Any) -> str:
     - patch: file, y, x, side, and optionally size, the pixels of the square tile.
     - unit: as patch, and run, unit, rank, level (threshold times the unit's largest activation);
       the unit's region is bright and outlined. Without stored maps it is the patch.
-    - blinded: content (kind of image), source as in `core.images.blinded_rendering`, and position
-      in one reader's order, so that a repeated case has two addresses.
+    - blinded: content (kind of image) and source as in `core.sessions.reading_pictures`, and
+      position in one reader's order, so that a repeated case has two addresses.
     """
     if kind not in IMAGE_KINDS:
         raise ValueError(f"{kind!r} is not a kind of image")
@@ -178,8 +180,6 @@ _rendered = ImageCache(CACHE_BYTES)
 def _render(root: Path, kind: str, parameters: dict[str, Any]) -> bytes:
     if kind == "mammogram":
         return _jpeg(render_mammogram(root, **parameters), 90)
-    if kind == "blinded":
-        return blinded_rendering.render_jpeg(root, parameters["content"], parameters["source"])
     if kind == "patch":
         return _jpeg(render_patch(root, **parameters), 88)
     size = parameters.pop("size", TILE_PIXELS)
@@ -199,8 +199,7 @@ def serve_image(request: Request) -> Response:
     is_team = user.role == TEAM_AUDIENCE
     own = key is not None and key[1] == (TEAM_AUDIENCE if is_team else user.code)
     if user.role == "reader" and key is not None and own and key[0] in READER_KINDS:
-        # Not cached by the browser either: the address ends when the case cannot be reopened.
-        return _image_response(key, "no-store")
+        return _blinded_response(dict(key[2]))
     if not is_team and user.role != "annotator":
         return Response("Images are not part of your invitation.", 403, media_type="text/plain")
     if key is None or not own:
@@ -208,19 +207,42 @@ def serve_image(request: Request) -> Response:
     return _image_response(key, "private, max-age=3600, immutable")
 
 
+def _blinded_response(parameters: dict[str, Any]) -> Response:
+    """Return a reader's picture from its file, `BLINDED_ANSWER_S` after the request.
+
+    It is kept neither here nor by the browser: an answer from memory would come earlier where the
+    picture was shown before, and the address ends when the case cannot be reopened.
+    """
+    started = time.monotonic()
+    try:
+        image = reading_pictures.load_picture(
+            context.served_study(), parameters["content"], parameters["source"]
+        )
+        response = Response(image, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+    except OSError:
+        response = _unreadable()
+    # The operating system keeps files that were read before in memory. The answer waits longer than
+    # a read from disk takes, so that its time does not show which kind of read it was.
+    time.sleep(max(0.0, BLINDED_ANSWER_S - (time.monotonic() - started)))
+    return response
+
+
+def _unreadable() -> Response:
+    return Response(
+        "The image cannot be read from the study's folder.", 410, media_type="text/plain"
+    )
+
+
 def _image_response(key: _ImageKey, cache_control: str) -> Response:
     kind, _, items = key
-    # The pixels do not depend on audience and position: each image is rendered once.
-    parameters = {name: value for name, value in items if name != "position"}
+    parameters = dict(items)  # without the audience: each image is rendered once
     root = context.served_study()
     try:
         image = _rendered.get(
             (root, kind, *parameters.items()), lambda: _render(root, kind, dict(parameters))
         )
     except OSError:
-        return Response(
-            "The image cannot be read from the study's folder.", 410, media_type="text/plain"
-        )
+        return _unreadable()
     return Response(image, media_type="image/jpeg", headers={"Cache-Control": cache_control})
 
 

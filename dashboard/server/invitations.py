@@ -1,4 +1,4 @@
-"""The valid invitations of a study, cached in the serving process."""
+"""The valid invitations and ended sessions of a study, cached in the serving process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from core import store
 from core.errors import UserError
 from core.store import participant_table
 from core.store.participant_table import Participant
+from dashboard.server.sessions import Session
 
 RECHECK_S = 1.0
 
@@ -29,6 +30,7 @@ class InvitationCache:
         self._lock = threading.Lock()
         self._change_token: object = None
         self._participants: dict[str, Participant] = {}
+        self._ended: frozenset[str] = frozenset()
         self._checked = 0.0
 
     def refresh(self) -> None:
@@ -38,6 +40,7 @@ class InvitationCache:
             if change_token != self._change_token:
                 with store.read(self._path) as con:
                     self._participants = participant_table.valid_invitations(con)
+                    self._ended = participant_table.ended_sessions(con)
                 self._change_token = change_token
             self._checked = time.monotonic()
 
@@ -63,6 +66,17 @@ class InvitationCache:
         """
         await self._refresh_if_due(immediately)
         return self._participants.get(token_hash)
+
+    async def participant_of(self, session: Session | None) -> Participant | None:
+        """Return the participant of a session, or None where it has ended.
+
+        The invitation decides, not the cookie alone: a revoked one ends the session, and so does
+        signing out.
+        """
+        participant = await self.participant(session.token_hash if session else "")
+        if session is None or participant is None or participant.code != session.code:
+            return None
+        return None if session.name in self._ended else participant
 
     async def token_hash_of(self, code: str, role: str) -> str | None:
         """Return the token hash of a participant's valid invitation in a role, or None."""

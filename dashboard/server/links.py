@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from pathlib import Path
 
+from core import store
+from core.store import participant_table
 from dashboard.server import context
 from dashboard.server.access_control import SIGN_IN_PATH
 
@@ -14,13 +16,34 @@ ADDRESS_FILE = ".address"  # in the study folder while a server runs
 DEFAULT_ADDRESS = "http://127.0.0.1:8501"
 
 
-def team_token(path: Path) -> str:
-    """Return the token of the team's link.
+def ensure_team_link(path: Path) -> str:
+    """Return the token of the team's link, which is the only valid one of its participant.
 
     It is derived from the study's key: every start prints the same link, and no file stores it.
+    Where the link was revoked, replaced on a page, or made with a key that was deleted, a new one
+    replaces whatever was valid: an earlier link never becomes valid again.
     """
+    with store.write(path) as con:
+        if participant_table.participant_role(con, TEAM_CODE) is None:
+            participant_table.add_participant(con, TEAM_CODE, "team")
+        token = _team_token(path, participant_table.revoked_invitation_count(con, TEAM_CODE))
+        valid = participant_table.valid_token_hashes(con, TEAM_CODE)
+        if valid != [participant_table.hash_token(token)]:
+            participant_table.revoke_invitations(con, TEAM_CODE)
+            token = _team_token(path, participant_table.revoked_invitation_count(con, TEAM_CODE))
+            participant_table.reissue_invitation(
+                con, TEAM_CODE, participant_table.hash_token(token)
+            )
+    return token
+
+
+def _team_token(path: Path, revoked: int) -> str:
+    """Return the token of the team's link after `revoked` earlier ones."""
+    # Without a number after none: the links of existing studies stay as they are.
+    message = f"team link {revoked}" if revoked else "team link"
     # 160 bits of the digest, which keeps the link short enough for one line.
-    return hmac.new(context.study_secret(path), b"team link", hashlib.sha256).hexdigest()[:40]
+    digest = hmac.new(context.study_secret(path), message.encode(), hashlib.sha256)
+    return digest.hexdigest()[:40]
 
 
 def invitation_link(base: str, token: str) -> str:

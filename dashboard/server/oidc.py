@@ -24,6 +24,7 @@ from starlette.routing import Route
 from core.errors import UserError
 from dashboard.server import context
 from dashboard.server.sign_in import SignIn
+from dashboard.server.sign_in_limits import SignInLimit
 from dashboard.server.static_pages import PageLink, message_page
 
 OIDC_VARIABLE = "DEEPMINER_OIDC"
@@ -132,6 +133,8 @@ class InstitutionSignIn:
         from authlib.integrations.starlette_client import OAuth
 
         self.settings, self._sign_in = settings, sign_in
+        # The provider limits attempts to sign in; this limits the records of them.
+        self._recorded = SignInLimit()
         self._path = f"{context.url_prefix()}{OIDC_PATH}"
         self._cookie = f"{sign_in.cookies.name}_oidc"
         self._serializer = URLSafeTimedSerializer(sign_in.secret, salt="oidc state")
@@ -206,6 +209,7 @@ class InstitutionSignIn:
                     " invitation, or has given you another role."
                 )
         except SignInRefused as refusal:
+            await self._sign_in.record_failure(request, "institution", self._recorded)
             return self._refused(refusal)
         # A page and no redirect: the browser comes from another site and would not send the new
         # SameSite=Strict cookie along with a redirect.

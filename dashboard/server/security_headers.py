@@ -1,6 +1,8 @@
-"""Middleware that sets the security headers of every HTTP response."""
+"""Middleware that sets security headers and removes what describes this machine."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,10 +35,15 @@ SECURITY_HEADERS = {
 
 
 class SecurityHeadersMiddleware:
-    """Replace Streamlit's security headers by stricter ones and remove the server's name."""
+    """Replace Streamlit's security headers by stricter ones and remove the server's description.
 
-    def __init__(self, app: ASGIApp) -> None:
+    script: the script that Streamlit runs; its path is in the first message of each websocket.
+    """
+
+    def __init__(self, app: ASGIApp, script: Path) -> None:
         self.app = app
+        self._script = script
+        self._script_path = str(script).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -47,6 +54,27 @@ class SecurityHeadersMiddleware:
                 headers.update(SECURITY_HEADERS)
                 if "server" in headers:
                     del headers["server"]
+            elif message["type"] == "websocket.send" and self._script_path in (
+                message.get("bytes") or b""
+            ):
+                message = {**message, "bytes": self._without_description(message["bytes"])}
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+    def _without_description(self, content: bytes) -> bytes:
+        """Return a message of Streamlit without path, Python version and names of the machine.
+
+        Streamlit's own version stays: the browser needs it, and its scripts contain it.
+        """
+        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+        message = ForwardMsg.FromString(content)
+        if message.WhichOneof("type") != "new_session":
+            return content
+        session = message.new_session
+        session.main_script_path = self._script.name
+        environment = session.initialize.environment_info
+        environment.python_version = environment.server_os = ""
+        session.initialize.user_info.Clear()
+        return message.SerializeToString()

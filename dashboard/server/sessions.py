@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 SESSION_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Session:
+    """The content of a cookie: a participant, the invitation used, and this session's own name."""
+
+    code: str
+    token_hash: str
+    name: str
 
 
 class SessionCookies:
@@ -29,17 +40,18 @@ class SessionCookies:
 
     def sign(self, code: str, token_hash: str) -> str:
         """Return the cookie value for a participant and the invitation that was used."""
-        return str(self._serializer.dumps([code, token_hash]))
+        # The name lets one session be ended while another device stays signed in.
+        return str(self._serializer.dumps([code, token_hash, secrets.token_hex(16)]))
 
-    def read(self, connection: HTTPConnection) -> tuple[str, str] | None:
-        """Return (code, token hash) from a request, or None without a valid, recent cookie."""
+    def read(self, connection: HTTPConnection) -> Session | None:
+        """Return the session of a request, or None without a valid, recent cookie."""
         try:
-            code, token_hash = self._serializer.loads(
+            code, token_hash, name = self._serializer.loads(
                 connection.cookies.get(self.name, ""), max_age=SESSION_S
             )
         except (BadData, TypeError, ValueError):
             return None
-        return code, token_hash
+        return Session(code, token_hash, name)
 
     def set_cookie(
         self, response: Response, code: str, token_hash: str, *, path: str, secure: bool

@@ -53,6 +53,29 @@ SERVER_BUSY = Refusal(
     "The server is busy",
     "It has just started, and a command is using the study. Try again in a few seconds.",
 )
+SIGN_IN_UNAVAILABLE = Refusal(
+    503,
+    "Signing in is not possible at the moment",
+    "The server cannot store anything right now. Try again in a few minutes, and tell the research"
+    " team if this page stays.",
+)
+TOO_MANY_ATTEMPTS = Refusal(
+    429,
+    "Too many attempts",
+    "Several links that are not valid were tried from your network. Wait ten minutes, then open"
+    " your own link again.",
+)
+OTHER_SESSION = Refusal(
+    409,
+    "Sign out first",
+    "A member of the research team is signed in in this browser, and this link belongs to a"
+    " participant. Sign out first, or open the link in another browser.",
+)
+SIGNED_OUT = Refusal(
+    200,
+    "You are signed out",
+    "What you entered is kept. Open your link to sign in again.",
+)
 UNKNOWN_HOST = Refusal(
     400,
     "Unknown address",
@@ -66,7 +89,7 @@ FOREIGN_ORIGIN = Refusal(
 
 
 def _render(status: int, **values: Any) -> HTMLResponse:
-    page = _TEMPLATE.render({"link": None, "token": None, **values})
+    page = _TEMPLATE.render({"link": None, "token": None, "button": None, **values})
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
 
 
@@ -77,6 +100,11 @@ def message_page(
     return _render(status, title=title, text=text, link=link)
 
 
+def refusal_page(refusal: Refusal, link: PageLink | None = None) -> HTMLResponse:
+    """Return the page of a refusal."""
+    return message_page(refusal.title, refusal.text, refusal.status, link)
+
+
 def sign_in_page(token: str, action: str) -> HTMLResponse:
     """Return the page of an invitation link; its button posts the token to `action`.
 
@@ -84,7 +112,13 @@ def sign_in_page(token: str, action: str) -> HTMLResponse:
     set by that GET would not accompany the next request.
     """
     text = "You have been invited. Press Start to sign in on this device."
-    return _render(200, title="DeepMiner", text=text, token=token, action=action)
+    return _render(200, title="DeepMiner", text=text, button="Start", token=token, action=action)
+
+
+def sign_out_page(action: str) -> HTMLResponse:
+    """Return the page that asks whether to sign out; its button posts to `action`."""
+    text = "Sign out in this browser. Other devices stay signed in."
+    return _render(200, title="Sign out", text=text, button="Sign out", action=action)
 
 
 async def refuse(
@@ -96,5 +130,4 @@ async def refuse(
         code, reason = 4000 + refusal.status, refusal.title
         await send({"type": "websocket.close", "code": code, "reason": reason})
         return
-    page = message_page(refusal.title, refusal.text, refusal.status, link)
-    await page(scope, receive, send)
+    await refusal_page(refusal, link)(scope, receive, send)

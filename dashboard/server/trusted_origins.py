@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.server.static_pages import FOREIGN_ORIGIN, UNKNOWN_HOST, refuse
+
+# RFC 9110 7.2: a name or an address, and optionally a port; no user information.
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+
+
+def host_name(header: str) -> str | None:
+    """Return the lower-case name or address in a Host header without the port; None if malformed.
+
+    Examples
+    --------
+    >>> host_name("Localhost.:8501"), host_name("[::1]:80"), host_name("user@127.0.0.1")
+    ('localhost', '::1', None)
+    """
+    match = _HOST.fullmatch(header)
+    if match is None:
+        return None
+    # The dot ends a fully qualified name.
+    return match["ipv6"] or match["name"].lower().removesuffix(".")
 
 
 class TrustedOriginMiddleware:
@@ -22,44 +40,30 @@ class TrustedOriginMiddleware:
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], allow_addresses: bool = False) -> None:
         self.app = app
-        names = [f"[{host}]" if ":" in host else host for host in hosts]
-        self._names = [*names, *(f"{name}." for name in names)]  # the dot ends a qualified name
+        self._names = frozenset(host.lower() for host in hosts)
         self._allow_addresses = allow_addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        elif not await self._has_trusted_host(scope):
+        elif not self._has_trusted_host(scope):
             await refuse(scope, receive, send, UNKNOWN_HOST)
         elif not _has_own_origin(scope):
             await refuse(scope, receive, send, FOREIGN_ORIGIN)
         else:
             await self.app(scope, receive, send)
 
-    async def _has_trusted_host(self, scope: Scope) -> bool:
-        if self._allow_addresses and _is_ip_address(Headers(scope=scope).get("host", "")):
-            return True
-        trusted = False
-
-        async def accept(*_: object) -> None:
-            """Take the place of the application behind Starlette's check."""
-            nonlocal trusted
-            trusted = True
-
-        async def discard(message: Message) -> None:
-            """Drop Starlette's plain-text refusal: `refuse` sends a page with the remedy."""
-
-        async def receive_nothing() -> Message:
-            return {"type": "http.disconnect"}
-
-        check = TrustedHostMiddleware(accept, self._names, www_redirect=False)
-        await check(scope, receive_nothing, discard)
-        return trusted
+    def _has_trusted_host(self, scope: Scope) -> bool:
+        sent = Headers(scope=scope).getlist("host")
+        name = host_name(sent[0]) if len(sent) == 1 else None
+        if name is None:
+            return False
+        return name in self._names or (self._allow_addresses and _is_ip_address(name))
 
 
-def _is_ip_address(host: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
+        ipaddress.ip_address(name)
     except ValueError:
         return False
     return True

@@ -6,12 +6,14 @@ import re
 
 import pytest
 
-from core import store
+from core import settings, store
+from core.sessions.annotation_session import AnnotationSession
 from core.sessions.audit_session import AuditSession
 from core.store import audit_table
 from dashboard.server.context import study_secret
 from support import synthetic_study
-from support.annotation_browser import DEAD_TIME_MS, enter_annotation, press
+from support.annotation_browser import DEAD_TIME_MS, enter_annotation, press, wait_until_ready
+from support.annotation_queue import finish_queue
 from support.live_server import Served
 from support.shadow_dom import HELD_KEY, shadow_condition
 
@@ -29,6 +31,18 @@ IMAGES_LOADED = shadow_condition(
 ANSWERS = ("yes", "no", "unsure")  # in the order of their keys
 
 
+AUDIT_REPLY = """async () => {
+    const reply = await fetch("/expert/annotate/audit");
+    return { status: reply.status, body: await reply.json() };
+}"""
+
+
+def annotation_session(served: Served, code: str) -> AnnotationSession:
+    """Return the annotation session that the server uses for a person."""
+    repeats = settings.load_settings(served.study).annotation.repeats
+    return AnnotationSession(code, study_secret(served.study), repeats)
+
+
 def wait_for_patch(page, number: int, total: int = 18) -> None:
     """Wait for a patch and for the dead time after it."""
     page.wait_for_function(PATCH_IS_OPEN, arg=f"Patch {number} / {total}")
@@ -39,12 +53,22 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
     captured = Served(served.study, wire.base, served.process)
     page = enter_annotation(context, captured, "D1")
     assert page.locator(".audit").is_hidden()
+    annotation = annotation_session(served, "D1")
     with store.write(served.study) as con:
         audit = synthetic_study.add_audit(con)
-        order = AuditSession("D1", study_secret(served.study)).audit_progress(con, audit)
+        session = AuditSession(annotation, study_secret(served.study))
+        order = session.audit_progress(con, audit)
+    # Before the own queue is finished there is neither a button nor an answer from the route.
     page.reload()
-    page.wait_for_selector(".audit:visible")
-    page.click(".audit")
+    wait_until_ready(page, "Practice 1 / 2")
+    assert page.locator(".audit").is_hidden()
+    refused = page.evaluate(AUDIT_REPLY)
+    assert (refused["status"], refused["body"]["code"]) == (409, "queue")
+    assert order[0].label not in str(refused["body"])
+    with store.write(served.study) as con:
+        finish_queue(con, annotation)
+    page.reload()
+    page.click("text=Start the audit")
     wait_for_patch(page, 1)
     judgements = ["yes", "no", "unsure", "yes", "no", "no"]
     for i, answer in enumerate(judgements):
@@ -65,8 +89,7 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
     assert page.locator(".aud .fresh").is_visible()
     assert "Saved" in page.inner_text(".aud .note")
     page.reload()  # the audit resumes at the same patch
-    page.wait_for_selector(".audit:visible")
-    page.click(".audit")
+    page.click("text=Start the audit")
     wait_for_patch(page, 7)
     page.click(".aud .pause")
     press(page, "1")
@@ -78,7 +101,7 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
             wait_for_patch(page, i + 2)
     page.wait_for_selector("text=The audit is done")
     page.click("text=Back to the units")
-    page.wait_for_selector(".grid img")
+    page.wait_for_selector("text=units are done")
     with store.read(served.study) as con:
         frame = audit_table.load_judgements(con, audit, versions=True).query("code == 'D1'")
         assert audit_table.current_audit(con) is not None
@@ -114,12 +137,14 @@ def test_two_windows_and_a_closed_audit(context, served: Served) -> None:
     with store.write(served.study) as con:
         audit = synthetic_study.add_audit(con, units=2, each=1)
     page = enter_annotation(context, served, "D2")
-    page.click(".audit")
+    with store.write(served.study) as con:
+        finish_queue(con, annotation_session(served, "D2"))
+    page.reload()
+    page.click("text=Start the audit")
     wait_for_patch(page, 1, 6)
     other = context.new_page()
     other.goto(served.base)
-    other.wait_for_selector(".audit:visible")
-    other.click(".audit")
+    other.click("text=Start the audit")
     wait_for_patch(other, 1, 6)
     press(page, "1")
     wait_for_patch(page, 2, 6)
@@ -133,5 +158,5 @@ def test_two_windows_and_a_closed_audit(context, served: Served) -> None:
     press(page, "3")
     page.wait_for_selector("text=There is no audit at the moment")
     page.click("text=Back to the units")
-    page.wait_for_selector(".grid img")
-    assert page.locator(".audit").is_hidden()
+    page.wait_for_selector("text=units are done")
+    assert not page.locator("text=Start the audit").count()

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from core import store
-from core.store import participant_table, protocol_table, reading_table
+from core.store import participant_table
+from core.store.reading import protocol_table, reading_table
 from support import synthetic_study
 from support.expert_client import ExpertClient, token_of
 from support.live_server import Served, start_server, stop_server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,10 @@ import pytest
 from PIL import Image
 
 from core import store
-from core.store import reading_table
+from core.images.blinded_rendering import MAMMOGRAM, mammogram_source
+from core.sessions.reading_pictures import render_reading_pictures
+from core.store.reading import reading_table
+from core.store.reading.reading_table import CasePicture
 from dashboard.server import image_routes
 from dashboard.server.context import STUDY_VARIABLE
 from evaluation.reading_study import site_bundles
@@ -50,7 +52,7 @@ def test_images_have_an_address_for_one_reader_and_position(image_study: Served)
     client, case = clients["R1"]
     annotator = ExpertClient(image_study.base).sign_in(token_of(image_study.invite("annotator")))
     team = ExpertClient(image_study.base).sign_in(token_of(image_study.invite("team")))
-    urls, shapes, modes = [], set(), set()
+    urls, bodies, shapes, modes, sizes = [], [], set(), set(), set()
     while case is not None:
         shapes.add(tuple(sorted(case)))
         if case["image"]:
@@ -62,6 +64,8 @@ def test_images_have_an_address_for_one_reader_and_position(image_study: Served)
             assert (status, image.format) == (200, "JPEG")
             assert not image.getexif()
             assert "comment" not in image.info
+            sizes.add(len(body))
+            bodies.append(body)
             modes.add((kind, image.mode))
             assert clients["R2"][0].request(url)[0] == 403  # an image of another reader
             assert annotator.request(url)[0] == 404
@@ -75,7 +79,8 @@ def test_images_have_an_address_for_one_reader_and_position(image_study: Served)
     # A hidden repeat has an address of its own.
     assert len(urls) == len(set(urls)) == int(items["case_number"].isin(with_image).sum())
     assert items["repeat"].any()
-    assert len(shapes) == 1
+    assert len(shapes) == len(sizes) == 1  # neither form nor size tells anything
+    assert len(set(bodies)) == len(bodies)
     assert modes == {("film", "L"), ("class_map", "RGB")}
     # Images of cases that can no longer be reopened are refused.
     assert [client.request(url)[0] for url in urls[:-3]] == [403] * (len(urls) - 3)
@@ -147,7 +152,7 @@ def test_nothing_sent_names_a_case_or_a_score(image_study: Served, context) -> N
 def test_a_site_bundle_serves_its_images(own_study: Path, tmp_path: Path) -> None:
     close_open_study(own_study)
     freeze_image_study(own_study, ("image", "class_map"))
-    bundle = site_bundles.create_bundle(own_study, tmp_path / "away", "Pictures", "team")
+    bundle = site_bundles.create_bundle(own_study, tmp_path / "away", "Pictures", "team", readers=2)
     running = start_server(bundle.folder)
     try:
         (client, case), (other, _) = begin_reading(running, "R1"), begin_reading(running, "R2")
@@ -169,11 +174,13 @@ def test_readers_receive_blinded_images_only(
     with store.read(own_study) as con:
         file = con.execute("SELECT file FROM mammograms LIMIT 1").fetchone()[0]
 
-    def blinded_url(position: int, name: str = file) -> str:
+    picture = CasePicture(1, MAMMOGRAM, mammogram_source(file))
+    (rendered,) = render_reading_pictures(own_study, [picture])
+
+    def blinded_url(position: int, source: str = rendered.source) -> str:
         """Return the address of a blinded mammogram for R1."""
-        source = json.dumps({"film": name})
         return image_routes.image_url(
-            "blinded", "R1", content="film", source=source, position=position
+            "blinded", "R1", content=MAMMOGRAM, source=source, position=position
         )
 
     def status(url: str, role: str = "reader", code: str = "R1") -> int:
@@ -190,10 +197,14 @@ def test_readers_receive_blinded_images_only(
     assert response.headers["cache-control"] == "no-store"
     repeated = blinded_url(9)
     assert repeated != url
-    assert request_image(repeated, "reader", "R1").body == response.body
+    again = request_image(repeated, "reader", "R1").body
+    assert again != response.body  # the repeat of a picture has other bytes
+    assert len(again) == len(response.body)
+    pixels = [np.asarray(Image.open(io.BytesIO(body))) for body in (again, response.body)]
+    assert np.array_equal(*pixels)
     image_routes.revoke_image_urls("R1", (8, 9))
     assert status(url) == 403
     assert status(repeated) == 200
-    assert status(blinded_url(9, "nowhere")) == 410
+    assert status(blinded_url(9, mammogram_source("nowhere"))) == 410
     body = request_image(repeated, "reader", "R1").body
     assert np.asarray(Image.open(io.BytesIO(body))).ndim == 2

@@ -2,6 +2,7 @@
 class AnnotationPage {
   constructor(root, { lexicon, prefix }) {
     this.root = root;
+    this.prefix = prefix;
     this.find = (name) => root.querySelector(name);
     this.client = new SessionClient(prefix, "/expert/annotate/", this.find(".lost"));
     this.stopwatch = new Stopwatch();
@@ -29,6 +30,7 @@ class AnnotationPage {
   wire() {
     this.find(".skip").onclick = () => this.skip();
     this.find(".all").onclick = () => this.drawer();
+    this.root.querySelectorAll(".bar").forEach((bar) => bar.append(signOutLink(this.prefix)));
     this.find(".pause").onclick = () => this.pause();
     this.find(".audit").onclick = () => this.audit();
     this.find(".keys").onclick = () => this.form.unfold("keys");
@@ -54,7 +56,7 @@ class AnnotationPage {
     this.busy = false; this.unit = null;
     if (state.saved) this.saved = clockTime(state.saved);
     if (state.stage === "unit") { this.showUnit(state); return; }
-    if (state.stage === "consent") this.text("Before you start", state.paragraphs, "Start with two practice units", true);
+    if (state.stage === "consent") this.text("Before you start", state.paragraphs, "Start with two practice units", state.consent_hash);
     else if (state.stage === "done") {
       const more = state.audit && state.audit.done < state.audit.total;
       const paragraphs = ["Every answer has been saved. Thank you. You can still review your answers and change them."];
@@ -63,7 +65,7 @@ class AnnotationPage {
       if (more) {
         const go = createNode("button", { type: "button", class: "btn", textContent: "Start the audit" });
         go.onclick = () => this.audit();
-        this.find(".text .row").append(go);
+        this.find(".text .row .out").before(go);
       }
     }
     else this.text("Annotate", [state.message || "There are no units to name yet."]);
@@ -78,12 +80,15 @@ class AnnotationPage {
 
   text(title, paragraphs, button, consent, then) {
     const onDone = then ?? (async (form) => {
-      if (consent) this.show((await this.client.request("consent", form)).data);
+      if (consent) {
+        const { data } = await this.client.request("consent", form);
+        if (data.code === "stale") this.load(); else this.show(data);      // another consent text by now
+      }
       else { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.drawer(); }
     });
     this.find(".ann").hidden = true;
     this.find(".text").hidden = false;
-    const page = textPage({ title, paragraphs, button, consent, onDone });
+    const page = textPage({ title, paragraphs, button, consent, prefix: this.prefix, onDone });
     this.find(".text").replaceChildren(page);
     if (button && !consent) page.querySelector("button").focus();
   }

@@ -14,16 +14,12 @@ from core.errors import RequestRefused
 from core.sessions.audit_session import AuditSession, DisplayedPatch
 from core.store.connection import Connection
 from core.store.unit_table import Tile
+from dashboard.components.annotation.sessions import audit_session_of
 from dashboard.components.http import expert_route, iso_timestamp, run_append, run_read
-from dashboard.server import context, image_routes
+from dashboard.server import image_routes
 
 PATCH_PIXELS = 384
 AUDIT_QUESTION = "Does the patch show this?"
-
-
-def audit_session_of(code: str) -> AuditSession:
-    """Return the audit session of one annotator."""
-    return AuditSession(code, context.study_secret(context.served_study()))
 
 
 def audit_summary(con: Connection, code: str) -> dict[str, int] | None:

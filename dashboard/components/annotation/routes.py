@@ -14,35 +14,22 @@ from core import settings
 from core.class_labels import CLASSES
 from core.lexicon import birads_lexicon
 from core.sessions.annotation_session import AnnotationQueue, AnnotationSession, QueueSlot
-from core.store import participant_table, unit_table
+from core.store import unit_table
 from core.store.connection import Connection
 from core.store.unit_table import Tile
 from dashboard.components.annotation.audit_routes import audit_summary, tile_position
+from dashboard.components.annotation.sessions import annotation_session_of
+from dashboard.components.consent import consent_stage, record_consent
 from dashboard.components.http import expert_route, iso_timestamp, run_append, run_read
 from dashboard.server import context, image_routes
 
 PREVIEW_PATCHES = 8
 UNIT_PATCHES = 32
-ANNOTATION_CONSENT = (
-    "You will see groups of image patches to which a computer program responds most strongly, and"
-    " describe in the terms of your own field what they have in common.",
-    "The first session takes about 15 minutes. You can stop at any time and continue later, on any"
-    " device, with the same link.",
-    "Your answers, the time you spend on each unit and your experience are stored under a code,"
-    " never with your name. They are used for research only.",
-    "A second task may follow: to judge for single patches whether they show what a group was"
-    " named.",
+# Below the study's consent text.
+TASK_NOTE = (
     "Two practice units come first. A few units are shown a second time to measure consistency."
-    " There are no right or wrong answers: Nothing and Unsure are answers too.",
+    " There are no right or wrong answers: Nothing and Unsure are answers too."
 )
-
-
-def annotation_session_of(code: str) -> AnnotationSession:
-    """Return the session of one annotator under the study's settings."""
-    path = context.served_study()
-    annotation = settings.load_settings(path).annotation
-    secret = context.study_secret(path)
-    return AnnotationSession(code, secret, annotation.repeats, annotation.show_patch_labels)
 
 
 def _patch(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str, Any]:
@@ -122,7 +109,7 @@ def _state(
 ) -> dict[str, Any]:
     """Return what the page shows: the slot of a name, or the next one behind `after`."""
     if not session.has_consented(con):
-        return {"stage": "consent", "paragraphs": ANNOTATION_CONSENT}
+        return consent_stage(context.served_study(), TASK_NOTE)
     queue = session.queue(con)
     slot = session.find_slot(queue, name) if name else queue.next(after)
     state = {"progress": _progress(queue), "audit": audit_summary(con, session.code)}
@@ -142,9 +129,8 @@ async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    session, experience = annotation_session_of(code), str(body.get("experience", ""))
-    text = " ".join(ANNOTATION_CONSENT)
-    await run_append(lambda con: participant_table.record_consent(con, code, experience, text))
+    session = annotation_session_of(code)
+    await record_consent(code, body)
     return await run_read(lambda con: _state(con, session))
 
 

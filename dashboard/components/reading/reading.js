@@ -2,6 +2,7 @@
 class ReadingPage {
   constructor(root, { prefix }) {
     this.root = root;
+    this.prefix = prefix;
     this.stage = root.querySelector(".stage");
     this.client = new SessionClient(prefix, "/expert/read/", root.querySelector(".lost"));
     this.stopwatch = new Stopwatch();
@@ -25,7 +26,7 @@ class ReadingPage {
     if (state.saved) this.saved = clockTime(state.saved);
     if (state.stage === "instructions") this.saved = null;       // it was of the previous study
     if (state.stage === "case") this.showCase(state.case);
-    else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", true, "consent");
+    else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", state.consent_hash, "consent");
     else if (state.stage === "instructions") this.page("How it works", state.paragraphs, state.button, false, "begin", { start_token: state.start_token });
     else if (state.stage === "closed" && !state.paragraphs) this.load();
     else if (state.stage === "closed") this.page("Reading study closed", state.paragraphs, state.button, false, "next");
@@ -33,21 +34,24 @@ class ReadingPage {
       this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
       const back = createNode("button", { type: "button", class: "btn" }, "Reopen the last case ", createNode("kbd", { textContent: "⌫" }));
       back.onclick = () => this.reopen();
-      const row = createNode("div", { class: "row" }, back);
+      const row = this.stage.querySelector(".row");
+      row.prepend(back);
       if (state.button) {
         const on = createNode("button", { type: "button", class: "btn pri", textContent: state.button });
         on.onclick = async () => { on.disabled = true; this.show((await this.client.request("next", { next: true })).data); };
-        row.append(on);
+        row.querySelector(".out").before(on);
       }
-      this.stage.firstElementChild.append(row);
       this.done = true;
     }
     else this.page("Reading", [state.message || "Nothing to read yet."]);
   }
 
   page(title, paragraphs, button, consent, path, sent = { read: true }) {
-    const onDone = async (form) => this.show((await this.client.request(path, consent ? form : sent)).data);
-    this.stage.replaceChildren(textPage({ title, paragraphs, button, consent, onDone }));
+    const onDone = async (form) => {
+      const { data } = await this.client.request(path, consent ? form : sent);
+      if (data.code === "stale") this.load(); else this.show(data);      // another consent text by now
+    };
+    this.stage.replaceChildren(textPage({ title, paragraphs, button, consent, prefix: this.prefix, onDone }));
   }
 
   showCase(shown) {
@@ -59,7 +63,7 @@ class ReadingPage {
     pause.onclick = () => this.pause();
     const head = createNode("header", { class: "hd" },
       createNode("div", { class: "u" }, (shown.practice ? "Practice " : "") + shown.number + " ", createNode("span", { textContent: "/ " + shown.total })),
-      createNode("div", { class: "prog", role: "progressbar", "aria-label": "done", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause);
+      createNode("div", { class: "prog", role: "progressbar", "aria-label": "done", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause, signOutLink(this.prefix));
     const texts = createNode("ol", { class: "tx" }, ...shown.texts.map((text, i) =>
       createNode("li", {}, createNode("b", { textContent: text ? String(i + 1) : "" }), createNode("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
     const image = shown.image ? this.image(shown) : null;
@@ -122,7 +126,7 @@ class ReadingPage {
     const shown = this.case;
     this.case = null; this.stopwatch.paused = true;
     const onDone = () => { this.stopwatch.paused = false; this.shownAt = performance.now(); this.showCase({ ...shown, pause: false }); };
-    const page = textPage({ title, paragraphs, button, onDone });
+    const page = textPage({ title, paragraphs, button, prefix: this.prefix, onDone });
     this.stage.replaceChildren(page);
     page.querySelector("button").focus();
   }

@@ -12,16 +12,16 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from core.errors import RequestRefused
-from core.sessions.arms import shows_images
+from core.sessions.reading_instructions import design_shows_images, reading_instructions
 from core.sessions.reading_session import (
     NO_OPEN_STUDY,
     STUDY_CLOSED,
     DisplayedCase,
     ReadingSession,
 )
-from core.store import participant_table, protocol_table
 from core.store.connection import Connection
-from core.store.protocol_table import Protocol
+from core.store.reading.protocol_table import Protocol
+from dashboard.components.consent import consent_stage, record_consent
 from dashboard.components.http import expert_route, iso_timestamp, run_append, run_read
 from dashboard.components.reading import texts
 from dashboard.server import context, image_routes
@@ -52,7 +52,7 @@ def _image(code: str, case: DisplayedCase) -> dict[str, str] | None:
 def _case(code: str, protocol: Protocol, case: DisplayedCase) -> dict[str, Any]:
     completed = case.number - 1
     first_visit = not case.practice and case.answer is None
-    two_point = protocol_table.answer_scale(protocol.design) == 2
+    instructions = reading_instructions(protocol.design, design_shows_images(protocol.design))
     return {
         "token": case.token,
         "texts": list(case.texts) if any(case.texts) else [],
@@ -63,26 +63,16 @@ def _case(code: str, protocol: Protocol, case: DisplayedCase) -> dict[str, Any]:
         "answer": case.answer,
         "can_reopen": case.can_reopen,
         "pause": first_visit and completed > 0 and completed % PAUSE_INTERVAL == 0,
-        "answers": list(texts.TWO_POINT_SCALE if two_point else texts.SIX_POINT_SCALE),
-        "question": _question(protocol),
+        "answers": list(instructions.answers),
+        # The same for all cases of a study, so that it reveals no arm.
+        "question": instructions.question,
     }
-
-
-def _question(protocol: Protocol) -> str:
-    """Return the question of a study; the same for all its cases, so that it reveals no arm."""
-    design = protocol.design
-    if design.get("question"):
-        return str(design["question"])
-    if protocol_table.answer_scale(design) != 2:
-        return texts.SIX_POINT_QUESTION
-    has_images = any(map(shows_images, design.get("arms", ())))
-    return texts.TWO_POINT_IMAGE_QUESTION if has_images else texts.TWO_POINT_QUESTION
 
 
 def _state(con: Connection, session: ReadingSession, next_study: bool = False) -> dict[str, Any]:
     """Return what the page shows; `next_study` leaves a study that is finished or closed."""
     if not session.has_consented(con):
-        return {"stage": "consent", "paragraphs": _consent(con, session)}
+        return consent_stage(context.served_study())
     try:
         protocol = session.protocol(con, next_study)
     except RequestRefused as refusal:
@@ -96,12 +86,9 @@ def _state(con: Connection, session: ReadingSession, next_study: bool = False) -
 
 def _instructions(con: Connection, session: ReadingSession, protocol: Protocol) -> dict[str, Any]:
     has_images = session.has_pictures(con, protocol)
-    paragraphs = list(texts.IMAGE_INSTRUCTIONS if has_images else texts.INSTRUCTIONS)
-    if protocol.design.get("told"):  # the prevalence, where the design discloses it
-        paragraphs.append(protocol.design["told"])
     return {
         "stage": "instructions",
-        "paragraphs": paragraphs,
+        "paragraphs": list(reading_instructions(protocol.design, has_images).paragraphs),
         "button": texts.START_IMAGE_PRACTICE if has_images else texts.START_PRACTICE,
         "start_token": session.start_token(protocol),
     }
@@ -121,11 +108,6 @@ def _closed(con: Connection, session: ReadingSession) -> dict[str, Any]:
     }
 
 
-def _consent(con: Connection, session: ReadingSession) -> tuple[str, ...]:
-    """Return the consent text, which states whether images are shown."""
-    return texts.IMAGE_READING_CONSENT if session.shows_pictures(con) else texts.READING_CONSENT
-
-
 def _case_or_end(
     con: Connection, session: ReadingSession, protocol: Protocol, case: DisplayedCase | None
 ) -> dict[str, Any]:
@@ -140,14 +122,8 @@ async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _post_consent(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    session, experience = reading_session_of(code), str(body.get("experience", ""))
-
-    def record(con: Connection) -> None:
-        """Store the consent with the text to which the reader agreed."""
-        text = " ".join(_consent(con, session))
-        participant_table.record_consent(con, code, experience, text)
-
-    await run_append(record)
+    session = reading_session_of(code)
+    await record_consent(code, body)
     return await run_read(lambda con: _state(con, session))
 
 

@@ -27,7 +27,8 @@ def large(study: Path) -> Path:
     """A study whose dissection has 2048 units."""
     with store.write(study) as con:
         con.execute(
-            "INSERT INTO units SELECT ?, 'last', range, 1.0, 0.5, FALSE, 8 FROM range(?, 2048)",
+            "INSERT INTO units (run, layer, unit, largest, quantile, dead, top_patients)"
+            " SELECT ?, 'last', range, 1.0, 0.5, FALSE, 8 FROM range(?, 2048)",
             [RUN, synthetic_study.UNITS],
         )
     return study

@@ -9,18 +9,27 @@ import pytest
 
 from core import store
 from core.errors import RequestRefused, UserError
+from core.sessions.annotation_session import AnnotationSession
 from core.sessions.audit_session import AuditSession, DisplayedPatch
 from core.sessions.tokens import load_secret_key
 from core.store import audit_table, participant_table
 from support import synthetic_study
+from support.annotation_queue import finish_queue
+
+
+def annotation_session(study: Path, code: str) -> AnnotationSession:
+    return AnnotationSession(code, load_secret_key(study), repeats=2)
 
 
 def start_session(study: Path, code: str = "A1") -> AuditSession:
+    """Return the session of an expert who has consented and named all units."""
+    session = annotation_session(study, code)
     with store.write(study) as con:
         if participant_table.participant_role(con, code) is None:
             participant_table.add_participant(con, code, "annotator")
             participant_table.record_consent(con, code, "", "yes")
-    return AuditSession(code, load_secret_key(study))
+            finish_queue(con, session)
+    return AuditSession(session, load_secret_key(study))
 
 
 def test_order_is_blind_repeatable_and_individual(study: Path) -> None:
@@ -30,7 +39,8 @@ def test_order_is_blind_repeatable_and_individual(study: Path) -> None:
     with store.read(study) as con:
         kinds = {i.item: i.kind for i in audit_table.load_audit_items(con, audit.audit)}
         positions = one.audit_progress(con, audit)
-        assert positions == AuditSession("A1", b"another key").audit_progress(con, audit)
+        other_key = AuditSession(annotation_session(study, "A1"), b"another key")
+        assert positions == other_key.audit_progress(con, audit)
         assert positions != two.audit_progress(con, audit)
     assert sorted(p.item for p in positions) == sorted(kinds)
     labels = [p.label for p in positions]
@@ -123,6 +133,39 @@ def test_one_audit_at_a_time(study: Path) -> None:
         assert synthetic_study.add_audit(con).audit == "audit-2"
         with pytest.raises(RequestRefused, match="another window"):
             session.save_answer(con, token, "yes", 1.0)  # a token of the first audit
+
+
+def test_the_audit_opens_after_consent_and_the_own_queue(study: Path) -> None:
+    annotation = annotation_session(study, "A9")
+    session = AuditSession(annotation, load_secret_key(study))
+
+    def refusals(con) -> set[str]:
+        """Return the codes with which every request is refused."""
+        codes = set()
+        for request in (
+            lambda: session.current_audit(con),
+            lambda: session.reopen_previous(con),
+            lambda: session.save_answer(con, "token", "yes", 1.0),
+        ):
+            with pytest.raises(RequestRefused) as refused:
+                request()
+            codes.add(refused.value.code)
+        assert session.completed_count(con) is None
+        return codes
+
+    with store.write(study) as con:
+        audit = synthetic_study.add_audit(con)
         participant_table.add_participant(con, "A9", "annotator")
-        with pytest.raises(RequestRefused, match="consent"):
-            AuditSession("A9", load_secret_key(study)).save_answer(con, token, "yes", 1.0)
+        assert refusals(con) == {"consent"}
+        finish_queue(con, annotation)
+        assert refusals(con) == {"consent"}  # finished in another way, without consent
+        con.execute("DELETE FROM annotations")
+        participant_table.record_consent(con, "A9", "", "yes")
+        assert refusals(con) == {"queue"}
+        finish_queue(con, annotation, leave_open=1)
+        open_slot = annotation.queue(con).slots[-1]
+        annotation.skip_slot(con, annotation.slot_token(annotation.queue(con), open_slot))
+        assert refusals(con) == {"queue"}  # a skipped unit is not answered
+        finish_queue(con, annotation)
+        assert session.current_audit(con) == audit
+        assert session.completed_count(con) == (0, 18)

@@ -11,8 +11,9 @@ from core import store
 from core.errors import RequestRefused, UserError
 from core.sessions.reading_session import ReadingSession
 from core.sessions.tokens import load_secret_key
-from core.store import participant_table, protocol_table, reading_table
+from core.store import participant_table
 from core.store.connection import Connection
+from core.store.reading import protocol_table, reading_table
 from support import synthetic_study
 
 NAME = "ZQXSTUDY"
@@ -59,21 +60,21 @@ def test_stages_cannot_be_skipped_or_altered(study: Path) -> None:
     with store.write(study) as con:
         with pytest.raises(UserError, match="new version"):
             append_state(con, "design")
-        with pytest.raises(UserError, match="cannot change"):
+        with pytest.raises(UserError, match="design"):
             reading_table.add_reading_cases(con, NAME, 1, [])
-        with pytest.raises(UserError, match="stage closed"):
-            append_state(con, "unblinded")
+        with pytest.raises(UserError, match="only a version that is closed"):
+            append_state(con, "scored")
         with pytest.raises(UserError, match="altered"):
             append_state(con, "closed", design={"seed": 6})
         assert protocol_table.newest_open_protocol(con).protocol == NAME
         append_state(con, "closed")
         assert protocol_table.newest_open_protocol(con) is None
-        append_state(con, "unblinded")
-        synthetic_study.add_protocol(con, version=2, state="lint")
+        append_state(con, "scored")
+        synthetic_study.add_protocol(con, version=2, state="checked")
         assert protocol_table.newest_open_protocol(con) is None
         assert [(p.version, p.state) for p in protocol_table.list_protocols(con)] == [
-            (1, "unblinded"),
-            (2, "lint"),
+            (1, "scored"),
+            (2, "checked"),
         ]
 
 

@@ -5,166 +5,19 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Mount
 
 from core import store
 from core.sessions import tokens
 from core.store import StoreLockedError, participant_table
-from dashboard import application
 from dashboard.server import context
 from dashboard.server.access_control import is_allowed
 from dashboard.server.invitations import invitation_cache
-from dashboard.server.security_headers import SecurityHeadersMiddleware
 from dashboard.server.sessions import SESSION_S, SessionCookies
-from dashboard.server.trusted_origins import TrustedOriginMiddleware
-
-HOST = (b"host", b"127.0.0.1:8501")
-FORM = (b"content-type", b"application/x-www-form-urlencoded")
-
-
-def run(work) -> None:
-    """Run a coroutine in a thread of its own.
-
-    The browser driver of other modules keeps an event loop running in this thread.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()
-
-
-async def _echo(scope, receive, send) -> None:
-    """The application behind the middleware: answers with the headers that it received."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
-            await send({"type": "websocket.send", "bytes": message["bytes"]})
-        await send({"type": "echo.end", "code": message.get("code")})
-        return
-    body = "\n".join(f"{k.decode()}: {v.decode()}" for k, v in scope["headers"]).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"server", b"uvicorn")]})
-    await send({"type": "http.response.body", "body": body})
-
-
-class GuardedStudy:
-    """The middleware stack over a new store with one participant a role."""
-
-    def __init__(self, path: Path) -> None:
-        store.create(path)
-        self.path = path
-        self.tokens = {}
-        with store.write(path) as con:
-            for code, role in (("T1", "team"), ("A1", "annotator"), ("R1", "reader")):
-                self.tokens[code] = participant_table.new_invitation_token()
-                participant_table.invite_participant(
-                    con, code, role, participant_table.hash_token(self.tokens[code])
-                )
-        self.build()
-
-    def build(self, **origins: object) -> None:
-        """Build the stack, as a server does when it starts."""
-        routes, access_control = application.sign_in_stack(self.path)
-        origins = {"hosts": ("127.0.0.1", "localhost", "::1"), **origins}
-        self.app = Starlette(
-            routes=[*routes, Mount("", app=_echo)],
-            middleware=[
-                Middleware(SecurityHeadersMiddleware),
-                Middleware(TrustedOriginMiddleware, **origins),
-                access_control,
-            ],
-        )
-
-    async def send(self, scope: dict, body: bytes = b"") -> list[dict]:
-        """Return the messages of the response to one HTTP request."""
-        sent: list[dict] = []
-
-        async def receive():
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message) -> None:
-            sent.append(message)
-
-        await self.app(scope, receive, send)
-        return sent
-
-    def ask(
-        self,
-        path: str = "/",
-        method: str = "GET",
-        headers=(),
-        body: bytes = b"",
-        query: str = "",
-        host=HOST,
-    ):
-        """Return (status, headers, body) of one request."""
-        sent: list[dict] = []
-
-        async def ask() -> None:
-            sent.extend(await self.send(_http_scope(path, [host, *headers], method, query), body))
-
-        run(ask())
-        content = b"".join(message.get("body", b"") for message in sent[1:])
-        return sent[0]["status"], dict(sent[0]["headers"]), content.decode()
-
-    def post_token(self, token: str, headers=()):
-        """Press Start on the page of a link."""
-        return self.ask("/enter", "POST", [FORM, *headers], f"token={token}".encode())
-
-    def cookie(self, code: str) -> tuple[bytes, bytes]:
-        """Sign in and return the cookie header."""
-        status, headers, _ = self.post_token(self.tokens[code])
-        assert status == 303
-        return b"cookie", headers[b"set-cookie"].split(b";")[0]
-
-    def websocket(
-        self,
-        headers,
-        before_second: Callable[[], None] = lambda: None,
-        path: str = "/_stcore/stream",
-        host=HOST,
-    ):
-        """Return the messages to a websocket client that sends two messages."""
-        sent: list[dict] = []
-        script = [
-            {"type": "websocket.connect"},
-            {"type": "websocket.receive", "bytes": b"1"},
-            {"type": "websocket.receive", "bytes": b"2"},
-        ]
-
-        async def receive():
-            if len(script) == 1:
-                before_second()
-            return script.pop(0) if script else {"type": "websocket.disconnect", "code": 1000}
-
-        async def send(message) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "websocket",
-            "path": path,
-            "headers": [host, *headers],
-            "query_string": b"",
-        }
-        run(self.app(scope, receive, send))
-        return sent
-
-
-def _http_scope(path: str, headers: list, method: str = "GET", query: str = "") -> dict:
-    return {
-        "type": "http",
-        "path": path,
-        "method": method,
-        "query_string": query.encode(),
-        "headers": headers,
-        "scheme": "http",
-    }
+from support.guarded_study import HOST, GuardedStudy, http_scope, run
 
 
 @pytest.fixture
@@ -286,7 +139,7 @@ def test_simultaneous_first_requests_are_admitted(guarded: GuardedStudy) -> None
     statuses = []
 
     async def ask_all() -> None:
-        scopes = [_http_scope("/", [HOST, cookie]) for _ in range(8)]
+        scopes = [http_scope("/", [HOST, cookie]) for _ in range(8)]
         for sent in await asyncio.gather(*map(guarded.send, scopes)):
             statuses.append(sent[0]["status"])
 
@@ -346,6 +199,13 @@ def test_an_open_websocket_ends_with_the_invitation(guarded: GuardedStudy) -> No
         ("203.0.113.9", False),
         ("", False),
         ("[::1", False),
+        ("evil@127.0.0.1", False),
+        ("evil@127.0.0.1:8501", False),
+        ("127.0.0.1:8501@evil.example", False),
+        ("127.0.0.1/evil", False),
+        ("127.0.0.1:8501:1", False),
+        ("127.0.0.1 ", False),
+        ("127.0.0.1:port", False),
     ],
 )
 def test_only_known_host_names(guarded: GuardedStudy, host: str, known: bool) -> None:
@@ -357,7 +217,13 @@ def test_only_known_host_names(guarded: GuardedStudy, host: str, known: bool) ->
 def test_plain_addresses_on_all_interfaces(guarded: GuardedStudy) -> None:
     guarded.build(allow_addresses=True)
     cookie = guarded.cookie("T1")
-    hosts = {b"203.0.113.9:8501": 200, b"[2001:db8::1]:8501": 200, b"evil.example": 400}
+    hosts = {
+        b"203.0.113.9:8501": 200,
+        b"[2001:db8::1]:8501": 200,
+        b"evil.example": 400,
+        b"evil@203.0.113.9": 400,
+        b"user:word@203.0.113.9:8501": 400,
+    }
     for host, status in hosts.items():
         assert guarded.ask("/", host=(b"host", host), headers=[cookie])[0] == status
 

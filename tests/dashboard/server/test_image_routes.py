@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.images.blinded_rendering import MAMMOGRAM, mammogram_source
+from core.sessions import reading_pictures
+from core.sessions.reading_pictures import render_reading_pictures
+from core.store.reading.reading_table import CasePicture
 from dashboard.server import context, image_routes
 from support import synthetic_study
 from support.image_requests import request_image
@@ -126,6 +130,38 @@ def test_the_cache_is_bounded_by_bytes() -> None:
     for name in ("a", "b", "a", "c", "a", "b"):
         load(name)
     assert rendered == ["a", "b", "c", "b"]
+
+
+def test_pictures_of_readers_come_from_files_at_one_time(
+    served_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [mammogram_source(f"zqxfile{number:03d}") for number in (1, 2)]
+    pictures = [CasePicture(1, MAMMOGRAM, sources[0]), CasePicture(2, MAMMOGRAM, sources[1])]
+    rendered = render_reading_pictures(served_study, pictures)
+    clock, waits = [50.0], []
+    monkeypatch.setattr(image_routes.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(image_routes.time, "sleep", waits.append)
+    load = reading_pictures.load_picture
+    # The first read is from a cold disk, the second from the system's memory.
+    durations = iter((0.02, 0.001, 0.02, 0.05))
+
+    def slow_load(*arguments: object) -> bytes:
+        clock[0] += next(durations)
+        return load(*arguments)
+
+    monkeypatch.setattr(reading_pictures, "load_picture", slow_load)
+    urls = [
+        image_routes.image_url(
+            "blinded", "R1", content=MAMMOGRAM, source=rendered[index].source, position=position
+        )
+        for position, index in enumerate((0, 0, 1), start=1)
+    ]
+    bodies = [request_image(url, "reader", "R1").body for url in urls]
+    assert waits == pytest.approx([0.01, 0.029, 0.01])
+    assert len({len(body) for body in bodies}) == 1
+    assert len(set(bodies)) == 3  # the repeat of a picture has other bytes
+    assert request_image(urls[0], "reader", "R1").status_code == 200
+    assert waits[3] == 0  # a read that takes longer than the time allowed
 
 
 def test_missing_images_and_units_without_maps(served_study: Path) -> None:
