@@ -1,8 +1,9 @@
 """Site bundles: a reading study at another site, and the return of its answers as one file.
 
-A bundle is a study folder with texts, the images of image arms and the protocol hash only. Bundle
-and answers carry seals: HMACs with a key that the bundle and the original study share. They reveal
-manual changes; they do not protect against a person who has the key.
+A bundle is a study folder with texts, the images of image arms, the readers' orders and the
+protocol hash only. It is sealed by a key that is not kept; its answers are signed with the
+bundle's key and encrypted to the original study. docs/explanation/site_bundles.md states what this
+proves.
 """
 
 from __future__ import annotations

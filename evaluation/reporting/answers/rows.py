@@ -1,0 +1,107 @@
+"""One row an answer: who answered what, when, on which case, and what was true."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from core.errors import UserError
+from evaluation.reading_study.design import TRUTH_RULES, Design
+
+ROW_COLUMNS = (
+    "reader",
+    "case_number",
+    "image",
+    "patient",
+    "arm",
+    "position",
+    "hidden_repeat",
+    "revision",
+    "latest",
+    "answer",
+    "seconds",
+    "idle",
+    "answered_at",
+    "truth",
+    *(f"truth_{rule}" for rule in TRUTH_RULES),
+    "simulated",
+)
+
+
+def answer_rows(revisions: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Return the answers of a study with truth and pseudonyms, one row for each revision.
+
+    Parameters
+    ----------
+    revisions : DataFrame
+        Every revision of every answer, without practice: code, position, case_number, repeat,
+        answer, revision, seconds (or NaN), idle, simulated and made (UTC).
+    key : DataFrame
+        The sealed key with case_number, mammogram_id, patient_id, arm, truth, and truth by any
+        `TRUTH_RULES`.
+    design : Design
+        The frozen design.
+
+    Returns
+    -------
+    DataFrame
+        The columns `ROW_COLUMNS`, by reader, position and revision. Images and patients are
+        numbered (I1, P1, ...) by their lowest case number, which is random. `position` is the place
+        in the reader's order, practice included. `truth` follows the design's rule; truth by a rule
+        is malignant, benign, unproven, or empty (normal by this rule, or unknown to the source).
+
+    Raises
+    ------
+    UserError
+        If an answer belongs to no case of the key.
+
+    Examples
+    --------
+    >>> key = pd.DataFrame({
+    ...     "case_number": [1, 2], "mammogram_id": ["m7", "m3"], "patient_id": ["p9", "p9"],
+    ...     "arm": "explanation", "truth": ["malignant", "benign"],
+    ... })
+    >>> answers = pd.DataFrame({
+    ...     "code": "R1", "position": [1, 1, 2], "case_number": [2, 2, 1], "repeat": False,
+    ...     "answer": [2, 3, 6], "revision": [1, 2, 1], "seconds": [4.5, 1.0, None],
+    ...     "idle": False, "simulated": False, "made": pd.Timestamp("2026-01-02 03:04:05"),
+    ... })
+    >>> rows = answer_rows(answers, key, Design(arms=("explanation",)))
+    >>> rows[["reader", "image", "patient", "answer", "latest", "truth"]].values.tolist()[1]
+    ['R1', 'I2', 'P1', 3, True, 'benign']
+    """
+    unknown = set(revisions["case_number"]) - set(key["case_number"])
+    if unknown:
+        raise UserError(
+            f"Case {min(unknown)} of {design.name!r} is answered but not in the key; restore the"
+            " frozen key."
+        )
+    by_case = with_pseudonyms(key)
+    for rule in TRUTH_RULES:
+        by_case[f"truth_{rule}"] = by_case.get(rule)
+    rows = revisions.rename(
+        columns={"code": "reader", "repeat": "hidden_repeat", "made": "answered_at"}
+    ).merge(by_case, on="case_number", how="left", validate="many_to_one")
+    rows["latest"] = rows["revision"] == rows.groupby(["reader", "position"])["revision"].transform(
+        "max"
+    )
+    ordered = rows.sort_values(["reader", "position", "revision"], ignore_index=True)
+    return ordered[list(ROW_COLUMNS)]
+
+
+def with_pseudonyms(key: pd.DataFrame) -> pd.DataFrame:
+    """Return the key by case number with pseudonyms in the columns image and patient."""
+    return key.sort_values("case_number").assign(
+        image=lambda table: _numbered(table["mammogram_id"], "I"),
+        patient=lambda table: _numbered(table["patient_id"], "P"),
+    )
+
+
+def first_readings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the latest answer of each reader to each case, without hidden repeats."""
+    return rows[rows["latest"].astype(bool) & ~rows["hidden_repeat"].astype(bool)]
+
+
+def _numbered(ids: pd.Series, letter: str) -> pd.Series:
+    """Return pseudonyms that count the distinct ids in the order of their rows."""
+    codes, _ = pd.factorize(ids)
+    return pd.Series([f"{letter}{code + 1}" for code in codes], index=ids.index)
