@@ -8,144 +8,16 @@ from typing import Any
 import numpy as np
 import scipy
 
-from evaluation.gee import expit, gee_exchangeable, logit
-from evaluation.intervals import (
-    Interval,
-    count_text,
-    decimal,
-    interval_text,
-    join_reasons,
-    not_estimable,
-    p_text,
-    percent,
-)
+from evaluation.clustered_record import ClusteredProportion
+from evaluation.gee import GeeEstimate, expit, gee_exchangeable, logit, logit_bounds
+from evaluation.intervals import Interval, join_reasons
 from evaluation.permutation import sign_flip
 from evaluation.resampling import ratio_bootstrap_interval
 from evaluation.validation import Array, binary_labels, check_level, cluster_codes
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClusteredProportion:
-    """A proportion with patients as clusters, by several methods.
-
-    A number that is not estimable has the value None, and `reason` states why.
-
-    Attributes
-    ----------
-    estimate : float or None
-        Proportion of right answers (ratio estimator).
-    n, clusters, successes : int
-        Numbers of answers, patients and right answers.
-    icc : float or None
-        Intraclass correlation by one-way analysis of variance.
-    design_effect, effective_n : float or None
-        Variance relative to independent answers, and n divided by it.
-    standard_error : float or None
-        Square root of the linearised variance.
-    rao_scott_p_greater : float or None
-        One-sided P of the score test with the null variance times the design effect.
-    gee_estimate, gee_low, gee_high : float or None
-        GEE proportion with its Wald interval on the logit scale.
-    gee_p_greater, gee_p_two_sided : float or None
-        Wald P values of the GEE.
-    gee_logit, gee_standard_error, working_correlation : float or None
-        GEE intercept, its robust standard error, and the exchangeable correlation.
-    sign_flip_p_greater, sign_flip_p_two_sided : float or None
-        Patient sign-flip test against 1/2.
-    sign_flip_method : str
-        "exact" or "normal approximation".
-    patient_weighted_estimate, patient_weighted_standard_error : float or None
-        Mean of the patients' proportions and its standard error.
-    patient_weighted_p_greater : float or None
-        One-sided t test of the patients' proportions.
-    bootstrap_low, bootstrap_high : float or None
-        Percentile interval over resampled patients.
-    korn_graubard_low, korn_graubard_high : float or None
-        Clopper-Pearson bounds on the effective sample size.
-    p0, level : float
-        Proportion under the null hypothesis; confidence level.
-    method, unit : str
-        Methods of the sentence and unit of analysis.
-    reason : str or None
-        Why numbers are missing.
-    """
-
-    estimate: float | None
-    n: int
-    clusters: int
-    icc: float | None = None
-    design_effect: float | None = None
-    effective_n: float | None = None
-    rao_scott_p_greater: float | None = None
-    gee_estimate: float | None = None
-    gee_low: float | None = None
-    gee_high: float | None = None
-    gee_p_greater: float | None = None
-    gee_p_two_sided: float | None = None
-    sign_flip_p_greater: float | None = None
-    sign_flip_p_two_sided: float | None = None
-    patient_weighted_estimate: float | None = None
-    patient_weighted_p_greater: float | None = None
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
-    standard_error: float | None = None
-    korn_graubard_low: float | None = None
-    korn_graubard_high: float | None = None
-    working_correlation: float | None = None
-    gee_logit: float | None = None
-    gee_standard_error: float | None = None
-    patient_weighted_standard_error: float | None = None
-    successes: int = 0
-    p0: float = 0.5
-    level: float = 0.95
-    sign_flip_method: str = "exact"
-    method: str = "GEE, exchangeable, robust variance; patient sign-flip"
-    unit: str = "patient"
-    reason: str | None = None
-
-    def sentence(self) -> str:
-        """Return the result as a sentence for a results section."""
-        if self.estimate is None:
-            return f"Proportion {not_estimable(self.reason)}."
-        text = (
-            f"{self.successes} of {count_text(self.n, 'answer')} from"
-            f" {count_text(self.clusters, 'patient')} ({percent(self.estimate)}) were right"
-        )
-        if self.gee_p_greater is None:
-            return f"{text}; cluster-robust inference {not_estimable(self.reason)}."
-        return (
-            f"{text}; GEE with exchangeable correlation and robust variance"
-            f" {decimal(self.gee_estimate)}"
-            f" ({interval_text(self.gee_low, self.gee_high, self.level)}), one-sided"
-            f" {p_text(self.gee_p_greater)}, two-sided {p_text(self.gee_p_two_sided)}; patient"
-            f" sign-flip ({self.sign_flip_method}), one-sided {p_text(self.sign_flip_p_greater)};"
-            f" {self.clustering_text(self.reason)}."
-        )
-
-    def clustering_text(self, stated_reason: str | None = None) -> str:
-        """Return intraclass correlation and design effect as text.
-
-        With one answer per patient the design effect is m / (m - 1) for m patients. This is the
-        small-sample factor of the linearised variance and not a sign of dependence.
-
-        Parameters
-        ----------
-        stated_reason : str, optional
-            A reason that the surrounding text contains already; it is not repeated.
-        """
-        if self.design_effect is None:
-            why = f": {self.reason}" if self.reason and self.reason != stated_reason else ""
-            return f"intraclass correlation and design effect not estimable{why}"
-        if self.n == self.clusters:
-            return (
-                "no patient has two answers: clustering plays no part (the design effect,"
-                f" {decimal(self.design_effect, 2)}, is the variance's small-sample factor)"
-            )
-        why = f" ({self.reason})" if self.reason and self.reason != stated_reason else ""
-        return (
-            f"intraclass correlation {decimal(self.icc, 2)}, design effect"
-            f" {decimal(self.design_effect, 2)}{why}"
-        )
+# Below this a design effect is rounding.
+ROUNDING = 1e-12
+COUNTED_PATIENTS = "Clopper-Pearson on the number of patients"
 
 
 @dataclass(frozen=True)
@@ -193,9 +65,15 @@ def clustered_proportion(
     - design effect: that variance / (p (1 - p) / n);
     - Rao-Scott: z = (p - p0) / sqrt(p0 (1 - p0) / n x design effect);
     - GEE: see `gee_exchangeable`; sign-flip: see `sign_flip`; ICC: see `anova_icc`;
+    - interval and P to print: the GEE with variance times m/(m-1) and t quantiles with m - 1
+      degrees of freedom on the logit scale. Where all answers are equal, the exact binomial ones
+      of m answers, one a patient; where every patient has the same share, or the GEE does not
+      exist, the Korn-Graubard bounds without P;
     - patient-weighted: one-sample t test of the proportions S_i / n_i;
     - Korn-Graubard: Clopper-Pearson on the effective n, adjusted for m - 1 degrees of freedom;
-    - bootstrap: 2,000 samples of patients, percentiles, seed 1.
+    - bootstrap: 2,000 samples of patients, expanded percentiles, seed 1.
+
+    Coverage and type I error of each: benchmarks/COVERAGE.md.
 
     Checked against: R 4.2 survey `svymean` and `svyciprop` (method "beta"), 1e-9, and geepack,
     1e-6, on the published reading study and on synthetic data.
@@ -203,7 +81,8 @@ def clustered_proportion(
     References
     ----------
     Rao JNK, Scott AJ. Biometrics 1992;48:577-585. Liang K-Y, Zeger SL. Biometrika 1986;73:13-22.
-    Korn EL, Graubard BI. Surv Methodol 1998;24:193-201. Donner A. Int Stat Rev 1986;54:67-82.
+    Korn EL, Graubard BI. Surv Methodol 1998;24:193-201. Donner A. Int Stat Rev 1986;54:67-82. Mancl
+    LA, DeRouen TA. Biometrics 2001;57:126-134 (small samples).
 
     Examples
     --------
@@ -252,21 +131,28 @@ def korn_graubard_interval(
     (0.225, 0.925)
     """
     # p0 concerns the tests only; the interval does not depend on it.
-    result = _clustered_proportion(outcome, cluster, 0.5, level, _Wording(noun, positive, negative))
+    wording = _Wording(noun, positive, negative)
+    result = _clustered_proportion(outcome, cluster, 0.5, level, wording, bounds_only=True)
     return Interval(
         estimate=result.estimate,
         low=result.korn_graubard_low,
         high=result.korn_graubard_high,
         level=level,
-        method="Korn-Graubard",
+        method="Korn-Graubard" if result.effective_n else COUNTED_PATIENTS,
         reason=result.reason,
         unit="patient",
     )
 
 
 def _clustered_proportion(
-    correct: Any, cluster: Any, p0: float, level: float, wording: _Wording
+    correct: Any,
+    cluster: Any,
+    p0: float,
+    level: float,
+    wording: _Wording,
+    bounds_only: bool = False,
 ) -> ClusteredProportion:
+    """Analyse a proportion; `bounds_only` leaves out tests, GEE and bootstrap."""
     right = binary_labels(correct)
     check_level(level)
     if not 0 < p0 < 1:
@@ -297,11 +183,11 @@ def _clustered_proportion(
         )
     sums = np.bincount(codes, right, clusters)
     sizes = np.bincount(codes, minlength=clusters).astype(float)
-    return _from_sums(sums, sizes, p0, level, wording)
+    return _from_sums(sums, sizes, p0, level, wording, bounds_only)
 
 
 def _from_sums(
-    sums: Array, sizes: Array, p0: float, level: float, wording: _Wording
+    sums: Array, sizes: Array, p0: float, level: float, wording: _Wording, bounds_only: bool
 ) -> ClusteredProportion:
     n, m = sizes.sum(), len(sizes)
     p = sums.sum() / n
@@ -316,6 +202,8 @@ def _from_sums(
     # A zero variance with 0 < p < 1 (every patient has the same proportion) has no effective n
     # either.
     effect = float(variance / (p * (1 - p) / n)) if constant is None else None
+    if effect is not None and effect < ROUNDING:
+        effect = 0.0
     no_effect = (
         f"every patient has the same share of {wording.positive} {wording.noun}s: the variance"
         " between patients is 0"
@@ -328,7 +216,28 @@ def _from_sums(
         else None
     )
     # Everything that divides by the variance between patients needs an effect above 0.
-    robust, gee_reason = _robust_fields(sums, sizes, p0, level, effect) if effect else ({}, None)
+    gee_reason = None
+    if not effect:
+        robust = _patient_count_fields(p, m, p0, level)
+    else:
+        robust = _effective_size_fields(p, n, m, level, effect)
+        if not bounds_only:
+            tests, gee_reason = _robust_fields(sums, sizes, p0, level, effect)
+            robust |= tests
+    shared: dict[str, Any] = {
+        "estimate": float(p),
+        "n": int(n),
+        "clusters": m,
+        "design_effect": effect,
+        "standard_error": float(np.sqrt(variance)),
+        "successes": round(sums.sum()),
+        "p0": p0,
+        "level": level,
+    }
+    if bounds_only:
+        return ClusteredProportion(
+            reason=join_reasons(constant, no_effect, single), **shared, **robust
+        )
     # Flipping signs is symmetric only if right and wrong are equally likely.
     flip_greater, flip_two, flip_method = (
         sign_flip(2 * sums - sizes) if p0 == 0.5 else (None, None, "only defined against .5")
@@ -336,22 +245,15 @@ def _from_sums(
     no_flip = None if p0 == 0.5 else "the sign-flip test exists against .5 only"
     weighted_error, weighted_p = _patient_weighted(sums / sizes, p0)
     return ClusteredProportion(
-        estimate=float(p),
-        n=int(n),
-        clusters=m,
         icc=anova_icc(sums, sizes),
-        design_effect=effect,
         sign_flip_p_greater=flip_greater,
         sign_flip_p_two_sided=flip_two,
         sign_flip_method=flip_method,
         patient_weighted_estimate=float((sums / sizes).mean()),
         patient_weighted_standard_error=weighted_error,
         patient_weighted_p_greater=weighted_p,
-        standard_error=float(np.sqrt(variance)),
-        successes=round(sums.sum()),
-        p0=p0,
-        level=level,
         reason=join_reasons(constant, no_effect, gee_reason, single, no_flip),
+        **shared,
         **robust,
     )
 
@@ -359,17 +261,13 @@ def _from_sums(
 def _robust_fields(
     sums: Array, sizes: Array, p0: float, level: float, effect: float
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the fields that need a variance between patients, and why the GEE lacks numbers."""
+    """Return the tests, the GEE and the bootstrap, and why the GEE lacks numbers."""
     n, m = sizes.sum(), len(sizes)
     p = sums.sum() / n
     z = (p - p0) / np.sqrt(p0 * (1 - p0) / n * effect)
-    korn_low, korn_high = _korn_graubard(p, n, m, n / effect, level)
     low, high = ratio_bootstrap_interval(sums, sizes, level)
     fields: dict[str, Any] = {
-        "effective_n": float(n / effect),
-        "rao_scott_p_greater": float(scipy.stats.norm.sf(z)),
-        "korn_graubard_low": korn_low,
-        "korn_graubard_high": korn_high,
+        "rao_scott_p_greater": float(scipy.special.ndtr(-z)),
         "bootstrap_low": low,
         "bootstrap_high": high,
     }
@@ -382,17 +280,57 @@ def _robust_fields(
         "gee_standard_error": gee.standard_error,
         "working_correlation": gee.correlation,
     }
-    if gee.standard_error > 0:
-        z = (gee.logit - logit(p0)) / gee.standard_error
-        # On the logit scale the bounds stay inside (0, 1).
-        half = scipy.stats.norm.isf((1 - level) / 2) * gee.standard_error
-        fields |= {
-            "gee_low": expit(gee.logit - half),
-            "gee_high": expit(gee.logit + half),
-            "gee_p_greater": float(scipy.stats.norm.sf(z)),
-            "gee_p_two_sided": float(2 * scipy.stats.norm.sf(abs(z))),
-        }
-    return fields, reason
+    return fields | (_gee_inference(gee, m, p0, level) if gee.standard_error > 0 else {}), reason
+
+
+def _effective_size_fields(
+    p: float, n: float, m: int, level: float, effect: float
+) -> dict[str, Any]:
+    """Return the Korn-Graubard bounds, which are also printed where the GEE does not exist."""
+    low, high = _korn_graubard(p, n, m, n / effect, level)
+    return {
+        "effective_n": float(n / effect),
+        "low": low,
+        "high": high,
+        "korn_graubard_low": low,
+        "korn_graubard_high": high,
+    }
+
+
+def _gee_inference(gee: GeeEstimate, m: int, p0: float, level: float) -> dict[str, Any]:
+    """Return bounds and P values of a GEE, as geepack gives them and for few patients."""
+    z = (gee.logit - logit(p0)) / gee.standard_error
+    # On the logit scale the bounds stay inside (0, 1).
+    half = scipy.special.ndtri((1 + level) / 2) * gee.standard_error
+    # The sandwich variance of m patients is too small by about (m - 1) / m, and itself uncertain.
+    error = np.sqrt(m / (m - 1)) * gee.standard_error
+    t = (gee.logit - logit(p0)) / error
+    # `logit_bounds` takes the error on the scale of the proportion.
+    low, high = logit_bounds(gee.estimate, error * gee.estimate * (1 - gee.estimate), m - 1, level)
+    return {
+        "low": low,
+        "high": high,
+        "p_greater": float(scipy.special.stdtr(m - 1, -t)),
+        "p_two_sided": float(2 * scipy.special.stdtr(m - 1, -abs(t))),
+        "gee_low": expit(gee.logit - half),
+        "gee_high": expit(gee.logit + half),
+        "gee_p_greater": float(scipy.special.ndtr(-z)),
+        "gee_p_two_sided": float(2 * scipy.special.ndtr(-abs(z))),
+    }
+
+
+def _patient_count_fields(p: float, m: int, p0: float, level: float) -> dict[str, Any]:
+    """Return the fields where the variance between patients is 0: as of m answers.
+
+    Each patient then counts as one answer, which is the most that clustering can cost.
+    """
+    low, high = _korn_graubard(p, m, m, m, level)
+    fields = {"low": low, "high": high, "korn_graubard_low": low, "korn_graubard_high": high}
+    if 0 < p < 1:
+        return fields
+    greater = p0**m if p == 1 else 1.0
+    less = (1 - p0) ** m if p == 0 else 1.0
+    return fields | {"p_greater": greater, "p_two_sided": min(1.0, 2 * min(greater, less))}
 
 
 def anova_icc(sums: Array, sizes: Array) -> float | None:
@@ -444,9 +382,10 @@ def _korn_graubard(
 ) -> tuple[float, float]:
     tail = (1 - level) / 2
     # The t ratio replaces the n - 1 degrees of freedom of a simple sample by those of m patients.
-    size = effective_n * (scipy.stats.t.ppf(tail, n - 1) / scipy.stats.t.ppf(tail, m - 1)) ** 2
-    # A fractional count, which the beta quantiles accept. 0 < p < 1 here: both shapes are positive.
+    ratio = scipy.special.stdtrit(n - 1, tail) / scipy.special.stdtrit(m - 1, tail)
+    size = effective_n * float(ratio) ** 2
+    # A fractional count, which the beta quantiles accept where both shapes are positive.
     successes = p * size
-    return float(scipy.stats.beta.ppf(tail, successes, size - successes + 1)), float(
-        scipy.stats.beta.isf(tail, successes + 1, size - successes)
-    )
+    low = float(scipy.special.betaincinv(successes, size - successes + 1, tail)) if p > 0 else 0.0
+    high = float(scipy.special.betainccinv(successes + 1, size - successes, tail)) if p < 1 else 1.0
+    return low, high

@@ -49,7 +49,31 @@ def expit(x: float) -> float:
     >>> expit(0.0)
     0.5
     """
-    return float(1 / (1 + np.exp(-x)))
+    # scipy's form does not overflow for very negative x.
+    return float(scipy.special.expit(x))
+
+
+def logit_bounds(p: float, error: float, df: float, level: float) -> tuple[float, float]:
+    """Return the t interval of a proportion in (0, 1) on the logit scale.
+
+    Parameters
+    ----------
+    p, error : float
+        Proportion and its standard error.
+    df : float
+        Degrees of freedom of the standard error.
+    level : float
+        Confidence level in (0, 1).
+
+    Examples
+    --------
+    >>> low, high = logit_bounds(0.9, 0.05, 12, 0.95)
+    >>> round(low, 3), round(high, 3)
+    (0.728, 0.968)
+    """
+    # Delta method: the derivative of the logit is 1 / (p (1 - p)).
+    half = float(scipy.special.stdtrit(df, (1 + level) / 2)) * error / (p * (1 - p))
+    return expit(logit(p) - half), expit(logit(p) + half)
 
 
 def gee_exchangeable(sums: Array, sizes: Array) -> tuple[GeeEstimate | None, str | None]:

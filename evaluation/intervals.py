@@ -9,12 +9,15 @@ METHOD_NAMES = {
     "wilson": "Wilson",
     "wilson-continuity": "Wilson with continuity correction",
     "jeffreys": "Jeffreys",
+    "logit": "logit scale, small-sample t",
     "delong": "DeLong",
     "obuchowski": "Obuchowski",
     "bootstrap": "patient bootstrap",
 }
 # Printed in a table cell where a number does not exist.
 DASH = "–"
+# U+2212; a hyphen is not a minus sign.
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +151,16 @@ def p_text(p: float | None) -> str:
 def decimal(value: float | None, digits: int = 3) -> str:
     """Return a number without a leading zero where it lies inside (-1, 1); a dash for None.
 
-    >>> decimal(0.8619), decimal(1.2152), decimal(-0.04, 2)
-    ('.862', '1.215', '-.04')
+    >>> decimal(0.8619), decimal(1234.5152), decimal(-0.04, 2)
+    ('.862', '1,234.515', '−.04')
     """
     if value is None:
         return DASH
     # Adding 0.0 turns a rounded -0.0 into 0.0.
-    text = f"{round(value, digits) + 0.0:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    text = f"{round(value, digits) + 0.0:,.{digits}f}"
+    text = text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    # A hyphen is shorter than a minus sign, and a line may be broken behind it.
+    return text.replace("-", MINUS)
 
 
 def display_name(name: str) -> str:

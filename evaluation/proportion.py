@@ -10,6 +10,7 @@ import scipy
 
 from evaluation.clustered import ClusteredProportion, clustered_proportion
 from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text, percent
+from evaluation.noninferiority import Noninferiority, noninferiority
 from evaluation.paired_proportions import McNemar, mcnemar
 from evaluation.validation import Array, check_level, float_array, whole_number
 
@@ -18,10 +19,12 @@ __all__ = [
     "ClusteredProportion",
     "Interval",
     "McNemar",
+    "Noninferiority",
     "adjust",
     "clustered_proportion",
     "exact_binomial_test",
     "mcnemar",
+    "noninferiority",
     "proportion_interval",
 ]
 

@@ -1,4 +1,4 @@
-"""Krippendorff's alpha, with an interval over resampled items."""
+"""Krippendorff's alpha, with an interval over weighted items."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from evaluation.agreement.posterior import item_bounds
 from evaluation.agreement.record import Agreement
-from evaluation.resampling import multinomial_bootstrap_blocks
 from evaluation.validation import Array, check_level
 
-ALPHA_RESAMPLES = 1_000
+# Weights are multiplied by this: the draws then describe a population, whose expected disagreement
+# has no correction for the sample's size.
+POPULATION_SIZE = 1e6
 ALPHA_METRICS = ("nominal", "ordinal", "interval", "ratio")
 
 
@@ -31,13 +33,13 @@ def krippendorff_alpha(
     level : float
         Confidence level in (0, 1).
     seed : int
-        Seed of the bootstrap over items.
+        Seed of the weights of items.
 
     Returns
     -------
     Agreement
-        `observed` and `expected` are disagreements. The interval is a percentile interval over
-        1,000 samples of items; it is missing where too few items differ.
+        `observed` and `expected` are disagreements. The interval weights items at random
+        (`evaluation.agreement.posterior`); it is missing with fewer than three items.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def krippendorff_alpha(
     References
     ----------
     Krippendorff K. Computing Krippendorff's alpha-reliability. University of Pennsylvania 2011.
+    Interval: Rubin DB. The Bayesian bootstrap. Ann Stat 1981;9:130-134.
 
     Examples
     --------
@@ -81,25 +84,21 @@ def krippendorff_alpha(
         return Agreement.without_interval(method, reason, level, items)
     # Items that are rated twice or more are the unit of resampling.
     alpha = 1 - observed / expected
-    # A resample without variation has no expected disagreement and is left out.
-    resampled = _resampled_alpha(counts, values, metric, seed)
-    defined = resampled[~np.isnan(resampled)]
-    if items < 3 or len(defined) < ALPHA_RESAMPLES / 2:
-        reason = "too few items differ for an interval"
+    if items < 3:
+        reason = "fewer than three items: no interval"
         return Agreement.without_interval(
             method, reason, level, items, alpha, None, observed, expected
         )
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    if high - low < 1e-12:
-        reason = "all items have the same agreement: resampling them gives an interval of no width"
-        return Agreement.without_interval(
-            method, reason, level, items, alpha, None, observed, expected
-        )
+
+    def weighted(weights: Array, rated: Any) -> tuple[Array, Array]:
+        return _disagreement(POPULATION_SIZE * weights, rated, values, metric)
+
+    low, high = item_bounds(counts, weighted, alpha, level, seed)
     return Agreement(
         estimate=alpha,
-        standard_error=float(np.std(defined, ddof=1)),
-        low=float(low),
-        high=float(high),
+        standard_error=None,
+        low=low,
+        high=high,
         method=method,
         level=level,
         n=items,
@@ -156,17 +155,6 @@ def _rating_table(ratings: Any) -> Array:
             " was not rated"
         )
     return table
-
-
-def _resampled_alpha(counts: Any, values: Array, metric: str, seed: int) -> Array:
-    """Return alpha of each bootstrap sample of items; nan where all its ratings are the same."""
-    blocks = []
-    for weights in multinomial_bootstrap_blocks(
-        counts.shape[0], ALPHA_RESAMPLES, seed, width=max(counts.shape)
-    ):
-        observed, expected = _disagreement(weights.astype(float), counts, values, metric)
-        blocks.append(1 - observed / expected)
-    return np.concatenate(blocks)
 
 
 def _disagreement(weights: Array, counts: Any, values: Array, metric: str) -> tuple[Array, Array]:

@@ -4,7 +4,6 @@ A module belongs here if it selects units by influence or measures what a select
 """
 
 from evaluation.coverage.patient_resampling import (
-    coverage_interval,
     fixed_selection_coverage,
     held_out_coverage,
     split_half_coverage,
@@ -29,7 +28,6 @@ __all__ = [
     "count_units",
     "coverage_curve",
     "coverage_from_top_units",
-    "coverage_interval",
     "fixed_selection_coverage",
     "held_out_coverage",
     "labelled_coverage",

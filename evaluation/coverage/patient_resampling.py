@@ -9,16 +9,18 @@ import numpy as np
 
 from evaluation.coverage.unit_selection import (
     count_units,
-    coverage_from_top_units,
     select_units,
     share_of_slots,
 )
-from evaluation.intervals import Interval, interval_with_width
-from evaluation.resampling import multinomial_bootstrap_weights
+from evaluation.gee import logit_bounds
+from evaluation.intervals import Interval, count_text, interval_with_width
+from evaluation.resampling import multinomial_bootstrap_weights, percentile_bounds
 from evaluation.validation import Array, check_level, cluster_codes
 
 SPLIT_REPEATS = 100
 COVERAGE_RESAMPLES = 1_000
+# Below this a standard error is rounding.
+NEGLIGIBLE = 1e-12
 
 
 def held_out_coverage(
@@ -62,7 +64,7 @@ def split_half_coverage(
     units, select : int
         As in `coverage_from_top_units`.
     level : float
-        Level of the percentile range.
+        Confidence level in (0, 1).
     repeats : int
         Number of random splits.
     seed : int
@@ -70,92 +72,72 @@ def split_half_coverage(
     Returns
     -------
     tuple of Interval
-        One per class: the mean over both directions and all splits. `low` and `high` are
-        percentiles over the splits, not a confidence interval.
+        One per class: the coverage, on new images, of units that are selected on half of the
+        patients. Without bounds for fewer than four patients, and where the coverage does not vary.
+
+    Notes
+    -----
+    The estimate is the mean p over both directions of all splits. With V the mean over splits of
+    the linearised variance m / (m - 1) sum (S_i - p n_i)^2 / n^2 of the m patients of the measuring
+    half, the interval is a t interval on the logit scale with variance V / 2, because both halves
+    measure in turn, and with the measuring half's degrees of freedom. A bootstrap that selects
+    anew in each sample is no alternative: it is biased upward (benchmarks/COVERAGE.md).
 
     Examples
     --------
-    >>> tops = np.array([[[0, 1], [0, 2], [0, 3], [0, 1]]])
-    >>> round(split_half_coverage(tops, list("abcd"), 4, select=1)[0].estimate, 2)
-    0.5
-    """
-    codes, clusters = cluster_codes(patients, tops.shape[1])
-    method = f"split-half by patient, {repeats} splits (range: percentiles over splits)"
-    if clusters < 2:
-        return _without_bounds(len(tops), level, method, "one patient cannot be split")
-    generator = np.random.default_rng(seed)
-    shares = np.empty((repeats, len(tops)))
-    for row in range(repeats):
-        # Patients, not images, are split: images of one patient resemble each other.
-        half = np.isin(codes, generator.permutation(clusters)[: clusters // 2])
-        both = [
-            held_out_coverage(tops[:, part], tops[:, ~part], units, select)
-            for part in (half, ~half)
-        ]
-        # Both halves select in turn: each split then uses all images, and neither half is favoured.
-        shares[row] = np.array(both, dtype=float).mean(axis=0)
-    return _percentile_intervals(shares, shares.mean(axis=0), level, method)
-
-
-def coverage_interval(
-    tops: Array,
-    patients: Any,
-    units: int,
-    select: int = 20,
-    level: float = 0.95,
-    resamples: int = COVERAGE_RESAMPLES,
-    seed: int = 1,
-) -> tuple[Interval, ...]:
-    """Compute percentile intervals of the coverage over resampled patients.
-
-    Parameters
-    ----------
-    tops, patients, units, select
-        As in `split_half_coverage`.
-    level : float
-        Confidence level in (0, 1).
-    resamples, seed : int
-        Number of bootstrap samples and seed.
-
-    Returns
-    -------
-    tuple of Interval
-        One per class. Units are selected anew in each sample, so the interval is not centred on
-        the estimate.
-
-    Examples
-    --------
-    >>> tops = np.array([[[0, 1], [0, 2], [3, 2], [0, 1]]])
-    >>> interval = coverage_interval(tops, list("abcd"), 4, select=1)[0]
-    >>> interval.estimate, round(interval.low, 3), round(interval.high, 3)
-    (0.375, 0.25, 0.5)
+    >>> rng = np.random.default_rng(1)
+    >>> tops = rng.integers(0, 6, (1, 12, 2))
+    >>> half = split_half_coverage(tops, np.arange(12), 6, select=2)[0]
+    >>> round(half.estimate, 2), round(half.low, 2), round(half.high, 2)
+    (0.15, 0.03, 0.49)
     """
     check_level(level)
     codes, clusters = cluster_codes(patients, tops.shape[1])
-    method = f"patient bootstrap, {resamples} resamples, units selected anew"
-    if clusters < 2:
-        return _without_bounds(len(tops), level, method, "one patient cannot be resampled")
-    top = tops.shape[2]
-    images = np.bincount(codes, minlength=clusters)
-    # Counts up to 2^24 are exact in float32, which halves the time of the products.
-    weights = multinomial_bootstrap_weights(clusters, resamples, seed).astype(np.float32)
-    # Patients differ in their number of images, so resamples differ in their number of slots.
-    slots = (weights @ images.astype(np.float32)) * top
-    shares = np.empty((resamples, len(tops)))
-    for index, part in enumerate(tops):
-        # [patient, unit]; one bincount over coded pairs replaces a loop over patients.
-        table = np.bincount(
-            np.repeat(codes, top) * units + part.ravel(), minlength=clusters * units
-        ).reshape(clusters, units)
-        counts = weights @ table.astype(np.float32)
-        # Only the sum of the largest counts is needed, so a partition replaces the sort.
-        largest = np.partition(counts, units - min(select, units), axis=1)[
-            :, units - min(select, units) :
-        ]
-        shares[:, index] = largest.sum(axis=1) / slots
-    # The estimate is that of the sample: a mean over resamples would add their own optimism.
-    estimates = [part.coverage for part in coverage_from_top_units(tops, units, select).per_class]
-    return _percentile_intervals(shares, estimates, level, method)
+    method = f"split-half by patient, {repeats} splits"
+    if clusters < 4:
+        reason = f"{count_text(clusters, 'patient')} cannot be split into halves of two or more"
+        return _without_bounds(len(tops), level, method, reason)
+    generator = np.random.default_rng(seed)
+    # Patients, not images, are split: images of one patient resemble each other.
+    halves = np.zeros((2 * repeats, clusters))
+    for row in range(repeats):
+        halves[2 * row, generator.permutation(clusters)[: clusters // 2]] = 1
+    # Both halves select in turn: each split then uses all images, and neither half is favoured.
+    halves[1::2] = 1 - halves[::2]
+    return tuple(
+        _split_half_interval(_slots_by_patient(part, codes, clusters, units), halves, select, level)
+        for part in tops
+    )
+
+
+def _slots_by_patient(tops: Array, codes: Array, clusters: int, units: int) -> Array:
+    """Return how often each unit is among a patient's top units, [patients, units]."""
+    # One bincount over coded pairs replaces a loop over patients.
+    pairs = np.repeat(codes, tops.shape[1]) * units + tops.ravel()
+    return np.bincount(pairs, minlength=clusters * units).reshape(clusters, units).astype(float)
+
+
+def _split_half_interval(slots: Array, halves: Array, select: int, level: float) -> Interval:
+    """Return the interval of one class from slots [patients, units] and halves [split, patient]."""
+    counts, sizes = halves @ slots, slots.sum(axis=1)
+    shares, variances = np.empty(len(halves)), np.empty(len(halves))
+    for row, selecting in enumerate(halves):
+        measuring = selecting == 0
+        taken = slots[:, select_units(counts[row], select)].sum(axis=1)[measuring]
+        size, m = sizes[measuring], int(measuring.sum())
+        shares[row] = taken.sum() / size.sum()
+        deviations = taken - shares[row] * size
+        variances[row] = m / (m - 1) * (deviations**2).sum() / size.sum() ** 2
+    method, estimate = f"split-half by patient, {len(halves) // 2} splits", float(shares.mean())
+    # Half of the mean variance: both halves of a split measure.
+    error = float(np.sqrt(variances.mean() / 2))
+    if not 0 < estimate < 1 or error < NEGLIGIBLE:
+        reason = "every half of the patients gives the same share"
+        return Interval.without_bounds(level, method, reason, estimate, unit="patient")
+    low, high = logit_bounds(estimate, error, slots.shape[0] // 2 - 1, level)
+    return Interval(
+        estimate=estimate, low=low, high=high, level=level, method=method, unit="patient"
+    )
 
 
 def fixed_selection_coverage(
@@ -174,13 +156,15 @@ def fixed_selection_coverage(
     patients : sequence of hashable, shape (images,)
     units : iterable of int
         The selected units.
-    level, resamples, seed
-        As in `coverage_interval`.
+    level : float
+        Confidence level in (0, 1).
+    resamples, seed : int
+        Number of bootstrap samples and seed.
 
     Returns
     -------
     tuple of Interval
-        One per class, with a percentile interval over resampled patients.
+        One per class, with expanded percentiles over resampled patients.
 
     Examples
     --------
@@ -202,7 +186,7 @@ def fixed_selection_coverage(
     shares = np.stack(
         [(weights @ np.bincount(codes, part, minlength=clusters)) / slots for part in hits], axis=1
     )
-    return _percentile_intervals(shares, hits.mean(1) / tops.shape[2], level, method)
+    return _percentile_intervals(shares, hits.mean(1) / tops.shape[2], level, method, clusters)
 
 
 def _without_bounds(classes: int, level: float, method: str, reason: str) -> tuple[Interval, ...]:
@@ -212,19 +196,17 @@ def _without_bounds(classes: int, level: float, method: str, reason: str) -> tup
 
 
 def _percentile_intervals(
-    shares: Array, estimates: Any, level: float, method: str
+    shares: Array, estimates: Any, level: float, method: str, clusters: int
 ) -> tuple[Interval, ...]:
     """Return one interval per class from resampled shares [resamples, classes]."""
-    bounds = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return tuple(
         interval_with_width(
             float(estimate),
-            float(low),
-            float(high),
+            *percentile_bounds(part, level, clusters),
             level,
             method,
             tolerance=1e-9,
             reason="every resample gives the same share",
         )
-        for estimate, low, high in zip(estimates, *bounds)
+        for estimate, part in zip(estimates, shares.T)
     )

@@ -239,7 +239,7 @@ def unit_coverage(
     -----
     Coverage = (slots taken by the `select` most frequent units) / (top x images). Units are
     selected on the images on which coverage is measured, which makes it optimistic: report
-    `split_half_coverage` and `coverage_interval` as well.
+    `split_half_coverage` as well.
 
     Checked against: `generate_unit_rankings.py` of the published DeepMiner code (exact counts).
 

@@ -4,19 +4,20 @@ A module belongs here if it computes a statistic of a score against a binary (or
 Functions are pure: arrays in, frozen records out, no files and no database.
 """
 
+from evaluation.roc.auc_bounds import hanley_mcneil_variance
 from evaluation.roc.auc_comparison import AucDifference, compare_aucs, compare_independent_aucs
 from evaluation.roc.auc_estimates import (
     Auc,
     AucInterval,
     auc,
     auc_interval,
-    hanley_mcneil_variance,
 )
 from evaluation.roc.calibration_curve import Calibration, NetBenefit, calibration, net_benefit
 from evaluation.roc.curve import RocCurve, roc_curve
 from evaluation.roc.diagnostic import (
     DiagnosticTable,
     OperatingPoint,
+    clustered_diagnostic_table,
     diagnostic_table,
     fixed_threshold,
     operating_point,
@@ -29,6 +30,7 @@ from evaluation.roc.partial_area import (
     partial_auc_low_fpr,
     specificity_at,
 )
+from evaluation.roc.resampled_curves import partial_auc_interval, specificity_interval
 from evaluation.roc.subgroups import Interaction, Subgroup, interactions
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "auc",
     "auc_interval",
     "calibration",
+    "clustered_diagnostic_table",
     "compare_aucs",
     "compare_independent_aucs",
     "diagnostic_table",
@@ -58,7 +61,9 @@ __all__ = [
     "net_benefit",
     "operating_point",
     "partial_auc",
+    "partial_auc_interval",
     "partial_auc_low_fpr",
     "roc_curve",
     "specificity_at",
+    "specificity_interval",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.intervals import Interval, interval_with_width
+from evaluation.resampling import percentile_bounds
 from evaluation.roc.auc_estimates import auc
 from evaluation.roc.auc_variance import bootstrap_aucs
 from evaluation.validation import Array, cluster_codes
@@ -66,10 +67,8 @@ def auc_drop(
     drawn = np.mean(
         [bootstrap_aucs(labels, s, codes, clusters, _RESAMPLES, 1) for s in compared], axis=0
     )
+    drops = drawn - bootstrap_aucs(labels, after, codes, clusters, _RESAMPLES, 1)
     # nan: resamples with one class.
-    low, high = np.nanquantile(
-        drawn - bootstrap_aucs(labels, after, codes, clusters, _RESAMPLES, 1),
-        [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2],
-    )
+    low, high = percentile_bounds(drops[~np.isnan(drops)], _LEVEL, clusters)
     tolerance = 1e-12 * max(1.0, abs(estimate))
-    return interval_with_width(estimate, float(low), float(high), _LEVEL, method, tolerance)
+    return interval_with_width(estimate, low, high, _LEVEL, method, tolerance)

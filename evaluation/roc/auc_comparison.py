@@ -16,9 +16,16 @@ from evaluation.intervals import (
     not_estimable,
     p_text,
 )
-from evaluation.roc.auc_estimates import AucInterval, covariance_or_reason
-from evaluation.roc.auc_variance import placements
+from evaluation.roc.auc_bounds import (
+    area_correlation,
+    area_estimate,
+    difference_bounds,
+    difference_p_value,
+)
+from evaluation.roc.auc_estimates import ONE_OBSERVATION, AucInterval, covariance_or_reason
+from evaluation.roc.auc_variance import Placements, patient_contributions, placements
 from evaluation.validation import (
+    Array,
     check_level,
     cluster_codes,
     float_vector,
@@ -98,7 +105,21 @@ class AucDifference:
         )
 
 
-def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.95) -> AucDifference:
+COMPARISON_METHODS = ("wald", "logit")
+EQUAL_RANKINGS = (
+    "the two scores rank every pair alike, or both separate perfectly: the variance of their"
+    " difference is 0"
+)
+
+
+def compare_aucs(
+    y: Any,
+    a: Any,
+    b: Any,
+    cluster: Any = None,
+    level: float = 0.95,
+    method: str = "wald",
+) -> AucDifference:
     """Compare the AUCs of two scores on the same observations.
 
     Parameters
@@ -110,6 +131,10 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
         Patient of each observation; by default observations are independent.
     level : float
         Confidence level in (0, 1).
+    method : {"wald", "logit"}
+        "wald" is DeLong's test, or Obuchowski's where patients are given, as in other software.
+        "logit" is the one that pages and the report use: it holds its level with few patients and
+        near AUC 1 (benchmarks/COVERAGE.md).
 
     Returns
     -------
@@ -120,12 +145,14 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     Raises
     ------
     ValueError
-        If labels, scores or patients are invalid.
+        If labels, scores, patients or the method are invalid.
 
     Notes
     -----
-    z = (A1 - A2) / sqrt(V1 + V2 - 2 C), with variances and covariance of DeLong, or of Obuchowski
-    where patients are given.
+    "wald": z = (A1 - A2) / sqrt(V1 + V2 - 2 C), with variances and covariance of DeLong, or of
+    Obuchowski. "logit": bounds recovered from the logit intervals of both AUCs and their
+    correlation (`evaluation.roc.auc_bounds.difference_bounds`); P is the level at which the
+    interval begins to hold 0, so that test and interval agree.
 
     Checked against: R 4.2 pROC `roc.test` (paired, 1e-8), and an independent implementation of
     Obuchowski's covariance (1e-10).
@@ -133,7 +160,7 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     References
     ----------
     DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. Obuchowski NA. Biometrics
-    1997;53:567-578.
+    1997;53:567-578. Zou GY. Psychol Methods 2007;12:399-413.
 
     Examples
     --------
@@ -146,31 +173,50 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
     labels, first = labels_and_scores(y, a)
     second = float_vector(b, "score", len(labels))
     check_level(level)
-    shared: dict[str, Any] = {"level": level, "method": "DeLong, paired", "unit": "observation"}
-    if cluster is not None:
-        shared |= {"method": "Obuchowski, paired", "unit": "patient"}
+    if method not in COMPARISON_METHODS:
+        raise ValueError(
+            f"the method is {method!r}: it must be one of {', '.join(COMPARISON_METHODS)}"
+        )
+    codes, clusters = cluster_codes(
+        np.arange(len(labels)) if cluster is None else cluster, len(labels)
+    )
+    name = "logit scale, small-sample t" if method == "logit" else "Obuchowski"
+    if method == "wald" and cluster is None:
+        name = "DeLong"
+    shared: dict[str, Any] = {
+        "level": level,
+        "method": f"{name}, paired",
+        "unit": "observation" if cluster is None else "patient",
+    }
     reason = one_class_reason(labels)
     if reason:
         return AucDifference(reason=reason, **shared)
-    codes, clusters = (None, 0) if cluster is None else cluster_codes(cluster, len(labels))
-    scores = np.stack([first, second])
-    areas = placements(labels, scores).auc
-    covariance, reason = covariance_or_reason(labels, scores, codes, clusters)
-    difference = float(areas[0] - areas[1])
-    shared |= {"difference": difference, "first": float(areas[0]), "second": float(areas[1])}
+    placed = placements(labels, np.stack([first, second]))
+    shared |= {
+        "difference": float(placed.auc[0] - placed.auc[1]),
+        "first": float(placed.auc[0]),
+        "second": float(placed.auc[1]),
+    }
+    if method == "logit":
+        return _logit_difference(placed, labels, codes, clusters, shared)
+    return _wald_difference(placed, labels, None if cluster is None else codes, clusters, shared)
+
+
+def _wald_difference(
+    placed: Placements,
+    labels: Array,
+    codes: Array | None,
+    clusters: int,
+    shared: dict[str, Any],
+) -> AucDifference:
+    covariance, reason = covariance_or_reason(placed, labels, codes, clusters)
     if covariance is None:
         return AucDifference(reason=reason, **shared)
-    # The paired variance: the covariance of the two AUCs enters twice.
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    # Equal rankings leave a rounding error where the variance is 0.
-    if variance <= 1e-12 * (covariance[0, 0] + covariance[1, 1]):
-        reason = (
-            "the two scores rank every pair alike, or both separate perfectly: the variance of"
-            " their difference is 0"
-        )
-        return AucDifference(reason=reason, **shared)
-    error = float(np.sqrt(variance))
-    z, half = difference / error, float(scipy.stats.norm.isf((1 - level) / 2)) * error
+    variance = _difference_variance(covariance)
+    if variance is None:
+        return AucDifference(reason=EQUAL_RANKINGS, **shared)
+    difference, error = shared["difference"], float(np.sqrt(variance))
+    z, half = difference / error, float(scipy.stats.norm.isf((1 - shared["level"]) / 2)) * error
     return AucDifference(
         standard_error=error,
         statistic=z,
@@ -181,6 +227,43 @@ def compare_aucs(y: Any, a: Any, b: Any, cluster: Any = None, level: float = 0.9
         p_greater=float(scipy.stats.norm.sf(z)),
         **shared,
     )
+
+
+def _logit_difference(
+    placed: Placements, labels: Array, codes: Array, clusters: int, shared: dict[str, Any]
+) -> AucDifference:
+    parts, reason = patient_contributions(placed, labels, codes, clusters)
+    if parts is None:
+        return AucDifference(
+            reason=ONE_OBSERVATION if shared["unit"] == "observation" else reason, **shared
+        )
+    covariance = parts.covariance()
+    variance = _difference_variance(covariance)
+    if variance is None:
+        return AucDifference(reason=EQUAL_RANKINGS, **shared)
+    one, two = (area_estimate(parts, row, float(placed.auc[row])) for row in (0, 1))
+    correlation = area_correlation(covariance)
+    low, high = difference_bounds(one, two, correlation, shared["level"])
+    p_value = difference_p_value(one, two, correlation)
+    error = float(np.sqrt(variance))
+    return AucDifference(
+        standard_error=error,
+        statistic=shared["difference"] / error,
+        p_value=p_value,
+        low=low,
+        high=high,
+        covariance=float(covariance[0, 1]),
+        p_greater=p_value / 2 if shared["difference"] >= 0 else 1 - p_value / 2,
+        **shared,
+    )
+
+
+def _difference_variance(covariance: Array) -> float | None:
+    """Return the variance of the difference of two AUCs; None where it is rounding."""
+    # The paired variance: the covariance of the two AUCs enters twice.
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    # Equal rankings leave a rounding error where the variance is 0.
+    return None if variance <= 1e-12 * (covariance[0, 0] + covariance[1, 1]) else variance
 
 
 def compare_independent_aucs(

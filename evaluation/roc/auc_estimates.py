@@ -15,10 +15,13 @@ from evaluation.intervals import (
     interval_text,
     not_estimable,
 )
+from evaluation.roc.auc_bounds import area_estimate
 from evaluation.roc.auc_variance import (
+    Placements,
     bootstrap_aucs,
     delong_covariance,
     obuchowski_covariance,
+    patient_contributions,
     placements,
 )
 from evaluation.validation import (
@@ -29,10 +32,10 @@ from evaluation.validation import (
     one_class_reason,
 )
 
-AUC_METHODS = ("delong", "obuchowski", "bootstrap")
+AUC_METHODS = ("logit", "delong", "obuchowski", "bootstrap")
 # Multiplications of a bootstrap (resamples x patients^2) that take about a fifth of a second.
 CHEAP_MULTIPLICATIONS = 2_000_000_000
-TIED = "all scores are tied: the variance is 0 and the interval has no width"
+TIED = "all scores are tied: the variance is 0 and gives no interval"
 SEPARATED = "the scores separate the classes perfectly: the variance is 0 and gives no interval"
 NO_WIDTH = (
     "every patient gives the same result: the variance between patients is 0 and gives no interval"
@@ -40,6 +43,9 @@ NO_WIDTH = (
 ONE_PATIENT = (
     "all observations come from one patient: the variance between patients cannot be estimated"
 )
+ONE_OBSERVATION = "one class has a single observation: its variance cannot be estimated"
+# Printed behind the bounds of Newcombe's method.
+SCORE_BOUNDS = "the variance is 0: bounds by Newcombe's score method on the number of patients"
 
 
 class Auc(float):
@@ -131,7 +137,7 @@ class AucInterval:
     level : float
         Confidence level.
     method : str
-        "delong", "obuchowski" or "bootstrap".
+        "logit", "delong", "obuchowski" or "bootstrap".
     reason : str or None
         Why numbers are missing, or a caveat beside them.
     positives, negatives : int
@@ -140,6 +146,8 @@ class AucInterval:
         Number of patients; None where observations are taken as independent.
     degenerate, resamples : int
         Bootstrap samples with one class only, which are left out, and samples drawn.
+    df : float or None
+        Degrees of freedom of the method "logit".
     """
 
     estimate: float | None = None
@@ -154,6 +162,7 @@ class AucInterval:
     clusters: int | None = None
     degenerate: int = 0
     resamples: int = 0
+    df: float | None = None
 
     @property
     def unit(self) -> str:
@@ -197,7 +206,7 @@ def auc_interval(
     y: Any,
     score: Any,
     cluster: Any = None,
-    method: str = "delong",
+    method: str = "logit",
     level: float = 0.95,
     resamples: int | None = None,
     seed: int = 1,
@@ -210,9 +219,11 @@ def auc_interval(
     score : array_like of float, shape (n,)
         Higher scores indicate positives.
     cluster : sequence of hashable, shape (n,), optional
-        Patient of each observation. Required for "obuchowski", ignored by "delong".
-    method : {"delong", "obuchowski", "bootstrap"}
-        Independent observations; patients as clusters; percentiles over resampled patients.
+        Patient of each observation; by default observations are independent. Required for
+        "obuchowski", refused by "delong".
+    method : {"logit", "delong", "obuchowski", "bootstrap"}
+        Small-sample t interval on the logit scale; Wald intervals of independent observations and
+        of patients as clusters; percentiles over resampled patients.
     level : float
         Confidence level in (0, 1).
     resamples : int, optional
@@ -223,8 +234,9 @@ def auc_interval(
     Returns
     -------
     AucInterval
-        Without bounds, and with the reason, for one class, one patient, perfect separation
-        (variance 0, never the interval [1, 1]) and zero variance between patients.
+        Without bounds, and with the reason, for one class and for a class from one patient. Under
+        perfect separation, and wherever the variance is 0, "logit" gives the bounds of a score
+        method and says so in `reason`; the other methods give no bounds.
 
     Raises
     ------
@@ -233,8 +245,11 @@ def auc_interval(
 
     Notes
     -----
-    "delong" and "obuchowski" are Wald intervals clipped to [0, 1]. Patches of one patient are not
-    independent: use "obuchowski" or "bootstrap" for them.
+    "logit" holds its level at the sizes at which it is used (benchmarks/COVERAGE.md): variance and
+    degrees of freedom are those of `evaluation.roc.auc_bounds.area_estimate`, and
+    `evaluation.roc.auc_bounds.newcombe_bounds` replaces it where the variance is 0. "delong" and
+    "obuchowski" are Wald intervals clipped to [0, 1], for comparison with other software; their
+    coverage falls to 80 % near AUC 1. The standard error of "logit" is that of "obuchowski".
 
     Checked against: R 4.2 pROC `ci.auc` (DeLong, 1e-9), an independent implementation of
     Obuchowski's formula (1e-10), and a patient bootstrap with another generator (.006 on a bound).
@@ -242,14 +257,15 @@ def auc_interval(
     References
     ----------
     DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. Obuchowski NA. Biometrics
-    1997;53:567-578. Field CA, Welsh AH. J R Stat Soc B 2007;69:369-390.
+    1997;53:567-578. Newcombe RG. Stat Med 2006;25:559-573. Field CA, Welsh AH. J R Stat Soc B
+    2007;69:369-390.
 
     Examples
     --------
     >>> y, score = [1, 1, 0, 1, 1, 0, 1, 0, 0, 0], range(10, 0, -1)
     >>> independent = auc_interval(y, score)
     >>> round(independent.estimate, 2), round(independent.low, 3), round(independent.high, 3)
-    (0.84, 0.568, 1.0)
+    (0.84, 0.253, 0.988)
     >>> clustered = auc_interval(y, score, list("aabbccddee"), "obuchowski")
     >>> round(clustered.standard_error, 3), clustered.clusters
     (0.155, 5)
@@ -262,7 +278,12 @@ def auc_interval(
         raise ValueError(
             "the method 'obuchowski' needs the patient of each observation: give cluster"
         )
-    # Without patients each observation is a cluster of its own, which the bootstrap draws.
+    if cluster is not None and method == "delong":
+        raise ValueError(
+            "the method 'delong' takes observations as independent: with patients use 'logit' or"
+            " 'obuchowski'"
+        )
+    # Without patients each observation is a cluster of its own.
     codes, clusters = cluster_codes(
         np.arange(len(labels)) if cluster is None else cluster, len(labels)
     )
@@ -271,12 +292,15 @@ def auc_interval(
         "method": method,
         "positives": int(labels.sum()),
         "negatives": int((~labels).sum()),
-        "clusters": None if cluster is None or method == "delong" else clusters,
+        "clusters": None if cluster is None else clusters,
     }
     reason = one_class_reason(labels)
     if reason:
         return AucInterval(reason=reason, **shared)
-    shared["estimate"] = float(placements(labels, scores[None]).auc[0])
+    placed = placements(labels, scores[None])
+    shared["estimate"] = float(placed.auc[0])
+    if method == "logit":
+        return _logit_interval(placed, labels, _are_tied(scores), codes, clusters, shared)
     # An exact comparison: `placements` yields exactly 0 or 1 under perfect separation.
     if shared["estimate"] in (0.0, 1.0):
         return AucInterval(reason=SEPARATED, **shared)
@@ -286,19 +310,25 @@ def auc_interval(
             resamples = int(np.clip(CHEAP_MULTIPLICATIONS // clusters**2, 2_000, 20_000))
         return _bootstrap_interval(labels, scores, codes, clusters, resamples, seed, shared)
     return _wald_interval(
-        labels, scores, codes if method == "obuchowski" else None, clusters, shared
+        placed,
+        labels,
+        _are_tied(scores),
+        codes if method == "obuchowski" else None,
+        clusters,
+        shared,
     )
 
 
 def covariance_or_reason(
-    labels: Array, scores: Array, codes: Array | None, clusters: int
+    placed: Placements, labels: Array, codes: Array | None, clusters: int
 ) -> tuple[Array | None, str | None]:
     """Estimate the covariance of k AUCs by DeLong, or by Obuchowski where `codes` are given.
 
     Parameters
     ----------
+    placed : Placements
+        Placement values of k scores.
     labels : ndarray of bool, shape (n,)
-    scores : ndarray of float, shape (k, n)
     codes : ndarray of int, shape (n,), or None
         Patient of each observation.
     clusters : int
@@ -310,22 +340,51 @@ def covariance_or_reason(
     reason : str or None
         Why there is no covariance.
     """
-    placed = placements(labels, scores)
     if codes is not None:
         return obuchowski_covariance(placed, labels, codes, clusters)
     covariance = delong_covariance(placed)
-    if covariance is None:
-        return None, "one class has a single observation: its variance cannot be estimated"
-    return covariance, None
+    return covariance, ONE_OBSERVATION if covariance is None else None
+
+
+def _logit_interval(
+    placed: Placements,
+    labels: Array,
+    tied: bool,
+    codes: Array,
+    clusters: int,
+    shared: dict[str, Any],
+) -> AucInterval:
+    parts, reason = patient_contributions(placed, labels, codes, clusters)
+    if parts is None:
+        return AucInterval(
+            reason=ONE_OBSERVATION if shared["clusters"] is None else reason, **shared
+        )
+    if tied:
+        return AucInterval(reason=TIED, **shared)
+    estimate = area_estimate(parts, 0, shared["estimate"])
+    low, high = estimate.bounds(shared["level"])
+    return AucInterval(
+        standard_error=float(np.sqrt(max(0.0, parts.covariance()[0, 0]))),
+        low=low,
+        high=high,
+        df=estimate.df if estimate.varies else None,
+        reason=None if estimate.varies else SCORE_BOUNDS,
+        **shared,
+    )
 
 
 def _wald_interval(
-    labels: Array, scores: Array, codes: Array | None, clusters: int, shared: dict[str, Any]
+    placed: Placements,
+    labels: Array,
+    tied: bool,
+    codes: Array | None,
+    clusters: int,
+    shared: dict[str, Any],
 ) -> AucInterval:
-    covariance, reason = covariance_or_reason(labels, np.atleast_2d(scores), codes, clusters)
+    covariance, reason = covariance_or_reason(placed, labels, codes, clusters)
     if covariance is None:
         return AucInterval(reason=reason, **shared)
-    error, tied = float(np.sqrt(max(0.0, covariance[0, 0]))), _are_tied(scores)
+    error = float(np.sqrt(max(0.0, covariance[0, 0])))
     # With tied scores every sample gives .5. The bounds stay, and the reason stands beside them.
     if error < 1e-12 and not tied:
         return AucInterval(reason=NO_WIDTH, **shared)
@@ -373,41 +432,3 @@ def _bootstrap_interval(
         reason=TIED if tied else None,
         **shared,
     )
-
-
-def hanley_mcneil_variance(area: float, positives: int, negatives: int) -> float:
-    """Compute the variance of an AUC under exponential scores, for planning without data.
-
-    Parameters
-    ----------
-    area : float
-        Expected AUC.
-    positives, negatives : int
-        Numbers of observations.
-
-    Returns
-    -------
-    float
-
-    Notes
-    -----
-    With Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A):
-    var = (A (1 - A) + (m - 1)(Q1 - A^2) + (n - 1)(Q2 - A^2)) / (m n).
-
-    Checked against: an independent implementation of the formula in R 4.2 (1e-9).
-
-    References
-    ----------
-    Hanley JA, McNeil BJ. The meaning and use of the area under a receiver operating characteristic
-    (ROC) curve. Radiology 1982;143:29-36.
-
-    Examples
-    --------
-    >>> round(hanley_mcneil_variance(0.8, 50, 50) ** 0.5, 4)
-    0.0445
-    """
-    # Q1: two positives both score above a negative. Q2: a positive scores above two negatives.
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    return (
-        area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    ) / (positives * negatives)

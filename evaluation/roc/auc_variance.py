@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
 from evaluation.resampling import cluster_bootstrap_blocks
 from evaluation.validation import Array
@@ -38,7 +37,7 @@ class Placements:
 
 
 def placements(labels: Array, scores: Array) -> Placements:
-    """Compute placement values from mid-ranks.
+    """Compute placement values from sorted scores.
 
     Parameters
     ----------
@@ -52,8 +51,7 @@ def placements(labels: Array, scores: Array) -> Placements:
 
     References
     ----------
-    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. Ranks:
-    Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393.
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
 
     Examples
     --------
@@ -62,13 +60,24 @@ def placements(labels: Array, scores: Array) -> Placements:
     ([[1.0, 0.5]], [[0.75]], [0.75])
     """
     m, n = int(labels.sum()), int((~labels).sum())
-    ranks = scipy.stats.rankdata(scores, axis=1)
-    positive = (ranks[:, labels] - scipy.stats.rankdata(scores[:, labels], axis=1)) / n
-    negative = 1 - (ranks[:, ~labels] - scipy.stats.rankdata(scores[:, ~labels], axis=1)) / m
-    # The rank sum is exact in binary, the mean of placements is not: perfect separation must give
-    # exactly 1.
-    auc = (ranks[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
+    positive, negative = np.empty((len(scores), m)), np.empty((len(scores), n))
+    auc = np.empty(len(scores))
+    for row, score in enumerate(scores):
+        # Half the number below plus half the number up to a score count ties 1/2.
+        won = _midranks_among(score[labels], np.sort(score[~labels]))
+        positive[row] = won / n
+        negative[row] = 1 - _midranks_among(score[~labels], np.sort(score[labels])) / m
+        # The sum is exact in binary, the mean of placements is not: perfect separation must give
+        # exactly 1.
+        auc[row] = won.sum() / (m * n)
     return Placements(positive, negative, auc)
+
+
+def _midranks_among(values: Array, others: Array) -> Array:
+    """Return how many of the sorted others lie below each value, ties 1/2."""
+    return 0.5 * (
+        np.searchsorted(others, values, side="left") + np.searchsorted(others, values, side="right")
+    )
 
 
 def delong_covariance(placed: Placements) -> Array | None:
@@ -103,6 +112,70 @@ def delong_covariance(placed: Placements) -> Array | None:
         return None
     # np.cov returns a scalar for one row, hence the reshape.
     return np.cov(placed.positive).reshape(k, k) / m + np.cov(placed.negative).reshape(k, k) / n
+
+
+@dataclass(frozen=True)
+class PatientContributions:
+    """Contributions of patients to k AUCs.
+
+    Attributes
+    ----------
+    positive, negative : ndarray of float64, shape (k, clusters)
+        Sum of a patient's centred placements, divided by the number of observations of the class.
+    with_positive, with_negative : int
+        Numbers of patients that have positives, and that have negatives; at least 2.
+    clusters : int
+        Number of patients.
+    """
+
+    positive: Array
+    negative: Array
+    with_positive: int
+    with_negative: int
+    clusters: int
+
+    def covariance(self) -> Array:
+        """Return Obuchowski's covariance of the AUCs, float64 [k, k]."""
+        m, n, clusters = self.with_positive, self.with_negative, self.clusters
+        s10 = m / (m - 1) * self.positive @ self.positive.T
+        s01 = n / (n - 1) * self.negative @ self.negative.T
+        s11 = clusters / (clusters - 1) * self.positive @ self.negative.T
+        # The cross term of two scores is not symmetric in them, so both orders are added.
+        return s10 + s01 + s11 + s11.T
+
+
+def patient_contributions(
+    placed: Placements, labels: Array, codes: Array, clusters: int
+) -> tuple[PatientContributions | None, str | None]:
+    """Sum the centred placements of each patient.
+
+    Parameters
+    ----------
+    placed, labels, codes, clusters
+        As in `obuchowski_covariance`.
+
+    Returns
+    -------
+    contributions : PatientContributions or None
+    reason : str or None
+        Why there are none: a class comes from a single patient.
+    """
+    k, positives, negatives = len(placed.auc), codes[labels], codes[~labels]
+    with_positive, with_negative = len(np.unique(positives)), len(np.unique(negatives))
+    if min(with_positive, with_negative) < 2:
+        name = "positive" if with_positive < 2 else "negative"
+        reason = (
+            f"all {name} observations come from one patient: the variance between patients"
+            " cannot be estimated"
+        )
+        return None, reason
+    v10, v01 = np.empty((k, clusters)), np.empty((k, clusters))
+    for row in range(k):
+        v10[row] = np.bincount(positives, placed.positive[row] - placed.auc[row], clusters)
+        v01[row] = np.bincount(negatives, placed.negative[row] - placed.auc[row], clusters)
+    return PatientContributions(
+        v10 / len(positives), v01 / len(negatives), with_positive, with_negative, clusters
+    ), None
 
 
 def obuchowski_covariance(
@@ -152,27 +225,8 @@ def obuchowski_covariance(
     >>> covariance.round(4).tolist()
     [[0.0123]]
     """
-    k, positives, negatives = len(placed.auc), codes[labels], codes[~labels]
-    total_m, total_n = len(positives), len(negatives)
-    with_positive, with_negative = len(np.unique(positives)), len(np.unique(negatives))
-    if min(with_positive, with_negative) < 2:
-        name = "positive" if with_positive < 2 else "negative"
-        reason = (
-            f"all {name} observations come from one patient: the variance between patients"
-            " cannot be estimated"
-        )
-        return None, reason
-    shape = (k, clusters)
-    # [score, patient]: sums of centred placements.
-    v10, v01 = np.empty(shape), np.empty(shape)
-    for row in range(k):
-        v10[row] = np.bincount(positives, placed.positive[row] - placed.auc[row], clusters)
-        v01[row] = np.bincount(negatives, placed.negative[row] - placed.auc[row], clusters)
-    s10 = with_positive / ((with_positive - 1) * total_m) * v10 @ v10.T
-    s01 = with_negative / ((with_negative - 1) * total_n) * v01 @ v01.T
-    s11 = clusters / (clusters - 1) * v10 @ v01.T
-    # The cross term of two scores is not symmetric in them, so both orders are added.
-    return s10 / total_m + s01 / total_n + (s11 + s11.T) / (total_m * total_n), None
+    parts, reason = patient_contributions(placed, labels, codes, clusters)
+    return (None if parts is None else parts.covariance()), reason
 
 
 def jackknife_aucs(labels: Array, score: Array) -> Array:

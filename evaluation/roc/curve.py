@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.resampling import cluster_bootstrap_blocks, multinomial_bootstrap_weights
 from evaluation.roc.partial_area import roc_vertices
+from evaluation.roc.resampled_curves import class_patients_reason, resampled_rates
 from evaluation.validation import (
     Array,
     check_level,
@@ -19,9 +19,6 @@ from evaluation.validation import (
 
 # False-positive rates at which the band is given.
 GRID = np.linspace(0, 1, 101)
-# Largest number of thresholds at which resampled curves are evaluated.
-BAND_THRESHOLDS = 500
-LEAST_RESAMPLES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ class RocCurve:
     level: float
     clusters: int | None
     method: str = (
-        "percentiles of the sensitivity at each false-positive rate over resampled patients"
+        "percentiles of the sensitivity at each false-positive rate by the Bayesian bootstrap"
         " (pointwise)"
     )
     reason: str | None = None
@@ -100,8 +97,8 @@ def roc_curve(
     Returns
     -------
     RocCurve
-        Without a band, and with the reason, for one class, one patient, or too few samples with
-        both classes.
+        Without a band, and with the reason, for one class and for a class from one patient. The
+        band always holds the curve.
 
     Raises
     ------
@@ -110,13 +107,12 @@ def roc_curve(
 
     Notes
     -----
-    Resampled curves are evaluated at up to 500 thresholds, spread evenly over the ranks of the
-    scores. A resample is then a product of patient weights with patient histograms, whatever the
-    number of observations.
+    Curves are resampled as in `evaluation.roc.resampled_curves.resampled_rates`.
 
     References
     ----------
-    Fawcett T. Pattern Recognit Lett 2006;27:861-874 (curve; vertical averaging).
+    Fawcett T. Pattern Recognit Lett 2006;27:861-874 (curve; vertical averaging). Rubin DB. Ann Stat
+    1981;9:130-134 (Bayesian bootstrap).
 
     Examples
     --------
@@ -144,19 +140,17 @@ def roc_curve(
         )
     fpr, tpr, thresholds = roc_vertices(labels, scores)
     shared |= {"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "clusters": None}
-    bins = _score_bins(scores)
-    if cluster is None:
-        counts = _independent_counts(labels, bins, resamples, seed)
-    else:
-        codes, clusters = cluster_codes(cluster, len(labels))
+    codes, clusters = (None, 0) if cluster is None else cluster_codes(cluster, len(labels))
+    if cluster is not None:
         shared["clusters"] = clusters
-        if clusters < 2:
-            reason = "all observations come from one patient"
-            return RocCurve(low=None, high=None, reason=reason, **shared)
-        counts = _clustered_counts(labels, bins, codes, clusters, resamples, seed)
-    low, high = _band(*counts, level)
-    reason = None if low is not None else "too few resamples have both classes"
-    return RocCurve(low=low, high=high, reason=reason, **shared)
+    reason = class_patients_reason(labels, codes)
+    if reason:
+        return RocCurve(low=None, high=None, reason=reason, **shared)
+    low, high = _band(*resampled_rates(labels, scores, codes, clusters, resamples, seed), level)
+    # Of the vertices at one false-positive rate the upper end counts.
+    nudge = 1e-12 * np.arange(len(fpr))
+    curve = np.interp(GRID + nudge[-1], fpr + nudge, tpr)
+    return RocCurve(low=np.minimum(low, curve), high=np.maximum(high, curve), **shared)
 
 
 def thin_curve(curve: RocCurve, points: int = 300) -> RocCurve:
@@ -184,63 +178,11 @@ def thin_curve(curve: RocCurve, points: int = 300) -> RocCurve:
     )
 
 
-def _score_bins(scores: Array) -> Array:
-    """Return each observation's bin, 0 for the highest scores; equal scores share a bin."""
-    # Quantiles without interpolation: infinite scores have an order but no differences.
-    positions = np.floor(np.linspace(0, 1, BAND_THRESHOLDS + 1) * (len(scores) - 1)).astype(int)
-    edges = np.unique(np.sort(scores)[positions])
-    return len(edges) - np.searchsorted(edges, scores, side="right")
-
-
-def _independent_counts(
-    labels: Array, bins: Array, resamples: int, seed: int
-) -> tuple[Array, Array]:
-    """Return resampled counts per bin of positives and negatives, each [resamples, bins]."""
-    size = bins.max() + 1
-    # Cells are bin x class: resampling observations is multinomial over these cells.
-    cells = np.bincount(bins + size * labels, minlength=2 * size)
-    counts = multinomial_bootstrap_weights(len(labels), resamples, seed, cells / cells.sum())
-    return counts[:, size:], counts[:, :size]
-
-
-def _clustered_counts(
-    labels: Array, bins: Array, codes: Array, clusters: int, resamples: int, seed: int
-) -> tuple[Array, Array]:
-    """Return the counts of `_independent_counts` for resampled patients."""
-    size = int(bins.max()) + 1
-    # [patient, bin]
-    positives, negatives = (
-        np.bincount(codes[mask] * size + bins[mask], minlength=clusters * size)
-        .reshape(clusters, size)
-        .astype(float)
-        for mask in (labels, ~labels)
-    )
-    counts = [
-        (weights @ positives, weights @ negatives)
-        for weights in cluster_bootstrap_blocks(clusters, resamples, seed)
-    ]
-    return np.concatenate([pair[0] for pair in counts]), np.concatenate(
-        [pair[1] for pair in counts]
-    )
-
-
-def _band(positives: Array, negatives: Array, level: float) -> tuple[Array | None, Array | None]:
-    """Return percentiles at GRID of curves given as counts per bin [resamples, bins]."""
-    both = (positives.sum(axis=1) > 0) & (negatives.sum(axis=1) > 0)
-    if both.sum() < LEAST_RESAMPLES:
-        return None, None
-    rates = [
-        np.cumsum(counts[both], axis=1) / counts[both].sum(axis=1, keepdims=True)
-        for counts in (negatives, positives)
-    ]
+def _band(fpr: Array, tpr: Array, level: float) -> tuple[Array, Array]:
+    """Return percentiles at GRID of curves [resamples, vertices]."""
     # Where the curve is vertical the upper end counts. A tiny slope makes the rates strictly
     # increasing, as np.interp requires.
-    nudge = 1e-9 * np.arange(rates[0].shape[1] + 1)
-    curves = np.stack(
-        [
-            np.interp(GRID + nudge[-1], np.append(0.0, x) + nudge, np.append(0.0, y))
-            for x, y in zip(*rates)
-        ]
-    )
+    nudge = 1e-9 * np.arange(fpr.shape[1])
+    curves = np.stack([np.interp(GRID + nudge[-1], x + nudge, y) for x, y in zip(fpr, tpr)])
     low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import scipy
 
-from evaluation.clustered import korn_graubard_interval
 from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text
+from evaluation.roc.clustered_accuracy import (
+    clustered_balanced_accuracy,
+    clustered_ratio,
+    clustered_share,
+)
 from evaluation.roc.partial_area import roc_vertices
 from evaluation.validation import (
-    Array,
+    binary_labels,
     check_level,
+    cluster_codes,
     labels_and_scores,
     one_class_reason,
     whole_number,
@@ -322,8 +327,7 @@ def operating_point(
     threshold : float
         An observation is called positive if its score is at least the threshold.
     cluster : sequence of hashable, shape (n,), optional
-        Patient of each observation. The intervals of sensitivity, specificity and accuracy are then
-        Korn and Graubard's; all others still take observations as independent.
+        Patient of each observation; see `clustered_diagnostic_table`.
     level : float
         Confidence level in (0, 1).
     rule : str
@@ -346,24 +350,76 @@ def operating_point(
     """
     labels, scores = labels_and_scores(y, score)
     called = scores >= threshold
+    return OperatingPoint(
+        float(threshold), rule, clustered_diagnostic_table(labels, called, cluster, level)
+    )
+
+
+def clustered_diagnostic_table(
+    y: Any, called: Any, cluster: Any = None, level: float = 0.95
+) -> DiagnosticTable:
+    """Compute diagnostic accuracy of binary calls with patients as clusters.
+
+    Parameters
+    ----------
+    y, called : array_like of {0, 1}, shape (n,)
+        Truth and call of each observation. Several readers' calls of the same images are further
+        observations of the same patients.
+    cluster : sequence of hashable, shape (n,), optional
+        Patient of each observation; by default observations are independent.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    DiagnosticTable
+        With patients, the intervals of sensitivity, specificity, accuracy and predictive values are
+        Korn and Graubard's; those of the balanced accuracy and of the ratios are linearised t
+        intervals over patients. `fisher_p_greater` still takes observations as independent.
+
+    Raises
+    ------
+    ValueError
+        If labels, calls or patients are invalid.
+
+    References
+    ----------
+    Korn EL, Graubard BI. Surv Methodol 1998;24:193-201.
+
+    Examples
+    --------
+    >>> table = clustered_diagnostic_table([1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 1], list("aabccd"))
+    >>> table.sensitivity.method, round(table.sensitivity.estimate, 3)
+    ('Korn-Graubard', 0.667)
+    """
+    labels, calls = binary_labels(y), binary_labels(called)
+    if len(labels) != len(calls):
+        raise ValueError(
+            f"{len(calls)} calls for {len(labels)} labels: each observation needs both"
+        )
     tp, fn, fp, tn = (
         int(cell.sum())
-        for cell in (labels & called, labels & ~called, ~labels & called, ~labels & ~called)
+        for cell in (labels & calls, labels & ~calls, ~labels & calls, ~labels & ~calls)
     )
     table = diagnostic_table(tp, fn, fp, tn, level)
-    if cluster is not None:
-        patients, right = np.asarray(cluster), called == labels
-        table = replace(
-            table,
-            sensitivity=_clustered_share(right[labels], patients[labels], level),
-            specificity=_clustered_share(right[~labels], patients[~labels], level),
-            accuracy=_clustered_share(right, patients, level),
-            unit="patient",
-        )
-    return OperatingPoint(float(threshold), rule, table)
-
-
-def _clustered_share(right: Array, patients: Array, level: float) -> Interval:
-    interval = korn_graubard_interval(right, patients, level, "call", "right", "wrong")
-    # A caveat beside bounds concerns the intraclass correlation, which is not part of this table.
-    return interval if interval.low is None else replace(interval, reason=None)
+    if cluster is None:
+        return table
+    codes, _ = cluster_codes(cluster, len(labels))
+    if not len(codes):
+        return replace(table, unit="patient")
+    right, everything = calls == labels, np.ones(len(labels), dtype=bool)
+    return replace(
+        table,
+        sensitivity=clustered_share(right, labels, codes, level),
+        specificity=clustered_share(right, ~labels, codes, level),
+        accuracy=clustered_share(right, everything, codes, level),
+        ppv=clustered_share(right, calls, codes, level),
+        npv=clustered_share(right, ~calls, codes, level),
+        balanced_accuracy=clustered_balanced_accuracy(
+            right, labels, codes, table.balanced_accuracy
+        ),
+        lr_positive=clustered_ratio(calls, labels, codes, table.lr_positive),
+        lr_negative=clustered_ratio(~calls, labels, codes, table.lr_negative),
+        odds_ratio=clustered_ratio(calls, labels, codes, table.odds_ratio, odds=True),
+        unit="patient",
+    )

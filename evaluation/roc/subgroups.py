@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 
 from evaluation.intervals import p_text
+from evaluation.proportion import adjust
 from evaluation.roc.auc_estimates import AucInterval
 from evaluation.roc.auc_variance import bootstrap_aucs
 from evaluation.validation import Array, cluster_codes
@@ -122,6 +123,39 @@ def interactions(
         if len(estimable) >= 2:
             tests.append(_interaction(variable, estimable, resamples, seed))
     return tests
+
+
+def adjusted_sentences(tests: Sequence[Interaction]) -> str:
+    """Return tests of differences between subgroups as text, adjusted for their number by Holm.
+
+    Parameters
+    ----------
+    tests : sequence of Interaction
+        Every test of one study.
+
+    Returns
+    -------
+    str
+        "" without tests.
+
+    Examples
+    --------
+    >>> print(adjusted_sentences([
+    ...     Interaction(variable="density", groups=2, statistic=6.0, df=1, p_value=0.0143),
+    ...     Interaction(variable="view", groups=2, df=1, reason="one patient"),
+    ...     Interaction(variable="scanner", groups=2, statistic=0.1, df=1, p_value=0.752),
+    ... ]).replace("; ", "\\n"))
+    density: chi-square 6.00, 1 df, P = .014 (adjusted P = .029)
+    view: not estimable, one patient
+    scanner: chi-square 0.10, 1 df, P = .752
+    """
+    adjusted = adjust([test.p_value for test in tests], "holm")
+    texts = []
+    for test, p in zip(tests, adjusted):
+        # A missing P is nan in the result of `adjust`.
+        is_changed = not np.isnan(p) and p != test.p_value
+        texts.append(test.sentence() + (f" (adjusted {p_text(float(p))})" if is_changed else ""))
+    return "; ".join(texts)
 
 
 def _interaction(

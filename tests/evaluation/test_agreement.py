@@ -78,13 +78,83 @@ def test_single_category_rater_has_kappa_0_without_interval(table, weights):
 
 
 @pytest.mark.parametrize("n", [3, 49, 5_000, 1_000_003])
-def test_perfect_agreement_has_no_interval(n):
-    result = cohen_kappa([[n, 0], [0, 1]])
-    assert (
-        result.estimate == pytest.approx(1)
-        and (result.standard_error, result.low, result.high) == (0, None, None)
-        and "variance is 0" in result.reason
-    )
+def test_perfect_agreement_has_a_lower_bound(n):
+    bounds = []
+    for result in (
+        cohen_kappa([[n, 0], [0, n - 1]]),
+        gwet_ac1([[n, 0], [0, n - 1]]),
+        fleiss_kappa([[3, 0]] * min(n, 49) + [[0, 3]] * min(n, 49)),
+    ):
+        assert result.estimate == pytest.approx(1) and result.high == pytest.approx(1)
+        assert result.reason is None and result.low < 1
+        bounds.append(result.low)
+    # Exact one-sided bound of the observed agreement of 2n - 1 items, turned into kappa.
+    agreed = 0.025 ** (1 / (2 * n - 1))
+    assert bounds[0] == pytest.approx(2 * agreed - 1, abs=0.1 if n > 3 else 0.5)
+
+
+def literal_kappa(p: np.ndarray) -> float:
+    chance = sum(p[i].sum() * p[:, i].sum() for i in range(len(p)))
+    return (np.trace(p) - chance) / (1 - chance)
+
+
+def literal_ac1(p: np.ndarray) -> float:
+    shares = [(p[i].sum() + p[:, i].sum()) / 2 for i in range(len(p))]
+    chance = sum(share * (1 - share) for share in shares) / (len(p) - 1)
+    return (np.trace(p) - chance) / (1 - chance)
+
+
+def test_intervals_are_quantiles_of_a_dirichlet_distribution():
+    """A prior of one agreeing item and .75 differing items, spread over the cells."""
+    table = np.array([[9, 3, 1], [2, 6, 0], [1, 2, 4]])
+    prior = np.full((3, 3), 0.75 / 6)
+    np.fill_diagonal(prior, 1 / 3)
+    draws = stats.dirichlet((table + prior).ravel()).rvs(6_000, random_state=2).reshape(-1, 3, 3)
+    for function, literal in ((cohen_kappa, literal_kappa), (gwet_ac1, literal_ac1)):
+        got = function(table)
+        expected = np.quantile([literal(draw) for draw in draws], [0.025, 0.975])
+        assert [got.low, got.high] == pytest.approx(expected, abs=0.02)
+
+
+def test_item_intervals_match_the_table_of_two_raters():
+    """Two raters: alpha of weighted items and kappa of a weighted table differ by O(1 / n)."""
+    counts = np.array([[40, 12], [9, 59]])
+    first = np.repeat([0, 0, 1, 1], counts.ravel())
+    second = np.repeat([0, 1, 0, 1], counts.ravel())
+    alpha, kappa = krippendorff_alpha([first, second]), cohen_kappa(counts)
+    assert [alpha.low, alpha.high] == pytest.approx([kappa.low, kappa.high], abs=0.03)
+    fleiss = fleiss_kappa([np.bincount(pair, minlength=2) for pair in zip(first, second)])
+    assert [fleiss.low, fleiss.high] == pytest.approx([alpha.low, alpha.high], abs=1e-4)
+
+
+def test_kappa_covers_with_24_items():
+    """Wald's interval covers .75 here."""
+    margin = np.array([0.85, 0.15])
+    table = 0.3 * np.diag(margin) + 0.7 * np.outer(margin, margin)
+    rng, kappas, coefficients = np.random.default_rng(5), [], []
+    truth = literal_ac1(table)
+    for _ in range(200):
+        counts = rng.multinomial(24, table.ravel()).reshape(2, 2)
+        kappa, ac1 = cohen_kappa(counts), gwet_ac1(counts)
+        coefficients.append(ac1.low <= truth <= ac1.high)
+        if kappa.low is not None:
+            kappas.append(kappa.low <= 0.3 <= kappa.high)
+    assert len(kappas) > 150 and np.mean(kappas) > 0.92 and np.mean(coefficients) > 0.92
+
+
+def test_alpha_covers_with_24_items():
+    """Two raters of a rare category who nearly always agree: percentiles cover .78."""
+    rng, covered = np.random.default_rng(6), []
+    trait = np.sqrt(0.95) * rng.normal(size=200_000)
+    whole = trait + np.sqrt(0.05) * rng.normal(size=(2, 200_000)) > 0.84
+    differ, share = (whole[0] != whole[1]).mean(), whole.mean()
+    truth = 1 - differ / (2 * share * (1 - share))
+    for _ in range(100):
+        items = rng.choice(200_000, 24)
+        result = krippendorff_alpha(whole[:, items].astype(int))
+        if result.low is not None:
+            covered.append(result.low <= truth <= result.high)
+    assert len(covered) > 90 and np.mean(covered) > 0.9
 
 
 def test_krippendorff_published_example():
@@ -112,7 +182,7 @@ def test_cohen_matches_statsmodels_and_gwet_the_sampling_variance():
         )
     rng, n = np.random.default_rng(0), np.sum(table)
     samples = rng.multinomial(n, np.ravel(table) / n, 1500)
-    spread = np.std([gwet_ac1(counts.reshape(3, 3)).estimate for counts in samples])
+    spread = np.std([literal_ac1(counts.reshape(3, 3) / n) for counts in samples])
     assert gwet_ac1(table).standard_error == pytest.approx(spread, rel=0.08)
 
 
@@ -131,7 +201,9 @@ def test_agreement_degenerate():
         and gwet_ac1([[5]]).reason
         and fleiss_kappa(np.empty((0, 2))).reason
     )
-    assert cohen_kappa([[5, 0], [0, 5]]).estimate == 1 and cohen_kappa([[5, 0], [0, 5]]).low is None
+    assert cohen_kappa([[5, 0], [0, 5]]).estimate == 1 and cohen_kappa([[5, 0], [0, 5]]).low < 0.8
+    assert "three items" in krippendorff_alpha([[1, 2], [1, 1]]).reason
+    assert "three items" in fleiss_kappa([[2, 0], [1, 1]]).reason
     assert gwet_ac1([[10, 0], [0, 0]]).estimate == 1
     assert (
         "same" in fleiss_kappa([[3, 0], [3, 0]]).reason

@@ -9,8 +9,9 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from evaluation.clustered import clustered_proportion
+from evaluation.clustered import clustered_proportion, korn_graubard_interval
 from evaluation.gee import gee_exchangeable
 from evaluation.permutation import sign_flip
 
@@ -128,14 +129,23 @@ def test_degenerate_inputs_have_reasons():
     )
     right = clustered_proportion([1] * 6, [1, 1, 2, 2, 3, 3])
     assert right.estimate == 1 and right.gee_low is None and "all answers are right" in right.reason
+    # The bounds and P of three answers, one a patient.
+    exact = stats.binomtest(3, 3, 0.5, "greater")
+    assert right.low == pytest.approx(stats.binomtest(3, 3).proportion_ci().low)
+    assert right.high == 1 and right.p_greater == pytest.approx(exact.pvalue)
+    wrong = clustered_proportion([0] * 5, [1, 1, 2, 3, 4])
+    assert (wrong.low, wrong.p_greater) == (0, 1) and wrong.p_two_sided == pytest.approx(1 / 8)
+    assert wrong.high == pytest.approx(stats.binomtest(0, 4).proportion_ci().high)
     assert right.sign_flip_p_greater == pytest.approx(1 / 8)
     equal = clustered_proportion([1, 0, 1, 0], [1, 1, 2, 2])
     assert (
         equal.gee_p_greater is None and equal.effective_n is None and "same share" in equal.reason
     )
     assert clustered_proportion([1, 0, 1], [1, 2, 3], p0=0.3).sign_flip_p_greater is None
-    for result in (one, right, equal):
-        assert "not estimable" in result.sentence()
+    assert equal.low < 0.5 < equal.high and equal.p_greater is None
+    assert "not estimable" in one.sentence()
+    for result in (right, equal):
+        assert "from the number of patients" in result.sentence()
     with pytest.raises(ValueError, match="observation 2 of 3 has no patient"):
         clustered_proportion([1, 0, 1], ["a", None, "b"])
     with pytest.raises(ValueError, match="label 2 of 2 is missing"):
@@ -195,3 +205,73 @@ def test_negative_working_correlation():
 def test_sign_flip_needs_p0_of_one_half():
     result = clustered_proportion([1, 0, 1, 1, 0], [1, 1, 2, 3, 3], p0=0.3)
     assert result.sign_flip_p_greater is None and "against .5 only" in result.reason
+
+
+def test_printed_interval_of_single_answers_is_a_t_interval_of_the_logit():
+    """One answer a patient: the variance of a logit from m - 1, and t quantiles."""
+    result = clustered_proportion([1] * 13 + [0] * 5, range(18))
+    p, m = 13 / 18, 18
+    error = np.sqrt(1 / ((m - 1) * p * (1 - p)))
+    centre = np.log(p / (1 - p))
+    half = stats.t.ppf(0.975, m - 1) * error
+    expected = [1 / (1 + np.exp(half - centre)), 1 / (1 + np.exp(-half - centre))]
+    assert [result.low, result.high] == pytest.approx(expected, abs=1e-12)
+    assert result.p_greater == pytest.approx(stats.t.sf(centre / error, m - 1), abs=1e-12)
+    assert result.p_two_sided == pytest.approx(2 * result.p_greater)
+    assert result.gee_high < result.high and result.gee_p_greater < result.p_greater
+
+
+def test_printed_variance_lies_between_the_uncorrected_and_the_bias_reduced_one():
+    """Equal clusters: Mancl and DeRouen's variance has the factor m / (m - 1) twice, ours once."""
+    rng = np.random.default_rng(4)
+    patient = np.repeat(np.arange(12), 4)
+    y = (rng.random(48) < np.repeat(rng.beta(3, 2, 12), 4)).astype(float)
+    model = sm.GEE(
+        y,
+        np.ones((48, 1)),
+        groups=patient,
+        family=sm.families.Binomial(),
+        cov_struct=sm.cov_struct.Exchangeable(),
+    )
+    plain, reduced = (float(model.fit(cov_type=kind).bse[0]) for kind in ("robust", "bias_reduced"))
+    result = clustered_proportion(y, patient)
+    width = np.log(result.high / (1 - result.high)) - np.log(result.low / (1 - result.low))
+    error = width / (2 * stats.t.ppf(0.975, 11))
+    assert error == pytest.approx(np.sqrt(plain * reduced), rel=1e-6)
+
+
+@pytest.mark.parametrize(("proportion", "icc", "least"), [(0.9, 0.5, 0.92), (0.5, 0.0, 0.93)])
+def test_printed_interval_covers_with_twelve_patients(proportion, icc, least):
+    """Wald's GEE interval covers .86 to .92 here."""
+    covered = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        sizes = rng.integers(1, 9, 14)
+        scale = (1 - icc) / icc if icc else None
+        rates = rng.beta(proportion * scale, (1 - proportion) * scale, 14) if icc else proportion
+        codes = np.repeat(np.arange(14), sizes)
+        outcomes = rng.random(len(codes)) < np.broadcast_to(rates, 14)[codes]
+        result = clustered_proportion(outcomes, codes)
+        covered.append(result.low <= proportion <= result.high)
+    assert np.mean(covered) > least
+
+
+def test_one_sided_test_holds_its_level_with_twelve_answers():
+    """Of twelve single answers the Wald test rejects from nine right on: .073."""
+    right = np.arange(13)
+    mass = stats.binom.pmf(right, 12, 0.5)
+    p_values = [
+        clustered_proportion([1] * count + [0] * (12 - count), range(12)).p_greater
+        for count in right
+    ]
+    size = mass[np.array(p_values) <= 0.05].sum()
+    assert 0.01 < size <= 0.05
+
+
+def test_korn_graubard_alone_equals_the_whole_analysis():
+    rng = np.random.default_rng(2)
+    codes = np.repeat(np.arange(9), rng.integers(1, 5, 9))
+    outcomes = rng.random(len(codes)) < 0.6
+    whole, alone = clustered_proportion(outcomes, codes), korn_graubard_interval(outcomes, codes)
+    assert (alone.low, alone.high) == (whole.korn_graubard_low, whole.korn_graubard_high)
+    assert alone.method == "Korn-Graubard"

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from evaluation.coverage import (
     coverage_curve,
     coverage_from_top_units,
-    coverage_interval,
+    fixed_selection_coverage,
     held_out_coverage,
     labelled_coverage,
     split_half_coverage,
@@ -80,16 +81,47 @@ def test_split_half_is_below_optimistic_coverage():
     assert whole[0] == pytest.approx(optimistic)
 
 
-def test_coverage_interval_curve_and_labels():
-    tops, units, patients = noise_tops()
+def test_split_half_by_its_formula():
+    """Every split by loops over patients; a t interval of the mean share on the logit scale."""
+    rng = np.random.default_rng(3)
+    patients = np.repeat(np.arange(11), rng.integers(1, 4, 11))
+    tops = rng.integers(0, 9, (1, len(patients), 3)) % rng.integers(1, 10, (1, len(patients), 3))
+    got = split_half_coverage(tops, patients, 9, select=2, repeats=6, seed=4)[0]
+    generator, shares, variances = np.random.default_rng(4), [], []
+    for _ in range(6):
+        drawn = set(generator.permutation(11)[:5].tolist())
+        for half in (drawn, set(range(11)) - drawn):
+            counter = Counter(
+                int(unit) for row, p in zip(tops[0], patients) if p in half for unit in row
+            )
+            chosen = sorted(counter, key=lambda u: (-counter[u], u))[:2]
+            rest = sorted(set(range(11)) - half)
+            hits = [np.isin(tops[0][patients == p], chosen).sum() for p in rest]
+            sizes = [3 * (patients == p).sum() for p in rest]
+            share = sum(hits) / sum(sizes)
+            squares = sum((h - share * n) ** 2 for h, n in zip(hits, sizes))
+            variances.append(len(rest) / (len(rest) - 1) * squares / sum(sizes) ** 2)
+            shares.append(share)
+    p, error = np.mean(shares), np.sqrt(np.mean(variances) / 2)
+    centre, half = np.log(p / (1 - p)), stats.t.ppf(0.975, 4) * error / (p * (1 - p))
+    expected = [p, 1 / (1 + np.exp(half - centre)), 1 / (1 + np.exp(-half - centre))]
+    assert [got.estimate, got.low, got.high] == pytest.approx(expected, abs=1e-10)
+
+
+def test_split_half_covers_without_optimism():
+    """The coverage of the units that chance selected from equal ones is 4 / 40."""
+    rng, covered = np.random.default_rng(8), []
+    for _ in range(120):
+        tops = rng.permuted(np.tile(np.arange(40), (1, 24, 1)), axis=2)[:, :, :6]
+        interval = split_half_coverage(tops, np.arange(24), 40, select=4, repeats=10)[0]
+        covered.append(interval.low <= 0.1 <= interval.high)
+        assert interval.high < coverage_from_top_units(tops, 40, 4).per_class[0].coverage + 0.05
+    assert np.mean(covered) > 0.92
+
+
+def test_coverage_curve_and_labels():
+    tops, units, _ = noise_tops()
     plain = coverage_from_top_units(tops, units)
-    interval = coverage_interval(tops, patients, units)[0]
-    # Selecting anew in each resample adds optimism: the interval may lie above the estimate but
-    # never far from it.
-    assert (
-        interval.estimate == plain.per_class[0].coverage
-        and abs(interval.low - interval.estimate) < 0.15
-    )
     curve = coverage_curve(tops, units, 30)
     assert (
         curve[0, 19] == pytest.approx(plain.per_class[0].coverage)
@@ -116,14 +148,16 @@ def test_coverage_degenerate():
     tops, units, _ = noise_tops()
     one = ["a"] * 60
     assert (
-        split_half_coverage(tops, one, units)[0].reason
-        and coverage_interval(tops, one, units)[0].reason
+        "1 patient cannot be split" in split_half_coverage(tops, one, units)[0].reason
+        and fixed_selection_coverage(tops, one, [1])[0].reason
     )
-    everything = coverage_interval(tops, ["a", "b"] * 30, units, select=units)[0]
+    everything = split_half_coverage(tops, list("abcdef") * 10, units, select=units)[0]
+    assert everything.low is None or everything.high < 1
+    constant = split_half_coverage(np.zeros((1, 8, 1), dtype=int), np.arange(8), 3, select=1)[0]
     assert (
-        everything.estimate == 1
-        and everything.low is None
-        and everything.reason == "every resample gives the same share"
+        constant.estimate == 1
+        and constant.low is None
+        and constant.reason == "every half of the patients gives the same share"
     )
     for wrong in (
         lambda: unit_coverage(np.ones((2, 5)), np.ones((1, 4))),

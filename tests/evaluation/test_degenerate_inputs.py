@@ -22,9 +22,11 @@ from evaluation.roc import (
     net_benefit,
     operating_point,
     partial_auc,
+    partial_auc_interval,
     partial_auc_low_fpr,
     roc_curve,
     specificity_at,
+    specificity_interval,
 )
 from evaluation.roc.calibration_curve import CalibrationBin
 
@@ -69,10 +71,14 @@ def assert_sound(result: Any) -> None:
 @given(small)
 def test_roc(rows):
     y, a, b, patient = (list(column) for column in zip(*rows)) if rows else ([], [], [], [])
-    for method in ("delong", "obuchowski", "bootstrap"):
+    for method in ("logit", "obuchowski", "bootstrap"):
         assert_sound(auc_interval(y, a, patient, method, resamples=50))
+    assert_sound(auc_interval(y, a, method="delong"))
     for cluster in (None, patient):
         assert_sound(compare_aucs(y, a, b, cluster))
+        assert_sound(compare_aucs(y, a, b, cluster, method="logit"))
+        assert_sound(partial_auc_interval(y, a, cluster, resamples=40))
+        assert_sound(specificity_interval(y, a, cluster, resamples=40))
         assert_sound(roc_curve(y, a, cluster, resamples=40))
         if y:
             assert_sound(operating_point(y, a, 2, cluster).table)
@@ -95,7 +101,7 @@ def test_roc(rows):
 def test_infinite_scores_act_by_rank(rows):
     y, a, b, patient = (list(column) for column in zip(*rows)) if rows else ([], [], [], [])
     infinite = np.array([-np.inf, 0.0, 1.0, np.inf])[np.array(a, dtype=int)]
-    for method in ("delong", "obuchowski", "bootstrap"):
+    for method in ("logit", "obuchowski", "bootstrap"):
         assert auc_interval(y, infinite, patient, method, resamples=50) == auc_interval(
             y, a, patient, method, resamples=50
         )

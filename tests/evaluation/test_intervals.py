@@ -8,7 +8,7 @@ from evaluation.intervals import Interval, decimal, interval_text, join_reasons,
 def test_numbers():
     assert [decimal(v) for v in (0.8619, -0.04, 1.2152, 0.0, -0.0001, 10.05, 0.9999, None)] == [
         ".862",
-        "-.040",
+        "−.040",
         "1.215",
         ".000",
         ".000",

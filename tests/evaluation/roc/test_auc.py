@@ -4,6 +4,7 @@ scikit-learn.
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_reference_ties(reference):
 def test_reference_delong(reference):
     for case in reference("auc_delong")["cases"]:
         y, score, e = case["inputs"]["y"], case["inputs"]["score"], case["expected"]
-        got, narrow = auc_interval(y, score), auc_interval(y, score, level=0.9)
+        got = auc_interval(y, score, method="delong")
+        narrow = auc_interval(y, score, method="delong", level=0.9)
         assert got.estimate == pytest.approx(
             e["auc"], abs=1e-9
         ) and got.standard_error**2 == pytest.approx(e["var"], abs=1e-9)
@@ -191,7 +193,7 @@ def test_auc_can_be_pickled():
 def test_obuchowski_is_delong_for_singletons():
     y, score, _ = study(2)
     alone, clustered = (
-        auc_interval(y, score),
+        auc_interval(y, score, method="delong"),
         auc_interval(y, score, np.arange(len(y)), "obuchowski"),
     )
     # Obuchowski adds the covariance of a positive and a negative of one patient: 0 for singletons.
@@ -212,7 +214,8 @@ def test_clustered_interval_is_wider_when_patients_matter():
 @pytest.mark.parametrize("method", ["delong", "obuchowski", "bootstrap"])
 def test_perfect_separation_is_not_estimable(method):
     for score in ([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]):
-        got = auc_interval([0, 0, 0, 1, 1, 1], score, range(6), method)
+        cluster = None if method == "delong" else range(6)
+        got = auc_interval([0, 0, 0, 1, 1, 1], score, cluster, method)
         assert got.estimate in (0, 1) and got.low is got.high is got.standard_error is None
         assert "perfectly" in got.reason and "not estimable" in got.sentence()
 
@@ -222,18 +225,21 @@ def test_one_class_one_patient_ties_nan():
         got = auc_interval(y, np.arange(len(y)))
         assert got.estimate is None and got.reason and "not estimable" in got.sentence()
         assert compare_aucs(y, np.arange(len(y)), np.arange(len(y))).reason
-    tied = auc_interval([0, 1, 0, 1], [1, 1, 1, 1])
+    tied = auc_interval([0, 1, 0, 1], [1, 1, 1, 1], method="delong")
     assert (
         (tied.estimate, tied.standard_error, tied.low) == (0.5, 0, 0.5)
         and "tied" in tied.reason
         and "tied" in tied.sentence()
     )
     assert "tied" in auc_interval([0, 1, 0, 1], [1] * 4, range(4), "bootstrap").reason
-    for method in ("obuchowski", "bootstrap"):
+    no_bounds = auc_interval([0, 1, 0, 1], [1, 1, 1, 1], range(4))
+    assert no_bounds.low is None and "tied" in no_bounds.reason
+    for method in ("logit", "obuchowski", "bootstrap"):
         alone = auc_interval([0, 1, 0, 1], [1, 2, 3, 4], ["a"] * 4, method)
         assert alone.low is None and "one patient" in alone.reason
-    single = auc_interval([1, 0, 0], [2, 1, 3])
-    assert single.estimate == 0.5 and single.low is None and "single" in single.reason
+    for method in ("logit", "delong"):
+        single = auc_interval([1, 0, 0], [2, 1, 3], method=method)
+        assert single.estimate == 0.5 and single.low is None and "single" in single.reason
     for call in (
         lambda: auc([0, 1], [NAN, 1]),
         lambda: auc_interval([0, 1], [1, NAN]),
@@ -249,17 +255,21 @@ def test_one_class_one_patient_ties_nan():
         auc_interval([0, 1], [1, 2], method="obuchowski")
     with pytest.raises(ValueError, match="the method is"):
         auc_interval([0, 1], [1, 2], method="hanley")
+    with pytest.raises(ValueError, match="the method is"):
+        compare_aucs([0, 1], [1, 2], [2, 1], method="hanley")
+    with pytest.raises(ValueError, match="takes observations as independent"):
+        auc_interval([0, 1], [1, 2], [1, 2], "delong")
 
 
 def test_comparing_equal_scores_is_not_estimable():
     y, score, patient = study(9)
-    for cluster in (None, patient):
-        got = compare_aucs(y, score, 3 * score, cluster)
+    for cluster, method in itertools.product((None, patient), ("wald", "logit")):
+        got = compare_aucs(y, score, 3 * score, cluster, method=method)
         assert got.difference == 0 and got.p_value is None and "variance" in got.reason
 
 
 def test_unpaired_comparison():
-    first, second = (auc_interval(*study(seed)[:2]) for seed in (1, 2))
+    first, second = (auc_interval(*study(seed)[:2], method="delong") for seed in (1, 2))
     got = compare_independent_aucs(first, second)
     assert (
         got.standard_error == pytest.approx(np.hypot(first.standard_error, second.standard_error))
