@@ -17,12 +17,12 @@ from core.store import (
     audit_table,
     dataset_table,
     participant_table,
-    protocol_table,
-    reading_table,
     run_table,
     unit_table,
 )
 from core.store.connection import Connection
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import DRAFT_STATES
 from evaluation.annotation import audit_workflow
 from evaluation.reading_study import design_preset, reader_order, workflow
 from evaluation.reading_study.leakage_issues import LeakageIssue, has_errors
@@ -128,8 +128,8 @@ def freeze_open_study(study: Path) -> None:
     """
     with store.read(study) as con:
         protocols = protocol_table.list_protocols(con)
-    # A study in design or lint was left by an interrupted build and is made again.
-    if any(p.protocol == OPEN_STUDY and p.state not in ("design", "lint") for p in protocols):
+    # A draft was left by an interrupted build and is made again.
+    if any(p.protocol == OPEN_STUDY and p.state not in DRAFT_STATES for p in protocols):
         return
     # A clean design can fail the check by chance.
     for seed in OPEN_STUDY_SEEDS:
@@ -185,4 +185,4 @@ def simulate_reading(study: Path) -> None:
                 seconds=float(np.round(rng.gamma(6, 1.4), 1)),
                 simulated=True,
             )
-    workflow.close_protocol(study, SIMULATED_STUDY, SIMULATED_READER)
+    workflow.close_protocol(study, SIMULATED_STUDY, SIMULATED_READER, confirm=SIMULATED_STUDY)

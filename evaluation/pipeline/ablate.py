@@ -31,7 +31,7 @@ from evaluation.intervals import Interval
 from evaluation.resampling import clustered_mean
 from evaluation.roc.ablated_scores import auc_drop
 
-_VERSION = 1
+_VERSION = 2
 _AUC_DRAWS = 10  # random sets whose AUC is computed; each needs a patient bootstrap
 _COLUMNS = ["class", "subject", "name", "step", "estimate", "low", "high", "method", "n"]
 _Row = dict[str, Any]

@@ -22,14 +22,13 @@ from core.store import run_table, unit_table
 from evaluation.coverage import (
     count_units,
     coverage_from_top_units,
-    coverage_interval,
     fixed_selection_coverage,
     split_half_coverage,
     top_unit_arrays,
 )
 from evaluation.intervals import Interval
 
-_VERSION = 1
+_VERSION = 2
 _COLUMNS = ["class", "name", "estimate", "low", "high", "method", "n"]
 _Row = tuple[Any, ...]
 
@@ -73,14 +72,14 @@ def _frequency_selection_rows(
     """Yield the rows of the published rule: the units most often among the top ones."""
     coverage = coverage_from_top_units(tops, units, select)
     halves = split_half_coverage(tops, patients, units, select)
-    intervals = coverage_interval(tops, patients, units, select)
     counts, n = count_units(tops, units), tops.shape[1]
     for i, code in enumerate(codes):
         part = coverage.per_class[i]
         method = f"{len(part.selected)} units most often among the top {tops.shape[2]}"
         yield code, "selected", part.coverage, None, None, method, n
         yield _interval_row(code, "split_half", halves[i], n)
-        yield _interval_row(code, "interval", intervals[i], n)
+        # The interval is that of the split-half value: one of the optimistic share does not exist.
+        yield _interval_row(code, "interval", halves[i], n)
         arbitrary = f"{select} arbitrary of {units} units"
         yield code, "chance", part.chance, None, None, arbitrary, n
         falling = np.sort(counts[i])[::-1]

@@ -29,7 +29,7 @@ from evaluation.roc import auc_interval
 from evaluation.roc.diagnostic import fixed_threshold
 from evaluation.roc.partial_area import partial_auc
 
-_VERSION = 1
+_VERSION = 2
 EVALUATED_SPLITS = ["holdout", "test"]
 
 
@@ -76,6 +76,7 @@ def _measure(study: Path, run: Run, patches_run: str, predictions: SplitPredicti
         "normal_threshold": threshold,
         "classes": classes,
         "image_labels": lineage.has_image_level_labels(study),
+        "truth": lineage.truth_statements(study),
     }
     _store_summaries(study, run, patches_run, predictions.patches, mammograms)
 
@@ -173,15 +174,15 @@ def class_metrics(
     unknown = {"estimate": None, "low": None, "high": None}
     if not len(y):
         reason = f"the {group['split']} split has no {group['level']}"
-        yield base | {"name": "auc", **unknown, "method": "Obuchowski", "reason": reason}
+        yield base | {"name": "auc", **unknown, "method": "logit scale", "reason": reason}
         return
-    area = auc_interval(y, s, patients, "obuchowski")
+    area = auc_interval(y, s, patients)
     yield base | {
         "name": "auc",
         "estimate": area.estimate,
         "low": area.low,
         "high": area.high,
-        "method": "Obuchowski, patients as clusters",
+        "method": "logit scale, small-sample t, patients as clusters",
         "reason": area.reason or "",
     }
     part = partial_auc(y, s)

@@ -139,7 +139,8 @@ def _stored_interval(row: dict[str, Any]) -> AucInterval:
         high=high,
         # The metrics table holds 95 % bounds and no standard error.
         level=0.95,
-        method="obuchowski",
+        # Runs of an earlier version hold Wald bounds.
+        method="obuchowski" if row["method"].startswith("Obuchowski") else "logit",
         reason=row["reason"] or None,
         positives=int(row["positives"]),
         negatives=int(row["n"]) - int(row["positives"]),

@@ -29,7 +29,8 @@ class ExplainedMammogram:
     decision; class_map: float [h, w], probability of the decision's class; unit_maps: float
     [8, h', w'], contribution of each unit (map x weight); scale: largest contribution among all
     explained mammograms, the same for every case; findings: table; simulated: whether a label comes
-    from a simulated expert.
+    from a simulated expert; outside: share of the units' contributions outside the breast, None in
+    runs from before that figure.
     """
 
     mammogram_id: str
@@ -48,6 +49,7 @@ class ExplainedMammogram:
     scale: float
     findings: pd.DataFrame
     simulated: bool
+    outside: float | None
 
     def unit_heat(self, unit: NamedUnit) -> np.ndarray:
         """Return a unit's map as colour values, float [h', w'] in 0..1.
@@ -137,6 +139,7 @@ def load_explanation(study: Path, run: str, mammogram_id: str) -> ExplainedMammo
         scale=float(manifest["largest_unit_contribution"]) or 1.0,
         findings=findings,
         simulated=any(labels[u.unit].simulated for u in units if u.unit in labels),
+        outside=None if pd.isna(row["outside"]) else float(row["outside"]),
     )
 
 

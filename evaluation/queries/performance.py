@@ -13,15 +13,19 @@ import pandas as pd
 from core import store
 from core.class_labels import class_names
 from core.store import dataset_table, unit_table
+from evaluation.intervals import Interval
 from evaluation.queries.observations import Observations, load_observations
 from evaluation.roc import AucDifference, AucInterval, auc_interval, compare_aucs
 from evaluation.roc.calibration_curve import Calibration, calibration
 from evaluation.roc.curve import RocCurve, roc_curve
 from evaluation.roc.diagnostic import OperatingPoint, fixed_threshold, operating_point
 from evaluation.roc.partial_area import PartialAuc, SpecificityAt, partial_auc, specificity_at
+from evaluation.roc.resampled_curves import partial_auc_interval, specificity_interval
 from evaluation.roc.subgroups import Subgroup
 
 LEAST_IN_SUBGROUP = 5
+# Resampled curves of a page: more would move a bound by less than its last digit.
+CURVE_RESAMPLES = 500
 # Rules by which a threshold is fixed on hold-out: name -> (rule, value) of `fixed_threshold`.
 OPERATING_RULES = {
     "sensitivity .8": ("sensitivity", 0.8),
@@ -34,7 +38,7 @@ OPERATING_RULES = {
 _remember_by_run = lru_cache(maxsize=128)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassResult:
     """One class against the rest: AUC, partial AUC, specificity at sensitivity .8, ROC curve."""
 
@@ -43,6 +47,8 @@ class ClassResult:
     partial: PartialAuc
     specificity: SpecificityAt
     curve: RocCurve
+    partial_interval: Interval
+    specificity_interval: Interval
 
     def row(self) -> dict[str, object]:
         """Return the numbers as one row of a table for download."""
@@ -54,9 +60,13 @@ class ClassResult:
             "method": self.auc.method,
             "reason": self.auc.reason or "",
             "pauc": self.partial.raw,
+            "pauc_low": self.partial_interval.low,
+            "pauc_high": self.partial_interval.high,
             "pauc_fraction": self.partial.fraction,
             "pauc_mcclish": self.partial.mcclish,
             "specificity_at_80": self.specificity.interpolated,
+            "specificity_at_80_low": self.specificity_interval.low,
+            "specificity_at_80_high": self.specificity_interval.high,
         }
 
 
@@ -74,11 +84,17 @@ def compute_class_results(observations: Observations) -> list[ClassResult]:
         truth, score = observations.against_rest(name)
         results.append(
             ClassResult(
-                name,
-                auc_interval(truth, score, patient, "obuchowski"),
-                partial_auc(truth, score),
-                specificity_at(truth, score),
-                roc_curve(truth, score, patient, resamples=500),
+                name=name,
+                auc=auc_interval(truth, score, patient),
+                partial=partial_auc(truth, score),
+                specificity=specificity_at(truth, score),
+                curve=roc_curve(truth, score, patient, resamples=CURVE_RESAMPLES),
+                partial_interval=partial_auc_interval(
+                    truth, score, patient, resamples=CURVE_RESAMPLES
+                ),
+                specificity_interval=specificity_interval(
+                    truth, score, patient, resamples=CURVE_RESAMPLES
+                ),
             )
         )
     return results
@@ -118,12 +134,18 @@ def load_operating_point(study: Path, run: str, split: str, level: str) -> Opera
 
     None if hold-out has one class.
     """
-    points = operating_points(
-        load_observations(study, run, split, level),
-        load_observations(study, run, "holdout", level),
-        ("sensitivity .8",),
-    )
+    points = load_operating_points(study, run, split, level)
     return points.get("sensitivity .8")
+
+
+@_remember_by_run
+def load_operating_points(
+    study: Path, run: str, split: str, level: str
+) -> dict[str, OperatingPoint]:
+    """Return the operating points for malignant by rule; empty if hold-out has one class."""
+    return operating_points(
+        load_observations(study, run, split, level), load_observations(study, run, "holdout", level)
+    )
 
 
 def operating_points(
@@ -212,7 +234,7 @@ def _subgroup(variable: str, value: object, rows: pd.DataFrame) -> Subgroup | No
         variable=variable,
         # pandas reads integers with gaps as floats: 3.0 stands for 3.
         value=str(value).removesuffix(".0").lower(),
-        auc=auc_interval(truth, score, patient, "obuchowski"),
+        auc=auc_interval(truth, score, patient),
         n=len(rows),
         patients=rows["patient_id"].nunique(),
         truth=truth,
@@ -241,7 +263,7 @@ def compare_observations(first: Observations, second: Observations) -> AucDiffer
         raise ValueError("the two runs share no observation")
     truth, score = first.against_rest("malignant")
     other = second.against_rest("malignant")[1]
-    return compare_aucs(truth[left], score[left], other[right], first.patient[left])
+    return compare_aucs(truth[left], score[left], other[right], first.patient[left], method="logit")
 
 
 @_remember_by_run

@@ -32,7 +32,7 @@ from evaluation.roc.subgroups import Interaction, Subgroup, interactions
 SUMMARY_SPLITS = ("holdout", "test")
 SUMMARY_FOLDER, COMPARISON_FILE = "shown", "against.json"
 # Increase after any change of a stored result: files of another version are computed anew.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ObservationLoader = Callable[[str, str], Observations]  # (split, level) -> observations
 Comparisons = dict[str, dict[str, AucDifference]]  # run -> "split-level" -> difference
 T = TypeVar("T")

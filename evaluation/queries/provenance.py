@@ -17,8 +17,11 @@ from typing import Any
 from core import runs, settings, store
 from core.atomic_files import write_text
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, protocol_table, run_table, unit_table
+from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.evidence import chain_head
+from core.store.reading import protocol_table
+from core.store.reading.protocol_states import RESULT_STATES
 
 RUN_KINDS = ("patches", "train", "evaluate", "dissect", "coverage", "concepts", "explain", "ablate")
 # For each input that may be missing: its step, the reason, and the command that supplies it.
@@ -73,7 +76,8 @@ class ProvenanceRecord:
 
     counts: n at each level; inputs: version of each input, by name (`current_inputs`); data_hash:
     SHA-256 of the underlying numbers; simulated: names of the simulated parts, "" if there are
-    none; files: names of the files written beside the record.
+    none; files: names of the files written beside the record; evidence: head of the study's
+    evidence chain before the export.
     """
 
     name: str
@@ -90,12 +94,17 @@ class ProvenanceRecord:
     software: dict[str, str]
     files: tuple[str, ...]
     width_mm: float | None = None
+    evidence: str = ""
 
     def write(self, folder: Path) -> Path:
         """Write `<name>.provenance.json` into a folder and return its path."""
         path = folder / f"{self.name}{RECORD_SUFFIX}"
-        write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False))
+        write_text(path, self.text())
         return path
+
+    def text(self) -> str:
+        """Return the record as JSON."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
 
 def load_records(folder: Path) -> list[dict[str, Any]]:
@@ -194,7 +203,7 @@ def closed_protocol(con: Connection) -> protocol_table.Protocol | None:
     """Return the newest reading study whose results may be seen, or None."""
     # `list_protocols` begins with the oldest.
     protocols = reversed(protocol_table.list_protocols(con))
-    return next((p for p in protocols if p.state in ("closed", "unblinded")), None)
+    return next((p for p in protocols if p.state in RESULT_STATES), None)
 
 
 def _digest(value: Any, present: object = True) -> str:
@@ -234,6 +243,20 @@ def simulated_parts(study: Path, names: Iterable[str]) -> str:
         if "protocol" in used and closed is not None and closed.simulated:
             parts.append("answers")
     return ", ".join(parts)
+
+
+def evidence_head(study: Path) -> str:
+    """Return the head of the study's evidence chain as a sentence without its full stop."""
+    with store.read(study) as con:
+        return chain_head(con).sentence()
+
+
+def log_exports(study: Path, actor: str, records: Iterable[ProvenanceRecord | None]) -> None:
+    """Write to the study's log which exports were written, with the hashes of their data."""
+    written = [f"{record.name} {record.data_hash[:16]}" for record in records if record is not None]
+    if written:
+        with store.write(study) as con:
+            run_table.append_log(con, actor, "export", ", ".join(written))
 
 
 def study_seed(study: Path) -> int:

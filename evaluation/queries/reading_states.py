@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.store import protocol_table, reading_table
 from core.store.connection import Connection
-
-FINISHED_STATES = ("closed", "unblinded")
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import FROZEN_STATES, OPEN_STATES, RESULT_STATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +41,14 @@ def load_reading_states(con: Connection) -> list[ReadingState]:
     states = [
         _reading_state(con, protocol)
         for protocol in reversed(protocols)
-        if protocol.state in ("frozen", *FINISHED_STATES)
-        or newest[protocol.protocol] == protocol.version
+        if protocol.state in FROZEN_STATES or newest[protocol.protocol] == protocol.version
     ]
 
     def rank(reading: ReadingState) -> tuple[int, bool]:
         """Return the group of a study, and whether it follows the people's studies in it."""
-        if reading.state == "frozen":
+        if reading.state in OPEN_STATES:
             return 0, reading.simulated
-        return (1 if reading.state in FINISHED_STATES else 2), False
+        return (1 if reading.state in RESULT_STATES else 2), False
 
     # sorted() is stable: the newest stay first within a group.
     return sorted(states, key=rank)
@@ -63,7 +61,7 @@ def _reading_state(con: Connection, protocol: protocol_table.Protocol) -> Readin
     if present:
         done, total = int(progress["done"].sum()), int(progress["total"].sum())
     planned = present
-    if protocol.state == "frozen":
+    if protocol.state in OPEN_STATES:
         # Readers receive their order when they begin. Until then the design states their number.
         planned = max(present, int(protocol.design.get("readers", 1)))
         cases = len(reading_table.load_reading_cases(con, *key))

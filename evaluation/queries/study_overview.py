@@ -12,11 +12,13 @@ import pandas as pd
 from core import runs, settings, store, timestamps
 from core.class_labels import unit_name
 from core.settings import load_order_of_experts
+from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES, next_command
 from evaluation.intervals import count_text
 from evaluation.queries import provenance
-from evaluation.queries.reading_states import FINISHED_STATES, load_reading_states
+from evaluation.queries.reading_states import load_reading_states
 
 FEW_PATIENTS = 8
 RUN_STEPS = {
@@ -37,11 +39,6 @@ PAGE_OF_STEP = {
     "annotate": "annotations",
     "reading": "reading_study",
     "report": "figures",
-}
-_NEXT_STAGE = {
-    "design": "deepminer reading lint",
-    "lint": "deepminer reading freeze",
-    "frozen": "deepminer reading close",
 }
 
 
@@ -244,11 +241,11 @@ def _reading_card(con: Connection) -> StepCard:
             command="deepminer reading create",
         )
     first = states[0]
-    finished = sum(reading.state in FINISHED_STATES for reading in states)
+    finished = sum(reading.state in RESULT_STATES for reading in states)
     state = "missing"
-    if first.state == "frozen":
+    if first.state in OPEN_STATES:
         state = "running"
-    elif first.state in FINISHED_STATES:
+    elif first.state in RESULT_STATES:
         state = "done"
     return StepCard(
         kind="reading",
@@ -257,10 +254,14 @@ def _reading_card(con: Connection) -> StepCard:
         headline=f"{first.done} / {first.total} answers" if first.total else "no answers yet",
         lines=(
             f"{first.state}, {count_text(first.readers, 'reader')}",
-            f"{finished} finished" if finished and first.state == "frozen" else "",
+            f"{finished} finished" if finished and first.state in OPEN_STATES else "",
         ),
         made=first.made,
-        command=_NEXT_STAGE.get(first.state, ""),
+        command=(
+            ""
+            if first.state in RESULT_STATES
+            else next_command(first.protocol, first.version, first.state)
+        ),
     )
 
 
@@ -305,6 +306,11 @@ def study_warnings(study: Path) -> list[str]:
         warnings = []
         if dataset_table.any_image_level_source(con):
             warnings.append("Labels are image-level; every number that rests on them is weak.")
+        warnings += [
+            TRUTH_BASES[basis]
+            for basis in dataset_table.load_truth_bases(con)
+            if basis in WEAK_TRUTH_BASES
+        ]
         run = run_table.latest_run(con, "dissect")
         if run is not None:
             warnings += _few_patient_warnings(con, run)

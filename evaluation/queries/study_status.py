@@ -10,15 +10,10 @@ from core import store
 from core.class_labels import CLASSES
 from core.sessions.arms import ARMS
 from core.settings import load_order_of_experts
-from core.store import (
-    annotation_table,
-    dataset_table,
-    protocol_table,
-    reading_table,
-    run_table,
-    unit_table,
-)
+from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES
 from evaluation.reading_study import workflow
 
 
@@ -117,8 +112,8 @@ def _reading(study: Path) -> dict[str, Any] | None:
     """
     with store.read(study) as con:
         protocols = protocol_table.list_protocols(con)
-        known = [p for p in protocols if p.state in ("closed", "unblinded")] or [
-            p for p in protocols if p.state == "frozen"
+        known = [p for p in protocols if p.state in RESULT_STATES] or [
+            p for p in protocols if p.state in OPEN_STATES
         ]
         if not known:
             return None
@@ -141,9 +136,9 @@ def _reading(study: Path) -> dict[str, Any] | None:
         "p_greater": None,
     }
     # Before closing, correct answers and P would unblind the study.
-    if newest.state == "frozen" or not answered:
+    if newest.state not in RESULT_STATES or not answered:
         return result
-    correct, answered = workflow.count_correct(study, newest.protocol)
+    correct, answered = workflow.count_correct(study, newest.protocol, newest.version)
     # The P of `exact_binomial_test` in exact integers: loading scipy costs a third of a second, and
     # scripts ask for the status often. A test compares the two.
     outcomes = sum(comb(answered, count) for count in range(correct, answered + 1))

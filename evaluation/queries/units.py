@@ -17,6 +17,8 @@ from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
 
+# A larger share of a response outside the breast is a warning: labels and edges lie there.
+OUTSIDE_WARNING = 0.2
 TILES_PER_ROW = 8
 CONTEXT_PATCHES = 32
 _COLUMNS = (
@@ -32,6 +34,7 @@ _COLUMNS = (
     "simulated",
     "answers",
     "top_patients",
+    "outside",
 )
 
 
@@ -53,7 +56,8 @@ def selected_units(study: Path, dissect: str, rule: str = "influence") -> pd.Dat
 
     Columns: unit, name, classes for which it is selected, rank, count and share of hold-out
     mammograms that have it among their top units (in the class where that is largest), images,
-    layer, label, simulated, answers, top_patients, and per class the number of its top 8 patches.
+    layer, label, simulated, answers, top_patients, outside (share of the response outside the
+    breast), and per class the number of its top 8 patches.
 
     Parameters
     ----------
@@ -126,6 +130,7 @@ def _unit_row(unit: int, tables: _UnitTables) -> dict[str, Any]:
         "simulated": bool(label and label.simulated),
         "answers": tables.answers.get(unit, 0),
         "top_patients": int(facts["top_patients"]),
+        "outside": float(facts["outside"]),
         **{name: int(tables.patch_counts.get((unit, code), 0)) for code, name in names.items()},
     }
 

@@ -16,6 +16,7 @@ from evaluation.reading_study.design import (
     DESIGN_PRESETS,
     Design,
     design_from_dict,
+    design_power,
     design_preset,
     planned_power,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "check_leakage",
     "choose_cases",
     "design_from_dict",
+    "design_power",
     "design_preset",
     "explanation_texts",
     "leakage_table",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,9 @@ from evaluation.clustered import ClusteredProportion, clustered_proportion
 from evaluation.intervals import Interval, decimal, display_name, interval_text, p_text
 from evaluation.mrmc import ObuchowskiRockette, obuchowski_rockette
 from evaluation.permutation import sign_flip
-from evaluation.proportion import McNemar, mcnemar
+from evaluation.proportion import McNemar, adjust, mcnemar
 from evaluation.reading_study.design import Design
-from evaluation.resampling import clustered_proportion_difference
+from evaluation.resampling import clustered_mean, clustered_proportion_difference
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,16 @@ class ArmComparison:
     first, second : str
         The arms.
     difference : Interval
-        Difference in proportion correct over all answers, with a patient bootstrap.
+        Difference in proportion correct, with a patient bootstrap. It uses the pairs where there
+        are any, as the tests do, and all answers otherwise.
     pairs : int
         Pairs of answers of one reader on one image in both arms. The remaining fields use them.
     mcnemar : McNemar or None
         McNemar's test, which assumes that pairs are independent.
     sign_flip_p_two_sided : float or None
         P of the patient sign-flip test.
+    adjusted_p_two_sided : float or None
+        The same, adjusted over all comparisons of the study by Holm's method.
     mrmc : ObuchowskiRockette or None
         Obuchowski-Rockette analysis of the ratings; None without an image that every reader read in
         both arms.
@@ -66,6 +69,7 @@ class ArmComparison:
     pairs: int
     mcnemar: McNemar | None
     sign_flip_p_two_sided: float | None
+    adjusted_p_two_sided: float | None
     mrmc: ObuchowskiRockette | None
 
     def sentence(self) -> str:
@@ -81,10 +85,16 @@ class ArmComparison:
         if self.mcnemar is None:
             return f"{text}; no reader read the same image in both arms."
         return (
-            f"{text}; on {self.pairs} pairs patient sign-flip, two-sided,"
-            f" {p_text(self.sign_flip_p_two_sided)}, McNemar exact"
-            f" {p_text(self.mcnemar.exact_p_value)} (assumes independent pairs)."
+            f"{text} on {self.pairs} pairs of answers; sign-flip test of patients, two-sided,"
+            f" {p_text(self.sign_flip_p_two_sided)}{self._adjustment()}."
         )
+
+    def _adjustment(self) -> str:
+        """Return the adjusted P as text where adjusting changed it."""
+        p = self.adjusted_p_two_sided
+        if p is None or p == self.sign_flip_p_two_sided:
+            return ""
+        return f" (adjusted by Holm's method, {p_text(p)})"
 
 
 def arm_scores(joined: pd.DataFrame, design: Design) -> tuple[ArmScore, ...]:
@@ -125,8 +135,14 @@ def compare_arms(joined: pd.DataFrame, design: Design) -> tuple[ArmComparison, .
     tuple of ArmComparison
     """
     answers = joined[~joined["repeat"]]
-    return tuple(
+    comparisons = [
         _compare(answers, design.arms[0], other, 1 - design.alpha) for other in design.arms[1:]
+    ]
+    adjusted = adjust([comparison.sign_flip_p_two_sided for comparison in comparisons], "holm")
+    return tuple(
+        # Missing P values are nan in the result of `adjust`.
+        replace(comparison, adjusted_p_two_sided=None if np.isnan(p) else float(p))
+        for comparison, p in zip(comparisons, adjusted)
     )
 
 
@@ -137,7 +153,6 @@ def _outcomes(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def _compare(answers: pd.DataFrame, first: str, second: str, level: float) -> ArmComparison:
     sides = [answers[answers["arm"] == arm] for arm in (first, second)]
-    difference = _difference(sides[0], sides[1], level)
     # A key without image ids, as in older exports, allows no pairing.
     pairs = (
         # Paired by image: a case number is specific to one arm.
@@ -149,10 +164,11 @@ def _compare(answers: pd.DataFrame, first: str, second: str, level: float) -> Ar
         return ArmComparison(
             first=first,
             second=second,
-            difference=difference,
+            difference=_difference(sides[0], sides[1], level),
             pairs=0,
             mcnemar=None,
             sign_flip_p_two_sided=None,
+            adjusted_p_two_sided=None,
             mrmc=None,
         )
     # Only discordant pairs inform McNemar's and the sign-flip test.
@@ -163,10 +179,16 @@ def _compare(answers: pd.DataFrame, first: str, second: str, level: float) -> Ar
     return ArmComparison(
         first=first,
         second=second,
-        difference=difference,
+        # The interval uses the same pairs as the tests, else the two could disagree.
+        difference=clustered_mean(
+            (better.astype(float) - worse.astype(float)).to_numpy(),
+            pairs["patient_id"].to_numpy(),
+            level,
+        ),
         pairs=len(pairs),
         mcnemar=mcnemar(int(better.sum()), int(worse.sum())),
         sign_flip_p_two_sided=sign_flip(by_patient.to_numpy())[1],
+        adjusted_p_two_sided=None,
         mrmc=_obuchowski_rockette(pairs, level),
     )
 
@@ -189,15 +211,15 @@ def _obuchowski_rockette(pairs: pd.DataFrame, level: float) -> ObuchowskiRockett
     images = is_complete.index[is_complete]
     if not len(images):
         return None
-    truth = (
-        pairs.drop_duplicates("mammogram_id")
-        .set_index("mammogram_id")["malignant"]
-        .loc[images]
-        .to_numpy(dtype=bool)
-    )
+    facts = pairs.drop_duplicates("mammogram_id").set_index("mammogram_id").loc[images]
+    truth = facts["malignant"].to_numpy(dtype=bool)
     # [arms, readers, images]
     scores = np.stack([table[images].to_numpy(dtype=float) for table in tables])
     # The variance between readers needs two readers; one reader is a fixed factor.
     return obuchowski_rockette(
-        scores, truth, "rrrc" if scores.shape[1] > 1 else "frrc", level=level
+        scores,
+        truth,
+        "rrrc" if scores.shape[1] > 1 else "frrc",
+        level=level,
+        cluster=facts["patient_id"].to_numpy(),
     )

@@ -130,12 +130,17 @@ class ReadingScore:
         The frozen design.
     primary : PrimaryResult
         The prespecified analysis.
+    proportion : Interval
+        Proportion correct in the primary arm, with the one interval that is printed for it.
+    missing_analyses : tuple of PrimaryResult
+        The primary analysis under every other rule for missing answers; empty without missing ones.
     clusters : ClusteredProportion
         Proportion correct in the primary arm with patients as clusters.
     binomial, binomial_two_sided : BinomialTest
         Exact tests that assume independent answers.
     table : DiagnosticTable
-        Answers against truth at the design's threshold.
+        Answers against truth at the design's threshold; sensitivity, specificity and accuracy have
+        intervals clustered by patient.
     permutation_p_greater : float or None
         One-sided P of the number of correct answers when truth is exchanged between patients.
     rules : tuple of RuleResult
@@ -173,6 +178,8 @@ class ReadingScore:
 
     design: Design
     primary: PrimaryResult
+    proportion: Interval
+    missing_analyses: tuple[PrimaryResult, ...]
     clusters: ClusteredProportion
     # Stated beside the primary analysis because the published study reports this test.
     binomial: BinomialTest

@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from core.errors import UserError
-from evaluation.clustered import clustered_proportion
+from evaluation.clustered import ClusteredProportion, clustered_proportion
 from evaluation.intervals import Interval
 from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.permutation import PatientPermutations
 from evaluation.proportion import exact_binomial_test, proportion_interval
 from evaluation.reading_study.arms import arm_scores, compare_arms
 from evaluation.reading_study.design import MALIGNANT, TRUTH_RULES, UNPROVEN, Design
-from evaluation.reading_study.primary import primary_analysis
+from evaluation.reading_study.joined_answers import join_answers, primary_rows
+from evaluation.reading_study.primary import MISSING_NAMES, PrimaryResult, primary_analysis
 from evaluation.reading_study.results import (
     NetworkResult,
     ReaderResult,
@@ -29,11 +29,8 @@ from evaluation.reading_study.text_information import (
 )
 from evaluation.reading_study.timing import summarize_conduct
 from evaluation.roc import auc_interval
-from evaluation.roc.diagnostic import DiagnosticTable, diagnostic_table
+from evaluation.roc.diagnostic import operating_point
 from evaluation.validation import Array
-
-_ANSWER_COLUMNS = ("code", "case_number", "repeat", "answer")
-_SCORED_KEY_COLUMNS = ("case_number", "patient_id", "arm", "texts", "truth", "network_score")
 
 
 def score_study(
@@ -98,31 +95,34 @@ def score_study(
     joined = join_answers(answers, key, design)
     primary = primary_rows(joined, design)
     correct = primary["correct"].to_numpy(dtype=bool)
+    result = primary_analysis(joined, key, design)
     patients = primary["patient_id"].to_numpy()
     truth = primary["malignant"].to_numpy(dtype=bool)
     called = primary["called_malignant"].to_numpy(dtype=bool)
     level = 1 - design.alpha
-    first = (
-        primary
-        if first_answers is None
-        else primary_rows(join_answers(first_answers, key, design), design)
-    )
+    first = joined if first_answers is None else join_answers(first_answers, key, design)
+    clusters = clustered_proportion(correct, patients, level=level)
     # One simulated answer suffices: a mixture is not a result about people.
     flagged = bool("simulated" in answers.columns and answers["simulated"].fillna(False).any())
     return ReadingScore(
         design=design,
-        primary=primary_analysis(correct, patients, design),
-        clusters=clustered_proportion(correct, patients, level=level),
+        primary=result,
+        proportion=_overall_proportion(result, clusters),
+        missing_analyses=_missing_analyses(joined, key, design, result),
+        clusters=clusters,
         binomial=exact_binomial_test(int(correct.sum()), len(correct), level=level),
         binomial_two_sided=exact_binomial_test(
             int(correct.sum()), len(correct), alternative="two-sided", level=level
         ),
-        table=_diagnostic_table(truth, called, level),
+        # Readers and images of one patient are correlated, so patients are the clusters.
+        table=operating_point(
+            truth, primary["answer"], design.threshold, patients, level, "of the design"
+        ).table,
         permutation_p_greater=_permutation_p(truth, called, patients),
         rules=_rule_results(primary, level),
         discrepant=_discrepant_cases(primary),
         # Images of one patient are correlated (Obuchowski 1997).
-        roc=auc_interval(truth, primary["answer"], patients, "obuchowski"),
+        roc=auc_interval(truth, primary["answer"], patients, level=level),
         repeats=_text_repeats(primary),
         hidden_repeats=_hidden_repeat_agreement(joined, level),
         information=_text_baselines(primary, design.seed),
@@ -131,9 +131,7 @@ def score_study(
         comparisons=compare_arms(joined, design),
         readers=_reader_results(primary, key, design),
         conduct=summarize_conduct(joined, assigned),
-        first_answers=primary_analysis(
-            first["correct"].to_numpy(dtype=bool), first["patient_id"].to_numpy(), design
-        ),
+        first_answers=result if first is joined else primary_analysis(first, key, design),
         patients=int(primary["patient_id"].nunique()),
         simulated=flagged if simulated is None else simulated,
         readers_auc=_mean_reader_auc(primary, level),
@@ -141,67 +139,35 @@ def score_study(
     )
 
 
-def primary_rows(joined: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """Return the answers of the primary arm (the design's first) without hidden repeats."""
-    return joined[(joined["arm"] == design.arms[0]) & ~joined["repeat"]]
+def _overall_proportion(result: PrimaryResult, clusters: ClusteredProportion) -> Interval:
+    """Return the proportion correct in the primary arm with the one interval that is printed.
 
-
-def join_answers(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """Return the answers with their key and the columns malignant, called_malignant, correct."""
-    _check_answers(answers, key, design)
-    # many_to_one: a key with repeated case numbers would multiply answers silently.
-    joined = answers.merge(key, on="case_number", how="left", validate="many_to_one")
-    joined["repeat"] = joined["repeat"].astype(bool)
-    joined["malignant"] = joined["truth"] == MALIGNANT
-    joined["called_malignant"] = joined["answer"] >= design.threshold
-    return joined.assign(correct=joined["malignant"] == joined["called_malignant"])
-
-
-def _check_answers(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> None:
-    """Raise a UserError for the first inconsistency of answers and key."""
-    for table, name, needed in (
-        (answers, "answers", _ANSWER_COLUMNS),
-        (key, "key", _SCORED_KEY_COLUMNS),
-    ):
-        missing = [column for column in needed if column not in table.columns]
-        if missing:
-            raise UserError(
-                f"The table of {name} lacks the column {missing[0]!r}; scoring needs"
-                f" {', '.join(needed)}."
-            )
-    is_repeated = key["case_number"].duplicated()
-    if is_repeated.any():
-        raise UserError(
-            f"The key holds case {key['case_number'][is_repeated].iloc[0]} twice; restore the"
-            " frozen key."
+    It is that of the primary analysis where that is of the proportion correct.
+    """
+    if result.endpoint == "proportion" and result.low is not None:
+        return Interval(
+            estimate=result.estimate,
+            low=result.low,
+            high=result.high,
+            level=result.level,
+            method=result.method,
+            reason=result.reason,
+            unit=result.unit,
         )
-    unknown = set(answers["case_number"]) - set(key["case_number"])
-    if unknown:
-        raise UserError(
-            f"Case {sorted(unknown)[0]} is answered but not in the key; score the answers with the"
-            " key of their own protocol."
-        )
-    invalid = answers[~answers["answer"].isin(range(1, design.scale + 1))]
-    if len(invalid):
-        raise UserError(
-            f"Reader {invalid['code'].iloc[0]} answered case {invalid['case_number'].iloc[0]} with"
-            f" {invalid['answer'].iloc[0]}; answers are 1 to {design.scale}."
-        )
-    # An earlier revision beside the latest would count one reading twice.
-    twice = answers[answers.duplicated(["code", "case_number", "repeat"])]
-    if len(twice):
-        raise UserError(
-            f"Reader {twice['code'].iloc[0]} answered case {twice['case_number'].iloc[0]} twice;"
-            " provide the latest answers only."
-        )
+    return _korn_graubard(clusters)
 
 
-def _diagnostic_table(truth: Array, called: Array, level: float) -> DiagnosticTable:
-    tp, fn, fp, tn = (
-        int(cell.sum())
-        for cell in (truth & called, truth & ~called, ~truth & called, ~truth & ~called)
+def _missing_analyses(
+    joined: pd.DataFrame, key: pd.DataFrame, design: Design, result: PrimaryResult
+) -> tuple[PrimaryResult, ...]:
+    """Return the primary analysis under every other rule for missing answers."""
+    if not result.missing:
+        return ()
+    return tuple(
+        primary_analysis(joined, key, design, missing_rule=rule)
+        for rule in MISSING_NAMES
+        if rule != result.missing_rule
     )
-    return diagnostic_table(tp, fn, fp, tn, level)
 
 
 def _permutation_p(truth: Array, called: Array, patients: Array) -> float | None:
@@ -300,9 +266,10 @@ def _network_result(primary: pd.DataFrame, threshold: float | None) -> NetworkRe
             scores[is_complete],
             truth[is_complete],
             "rrrc" if len(ratings) > 1 else "frrc",
+            cluster=cases["patient_id"].to_numpy()[is_complete],
         )
     return NetworkResult(
-        auc=auc_interval(truth, scores, cases["patient_id"].to_numpy(), "obuchowski"),
+        auc=auc_interval(truth, scores, cases["patient_id"].to_numpy()),
         threshold=threshold,
         right=None if threshold is None else int(((scores >= threshold) == truth).sum()),
         n=len(cases),
@@ -317,14 +284,15 @@ def _mean_reader_auc(primary: pd.DataFrame, level: float) -> Interval | None:
     ratings = ratings.dropna(axis=1)
     if ratings.empty:
         return None
-    truth = (
-        primary.drop_duplicates("case_number")
-        .set_index("case_number")["malignant"]
-        .loc[ratings.columns]
-        .to_numpy(dtype=bool)
-    )
+    facts = primary.drop_duplicates("case_number").set_index("case_number").loc[ratings.columns]
     # One modality: the analysis then yields the mean AUC with both random effects.
-    result = obuchowski_rockette(ratings.to_numpy()[None], truth, "rrrc", level=level)
+    result = obuchowski_rockette(
+        ratings.to_numpy()[None],
+        facts["malignant"].to_numpy(dtype=bool),
+        "rrrc",
+        level=level,
+        cluster=facts["patient_id"].to_numpy(),
+    )
     return result.modality_means[0] if result.modality_means else None
 
 
@@ -343,7 +311,6 @@ def _reader_results(
                 rows["malignant"].to_numpy(dtype=bool),
                 rows["answer"],
                 rows["patient_id"].to_numpy(),
-                "obuchowski",
             ),
         )
         for code, rows in primary.groupby("code")
@@ -351,15 +318,20 @@ def _reader_results(
 
 
 def _proportion_correct(rows: pd.DataFrame, level: float) -> Interval:
-    # Korn-Graubard: an exact interval at the effective sample size, for few patients.
-    result = clustered_proportion(
-        rows["correct"].to_numpy(dtype=bool), rows["patient_id"].to_numpy(), level=level
+    return _korn_graubard(
+        clustered_proportion(
+            rows["correct"].to_numpy(dtype=bool), rows["patient_id"].to_numpy(), level=level
+        )
     )
+
+
+def _korn_graubard(result: ClusteredProportion) -> Interval:
+    # An exact interval at the effective sample size, for few patients.
     return Interval(
         estimate=result.estimate,
         low=result.korn_graubard_low,
         high=result.korn_graubard_high,
-        level=level,
+        level=result.level,
         method="Korn-Graubard",
         reason=result.reason if result.korn_graubard_low is None else None,
         unit="patient",

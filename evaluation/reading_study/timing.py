@@ -35,7 +35,7 @@ class ReadingConduct:
         Reading sessions over all readers, separated by pauses of more than 30 minutes; None without
         times of day.
     trend : Interval
-        Change in proportion correct per 100 positions, see `accuracy_trend`.
+        Change in proportion correct from the first to the last position, see `accuracy_trend`.
     """
 
     answers: int
@@ -64,7 +64,8 @@ class ReadingConduct:
             slope.sentence()
             if slope.estimate is None
             else (
-                f"change in proportion correct per 100 cases {decimal(slope.estimate)}"
+                "change in proportion correct from the first to the last case"
+                f" {decimal(slope.estimate)}"
                 f" ({interval_text(slope.low, slope.high, slope.level, slope.reason)})"
             )
         )
@@ -135,8 +136,9 @@ def _count_sessions(joined: pd.DataFrame) -> int | None:
 def accuracy_trend(answers: pd.DataFrame, level: float = 0.95) -> Interval:
     """Estimate the change in proportion correct along the reading order.
 
-    Least-squares slope of correctness on position, per 100 positions. The mean of each reader in
-    each arm is subtracted first, because arms differ in difficulty and are mixed in the order. The
+    Least-squares slope of correctness on position, times the distance of the last from the first
+    position, so that nothing is extrapolated beyond what was read. The mean of each reader in each
+    arm is subtracted first, because arms differ in difficulty and are mixed in the order. The
     variance is robust to clustering by patient (sandwich estimator with the factor m / (m - 1)).
 
     Parameters
@@ -149,8 +151,9 @@ def accuracy_trend(answers: pd.DataFrame, level: float = 0.95) -> Interval:
     Returns
     -------
     Interval
-        Not estimable with fewer than 10 answers or two patients, or without variation within
-        readers and arms.
+        Bounds are cut at -1 and 1, the largest possible changes. Not estimable with fewer than 10
+        answers or two patients, without variation within readers and arms, or where the line
+        leaves these limits.
 
     Examples
     --------
@@ -180,6 +183,7 @@ def accuracy_trend(answers: pd.DataFrame, level: float = 0.95) -> Interval:
         reason = _constant_reason(answers["correct"])
         return Interval.without_bounds(level, _TREND_METHOD, reason, unit="patient")
     slope = float((x * y).sum() / spread)
+    span = float(values["position"].max() - values["position"].min())
     # Sum of the score contributions of each patient: the meat of the sandwich estimator.
     scores = (x * (y - slope * x)).groupby(answers["patient_id"].to_numpy()).sum()
     m = len(scores)
@@ -187,14 +191,18 @@ def accuracy_trend(answers: pd.DataFrame, level: float = 0.95) -> Interval:
     # Rounding leaves a tiny value where the variance is 0.
     if error < 1e-12:
         return Interval.without_bounds(
-            level, _TREND_METHOD, "the variance is 0", 100 * slope, unit="patient"
+            level, _TREND_METHOD, "the variance is 0", span * slope, unit="patient"
+        )
+    if abs(span * slope) > 1:
+        return Interval.without_bounds(
+            level, _TREND_METHOD, "the line leaves the range of a proportion", unit="patient"
         )
     # With few patients the normal quantile makes the interval too narrow.
     half_width = float(scipy.stats.t.isf((1 - level) / 2, m - 1)) * error
     return Interval(
-        estimate=100 * slope,
-        low=100 * (slope - half_width),
-        high=100 * (slope + half_width),
+        estimate=span * slope,
+        low=max(-1.0, span * (slope - half_width)),
+        high=min(1.0, span * (slope + half_width)),
         level=level,
         method=_TREND_METHOD,
         unit="patient",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.clustered import ClusteredProportion, clustered_proportion
-from evaluation.intervals import decimal, display_name, interval_text, p_text, percent
+from evaluation.intervals import count_text, decimal, display_name, interval_text, p_text, percent
 from evaluation.proportion import exact_binomial_test
 from evaluation.reading_study.design import BENIGN, MALIGNANT, TRUTH_RULES, UNPROVEN
 from evaluation.reading_study.leakage_checks import check_leakage
@@ -67,10 +67,20 @@ class RuleScore:
     def sentence(self) -> str:
         """Return the score as a clause, without a full stop."""
         return (
-            f"{self.correct} of {self.n} right"
+            f"{self.correct} of {self.n} correct"
             f" ({percent(self.correct / self.n if self.n else None)}), exact binomial test assuming"
             f" independence, one-sided {p_text(self.p_greater)}, two-sided"
             f" {p_text(self.p_two_sided)}"
+        )
+
+    def flip_sentence(self, rule: str) -> str:
+        """Return how many answers decide the one-sided test; rule: its name in print."""
+        if self.critical_count is None or self.answers_to_flip is None:
+            return f"By the {rule} rule no number of correct answers would be significant."
+        return (
+            f"By the {rule} rule the one-sided test is significant from {self.critical_count}"
+            f" correct answers; changing {count_text(self.answers_to_flip, 'answer')} would change"
+            " its conclusion."
         )
 
 
@@ -189,11 +199,7 @@ class ReplayResult:
         primary = self.truth_rules[self.primary_rule]
         return [
             *self._score_sentences(),
-            (
-                f"By the {display_name(self.primary_rule)} rule the one-sided test needs"
-                f" {primary.critical_count} right; {primary.answers_to_flip} answers would turn its"
-                " verdict."
-            ),
+            primary.flip_sentence(display_name(self.primary_rule)),
             self.clusters.sentence(),
             self.texts.sentence(),
             self.information.sentence(),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +12,11 @@ import pandas as pd
 
 from core import lineage, store
 from core.errors import UserError
-from core.store import annotation_table, protocol_table, reading_table, run_table
+from core.store import annotation_table, run_table
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import next_command
 from evaluation.annotation import category_agreement
+from evaluation.intervals import METHOD_NAMES
 from evaluation.queries.provenance import (
     MISSING_INPUTS,
     MissingInput,
@@ -18,9 +24,12 @@ from evaluation.queries.provenance import (
     closed_protocol,
 )
 from evaluation.reading_study import ReadingScore, workflow
+from evaluation.roc import AucInterval
 
 # Split of every performance figure and table.
 REPORTED_SPLIT = "test"
+_ScoredStudies = dict[tuple[Path, str, int], tuple[protocol_table.Protocol, ReadingScore]]
+_scored_studies: ContextVar[_ScoredStudies | None] = ContextVar("scored_studies", default=None)
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,16 @@ def caption_suffix(study: Path, simulated: str) -> str:
         if lineage.has_image_level_labels(study)
         else ""
     )
+    truth = "".join(f" {statement}" for statement in lineage.truth_statements(study))
     mark = f" SIMULATED: {simulated}; not a result about people." if simulated else ""
-    return weak_labels + mark
+    return weak_labels + truth + mark
+
+
+def auc_method_sentence(areas: Iterable[AucInterval]) -> str:
+    """Return the sentence that names the methods by which intervals of AUCs were computed."""
+    names = dict.fromkeys(METHOD_NAMES.get(area.method, area.method) for area in areas)
+    methods = ", ".join(names)
+    return f"Intervals of the AUC take patients as clusters ({methods})."
 
 
 def create_output_folder(path: Path) -> Path:
@@ -86,14 +103,33 @@ def load_closed_protocol(study: Path) -> protocol_table.Protocol:
     if newest is None:
         command = "deepminer reading create"
     else:
-        command = f"deepminer reading {'close' if newest.state == 'frozen' else 'freeze'}"
+        command = next_command(newest.protocol, newest.version, newest.state)
     raise MissingInput("Reading", "no reading study has been closed", command)
 
 
 def load_closed_study(study: Path) -> tuple[protocol_table.Protocol, ReadingScore]:
     """Return the newest closed reading study with its score."""
     protocol = load_closed_protocol(study)
-    return workflow.score_protocol(study, protocol.protocol)
+    remembered = _scored_studies.get()
+    if remembered is None:
+        return workflow.score_protocol(study, protocol.protocol, protocol.version)
+    key = (study, protocol.protocol, protocol.version)
+    if key not in remembered:
+        remembered[key] = workflow.score_protocol(study, protocol.protocol, protocol.version)
+    return remembered[key]
+
+
+@contextmanager
+def remember_scores() -> Iterator[None]:
+    """Score a reading study once within the context, as the parts of one report need it.
+
+    Not longer: scoring also checks that the key is the frozen one.
+    """
+    token = _scored_studies.set({})
+    try:
+        yield
+    finally:
+        _scored_studies.reset(token)
 
 
 def primary_answers(study: Path) -> pd.DataFrame:

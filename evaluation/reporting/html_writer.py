@@ -61,6 +61,7 @@ def _block_content(block: Block, image_uri: Callable[[FigureResult], str]) -> di
             "title": block.title,
             "headings": list(frame.columns),
             "rows": frame.values.tolist(),
+            "cell_classes": ["wrap" if column.wrap else "fixed" for column in block.table.columns],
             "note": block.table.note,
         }
     raise TypeError(type(block))

@@ -12,7 +12,7 @@ from textwrap import wrap
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from core.store.protocol_table import Protocol
+from core.store.reading.protocol_table import Protocol
 from evaluation.reporting.figures import style
 from evaluation.reporting.tables.reading_study import frozen_protocol_table
 
@@ -20,6 +20,12 @@ EXPLANATION = (
     "The hash covers this protocol and the sealed answer key: the cases, their texts, their order"
     " and their truth. Every answer, export and result of the study carries it. Comparing it with"
     " this page shows whether the analysis is the planned one."
+)
+EVIDENCE_EXPLANATION = (
+    "The evidence record was the last one of the study when this page was printed. It depends on"
+    " every record before it: on freezing, orders, answers and looks at results. `deepminer verify"
+    " --head` compares the study with a head that was deposited in a file; with this page, record"
+    " and hash are compared by eye."
 )
 SIMULATED_NOTICE = (
     "SIMULATED: the images or labels of this study are synthetic; it is not a study of people."
@@ -36,17 +42,17 @@ NAME_CHARACTERS = 24
 VALUE_CHARACTERS = 74
 
 
-def protocol_pdf(protocol: Protocol, simulated: bool) -> bytes:
+def protocol_pdf(protocol: Protocol, simulated: bool, evidence: str) -> bytes:
     """Return the PDF of a frozen protocol.
 
-    simulated: images or labels of the study are synthetic. ValueError if it is not frozen (has no
-    hash).
+    simulated: images or labels of the study are synthetic. evidence: head of the study's evidence
+    chain as a sentence. ValueError if the protocol is not frozen (has no hash).
     """
     if not protocol.hash:
         raise ValueError("only a frozen protocol has a hash to print")
     title = f"Protocol: {protocol.protocol}, version {protocol.version}"
     file = io.BytesIO()
-    # No date: the same protocol always gives the same file.
+    # No date: the same protocol and evidence always give the same file.
     metadata = {"Title": title, "Creator": "DeepMiner", "CreationDate": None}
     with style.print_style(), PdfPages(file, metadata=metadata) as pdf:
         page = _PageWriter(pdf)
@@ -55,6 +61,8 @@ def protocol_pdf(protocol: Protocol, simulated: bool) -> bytes:
             page.write_text(SIMULATED_NOTICE, weight="bold")
         page.write_text(f"SHA-256 {protocol.hash}", weight="bold")
         page.write_text(EXPLANATION)
+        page.write_text(f"{evidence}.", weight="bold")
+        page.write_text(EVIDENCE_EXPLANATION)
         table = frozen_protocol_table(protocol)
         for name, value in table.rows:
             page.write_row(str(name), str(value))

@@ -14,17 +14,18 @@ from core.errors import UserError
 from core.progress import ProgressCallback
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
-from evaluation.reading_study.narrative import narrative
-from evaluation.reporting.base import caption_suffix, load_closed_study
+from evaluation.reading_study.narrative import narrative_paragraphs
+from evaluation.reporting.base import caption_suffix, load_closed_study, remember_scores
 from evaluation.reporting.blocks import Block, FigureBlock, Heading, Paragraph, TableBlock
 from evaluation.reporting.figures import FIGURES
 from evaluation.reporting.figures.export import render_figure
 from evaluation.reporting.html_writer import render_html
+from evaluation.reporting.methods_text import methods_sentences
 from evaluation.reporting.pdf_writer import require_weasyprint, write_pdf
 from evaluation.reporting.report_text import (
     limitation_sentences,
-    methods_sentences,
     provenance_sentences,
+    summary_sentences,
 )
 from evaluation.reporting.tables import TABLES
 
@@ -32,7 +33,11 @@ _READING_STUDY = "Reading study"
 # The parts of the results in the order of a paper, with the names of their figures and tables.
 RESULTS = (
     ("Patients", ("flow",), ("cohort",)),
-    ("Classifier", ("roc", "calibration", "subgroups"), ("classifiers", "architectures")),
+    (
+        "Classifier",
+        ("roc", "calibration", "decision", "subgroups"),
+        ("classifiers", "operating_points", "architectures"),
+    ),
     (
         "Units and their names",
         ("units", "coverage", "agreement", "ablation"),
@@ -46,9 +51,16 @@ REPORT_INPUTS = ("data", *provenance.RUN_KINDS, "labels", "annotations", "picks"
 
 def build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
     """Return the whole report as blocks, in order."""
+    with remember_scores():
+        return _build_blocks(study, report)
+
+
+def _build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
     blocks: list[Block] = [
         Heading(settings.load_settings(study).study.name),
         *_warnings(study),
+        Heading("Summary"),
+        *(Paragraph(text) for text in summary_sentences(study)),
         Heading("Methods"),
         *_figure_blocks(study, "framework"),
         *(Paragraph(text) for text in methods_sentences(study)),
@@ -89,6 +101,7 @@ def _warnings(study: Path) -> list[Block]:
             " numbers are based on these weak labels."
         )
         warnings.append(Paragraph(text, strong=True))
+    warnings += [Paragraph(text, strong=True) for text in lineage.truth_statements(study)]
     return warnings
 
 
@@ -125,7 +138,7 @@ def _reading_study_paragraphs(study: Path) -> list[Block]:
         return [Paragraph(f"No result: {error}.".replace("..", "."))]
     return [
         Paragraph(f"{protocol.protocol}, version {protocol.version}, protocol {protocol.hash}."),
-        Paragraph(narrative(score)),
+        *(Paragraph(text) for text in narrative_paragraphs(score)),
     ]
 
 
@@ -164,6 +177,7 @@ def write_report(study: Path, out: Path, report: ProgressCallback) -> Provenance
         data_hash=provenance.hash_tables(tables),
         command=f"deepminer report --study STUDY --out {out.name}",
         software=provenance.export_software(),
+        evidence=provenance.evidence_head(study),
         files=(out.name,),
     )
     record.write(out.parent)

@@ -12,6 +12,8 @@ from evaluation.reporting.figures import (
     coverage,
     diagrams,
     explanations,
+    patient_flow,
+    probabilities,
     reading_study,
     units,
 )
@@ -38,7 +40,7 @@ FIGURES: dict[str, FigureSpec] = {
             needs=("data", "patches", "protocol"),
             required=("data", "patches"),
             width=_TWO_COLUMNS,
-            plot=diagrams.plot_patient_flow,
+            plot=patient_flow.plot_patient_flow,
         ),
         FigureSpec(
             name="roc",
@@ -102,7 +104,15 @@ FIGURES: dict[str, FigureSpec] = {
             needs=_CLASSIFIER_INPUTS,
             required=("evaluate",),
             width=_ONE_COLUMN,
-            plot=classifier.plot_calibration,
+            plot=probabilities.plot_calibration,
+        ),
+        FigureSpec(
+            name="decision",
+            title="Decision curve",
+            needs=_CLASSIFIER_INPUTS,
+            required=("evaluate",),
+            width=_ONE_COLUMN,
+            plot=probabilities.plot_decision_curve,
         ),
         FigureSpec(
             name="subgroups",

@@ -42,7 +42,8 @@ def plot_ablation(study: Path, width: float) -> FigureResult:
         f"Unit ablation on the test split. (a) Mean malignant logit on {n} malignant patches after"
         " the first k units are set to zero, in the order of their mean influence on hold-out"
         " mammograms (solid, 95 % interval clustered by patient) and in random orders (dashed,"
-        " range of the orders). (b) Decrease of the logit of a class on its patches beyond the"
+        " range of the orders); the horizontal axis is linear from 0 to 1 and logarithmic from 1"
+        " on. (b) Decrease of the logit of a class on its patches beyond the"
         f" decrease with as many random units of equal activation: {estimates}. Bars: 95 %"
         " intervals clustered by patient."
     )
@@ -73,7 +74,7 @@ def _plot_deletion(ax: Axes, curve: pd.DataFrame) -> None:
     ticks = sorted({int(step) for step in curve["step"]})[::2]
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="Units set to zero", ylabel="Mean malignant logit")
+    ax.set(xlabel="Units set to zero (logarithmic scale)", ylabel="Mean malignant logit")
     ax.legend(loc="upper right")
 
 
@@ -82,18 +83,21 @@ def _plot_decreases(ax: Axes, decreases: pd.DataFrame, names: dict[int, str]) ->
     rows = decreases.to_dict("records")
     for i, r in enumerate(rows):
         name = names[int(r["class"])]
-        ax.plot([r["low"], r["high"]], [i, i], **style.class_line_style(name))
-        ax.plot(
+        # Solid for every class: a dashed or dotted line hides where an interval ends.
+        ax.errorbar(
             r["estimate"],
             i,
+            xerr=style.error_bar_lengths([[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]),
             marker=style.CLASS_MARKERS[name],
-            markersize=4,
+            markersize=3,
+            elinewidth=1,
+            capsize=3,
             color=style.CLASS_COLOURS[name],
         )
     ax.axvline(0, color=style.MUTED, linewidth=0.7, linestyle="--")
     ax.set(
         yticks=range(len(rows)),
         ylim=(len(rows) - 0.5, -0.5),
-        xlabel="Decrease of the logit beyond random units",
+        xlabel="Decrease of the logit\nbeyond random units",
     )
     ax.set_yticklabels([f"{names[int(r['class'])]}, {r['subject']} ({int(r['n'])})" for r in rows])

@@ -1,4 +1,4 @@
-"""Figures of the classifier: ROC curves, calibration, subgroups."""
+"""Figures of the classifier: ROC curves and subgroups."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from evaluation.intervals import decimal, interval_text
+from evaluation.intervals import count_text, decimal, interval_text
 from evaluation.queries import performance
 from evaluation.queries.observations import load_observations
 from evaluation.queries.performance import ClassResult
 from evaluation.queries.provenance import MissingInput
-from evaluation.reporting.base import REPORTED_SPLIT, newest_run
+from evaluation.reporting.base import REPORTED_SPLIT, auc_method_sentence, newest_run
 from evaluation.reporting.figures import style
 from evaluation.reporting.figures.base import FigureResult
 from evaluation.roc.auc_estimates import AucInterval
-from evaluation.roc.calibration_curve import Calibration, CalibrationBin
 from evaluation.roc.diagnostic import OperatingPoint
-from evaluation.roc.subgroups import interactions
+from evaluation.roc.subgroups import Interaction, adjusted_sentences, interactions
 
 LEVEL_NOUNS = {"patch": "patches", "image": "mammograms", "case": "patients"}
-_EMPTY_SPLIT = ("Evaluation", f"the {REPORTED_SPLIT} split is empty", "deepminer patches")
+EMPTY_SPLIT = ("Evaluation", f"the {REPORTED_SPLIT} split is empty", "deepminer patches")
 
 
 def plot_roc(study: Path, width: float) -> FigureResult:
@@ -31,33 +30,37 @@ def plot_roc(study: Path, width: float) -> FigureResult:
     """
     run = newest_run(study, "evaluate")
     figure, axes = style.create_panels(width, 2, 84)
-    curves, table, summaries = [], [], []
+    curves, table, summaries, points = [], [], [], []
     counts: dict[str, int] = {}
     for ax, level in zip(axes, ("patch", "image")):
         results = performance.load_class_results(study, run, REPORTED_SPLIT, level)
         if not results:
-            raise MissingInput(*_EMPTY_SPLIT)
+            raise MissingInput(*EMPTY_SPLIT)
         observations = load_observations(study, run, REPORTED_SPLIT, level)
         n, patients = len(observations.truth), observations.patients
         point = performance.load_operating_point(study, run, REPORTED_SPLIT, level)
         _plot_roc_panel(ax, results, point)
+        ax.set_title(LEVEL_NOUNS[level].capitalize())
         counts |= {LEVEL_NOUNS[level]: n, "patients": patients}
         curves += [_curve_rows(level, result) for result in results]
         table += [{"level": level} | result.row() for result in results]
+        points.append(_point_summary(level, point))
         summaries.append(
             f"{LEVEL_NOUNS[level]} (n = {n:,}, {patients} patients): {_auc_summary(results)}"
         )
+    compared = "one class against the rest" if len(results) > 1 else "malignant against all other"
     caption = (
-        "Receiver operating characteristic of one class against the rest,"
-        f" {REPORTED_SPLIT} split. (a) {summaries[0]}. (b) {summaries[1]}. Shaded band: pointwise"
-        " 95 % interval for malignant. Grey: region of the partial AUC (sensitivity at least .8)."
-        " Open circle: threshold fixed on the hold-out split at sensitivity .8. AUC, area under the"
-        " curve; CI, confidence interval."
+        f"Receiver operating characteristic of {compared}, {REPORTED_SPLIT} split. (a)"
+        f" {summaries[0]}. (b) {summaries[1]}. Shaded band: pointwise 95 % interval for"
+        " malignant. Grey: region of the partial AUC (sensitivity at least .8)."
+        " Open circle: threshold fixed on the hold-out split at a sensitivity of .8"
+        + "".join(points)
+        + ". AUC, area under the curve; CI, confidence interval."
     )
     method = (
-        "AUC intervals were computed by Obuchowski's method with patients as clusters. The band is"
-        " from 500 patient-bootstrap resamples, as percentiles at each false-positive rate. The"
-        " partial AUC was computed by the trapezoid rule over sensitivity .8 to 1."
+        f"{auc_method_sentence(r.auc for r in results)} The band is from 500 resamples of the"
+        " Bayesian bootstrap of patients, as percentiles at each false-positive rate. The partial"
+        " AUC was computed by the trapezoid rule over sensitivities of .8 to 1."
     )
     return FigureResult(
         figure=figure,
@@ -80,11 +83,25 @@ def _curve_rows(level: str, result: ClassResult) -> pd.DataFrame:
     )
 
 
+def _point_summary(level: str, point: OperatingPoint | None) -> str:
+    """Return sensitivity and specificity at the threshold, as a clause; "" without a threshold."""
+    if point is None:
+        return ""
+    return f"; {LEVEL_NOUNS[level]}: " + " and ".join(
+        f"{name} {decimal(share.estimate)}"
+        f" ({interval_text(share.low, share.high, share.level, share.reason)})"
+        for name, share in (
+            ("sensitivity", point.table.sensitivity),
+            ("specificity", point.table.specificity),
+        )
+    )
+
+
 def _auc_summary(results: list[ClassResult]) -> str:
     """Return the AUC of each class with its interval, malignant first."""
     return "; ".join(
         f"{r.name} AUC {decimal(r.auc.estimate)}"
-        f" ({interval_text(r.auc.low, r.auc.high, 0.95, r.auc.reason)})"
+        f" ({interval_text(r.auc.low, r.auc.high, r.auc.level, r.auc.reason)})"
         for r in results[::-1]
     )
 
@@ -125,79 +142,13 @@ def _plot_roc_panel(ax: Axes, results: list[ClassResult], point: OperatingPoint 
         aspect="equal",
     )
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUC", title_fontsize=7)
-
-
-def plot_calibration(study: Path, width: float) -> FigureResult:
-    """Plot the calibration of the malignant probability on patches of the test split."""
-    run = newest_run(study, "evaluate")
-    calibration = performance.load_calibration(study, run, REPORTED_SPLIT)
-    patients = load_observations(study, run, REPORTED_SPLIT, "patch").patients
-    bins = [
-        b for b in calibration.bins if b.predicted is not None and b.observed.estimate is not None
-    ]
-    if not bins:
-        raise MissingInput(*_EMPTY_SPLIT)
-    figure, (ax,) = style.create_panels(width, 1, min(width, 84))
-    _plot_bins(ax, bins)
-    caption = (
-        f"Calibration of the malignant probability on {calibration.n:,} patches of"
-        f" {patients} patients, {REPORTED_SPLIT} split, in ten bins of equal width. Bars: 95 %"
-        " intervals clustered by patient (Korn and Graubard). Expected calibration error"
-        f" {decimal(calibration.ece)}, Brier score {decimal(calibration.brier)}."
-    )
-    return FigureResult(
-        figure=figure,
-        data={"bins": _bin_rows(calibration)},
-        caption=caption,
-        counts={"patches": calibration.n, "patients": patients},
-        method=f"{calibration.sentence()} The interval of the slope is clustered by patient"
-        " (sandwich estimator).",
-    )
-
-
-def _plot_bins(ax: Axes, bins: list[CalibrationBin]) -> None:
-    style.draw_grid(ax)
-    ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.6)
-    x, y = [b.predicted for b in bins], [b.observed.estimate or 0.0 for b in bins]
-    # A bound that is not estimable has a bar of length 0; a bound of 0 is an ordinary bound.
-    lengths = [
-        [0.0 if b.observed.low is None else o - b.observed.low for o, b in zip(y, bins)],
-        [0.0 if b.observed.high is None else b.observed.high - o for o, b in zip(y, bins)],
-    ]
-    ax.errorbar(
-        x,  # type: ignore[arg-type]
-        y,
-        style.error_bar_lengths(lengths),
-        marker="o",
-        markersize=3.5,
-        elinewidth=0.7,
-        capsize=1.5,
-        **style.class_line_style("malignant"),
-    )
-    ax.set(
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-        xlabel="Predicted probability of malignant",
-        ylabel="Observed proportion",
-        aspect="equal",
-    )
-
-
-def _bin_rows(calibration: Calibration) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "from": b.low,
-                "to": b.high,
-                "n": b.n,
-                "predicted": b.predicted,
-                "observed": b.observed.estimate,
-                "low": b.observed.low,
-                "high": b.observed.high,
-            }
-            for b in calibration.bins
-        ]
+    ax.legend(
+        handles[::-1],
+        labels[::-1],
+        loc="lower right",
+        title="AUC",
+        title_fontsize=7,
+        alignment="left",
     )
 
 
@@ -205,6 +156,10 @@ def plot_subgroups(study: Path, width: float) -> FigureResult:
     """Plot the malignant AUC of mammograms by density, view and scanner, and overall."""
     run = newest_run(study, "evaluate")
     groups = performance.load_subgroups(study, run, REPORTED_SPLIT)
+    observations = load_observations(study, run, REPORTED_SPLIT, "image")
+    n, patients = len(observations.truth), observations.patients
+    # A variable with one value for all mammograms repeats the overall result.
+    groups = [group for group in groups if group.n < n]
     if not groups:
         raise MissingInput(
             "Evaluation",
@@ -213,34 +168,48 @@ def plot_subgroups(study: Path, width: float) -> FigureResult:
             "deepminer ingest",
         )
     results = performance.load_class_results(study, run, REPORTED_SPLIT, "image")
-    observations = load_observations(study, run, REPORTED_SPLIT, "image")
-    n, patients = len(observations.truth), observations.patients
     overall = next(r for r in results if r.name == "malignant").auc
     table = _subgroup_rows(
         [("all", "", overall, n, patients)]
-        + [(g.variable, g.value, g.auc, g.n, g.patients) for g in groups]
+        + [(*_group_name(g.variable, g.value), g.auc, g.n, g.patients) for g in groups]
     )
     figure, (ax,) = style.create_panels(width, 1, 16 + 6 * len(table))
     _plot_subgroup_aucs(ax, table)
-    tests = "; ".join(interaction.sentence() for interaction in interactions(groups))
+    tests = _interaction_text(interactions(groups))
     caption = (
-        f"AUC for malignant on {n} mammograms of {patients} patients, {REPORTED_SPLIT} split, by"
-        " subgroup (mammograms; patients in brackets). Bars: 95 % intervals. Groups with fewer than"
-        f" {performance.LEAST_IN_SUBGROUP} mammograms of either class are omitted."
-        + (
-            f" Differences between groups (Wald test, patients resampled): {tests}."
-            if tests
-            else ""
-        )
-        + " AUC, area under the curve; CI, confidence interval."
+        f"Exploratory analysis: AUC for malignant on {count_text(n, 'mammogram')} of"
+        f" {count_text(patients, 'patient')}, {REPORTED_SPLIT} split, by subgroup (mammograms;"
+        " patients in brackets). Bars: 95 % intervals; dashed: all mammograms. Groups with fewer"
+        f" than {performance.LEAST_IN_SUBGROUP} mammograms of either class are omitted, and so are"
+        f" variables with one value for all mammograms.{tests} AUC, area under the curve; CI,"
+        " confidence interval."
     )
     return FigureResult(
         figure=figure,
         data={"subgroups": table},
         caption=caption,
         counts={"mammograms": n, "patients": patients},
-        method="AUC intervals were computed by Obuchowski's method with patients as clusters."
-        " Differences were tested by Wald's test with patients resampled.",
+        method=f"{auc_method_sentence(g.auc for g in groups)} Differences were tested by Wald's"
+        " test with patients resampled, and adjusted by Holm's method.",
+    )
+
+
+def _group_name(variable: str, value: str) -> tuple[str, str]:
+    """Return variable and value in print; the source gives density and view as codes."""
+    if variable == "density":
+        return "breast density", {"1": "a", "2": "b", "3": "c", "4": "d"}.get(value, value)
+    if variable == "view":
+        return "view", value.upper()
+    return variable, value.replace("_", " ")
+
+
+def _interaction_text(tests: list[Interaction]) -> str:
+    """Return the tests of differences between groups as a sentence; "" without tests."""
+    if not tests:
+        return ""
+    return (
+        " Differences between groups (Wald test, patients resampled, adjusted by Holm's method):"
+        f" {adjusted_sentences(tests)}."
     )
 
 

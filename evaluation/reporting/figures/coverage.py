@@ -48,7 +48,14 @@ def plot_coverage(study: Path, width: float) -> FigureResult:
     chance = frame[frame["name"] == "chance"]["estimate"].iloc[0]
     largest = max(int(key.split("_")[1]) for key in frame["name"] if key.startswith("curve_"))
     _plot_chance(ax, chance / select, largest)
-    ax.axvline(select, color=style.MUTED, linewidth=0.5)
+    ax.axvline(select, color=style.INK, linewidth=0.8, linestyle=(0, (1, 2)))
+    ax.annotate(
+        f"{select} selected",
+        (select, 0.02),
+        xytext=(3, 0),
+        textcoords="offset points",
+        fontsize=7,
+    )
     ax.set(
         xlabel="Units selected",
         ylabel=f"Proportion of the top {settings['top']} slots",
@@ -61,9 +68,9 @@ def plot_coverage(study: Path, width: float) -> FigureResult:
         f"Coverage: proportion of the {settings['top']} most influential units of each of {images}"
         f" hold-out mammograms that the first k units account for. At {select} units: "
         + "; ".join(summaries[::-1])
-        + f"; {select} arbitrary units {percent(chance)}. Filled symbols with 95 %"
-        " patient-bootstrap intervals: measured on the mammograms that selected the units, hence"
-        " optimistic; open symbols: selected on one half of the patients, measured on the other."
+        + f"; {select} arbitrary units {percent(chance)}. Filled symbols:"
+        " measured on the mammograms that selected the units, hence optimistic; open symbols with"
+        " 95 % intervals: selected on one half of the patients, measured on the other."
         " CI, confidence interval."
     )
     measured = frame[frame["name"].isin(["interval", "split_half"])]
@@ -93,27 +100,28 @@ def _estimate_rows(name: str, values: pd.DataFrame, labelled: float | None) -> l
 def _summary(name: str, values: pd.DataFrame, labelled: float | None) -> str:
     interval = values.loc["interval"]
     return (
-        f"{name} {percent(values.loc['selected', 'estimate'])} (95 % CI"
-        f" {percent_range(interval['low'], interval['high'])}; split half"
-        f" {percent(values.loc['split_half', 'estimate'])}; labelled {percent(labelled)})"
+        f"{name} {percent(values.loc['selected', 'estimate'])} (split half"
+        f" {percent(values.loc['split_half', 'estimate'])}, 95 % CI"
+        f" {percent_range(interval['low'], interval['high'])}; labelled {percent(labelled)})"
     )
 
 
 def _plot_marks(ax: Axes, name: str, values: pd.DataFrame, x: float) -> None:
-    """Mark the coverage of the selected units (filled, with interval) and split half (open)."""
+    """Mark the coverage of the selected units (filled) and split half (open, with interval)."""
     selected, interval = values.loc["selected", "estimate"], values.loc["interval"]
     marker: dict[str, Any] = {"marker": style.CLASS_MARKERS[name], "markersize": 4}
     colour = style.CLASS_COLOURS[name]
+    split_half, centre = values.loc["split_half", "estimate"], interval["estimate"]
     ax.errorbar(
         [x],
-        [selected],
-        yerr=[[selected - interval["low"]], [interval["high"] - selected]],
-        color=colour,
+        [centre],
+        yerr=[[centre - interval["low"]], [interval["high"] - centre]],
+        fmt="none",
+        ecolor=colour,
         elinewidth=0.8,
         capsize=2,
-        **marker,
     )
-    split_half = values.loc["split_half", "estimate"]
+    ax.plot([x], [selected], color=colour, **marker)
     ax.plot([x], [split_half], markerfacecolor="white", markeredgecolor=colour, **marker)
 
 

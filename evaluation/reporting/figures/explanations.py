@@ -211,16 +211,16 @@ def _draw_colour_bar(figure: Figure, axes: np.ndarray, scale: float) -> None:
     )
     # By the square root, half of the bar is a quarter of the scale of unit maps.
     labels = [
-        "0",
-        f"class map 0.5, units {decimal(scale / 4, 2)}",
-        f"class map 1, units {decimal(scale, 2)}",
+        "class map 0\nunits 0",
+        f".5\n{decimal(scale / 4, 2)}",
+        f"1\n{decimal(scale, 2)}",
     ]
     bar.set_ticks([0, 0.5, 1], labels=labels)
     bar.outline.set_linewidth(0.5)
     bar.ax.tick_params(length=2)
 
 
-def _wrap_lines(text: str, max_lines: int = 4) -> str:
+def _wrap_lines(text: str, max_lines: int = 12) -> str:
     """Wrap a text to the width of a mammogram, and cut it after `max_lines`."""
     lines = wrap(text, 22)
     if len(lines) > max_lines:

@@ -15,6 +15,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from core.annotation.spreadsheet_cells import csv_text
 from core.atomic_files import write_text
 from core.errors import UserError
 from core.progress import ProgressCallback
@@ -59,9 +60,7 @@ def export_figure(
         for suffix in formats
     ]
     # Ten significant digits: enough for any further analysis, and stable between platforms.
-    tables = {
-        name: frame.to_csv(index=False, float_format="%.10g") for name, frame in result.data.items()
-    }
+    tables = {name: csv_text(frame, float_format="%.10g") for name, frame in result.data.items()}
     caption = result.caption + caption_suffix(study, simulated)
     texts = {f"{spec.name}.{name}.csv": text for name, text in tables.items()}
     texts[f"{spec.name}.caption.txt"] = f"{caption}\n\n{result.method}\n"
@@ -81,6 +80,7 @@ def export_figure(
         command=f"deepminer figures {spec.name} --study STUDY --out DIR --width-mm {width:g}"
         f" --format {','.join(formats)}",
         software=provenance.export_software(),
+        evidence=provenance.evidence_head(study),
         files=(*files, *texts),
         width_mm=width,
     )

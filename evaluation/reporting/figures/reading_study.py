@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
-from evaluation.intervals import decimal, interval_text, p_text
+from evaluation.intervals import count_text, decimal, interval_text, p_text
 from evaluation.proportion import proportion_interval
 from evaluation.reading_study import ReadingScore
-from evaluation.reading_study.narrative import narrative
+from evaluation.reading_study.narrative import narrative, primary_sentences, stimuli
 from evaluation.reporting.base import load_closed_study, primary_answers
 from evaluation.reporting.figures import style
 from evaluation.reporting.figures.base import FigureResult
 from evaluation.roc.partial_area import roc_vertices
 
 POSITIONS_PER_BLOCK = 10
+# The last block may hold few answers; a proportion of fewer than these says nothing.
+LEAST_IN_BLOCK = 5
 _READER_MARKERS = "osD^v<>Pph*X"
 
 
@@ -38,21 +40,20 @@ def plot_reading_study(study: Path, width: float) -> FigureResult:
         "null": _plot_null_distribution(axes[2], score),
     }
     primary, network = score.primary, score.network.auc
-    primary_interval = interval_text(primary.low, primary.high, 1 - primary.alpha, primary.reason)
     network_interval = interval_text(network.low, network.high, network.level, network.reason)
     single_reader = (
         " One reader: the result does not generalise to readers." if len(score.readers) == 1 else ""
     )
     caption = (
-        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}): {primary.n} answers'
-        f" on texts of {score.patients} patients. (a) Proportion correct per reader and overall"
-        f" (diamond: prespecified analysis, {primary_interval}; {p_text(primary.p_value)}); dashed:"
-        " chance. (b) ROC of the answers and of the network alone on the same cases (AUC:"
-        f" {_reader_auc(score)}, network {decimal(network.estimate)}, {network_interval}). (c)"
-        " Number correct under chance if all answers were independent: observed"
-        f" {score.binomial.successes}, critical count {score.binomial.critical_count}, one-sided"
-        f" {p_text(score.binomial.p_value)}.{single_reader} AUC, area under the curve; CI,"
-        " confidence interval."
+        f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}):'
+        f" {count_text(primary.n, 'answer')} on {stimuli(score)} of"
+        f" {count_text(score.patients, 'patient')}. {' '.join(primary_sentences(score))} (a)"
+        f" {_proportion_caption(score)}; dashed: chance. (b) ROC of the answers and of the network"
+        f" alone on the same cases (AUC: {_reader_auc(score)}; network {decimal(network.estimate)},"
+        f" {network_interval}). (c) Number correct under chance if all answers were independent:"
+        f" observed {score.binomial.successes}, critical count {score.binomial.critical_count};"
+        f" exact binomial test, one-sided {p_text(score.binomial.p_value)}.{single_reader} AUC,"
+        " area under the curve; CI, confidence interval."
     )
     counts = {"answers": primary.n, "patients": score.patients, "readers": len(score.readers)}
     return FigureResult(
@@ -60,34 +61,54 @@ def plot_reading_study(study: Path, width: float) -> FigureResult:
     )
 
 
+def _proportion_caption(score: ReadingScore) -> str:
+    """Return what the panel of proportions shows."""
+    share = score.proportion
+    side = "one-sided " if score.primary.endpoint == "proportion" and share.high == 1 else ""
+    interval = interval_text(share.low, share.high, share.level, share.reason)
+    overall = f"proportion correct overall {decimal(share.estimate)}, {side}{interval}"
+    if len(score.readers) == 1:
+        return f"{overall[0].upper()}{overall[1:]}"
+    return f"Proportion correct of each reader (squares) and overall (diamond: {overall})"
+
+
 def _reader_auc(score: ReadingScore) -> str:
-    """Return the mean AUC of several readers, else that of the one reader."""
+    """Return the mean AUC of several readers, else that of the one reader, with its interval."""
     mean = score.readers_auc
-    if mean is not None and mean.estimate is not None:
-        return f"readers {decimal(mean.estimate)}"
-    return f"reader {decimal(score.roc.estimate)}"
+    several = len(score.readers) > 1 and mean is not None and mean.estimate is not None
+    area = mean if several and mean is not None else score.roc
+    return (
+        f"{'mean of readers' if several else 'reader'} {decimal(area.estimate)},"
+        f" {interval_text(area.low, area.high, area.level, area.reason)}"
+    )
 
 
 def _plot_proportions(ax: Axes, score: ReadingScore) -> pd.DataFrame:
-    """Plot the proportion correct of each reader, and in the last row of the primary analysis."""
-    rows = [(r.code, r.share.estimate, r.share.low, r.share.high, r.n) for r in score.readers]
-    primary = score.primary
-    rows.append(("all", primary.estimate, primary.low, primary.high, primary.n))
+    """Plot the proportion correct of each of several readers, and overall in the last row."""
+    rows = [
+        (r.code, r.share.estimate, r.share.low, r.share.high, r.n)
+        for r in score.readers
+        # The answers of one reader are all answers.
+        if len(score.readers) > 1
+    ]
+    overall = score.proportion
+    name = "all" if rows else next((r.code for r in score.readers), "all")
+    rows.append((name, overall.estimate, overall.low, overall.high, score.primary.n))
     style.draw_grid(ax, "x")
-    for i, (name, estimate, low, high, _) in enumerate(rows):
-        marker, size = ("D", 5) if name == "all" else ("s", 4)
+    for i, (_, estimate, low, high, _) in enumerate(rows):
+        marker, size = ("D", 5) if i == len(rows) - 1 else ("s", 4)
         if low is not None and high is not None:
             ax.plot([low, high], [i, i], color=style.INK, linewidth=1)
         if estimate is None:
             ax.text(0.52, i, "not estimable", va="center", fontsize=7, color=style.MUTED)
         else:
-            ax.plot(estimate, i, marker, color=style.INK, markersize=size)
+            ax.plot(estimate, i, marker, color=style.INK, markersize=size, clip_on=False)
     ax.axvline(0.5, color=style.MUTED, linewidth=0.7, linestyle="--")
     ax.set(
         yticks=range(len(rows)),
         ylim=(len(rows) - 0.4, -0.6),
-        xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1),
-        xlabel="Proportion correct (95 % CI)",
+        xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1.02),
+        xlabel=f"Proportion correct ({100 * overall.level:.3g} % CI)",
     )
     ax.set_yticklabels([f"{name}\nn = {n}" for name, _, _, _, n in rows])
     return pd.DataFrame(rows, columns=["reader", "share", "low", "high", "n"])
@@ -130,7 +151,7 @@ def _plot_null_distribution(ax: Axes, score: ReadingScore) -> pd.DataFrame:
     test = score.binomial
     n = test.trials
     counts = np.arange(n + 1)
-    mass = stats.binom.pmf(counts, n, 0.5)
+    mass = scipy.stats.binom.pmf(counts, n, 0.5)
     # Bars lower than a thousandth of the highest are invisible; the observed count always counts.
     drawn = (mass > mass.max() / 1000) | (counts == test.successes)
     rejected = counts >= (test.critical_count if test.critical_count is not None else n + 1)
@@ -146,13 +167,16 @@ def _plot_null_distribution(ax: Axes, score: ReadingScore) -> pd.DataFrame:
         hatch="////",
     )
     ax.axvline(test.successes, color=style.CLASS_COLOURS["malignant"], linewidth=1.2)
+    # On the side of the line that has room.
+    side = -1 if test.successes > n * 0.6 else 1
     ax.annotate(
         f"{test.successes} correct",
         (test.successes, mass.max()),
-        xytext=(3, 0),
+        xytext=(3 * side, 0),
         textcoords="offset points",
         fontsize=7,
         va="top",
+        ha="right" if side < 0 else "left",
     )
     ax.set(
         xlabel=f"Correct answers of {n}",
@@ -177,10 +201,11 @@ def plot_time_order(study: Path, width: float) -> FigureResult:
     # Both panels over the same positions: a single block would otherwise set its own range.
     axes[1].set_xlim(axes[0].get_xlim())
     caption = (
-        f'Time and order in the reading study "{protocol.protocol}": {len(answers)} answers of'
-        f" {score.patients} patients. (a) Seconds per text (dots) and median of each"
-        f" {POSITIONS_PER_BLOCK} positions (line). (b) Proportion correct in each"
-        f" {POSITIONS_PER_BLOCK} positions with 95 % Wilson intervals; dashed: chance."
+        f'Time and order in the reading study "{protocol.protocol}":'
+        f" {count_text(len(answers), 'answer')} of {count_text(score.patients, 'patient')}. (a)"
+        f" Seconds per case (dots) and median of each {POSITIONS_PER_BLOCK} positions (line). (b)"
+        f" Exploratory: proportion correct in each {POSITIONS_PER_BLOCK} positions with 95 % Wilson"
+        f" intervals, without blocks of fewer than {LEAST_IN_BLOCK} answers; dashed: chance."
         f" {score.conduct.sentence()}"
     )
     return FigureResult(
@@ -203,6 +228,8 @@ def _block_rows(answers: pd.DataFrame) -> pd.DataFrame:
         for block, rows in reader_rows.groupby(
             (reader_rows["position"] - 1) // POSITIONS_PER_BLOCK
         ):
+            if len(rows) < LEAST_IN_BLOCK:
+                continue
             correct = int(rows["right"].sum())
             proportion = proportion_interval(correct, len(rows), "wilson")
             blocks.append(
@@ -218,7 +245,8 @@ def _block_rows(answers: pd.DataFrame) -> pd.DataFrame:
                     "high": proportion.high,
                 }
             )
-    return pd.DataFrame(blocks)
+    columns = ["reader", "from", "middle", "n", "median_seconds", "right", "share", "low", "high"]
+    return pd.DataFrame(blocks, columns=columns)
 
 
 def _plot_seconds(ax: Axes, answers: pd.DataFrame, blocks: pd.DataFrame) -> None:
@@ -252,8 +280,12 @@ def _plot_block_proportions(ax: Axes, blocks: pd.DataFrame) -> None:
             elinewidth=0.6,
             capsize=1.5,
             color=style.INK,
+            # Lines between the blocks of many readers would tangle.
+            linestyle="-" if blocks["reader"].nunique() < 4 else "none",
             label=str(code),
         )
     ax.axhline(0.5, color=style.MUTED, linewidth=0.7, linestyle="--")
-    ax.set(ylabel=f"Proportion correct, {POSITIONS_PER_BLOCK} at a time", ylim=(0, 1))
-    ax.legend(loc="lower right")
+    ax.set(ylabel="Proportion correct", ylim=(0, 1.03))
+    if blocks["reader"].nunique() > 1:
+        # Above the axes, because the data may lie anywhere inside.
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)

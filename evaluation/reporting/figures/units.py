@@ -17,6 +17,7 @@ from core.interpretation.highlighted_region import upsample_map
 from core.lineage import run_class_names
 from core.store import run_table, unit_table
 from evaluation.annotation.category_agreement import AgreementEstimate
+from evaluation.intervals import count_text
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput
 from evaluation.queries.units import selected_units
 from evaluation.reporting.base import annotator_agreement, newest_run
@@ -164,18 +165,23 @@ def _plot_tile(
 
 
 def plot_agreement(study: Path, width: float) -> FigureResult:
-    """Plot the agreement of annotators: by category, overall, and with themselves on repeats."""
+    """Plot the agreement of annotators in one block of rows for each statistic."""
     estimates, annotators = annotator_agreement(study)
-    figure, (ax,) = style.create_panels(width, 1, 14 + 5.5 * len(estimates))
-    _plot_agreement_estimates(ax, estimates)
+    blocks = _by_statistic(estimates)
+    figure, (ax,) = style.create_panels(width, 1, 14 + 5.0 * (len(estimates) + len(blocks)))
+    _plot_agreement_estimates(ax, blocks)
     methods = "; ".join(dict.fromkeys(e.method for e in estimates))
     if "alpha" in methods:
         methods += "; interval of alpha by resampling units"
+    drawn = "; ".join(f"{name}: {', '.join(e.name for e in rows)}" for name, rows in blocks.items())
+    chance = (
+        " Dashed: agreement by chance, which is 0 for these statistics only."
+        if any(map(_is_chance_corrected, blocks))
+        else ""
+    )
     caption = (
-        f"Agreement of {annotators} annotators on the units that at least two of them answered:"
-        " presence of each category, first-named category, proportion of categories in common, and"
-        " each annotator with themselves at hidden repeats. Bars: 95 % intervals; dashed: agreement"
-        " by chance (kappa, alpha). CI, confidence interval."
+        f"Agreement of {count_text(annotators, 'annotator')} on the units that at least two of them"
+        f" answered, by statistic ({drawn}). Bars: 95 % intervals.{chance} CI, confidence interval."
     )
     table = pd.DataFrame(
         [
@@ -200,21 +206,48 @@ def plot_agreement(study: Path, width: float) -> FigureResult:
     )
 
 
-def _plot_agreement_estimates(ax: Axes, estimates: list[AgreementEstimate]) -> None:
+def _by_statistic(estimates: list[AgreementEstimate]) -> dict[str, list[AgreementEstimate]]:
+    """Return the estimates by the name of their statistic, in their order."""
+    blocks: dict[str, list[AgreementEstimate]] = {}
+    for estimate in estimates:
+        # The rest of the text names the interval.
+        name = estimate.method.split(",")[0]
+        blocks.setdefault(name[0].upper() + name[1:], []).append(estimate)
+    return blocks
+
+
+def _is_chance_corrected(statistic: str) -> bool:
+    return any(word in statistic for word in ("kappa", "alpha", "AC1"))
+
+
+def _plot_agreement_estimates(ax: Axes, blocks: dict[str, list[AgreementEstimate]]) -> None:
+    """Plot each estimate below the name of its statistic; statistics have different scales."""
     style.draw_grid(ax, "x")
-    for i, e in enumerate(estimates):
-        if e.low is not None and e.high is not None:
-            ax.plot([e.low, e.high], [i, i], color=style.INK, linewidth=1)
-        if e.estimate is not None:
-            ax.plot(e.estimate, i, "s", color=style.INK, markersize=4)
-        else:
-            ax.text(0.02, i, "not estimable", va="center", fontsize=7, color=style.MUTED)
-    ax.axvline(0, color=style.MUTED, linewidth=0.7, linestyle="--")
-    lowest = min([-0.05, *(e.low for e in estimates if e.low is not None)])
+    lows = [e.low for rows in blocks.values() for e in rows if e.low is not None]
+    lowest = min([-0.05, *lows])
+    row, labels = 0, []
+    for statistic, estimates in blocks.items():
+        ax.text(lowest, row, statistic, va="center", fontsize=7, fontweight="bold")
+        labels.append("")
+        first = row
+        for e in estimates:
+            row += 1
+            labels.append(f"{e.name} (n = {e.n})")
+            if e.low is not None and e.high is not None:
+                ax.plot([e.low, e.high], [row, row], color=style.INK, linewidth=1)
+            if e.estimate is not None:
+                ax.plot(e.estimate, row, "s", color=style.INK, markersize=4)
+            else:
+                ax.text(0.02, row, "not estimable", va="center", fontsize=7, color=style.MUTED)
+        if _is_chance_corrected(statistic):
+            ends = [first + 0.5, row + 0.5]
+            ax.plot([0, 0], ends, color=style.MUTED, linewidth=0.7, linestyle="--")
+        row += 1
     ax.set(
-        yticks=range(len(estimates)),
-        ylim=(len(estimates) - 0.5, -0.5),
+        yticks=range(row),
+        ylim=(row - 0.5, -0.7),
         xlim=(lowest - 0.02, 1.03),
         xlabel="Agreement (95 % CI)",
     )
-    ax.set_yticklabels([f"{e.name} (n = {e.n})" for e in estimates])
+    ax.set_yticklabels(labels)
+    ax.tick_params(axis="y", length=0)

@@ -28,6 +28,13 @@ TABLES: dict[str, TableSpec] = {
             build=classifier.build_classifier_table,
         ),
         TableSpec(
+            name="operating_points",
+            title="Sensitivity and specificity at thresholds fixed on hold-out",
+            needs=_CLASSIFIER_INPUTS,
+            required=("evaluate",),
+            build=classifier.build_operating_point_table,
+        ),
+        TableSpec(
             name="architectures",
             title="Performance across architectures",
             needs=_CLASSIFIER_INPUTS,

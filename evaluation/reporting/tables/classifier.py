@@ -15,7 +15,8 @@ from core.store import dataset_table
 from evaluation.intervals import decimal, percent
 from evaluation.queries import architectures, performance
 from evaluation.queries.observations import LEVELS, load_observations
-from evaluation.reporting.base import REPORTED_SPLIT, newest_run
+from evaluation.queries.provenance import MissingInput
+from evaluation.reporting.base import REPORTED_SPLIT, auc_method_sentence, newest_run
 from evaluation.reporting.tables.base import Table, TableColumn
 from evaluation.roc import AucInterval
 
@@ -138,12 +139,13 @@ def _patch_counts(cohort: _Cohort, names: dict[int, str]) -> Iterator[_Character
 def build_classifier_table(study: Path) -> Table:
     """Tabulate AUC, partial AUC and specificity by level and class (Performance page)."""
     run = newest_run(study, "evaluate")
-    rows, counts = [], {}
+    rows, counts, areas = [], {}, []
     for level in LEVELS:
         observations = load_observations(study, run, REPORTED_SPLIT, level)
         unit = {"patch": "patches", "image": "mammograms", "case": "patients"}[level]
         counts[unit] = len(observations.truth)
         for r in performance.load_class_results(study, run, REPORTED_SPLIT, level)[::-1]:
+            areas.append(r.auc)
             rows.append(
                 (
                     level,
@@ -177,11 +179,55 @@ def build_classifier_table(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        f"{REPORTED_SPLIT.capitalize()} split, one class against the rest. Partial AUC (pAUC) over"
+        f"{REPORTED_SPLIT.capitalize()} split, a class against the rest. Partial AUC (pAUC) over"
         " sensitivity .8 to 1 (maximum .2, chance .02); the DeepMiner 2021 formula has chance"
         " .036.",
         counts,
-        "Intervals were computed by Obuchowski's method with patients as clusters.",
+        auc_method_sentence(areas),
+    )
+
+
+def build_operating_point_table(study: Path) -> Table:
+    """Tabulate sensitivity and specificity for malignant at the thresholds fixed on hold-out."""
+    run = newest_run(study, "evaluate")
+    rows: list[tuple[object, ...]] = []
+    for level in LEVELS:
+        points = performance.load_operating_points(study, run, REPORTED_SPLIT, level)
+        rows += [
+            (
+                level,
+                rule,
+                point.threshold,
+                point.table.sensitivity.estimate,
+                point.table.sensitivity.low,
+                point.table.sensitivity.high,
+                point.table.tp + point.table.fn,
+                point.table.specificity.estimate,
+                point.table.specificity.low,
+                point.table.specificity.high,
+                point.table.fp + point.table.tn,
+            )
+            for rule, point in points.items()
+        ]
+    if not rows:
+        reason = "hold-out has one class, so no threshold can be fixed on it"
+        raise MissingInput("Evaluation", reason, "deepminer ingest")
+    columns = (
+        TableColumn("Level"),
+        TableColumn("Fixed on hold-out at", wrap=True),
+        TableColumn("Threshold", lambda value: decimal(value, 4)),
+        TableColumn("Sensitivity", decimal, interval=True),
+        TableColumn("Malignant"),
+        TableColumn("Specificity", decimal, interval=True),
+        TableColumn("Others"),
+    )
+    return Table(
+        columns,
+        rows,
+        f"Malignant against the rest, {REPORTED_SPLIT} split, at thresholds fixed on hold-out."
+        " Intervals clustered by patient (Korn and Graubard).",
+        {},
+        "Thresholds were fixed on the hold-out split.",
     )
 
 
@@ -240,7 +286,7 @@ def build_architecture_table(study: Path) -> Table:
             "patches": max((r.n for r in networks), default=0),
             "patients": max((r.patients for r in networks), default=0),
         },
-        "Intervals were computed by Obuchowski's method with patients as clusters.",
+        auc_method_sentence(auc for r in networks for auc in r.auc.values()),
     )
 
 

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.annotation.spreadsheet_cells import (
+    csv_text,
+    remove_control_characters,
+    starts_formula,
+)
 from core.atomic_files import write_text
 from core.errors import UserError
 from core.progress import ProgressCallback
@@ -32,18 +37,32 @@ EXCEL_SHEET_NAME = 31  # letters that Excel allows in the name of a sheet
 def escape_latex(text: str) -> str:
     """Return text that LaTeX prints literally."""
     # pandas escapes the cells of a table only, so the text becomes a table of one cell.
-    styler = pd.DataFrame([[text]]).style.format(escape="latex").hide(axis="index")
+    styler = pd.DataFrame([[_one_line(text)]]).style.format(escape="latex").hide(axis="index")
     lines = styler.hide(axis="columns").to_latex().split("\n")
     return lines[1].removesuffix(r" \\").translate(_SIGNS)
 
 
+def escape_markdown(text: str) -> str:
+    """Return text that GitHub's Markdown prints literally, on one line: no markup, no link."""
+    signs = r"[\\`*\[\]|~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])"
+    escaped = re.sub(signs, r"\\\g<0>", _one_line(text))
+    # Tags, character references and addresses, which become links by themselves.
+    escaped = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=#|[A-Za-z])", "&amp;", escaped))
+    escaped = re.sub(r"(?i)(?<=www)\.", "&#46;", escaped.replace("://", "&#58;//"))
+    return escaped.replace("@", "&#64;")
+
+
+def _one_line(text: str) -> str:
+    """Return a text without control characters and line breaks, which would end a cell."""
+    return " ".join(remove_control_characters(text).split())
+
+
 def to_markdown(table: Table, title: str) -> str:
     """Return a Markdown table with its title and note."""
-    # pandas' writer leaves vertical bars, which would end a cell.
-    frame = table.printed_frame().map(lambda text: text.replace("|", "\\|").replace("\n", " "))
+    frame = table.printed_frame().map(escape_markdown)
     # Numbers are formatted already: without `disable_numparse` they would be parsed and aligned.
     text = frame.to_markdown(index=False, tablefmt="github", disable_numparse=True)
-    return f"**{title}**\n\n{text}\n\n{table.note}\n"
+    return f"**{escape_markdown(title)}**\n\n{text}\n\n{escape_markdown(table.note)}\n"
 
 
 def to_latex(table: Table, title: str, name: str) -> str:
@@ -53,7 +72,7 @@ def to_latex(table: Table, title: str, name: str) -> str:
     `MAX_PORTRAIT_COLUMNS` columns over landscape pages. The first line names the packages that a
     document needs.
     """
-    frame = table.printed_frame()
+    frame = table.printed_frame().map(_one_line)
     types = "".join(_column_type(c, frame[c.printed_heading]) for c in table.columns)
     frame.columns = pd.Index([_latex_heading(column) for column in table.columns])
     wide = len(table.columns) > MAX_PORTRAIT_COLUMNS
@@ -119,7 +138,9 @@ def write_excel(table: Table, title: str, path: Path) -> None:
 
     Text that looks like a formula remains text.
     """
-    frame = table.raw_frame()
+    frame = table.raw_frame().map(
+        lambda value: remove_control_characters(value) if isinstance(value, str) else value
+    )
     name = title[:EXCEL_SHEET_NAME]
     with pd.ExcelWriter(path, engine="openpyxl") as book:
         frame.to_excel(book, sheet_name=name, index=False)
@@ -132,6 +153,8 @@ def write_excel(table: Table, title: str, path: Path) -> None:
                 # openpyxl takes any text that begins with "=" for a formula.
                 if isinstance(cell.value, str):
                     cell.data_type = "s"
+                    # Otherwise it would become a formula once the cell is edited.
+                    cell.quotePrefix = starts_formula(cell.value)
         sheet.cell(len(frame) + 3, 1, table.note).data_type = "s"
 
 
@@ -147,7 +170,7 @@ def export_table(study: Path, spec: TableSpec, out: Path) -> Export:
     stem = f"table_{spec.name}"
     simulated = provenance.simulated_parts(study, spec.needs)
     table = replace(table, note=table.note + caption_suffix(study, simulated))
-    csv = table.raw_frame().to_csv(index=False, float_format="%.10g")
+    csv = csv_text(table.raw_frame(), float_format="%.10g")
     write_text(out / f"{stem}.csv", csv)
     write_text(out / f"{stem}.tex", to_latex(table, spec.title, spec.name))
     write_text(out / f"{stem}.md", to_markdown(table, spec.title))
@@ -165,6 +188,7 @@ def export_table(study: Path, spec: TableSpec, out: Path) -> Export:
         data_hash=provenance.hash_tables({spec.name: csv}),
         command=f"deepminer tables {spec.name} --study STUDY --out DIR",
         software=provenance.export_software(),
+        evidence=provenance.evidence_head(study),
         files=tuple(f"{stem}.{suffix}" for suffix in TABLE_FORMATS),
     )
     record.write(out)

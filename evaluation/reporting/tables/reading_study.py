@@ -6,21 +6,33 @@ from pathlib import Path
 from typing import Any
 
 from core import store
-from core.store import protocol_table, reading_table
-from core.store.protocol_table import Protocol
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import FROZEN_STATES
+from core.store.reading.protocol_table import Protocol
 from evaluation.clustered import clustered_proportion
-from evaluation.intervals import decimal, display_name, p_text
+from evaluation.intervals import Interval, count_text, decimal, display_name, p_text
 from evaluation.proportion import exact_binomial_test
 from evaluation.queries.provenance import MissingInput
 from evaluation.reading_study import ReadingScore, workflow
 from evaluation.reading_study.leakage_issues import acceptance_reason
 from evaluation.reading_study.narrative import SIDE_NAMES, narrative
+from evaluation.reading_study.primary import MISSING_NAMES, comparison_name
 from evaluation.reporting.base import load_closed_study, primary_answers
+from evaluation.reporting.methods_text import analysis_sentences
 from evaluation.reporting.tables.base import Table, TableColumn, format_p, format_value
+from evaluation.roc import AucInterval
 
 EXAMPLE_COUNT = 3
 # Settings whose values are identifiers of the program, and not text that people entered.
-CODED_SETTINGS = ("arms", "truth_rule", "primary")
+CODED_SETTINGS = (
+    "arms",
+    "truth_rule",
+    "primary",
+    "goal",
+    "multiplicity",
+    "missing_answers",
+    "spending",
+)
 # A row of the results: name, value, lower bound, upper bound, P or remark.
 _ResultRow = tuple[str, Any, Any, Any, str]
 
@@ -66,7 +78,7 @@ def build_example_table(study: Path) -> Table:
 
 
 def build_reading_table(study: Path) -> Table:
-    """Tabulate the results of the reading study, in the order of the Results page."""
+    """Tabulate the results of the reading study: the prespecified one first, each quantity once."""
     protocol, score = load_closed_study(study)
     columns = (
         TableColumn("Result", wrap=True),
@@ -75,9 +87,17 @@ def build_reading_table(study: Path) -> Table:
     )
     return Table(
         columns,
-        [*_overall_results(score), *_accuracy_results(score), *_breakdown_results(score)],
+        [
+            *_primary_results(score),
+            *_sensitivity_analyses(score),
+            *_accuracy_results(score),
+            *_exploratory_results(score),
+        ],
         f'Reading study "{protocol.protocol}", version {protocol.version}, protocol'
-        f" {protocol.hash[:12]}; truth rule {display_name(score.design.truth_rule)}.",
+        f" {protocol.hash[:12]}; truth rule {display_name(score.design.truth_rule)}. Intervals have"
+        " the level of the heading unless a remark says otherwise, and are clustered by patient."
+        " Sensitivity analyses repeat the test of the same answers by other methods. Exploratory"
+        " results were not prespecified.",
         {
             "answers": score.primary.n,
             "patients": score.patients,
@@ -87,18 +107,71 @@ def build_reading_table(study: Path) -> Table:
     )
 
 
-def _overall_results(score: ReadingScore) -> list[_ResultRow]:
-    """Return the primary result and its sensitivity analyses."""
-    primary, clusters = score.primary, score.clusters
-    exact, two_sided = score.binomial, score.binomial_two_sided
-    return [
+def _primary_results(score: ReadingScore) -> list[_ResultRow]:
+    """Return the prespecified result, and the proportion correct where that is another quantity."""
+    primary, proportion = score.primary, score.proportion
+    count = f"({primary.correct:,} of {primary.n:,})"
+    kind = f"{SIDE_NAMES[primary.side]}, {100 * primary.level:.3g} % CI"
+    if primary.endpoint == "proportion":
+        remark = f"{p_text(primary.p_value)}; {kind}"
+        title = f"Primary: proportion correct {count}"
+        return [(title, primary.estimate, primary.low, primary.high, remark)]
+    if primary.endpoint == "auc_difference":
+        rows: list[_ResultRow] = [
+            (
+                f"Primary: AUC, {comparison_name(score.design.arms[0], test.other)}",
+                test.estimate,
+                test.low,
+                test.high,
+                f"{p_text(test.p_value)}{_adjusted(test.p_value, test.adjusted_p_value)}; {kind}",
+            )
+            for test in primary.comparisons
+        ]
+    else:
+        remark = f"{p_text(primary.p_value)}; {kind}"
+        title = "Primary: AUC of the ratings"
+        rows = [(title, primary.estimate, primary.low, primary.high, remark)]
+    title = f"Proportion correct {count}"
+    remark = proportion.reason or ""
+    return [*rows, (title, proportion.estimate, proportion.low, proportion.high, remark)]
+
+
+def _adjusted(p: float | None, adjusted: float | None) -> str:
+    """Return an adjusted P as text where adjusting changed it."""
+    return "" if adjusted is None or adjusted == p else f" (adjusted {p_text(adjusted)})"
+
+
+def _sensitivity_analyses(score: ReadingScore) -> list[_ResultRow]:
+    """Return other tests of the same answers, without further intervals of the same quantity."""
+    clusters, exact, two_sided = score.clusters, score.binomial, score.binomial_two_sided
+    rows: list[_ResultRow] = [
         (
-            f"Proportion correct, primary ({primary.correct} of {primary.n})",
-            primary.estimate,
-            primary.low,
-            primary.high,
-            f"{p_text(primary.p_value)}, {SIDE_NAMES[primary.side]}",
-        ),
+            f"Sensitivity analysis: missing answers {MISSING_NAMES[result.missing_rule]}",
+            result.estimate,
+            None,
+            None,
+            f"{p_text(result.p_value)}, {count_text(result.missing, 'missing answer')}",
+        )
+        for result in score.missing_analyses
+    ]
+    tests = (
+        ("GEE", clusters.p_greater, clusters.p_two_sided),
+        ("patient sign-flip", clusters.sign_flip_p_greater, clusters.sign_flip_p_two_sided),
+        ("exact binomial, assumes independence", exact.p_value, two_sided.p_value),
+        ("exchange of truth between patients", score.permutation_p_greater, None),
+    )
+    rows += [
+        (
+            f"Sensitivity analysis: {name}",
+            None,
+            None,
+            None,
+            f"{p_text(one)}, one-sided" + ("" if two is None else f"; {p_text(two)}, two-sided"),
+        )
+        for name, one, two in tests
+    ]
+    return [
+        *rows,
         ("Patients", clusters.clusters, None, None, ""),
         (
             "Intraclass correlation",
@@ -108,89 +181,55 @@ def _overall_results(score: ReadingScore) -> list[_ResultRow]:
             clusters.clustering_text() if clusters.icc is None else "",
         ),
         ("Design effect", clusters.design_effect, None, None, ""),
-        (
-            "GEE",
-            clusters.gee_estimate,
-            clusters.gee_low,
-            clusters.gee_high,
-            f"{p_text(clusters.gee_p_greater)}, one-sided",
-        ),
-        (
-            "Patient sign-flip",
-            None,
-            None,
-            None,
-            f"{p_text(clusters.sign_flip_p_greater)}, one-sided;"
-            f" {p_text(clusters.sign_flip_p_two_sided)}, two-sided",
-        ),
-        (
-            "Exact binomial (assumes independence)",
-            exact.estimate,
-            two_sided.low,
-            two_sided.high,
-            f"{p_text(exact.p_value)}, one-sided; {p_text(two_sided.p_value)}, two-sided",
-        ),
-        ("Critical count", exact.critical_count, None, None, ""),
-        ("Answers that would change the conclusion", exact.answers_to_flip, None, None, ""),
+        ("Critical count of the exact test", exact.critical_count, None, None, ""),
+        ("Answers that would change its conclusion", exact.answers_to_flip, None, None, ""),
     ]
 
 
 def _accuracy_results(score: ReadingScore) -> list[_ResultRow]:
-    """Return the accuracy of the ratings and of the network alone."""
-    sensitivity, specificity = score.table.sensitivity, score.table.specificity
-    ratings, network = score.roc, score.network.auc
-    permutation = f"{p_text(score.permutation_p_greater)}, one-sided"
+    """Return the accuracy of the ratings, of each of several readers, and of the network."""
+    network = score.network
+    named: list[tuple[str, Interval | AucInterval]] = [
+        ("Sensitivity", score.table.sensitivity),
+        ("Specificity", score.table.specificity),
+    ]
+    if score.primary.endpoint != "auc":
+        named.append(("AUC of the ratings", score.roc))
+    # With one reader these are the quantities above.
+    if len(score.readers) > 1:
+        if score.readers_auc is not None:
+            named.append(("Mean AUC over readers", score.readers_auc))
+        for reader in score.readers:
+            named.append((f"Proportion correct, reader {reader.code}", reader.share))
+            named.append((f"AUC, reader {reader.code}", reader.auc))
+    named.append(("AUC of the network alone", network.auc))
+    title = f"Network correct at its hold-out threshold, of {network.n:,}"
     return [
-        ("Sensitivity", sensitivity.estimate, sensitivity.low, sensitivity.high, ""),
-        ("Specificity", specificity.estimate, specificity.low, specificity.high, ""),
-        ("Patient permutation", None, None, None, permutation),
-        ("AUC of the ratings", ratings.estimate, ratings.low, ratings.high, ratings.reason or ""),
-        (
-            "AUC of the network alone",
-            network.estimate,
-            network.low,
-            network.high,
-            network.reason or "",
-        ),
-        (
-            f"Network correct at its hold-out threshold, of {score.network.n}",
-            score.network.right,
-            None,
-            None,
-            "",
-        ),
+        *((name, v.estimate, v.low, v.high, v.reason or "") for name, v in named),
+        (title, network.right, None, None, ""),
     ]
 
 
-def _breakdown_results(score: ReadingScore) -> list[_ResultRow]:
-    """Return the results by reader and by arm, and the differences between arms."""
+def _exploratory_results(score: ReadingScore) -> list[_ResultRow]:
+    """Return the further arms, and the differences in proportion correct between arms."""
     rows: list[_ResultRow] = [
         (
-            f"Reader {r.code}, n = {r.n}",
-            r.share.estimate,
-            r.share.low,
-            r.share.high,
-            r.share.reason or "",
-        )
-        for r in score.readers
-    ]
-    rows += [
-        (
-            f"Arm {display_name(a.arm)}, n = {a.clusters.n}",
+            f"Exploratory: proportion correct, arm {display_name(a.arm)}, n = {a.clusters.n:,}",
             a.clusters.estimate,
-            a.clusters.bootstrap_low,
-            a.clusters.bootstrap_high,
+            a.clusters.korn_graubard_low,
+            a.clusters.korn_graubard_high,
             "",
         )
-        for a in score.arms
+        for a in score.arms[1:]
     ]
     rows += [
         (
-            f"{display_name(d.first)} minus {display_name(d.second)}",
+            f"Exploratory: proportion correct, {comparison_name(d.first, d.second)}",
             d.difference.estimate,
             d.difference.low,
             d.difference.high,
-            f"{d.pairs} pairs, sign-flip {p_text(d.sign_flip_p_two_sided)}",
+            f"{count_text(d.pairs, 'pair')}, sign-flip {p_text(d.sign_flip_p_two_sided)}"
+            f"{_adjusted(d.sign_flip_p_two_sided, d.adjusted_p_two_sided)}, two-sided",
         )
         for d in score.comparisons
     ]
@@ -225,8 +264,8 @@ def build_truth_rule_table(study: Path) -> Table:
                 r.binomial.p_value,
                 two_sided.p_value,
                 r.binomial.mid_p_value,
-                clusters.gee_p_greater,
-                clusters.gee_p_two_sided,
+                clusters.p_greater,
+                clusters.p_two_sided,
                 clusters.sign_flip_p_greater,
                 clusters.patient_weighted_p_greater,
             )
@@ -251,9 +290,9 @@ def build_truth_rule_table(study: Path) -> Table:
     return Table(
         columns,
         rows,
-        "P values are one-sided unless stated. Exact and mid-p assume independent answers; the"
-        " other methods take patients as clusters. P values are not adjusted for their number: one"
-        " was prespecified.",
+        "Sensitivity analyses of the proportion correct. P values are one-sided unless stated and"
+        " are not adjusted for their number. Exact and mid-p assume independent answers; the other"
+        " methods take patients as clusters.",
         {"answers": score.primary.n, "patients": score.patients},
     )
 
@@ -261,11 +300,7 @@ def build_truth_rule_table(study: Path) -> Table:
 def build_protocol_table(study: Path) -> Table:
     """Tabulate the newest frozen protocol."""
     with store.read(study) as con:
-        frozen = [
-            p
-            for p in protocol_table.list_protocols(con)
-            if p.state in ("frozen", "closed", "unblinded")
-        ]
+        frozen = [p for p in protocol_table.list_protocols(con) if p.state in FROZEN_STATES]
     if not frozen:
         raise MissingInput("Reading", "no protocol has been frozen", "deepminer reading freeze")
     return frozen_protocol_table(frozen[-1])
@@ -281,8 +316,11 @@ def frozen_protocol_table(protocol: Protocol) -> Table:
         ("version", str(protocol.version)),
         ("state", protocol.state),
         ("hash (SHA-256)", protocol.hash),
+        ("content hash (SHA-256)", protocol.content_hash or "none: frozen by the first release"),
         ("frozen by", "the team"),
         ("explain run", protocol.run),
+        # Settings at their defaults are not part of the stored design, but of the plan.
+        ("analysis plan", analysis_sentences(workflow.protocol_design(protocol))),
     ]
     rows += [
         (display_name(key), _format_setting(key, value))
@@ -310,5 +348,7 @@ def _format_setting(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    texts = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    values = value if isinstance(value, list) else [value]
+    # The practice cases are lists of texts.
+    texts = [" | ".join(v) if isinstance(v, list) else str(v) for v in values]
     return ", ".join(map(display_name, texts) if name in CODED_SETTINGS else texts)

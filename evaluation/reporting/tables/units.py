@@ -90,9 +90,9 @@ def build_coverage_table(study: Path) -> Table:
                 names[int(code)],
                 int(values["selected"]["n"]),
                 values["selected"]["estimate"],
+                values["split_half"]["estimate"],
                 values["interval"]["low"],
                 values["interval"]["high"],
-                values["split_half"]["estimate"],
                 labelled,
                 values["chance"]["estimate"],
             )
@@ -100,8 +100,8 @@ def build_coverage_table(study: Path) -> Table:
     columns = (
         TableColumn("Class", wrap=True),
         TableColumn("Mammograms"),
-        TableColumn("Selected", percent, interval=True),
-        TableColumn("Split half", percent),
+        TableColumn("Selected", percent),
+        TableColumn("Split half", percent, interval=True),
         TableColumn("Labelled", percent),
         TableColumn("Chance", percent),
     )

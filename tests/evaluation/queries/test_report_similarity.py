@@ -1,5 +1,5 @@
 """What is measured of a whole study: explanations against reports, architectures, the network's
-threshold, the readers' orders.
+threshold, the planned readers.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from core import lineage, store
 from core.errors import UserError
-from core.store import annotation_table, reading_table, run_table, unit_table
+from core.store import annotation_table, run_table, unit_table
+from core.store.reading import reading_table
 from evaluation.queries import architectures, performance
 from evaluation.queries.report_similarity import descriptive_part, measure_report_similarity
-from evaluation.reading_study import Design, reader_order, workflow
-from evaluation.reading_study.workflow import checks
+from evaluation.reading_study import Design, workflow
 from evaluation.similarity import concept_f1, report_tokens
 
 
@@ -127,40 +126,6 @@ def test_the_networks_threshold_comes_from_hold_out_and_is_used(demonstration: P
     assert score.network.threshold == threshold
     assert score.network.right == int(
         ((mine["network_score"] >= threshold) == (mine["truth"] == "malignant")).sum()
-    )
-
-
-def cases_of(patients: int) -> pd.DataFrame:
-    truth = ["malignant", "benign"] * (patients // 2)
-    return pd.DataFrame(
-        {
-            "case_number": range(1, patients + 1),
-            "patient_id": [f"P{i}" for i in range(patients)],
-            "arm": "explanation",
-            "texts": [(f"text {i % 7}",) for i in range(patients)],
-            "truth": truth,
-            "network_score": np.linspace(0, 1, patients),
-        }
-    )
-
-
-def test_orders_that_tell_are_errors_and_others_one_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases, design = cases_of(80), Design(repeats=0)
-    fair = workflow.reader_order_issues(cases, design, ["R1", "R2", "R3"])
-    assert [f.severity for f in fair] == ["note"] and "R1, R2, R3" in fair[0].finding
-    sorted_numbers = cases.sort_values(["truth", "case_number"])["case_number"].tolist()
-    monkeypatch.setattr(
-        checks,
-        "reader_order",
-        lambda c, d, code: (
-            [(n, False) for n in sorted_numbers] if code == "R2" else reader_order(c, d, code)
-        ),
-    )
-    told = workflow.reader_order_issues(cases, design, ["R1", "R2", "R3"])
-    assert (
-        told
-        and {f.field for f in told} == {"order of R2"}
-        and {f.severity for f in told} == {"error"}
     )
 
 

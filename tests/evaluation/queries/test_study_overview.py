@@ -8,10 +8,11 @@ import json
 from pathlib import Path
 
 from core import store
-from core.store import protocol_table, reading_table
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import RESULT_STATES
 from evaluation.intervals import count_text
 from evaluation.queries.provenance import RECORD_SUFFIX
-from evaluation.queries.reading_states import FINISHED_STATES, load_reading_states
+from evaluation.queries.reading_states import load_reading_states
 from evaluation.queries.study_overview import step_cards
 
 
@@ -23,7 +24,7 @@ def test_an_open_reading_study_comes_first_and_its_planned_answers_count(
         opened = found[0]
         protocol = protocol_table.load_protocol(con, opened.protocol, opened.version)
         cases = reading_table.load_reading_cases(con, opened.protocol, opened.version)
-    assert protocol is not None and opened.state == "frozen" and found[1].state in FINISHED_STATES
+    assert protocol is not None and opened.state == "frozen" and found[1].state in RESULT_STATES
     planned = int(protocol.design["readers"])
     assert (opened.done, opened.readers) == (0, planned)
     assert opened.total == planned * (len(cases) + int(protocol.design["repeats"])) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def test_presets():
     assert (
         "shuffled" in recommended.arms
         and recommended.split == "test"
-        and recommended.primary == "gee"
+        and recommended.primary == "auc"
     )
     assert (
         published.scale,
@@ -97,6 +98,9 @@ def test_presets():
         and recommended.threshold == 4
     )
     assert design_from_dict(recommended.as_dict()) == recommended
+    # Two answers give no ratings.
+    assert design_preset("Recommended", scale=2).primary == "gee"
+    assert design_preset("Recommended", scale=2, primary="sign_flip").primary == "sign_flip"
 
 
 @pytest.mark.parametrize(
@@ -121,11 +125,68 @@ def test_presets():
         ("expected_share", 1),
         ("split", "validation"),
         ("cases_per_class", True),
+        ("goal", "difference"),
+        ("multiplicity", "bonferroni"),
+        ("missing_answers", "imputed"),
+        ("spending", "haybittle"),
+        ("looks", 0),
+        ("looks", 2.0),
     ],
 )
 def test_invalid_settings_are_named(setting, value):
     with pytest.raises(UserError, match="design"):
         design_preset("Recommended", **{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"primary": "auc", "scale": 2}, "needs ratings, but its scale has 2 answers"),
+        ({"primary": "auc_difference", "scale": 2}, "needs ratings"),
+        ({"primary": "auc_difference", "arms": ("explanation",)}, "has one arm"),
+        ({"margin": 0.05}, "margin or a goal other than superiority without a comparison of arms"),
+        ({"goal": "equivalence", "margin": 0.05, "side": "two-sided"}, "without a comparison"),
+        ({"primary": "auc_difference", "goal": "noninferiority"}, "needs a margin"),
+        ({"primary": "auc_difference", "margin": -0.05}, "margin is -0.05; it must lie between"),
+        ({"primary": "auc_difference", "margin": float("nan")}, "margin is nan"),
+        ({"primary": "auc_difference", "margin": 1}, "margin is 1;"),
+        ({"primary": "auc_difference", "margin": True}, "margin is True"),
+        (
+            {"primary": "auc_difference", "goal": "noninferiority", "margin": 0.05}
+            | {"side": "two-sided"},
+            "with a margin is tested with the side greater",
+        ),
+        ({"primary": "auc_difference", "margin": 0.1, "side": "two-sided"}, "the side greater"),
+        (
+            {"primary": "auc_difference", "goal": "equivalence", "margin": 0.05},
+            "tested with the side two-sided",
+        ),
+        ({"multiplicity": "holm"}, "has a single comparison"),
+        ({"primary": "auc_difference", "multiplicity": "holm"}, "has a single comparison"),
+        ({"alpha": 0.5}, "must be less than .5"),
+        ({"looks": 41, "cases_per_class": 20}, "looks are 41, but it has 40 cases"),
+    ],
+)
+def test_analysis_plans_that_contradict_themselves(changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        design_preset("Recommended", **changes)
+    # One sentence: a full stop is followed by a space nowhere.
+    assert ". " not in str(caught.value) and str(caught.value).startswith("The design")
+
+
+def test_more_looks_than_chosen_cases():
+    with pytest.raises(UserError, match=r"looks are 500, but it has \d+ cases"):
+        choose_cases(images(), design_preset("Recommended", looks=500))
+
+
+def test_settings_of_the_analysis_plan_from_texts():
+    texts = ["primary=auc_difference", "goal=noninferiority", "margin=0.05", "looks=2"]
+    settings = parse_design_settings([*texts, "spending=pocock", "missing_answers=counted_wrong"])
+    design = design_preset("Recommended", **settings)
+    assert (design.margin, design.looks, design.spending) == (0.05, 2, "pocock")
+    assert parse_design_settings(["margin=none"]) == {"margin": None}
+    with pytest.raises(UserError, match="margin cannot be 'wide'"):
+        parse_design_settings(["margin=wide"])
 
 
 def test_unknown_preset_and_setting():
@@ -341,7 +402,11 @@ def test_unparsable_settings(text: str, message: str) -> None:
 
 
 def test_hash_of_an_old_frozen_study() -> None:
-    """The hash of a study frozen by the first release: it must never change."""
+    """The hash of a study frozen by the first release: it must never change.
+
+    The preset Recommended of that release analysed the proportion correct, which its stored designs
+    state; settings that came later are not part of them.
+    """
     cases = pd.DataFrame(
         {
             "case_number": [2, 1, 3],
@@ -358,8 +423,15 @@ def test_hash_of_an_old_frozen_study() -> None:
         ("Recommended", "14410f98ff2a0cb9c1f67d6d4d01c6f9290ab634921c4f29444fd4487e6f63fa"),
         ("DeepMiner 2021", "667dd05771deec314cb63dda2998dddbdf3664efa2c6ac13e8a89ebfaca115de"),
     ):
-        assert protocol_hash(design_preset(name), cases) == digest
+        primary = {"Recommended": "gee", "DeepMiner 2021": "exact_binomial"}[name]
+        design = design_preset(name, primary=primary)
+        assert protocol_hash(design, cases) == digest
+        later = {"goal", "margin", "multiplicity", "missing_answers", "looks", "spending"}
+        assert not set(design.as_dict()) & later
         # As the store returns it: settings from JSON, texts as lists, numbers as NumPy scalars.
-        stored = design_from_dict(json.loads(json.dumps(design_preset(name).as_dict())))
+        stored = design_from_dict(json.loads(json.dumps(design.as_dict())))
         rows = cases.assign(texts=[list(texts) for texts in cases["texts"]])
         check_frozen(stored, rows, digest)
+        changed = replace(design, missing_answers="counted_wrong")
+        assert protocol_hash(changed, cases) != digest
+        assert design_from_dict(changed.as_dict()) == changed

@@ -18,7 +18,8 @@ from core.images import blinded_rendering
 from core.images.colormaps import INFERNO
 from core.sessions import tokens
 from core.sessions.reading_session import PRACTICE_TEXTS, ReadingSession
-from core.store import participant_table, reading_table
+from core.store import participant_table
+from core.store.reading import reading_table
 from evaluation.reading_study import design_preset, site_bundles, workflow
 from evaluation.reading_study.leakage_checks import image_issues
 from evaluation.reading_study.leakage_issues import WARNING
@@ -146,7 +147,7 @@ def test_images_appear_only_with_their_cases(own_study: Path) -> None:
                 seen += 1
             at.save_answer(con, shown.token, 4, 1.0, False)
         assert seen == len(cases) + 2
-    workflow.close_protocol(own_study, frozen.protocol, "team")
+    workflow.close_protocol(own_study, frozen.protocol, "team", confirm=frozen.protocol)
     text = narrative(workflow.score_protocol(own_study, frozen.protocol)[1])
     assert "images (" in text and "Arm image against arm class map" in text
 
@@ -172,9 +173,12 @@ def test_bundles_hold_images_of_image_arms_only(own_study: Path, tmp_path: Path)
         assert set(json.loads(copy.source)) == {"ready"} and not any(
             film in copy.source for film in films
         )
-        assert blinded_rendering.render_jpeg(
-            made.folder, copy.kind, copy.source
-        ) == blinded_rendering.render_jpeg(own_study, original.kind, original.source)
+        there_and_here = (
+            blinded_rendering.render_jpeg(made.folder, copy.kind, copy.source),
+            blinded_rendering.render_jpeg(own_study, original.kind, original.source),
+        )
+        pixels = [np.asarray(Image.open(io.BytesIO(image))) for image in there_and_here]
+        assert np.array_equal(*pixels)
     files = sorted((made.folder / blinded_rendering.PICTURES_FOLDER).iterdir())
     assert len(files) == len(away) and not any(
         film in file.name for file in files for film in films
@@ -189,6 +193,29 @@ def test_bundles_hold_images_of_image_arms_only(own_study: Path, tmp_path: Path)
         site_bundles.check_bundle(made.folder)
     files[0].write_bytes(whole)
     assert site_bundles.check_bundle(made.folder) is not None
+
+
+def test_equal_images_of_a_bundle_have_different_files(own_study: Path, tmp_path: Path) -> None:
+    """Two arms show the same mammograms: neither hash nor size of the files tells which."""
+    close_open_study(own_study)
+    freeze_image_study(own_study, ("image", "image_explanation"), "Twice")
+    made = site_bundles.create_bundle(own_study, tmp_path / "away", "Twice", "team")
+    with store.read(own_study) as con:
+        pictures = reading_table.load_case_pictures(con, "Twice", 1)
+    sources = [blinded_rendering.original_source(p.source) for p in pictures]
+    assert len(set(sources)) < len(sources)
+    files = [p.read_bytes() for p in (made.folder / blinded_rendering.PICTURES_FOLDER).iterdir()]
+    assert len(files) == len(sources)
+    assert len(set(files)) == len(files) and len({len(file) for file in files}) == 1
+    with store.write(own_study) as con:
+        con.execute(
+            "UPDATE reading_pictures SET source = (SELECT max(source) FROM reading_pictures)"
+            " WHERE protocol = 'Twice' AND case_number = 1"
+        )
+    # What is not frozen does not leave the study.
+    with pytest.raises(UserError, match="Twice"):
+        site_bundles.create_bundle(own_study, tmp_path / "altered", "Twice", "team")
+    assert not (tmp_path / "altered").exists()
 
 
 def test_mammograms_that_predict_truth_are_a_warning(own_study: Path) -> None:

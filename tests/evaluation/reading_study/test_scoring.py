@@ -148,7 +148,8 @@ def test_published_study(published):
         "182 of 330",
         "185 patients",
         "P = .035",
-        "includes chance",
+        "better than chance",
+        "proportion correct .552 (one-sided 95 % CI from .505",
         "does not generalise to readers",
         "any malignant 181 of 330",
         ".697",
@@ -156,7 +157,9 @@ def test_published_study(published):
         assert part in text, part
     clustered = score_study(answers, key, design_preset("DeepMiner 2021", primary="gee"))
     assert (
-        round(clustered.primary.p_value, 3) == 0.051
+        # .051 with the large-sample variance, as published; the test has the small-sample one.
+        round(clustered.clusters.gee_p_greater, 3) == 0.051
+        and round(clustered.primary.p_value, 3) == 0.052
         and not clustered.primary.significant
         and "did not show" in narrative(clustered)
     )
@@ -256,13 +259,15 @@ def test_missing_answers_and_single_class():
     answers, key = simulated(readers=2)
     partial = answers[answers["position"] <= 50]
     got = score_study(partial, key, design_preset("Recommended"))
-    assert sum(reader.missing for reader in got.readers) > 0 and "are missing" in narrative(got)
+    missing = sum(reader.missing for reader in got.readers)
+    assert got.primary.missing == missing > 0
+    assert f"Missing answers: {missing}, left out as prespecified" in narrative(got)
     assert "the protocol planned 3 readers" in narrative(got)  # two read
     none = score_study(answers.iloc[:0], key, design_preset("Recommended"))
     assert (
         none.primary.p_value is None
         and none.primary.reason
-        and "nothing to report" in narrative(none)
+        and "there is no result" in narrative(none)
     )
     malignant = key[(key["truth"] == "malignant")]
     one = score_study(
@@ -328,15 +333,18 @@ def test_no_trend_without_variation(readers):
 
 
 def test_trend_within_arms():
-    trend = accuracy_trend(read_along(lambda k, i: i >= 20 or i % 4 == 0, 3))
-    assert trend.low > 0 and trend.reason is None
+    trend = accuracy_trend(read_along(lambda k, i: i % 5 > 0 if i >= 20 else i % 3 == 0, 3))
+    assert 0 < trend.low < trend.estimate < trend.high <= 1 and trend.reason is None
+    # The line through a step from 25 % to 100 % correct leaves the range of a proportion.
+    steep = accuracy_trend(read_along(lambda k, i: i >= 20 or i % 4 == 0, 3))
+    assert steep.estimate is None and "leaves the range" in steep.reason
     # A more difficult arm at the start is not learning.
     mixed = read_along(lambda k, i: (i % 2 == 0) if i < 20 else (i % 4 != 0), 2).assign(
         arm=lambda t: np.where(t["position"] < 26, "shuffled", "explanation")
     )
     assert (
-        accuracy_trend(mixed.drop(columns="arm")).estimate > 0.5
-        and abs(accuracy_trend(mixed).estimate) < 0.5
+        accuracy_trend(mixed.drop(columns="arm")).estimate > 0.25
+        and abs(accuracy_trend(mixed).estimate) < 0.2
     )
 
 
@@ -357,14 +365,13 @@ def test_reason_is_given_once(primary):
         and ": –" not in text
     )
     if primary == "gee":
-        assert (
-            "clustered by patient, not estimable: all answers are right: their variance is 0)."
-            " Whether this is better than chance is not estimable. " in text
-        )
-        assert "Intraclass correlation and design effect not estimable. " in text
+        # A bound by the number of patients, although the variance is 0.
+        assert "Prespecified analysis: proportion correct 1.000 (one-sided 95 % CI from ." in text
+        assert "distinguished malignant from benign cases better than chance." in text
+        assert "Intraclass correlation and design effect not estimable: all answers" in text
     if primary == "sign_flip":
         assert (
-            "1.000, 95 % CI not estimable: all answers are right" in text
+            "1.000 (95 % CI not estimable: all answers are right" in text
             and "better than chance" in text
         )
 

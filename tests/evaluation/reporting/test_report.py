@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from core import store, study_folder
 from core.errors import UserError
-from core.store import protocol_table, run_table
+from core.store import run_table
+from core.store.reading import protocol_table
 from dashboard.cli import app
 from evaluation.intervals import decimal, percent
 from evaluation.reporting.blocks import Heading, TableBlock
@@ -32,6 +33,7 @@ from evaluation.reporting.tables.checklists import (
 from evaluation.reporting.tables.guidelines import GUIDELINES
 
 PARTS = [
+    "Summary",
     "Methods",
     "Patients",
     "Classifier",
@@ -184,11 +186,7 @@ def test_empty_study(tmp_path: Path) -> None:
     assert [b.text for b in blocks if isinstance(b, Heading)][1:] == PARTS
     assert [b.title for b in blocks if isinstance(b, TableBlock)] == ["Reporting checklists"]
     assert {i.state for i in checklist_items(empty)} <= {FOUND, MISSING, WRITE}
-    assert not [
-        i
-        for i in checklist_items(empty)
-        if i.state == FOUND and i.evidence != "none: one network, one checkpoint"
-    ]
+    assert not [i for i in checklist_items(empty) if i.state == FOUND]
 
 
 def test_checklists_are_complete(demonstration: Path) -> None:
@@ -228,7 +226,15 @@ def test_test_split_opening_is_logged(own_study: Path, tmp_path: Path) -> None:
         assert body["command"] == "tables" and [p["name"] for p in body["result"]["written"]] == [
             f"table_{name}"
         ]
+        (record,) = body["result"]["written"]
+        with store.read(own_study) as con:
+            exported = run_table.load_log(con, "export")["detail"][0]
+        assert exported == f"table_{name} {record['data_hash'][:16]}"
+        assert re.fullmatch(r"Evidence record \d+, SHA-256 [0-9a-f]{64}", record["evidence"])
         with store.read(own_study) as con:
             assert (
-                "command line, tables" in set(run_table.load_log(con, "test split opened")["who"])
+                any(
+                    who.endswith(", command tables")
+                    for who in run_table.load_log(con, "test split opened")["who"]
+                )
             ) == opens

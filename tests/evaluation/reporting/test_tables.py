@@ -80,10 +80,16 @@ def test_numbers_match_results(demonstration: Path, written: Path) -> None:
             )
     score = load_closed_study(demonstration)[1]
     reading = pd.read_csv(written / "table_reading.csv")
+    endpoints = {"proportion": "proportion correct", "auc": "AUC of the ratings"}
+    others = {
+        "proportion": ("AUC of the ratings", score.roc),
+        "auc": ("Proportion correct", score.proportion),
+    }
+    other, quantity = others[score.primary.endpoint]
     for name, value in (
-        ("Proportion correct", score.primary.estimate),
-        ("Exact binomial", score.binomial.estimate),
-        ("AUC of the ratings", score.roc.estimate),
+        (f"Primary: {endpoints[score.primary.endpoint]}", score.primary.estimate),
+        (other, quantity.estimate),
+        ("Specificity", score.table.specificity.estimate),
     ):
         printed_value = reading[reading["Result"].str.startswith(name)]["Value"].iloc[0]
         assert (
@@ -91,7 +97,7 @@ def test_numbers_match_results(demonstration: Path, written: Path) -> None:
             if value is None
             else printed_value == pytest.approx(value, abs=1e-9)
         )
-    assert f"{score.primary.correct} of {score.primary.n}" in reading["Result"].iloc[0]
+    assert f"{score.primary.correct} of {score.primary.n}" in "".join(reading["Result"].iloc[:2])
     rules = pd.read_csv(written / "table_truth_rules.csv")
     assert list(rules["Correct"]) == [r.correct for r in score.rules]
     assert list(rules["P Exact"]) == pytest.approx(

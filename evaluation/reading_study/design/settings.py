@@ -1,18 +1,30 @@
-"""Design of a blinded reading study: settings, presets, planned power and the protocol hash."""
+"""Settings of a reading study that are fixed before the first case is read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from core.errors import UserError
 from core.sessions.arms import ARMS
-from evaluation.power import Power, SampleSize, binomial_power, binomial_sample_size
 
 TRUTH_RULES = ("folder", "first_abnormality", "any_malignant")
-PRIMARY_ANALYSES = ("gee", "sign_flip", "exact_binomial")
+# Names in print of the primary analyses, by the value of the setting.
+ANALYSIS_NAMES = {
+    "gee": "proportion correct, GEE clustered by patient",
+    "sign_flip": "proportion correct, sign-flip test of patients",
+    "exact_binomial": "proportion correct, exact binomial test",
+    "auc": "AUC of the ratings, clustered by patient",
+    "auc_difference": "difference in mean AUC between two arms (Obuchowski-Rockette)",
+}
+PRIMARY_ANALYSES = tuple(ANALYSIS_NAMES)
+RATING_ANALYSES = ("auc", "auc_difference")
 TEST_SIDES = ("greater", "two-sided")
+GOALS = ("superiority", "noninferiority", "equivalence")
+MULTIPLICITY_RULES = ("none", "holm", "fixed_sequence")
+MISSING_RULES = ("complete_case", "counted_wrong")
+SPENDING_RULES = ("obrien_fleming", "pocock")
 MALIGNANT, BENIGN, UNPROVEN = "malignant", "benign", "unproven"
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "truth_rule": TRUTH_RULES,
@@ -22,6 +34,10 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "side": TEST_SIDES,
     "primary": PRIMARY_ANALYSES,
     "split": ("train", "holdout", "test"),
+    "goal": GOALS,
+    "multiplicity": MULTIPLICITY_RULES,
+    "missing_answers": MISSING_RULES,
+    "spending": SPENDING_RULES,
 }
 _LEAST_INTEGERS = {
     "texts": 1,
@@ -30,10 +46,14 @@ _LEAST_INTEGERS = {
     "cases_per_class": 1,
     "images_per_patient": 1,
     "depth": 1,
+    "looks": 1,
 }
 _UNLIMITED_BY_NONE = ("cases_per_class", "images_per_patient", "depth")
 # A comparison arm may contain all cases, so its share may be exactly 1.
 _OPEN_RANGES = {"alpha": 1, "expected_share": 1, "comparison_share": 1.000001}
+# Settings that came after the first release. At their defaults they are left out of the stored
+# form, so that the protocol hash of an older design does not change.
+_LATER_SETTINGS = ("goal", "margin", "multiplicity", "missing_answers", "looks", "spending")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +102,8 @@ class Design:
         Alternative hypothesis of the primary analysis.
     alpha : float
         Significance level, in (0, 1).
-    primary : {"gee", "sign_flip", "exact_binomial"}
-        Primary analysis.
+    primary : {"gee", "sign_flip", "exact_binomial", "auc", "auc_difference"}
+        Primary analysis, see `ANALYSIS_NAMES`. The last two need ratings (scale 6).
     expected_share : float
         Expected proportion correct, for the planned power, in (0, 1).
     design_effect : float
@@ -92,6 +112,21 @@ class Design:
         Whether the instructions state the share of malignant cases.
     seed : int
         Seed of the case selection and of the reading orders.
+    goal : {"superiority", "noninferiority", "equivalence"}
+        What the comparison of arms is to show. Non-inferiority is one-sided, equivalence consists
+        of two one-sided tests at alpha each.
+    margin : float or None
+        Margin of the difference in AUC, in (0, 1). For superiority the difference must exceed it;
+        None is a margin of 0.
+    multiplicity : {"none", "holm", "fixed_sequence"}
+        Rule over the comparisons of the first arm with each other arm. Under "none" the comparison
+        with the second arm alone is primary.
+    missing_answers : {"complete_case", "counted_wrong"}
+        Whether an assigned case without an answer is left out, or counted as wrong.
+    looks : int
+        Planned analyses, the final one included.
+    spending : {"obrien_fleming", "pocock"}
+        Alpha-spending function where there are interim looks.
 
     Raises
     ------
@@ -135,6 +170,12 @@ class Design:
     stopping: str = "Every reader reads every case; nobody looks at results before closing."
     prevalence_told: bool = False
     seed: int = 1
+    goal: str = "superiority"
+    margin: float | None = None
+    multiplicity: str = "none"
+    missing_answers: str = "complete_case"
+    looks: int = 1
+    spending: str = "obrien_fleming"
 
     def __post_init__(self) -> None:
         # JSON returns the arms as a list; a frozen dataclass is set through object.
@@ -143,6 +184,7 @@ class Design:
         self._check_arms()
         self._check_integers()
         self._check_ranges()
+        check_analysis_plan(self)
 
     def _check_choices(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -195,182 +237,104 @@ class Design:
             raise UserError("The design needs a name of at most 200 characters.")
 
     @property
+    def compared_arms(self) -> tuple[str, ...]:
+        """Arms whose comparison with the first arm is a primary hypothesis."""
+        if self.primary != "auc_difference":
+            return ()
+        return self.arms[1:2] if self.multiplicity == "none" else self.arms[1:]
+
+    @property
     def threshold(self) -> int:
         """Lowest answer that counts as malignant: 4 of 6, or 2 of 2."""
         return self.scale // 2 + 1
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON-compatible data, as stored and hashed."""
+        """Return the settings as JSON-compatible data, as stored and hashed.
+
+        Settings that came after the first release are left out where they have their default.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
         # JSON has no tuples: the list makes the result equal to what is read back.
-        return {**asdict(self), "arms": list(self.arms)}
+        settings = {**asdict(self), "arms": list(self.arms)}
+        return {
+            name: value
+            for name, value in settings.items()
+            if name not in _LATER_SETTINGS or value != defaults[name]
+        }
 
 
-DESIGN_PRESETS = {
-    "Recommended": Design(),
-    "DeepMiner 2021": Design(
-        name="DeepMiner 2021",
-        preset="DeepMiner 2021",
-        arms=("explanation",),
-        cases_per_class=165,
-        # 330 mammograms of 185 patients: patients contribute several images.
-        images_per_patient=None,
-        # The published 182 correct answers of 330 follow this rule.
-        truth_rule="folder",
-        discrepant="in",
-        # As in the released code; the paper describes the predicted class.
-        influence_class=MALIGNANT,
-        depth=None,
-        association_words=True,
-        scale=2,
-        readers=1,
-        repeats=0,
-        primary="exact_binomial",
-    ),
-}
+def check_analysis_plan(design: Design) -> None:
+    """Raise a UserError where the settings of the primary analysis do not fit together."""
+    for is_wrong, sentence in (*_endpoint_conflicts(design), *_test_conflicts(design)):
+        if is_wrong:
+            raise UserError(sentence)
 
 
-def design_preset(name: str, /, **changes: Any) -> Design:
-    """Return a preset design with changes.
-
-    Parameters
-    ----------
-    name : {"Recommended", "DeepMiner 2021"}
-        Preset. "DeepMiner 2021" is the protocol of the published study.
-    **changes
-        Settings of `Design` that replace those of the preset.
-
-    Returns
-    -------
-    Design
-
-    Raises
-    ------
-    UserError
-        If the preset or a value does not exist.
-
-    Examples
-    --------
-    >>> design_preset("DeepMiner 2021").cases_per_class
-    165
-    >>> design_preset("Recommended", alpha=0.025).alpha
-    0.025
-    """
-    if name not in DESIGN_PRESETS:
-        raise UserError(f"{name!r} is not a preset; choose {' or '.join(DESIGN_PRESETS)}.")
-    return replace(DESIGN_PRESETS[name], **changes)
+def _endpoint_conflicts(design: Design) -> Iterator[tuple[bool, str]]:
+    """Yield whether the endpoint lacks what it needs, with the sentence that says so."""
+    yield (
+        design.primary in RATING_ANALYSES and design.scale == 2,
+        f"The design's primary analysis is {design.primary}, which needs ratings, but its scale has"
+        " 2 answers; choose scale 6, or a primary analysis of the proportion correct.",
+    )
+    compares = design.primary == "auc_difference"
+    yield (
+        compares and len(design.arms) < 2,
+        "The design's primary analysis compares two arms, but it has one arm; add an arm, or choose"
+        " another primary analysis.",
+    )
+    yield (
+        not compares and (design.margin is not None or design.goal != "superiority"),
+        "The design has a margin or a goal other than superiority without a comparison of arms; set"
+        " primary to auc_difference, or remove both.",
+    )
+    yield (
+        design.multiplicity != "none" and (not compares or len(design.arms) < 3),
+        f"The design's multiplicity is {design.multiplicity}, but its primary analysis has a single"
+        " comparison; set multiplicity to none, or compare at least three arms by auc_difference.",
+    )
 
 
-def design_from_dict(data: Mapping[str, Any]) -> Design:
-    """Return the design of stored settings, the inverse of `Design.as_dict`.
-
-    Raises
-    ------
-    UserError
-        If a setting is unknown or a value is not allowed.
-    """
-    # An ignored setting would change the hash and report the protocol as altered.
-    unknown = set(data) - {field.name for field in fields(Design)}
-    if unknown:
-        raise UserError(
-            f"The design has the setting {sorted(unknown)[0]!r}, which this version of DeepMiner"
-            " does not support; remove it."
-        )
-    return Design(**data)
-
-
-def parse_design_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Parse settings of a design from `NAME=VALUE` texts.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        One setting each; the value "none" removes a limit. Name, preset and arms are excluded
-        because the command line has its own options for them.
-
-    Returns
-    -------
-    dict
-        Setting to value, in the type of the setting.
-
-    Raises
-    ------
-    UserError
-        If a name is unknown or a value cannot be converted.
-
-    Examples
-    --------
-    >>> parse_design_settings(["side=two-sided", "depth=none", "repeats=4"])
-    {'side': 'two-sided', 'depth': None, 'repeats': 4}
-    """
-    kinds = {
-        field.name: str(field.type)
-        for field in fields(Design)
-        if field.name not in ("name", "preset", "arms")
-    }
-    settings: dict[str, Any] = {}
-    for text in texts:
-        name, mark, value = (part.strip() for part in text.partition("="))
-        if not mark or name not in kinds:
-            raise UserError(
-                f"{text!r} is not NAME=VALUE with a setting of the design; these can be set:"
-                f" {', '.join(kinds)}."
-            )
-        try:
-            settings[name] = _parse_value(value, kinds[name])
-        except ValueError as error:
-            raise UserError(f"The design's {name} cannot be {value!r}: {error}.") from error
-    return settings
+def _test_conflicts(design: Design) -> Iterator[tuple[bool, str]]:
+    """Yield whether margin, side, alpha and looks contradict each other, with the sentence."""
+    margin = design.margin
+    yield (
+        # bool is a subclass of int; the comparison is negated so that NaN is refused as well.
+        margin is not None
+        and (isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1),
+        f"The design's margin is {margin!r}; it must lie between 0 and 1.",
+    )
+    yield (
+        margin is None and design.goal != "superiority",
+        f"The design's goal is {design.goal}, which needs a margin between 0 and 1.",
+    )
+    # A margin of superiority has a direction as well.
+    needed = {"noninferiority": "greater", "equivalence": "two-sided"}.get(
+        design.goal, None if margin is None else "greater"
+    )
+    yield (
+        needed is not None and design.side != needed,
+        f"The design's side is {design.side}, but its goal {design.goal} with a margin is tested"
+        f" with the side {needed}.",
+    )
+    yield (
+        design.alpha >= 0.5,
+        f"The design's alpha is {design.alpha!r}; it must be less than .5.",
+    )
+    yield (
+        design.cases_per_class is not None and design.looks > 2 * design.cases_per_class,
+        _looks_sentence(design.looks, 2 * (design.cases_per_class or 0)),
+    )
 
 
-def _parse_value(value: str, kind: str) -> Any:
-    """Convert a text to the annotated type of a setting, such as "int | None"."""
-    if kind == "bool":
-        if value.lower() not in ("yes", "no", "true", "false"):
-            raise ValueError("it is yes or no")
-        return value.lower() in ("yes", "true")
-    if value.lower() == "none" and "None" in kind:
-        return None
-    for number, name in ((int, "a whole number"), (float, "a number")):
-        if kind.startswith(number.__name__):
-            try:
-                return number(value)
-            except ValueError:
-                raise ValueError(f"it is {name}" + (" or none" if "None" in kind else "")) from None
-    return value
+def check_looks(design: Design, cases: int) -> None:
+    """Raise a UserError if a design has more looks than cases of its primary arm."""
+    if design.looks > cases:
+        raise UserError(_looks_sentence(design.looks, cases))
 
 
-def planned_power(design: Design, cases: int) -> tuple[Power, SampleSize]:
-    """Return the power of a design for one reader and the sample size for a power of .8.
-
-    The number of cases is divided by the design effect. A two-sided design spends half of its alpha
-    on the upper side.
-
-    Parameters
-    ----------
-    design : Design
-        Provides the expected proportion correct, alpha, side and design effect.
-    cases : int
-        Cases of the primary arm.
-
-    Returns
-    -------
-    Power
-        Power of the one-sided exact binomial test.
-    SampleSize
-        Cases needed for a power of .8.
-
-    Examples
-    --------
-    >>> power, size = planned_power(design_preset("DeepMiner 2021"), 330)
-    >>> round(power.power, 3), size.stable_n
-    (0.545, 654)
-    """
-    alpha = design.alpha if design.side == "greater" else design.alpha / 2
-    # n clustered answers carry the information of n / design effect independent ones.
-    effective = max(1, int(cases / design.design_effect))
+def _looks_sentence(looks: int, cases: int) -> str:
     return (
-        binomial_power(effective, design.expected_share, alpha=alpha),
-        binomial_sample_size(
-            design.expected_share, alpha=alpha, design_effect=design.design_effect
-        ),
+        f"The design's looks are {looks}, but it has {cases} cases; plan at most one look for each"
+        " case."
     )

@@ -1,0 +1,50 @@
+"""Design of a blinded reading study: settings, presets, settings as texts, planned power."""
+
+from __future__ import annotations
+
+from evaluation.reading_study.design.planned_power import design_power, planned_power
+from evaluation.reading_study.design.presets import (
+    DESIGN_PRESETS,
+    design_from_dict,
+    design_preset,
+)
+from evaluation.reading_study.design.setting_texts import parse_design_settings
+from evaluation.reading_study.design.settings import (
+    ANALYSIS_NAMES,
+    BENIGN,
+    GOALS,
+    MALIGNANT,
+    MISSING_RULES,
+    MULTIPLICITY_RULES,
+    PRIMARY_ANALYSES,
+    RATING_ANALYSES,
+    SPENDING_RULES,
+    TEST_SIDES,
+    TRUTH_RULES,
+    UNPROVEN,
+    Design,
+    check_looks,
+)
+
+__all__ = [
+    "ANALYSIS_NAMES",
+    "BENIGN",
+    "DESIGN_PRESETS",
+    "GOALS",
+    "MALIGNANT",
+    "MISSING_RULES",
+    "MULTIPLICITY_RULES",
+    "PRIMARY_ANALYSES",
+    "RATING_ANALYSES",
+    "SPENDING_RULES",
+    "TEST_SIDES",
+    "TRUTH_RULES",
+    "UNPROVEN",
+    "Design",
+    "check_looks",
+    "design_from_dict",
+    "design_power",
+    "design_preset",
+    "parse_design_settings",
+    "planned_power",
+]

@@ -1,0 +1,88 @@
+"""Preset designs of a reading study, and designs from stored settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from core.errors import UserError
+from evaluation.reading_study.design.settings import MALIGNANT, RATING_ANALYSES, Design
+
+DESIGN_PRESETS = {
+    # The class's own default is the analysis of the first release, which stored designs state.
+    "Recommended": Design(primary="auc"),
+    "DeepMiner 2021": Design(
+        name="DeepMiner 2021",
+        preset="DeepMiner 2021",
+        arms=("explanation",),
+        cases_per_class=165,
+        # 330 mammograms of 185 patients: patients contribute several images.
+        images_per_patient=None,
+        # The published 182 correct answers of 330 follow this rule.
+        truth_rule="folder",
+        discrepant="in",
+        # As in the released code; the paper describes the predicted class.
+        influence_class=MALIGNANT,
+        depth=None,
+        association_words=True,
+        scale=2,
+        readers=1,
+        repeats=0,
+        primary="exact_binomial",
+    ),
+}
+
+
+def design_preset(name: str, /, **changes: Any) -> Design:
+    """Return a preset design with changes.
+
+    Parameters
+    ----------
+    name : {"Recommended", "DeepMiner 2021"}
+        Preset. "DeepMiner 2021" is the protocol of the published study.
+    **changes
+        Settings of `Design` that replace those of the preset. With scale 2 "Recommended" analyses
+        the proportion correct instead of the AUC.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    UserError
+        If the preset or a value does not exist.
+
+    Examples
+    --------
+    >>> design_preset("DeepMiner 2021").cases_per_class
+    165
+    >>> design_preset("Recommended").primary, design_preset("Recommended", scale=2).primary
+    ('auc', 'gee')
+    """
+    if name not in DESIGN_PRESETS:
+        raise UserError(f"{name!r} is not a preset; choose {' or '.join(DESIGN_PRESETS)}.")
+    preset = DESIGN_PRESETS[name]
+    if preset.primary in RATING_ANALYSES and changes.get("scale") == 2:
+        # Two answers give no ratings: the preset then takes the proportion correct.
+        changes.setdefault("primary", "gee")
+    return replace(preset, **changes)
+
+
+def design_from_dict(data: Mapping[str, Any]) -> Design:
+    """Return the design of stored settings, the inverse of `Design.as_dict`.
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown or a value is not allowed.
+    """
+    # An ignored setting would change the hash and report the protocol as altered.
+    unknown = set(data) - {field.name for field in fields(Design)}
+    if unknown:
+        raise UserError(
+            f"The design has the setting {sorted(unknown)[0]!r}, which this version of DeepMiner"
+            " does not support; remove it."
+        )
+    return Design(**data)

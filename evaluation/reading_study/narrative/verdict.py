@@ -1,0 +1,133 @@
+"""Conclusion of the primary analysis of a reading study in plain language."""
+
+from __future__ import annotations
+
+from evaluation.intervals import count_text, decimal, display_name, p_text
+from evaluation.reading_study.primary import ArmHypothesis, primary_interval_text
+from evaluation.reading_study.results import ReadingScore
+
+SIDE_NAMES = {"greater": "one-sided", "two-sided": "two-sided"}
+_RULE_NAMES = {"holm": "Holm's method", "fixed_sequence": "the fixed sequence"}
+# What the readers of an arm judge; every other arm shows texts.
+_STIMULI = {
+    "class_map": "class maps",
+    "image": "images",
+    "image_explanation": "images with texts",
+}
+
+
+def stimuli(score: ReadingScore) -> str:
+    """Return what the readers judged in the primary arm."""
+    return _STIMULI.get(score.design.arms[0], "texts")
+
+
+def verdict(score: ReadingScore) -> str:
+    """Return the conclusion of the primary analysis in plain language.
+
+    Why a result is not estimable is stated with the result.
+
+    Parameters
+    ----------
+    score : ReadingScore
+        The scored study.
+
+    Returns
+    -------
+    str
+        One or several sentences.
+    """
+    if score.primary.endpoint == "auc_difference":
+        return " ".join(_arm_verdict(score, test) for test in score.primary.comparisons)
+    readers = "The reader" if len(score.readers) == 1 else "The readers"
+    task = "distinguished malignant from benign cases"
+    primary = score.primary
+    if primary.significant is None:
+        return (
+            f"Whether {readers.lower()} of the {stimuli(score)} {task} better than chance is not"
+            " estimable."
+        )
+    if primary.significant:
+        is_worse = primary.side == "two-sided" and (primary.estimate or 0) < primary.null
+        # Test and interval use different methods for some analyses and may then disagree.
+        includes_chance = primary.low is not None and primary.low <= primary.null and not is_worse
+        qualification = ", although the interval includes chance" if includes_chance else ""
+        return (
+            f"{readers} of the {stimuli(score)} {task} {'worse' if is_worse else 'better'} than"
+            f" chance{qualification}."
+        )
+    return (
+        # Absence of evidence is not evidence of absence (Altman and Bland 1995).
+        f"The study did not show that {readers.lower()} of the {stimuli(score)} {task} better than"
+        f" chance. This does not establish that the {stimuli(score)} are uninformative."
+    )
+
+
+def _arm_verdict(score: ReadingScore, test: ArmHypothesis) -> str:
+    design = score.design
+    first, other = display_name(design.arms[0]), display_name(test.other)
+    margin = f"the margin of {decimal(design.margin)}" if design.margin else ""
+    if test.significant is None:
+        return f"Whether the arms {first} and {other} differ is not estimable."
+    claim = {
+        "superiority": f"Accuracy in the arm {first} was higher than in the arm {other}"
+        + (f" by more than {margin}" if margin else ""),
+        "noninferiority": f"The arm {first} was not inferior to the arm {other} by more than"
+        f" {margin}",
+        "equivalence": f"The arms {first} and {other} were equivalent within {margin}",
+    }[design.goal]
+    if test.significant:
+        is_lower = (
+            design.goal == "superiority" and design.side == "two-sided" and (test.estimate or 0) < 0
+        )
+        return f"{claim.replace('higher', 'lower') if is_lower else claim}."
+    if design.goal == "superiority":
+        # A failed test of superiority says nothing about equality.
+        return (
+            f"The study did not show that {claim[0].lower()}{claim[1:]}. This does not establish"
+            " that the arms are equally accurate."
+        )
+    return f"The study did not show that {claim[0].lower()}{claim[1:]}."
+
+
+def primary_sentences(score: ReadingScore) -> list[str]:
+    """Return the prespecified result: endpoint, estimate, interval and P."""
+    primary, design = score.primary, score.design
+    plan = (
+        ""
+        if primary.final_alpha == design.alpha
+        else f", tested at {decimal(primary.final_alpha, 4)} as the last of {design.looks} looks"
+    )
+    if primary.endpoint == "auc_difference":
+        return [
+            f"Prespecified analysis: mean AUC in the arm {display_name(design.arms[0])} minus that"
+            f" in the arm {display_name(test.other)}: {_hypothesis_text(score, test)}{plan}."
+            for test in primary.comparisons
+        ]
+    return [
+        f"Prespecified analysis: {primary.endpoint_name} {decimal(primary.estimate)}"
+        f" ({primary.interval}; {primary.method}), {SIDE_NAMES[primary.side]}"
+        f" {p_text(primary.p_value)}{plan}."
+    ]
+
+
+def _hypothesis_text(score: ReadingScore, test: ArmHypothesis) -> str:
+    primary, rule = score.primary, score.design.multiplicity
+    interval = primary_interval_text(test.low, test.high, primary.level, primary.side, test.reason)
+    adjusted = (
+        ""
+        if rule == "none" or test.adjusted_p_value is None
+        else f", adjusted by {_RULE_NAMES[rule]} {p_text(test.adjusted_p_value)}"
+    )
+    sizes = f"{count_text(test.images, 'image')} and {count_text(test.readers, 'reader')}"
+    return (
+        f"{decimal(test.estimate)} ({interval}; {primary.method}; {sizes}), {_goal_name(score)}"
+        f" {p_text(test.p_value)}{adjusted}"
+    )
+
+
+def _goal_name(score: ReadingScore) -> str:
+    return {
+        "superiority": SIDE_NAMES[score.design.side],
+        "noninferiority": "non-inferiority, one-sided",
+        "equivalence": "equivalence, two one-sided tests,",
+    }[score.design.goal]
