@@ -11,6 +11,7 @@ research. Scientific Data 4, 170177 (2017).
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,18 @@ from core.sources.csv_table import CsvRow, read_table
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
 SIMULATED = False
+TRUTH_BASIS = "pathology"
 _IMAGE_SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png", "")
+# The client of the Imaging Data Commons writes the modality before the UID of a series.
+_MODALITY_PREFIX = re.compile(r"^[A-Z]{2,4}_")
+# Mean difference of the grey values of one film in two encodings, as a share of white.
+_SAME_FILM_DIFFERENCE = 0.005
+# Case of an image, or of a finding with its number; words behind it tell mask and crop apart.
+_FLAT_NAME = re.compile(
+    r"^((?:Mass|Calc)-(?:Training|Test)_P_\d{5}_(?:LEFT|RIGHT)_(?:CC|MLO)(?:_\d+)?)"
+    r"(?:[-_.](?!\d+[-_.])\w+)*\.(?:dcm|png|jpe?g|tiff?)$",
+    re.IGNORECASE,
+)
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "patient_id": (),
     "left or right breast": (),
@@ -84,23 +96,30 @@ class CbisTask:
 
 
 class SeriesIndex:
-    """Folders below a root, by the series they hold.
+    """Folders and files below a root, by the series they hold.
 
-    Three layouts are recognised. As the tables write it:
+    Five layouts are recognised. As the tables write it:
     <case>/<study UID>/<series UID>/000000.dcm. As the archive's downloader writes it, with the last
-    five digits of each UID: <case>/...-<study UID>/...-<series UID>/1-1.dcm. As the JPEG re-release
-    has it: jpeg/<series UID>/1-172.jpg.
+    five digits of each UID: <case>/...-<study UID>/...-<series UID>/1-1.dcm. As the client of the
+    Imaging Data Commons writes it: <case>/<study UID>/MG_<series UID>/<instance>.dcm. As the JPEG
+    re-release has it: jpeg/<series UID>/1-172.jpg. As flat files named after the case, with words
+    such as _mask or _crop behind it: <case>.png.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         self._by_case: dict[str, list[Path]] = defaultdict(list)
+        self._flat: dict[str, list[Path]] = defaultdict(list)
         for folder, _, files in os.walk(root):
             if files:
                 path = Path(folder)
-                self._by_name[path.name].append(path)
+                self._by_name[_MODALITY_PREFIX.sub("", path.name)].append(path)
                 self._by_case[path.parent.parent.name].append(path)
+            for name in sorted(files):
+                match = _FLAT_NAME.match(name)
+                if match:
+                    self._flat[match.group(1)].append(Path(folder) / name)
 
     def files(self, cell: str) -> list[Path]:
         """Return the image files of the series that a table's path names.
@@ -122,7 +141,7 @@ class SeriesIndex:
             for folder in folders
             for file in sorted(folder.iterdir())
             if file.suffix.lower() in _IMAGE_SUFFIXES and file.is_file()
-        ]
+        ] or self._flat.get(case, [])
         # Other files stay candidates, because folders sometimes exchange mask and crop.
         return sorted(images, key=lambda file: file.name != name)
 
@@ -209,9 +228,11 @@ def read_patient(task: CbisTask) -> Patient:
         by_view.setdefault(row.laterality_and_view, []).append(row)
     mammograms, problems = [], []
     for (laterality, view), rows in by_view.items():
-        mammogram, warnings = _read_mammogram(task.patient, laterality, view, rows)
-        mammograms.append(mammogram)
-        problems += warnings
+        for number, (image, film_rows) in enumerate(_read_films(rows), start=1):
+            name = f"{task.patient}.{laterality}_{view}" + (f"_{number}" if number > 1 else "")
+            mammogram, warnings = _mammogram(name, laterality, view, image, film_rows)
+            mammograms.append(mammogram)
+            problems += warnings
     # Some patients are in a training table and in a test table.
     split, split_problems = resolve_published_split(
         task.patient, (_published_split(row.row) for row in task.rows)
@@ -245,13 +266,39 @@ def _locate_files(row: CsvRow, index: SeriesIndex) -> CbisRow:
     return CbisRow(row, image[0], roi)
 
 
-def _read_mammogram(
-    patient: str, laterality: str, view: str, rows: list[CbisRow]
+def _read_films(rows: list[CbisRow]) -> list[tuple[DecodedImage, list[CbisRow]]]:
+    """Return the films of one view with their rows.
+
+    A mass and a calcification of one view are in two tables that name two files. Those are mostly
+    the same film, but some are two exposures, and an outline belongs to its own exposure.
+    """
+    films: list[tuple[DecodedImage, list[CbisRow]]] = []
+    images: dict[Path, DecodedImage] = {}
+    for row in rows:
+        if row.image not in images:
+            with row.row.error_context():
+                images[row.image] = read_image(row.image)
+        image = images[row.image]
+        same = [film_rows for film, film_rows in films if _is_same_film(film, image)]
+        if same:
+            same[0].append(row)
+        else:
+            films.append((image, [row]))
+    return films
+
+
+def _is_same_film(one: DecodedImage, other: DecodedImage) -> bool:
+    """Return whether two files show the same film, up to the losses of two encodings."""
+    if one.pixels.shape != other.pixels.shape:
+        return False
+    difference = np.abs(one.pixels / one.maximum - other.pixels / other.maximum)
+    return float(difference.mean()) < _SAME_FILM_DIFFERENCE
+
+
+def _mammogram(
+    name: str, laterality: str, view: str, image: DecodedImage, rows: list[CbisRow]
 ) -> tuple[Mammogram, list[Problem]]:
     """Return one mammogram; its findings are numbered in the order of tables and rows."""
-    with rows[0].row.error_context():
-        image = read_image(rows[0].image)
-    name = f"{patient}.{laterality}_{view}"
     findings, problems = [], []
     for number, row in enumerate(rows, start=1):
         outline, warnings = _read_outline(row, image)

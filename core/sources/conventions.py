@@ -16,7 +16,15 @@ from core.sources.records import PATHOLOGIES, Finding, Mammogram, Problem
 UNKNOWN = "UNKNOWN"
 _KEYWORDS = ("SHAPE", "MARGINS", "TYPE", "DISTRIBUTION")
 _LATERALITY = {"L": "LEFT", "R": "RIGHT", "LEFT": "LEFT", "RIGHT": "RIGHT", UNKNOWN: UNKNOWN}
-_VIEW = {"CC": "CC", "MLO": "MLO", UNKNOWN: UNKNOWN}
+# Standard views, and additional ones that screening sets contain (ACR abbreviations).
+VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "AT", "XCCL", "XCCM", "FB", "SIO")
+_VIEW = {view: view for view in (*VIEWS, UNKNOWN)}
+# Words of file names. A bare "cc" also occurs in hexadecimal hashes, so no hexadecimal digit may
+# stand beside a word that such a hash can contain; longer words have letters that it cannot.
+_NAME_WORDS = re.compile(
+    r"(?<![A-Z])(?:(LEFT|RIGHT|L|R)[-_. ]?(CC|MLO)|(LEFT|RIGHT|MLO))(?![A-Z])"
+    r"|(?<![A-Z0-9])(CC|L|R)(?![A-Z0-9])"
+)
 
 
 def parse_lesion_type(text: str) -> tuple[str, dict[str, str]]:
@@ -63,14 +71,15 @@ def parse_laterality(text: str) -> str | None:
 
 
 def parse_view(text: str) -> str | None:
-    """Return CC, MLO or UNKNOWN for a text such as "cc"; None for anything else."""
+    """Return one of VIEWS or UNKNOWN for a text such as "cc"; None for anything else."""
     return _VIEW.get(text.strip().upper())
 
 
 def view_from_file_name(name: str) -> tuple[str, str]:
     """Return laterality and view that a file name contains.
 
-    Either is UNKNOWN if the name contains none or contradicts itself.
+    Either is UNKNOWN if the name contains none or contradicts itself. Letters of a hash are no
+    view.
 
     Examples
     --------
@@ -80,12 +89,14 @@ def view_from_file_name(name: str) -> tuple[str, str]:
     ('LEFT', 'CC')
     >>> view_from_file_name("left_or_right_cc.png")
     ('UNKNOWN', 'CC')
+    >>> view_from_file_name("scan-3cc8e7.png")
+    ('UNKNOWN', 'UNKNOWN')
     """
-    words = [word for word in re.split(r"[^A-Za-z]+", name.upper()) if word]
-    joined = [re.fullmatch(r"(L|R|LEFT|RIGHT)(CC|MLO)", word) for word in words]
-    words += [part for match in joined if match for part in match.groups()]
-    sides = {_LATERALITY[word] for word in words if word in _LATERALITY} - {UNKNOWN}
-    views = {_VIEW[word] for word in words if word in _VIEW} - {UNKNOWN}
+    words = [
+        part for match in _NAME_WORDS.finditer(name.upper()) for part in match.groups() if part
+    ]
+    sides = {_LATERALITY[word] for word in words if word in _LATERALITY}
+    views = {_VIEW[word] for word in words if word in _VIEW}
     return sides.pop() if len(sides) == 1 else UNKNOWN, views.pop() if len(views) == 1 else UNKNOWN
 
 
@@ -145,6 +156,7 @@ def mammogram_from_image(
     findings: Iterable[Finding],
     source_file: str,
     image_label: str | None = None,
+    unlocated: bool = False,
 ) -> Mammogram:
     """Return the mammogram record of a decoded image file and its findings."""
     return Mammogram(
@@ -160,4 +172,6 @@ def mammogram_from_image(
         inverted=image.inverted,
         file_hash=image.file_hash,
         source_file=source_file,
+        unlocated=unlocated,
+        attributes=image.attributes,
     )

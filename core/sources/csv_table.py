@@ -1,4 +1,4 @@
-"""CSV tables: rows that know their position, and errors that name file, row and remedy.
+"""Tables (CSV, XLSX): rows that know their position, errors that name file, row and remedy.
 
 The meaning of columns belongs in the module of a source.
 """
@@ -6,13 +6,17 @@ The meaning of columns belongs in the module of a source.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from core.errors import UserError
+
+# Rows are held in memory, where they take several times the size of the file.
+MAX_TABLE_BYTES = 256_000_000
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,14 @@ class CsvRow:
 
 
 def read_table(path: Path, required: Mapping[str, tuple[str, ...]]) -> list[CsvRow]:
-    """Read a CSV file in UTF-8, separated by commas or semicolons.
-
-    Line breaks inside quotes are allowed; empty rows are skipped.
+    """Read a CSV or XLSX file, at most MAX_TABLE_BYTES large.
 
     Parameters
     ----------
     path : Path
-        The CSV file.
+        CSV in UTF-8, or in UTF-16 with a byte order mark, separated by commas, semicolons or tabs;
+        line breaks inside quotes are allowed. Or the first sheet of an XLSX file. Empty rows are
+        skipped.
     required : mapping of str to tuple of str
         Required columns, each with the alternative names it may have in the file. Rows carry the
         first name.
@@ -85,7 +89,8 @@ def read_table(path: Path, required: Mapping[str, tuple[str, ...]]) -> list[CsvR
     Raises
     ------
     UserError
-        If the file cannot be read, lacks a column, repeats one, or has no rows.
+        If the file cannot be read, is too large, lacks a column, repeats one, or has no rows, or if
+        a cell holds a control character.
 
     Examples
     --------
@@ -98,61 +103,181 @@ def read_table(path: Path, required: Mapping[str, tuple[str, ...]]) -> list[CsvR
     (2, {'image': 'a.png', 'patient': 'P1'})
     >>> folder.cleanup()
     """
-    text = _read_text(path)
-    header = text.split("\n", 1)[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        # Spreadsheet programs write semicolons where the comma is the decimal mark.
-        delimiter=";" if header.count(";") > header.count(",") else ",",
-    )
-    try:
-        rows = list(_parse_rows(path, reader, required))
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, row {reader.line_num}: not a CSV row ({error}); save the table again as CSV."
-        ) from None
+    check_table_size(path)
+    rows = list(stream_table(path, required))
     if not rows:
         raise UserError(f"The table {path} has no rows: add a row per image or finding.")
     return rows
 
 
-def _read_text(path: Path) -> str:
-    """Return the text of the file; UserError with the remedy for each way that reading can fail."""
+def check_table_size(path: Path) -> None:
+    """Raise UserError for a table that does not fit into memory; a missing file passes."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size > MAX_TABLE_BYTES:
+        raise UserError(
+            f"The table {path} has {size / 1e6:,.0f} MB, more than the {MAX_TABLE_BYTES / 1e6:,.0f}"
+            " MB that are read: split it into tables of some patients each, or remove columns that"
+            " are not used."
+        )
+
+
+def stream_table(
+    path: Path,
+    required: Mapping[str, tuple[str, ...]],
+    optional: Collection[str] | None = None,
+) -> Iterator[CsvRow]:
+    """Yield the rows of a table of any size, as `read_table` returns them.
+
+    optional: columns that rows carry beside the required ones; None: all.
+    """
+    if path.suffix.lower() in (".xlsx", ".xlsm"):
+        yield from _parse_rows(path, _sheet_cells(path), required, optional)
+        return
+    with _open_text(path) as file:
+        try:
+            header = file.readline()
+            if not header:
+                raise UserError(f"The table {path} is empty (0 bytes): export or copy it again.")
+            file.seek(0)
+            # Spreadsheet programs write semicolons where the comma is the decimal mark.
+            reader = csv.reader(file, delimiter=max(",;\t", key=header.count))
+            yield from _parse_rows(path, _numbered_cells(reader), required, optional)
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, near row {reader.line_num}: not a CSV row ({error}); save the table"
+                " again as CSV."
+            ) from None
+        except UnicodeDecodeError:
+            raise _encoding_error(path) from None
+
+
+def _numbered_cells(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the line on which it begins."""
+    previous_line = 0
+    for cells in reader:
+        # A row with line breaks inside quotes ends below the line on which it begins.
+        line, previous_line = previous_line + 1, reader.line_num  # type: ignore[attr-defined]
+        yield line, cells
+
+
+def _sheet_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and texts of the rows of the first sheet of an XLSX file."""
+    import openpyxl
+
     try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except FileNotFoundError:
+        raise UserError(f"The table {path} does not exist: check the path.") from None
+    except Exception as error:  # openpyxl passes on the errors of zipfile and of its XML parser
+        raise UserError(
+            f"The table {path} is not an XLSX file ({type(error).__name__}): save it again, or as"
+            " CSV in UTF-8."
+        ) from None
+    try:
+        for line, cells in enumerate(book.worksheets[0].iter_rows(values_only=True), start=1):
+            yield line, ["" if cell is None else _cell_text(cell) for cell in cells]
+    finally:
+        book.close()
+
+
+def _cell_text(cell: object) -> str:
+    """Return a cell of a sheet as text; spreadsheets store whole numbers as 4.0."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+def _open_text(path: Path) -> TextIO:
+    """Return the opened file; UserError with the remedy for each way that opening can fail."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return path.open(encoding="utf-16", newline="")
+        if start == b"\xd0\xcf\x11\xe0":
+            raise UserError(
+                f"The table {path} is an old spreadsheet (XLS): save it as XLSX or as CSV in UTF-8."
+            )
         # utf-8-sig: spreadsheet programs write a byte order mark before the header.
-        return path.read_text(encoding="utf-8-sig")
+        return path.open(encoding="utf-8-sig", newline="")
     except FileNotFoundError:
         raise UserError(f"The table {path} does not exist: check the path.") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder: give the CSV file inside it.") from None
-    except UnicodeDecodeError:
-        raise UserError(
-            f"The table {path} is not text in UTF-8: save it as a CSV file in UTF-8."
-        ) from None
     except OSError as error:
         raise UserError(
             f"The table {path} cannot be read ({error.strerror}): check its permissions."
         ) from None
 
 
+def _encoding_error(path: Path) -> UserError:
+    """Return the exception for a file that is not UTF-8, with the first line that shows it."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                # Only a suggestion: the bytes do not say which encoding they are in.
+                word = line[max(error.start - 8, 0) : error.start + 8].decode("cp1252", "replace")
+                return UserError(
+                    f"The table {path} is not text in UTF-8 (line {number}, near"
+                    f" {word.strip()!r} if it is Windows-1252): save it as a CSV file in UTF-8."
+                )
+    return UserError(f"The table {path} is not text in UTF-16: save it as a CSV file in UTF-8.")
+
+
 def _parse_rows(
-    path: Path, reader: Iterator[list[str]], required: Mapping[str, tuple[str, ...]]
+    path: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    required: Mapping[str, tuple[str, ...]],
+    optional: Collection[str] | None,
 ) -> Iterator[CsvRow]:
     """Yield the rows below the header."""
-    columns = _parse_header(path, next(reader, []), required)
-    previous_line = reader.line_num  # type: ignore[attr-defined]
-    for cells in reader:
-        # A row with line breaks inside quotes ends below the line on which it begins.
-        line, previous_line = previous_line + 1, reader.line_num  # type: ignore[attr-defined]
+    _, header = next(rows, (1, []))
+    columns = _parse_header(path, header, required)
+    carried = [optional is None or column in required or column in optional for column in columns]
+    for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        row = CsvRow(path, line, dict(zip(columns, (cell.strip() for cell in cells))))
+        row = CsvRow(
+            path,
+            line,
+            {column: cell.strip() for column, cell, keep in zip(columns, cells, carried) if keep},
+        )
         if len(cells) != len(columns):
             raise row.error(
                 f"it has {len(cells)} cells where the header has {len(columns)}",
                 "put quotes around cells that hold the separator",
             )
+        _check_characters(row)
         yield row
+
+
+def _check_characters(row: CsvRow) -> None:
+    """Raise UserError for control characters, which make two names look the same."""
+    for column, text in row.cells.items():
+        if text.isprintable():
+            continue
+        # Line breaks and tabs occur in reports and, at their ends, in paths.
+        hidden = control_characters(text.replace("\n", "").replace("\r", "").replace("\t", ""))
+        if hidden:
+            raise row.error(
+                f"the cell of {column!r} holds the control character {hidden}",
+                "remove it",
+            )
+
+
+def control_characters(text: str) -> str:
+    """Return the first control or formatting character of a text as U+..., "" without one.
+
+    Examples
+    --------
+    >>> control_characters("P1"), control_characters("P1" + chr(8))
+    ('', 'U+0008')
+    """
+    return next(
+        (f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs")), ""
+    )
 
 
 def _parse_header(

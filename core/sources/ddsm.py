@@ -44,10 +44,13 @@ __all__ = [
 ]
 
 SIMULATED = False
+TRUTH_BASIS = "pathology"
 _CONVERTED_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # Optical density that is displayed black: the ranges of all scanners end at or below it.
 _MAX_DENSITY = 4.0
 _WHITE = 65535
+# At optical density 0.5 a tenth of the light of a clear film passes, and tissue is denser.
+_TRANSMISSION_QUANTILE, _TRANSMISSION_SHARE = 0.9, 0.4
 _FOLDER_PATHOLOGIES = {
     "cancer": "MALIGNANT",
     "benign_without_callback": "BENIGN_WITHOUT_CALLBACK",
@@ -350,7 +353,8 @@ def _read_mammogram(
     file, name = _film_file(case, line, ics), f"{case.id}.{line.view}"
     laterality, view = line.view.split("_")
     is_ljpeg = file.suffix.lower() == ".ljpeg"
-    film = _read_ljpeg_film(case, line, file) if is_ljpeg else _read_converted_film(line, file)
+    read_film = _read_ljpeg_film if is_ljpeg else _read_converted_film
+    film = read_film(case, line, file)
     height, width = film.pixels.shape
     # A converted film can be smaller than the scan, and outlines are in pixels of the scan.
     factors = (width / line.pixels_per_line, height / line.lines)
@@ -429,7 +433,7 @@ def _read_ljpeg_film(case: DdsmCase, line: FilmLine, file: Path) -> _Film:
     )
 
 
-def _read_converted_film(line: FilmLine, file: Path) -> _Film:
+def _read_converted_film(case: DdsmCase, line: FilmLine, file: Path) -> _Film:
     """Return a film converted to a common image format, possibly at a smaller size."""
     image = read_image(file)
     height, width = image.pixels.shape
@@ -440,9 +444,18 @@ def _read_converted_film(line: FilmLine, file: Path) -> _Film:
             f" {line.pixels_per_line} x {line.lines}: it was cropped or rotated, so its outlines do"
             " not fit. Convert it again without that."
         )
-    warnings = [
-        (f"converted film ({file.suffix})", "grey levels used unchanged, not as optical density")
-    ]
+    pixels, maximum = image.pixels, image.maximum
+    # The depth in the .ics file is more reliable than the brightest pixel of one film.
+    depth = (1 << line.bits) - 1
+    if maximum > 255 and line.bits > 8 and pixels.max() <= depth:
+        maximum = depth
+    action = "grey levels used unchanged, not as optical density"
+    table = _brightness_table(case.institution, case.digitizer)
+    if table is not None and _holds_transmission(line, pixels):
+        # DBA scanners store transmitted light; unchanged, such a film is nearly black.
+        pixels, maximum = table[pixels], _WHITE
+        action = "16 bits of transmitted light, converted to optical density as for .LJPEG"
+    warnings = [(f"converted film ({file.suffix})", action)]
     if (height, width) != (line.lines, line.pixels_per_line):
         warnings.append(
             (
@@ -450,12 +463,17 @@ def _read_converted_film(line: FilmLine, file: Path) -> _Film:
                 "outlines scaled with it",
             )
         )
-    # The depth in the .ics file is more reliable than the brightest pixel of one film.
-    depth = (1 << line.bits) - 1
-    use_depth = image.maximum > 255 and line.bits > 8 and image.pixels.max() <= depth
     return _Film(
-        pixels=image.pixels,
-        maximum=depth if use_depth else image.maximum,
-        file_hash=image.file_hash,
-        warnings=tuple(warnings),
+        pixels=pixels, maximum=maximum, file_hash=image.file_hash, warnings=tuple(warnings)
     )
+
+
+def _holds_transmission(line: FilmLine, pixels: np.ndarray) -> bool:
+    """Return whether a converted film holds the grey levels of a 16-bit scanner unchanged.
+
+    The scanner stores transmitted light, of which breast tissue lets little through. A film that
+    was converted to optical density uses the upper half of the range as well.
+    """
+    if line.bits != 16 or pixels.dtype != np.uint16:
+        return False
+    return float(np.quantile(pixels, _TRANSMISSION_QUANTILE)) < _TRANSMISSION_SHARE * _WHITE

@@ -25,6 +25,7 @@ from core.sources.conventions import mammogram_from_image, resolve_published_spl
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
 SIMULATED = False
+TRUTH_BASIS = "pathology"
 _VOLUME = r"(?P<volume>(?P<kind>cancer|benign_without_callback|benign|normal)_\d+)"
 IMAGE_NAME = re.compile(
     _VOLUME + r"-(?P<case>[A-Z]_\d+_\d+)\.(?P<side>LEFT|RIGHT)_(?P<view>CC|MLO)\."

@@ -4,17 +4,16 @@ The syntax of cells belongs in `core.sources.manifest_cells`.
 
 Required columns are image (or file), patient (or patient_id) and pathology; laterality and view are
 required without image labels, and are taken from DICOM tags or the file name if a cell is empty.
-outline holds a polygon "10 20, 30 20, 30 40" of x y in pixels (several parts separated by |), a box
-"box 10 20 30 40" (left, top, right, bottom), the name of a mask file, or nothing. Optional columns
-are lesion_type, assessment (0-5), subtlety (1-5), report, age, density (1-4 or A-D), split, and
-feature_<name> for auxiliary features. Paths are relative to the folder of the table.
+outline holds one of the notations of `core.sources.outlines`, the name of a mask file, or nothing.
+Optional columns are lesion_type, assessment (0-6), subtlety (1-5), report, age, density (1-4 or
+A-D), split, and feature_<name> for auxiliary features. Paths are relative to the folder of the
+table.
 """
 
 from __future__ import annotations
 
 import filecmp
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.images.decoding import DecodedImage, ensure_positive_polarity, read_image, read_mask
+from core.images.decoding import DecodedImage, ensure_positive_polarity, read_image
 from core.images.polygons import trace_mask
 from core.sources.conventions import (
     UNKNOWN,
+    VIEWS,
     mammogram_from_image,
     normalize_pathology,
     parse_laterality,
@@ -33,21 +33,28 @@ from core.sources.conventions import (
     row_pathology,
     view_from_file_name,
 )
-from core.sources.csv_table import CsvRow, read_table
+from core.sources.csv_table import CsvRow, control_characters, read_table
 from core.sources.manifest_cells import (
     breast_density,
     image_path,
     is_file,
     mask_path,
+    mask_reference,
     names_mask,
-    parse_polygons,
     patient_features,
     patient_id,
     published_split,
+    row_outline,
 )
+from core.sources.outlines.mask_files import read_mask_file
+from core.sources.outlines.notations import NOTATIONS
+from core.sources.outlines.records import place_on_film
+from core.sources.plans.cells import IMAGE_SUFFIXES
+from core.sources.plans.reading import unique_film_id
 from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
 
 SIMULATED = False
+TRUTH_BASIS = "table"
 _REQUIRED = {"image": ("file", "image_path"), "patient": ("patient_id",), "pathology": ()}
 _VIEW_COLUMNS: dict[str, tuple[str, ...]] = {"laterality": ("side",), "view": ()}
 
@@ -112,7 +119,7 @@ def _rows_by_patient(path: Path | None, image_labels: bool) -> dict[str, list[Cs
             f"The table {path} outlines no finding: fill a column 'outline', or request weak labels"
             " of whole images with --image-labels."
         )
-    if not image_labels:
+    if not image_labels and not _VIEW_COLUMNS.keys() <= rows[0].cells.keys():
         rows = read_table(Path(path), _REQUIRED | _VIEW_COLUMNS)
     patients: dict[str, list[CsvRow]] = {}
     for row in rows:
@@ -125,10 +132,11 @@ def _rows_by_patient(path: Path | None, image_labels: bool) -> dict[str, list[Cs
 def _split_repeated(rows: list[CsvRow]) -> tuple[list[CsvRow], list[CsvRow]]:
     """Return the distinct rows, and the rows that repeat an earlier one in all cells."""
     first: dict[tuple[tuple[str, str], ...], CsvRow] = {}
+    repeated = []
     for row in rows:
-        first.setdefault(tuple(sorted(row.cells.items())), row)
-    distinct = list(first.values())
-    return distinct, [row for row in rows if row not in distinct]
+        if first.setdefault(tuple(sorted(row.cells.items())), row) is not row:
+            repeated.append(row)
+    return list(first.values()), repeated
 
 
 def task_files(task: ManifestTask) -> list[Path]:
@@ -148,9 +156,12 @@ def read_patient(task: ManifestTask) -> Patient:
     for row in task.rows:
         by_image.setdefault(image_path(row), []).append(row)
     mammograms: list[Mammogram] = []
+    problems: list[Problem] = []
     for path, rows in by_image.items():
         used_ids = {mammogram.id for mammogram in mammograms}
-        mammograms.append(_read_mammogram(task, path, rows, used_ids))
+        mammogram, warnings = _read_mammogram(task, path, rows, used_ids)
+        mammograms.append(mammogram)
+        problems += warnings
     ages = [row.whole_number("age", 0, 120) for row in task.rows]
     densities = [breast_density(row) for row in task.rows]
     return Patient(
@@ -160,6 +171,7 @@ def read_patient(task: ManifestTask) -> Patient:
         density=next((density for density in densities if density is not None), None),
         features=patient_features(task.rows),
         published_split=published_split(task.rows),
+        problems=tuple(problems),
     )
 
 
@@ -172,9 +184,15 @@ class _ImageOwners:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, bytes], list[CsvRow]] = {}
+        self._names: set[tuple[str, str]] = set()
 
     def add(self, row: CsvRow) -> None:
         """Register a row; UserError if its image belongs to another patient."""
+        # The further rows of an image say nothing new; there can be thousands of them.
+        named = (patient_id(row), row.get("image"))
+        if named in self._names:
+            return
+        self._names.add(named)
         path = image_path(row)
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -199,6 +217,10 @@ class _ImageOwners:
 def _check_row(row: CsvRow, image_labels: bool) -> None:
     """Raise UserError for each fault that can be detected without pixels."""
     row_pathology(row)
+    for column in ("patient", "image", "outline"):
+        hidden = control_characters(row.get(column))
+        if hidden:
+            raise row.error(f"{column} holds the control character {hidden}", "remove it")
     if not row.get("image"):
         raise row.error("the image is missing", "every row needs a file")
     if not is_file(image_path(row)):
@@ -208,11 +230,11 @@ def _check_row(row: CsvRow, image_labels: bool) -> None:
         )
     for column, parse, allowed in (
         ("laterality", parse_laterality, "LEFT, RIGHT"),
-        ("view", parse_view, "CC, MLO"),
+        ("view", parse_view, ", ".join(VIEWS)),
     ):
         if row.get(column) and parse(row.get(column)) is None:
             raise row.error(f"unknown {column} {row.get(column)!r}", f"use {allowed} or UNKNOWN")
-    row.whole_number("assessment", 0, 5)
+    row.whole_number("assessment", 0, 6)
     row.whole_number("subtlety", 1, 5)
     row.whole_number("age", 0, 120)
     breast_density(row)
@@ -224,12 +246,15 @@ def _check_outline(row: CsvRow, image_labels: bool) -> None:
     outline, pathology = row.get("outline"), row_pathology(row)
     if names_mask(outline):
         if not is_file(mask_path(row)):
-            raise row.error(
-                f"the mask {str(mask_path(row))[:200]} does not exist",
-                "correct the path or give a polygon or a box",
+            is_image_name = mask_path(row).suffix.lower() in IMAGE_SUFFIXES
+            fault = (
+                f"the mask {str(mask_path(row))[:200]} does not exist"
+                if is_image_name
+                else f"the outline {outline[:40]!r} is no notation and no mask file"
             )
+            raise row.error(fault, f"correct the path, or {NOTATIONS}")
     elif outline:
-        parse_polygons(row)
+        row_outline(row)
     elif not image_labels and pathology != "NORMAL":
         raise row.error(
             f"{pathology} without an outline",
@@ -244,71 +269,60 @@ def _check_outline(row: CsvRow, image_labels: bool) -> None:
 
 def _read_mammogram(
     task: ManifestTask, path: Path, rows: list[CsvRow], used_ids: set[str]
-) -> Mammogram:
+) -> tuple[Mammogram, list[Problem]]:
     """Return one image with the findings of its rows, under an id that is not used yet."""
     with rows[0].error_context():
         image = ensure_positive_polarity(read_image(path))
     outlined = [row for row in rows if row.get("outline")]
     laterality, view = _laterality_and_view(rows[0], image, unknown_allowed=task.image_labels)
-    name = f"{laterality}_{view}" if UNKNOWN not in (laterality, view) else path.stem
-    # Two images can share a view or a file name: the stem, then a number, makes the id unique.
-    names = itertools.chain([name, path.stem], (f"{path.stem}_{k}" for k in itertools.count(2)))
-    ids = (f"{task.patient}.{name}" for name in names)
-    return mammogram_from_image(
+    film_id = unique_film_id(task.patient, laterality, view, path.stem, used_ids)
+    findings, problems = [], []
+    for number, row in enumerate(outlined, start=1):
+        finding, warnings = _finding(number, row, image)
+        findings.append(finding)
+        problems += [Problem(f"{film_id}, finding {number}", *warning) for warning in warnings]
+    mammogram = mammogram_from_image(
         image,
-        id=next(identifier for identifier in ids if identifier not in used_ids),
+        id=film_id,
         laterality=laterality,
         view=view,
-        findings=[_finding(number, row, image) for number, row in enumerate(outlined, start=1)],
+        findings=findings,
         source_file=rows[0].get("image"),
         image_label=_worst_pathology(rows) if task.image_labels and not outlined else None,
     )
+    return mammogram, problems
 
 
-def _finding(number: int, row: CsvRow, image: DecodedImage) -> Finding:
-    """Return the finding of a row; UserError if its outline leaves the image."""
+def _finding(
+    number: int, row: CsvRow, image: DecodedImage
+) -> tuple[Finding, list[tuple[str, str]]]:
+    """Return the finding of a row, and warnings; UserError if its outline leaves the image."""
     shape = image.pixels.shape
-    is_mask = names_mask(row.get("outline"))
-    return Finding(
+    warnings: list[tuple[str, str]] = []
+    if names_mask(row.get("outline")):
+        outline = _mask_outline(row, shape)
+    else:
+        try:
+            outline, warnings = place_on_film(row_outline(row), (shape[0], shape[1]))
+        except UserError as error:
+            raise row.error(f"{error}, {row.get('image')}", "correct it") from None
+    finding = Finding(
         number=number,
         pathology=row_pathology(row),
         lesion_type=row.get("lesion_type").upper(),
-        assessment=row.whole_number("assessment", 0, 5),
+        assessment=row.whole_number("assessment", 0, 6),
         subtlety=row.whole_number("subtlety", 1, 5),
-        outline=_mask_outline(row, shape) if is_mask else _polygon_outline(row, shape),
+        outline=outline,
         report=row.get("report"),
     )
+    return finding, warnings
 
 
 def _mask_outline(row: CsvRow, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
     """Return the outline of the row's mask file, which must fit an image of shape [h, w]."""
     with row.error_context():
-        mask = read_mask(mask_path(row))
-    if mask.shape != tuple(shape):
-        sizes = f"is {mask.shape[1]} x {mask.shape[0]} pixels, its image {shape[1]} x {shape[0]}"
-        raise row.error(f"the mask {row.get('outline')} {sizes}", "give a mask of the image's size")
-    if not mask.any():
-        raise row.error(
-            f"the mask {row.get('outline')} is empty",
-            "give a mask with the finding or leave the cell empty",
-        )
+        mask = read_mask_file(mask_path(row), mask_reference(row), (shape[0], shape[1]))
     return trace_mask(mask)
-
-
-def _polygon_outline(row: CsvRow, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Return the polygons of the row, which must lie inside an image of shape [h, w]."""
-    height, width = shape
-    outline = parse_polygons(row)
-    low, high = np.concatenate(outline).min(0), np.concatenate(outline).max(0)
-    # A corner may lie on the far edge of the last pixel, at x = width or y = height.
-    if (low < 0).any() or high[0] > width or high[1] > height:
-        extent = f"x {low[0]:g} to {high[0]:g}, y {low[1]:g} to {high[1]:g}"
-        raise row.error(
-            f"the outline ({extent}) leaves its image {row.get('image')} ({width} x {height}"
-            " pixels)",
-            "correct it",
-        )
-    return outline
 
 
 def _laterality_and_view(

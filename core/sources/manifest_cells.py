@@ -6,14 +6,15 @@ Reading of images and the order of rows belong in `core.sources.manifest`.
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from core.errors import UserError
 from core.sources.csv_table import CsvRow
+from core.sources.outlines.mask_files import MaskReference, parse_mask_reference
+from core.sources.outlines.notations import NOTATIONS, is_outline_text, parse_outline
+from core.sources.outlines.records import Outline
 
 _SPLITS = {
     "train": "train",
@@ -23,8 +24,6 @@ _SPLITS = {
     "test": "test",
 }
 _DENSITY_LETTERS = {"a": 1, "b": 2, "c": 3, "d": 4}
-_NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
-_OUTLINE_REMEDY = 'write "x y, x y, x y", "box left top right bottom" or the name of a mask file'
 
 
 def patient_id(row: CsvRow) -> str:
@@ -37,24 +36,33 @@ def patient_id(row: CsvRow) -> str:
 
 def image_path(row: CsvRow) -> Path:
     """Return the path of the row's image."""
-    return _cell_path(row, "image")
+    return _cell_path(row, row.get("image"))
 
 
 def mask_path(row: CsvRow) -> Path:
     """Return the path of the row's mask, for an outline that names one."""
-    return _cell_path(row, "outline")
+    return _cell_path(row, mask_reference(row).name)
 
 
-def _cell_path(row: CsvRow, column: str) -> Path:
+def mask_reference(row: CsvRow) -> MaskReference:
+    """Return the mask of the row's outline, with its chosen value.
+
+    A file that exists under the whole text of the cell has no further words.
+    """
+    text = row.get("outline")
+    return MaskReference(text) if is_file(_cell_path(row, text)) else parse_mask_reference(text)
+
+
+def _cell_path(row: CsvRow, name: str) -> Path:
     """Return the file that a cell names, relative to the folder of the table.
 
     Separators of Windows are replaced if no file has exactly that name.
     """
-    path = row.table.parent / row.get(column)
+    path = row.table.parent / name
     # Outside Windows a backslash is a valid character of a file name.
     if "\\" not in path.name or is_file(path):
         return path
-    return row.table.parent / row.get(column).replace("\\", "/")
+    return row.table.parent / name.replace("\\", "/")
 
 
 def is_file(path: Path) -> bool:
@@ -68,61 +76,33 @@ def is_file(path: Path) -> bool:
 def names_mask(text: str) -> bool:
     """Return whether the cell of an outline names a mask file.
 
-    It does if it holds a letter that belongs neither to "box" nor to a number such as 1e3.
-
     Examples
     --------
     >>> names_mask("mask.png"), names_mask("box 1 1 20 30"), names_mask("1e3 5, 7 9, 8 8")
     (True, False, False)
     """
-    return bool(re.search(r"[A-Za-z]", _without_numbers(text)))
+    return bool(text) and not is_outline_text(text)
 
 
-def _without_numbers(text: str) -> str:
-    """Return the text of an outline without numbers and the word "box"."""
-    return re.sub(_NUMBER, "", re.sub(r"^box\b", "", text, flags=re.IGNORECASE))
-
-
-def parse_polygons(row: CsvRow) -> tuple[np.ndarray, ...]:
-    """Return the polygons of the row's outline, each float [n, 2] of (x, y) in pixels.
+def row_outline(row: CsvRow) -> Outline:
+    """Return the outline of the row in one of the notations without a file.
 
     Raises
     ------
     UserError
-        If the text is not an outline, or encloses nothing.
+        If the text is in no known notation, or encloses nothing.
 
     Examples
     --------
     >>> row = CsvRow(Path("table.csv"), 2, {"outline": "box 1 2 5 6"})
-    >>> parse_polygons(row)[0].tolist()
-    [[1.0, 2.0], [5.0, 2.0], [5.0, 6.0], [1.0, 6.0]]
+    >>> row_outline(row).polygons
+    (((1.0, 2.0), (5.0, 2.0), (5.0, 6.0), (1.0, 6.0)),)
     """
     text = row.get("outline")
-    if _without_numbers(text).strip(" \t,;|()[]"):
-        raise row.error(f"the outline {text[:40]!r} cannot be interpreted", _OUTLINE_REMEDY)
-    if text.lower().startswith("box"):
-        numbers = [float(number) for number in re.findall(_NUMBER, text)]
-        if len(numbers) != 4 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
-            raise row.error(f"the box {text[:40]!r} is not valid", _OUTLINE_REMEDY)
-        left, top, right, bottom = numbers
-        return (np.array([[left, top], [right, top], [right, bottom], [left, bottom]]),)
-    return tuple(_parse_polygon(row, part) for part in text.split("|"))
-
-
-def _parse_polygon(row: CsvRow, text: str) -> np.ndarray:
-    """Return one part of an outline as float [n, 2]."""
-    numbers = [float(number) for number in re.findall(_NUMBER, text)]
-    if len(numbers) < 6 or len(numbers) % 2:
-        raise row.error(
-            f"the outline {text[:40]!r} has {len(numbers)} numbers where at least three pairs are"
-            " needed",
-            _OUTLINE_REMEDY,
-        )
-    points = np.array(numbers).reshape(-1, 2)
-    # Decimal commas read as separators put all points on one line.
-    if np.isfinite(points).all() and np.linalg.matrix_rank(points - points[0]) < 2:
-        raise row.error(f"the outline {text[:40]!r} encloses nothing", _OUTLINE_REMEDY)
-    return points
+    try:
+        return parse_outline(text)
+    except UserError as error:
+        raise row.error(f"the outline {text[:40]!r}: {error}", NOTATIONS) from None
 
 
 def breast_density(row: CsvRow) -> int | None:

@@ -14,6 +14,21 @@ import numpy as np
 # From the worst; UNPROVEN ranks below every proven finding.
 PATHOLOGIES = ("MALIGNANT", "BENIGN", "BENIGN_WITHOUT_CALLBACK", "UNPROVEN", "NORMAL")
 
+# Where a source takes its pathologies from, by the code that is stored with the source.
+TRUTH_BASES = {
+    "synthetic": "Truth by construction: synthetic images.",
+    "pathology": "Truth from biopsy or surgery, negatives from follow-up.",
+    "birads": "Truth from BI-RADS assessment, not biopsy.",
+    "pathology_or_birads": (
+        "Truth from biopsy or surgery, and from BI-RADS assessment where there was no biopsy."
+    ),
+    "radiologists": "Truth from the marks of radiologists, not biopsy of each finding.",
+    "annotators": "Truth from the labels of an annotation project, not biopsy.",
+    "table": "Truth as stated in the user's table; its origin is not recorded.",
+}
+# Results that rest on them must state it.
+WEAK_TRUTH_BASES = ("birads", "pathology_or_birads", "radiologists", "annotators")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -21,7 +36,7 @@ class Finding:
 
     number: counts from 1 within the mammogram. pathology: one of PATHOLOGIES. lesion_type: MASS,
     CALCIFICATION, ..., or several joined by "+". descriptors: BI-RADS keyword to value, such as
-    {"shape": "IRREGULAR", "margins": "SPICULATED"}. assessment (0 to 5) and subtlety (1 to 5): None
+    {"shape": "IRREGULAR", "margins": "SPICULATED"}. assessment (0 to 6) and subtlety (1 to 5): None
     if unknown. outline: polygons, each float [n, 2] of (x, y) in pixels of the source image; the
     finding is their filled union; empty if the source has no outline. nested: further outlines
     inside (CORE in DDSM). report: the source's own text about the finding.
@@ -48,6 +63,7 @@ class Mammogram:
     if the source has no outlines, else None. inverted: the stored values were negative and have
     been inverted. file_hash: SHA-256 of the source file (phantom: of the pixels). unlocated: the
     source reports a finding without an outline, so no patch of this mammogram can be labelled.
+    attributes: facts of the file's header, see `core.images.dicom_attributes`.
     concepts: uint32 [h, w] of phantom concept bits; phantom only.
     """
 
@@ -64,6 +80,7 @@ class Mammogram:
     file_hash: str = ""
     source_file: str = ""
     unlocated: bool = False
+    attributes: dict[str, str] = field(default_factory=dict)
     concepts: np.ndarray | None = field(default=None, repr=False)
 
 
@@ -107,10 +124,11 @@ class Patient:
 class Source(Protocol):
     """Interface of a source: the module-level names of `core.sources.<kind>`.
 
-    SIMULATED: the mammograms are synthetic.
+    SIMULATED: the mammograms are synthetic. TRUTH_BASIS: one of TRUTH_BASES.
     """
 
     SIMULATED: bool
+    TRUTH_BASIS: str
 
     def list_tasks(self, path: Path | None, **options: Any) -> tuple[list[Any], list[Problem]]:
         """Return one small picklable task per patient, and the problems of the source as a whole.

@@ -22,6 +22,7 @@ from core.sources.phantom.rendering import Lesion, RenderedView, render_view
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
 SIMULATED = True
+TRUTH_BASIS = "synthetic"
 _PATIENT_KINDS = ("normal", "benign", "malignant")
 
 

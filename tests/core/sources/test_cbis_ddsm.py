@@ -99,7 +99,11 @@ def write_images(root: Path, tables: dict[str, list[dict[str, str]]], swap: bool
             roi, crop = row["ROI mask file path"].strip(), row["cropped image file path"].strip()
             roi, crop = (crop, roi) if swap else (roi, crop)
             files = {
-                row["image file path"].strip(): (film(k), 16),
+                # The calcification and the mass of this patient are on one film.
+                row["image file path"].strip(): (
+                    film(2 if row["patient_id"] == "P_00002" else k),
+                    16,
+                ),
                 roi: (square(k), 8),
                 crop: (film(k)[:12, :9], 16),
             }
@@ -190,6 +194,27 @@ def test_layout_of_downloader(tmp_path: Path, tables: dict) -> None:
         shutil.copy(path, folder / f"1-{int(name[:6]) + 1}.dcm")
     shutil.rmtree(tmp_path / "full")
     check_patients(read_all(tmp_path))
+
+
+def test_two_films_of_one_view(tmp_path: Path, tables: dict) -> None:
+    """The two tables of one view name two exposures: each outline belongs to its own."""
+    rows = {
+        name: [row for row in tables[name] if row["patient_id"] == "P_00002"] for name in tables
+    }
+    for table, number in zip(rows, ("4", "5")):
+        # Series of their own, as in the published tables.
+        path = rows[table][0]["image file path"]
+        rows[table][0]["image file path"] = path.replace("1.3.6", f"1.3.{number}")
+    write_tables(tmp_path, rows)
+    write_images(tmp_path, rows)
+    paths = {name: tmp_path / rows[name][0]["image file path"] for name in rows}
+    mass = paths["mass_case_description_test_set.csv"]
+    write_dicom(mass, film(7), 16)
+    first, second = read_all(tmp_path)["P_00002"].mammograms
+    assert (first.id, second.id) == ("P_00002.RIGHT_MLO", "P_00002.RIGHT_MLO_2")
+    assert (first.pixels == film(2)).all() and (second.pixels == film(7)).all()
+    assert [f.lesion_type for f in first.findings] == ["CALCIFICATION"]
+    assert [(f.number, f.lesion_type) for f in second.findings] == [(1, "MASS")]
 
 
 def test_layout_of_jpeg_release(tmp_path: Path, tables: dict) -> None:
@@ -349,3 +374,32 @@ def test_published_rows_end_to_end(tmp_path: Path) -> None:
         == rows.groupby(["patient_id", "left or right breast", "image view"]).ngroups
     )
     assert sorted(f.pathology for m in mammograms for f in m.findings) == sorted(rows["pathology"])
+
+
+def test_layout_of_the_imaging_data_commons(tmp_path: Path, tables: dict) -> None:
+    """<collection>/<case>/<study>/MG_<series>/<instance>.dcm, with random names of instances."""
+    write_tables(tmp_path, tables)
+    write_images(tmp_path / "full", tables)
+    for path in sorted((tmp_path / "full").rglob("*.dcm")):
+        case, study, series, name = path.relative_to(tmp_path / "full").parts
+        folder = tmp_path / "cbis_ddsm" / case / study / f"MG_{series}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / f"8f4c-{name[:6]}.dcm")
+    shutil.rmtree(tmp_path / "full")
+    check_patients(read_all(tmp_path))
+
+
+def test_flat_files(tmp_path: Path, tables: dict) -> None:
+    """PNG named after the case, with words for mask and crop."""
+    write_tables(tmp_path, tables)
+    (tmp_path / "png").mkdir()
+    for rows in tables.values():
+        for k, row in enumerate(rows):
+            case = row["image file path"].split("/")[0]
+            roi = row["ROI mask file path"].split("/")[0]
+            # The calcification and the mass of this patient are on one film.
+            pixels = film(2 if row["patient_id"] == "P_00002" else 0)
+            Image.fromarray(pixels).save(tmp_path / "png" / f"{case}.png")
+            Image.fromarray(square(k)).save(tmp_path / "png" / f"{roi}_mask.png")
+            Image.fromarray(film(k)[:12, :9]).save(tmp_path / "png" / f"{roi}-crop.PNG")
+    check_patients(read_all(tmp_path))

@@ -458,3 +458,28 @@ def test_folder_without_cases(tmp_path: Path) -> None:
     for path in (None, tmp_path / "none", tmp_path):
         with pytest.raises(UserError):
             ddsm.list_tasks(path)
+
+
+def test_converted_films_of_transmitted_light(tmp_path: Path) -> None:
+    """16-bit films of a DBA scanner: raw ones are mapped by the formula, mapped ones are not."""
+    folder = tmp_path / "cancers" / "cancer_01" / "case9001"
+    folder.mkdir(parents=True)
+    (folder / "A-9001-1.ics").write_text(
+        "filename A-9001-1\nPATIENT_AGE 55\nDENSITY 2\nDIGITIZER DBA 21\nSEQUENCE\n"
+        "LEFT_CC LINES 60 PIXELS_PER_LINE 40 BITS_PER_PIXEL 16 RESOLUTION 42 NON_OVERLAY\n"
+    )
+    raw = np.full((60, 40), 30, np.uint16)
+    raw[20:50, :25] = 640
+    mapped = np.full((60, 40), 4000, np.uint16)
+    mapped[20:50, :25] = 44000
+    for pixels in (raw, mapped):
+        Image.fromarray(pixels).save(folder / "A_9001_1.LEFT_CC.png")
+        (task,), _ = ddsm.list_tasks(tmp_path)
+        (mammogram,) = ddsm.read_patient(task).mammograms
+        assert mammogram.maximum == 65535
+        if pixels is mapped:
+            assert (mammogram.pixels == mapped).all()
+            continue
+        # Densities by hand: (log10 640 - 4.80662) / -1.07553 = 1.8600, and 3.0957 for 30.
+        expected = np.where(raw == 640, 1 - 1.8600 / 4, 1 - 3.0957 / 4) * 65535
+        assert np.allclose(mammogram.pixels, expected, atol=4)

@@ -137,7 +137,7 @@ def test_image_labels_and_unknown_views(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("", "no column 'image'"),
+        ("", r"is empty \(0 bytes\)"),
         ("image,patient,laterality,view\n", "no column 'pathology'"),
         (
             "image,patient,pathology,outline\nf0.png,a,BENIGN,box 1 1 4 4\n",
@@ -151,6 +151,10 @@ def test_image_labels_and_unknown_views(folder: Path) -> None:
         ),
         (HEADER + "f0.png,,L,CC,NORMAL,\n", "row 2: the patient is missing"),
         (HEADER + ",a,L,CC,NORMAL,\n", "row 2: the image is missing"),
+        (
+            HEADER + 'f0.png,"a\nb",L,CC,NORMAL,\n',
+            r"row 2: patient holds the control character U\+000A",
+        ),
         (HEADER + "f0.png,a,X,CC,NORMAL,\n", "row 2: unknown laterality 'X'"),
         (HEADER + "f0.png,a,L,XCC,NORMAL,\n", "row 2: unknown view 'XCC'"),
         (HEADER + "f0.png,a,L,CC,NORMAL,,7\n", "row 2: it has 7 cells where the header has 6"),
@@ -159,8 +163,14 @@ def test_image_labels_and_unknown_views(folder: Path) -> None:
             "row 3: BENIGN without an outline",
         ),
         (HEADER + "f0.png,a,L,CC,NORMAL,box 1 1 4 4\n", "row 2: a NORMAL row has an outline"),
-        (HEADER + "f0.png,a,L,CC,BENIGN,box 4 4 1 1\n", "row 2: the box .* is not valid"),
-        (HEADER + "f0.png,a,L,CC,BENIGN,1 2 3 4 5\n", "row 2: the outline .* has 5 numbers"),
+        (
+            HEADER + "f0.png,a,L,CC,BENIGN,box 4 4 1 1\n",
+            "row 2: the outline .*: the box .* encloses nothing",
+        ),
+        (
+            HEADER + "f0.png,a,L,CC,BENIGN,1 2 3 4 5\n",
+            "row 2: the outline .*: a polygon has 5 numbers",
+        ),
         (
             HEADER + "f0.png,a,L,CC,BENIGN,nomask.png\n",
             "row 2: the mask .*nomask.png does not exist",
@@ -200,8 +210,8 @@ def test_invalid_table(folder: Path, table: str, message: str) -> None:
         (
             "f0.png,a,L,CC,BENIGN,box 10 10 41 20\n",
             (
-                r"row 2: the outline \(x 10 to 41, y 10 to 20\) leaves its image f0.png \(40 x 60"
-                r" pixels\)"
+                r"row 2: the outline \(x 10 to 41, y 10 to 20\) leaves its film \(40 x 60 pixels\)"
+                r" by more than 2% of it, f0.png"
             ),
         ),
         ('f0.png,a,L,CC,BENIGN,"-1 3, 5 5, 7 7"\n', "row 2: the outline"),
@@ -246,7 +256,7 @@ def test_tables_of_other_programs(folder: Path) -> None:
     ("header", "row", "message"),
     [
         ("", "a" * 300 + ".png,a,L,CC,NORMAL,", r"row 2: the image .* does not exist"),
-        ("", "f0.png,a,L,CC,BENIGN," + "polygon " * 60, r"row 2: the mask .* does not exist"),
+        ("", "f0.png,a,L,CC,BENIGN," + "polygon " * 60, "is no notation and no mask file"),
         ("", 'f0.png,a,L,CC,BENIGN,"10,5 20,5; 30,5 20,5; 30,5 40,5"', "encloses nothing"),
         (",Pathology", "f0.png,a,L,CC,NORMAL,,BENIGN", "two columns 'pathology'"),
     ],
@@ -260,7 +270,7 @@ def test_infinite_outline(folder: Path) -> None:
     tasks, _ = manifest.list_tasks(
         write(folder, HEADER + 'f0.png,a,L,CC,BENIGN,"1e400 2, 10 20, 30 3"\n')
     )
-    with pytest.raises(UserError, match="x 10 to inf.* leaves its image"):
+    with pytest.raises(UserError, match="x 10 to inf.* leaves its film"):
         manifest.read_patient(tasks[0])
 
 

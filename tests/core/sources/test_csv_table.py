@@ -1,0 +1,102 @@
+"""Tables in the encodings and sizes that users have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from core.errors import UserError
+from core.sources.csv_table import read_table, stream_table
+
+TEXT = "image;patient;note\nf1.png;Müller;a\nf2.png;Öz;b\n"
+COLUMNS: dict[str, tuple[str, ...]] = {"image": ("file",), "patient": ()}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    marks = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+    path = tmp_path / "t.csv"
+    path.write_bytes(marks.get(encoding, b"") + TEXT.encode(encoding))
+    assert [row.cells["patient"] for row in read_table(path, COLUMNS)] == ["Müller", "Öz"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.encode("cp1252"),
+        TEXT.encode().replace("Öz".encode(), "Öz".encode("cp1252")),
+    ],
+    ids=["windows-1252", "mixed"],
+)
+def test_other_encodings_name_the_line(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(data)
+    line = 2 if b"M\xfcller" in data else 3
+    with pytest.raises(UserError, match=rf"not text in UTF-8 \(line {line}, near .*(ü|Ö)"):
+        read_table(path, COLUMNS)
+
+
+def test_spreadsheets(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (
+        ("File", "Patient", "age"),
+        ("f1.png", 12.0, 40),
+        (None, None, None),
+        ("x", 1, 2.5),
+    ):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    rows = read_table(tmp_path / "t.xlsx", COLUMNS)
+    assert [(row.line, row.cells) for row in rows] == [
+        (2, {"image": "f1.png", "patient": "12", "age": "40"}),
+        (4, {"image": "x", "patient": "1", "age": "2.5"}),
+    ]
+    (tmp_path / "broken.xlsx").write_bytes(b"PK\x03\x04 no")
+    (tmp_path / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+    for name, message in (("broken.xlsx", "is not an XLSX file"), ("old.xls", "old spreadsheet")):
+        with pytest.raises(UserError, match=message):
+            read_table(tmp_path / name, COLUMNS)
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(UserError, match=r"empty \(0 bytes\)"):
+        read_table(tmp_path / "t.csv", COLUMNS)
+
+
+def test_large_tables_are_refused_before_reading(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(TEXT)
+    # A sparse file: two gigabytes that take no room on the disk.
+    os.truncate(path, 2_000_000_000)
+    with pytest.raises(UserError, match="has 2,000 MB, more than the 256 MB"):
+        read_table(path, COLUMNS)
+
+
+def test_streaming_carries_the_chosen_columns(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("patient,file,a,b\n" + "".join(f"p{k},{k}.png,1,2\n" for k in range(5)))
+    rows = stream_table(path, COLUMNS, optional=("b",))
+    assert next(rows).cells == {"patient": "p0", "image": "0.png", "b": "2"}
+    assert sum(1 for _ in rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"), [("P\x081", "0008"), ("P\u202e1", "202E"), ("P\u200b1", "200B")]
+)
+def test_control_characters(tmp_path: Path, cell: str, code: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"image,patient\na.png,P1\nb.png,{cell}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"row 3: the cell of 'patient' .* U\+{code}; remove it"):
+        read_table(path, COLUMNS)
+
+
+def test_tabs_and_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('image\tpatient\tnote\na.png\tP1\t"two\nlines"\nb.png\tP2\t\n')
+    first, second = read_table(path, COLUMNS)
+    assert (first.cells["note"], first.line, second.line) == ("two\nlines", 2, 4)
