@@ -47,6 +47,33 @@ class ImageSettings(SettingsSection):
             " Inception 299); working images are 4 x as wide"
         ),
     )
+    outside_breast: Literal["keep", "black"] = Field(
+        "keep",
+        description=(
+            'what lies outside the breast, such as burnt-in labels: "keep" (papers) or "black" for'
+            " training and all later steps (the stored images do not change)"
+        ),
+    )
+    breast_margin: float = Field(
+        3.0,
+        ge=0,
+        le=100,
+        description="margin around the breast that keeps the skin line",
+    )
+    breast_margin_unit: Literal["mm", "pixels"] = Field(
+        "mm",
+        description=(
+            'unit of the margin: "mm" (an image of unknown pixel size counts as 240 mm wide) or'
+            ' "pixels" of the working image'
+        ),
+    )
+    magnification_views: Literal["keep", "leave_out"] = Field(
+        "keep",
+        description=(
+            "magnification and spot views, as DICOM headers mark them: used like other mammograms"
+            ' ("keep"), or in no step ("leave_out")'
+        ),
+    )
 
 
 class SplitSettings(SettingsSection):
@@ -340,8 +367,10 @@ SMALL_NETWORK_RECIPE = {
     "label_smoothing": 0.05,
     "keep": "last",
 }
+# What new studies have and studies without the setting do not.
+NEW_STUDY_PRESET = {"images": {"outside_breast": "black"}}
 PHANTOM_PRESET = {
-    "images": {"input_side": 64},
+    "images": {"input_side": 64, "outside_breast": "black"},
     "splits": {"train": 0.6, "holdout": 0.2},
     "dissection": {"select": 8},
 }

@@ -265,6 +265,30 @@ def label_patches(
     )
 
 
+def reaches_patch(tissue: np.ndarray, mask: np.ndarray, side: int, rule: PatchRule) -> bool:
+    """Return whether a finding counts in at least one window with enough tissue.
+
+    Parameters
+    ----------
+    tissue, mask : bool arrays, shape [h, w]
+        Breast tissue and the filled finding.
+    side : int
+        Side of a window, in pixels.
+    rule : PatchRule
+        Rule by which windows are kept and findings count.
+
+    Examples
+    --------
+    >>> tissue, mask = np.zeros((4, 8), bool), np.zeros((4, 8), bool)
+    >>> tissue[:, :4], mask[:, 6:] = True, True
+    >>> reaches_patch(tissue, mask, 4, PatchRule())
+    False
+    """
+    origins, _ = _tissue_windows(tissue, side, rule)
+    union, share = window_overlaps([mask], origins, side)
+    return bool(reaches_min_overlap(union, share, rule).any())
+
+
 def image_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: PatchRule) -> Patches:
     """Return patches that all carry the diagnosis of the image, for sources without outlines.
 

@@ -19,6 +19,7 @@ from scipy import ndimage, sparse
 
 from core.errors import UserError
 from core.images.dicom import is_dicom, read_dicom
+from core.images.frames import inside_of_frame
 
 # Largest grey values of the usual depths: 8, 10, 12, 14 and 16 bits.
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
@@ -30,7 +31,8 @@ class DecodedImage:
 
     pixels: uint8 or uint16 [h, w], positive. maximum: grey value of white. file_hash: SHA-256 of
     the file. inverted: the stored values are negative and have been inverted. pixel_mm: size of a
-    pixel, None if unknown. laterality, view: of the DICOM tags, else "".
+    pixel, None if unknown. laterality, view: of the DICOM tags, else "". attributes: facts of a
+    DICOM header, see `core.images.dicom_attributes`.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -41,6 +43,7 @@ class DecodedImage:
     laterality: str = ""
     view: str = ""
     scanner: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 def read_image(path: Path) -> DecodedImage:
@@ -107,16 +110,6 @@ def read_image(path: Path) -> DecodedImage:
     return DecodedImage(pixels=pixels, maximum=full_scale(pixels), file_hash=file_hash)
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Return a mask file as bool [h, w].
-
-    A pixel is true above 0, or above half the maximum if the file has more than two values.
-    """
-    pixels = read_image(path).pixels
-    values = np.unique(pixels)
-    return pixels > (0 if len(values) <= 2 else int(values[-1]) / 2)
-
-
 def full_scale(pixels: np.ndarray) -> int:
     """Return the grey value of white.
 
@@ -178,6 +171,8 @@ def is_inverted(pixels: np.ndarray) -> bool:
     (False, True)
     """
     small = _block_average(pixels)
+    # A strip of padding is flatter than any air.
+    small = small[inside_of_frame(small * (255 / max(float(small.max()), 1)))]
     roughness = np.sqrt(
         np.maximum(ndimage.uniform_filter(small**2, 3) - ndimage.uniform_filter(small, 3) ** 2, 0)
     )

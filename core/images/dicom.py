@@ -19,27 +19,29 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from core.errors import UserError
+from core.images.dicom_attributes import LATERALITY, VIEW, check_frames, read_attributes
 from core.images.lossless_jpeg import decode_standard
 
 _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "1.2.840.10008.1.2.4.50": imagecodecs.jpeg8_decode,
+    "1.2.840.10008.1.2.4.51": imagecodecs.jpeg8_decode,
     "1.2.840.10008.1.2.4.57": decode_standard,
     "1.2.840.10008.1.2.4.70": decode_standard,
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
     "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
+    "1.2.840.10008.1.2.4.201": imagecodecs.htj2k_decode,
+    "1.2.840.10008.1.2.4.202": imagecodecs.htj2k_decode,
+    "1.2.840.10008.1.2.4.203": imagecodecs.htj2k_decode,
 }
+# Interpretations whose luminance and chrominance the decoders return as RGB.
+_DECODED_TO_RGB = ("YBR_RCT", "YBR_ICT")
+_JPEG_DECODED_TO_RGB = ("YBR_FULL", "YBR_FULL_422")
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _WHITE = 65535
 # Luminance of RGB (ITU-R BT.601).
 _LUMINANCE = (0.299, 0.587, 0.114)
-_VIEW_MEANINGS = {
-    "cranio-caudal": "CC",
-    "craniocaudal": "CC",
-    "medio-lateral oblique": "MLO",
-    "mediolateral oblique": "MLO",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class DicomImage:
 
     pixels: uint8 or uint16 [h, w], bright for dense tissue. maximum: grey value of white. inverted:
     the file is MONOCHROME1 and has been inverted. pixel_mm: None if unknown or not square.
-    laterality, view: "" if unknown.
+    laterality, view: "" if unknown. attributes: as `read_attributes` returns them.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -58,6 +60,7 @@ class DicomImage:
     laterality: str
     view: str
     scanner: str
+    attributes: dict[str, str]
 
 
 def is_dicom(data: bytes) -> bool:
@@ -74,7 +77,8 @@ def read_dicom(data: bytes, path: Path) -> DicomImage:
     """Decode the bytes of a DICOM file.
 
     The modality transformation and the first VOI table or window are applied (PS3.3 C.11). Without
-    them stored values are returned unchanged, shifted to begin at 0 if the image is signed.
+    them stored values are returned unchanged, shifted to begin at 0 if the image is signed. Pixels
+    with the padding value or in its range (PS3.3 C.7.5.1.1.2) are black.
 
     Parameters
     ----------
@@ -99,8 +103,8 @@ def read_dicom(data: bytes, path: Path) -> DicomImage:
         try:
             header = pydicom.dcmread(io.BytesIO(data), force=True)
             stored = _stored_values(header, path)
-            pixels, maximum = _grey_values(header, stored)
-            interpretation = str(header.get("PhotometricInterpretation", "")).strip().upper()
+            padding = _padding(header, stored)
+            pixels, maximum = _grey_values(header, stored, padding)
         except UserError:
             raise
         # Damaged tags make pydicom raise many kinds of errors, from struct.error to its own.
@@ -109,19 +113,29 @@ def read_dicom(data: bytes, path: Path) -> DicomImage:
                 f"The DICOM file {path} is damaged or incomplete ({_one_line(error)}): download it"
                 " again or leave it out."
             ) from error
-        negative = interpretation == "MONOCHROME1"
+        negative = _interpretation(header) == "MONOCHROME1"
+        if negative:
+            pixels = (maximum - pixels).astype(pixels.dtype)
+        if padding is not None:
+            pixels[padding] = 0
+        attributes = read_attributes(header)
         return DicomImage(
-            pixels=(maximum - pixels).astype(pixels.dtype) if negative else pixels,
+            pixels=pixels,
             maximum=maximum,
             inverted=negative,
             pixel_mm=_pixel_mm(header),
-            laterality=_laterality(header),
-            view=_view(header),
+            laterality=attributes.get(LATERALITY, ""),
+            view=attributes.get(VIEW, ""),
             scanner=" ".join(
                 str(header.get(name, "")).strip()
                 for name in ("Manufacturer", "ManufacturerModelName")
             ).strip(),
+            attributes=attributes,
         )
+
+
+def _interpretation(header: pydicom.Dataset) -> str:
+    return str(header.get("PhotometricInterpretation", "")).strip().upper()
 
 
 def _one_line(error: Exception) -> str:
@@ -135,8 +149,8 @@ def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
     values = _decode_pixels(header, path)
     if values.ndim == 3 and values.shape[-1] in (3, 4):
         colour = values[..., :3].astype(float)
-        is_ybr = str(header.PhotometricInterpretation).startswith("YBR")
-        return np.rint(colour[..., 0] if is_ybr else colour @ _LUMINANCE).astype(np.int32)
+        luminance = colour[..., 0] if _is_left_as_ybr(header) else colour @ _LUMINANCE
+        return np.rint(luminance).astype(np.int32)
     if values.shape != (int(header.Rows), int(header.Columns)):
         raise ValueError(f"the image is {values.shape}, not {header.Rows} x {header.Columns}")
     bits = int(header.BitsStored)
@@ -149,14 +163,21 @@ def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
     return stored
 
 
+def _is_left_as_ybr(header: pydicom.Dataset) -> bool:
+    """Return whether the decoded colours are luminance and chrominance, and not RGB."""
+    decoder = _DECODERS.get(_transfer_syntax(header))
+    # pydicom converts what it decodes itself to RGB.
+    if decoder is None or not _interpretation(header).startswith("YBR"):
+        return False
+    is_jpeg = decoder is imagecodecs.jpeg8_decode
+    return _interpretation(header) not in (_JPEG_DECODED_TO_RGB if is_jpeg else _DECODED_TO_RGB)
+
+
 def _check_single_grey_image(header: pydicom.Dataset, path: Path) -> None:
     """Raise UserError unless the file holds one grey image; add tags that old files lack."""
     if "PixelData" not in header:
         raise UserError(f"The DICOM file {path} holds no image: leave it out.")
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        raise UserError(
-            f"The DICOM file {path} holds {header.NumberOfFrames} frames: give one image per file."
-        )
+    check_frames(header, path)
     for name, usual in (
         ("PhotometricInterpretation", "MONOCHROME2"),
         ("SamplesPerPixel", 1),
@@ -182,8 +203,11 @@ def _decode_pixels(header: pydicom.Dataset, path: Path) -> np.ndarray:
             return header.pixel_array
         frame = next(generate_frames(header.PixelData, number_of_frames=1))
         # Some decoders fill missing parts of a JPEG with grey instead of raising an error.
-        if frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame[-16:]:
+        # Writers pad the frame with zeros, some of them to whole blocks.
+        if frame[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in frame.rstrip(b"\0")[-16:]:
             raise ValueError("the data are cut off (no end of image)")
+        if _is_unmarked_rgb(header, frame):
+            return np.asarray(imagecodecs.jpeg8_decode(frame, colorspace="RGB"))
         return np.asarray(_DECODERS[syntax](frame))
     except Exception as error:  # each decoder raises its own kinds of errors
         reason = f"{syntax.name}; {_one_line(error)}"
@@ -191,6 +215,15 @@ def _decode_pixels(header: pydicom.Dataset, path: Path) -> np.ndarray:
             f"The DICOM file {path} is compressed and could not be decoded ({reason}): decompress"
             " it or leave it out."
         ) from error
+
+
+def _is_unmarked_rgb(header: pydicom.Dataset, frame: bytes) -> bool:
+    """Return whether a frame is a JPEG stream of RGB that does not say so itself.
+
+    Decoders take three components without a mark for luminance and chrominance.
+    """
+    is_jpeg = frame[:2] == b"\xff\xd8" and _interpretation(header) == "RGB"
+    return is_jpeg and not any(mark in frame[:256] for mark in (b"JFIF", b"Adobe"))
 
 
 def _transfer_syntax(header: pydicom.Dataset) -> UID:
@@ -210,15 +243,38 @@ def _transfer_syntax(header: pydicom.Dataset) -> UID:
     return syntax
 
 
-def _grey_values(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return grey values [h, w] and their maximum.
+def _padding(header: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | None:
+    """Return the padding pixels, bool [h, w]; None without a padding value or such pixels."""
+    value = header.get("PixelPaddingValue")
+    if value is None or value == "" or int(header.get("SamplesPerPixel", 1)) > 1:
+        return None
+    bits = int(header.BitsStored)
+    limits = [_with_sign_of(header, int(value), bits)]
+    if header.get("PixelPaddingRangeLimit") not in (None, ""):
+        limits.append(_with_sign_of(header, int(header.PixelPaddingRangeLimit), bits))
+    padding = (stored >= min(limits)) & (stored <= max(limits))
+    return padding if padding.any() and not padding.all() else None
+
+
+def _with_sign_of(header: pydicom.Dataset, value: int, bits: int) -> int:
+    """Return a value of the header as a stored value; some writers give it the wrong sign."""
+    value &= (1 << bits) - 1
+    is_signed = bool(int(header.PixelRepresentation))
+    return value - (1 << bits) if is_signed and value >> (bits - 1) else value
+
+
+def _grey_values(
+    header: pydicom.Dataset, stored: np.ndarray, padding: np.ndarray | None
+) -> tuple[np.ndarray, int]:
+    """Return grey values [h, w] and their maximum; those of padding pixels have no meaning.
 
     The transformations are computed once for every level that can be stored, and looked up.
     """
     bits, signed = int(header.BitsStored), bool(int(header.PixelRepresentation))
     if not 1 <= bits <= 16:
         raise ValueError(f"it stores {bits} bits")
-    least, most = int(stored.min(initial=0)), int(stored.max(initial=0))
+    image = stored if padding is None else stored[~padding]
+    least, most = int(image.min(initial=0)), int(image.max(initial=0))
     signed = signed and (bits < 16 or least < 0)
     # Many writers give 16 bits whatever the depth of the scanner. The smallest usual depth that
     # holds the image is used instead, or the image would be nearly black.
@@ -230,7 +286,8 @@ def _grey_values(header: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarra
         )
     lowest = -(1 << (bits - 1)) if signed else 0
     table, maximum = _transform_levels(header, np.arange(lowest, lowest + (1 << bits)))
-    return table[stored - lowest], maximum
+    # Padding may lie outside the depth of the image.
+    return table[(stored - lowest).clip(0, len(table) - 1)], maximum
 
 
 # pydicom.pixels is not used for these transformations: apply_modality_lut rejects tables of 12
@@ -269,13 +326,31 @@ def _apply_table(item: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray,
     PS3.3 C.11.1.1 and C.11.2.1.1.
     """
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    data = item.LUTData
-    table = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data, np.int64)
-    table = table.astype(np.int64)[: entries or 65536]
+    table = _table_entries(item, entries or 65536)
     # The first value is written as unsigned in some files in which it must be signed.
     if first > 32767 and values.min(initial=0) < 0:
         first -= 65536
+    # 16 bits are declared for tables of any depth, and 8 bits for some that hold more.
+    largest = int(table.max(initial=0))
+    if bits == 16 or largest >= 1 << bits:
+        bits = next(depth for depth in _BIT_DEPTHS if largest < 1 << depth)
     return table[(values - first).clip(0, len(table) - 1)], (1 << bits) - 1
+
+
+def _table_entries(item: pydicom.Dataset, entries: int) -> np.ndarray:
+    """Return the entries of a table, int64 [entries]: one a word, or two 8-bit entries a word."""
+    data = item.LUTData
+    if isinstance(data, bytes):
+        little = bool(item.original_encoding[1]) if item.original_encoding else True
+        words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if little else ">u2")
+    else:
+        words = np.atleast_1d(np.asarray(data, np.int64)).astype(np.uint16)
+    if len(words) == (entries + 1) // 2 < entries:
+        # The first entry of a pair is in the low byte.
+        words = np.stack([words & 255, words >> 8], 1).ravel()
+    if len(words) < entries:
+        raise ValueError(f"a lookup table holds {len(words)} of {entries} entries")
+    return words[:entries].astype(np.int64)
 
 
 def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
@@ -308,18 +383,3 @@ def _pixel_mm(header: pydicom.Dataset) -> float | None:
         if rows > 0 and abs(rows - columns) < 1e-3 * rows:
             return rows
     return None
-
-
-def _laterality(header: pydicom.Dataset) -> str:
-    text = str(header.get("ImageLaterality") or header.get("Laterality") or "").strip().upper()
-    return {"L": "LEFT", "R": "RIGHT"}.get(text, "")
-
-
-def _view(header: pydicom.Dataset) -> str:
-    text = str(header.get("ViewPosition") or "").strip().upper()
-    if text in ("CC", "MLO"):
-        return text
-    code = _first_item(header.get("ViewCodeSequence"))
-    if code is None:
-        return ""
-    return _VIEW_MEANINGS.get(str(code.get("CodeMeaning", "")).strip().lower(), "")

@@ -1,13 +1,17 @@
 """Segmentation of breast tissue, without the air around it and without burnt-in view labels.
 
-Masks of findings belong in `core.images.polygons`.
+Masks of findings belong in `core.images.polygons`, frames of an image in `core.images.frames`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import scipy
 from PIL import Image
+
+from core.images.frames import inside_of_frame
 
 # The mask is computed at this width and enlarged.
 _WORK_WIDTH = 256
@@ -15,23 +19,33 @@ _WORK_WIDTH = 256
 _MIN_BREAST_SHARE = 0.01
 # An image whose darkest parts are brighter than this has no air.
 _BRIGHTEST_AIR = 90.0
+# Air changes by less than this from pixel to pixel at the working width ...
+_AIR_SLOPE = 1.0
+# ... differs from its fitted surface by at most this ...
+_AIR_RESIDUAL = 4.0
+# ... and is even where its darkest parts differ by less than this.
+_EVEN_AIR = 3.0
+# Every seventeenth pixel suffices; a prime, so that the sample is not a few columns.
+_SAMPLING = 17
+# Steps of the fit with a plane, and of all steps; the later ones add curvature.
+_PLANE_STEPS, _FIT_STEPS = 18, 25
+# A mask without ground around it, or with other large bright areas beside it, is doubtful.
+_MAX_MASK_SHARE = 0.97
+_MAX_OTHER_SHARE = 0.2
+# Median step across the border of the breast in grey levels; the air threshold is 6 at least.
+_MIN_BORDER_STEP = 3.0
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Tissue of one image. mask: bool [h, w]; doubt: why the mask may be wrong, "" if it is not."""
+
+    mask: np.ndarray = field(repr=False)
+    doubt: str = ""
 
 
 def tissue_mask(pixels: np.ndarray) -> np.ndarray:
-    """Return the breast and the pectoral muscle of a positive image.
-
-    Air is the dark, flat background. The region above it is opened morphologically, which removes
-    labels, lines and dust; its largest piece is the breast, and holes in it are filled.
-
-    Parameters
-    ----------
-    pixels : uint8 array, shape [h, w]
-        Mammogram, bright for dense tissue.
-
-    Returns
-    -------
-    bool array, shape [h, w]
-        All false if nothing is brighter than the background.
+    """Return the mask of `segment_tissue`, bool [h, w].
 
     Examples
     --------
@@ -42,23 +56,145 @@ def tissue_mask(pixels: np.ndarray) -> np.ndarray:
     >>> bool(mask[20:44, :28].all()), bool(mask[:, 40:].any())
     (True, False)
     """
+    return segment_tissue(pixels).mask
+
+
+def segment_tissue(pixels: np.ndarray) -> Segmentation:
+    """Return the breast and the pectoral muscle of a positive image.
+
+    Air is the dark, flat background; where it is uneven, a plane with a slight curvature is fitted
+    to it. The region above it is opened morphologically, which removes labels, lines and dust; its
+    largest piece is the breast, and holes in it are filled. Frames are no part of the image.
+
+    Parameters
+    ----------
+    pixels : uint8 array, shape [h, w]
+        Mammogram, bright for dense tissue.
+
+    Returns
+    -------
+    Segmentation
+        The mask is all false if nothing is brighter than the background.
+
+    Examples
+    --------
+    >>> segment_tissue(np.full((64, 64), 17, np.uint8)).doubt
+    'no breast tissue was detected'
+    """
     h, w = pixels.shape
     small_width = min(_WORK_WIDTH, w)
     small_height = max(1, round(h * small_width / w))
     resized = Image.fromarray(pixels).resize((small_width, small_height), Image.Resampling.BOX)
-    smooth = scipy.ndimage.gaussian_filter(np.asarray(resized, np.float32), 1.0)
-    mask = _largest_piece(smooth > air_threshold(smooth))
+    grey = np.asarray(resized, np.float32)
+    inner = inside_of_frame(grey)
+    smooth = scipy.ndimage.gaussian_filter(grey[inner], 1.0)
+    above = smooth > air_threshold(smooth)
+    piece = _largest_piece(above)
+    mask = np.zeros(grey.shape, bool)
+    mask[inner] = piece
+    doubt = _doubt(smooth, above, piece)
     if (small_height, small_width) == (h, w):
+        return Segmentation(mask, doubt)
+    enlarged = Image.fromarray(mask.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR)
+    return Segmentation(np.asarray(enlarged) > 0.5, doubt)
+
+
+def with_margin(mask: np.ndarray, margin: float) -> np.ndarray:
+    """Return a mask enlarged on all sides.
+
+    Parameters
+    ----------
+    mask : bool array, shape [h, w]
+        Such as that of `tissue_mask`.
+    margin : float
+        Width of the margin in pixels.
+
+    Returns
+    -------
+    bool array, shape [h, w]
+        Exact to about w / 256 pixels.
+
+    Examples
+    --------
+    >>> mask = np.zeros((5, 5), bool)
+    >>> mask[2, 2] = True
+    >>> int(with_margin(mask, 1.0).sum())
+    5
+    """
+    if not mask.any():
         return mask
-    grey = Image.fromarray(mask.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR)
-    return np.asarray(grey) > 0.5
+    # The mask itself was computed at this width, and a distance transform of the whole image is
+    # slow.
+    h, w = mask.shape
+    small_width = min(_WORK_WIDTH, w)
+    small_height = max(1, round(h * small_width / w))
+    if (small_height, small_width) == (h, w):
+        return scipy.ndimage.distance_transform_edt(~mask) <= margin
+    grey = Image.fromarray(mask.astype(np.float32))
+    small = np.asarray(grey.resize((small_width, small_height), Image.Resampling.BOX)) >= 0.5
+    distance = scipy.ndimage.distance_transform_edt(~small) * (w / small_width)
+    enlarged = Image.fromarray(distance.astype(np.float32))
+    field = np.asarray(enlarged.resize((w, h), Image.Resampling.BILINEAR))
+    return (field <= margin) | mask
 
 
-def air_threshold(smooth: np.ndarray) -> float:
-    """Return the grey value between air and tissue of a smoothed image [h, w]."""
-    air = min(float(np.percentile(smooth, 5)), _BRIGHTEST_AIR)
-    bright = float(np.percentile(smooth, 97))
-    return air + max(6.0, 0.07 * (bright - air))
+def air_threshold(smooth: np.ndarray) -> np.ndarray:
+    """Return the grey value between air and tissue of a smoothed image, float [h, w]."""
+    air = np.full(smooth.shape, min(float(np.percentile(smooth, 5)), _BRIGHTEST_AIR))
+    surface = _fit_uneven_air(smooth)
+    if surface is not None:
+        air = surface
+    bright = float(np.percentile(smooth - air, 97))
+    return air + max(6.0, 0.07 * bright)
+
+
+def _fit_uneven_air(smooth: np.ndarray) -> np.ndarray | None:
+    """Return the grey value of the air, float [h, w]; None if the air is even or not found."""
+    slopes = np.gradient(smooth) if min(smooth.shape) > 1 else [np.zeros_like(smooth)] * 2
+    flat = np.hypot(*slopes) < _AIR_SLOPE
+    values, candidates = smooth.ravel()[::_SAMPLING], flat.ravel()[::_SAMPLING]
+    if candidates.sum() < 50:
+        return None
+    used = candidates & (values <= np.quantile(values[candidates], 0.3))
+    low, high = np.percentile(values[used], [5, 95])
+    if high - low < _EVEN_AIR:
+        return None
+    terms = _surface_terms(smooth.shape)
+    sampled = terms[::_SAMPLING]
+    # From the darkest flat parts outwards: breast tissue lies above the surface and stays out.
+    for step in range(_FIT_STEPS):
+        count = 3 if step < _PLANE_STEPS else 6
+        coefficients = np.linalg.lstsq(sampled[used, :count], values[used])[0]
+        residuals = values - sampled[:, :count] @ coefficients
+        used = candidates & (np.abs(residuals) <= _AIR_RESIDUAL)
+        if used.sum() < 20:
+            return None
+    surface = (terms[:, : len(coefficients)] @ coefficients).reshape(smooth.shape)
+    return surface.clip(0, _BRIGHTEST_AIR)
+
+
+def _surface_terms(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the terms of a quadratic surface at every pixel, float [h w, 6]."""
+    y, x = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1).reshape(-1, 6)
+
+
+def _doubt(smooth: np.ndarray, above: np.ndarray, piece: np.ndarray) -> str:
+    """Return why a mask may be wrong, "" if nothing speaks against it."""
+    if not piece.any():
+        return "no breast tissue was detected"
+    if piece.mean() > _MAX_MASK_SHARE:
+        return "no background was found around the breast"
+    # Large bright areas only: labels and lines are expected.
+    others = scipy.ndimage.binary_opening(above & ~piece, iterations=max(1, piece.shape[1] // 40))
+    if others.sum() > _MAX_OTHER_SHARE * piece.sum():
+        return "another bright area is nearly as large as the breast"
+    inside = piece & ~scipy.ndimage.binary_erosion(piece, iterations=3, border_value=1)
+    outside = scipy.ndimage.binary_dilation(piece, iterations=4) & ~piece
+    outside &= ~scipy.ndimage.binary_dilation(piece, iterations=1)
+    if outside.any() and np.median(smooth[inside]) - np.median(smooth[outside]) < _MIN_BORDER_STEP:
+        return "the border of the breast is hardly brighter than the background"
+    return ""
 
 
 def _largest_piece(above: np.ndarray) -> np.ndarray:

@@ -101,6 +101,38 @@ def cell_coverage(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     ].numpy()
 
 
+def response_outside(maps: np.ndarray, inside: np.ndarray) -> float | None:
+    """Return the share of a positive response that lies outside the breast.
+
+    Parameters
+    ----------
+    maps : ndarray, float [n, h, w]
+        Maps of a unit on n patches, or contributions of n units on one mammogram; negative values
+        count as 0.
+    inside : ndarray, float [n, h, w] or [h, w]
+        Share of every cell that the breast covers, from `cell_coverage`.
+
+    Returns
+    -------
+    float or None
+        None without any positive response.
+
+    References
+    ----------
+    docs/reference/definitions.md, "Units".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> maps, inside = np.array([[[3.0, 1.0, -5.0]]]), np.array([[1.0, 0.0, 0.0]])
+    >>> response_outside(maps, inside)
+    0.25
+    """
+    response = np.maximum(maps, 0).astype(float)
+    total = float(response.sum())
+    return float((response * (1 - inside)).sum()) / total if total > 0 else None
+
+
 def with_random_weights(network: Classifier, seed: int) -> Classifier:
     """Return a copy of a classifier with newly initialised weights, in evaluation mode.
 

@@ -24,7 +24,7 @@ from core.interpretation.feature_maps import FeatureProbe, forward_mammogram, ti
 from core.interpretation.localization import cell_coverage, localization_scores, with_random_weights
 from core.networks import Classifier, to_fully_convolutional
 from core.pipeline.dissect import class_codes
-from core.pipeline.inputs import load_mammogram_table, load_patch_table
+from core.pipeline.inputs import load_mammogram_table, load_patch_table, open_training_images
 from core.progress import ProgressCallback
 from core.store import dataset_table, run_table, unit_table
 
@@ -116,7 +116,9 @@ def ablate_units(
             "The test split contains no patches, so faithfulness cannot be tested on it; lower"
             " splits.train or splits.holdout and run `deepminer patches` again."
         )
-    ablation = Ablation(network, layer, PatchReader(WorkingImages(study), patches), report)
+    ablation = Ablation(
+        network, layer, PatchReader(open_training_images(study, train_run), patches), report
+    )
     influence = np.load(runs.run_folder(study, dissect_run) / "influence.npy", mmap_mode="r")
     labels = patches["label"].to_numpy()
     groups: list[UnitAblation | DeletionStep] = []
@@ -139,7 +141,7 @@ def ablate_units(
         labels=labels,
         patients=patches["patient_id"].to_numpy(str),
         groups=groups,
-        localization=_localize(study, patches_run, network, report),
+        localization=_localize(study, patches_run, train_run, network, report),
     )
 
 
@@ -210,15 +212,16 @@ def _delete_in_order(
 
 
 def _localize(
-    study: Path, patches_run: str, network: Classifier, report: ProgressCallback
+    study: Path, patches_run: str, train_run: str, network: Classifier, report: ProgressCallback
 ) -> dict[str, pd.DataFrame]:
     """Return localisation scores of the class maps, and of the same network with random weights."""
     mammograms = load_mammogram_table(study, patches_run, ["test"])
     with store.read(study) as con:
         findings = dataset_table.load_findings(con)
+    images = open_training_images(study, train_run)
     networks = {"map": network, "random weights": with_random_weights(network, 29)}
     return {
-        subject: _localization_rows(net, WorkingImages(study), mammograms, findings, report)
+        subject: _localization_rows(net, images, mammograms, findings, report)
         for subject, net in networks.items()
     }
 

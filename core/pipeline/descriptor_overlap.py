@@ -17,11 +17,11 @@ import torch
 from torch.nn import functional as F
 
 from core import lineage, runs, store
-from core.images.working_images import PatchReader, WorkingImages
+from core.images.working_images import PatchReader
 from core.interpretation import concept_masks, inference
 from core.interpretation.feature_maps import FeatureProbe
 from core.interpretation.inference import BATCH_SIZE
-from core.pipeline.inputs import load_patch_table
+from core.pipeline.inputs import load_patch_table, open_training_images
 from core.progress import ProgressCallback
 from core.store import dataset_table, run_table, unit_table
 
@@ -85,7 +85,8 @@ def measure_sample(study: Path, dissect_run: str, report: ProgressCallback) -> D
     patches = patches.sort_values("patch_id", ignore_index=True)
     rows, weights = sample_patches(patches, 1)
     patches = patches.iloc[rows].reset_index(drop=True)
-    images = WorkingImages(study)
+    train_run = lineage.ancestor_run(study, dissect_run, "train")
+    images = open_training_images(study, train_run)
     truths = list(
         concept_masks.patch_truths(images, patches, findings, rule["min_overlap"], rule["rule"])
     )
@@ -93,7 +94,7 @@ def measure_sample(study: Path, dissect_run: str, report: ProgressCallback) -> D
     activations = np.load(runs.run_folder(study, dissect_run) / "activations.npy", mmap_mode="r")
     # A dead unit is 0 on every patch after ReLU: its AUC would be .5 by ties alone.
     alive = np.flatnonzero(~units["dead"].to_numpy())
-    network = inference.load_network(study, lineage.ancestor_run(study, dissect_run, "train"))
+    network = inference.load_network(study, train_run)
     iou = compute_overlaps(
         FeatureProbe(network, run["manifest"]["layer"]),
         PatchReader(images, patches),

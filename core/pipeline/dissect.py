@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from core import distributed, lineage, runs
 from core.errors import UserError
+from core.images.tissue_segmentation import with_margin
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
 from core.interpretation.dissection import (
@@ -28,9 +30,17 @@ from core.interpretation.influence import (
     select_frequent_units,
     select_spie_units,
 )
+from core.interpretation.localization import cell_coverage, response_outside
 from core.interpretation.mammogram_influence import compute_influences
 from core.networks import to_fully_convolutional
-from core.pipeline.inputs import StepResult, load_mammogram_table, load_patch_table
+from core.pipeline.inputs import (
+    StepResult,
+    load_breast_margins,
+    load_breast_rule,
+    load_mammogram_table,
+    load_patch_table,
+    open_training_images,
+)
 from core.progress import ProgressCallback
 from core.runs import Run
 from core.settings import DissectionSettings, Settings
@@ -84,8 +94,11 @@ def run_dissection(
             dissection = _dissect(
                 study, settings.dissection, run, train_run, patches, mammograms, report
             )
+            margins = load_breast_margins(study, load_breast_rule(study, train_run))
             distributed.run_on_rank_zero(
-                lambda: _save(run, settings, dissection, patches, mammograms)
+                lambda: _save(
+                    run, settings, dissection, patches, mammograms, WorkingImages(study), margins
+                )
             )
         return StepResult(run.name, created=True)
     except runs.RunExists as existing:
@@ -102,7 +115,8 @@ def _dissect(
     report: ProgressCallback,
 ) -> _Dissection:
     network = inference.load_network(study, train_run)
-    probe, images = FeatureProbe(network, settings.layer), WorkingImages(study)
+    probe = FeatureProbe(network, settings.layer)
+    images = open_training_images(study, train_run)
     reader = PatchReader(images, patches)
     report = run.track_progress(report)
     activations = compute_max_activations(
@@ -131,6 +145,8 @@ def _save(
     dissection: _Dissection,
     patches: pd.DataFrame,
     mammograms: pd.DataFrame,
+    images: WorkingImages,
+    margins: Mapping[str, float],
 ) -> None:
     """Write the arrays, tables and manifest of the run."""
     top, maps, influence = dissection.top, dissection.maps, dissection.influence
@@ -142,7 +158,9 @@ def _save(
     thresholds, positions = compute_quantile_thresholds(
         dissection.probe, dissection.reader, settings.dissection.quantile, settings.study.seed
     )
-    run.add_table("units", _unit_table(layer, top.values, thresholds, patients[top.rows]))
+    units = _unit_table(layer, top.values, thresholds, patients[top.rows])
+    units["outside"] = responses_outside(maps, patches.iloc[top.rows.ravel()], images, margins)
+    run.add_table("units", units.astype({"outside": float}))
     run.add_table("top_patches", _top_patch_table(layer, top, maps, patch_ids))
     run.add_table("influences", influence_table(influence, mammograms["mammogram_id"].to_numpy()))
     if settings.dissection.rule == "spie":
@@ -177,6 +195,41 @@ def _unit_table(
             "top_patients": [len(set(row[:32])) for row in patients],
         }
     )
+
+
+def responses_outside(
+    maps: np.ndarray, patches: pd.DataFrame, images: WorkingImages, margins: Mapping[str, float]
+) -> list[float | None]:
+    """Return for each unit the share of its response outside the breast, on its leading patches.
+
+    Parameters
+    ----------
+    maps : ndarray, float [units, k, h, w]
+        Maps of each unit on its top patches.
+    patches : DataFrame
+        The patches, units x k rows with file, y, x and side.
+    images : WorkingImages
+        The working images of the study.
+    margins : mapping of str to float
+        Margin around the breast in pixels by file name.
+    """
+    units, k, *cells = maps.shape
+    keys = ["file", "y", "x", "side"]
+    unique = patches[keys].drop_duplicates().sort_values(keys, ignore_index=True)
+    inside = np.empty((len(unique), *cells), np.float32)
+    # File by file, so that one breast mask at a time is in memory.
+    for file, rows in unique.groupby("file"):
+        breast = with_margin(images.tissue(str(file)), margins[str(file)])
+        for row in rows.itertuples():
+            window = breast[row.y : row.y + row.side, row.x : row.x + row.side]
+            inside[row.Index] = cell_coverage(window, tuple(cells))
+    number = unique.reset_index().set_index(keys)["index"]
+    places = number.loc[pd.MultiIndex.from_frame(patches[keys])].to_numpy().reshape(units, k)
+    leading = slice(0, SPIE_TOP_PATCHES)
+    return [
+        response_outside(maps[unit, leading], inside[places[unit, leading]])
+        for unit in range(units)
+    ]
 
 
 def _top_patch_table(

@@ -11,15 +11,23 @@ import numpy as np
 import pandas as pd
 
 from core import distributed, lineage, runs, store
+from core.images.tissue_segmentation import with_margin
 from core.images.working_images import WorkingImages
 from core.interpretation import inference
 from core.interpretation.explanation import compute_image_scores, lesion_class, predicted_class
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram, tissue_positions
 from core.interpretation.influence import rank_units
+from core.interpretation.localization import cell_coverage, response_outside
 from core.interpretation.mammogram_influence import gradient_influence
 from core.networks import Classifier, FullyConvolutional, to_fully_convolutional
 from core.pipeline.dissect import class_codes, influence_table
-from core.pipeline.inputs import StepResult, load_mammogram_table
+from core.pipeline.inputs import (
+    StepResult,
+    load_breast_margins,
+    load_breast_rule,
+    load_mammogram_table,
+    open_training_images,
+)
 from core.progress import ProgressCallback
 from core.runs import Run
 from core.settings import Settings
@@ -83,7 +91,8 @@ def _explain(
     )
     network = inference.load_network(study, train_run)
     full, probe = to_fully_convolutional(network), FeatureProbe(network, layer)
-    images = WorkingImages(study)
+    images = open_training_images(study, train_run)
+    margins = load_breast_margins(study, load_breast_rule(study, train_run))
     columns = inference.encode_patient_columns(study, network.columns, table["patient_id"])
     distributed.run_on_rank_zero(lambda: (run.folder / "maps").mkdir(exist_ok=True))
     rows = list(table.itertuples())
@@ -92,7 +101,15 @@ def _explain(
         """Return the explanation of the mammogram in row i."""
         own_columns = None if columns is None else columns[i]
         return explain_mammogram(
-            network, full, probe, images, rows[i], threshold, run.folder / "maps", own_columns
+            network,
+            full,
+            probe,
+            images,
+            rows[i],
+            threshold,
+            run.folder / "maps",
+            own_columns,
+            margins[rows[i].file],
         )
 
     explanations = []
@@ -102,7 +119,8 @@ def _explain(
     influence = np.stack([e.influence for e in explanations])
     run.add_table("influences", influence_table(influence, table["mammogram_id"].to_numpy()))
     run.add_table(
-        "explanations", pd.DataFrame([e.row for e in explanations]).astype({"truth": "Int64"})
+        "explanations",
+        pd.DataFrame([e.row for e in explanations]).astype({"truth": "Int64", "outside": float}),
     )
     # One colour scale for all mammograms: the largest value among them.
     run.manifest |= {
@@ -130,6 +148,7 @@ def explain_mammogram(
     threshold: float,
     folder: Path,
     columns: np.ndarray | None = None,
+    margin: float = 0.0,
 ) -> MammogramExplanation:
     """Explain one mammogram and write its maps to `<folder>/<file>.npz`.
 
@@ -149,13 +168,14 @@ def explain_mammogram(
         Folder for the maps.
     columns : ndarray, float [width], optional
         Encoded auxiliary values of the patient.
+    margin : float
+        Margin around the breast in pixels, within which a response counts as inside.
     """
     pixels = images[mammogram.file]
     maps = forward_mammogram(full, probe, pixels, columns)
     probability = maps.probabilities
-    scores = compute_image_scores(
-        probability, tissue_positions(images.tissue(mammogram.file), probability.shape[1:])
-    )
+    tissue = images.tissue(mammogram.file)
+    scores = compute_image_scores(probability, tissue_positions(tissue, probability.shape[1:]))
     # Behind one linear layer, activation x weight is the exact contribution to the class score;
     # other layers and heads need the gradient.
     is_linear = network.single_linear and probe.layer == "last"
@@ -192,6 +212,10 @@ def explain_mammogram(
         "p_benign": scores.benign,
         "p_malignant": float("nan") if scores.malignant is None else scores.malignant,
         "file": f"maps/{file}",
+        "outside": response_outside(
+            contributions,
+            cell_coverage(with_margin(tissue, margin), contributions.shape[1:]),
+        ),
     }
     return MammogramExplanation(
         influence=influence,

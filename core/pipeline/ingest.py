@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import itertools
 import json
 import os
@@ -22,12 +23,13 @@ import pandas as pd
 
 from core import store, timestamps
 from core.errors import UserError
+from core.pipeline.problem_rows import problem_row
 from core.pipeline.staging import load_record, stage_patients
 from core.progress import ProgressCallback
 from core.runs import ProgressFile, canonical_json, format_error
 from core.settings import Settings
 from core.sources.records import Problem
-from core.store import dataset_table
+from core.store import dataset_table, problem_table, withdrawal
 
 # Module of core.sources by kind of source.
 SOURCE_MODULES = {
@@ -36,8 +38,20 @@ SOURCE_MODULES = {
     "ddsm": "ddsm",
     "cbis-ddsm": "cbis_ddsm",
     "release": "deepminer_release",
+    "dicom": "dicom_folder",
+    "vindr": "public_sets.vindr",
+    "inbreast": "public_sets.inbreast",
+    "rsna": "public_sets.rsna",
+    "mini-mias": "public_sets.mini_mias",
+    "cmmd": "public_sets.cmmd",
+    "embed": "public_sets.embed",
+    "coco": "annotation_tools.coco",
+    "label-studio": "annotation_tools.label_studio",
+    "cvat": "annotation_tools.cvat",
+    "yolo": "annotation_tools.yolo",
 }
-_PROBLEM_COLUMNS = ["item", "cause", "action", "skipped"]
+# Options that name a secret key: no content of the source, and never stored.
+_KEYS = ("pseudonym_key",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +93,12 @@ class _Request:
                 self.kind,
                 # A relative path is the same source from every working directory.
                 os.path.abspath(self.location) if self.location else "",
-                {name: value for name, value in self.options.items() if value is not None},
+                {
+                    # A relative path is the same file from every working directory.
+                    name: os.path.abspath(value) if isinstance(value, Path) else value
+                    for name, value in self.options.items()
+                    if value is not None and name not in _KEYS
+                },
                 self.shard,
                 self.input_side,
                 *filter(None, content),
@@ -88,14 +107,33 @@ class _Request:
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def table_hash(self) -> str:
-        """Return the SHA-256 of a source that is one file: a changed table is another source.
+        """Return the SHA-256 of the files that the source names: a changed table is another source.
 
         It is "" for folders and for unreadable files; the source reports the latter.
         """
-        try:
-            return "" if self.path is None else hashlib.sha256(self.path.read_bytes()).hexdigest()
-        except OSError:
-            return ""
+        options = [
+            value
+            for name, value in self.options.items()
+            if isinstance(value, Path) and name not in _KEYS
+        ]
+        digests = []
+        for file in (self.path, *options):
+            if file is None or not file.is_file():
+                continue
+            try:
+                with file.open("rb") as opened:
+                    digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+            except OSError:
+                return ""
+        return "".join(digests)
+
+    def stored_options(self) -> dict[str, Any]:
+        """Return the options without folders: a full path can identify people."""
+        return {
+            name: value.name if isinstance(value, Path) else value
+            for name, value in self.options.items()
+            if name not in _KEYS
+        }
 
 
 def source_module(kind: str) -> ModuleType:
@@ -147,6 +185,7 @@ def ingest(
         For any fault; the study is unchanged.
     """
     module = source_module(kind)
+    _check_options(module, kind, options)
     request = _Request(
         kind=kind,
         path=path,
@@ -216,6 +255,18 @@ def ingest(
     return result
 
 
+def _check_options(module: ModuleType, kind: str, options: dict[str, Any]) -> None:
+    """Raise UserError for an option that the source does not have."""
+    accepted = inspect.signature(module.list_tasks).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return  # the source checks its options itself
+    for name, value in options.items():
+        if name not in accepted and value is not None:
+            raise UserError(
+                f"The source {kind} has no option --{name.replace('_', '-')}; leave it out."
+            )
+
+
 def _unused_id(source_id: str, used: set[str]) -> str:
     """Return the first of source_id-2, source_id-3, ... that is not used."""
     candidates = (f"{source_id}-{k}" for k in itertools.count(2))
@@ -226,15 +277,15 @@ def _earlier_result(study: Path, source_id: str) -> IngestionResult:
     """Return the result of a source that the study holds already."""
     with store.read(study) as con:
         row = dataset_table.load_sources(con).set_index("source_id").loc[source_id]
-        problems = dataset_table.load_problems(con)
-    own_problems = problems[problems["source_id"] == source_id].drop(columns="source_id")
+        problems = problem_table.list_problems(con)
+    own_problems = problems[problems["source_id"] == source_id]
     return IngestionResult(
         source_id=source_id,
         patients=int(row["patients"]),
         mammograms=int(row["mammograms"]),
         findings=0,
         inverted_count=0,
-        problems=own_problems.to_dict("records"),
+        problems=own_problems[["item", "cause", "action", "skipped"]].to_dict("records"),
         already_ingested=True,
     )
 
@@ -257,6 +308,7 @@ def _exclude_duplicates(
     with store.read(study) as con:
         stored = dataset_table.load_mammograms(con)
         patient_ids = set(dataset_table.load_patients(con)["patient_id"])
+        withdrawn = withdrawal.withdrawn_patients(con)
     owners = dict(zip(stored["pixel_hash"], zip(stored["patient_id"], stored["mammogram_id"])))
     mammogram_ids = set(stored["mammogram_id"])
     accepted = []
@@ -269,6 +321,10 @@ def _exclude_duplicates(
                 " or skip them with --skip-bad."
             )
         fault = f"patient {patient} is in the study already" if is_stored else None
+        if patient in withdrawn:
+            cause = f"patient {patient} was withdrawn from the study"
+            problems = [*problems, Problem(patient, cause, "patient left out", skipped=True)]
+            continue
         duplicate = _duplicate_fault(record, owners, mammogram_ids)
         fault = fault or duplicate
         if fault and not skip_bad:
@@ -282,6 +338,11 @@ def _exclude_duplicates(
             accepted.append(record)
             patient_ids.add(patient)
     return accepted, problems
+
+
+def duplicate_problems(study: Path, records: list[dict[str, Any]]) -> list[Problem]:
+    """Return the patients of a source that cannot be added to the study, with the reason."""
+    return _exclude_duplicates(study, records, [], skip_bad=True)[1]
 
 
 def _duplicate_fault(
@@ -316,21 +377,21 @@ def _commit(
     mammograms = pd.DataFrame([row for record in records for row in record["mammograms"]])
     findings = pd.DataFrame([row for record in records for row in record["findings"]])
     patients = pd.DataFrame([record["patient"] | {"source_id": source_id} for record in records])
-    problem_rows = [(p.item, p.cause, p.action, p.skipped) for p in problems]
-    problem_rows += [tuple(row) for record in records for row in record["problems"]]
-    problem_table = pd.DataFrame(problem_rows, columns=_PROBLEM_COLUMNS).assign(source_id=source_id)
+    problem_rows = [problem_row(problem) for problem in problems]
+    problem_rows += [row for record in records for row in record["problems"]]
     source = {
         "source_id": source_id,
         "kind": request.kind,
         # The name only: a full path can identify people.
         "location": Path(request.location).name,
-        "options": json.dumps(request.options, default=str),
+        "options": json.dumps(request.stored_options(), default=str),
         "simulated": simulated,
+        "truth_basis": source_module(request.kind).TRUTH_BASIS,
         "image_labels": bool(mammograms["image_label"].notna().any()),
         "made": timestamps.utc_now(),
         "patients": len(patients),
         "mammograms": len(mammograms),
-        "skipped": int(problem_table["skipped"].sum()) if len(problem_table) else 0,
+        "skipped": sum(row["skipped"] for row in problem_rows),
     }
     # Images first: files without rows are harmless, rows without files are not.
     for file in mammograms["file"]:
@@ -342,9 +403,11 @@ def _commit(
             ("patients", patients),
             ("mammograms", mammograms),
             ("findings", findings),
-            ("problems", problem_table),
         ):
             dataset_table.append_rows(con, name, frame)
+        # A patient that was left out before and has been repaired is no problem any more.
+        problem_table.clear_skipped_problems(con, list(patients["patient_id"]))
+        problem_table.add_problems(con, [row | {"source_id": source_id} for row in problem_rows])
         # In the same transaction: a hash without its rows would identify other data.
         dataset_table.set_meta(con, "data_hash", dataset_table.content_hash(con))
     return IngestionResult(
@@ -353,5 +416,5 @@ def _commit(
         mammograms=len(mammograms),
         findings=len(findings),
         inverted_count=int(mammograms["inverted"].sum()),
-        problems=problem_table.drop(columns="source_id").to_dict("records"),
+        problems=problem_rows,
     )

@@ -5,15 +5,22 @@ Database reads run on rank 0 and are broadcast to all ranks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from core import store
 from core.distributed import rank_zero_query
 from core.errors import UserError
-from core.store import dataset_table
+from core.images.working_images import WorkingImages
+from core.settings import ImageSettings
+from core.store import dataset_table, run_table
+
+# An image of unknown pixel size counts as this wide, which is that of the usual film and detector.
+_USUAL_WIDTH_MM = 240.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,55 @@ def load_data_hash(study: Path) -> str:
             " source first."
         )
     return data_hash
+
+
+def breast_rule(settings: ImageSettings) -> dict[str, Any]:
+    """Return what of the image settings a train run depends on; {} where nothing is masked.
+
+    The key names the rule in the run's settings, from which later steps read it.
+    """
+    if settings.outside_breast == "keep":
+        return {}
+    rule = {"margin": settings.breast_margin, "unit": settings.breast_margin_unit}
+    return {"outside_breast": rule}
+
+
+def open_training_images(study: Path, train_run: str) -> WorkingImages:
+    """Return the working images as the network of a train run has seen them."""
+    rule = load_breast_rule(study, train_run)
+    return WorkingImages(study, None if rule is None else load_breast_margins(study, rule))
+
+
+def open_images(study: Path, request: Mapping[str, Any]) -> WorkingImages:
+    """Return the working images, masked if the request of a train run says so."""
+    rule = request.get("outside_breast")
+    return WorkingImages(study, None if rule is None else load_breast_margins(study, rule))
+
+
+@rank_zero_query
+def load_breast_rule(study: Path, train_run: str) -> dict[str, Any] | None:
+    """Return margin and unit of a train run that masks what lies outside the breast, else None."""
+    with store.read(study) as con:
+        return run_table.load_run(con, train_run)["settings"].get("outside_breast")
+
+
+@rank_zero_query
+def load_breast_margins(study: Path, rule: Mapping[str, Any] | None = None) -> dict[str, float]:
+    """Return the margin around the breast in pixels of each working image, by file name.
+
+    rule: margin and unit as `breast_rule` gives them; None: the default margin.
+    """
+    default = ImageSettings()
+    margin, unit = default.breast_margin, default.breast_margin_unit
+    if rule is not None:
+        margin, unit = rule["margin"], rule["unit"]
+    with store.read(study) as con:
+        mammograms = dataset_table.load_mammograms(con)
+    if unit == "pixels":
+        return dict.fromkeys(mammograms["file"], float(margin))
+    width_mm = (mammograms["pixel_mm"] * mammograms["source_width"]).fillna(_USUAL_WIDTH_MM)
+    pixels = margin * mammograms["width"] / width_mm
+    return dict(zip(mammograms["file"], pixels.astype(float)))
 
 
 @rank_zero_query
@@ -62,6 +118,8 @@ def load_mammogram_table(study: Path, patches_run: str, splits: list[str]) -> pd
         mammograms = dataset_table.load_mammograms(con)[["mammogram_id", "file", "has_concepts"]]
         truth = dataset_table.load_image_truth(con)
         patient_splits = dataset_table.load_splits(con, patches_run)
+        left_out = run_table.load_run(con, patches_run)["manifest"].get("left_out", [])
+    mammograms = mammograms[~mammograms["mammogram_id"].isin(left_out)]
     mammograms = mammograms.merge(truth, on="mammogram_id").merge(patient_splits, on="patient_id")
     # A nullable integer: a mammogram with only unproven findings has no truth.
     mammograms["truth"] = mammograms["truth"].astype("Int64")

@@ -7,7 +7,9 @@ classes 0 other, 2 malignant. The manifest of the run holds the number of classe
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,25 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, runs, store
-from core.dataset.patches import Patches, PatchRule, image_label_patches, label_patches
+from core.dataset.patches import (
+    Patches,
+    PatchRule,
+    image_label_patches,
+    label_patches,
+    reaches_patch,
+)
 from core.dataset.splits import split_patients
 from core.errors import UserError
+from core.images.dicom_attributes import MAGNIFIED
+from core.images.finding_checks import NO_PATCH, ImageIssue
 from core.images.polygons import fill_polygons
 from core.images.working_images import WorkingImages
 from core.pipeline.inputs import StepResult, load_data_hash
+from core.pipeline.problem_rows import UNDECIDED_ACTION, issue_row
 from core.progress import ProgressCallback
 from core.settings import Settings
 from core.sources.deepminer_patches import published_patches, read_published_patches
-from core.store import dataset_table
+from core.store import dataset_table, problem_table
 
 _VERSION = 3
 
@@ -44,6 +55,8 @@ def run_patch_extraction(
         "input_side": settings.images.input_side,
     }
     data_hash = load_data_hash(study)
+    exclusions = _load_exclusions(study, settings)
+    request |= exclusions.request
     listed, absent = (None, 0) if labels is None else _published_patches(study, settings, labels)
     if listed is not None:
         settings = settings.with_changes("splits", published=True)
@@ -55,9 +68,14 @@ def run_patch_extraction(
         with runs.create_run(study, "patches", _VERSION, request, [], data_hash) as run:
             listed_ids = None if listed is None else set(listed["mammogram_id"])
             splits = _split_patients(study, settings, listed_ids)
-            patches, dropped = _label_mammograms(
-                study, settings, splits, run.track_progress(report), listed
+            patches, dropped, problems = _label_mammograms(
+                study, settings, splits, run.track_progress(report), exclusions, listed
             )
+            if listed is None:
+                with store.write(study) as con:
+                    problem_table.replace_open_problems(con, NO_PATCH, problems)
+            if not len(patches):
+                raise _no_patch_error(dropped, settings)
             n_classes = settings.patches.classes
             if n_classes == 3 and _lacks_normal_images(study, patches):
                 # Weak labels without a normal image cannot teach what normal is, so the question
@@ -72,12 +90,58 @@ def run_patch_extraction(
                 "dropped": dropped,
                 "classes": n_classes,
                 "labels": "own" if listed is None else "published",
+                "left_out": sorted(exclusions.magnification_views),
             }
             if listed is not None:
                 run.manifest["listed_films_absent"] = absent
         return StepResult(run.name, created=True)
     except runs.RunExists as existing:
         return StepResult(existing.name, created=False)
+
+
+@dataclass(frozen=True)
+class _Exclusions:
+    """Mammograms that give no patches.
+
+    undecided: a problem of a finding is open or was answered with "left out". accepted: findings,
+    as (mammogram_id, number), that were called right; they need not reach a patch.
+    magnification_views: left out by the setting.
+    """
+
+    undecided: frozenset[str]
+    accepted: frozenset[tuple[str, int]]
+    magnification_views: frozenset[str]
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What of it enters the name of a run; nothing where nothing is excluded."""
+        content = {
+            "undecided": sorted(self.undecided),
+            "accepted": sorted(list(finding) for finding in self.accepted),
+            "magnification_views": sorted(self.magnification_views),
+        }
+        return {"exclusions": content} if any(content.values()) else {}
+
+
+def _load_exclusions(study: Path, settings: Settings) -> _Exclusions:
+    with store.read(study) as con:
+        decisions = problem_table.finding_decisions(con)
+        mammograms = dataset_table.load_mammograms(con)
+    magnified: frozenset[str] = frozenset()
+    if settings.images.magnification_views == "leave_out":
+        is_magnified = [MAGNIFIED in json.loads(text or "{}") for text in mammograms["attributes"]]
+        magnified = frozenset(mammograms.loc[is_magnified, "mammogram_id"])
+    accepted = problem_table.ACCEPTED
+    return _Exclusions(
+        # Findings that reach no patch are found again by every run.
+        undecided=frozenset(
+            d.mammogram_id for d in decisions if d.resolution != accepted and d.code != NO_PATCH
+        ),
+        accepted=frozenset(
+            (d.mammogram_id, d.finding) for d in decisions if d.resolution == accepted
+        ),
+        magnification_views=magnified,
+    )
 
 
 def _published_patches(study: Path, settings: Settings, labels: Path) -> tuple[pd.DataFrame, int]:
@@ -127,9 +191,10 @@ def _label_mammograms(
     settings: Settings,
     splits: dict[str, str],
     report: ProgressCallback,
+    exclusions: _Exclusions,
     listed: pd.DataFrame | None = None,
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return the rows of all patches, and the counts of dropped windows."""
+) -> tuple[pd.DataFrame, dict[str, int], list[dict[str, Any]]]:
+    """Return the rows of all patches, the counts of what was dropped, and new problems."""
     rule = PatchRule(
         min_tissue=settings.patches.min_tissue,
         min_overlap=settings.patches.min_overlap,
@@ -140,14 +205,40 @@ def _label_mammograms(
     with store.read(study) as con:
         mammograms = dataset_table.load_mammograms(con)
         findings = dataset_table.load_findings(con)
+        sources = dataset_table.load_patients(con).set_index("patient_id")["source_id"]
     _check_width(mammograms, settings.images.input_side)
     if listed is not None:
         mammograms = mammograms[mammograms["mammogram_id"].isin(listed["mammogram_id"])]
     findings_of = dict(list(findings.groupby("mammogram_id")))
     listed_of = {} if listed is None else dict(list(listed.groupby("mammogram_id")))
-    images, frames = WorkingImages(study), []
-    dropped = {"unproven": 0, "ambiguous": 0, "films_without_tissue": 0}
+    images, frames, problems = WorkingImages(study), [], []
+    dropped = {
+        "unproven": 0,
+        "ambiguous": 0,
+        "films_without_tissue": 0,
+        "undecided_films": 0,
+        "magnification_views": 0,
+    }
     for i, mammogram in enumerate(mammograms.itertuples()):
+        report(i + 1, len(mammograms), "mammograms")
+        if mammogram.mammogram_id in exclusions.magnification_views:
+            dropped["magnification_views"] += 1
+            continue
+        # The labels of the release do not depend on outlines.
+        if listed is None:
+            is_undecided = mammogram.mammogram_id in exclusions.undecided
+            unreached = (
+                []
+                if is_undecided
+                else _unreached_findings(
+                    images, mammogram, findings_of.get(mammogram.mammogram_id), rule, exclusions
+                )
+            )
+            source_id = sources[mammogram.patient_id]
+            problems += [row | {"source_id": source_id} for row in unreached]
+            if is_undecided or unreached:
+                dropped["undecided_films"] += 1
+                continue
         patches = _label_mammogram(
             images,
             mammogram,
@@ -161,15 +252,44 @@ def _label_mammograms(
         dropped["films_without_tissue"] += int(len(patches) == 0)
         split = splits[mammogram.patient_id]
         frames.append(_patch_rows(patches, mammogram.mammogram_id, split, rule.classes == 2))
-        report(i + 1, len(mammograms), "mammograms")
-    rows = pd.concat(frames, ignore_index=True)
-    if not len(rows):
-        raise UserError(
-            f"No patch of {len(mammograms)} mammograms has {settings.patches.min_tissue:.0%} breast"
-            " tissue; inspect the mammograms on the Data page, or lower patches.min_tissue."
-        )
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     rows.insert(0, "patch_id", np.arange(len(rows), dtype=np.int32))
-    return rows, dropped
+    return rows, dropped, problems
+
+
+def _no_patch_error(dropped: dict[str, int], settings: Settings) -> UserError:
+    if dropped["undecided_films"]:
+        return UserError(
+            f"No patch remains: findings of {dropped['undecided_films']} mammograms are doubtful;"
+            " decide about them as `deepminer problems` lists them, or correct the"
+            " source."
+        )
+    return UserError(
+        f"No patch of any mammogram has {settings.patches.min_tissue:.0%} breast tissue;"
+        " inspect the mammograms on the Data page, or lower patches.min_tissue."
+    )
+
+
+def _unreached_findings(
+    images: WorkingImages,
+    mammogram: Any,
+    findings: pd.DataFrame | None,
+    rule: PatchRule,
+    exclusions: _Exclusions,
+) -> list[dict[str, Any]]:
+    """Return the problems of findings that count in no patch of their mammogram."""
+    tissue, problems = images.tissue(mammogram.file), []
+    # A quarter of the width is the side of a patch. Images without tissue are listed already.
+    side = mammogram.width // 4
+    for row in [] if findings is None or not tissue.any() else findings.itertuples():
+        is_accepted = (mammogram.mammogram_id, row.number) in exclusions.accepted
+        if is_accepted or not len(row.outline) or row.pathology == "NORMAL":
+            continue
+        if not reaches_patch(tissue, fill_polygons(row.outline, tissue.shape), side, rule):
+            cause = f"the {row.pathology} finding counts in no patch with enough breast tissue"
+            issue = ImageIssue(NO_PATCH, cause)
+            problems.append(issue_row(mammogram.mammogram_id, issue, UNDECIDED_ACTION, row.number))
+    return problems
 
 
 def _check_width(mammograms: pd.DataFrame, input_side: int) -> None:

@@ -19,7 +19,7 @@ from core.interpretation.explanation import ImageScores, compute_image_scores
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram, tissue_positions
 from core.networks import Classifier, to_fully_convolutional
 from core.networks.auxiliary_inputs import IMAGE_SOURCE, AuxiliaryColumns
-from core.pipeline.inputs import load_mammogram_table, load_patch_table
+from core.pipeline.inputs import load_mammogram_table, load_patch_table, open_training_images
 from core.progress import ProgressCallback
 
 SCORE_COLUMNS = ("s_normal", "s_benign", "s_malignant")
@@ -50,7 +50,8 @@ def predict_splits(
 
     Under torchrun, batches and mammograms are distributed; every rank returns all tables.
     """
-    network, images = inference.load_network(study, train_run), WorkingImages(study)
+    network = inference.load_network(study, train_run)
+    images = open_training_images(study, train_run)
     patches = load_patch_table(study, patches_run, splits)
     probabilities = _predict_patches(study, network, images, patches, report)
     mammograms = load_mammogram_table(study, patches_run, splits)

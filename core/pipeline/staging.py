@@ -25,11 +25,14 @@ import numpy as np
 from core.errors import UserError
 from core.images.decoding import working_image
 from core.images.polygons import scale_polygons
-from core.images.tissue_segmentation import tissue_mask
+from core.images.tissue_segmentation import segment_tissue
+from core.pipeline.problem_rows import mammogram_problems, problem_row
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
 # Starting worker processes takes longer than reading this many patients.
 _MIN_TASKS_FOR_WORKERS = 4
+# Version of the staged records: records of an earlier one are staged again.
+_RECORD_VERSION = 2
 
 
 def stage_patients(
@@ -100,7 +103,9 @@ def _task_stamp(module: ModuleType, task: Any) -> str:
     for file in module.task_files(task):
         status = file.stat() if file.is_file() else None
         files.append([str(file), status.st_size, status.st_mtime_ns] if status else [str(file)])
-    text = json.dumps([dataclasses.asdict(task), files], sort_keys=True, default=str)
+    text = json.dumps(
+        [_RECORD_VERSION, dataclasses.asdict(task), files], sort_keys=True, default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -177,12 +182,7 @@ def _stage_patient(patient: Patient, folder: Path, width: int, stamp: str) -> No
     # A record of an earlier state of the source must not outlive its images.
     path.unlink(missing_ok=True)
     staged = [_stage_mammogram(patient.id, film, folder, width) for film in patient.mammograms]
-    problems = [[p.item, p.cause, p.action, p.skipped] for p in patient.problems]
-    problems += [
-        [row["mammogram_id"], "no breast tissue was detected", "imported without patches", False]
-        for row, _ in staged
-        if not row["tissue"]
-    ]
+    problems = [problem_row(problem) for problem in patient.problems]
     record = {
         "stamp": stamp,
         "patient": {
@@ -194,9 +194,9 @@ def _stage_patient(patient: Patient, folder: Path, width: int, stamp: str) -> No
             "stratum": patient.stratum,
             "filed_as": patient.filed_as,
         },
-        "mammograms": [row for row, _ in staged],
-        "findings": [row for _, rows in staged for row in rows],
-        "problems": problems,
+        "mammograms": [film.row for film in staged],
+        "findings": [row for film in staged for row in film.findings],
+        "problems": problems + [row for film in staged for row in film.problems],
     }
     # The record appears last and at once: its existence means that all images are complete.
     partial_path = path.with_suffix(".partial")
@@ -204,10 +204,19 @@ def _stage_patient(patient: Patient, folder: Path, width: int, stamp: str) -> No
     os.replace(partial_path, path)
 
 
+@dataclasses.dataclass(frozen=True)
+class _StagedMammogram:
+    """Rows of a mammogram, of its findings and of its problems."""
+
+    row: dict[str, Any]
+    findings: list[dict[str, Any]]
+    problems: list[dict[str, Any]]
+
+
 def _stage_mammogram(
     patient_id: str, mammogram: Mammogram, folder: Path, width: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Write the files of a mammogram; return its row and the rows of its findings."""
+) -> _StagedMammogram:
+    """Write the files of a mammogram; return its rows."""
     pixels = mammogram.pixels
     _check_size(mammogram, width)
     # Hashing releases the interpreter lock, so it costs no time beside the working image.
@@ -215,7 +224,8 @@ def _stage_mammogram(
         # Of the pixels, because one film can occur in two encodings.
         pixel_hash = hasher.submit(_hash_pixels, pixels)
         working, factors = working_image(pixels, mammogram.maximum, width)
-        tissue = tissue_mask(working)
+        segmentation = segment_tissue(working)
+    tissue = segmentation.mask
     name = _file_name(mammogram.id)
     np.save(folder / f"{name}.npy", working)
     np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
@@ -239,9 +249,10 @@ def _stage_mammogram(
         "pixel_hash": pixel_hash.result(),
         "has_concepts": mammogram.concepts is not None,
         "unlocated": mammogram.unlocated,
+        "attributes": json.dumps(mammogram.attributes),
     }
     findings = [_finding_row(mammogram.id, finding, factors) for finding in mammogram.findings]
-    return row, findings
+    return _StagedMammogram(row, findings, mammogram_problems(mammogram, segmentation, factors))
 
 
 def _check_size(mammogram: Mammogram, width: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,7 +18,7 @@ from core.interpretation.inference import encode_patient_columns, load_patient_c
 from core.networks import Classifier, auxiliary_inputs
 from core.networks.auxiliary_inputs import AuxiliaryColumns
 from core.networks.device import select_device
-from core.pipeline.inputs import StepResult, load_patch_table
+from core.pipeline.inputs import StepResult, breast_rule, load_patch_table, open_images
 from core.progress import ProgressCallback
 from core.runs import Run
 from core.settings import Settings, TrainingSettings
@@ -39,6 +40,8 @@ def run_training(
         "training": run_name_settings(settings.training),
         "classes": classes,
         "input_side": settings.images.input_side,
+        # Absent where nothing is masked, so that runs from before the setting keep their names.
+        **breast_rule(settings.images),
     }
     # The content of a weights file names the run, and not its path.
     inputs = distributed.run_on_rank_zero(lambda: _weights_hash(settings.training.weights))
@@ -47,8 +50,15 @@ def run_training(
             # Before the network is created: its initial weights are drawn from this seed.
             torch.manual_seed(settings.training.seed)
             network = _create_network(settings, classes, columns)
+            images = open_images(study, request)
+            encoded = {
+                split: encode_patient_columns(
+                    study, columns, table.loc[table["split"] == split, "patient_id"]
+                )
+                for split in ("train", "holdout")
+            }
             train, holdout = (
-                _labeled_patches(study, table[table["split"] == split], classes, columns)
+                _labeled_patches(images, table[table["split"] == split], classes, encoded[split])
                 for split in ("train", "holdout")
             )
             history, best = train_classifier(
@@ -142,13 +152,13 @@ def _fit_auxiliary_columns(
 
 
 def _labeled_patches(
-    study: Path, table: pd.DataFrame, classes: int, columns: AuxiliaryColumns
+    images: WorkingImages, table: pd.DataFrame, classes: int, columns: np.ndarray | None
 ) -> LabeledPatches:
     codes = table["label"].to_numpy()
     # The network's outputs: with two classes 0 (other) and 1 (malignant, code 2).
     labels = codes if classes == 3 else (codes == 2).astype(codes.dtype)
     return LabeledPatches(
-        PatchReader(WorkingImages(study), table),
+        PatchReader(images, table),
         labels,
-        encode_patient_columns(study, columns, table["patient_id"]),
+        columns,
     )

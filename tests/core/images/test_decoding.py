@@ -15,7 +15,6 @@ from core.images.decoding import (
     invert,
     is_inverted,
     read_image,
-    read_mask,
     working_image,
 )
 from support.paths import SAMPLES
@@ -89,18 +88,6 @@ def test_unreadable_files(tmp_path: Path) -> None:
     for name in ("cut.jpg", "text.png", "empty.png", "float.tif", "missing.png"):
         with pytest.raises(UserError, match=name):
             read_image(tmp_path / name)
-
-
-def test_read_mask(tmp_path: Path) -> None:
-    square = np.zeros((9, 9), np.uint8)
-    square[2:5, 2:5] = 1
-    Image.fromarray(square).save(tmp_path / "ones.png")
-    Image.fromarray(square * 250 + 3).save(tmp_path / "soft.png")
-    assert read_mask(tmp_path / "ones.png").sum() == 9
-    soft = square * 250
-    soft[0, 0] = 4
-    Image.fromarray(soft).save(tmp_path / "soft.png")
-    assert read_mask(tmp_path / "soft.png").sum() == 9
 
 
 def test_full_scale() -> None:

@@ -150,7 +150,7 @@ def test_laterality_view_and_pixel_size_tags(tmp_path: Path, pixels: np.ndarray)
         "Maker One",
     )
     code = Dataset()
-    code.CodeMeaning = "cranio-caudal"
+    code.CodeValue, code.CodingSchemeDesignator = "R-10242", "SRT"
     film = read_image(
         write(
             tmp_path / "b.dcm",

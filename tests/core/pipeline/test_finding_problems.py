@@ -1,0 +1,152 @@
+"""Findings that cannot be right are listed, and keep their films from giving patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from core import settings, store
+from core.errors import UserError
+from core.pipeline import ingest, patches
+from core.pipeline.inputs import load_mammogram_table
+from core.store import dataset_table, problem_table, run_table
+from core.study_folder import create_study
+from support.dicom_writer import write_dicom
+from support.paths import SAMPLES
+
+CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
+HEIGHT, WIDTH = 300, 256
+
+
+def quiet(*_: object) -> None:
+    return None
+
+
+def draw_film(seed: int) -> np.ndarray:
+    """Return a breast at the left edge, 130 px deep, on black."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    texture = np.random.default_rng(seed).normal(110, 12, (HEIGHT, WIDTH))
+    breast = (x / 130) ** 2 + ((y - 150) / 110) ** 2 < 1
+    return np.where(breast, texture, 2).clip(0, 255).astype(np.uint8)
+
+
+def build_study(tmp_path: Path, outlines: list[str]) -> Path:
+    """Return a study with one malignant finding on each of several films, a film a patient."""
+    lines = ["image,patient,laterality,view,pathology,outline"]
+    for k, outline in enumerate(outlines):
+        Image.fromarray(draw_film(k)).save(tmp_path / f"{k}.png")
+        lines.append(f'{k}.png,P{k},LEFT,CC,MALIGNANT,"{outline}"')
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    study = create_study(tmp_path / "study", CHOSEN)
+    ingest.ingest(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
+    return study
+
+
+def extract(study: Path, changed: settings.Settings = CHOSEN) -> tuple[str, dict, pd.DataFrame]:
+    """Return the patches run, its counts of dropped films, and its patches by film and label."""
+    run = patches.run_patch_extraction(study, changed, quiet).run
+    with store.read(study) as con:
+        table = dataset_table.load_patches(con, run)
+        dropped = run_table.load_run(con, run)["manifest"]["dropped"]
+    return run, dropped, table.groupby("mammogram_id")["label"].max()
+
+
+def decide(study: Path, code: str, resolution: str) -> None:
+    with store.write(study) as con:
+        for name in problem_table.list_problems(con, code=code)["problem_id"]:
+            problem_table.resolve_problem(con, name, resolution, "team")
+
+
+def codes(study: Path) -> list[tuple[str, str]]:
+    with store.read(study) as con:
+        listed = problem_table.list_problems(con, open_only=True)
+    return list(zip(listed["mammogram_id"], listed["code"]))
+
+
+def test_undecided_films_give_no_patches(tmp_path: Path) -> None:
+    study = build_study(tmp_path, ["box 30 120 80 170", "box 190 120 240 170"])
+    assert codes(study) == [("P1.LEFT_CC", "outside_breast")]
+    first, dropped, worst = extract(study)
+    assert worst.to_dict() == {"P0.LEFT_CC": 2} and dropped["undecided_films"] == 1
+    assert extract(study)[0] == first, "the same run answers again"
+    decide(study, "outside_breast", problem_table.LEFT_OUT)
+    assert extract(study)[2].to_dict() == {"P0.LEFT_CC": 2}
+    # The outline was accepted: the film gives patches, normal ones.
+    decide(study, "outside_breast", problem_table.ACCEPTED)
+    second, dropped, worst = extract(study)
+    assert worst.to_dict() == {"P0.LEFT_CC": 2, "P1.LEFT_CC": 0}
+    assert dropped["undecided_films"] == 0 and second != first
+
+
+def test_finding_that_reaches_no_patch(tmp_path: Path) -> None:
+    # At the rim of the breast no window with this much tissue holds the finding.
+    study = build_study(tmp_path, ["box 30 120 80 170", "box 94 84 108 100"])
+    assert codes(study) == []
+    strict = CHOSEN.with_changes("patches", min_tissue=0.95)
+    _, dropped, worst = extract(study, strict)
+    assert codes(study) == [("P1.LEFT_CC", "reaches_no_patch")]
+    assert worst.to_dict() == {"P0.LEFT_CC": 2} and dropped["undecided_films"] == 1
+    # With the usual share of tissue it reaches one, and the problem leaves the list.
+    _, dropped, worst = extract(study)
+    assert worst.to_dict() == {"P0.LEFT_CC": 2, "P1.LEFT_CC": 2} and codes(study) == []
+
+
+def test_nothing_remains(tmp_path: Path) -> None:
+    study = build_study(tmp_path, ["box 190 120 240 170"])
+    with pytest.raises(UserError, match="findings of 1 mammograms are doubtful"):
+        extract(study)
+
+
+def test_contradictions_and_doubtful_tissue_are_listed(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", draw_film(0), 8, ImageLaterality="R", ViewPosition="MLO")
+    Image.fromarray(np.random.default_rng(0).integers(90, 160, (300, 256)).astype(np.uint8)).save(
+        tmp_path / "b.png"
+    )
+    (tmp_path / "table.csv").write_text(
+        "image,patient,laterality,view,pathology\na.dcm,P0,LEFT,CC,NORMAL\n"
+        "b.png,P1,LEFT,CC,NORMAL\n"
+    )
+    study = create_study(tmp_path / "study", CHOSEN)
+    ingest.ingest(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
+    assert codes(study) == [
+        ("P0.LEFT_CC", "side_contradiction"),
+        ("P0.LEFT_CC", "view_contradiction"),
+        ("P1.LEFT_CC", "doubtful_tissue"),
+    ]
+    # Listed, but used: nothing of it makes a patch's label wrong.
+    assert set(extract(study)[2].index) == {"P0.LEFT_CC", "P1.LEFT_CC"}
+
+
+def test_magnification_views_can_be_left_out(tmp_path: Path) -> None:
+    factor = {"EstimatedRadiographicMagnificationFactor": "1.8"}
+    write_dicom(tmp_path / "a.dcm", draw_film(0), 8, **factor)
+    write_dicom(tmp_path / "b.dcm", draw_film(1), 8)
+    (tmp_path / "table.csv").write_text(
+        "image,patient,laterality,view,pathology\na.dcm,P0,LEFT,CC,NORMAL\n"
+        "b.dcm,P0,LEFT,MLO,NORMAL\n"
+    )
+    study = create_study(tmp_path / "study", CHOSEN)
+    ingest.ingest(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
+    assert codes(study) == [("P0.LEFT_CC", "magnification_view")]
+    splits = ["train", "holdout", "test"]
+    kept, _, worst = extract(study)
+    assert len(worst) == 2 and len(load_mammogram_table(study, kept, splits)) == 2
+    left_out, dropped, worst = extract(
+        study, CHOSEN.with_changes("images", magnification_views="leave_out")
+    )
+    assert list(worst.index) == ["P0.LEFT_MLO"] and dropped["magnification_views"] == 1
+    remaining = load_mammogram_table(study, left_out, splits)
+    assert remaining["mammogram_id"].tolist() == ["P0.LEFT_MLO"]
+
+
+def test_sample_outlines(tmp_path: Path) -> None:
+    folder = SAMPLES / "problem_inputs" / "outline_off_the_breast"
+    if not folder.exists():
+        pytest.skip("sample data are not available")
+    study = create_study(tmp_path / "study", CHOSEN)
+    ingest.ingest(study, CHOSEN, "manifest", folder / "t.csv", quiet)
+    assert codes(study) == [("P1.LEFT_CC", "outside_breast"), ("P2.RIGHT_CC", "outside_breast")]
