@@ -43,7 +43,7 @@ class DiskFullError(UserError):
 class RequestRefused(UserError):
     """A request from an expert's page that is refused; the page shows the message.
 
-    code: "stale", "closed", "consent", "answer" or "empty".
+    code: "stale", "closed", "consent", "answer", "queue" or "empty".
     """
 
     def __init__(self, code: str, message: str) -> None:

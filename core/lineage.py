@@ -15,6 +15,7 @@ from core.class_labels import class_names
 from core.distributed import rank_zero_query
 from core.errors import MissingRunError, UserError
 from core.settings import load_order_of_experts
+from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
 from core.store import annotation_table, dataset_table, run_table
 
 
@@ -121,6 +122,18 @@ def has_image_level_labels(study: Path) -> bool:
     """
     with store.read(study) as con:
         return dataset_table.any_image_level_source(con)
+
+
+@rank_zero_query
+def truth_statements(study: Path) -> list[str]:
+    """Return where the study's truth comes from, a statement per kind of source that is not biopsy.
+
+    Every number that compares with the truth must carry them; synthetic images are marked as
+    simulated instead.
+    """
+    with store.read(study) as con:
+        bases = dataset_table.load_truth_bases(con)
+    return [TRUTH_BASES[basis] for basis in bases if basis in WEAK_TRUTH_BASES]
 
 
 @rank_zero_query

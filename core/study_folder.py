@@ -7,7 +7,14 @@ from pathlib import Path
 from core import store
 from core.atomic_files import write_text
 from core.errors import MissingStudyError, UserError
-from core.settings import SETTINGS_NAME, Settings, settings_from_preset, to_toml
+from core.sessions.consent import consent_text
+from core.settings import (
+    NEW_STUDY_PRESET,
+    SETTINGS_NAME,
+    Settings,
+    settings_from_preset,
+    to_toml,
+)
 from core.store.connection import require_store
 
 
@@ -22,7 +29,8 @@ def create_study(study: Path, settings: Settings | None = None) -> Path:
         raise UserError(f"{study} is a study already; use it as it is, or name another folder.")
     for name in ("", "images", "runs", "exports"):
         (study / name).mkdir(parents=True, exist_ok=True)
-    write_text(study / SETTINGS_NAME, to_toml(settings or settings_from_preset()))
+    write_text(study / SETTINGS_NAME, to_toml(settings or settings_from_preset(NEW_STUDY_PRESET)))
+    consent_text(study)  # writes the default text for the team to replace
     store.create(study)
     return study
 

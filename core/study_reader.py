@@ -9,16 +9,10 @@ import pandas as pd
 
 from core import lineage, runs, store
 from core.class_labels import unit_name
-from core.errors import UserError
 from core.settings import load_order_of_experts
-from core.store import (
-    annotation_table,
-    dataset_table,
-    protocol_table,
-    reading_table,
-    run_table,
-    unit_table,
-)
+from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import require_results
 
 
 class StudyReader:
@@ -133,7 +127,7 @@ class StudyReader:
         protocol : str
             Name of the reading study.
         version : int, optional
-            Version of its protocol; None: the newest.
+            Version of its protocol; may be left out where there is one.
 
         Returns
         -------
@@ -144,26 +138,10 @@ class StudyReader:
         Raises
         ------
         UserError
-            If there is no such version, or it is not closed: answers stay sealed until then.
+            If there is no such version, if several exist and none is named, or if it is not closed:
+            answers stay sealed until then.
         """
         with store.read(self.folder) as con:
-            versions = {
-                p.version: p for p in protocol_table.list_protocols(con) if p.protocol == protocol
-            }
-            if not versions or (version is not None and version not in versions):
-                known = sorted(
-                    {f"{p.protocol} {p.version}" for p in protocol_table.list_protocols(con)}
-                )
-                name = protocol if version is None else f"{protocol} {version}"
-                raise UserError(
-                    f"There is no reading study {name};"
-                    f" the study has {', '.join(known) or 'none yet'}."
-                )
-            selected = versions[max(versions) if version is None else version]
-            if selected.state not in ("closed", "unblinded"):
-                raise UserError(
-                    f"The reading study {selected.protocol}, version {selected.version}, is not"
-                    f" closed (state: {selected.state}); close it on the Reading page or with"
-                    " `deepminer reading close` to read its answers."
-                )
+            selected = protocol_table.find_protocol(con, protocol, version)
+            require_results(selected.protocol, selected.version, selected.state)
             return reading_table.load_reading_answers(con, selected.protocol, selected.version)

@@ -6,11 +6,14 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import UserError
+
+if TYPE_CHECKING:
+    from core.store.evidence import Actor
 
 StudyOption = Annotated[Path, typer.Option("--study", help="the study folder", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
@@ -35,6 +38,17 @@ def resolve_study(path: Path, distributed_step: bool = False) -> Path:
     # A step that was killed between renaming its folder and registering it is complete.
     distributed.run_on_rank_zero(lambda: runs.register_orphans(study))
     return study
+
+
+def command_actor(command: str = "") -> Actor:
+    """Return who acts in a command: the operating system's user.
+
+    command: named beside the user, for events that several commands cause.
+    """
+    from core.store.evidence import Actor, operating_system_user
+
+    user = operating_system_user()
+    return Actor(f"{user}, command {command}", user.claimed) if command else user
 
 
 def exit_worker_ranks() -> None:
@@ -68,7 +82,11 @@ def to_jsonable(value: Any) -> Any:
 
 
 def emit_result(
-    command: str, study: Path | None, result: dict[str, Any], as_json: bool, text: str
+    command: str,
+    study: Path | None,
+    result: dict[str, Any] | list[dict[str, Any]],
+    as_json: bool,
+    text: str,
 ) -> None:
     """Print the result of a command: one JSON object, or text."""
     if not as_json:

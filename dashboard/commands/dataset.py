@@ -71,9 +71,17 @@ def _parse_shard(text: str | None) -> tuple[int, int]:
 
 @dataset_app.command("ingest")
 def ingest_command(
-    kind: Annotated[str, typer.Argument(help="phantom, manifest, ddsm, cbis-ddsm or release")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help=(
+                "phantom, manifest, dicom; ddsm, cbis-ddsm, release, vindr, inbreast, rsna,"
+                " mini-mias, cmmd, embed; coco, label-studio, cvat, yolo"
+            )
+        ),
+    ],
     source: Annotated[
-        Path | None, typer.Argument(help="folder or CSV file of the source; none for phantom")
+        Path | None, typer.Argument(help="folder or file of the source; none for phantom")
     ] = None,
     study: StudyOption = Path("."),
     skip_bad: Annotated[
@@ -88,24 +96,68 @@ def ingest_command(
             help="manifest without outlines: every tissue patch gets the diagnosis of its image",
         ),
     ] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="coco, label-studio, cvat, yolo: folder of the images")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="dicom: table of the truth, by sop_instance, study or accession"),
+    ] = None,
+    pseudonym_key: Annotated[
+        Path | None,
+        typer.Option(
+            help=(
+                "dicom: key file of the pseudonyms, outside the study; created if missing"
+                " (default ~/.config/deepminer/pseudonym.key)"
+            )
+        ),
+    ] = None,
+    pathology_from_birads: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "vindr, inbreast, embed, annotation tools: pathologies of BI-RADS categories, such"
+                " as 1-2=BENIGN,5-6=MALIGNANT; others are UNPROVEN"
+            )
+        ),
+    ] = None,
     patients: Annotated[int, typer.Option(help="phantom: number of patients", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="phantom: seed", min=0)] = 1,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="read, compare and list problems; write nothing"),
+    ] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="with --check: PNG file of the mammograms with their outlines"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import the mammograms and findings of a source; if a patient fails, nothing is added."""
     from core import settings, store
     from core.pipeline import ingest as ingestion
+    from core.sources.dicom_folder import pseudonyms
     from core.store import dataset_table
 
     folder = resolve_study(study)
     study_settings = settings.load_settings(folder)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {
+        "images": images,
+        "truth": truth,
+        "pseudonym_key": pseudonym_key,
+        "pathology_from_birads": pathology_from_birads,
+        "image_labels": image_labels or None,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
     if kind == "phantom":
         # Four patches fit across a phantom mammogram.
         width = 4 * study_settings.images.input_side
-        options = {"patients": patients, "seed": seed, "width": width}
-    elif image_labels:
-        options = {"image_labels": True}
+        options |= {"patients": patients, "seed": seed, "width": width}
+    if kind == "dicom":
+        pseudonyms.check_key_location(pseudonym_key or pseudonyms.DEFAULT_KEY_FILE, folder)
+    if check:
+        _check_source(folder, study_settings, kind, source, workers, sheet, options, as_json)
+        return
     with progress_bar(f"ingest {kind}") as report, _disk_errors(folder):
         ingested = ingestion.ingest(
             folder,
@@ -130,6 +182,33 @@ def ingest_command(
     emit_result("ingest", folder, {"source": result, "totals": totals}, as_json, text)
 
 
+def _check_source(
+    folder: Path,
+    study_settings: Any,
+    kind: str,
+    source: Path | None,
+    workers: int,
+    sheet: Path | None,
+    options: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """List what an ingestion would give; exit status 1 where there is a problem."""
+    from core.pipeline.source_check import check_source
+
+    with progress_bar(f"check {kind}") as report, _disk_errors(folder):
+        checked = check_source(
+            folder, study_settings, kind, source, report, workers=workers, sheet=sheet, **options
+        )
+    lines = [f"{row['item']}: {row['cause']} ({row['action']})" for row in checked.problems]
+    lines.append(
+        f"{checked.patients} patients, {checked.mammograms} mammograms and {checked.findings}"
+        f" findings can be imported; {len(checked.problems)} problems. Nothing was written."
+    )
+    emit_result("ingest", folder, {"check": vars(checked)}, as_json, "\n".join(lines))
+    if checked.problems:
+        raise typer.Exit(1)
+
+
 def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
     if ingested.already_ingested:
         text = "This source is in the study already; nothing was added."
@@ -146,6 +225,32 @@ def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
     if image_labels:
         text += " Labels are image-level, and so are all results derived from them."
     return f"{text} Next: deepminer patches"
+
+
+@dataset_app.command("download")
+def download_command(
+    collection: Annotated[str, typer.Argument(help="cbis-ddsm")],
+    out: Annotated[Path, typer.Option(help="folder for the images")] = Path("cbis-ddsm"),
+    patients: Annotated[
+        int | None, typer.Option(help="only the first N patients; default all", min=1)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download a public set from the Imaging Data Commons; a repeated command continues."""
+    from core.sources.public_sets import idc_download
+
+    if collection != "cbis-ddsm":
+        raise UserError(f"There is no download of {collection!r}; choose cbis-ddsm.")
+    commons = idc_download.ImagingDataCommons()
+    with progress_bar("download") as report, _disk_errors(out):
+        result = idc_download.download_collection(out, commons, report, patients)
+    text = (
+        f"{out} holds {result.series} series of {result.patients} patients ({result.fetched} files"
+        f" copied, {result.present} were there). Next: put the tables"
+        " *_case_description_*_set.csv of CBIS-DDSM beside them (docs/reference/data_sets.md), then"
+        f" deepminer ingest cbis-ddsm {out}"
+    )
+    emit_result("download", None, vars(result), as_json, text)
 
 
 @dataset_app.command("patches")

@@ -12,6 +12,7 @@ from core.progress import progress_bar
 from dashboard.commands.common import (
     JsonOption,
     StudyOption,
+    command_actor,
     emit_result,
     resolve_study,
 )
@@ -61,8 +62,13 @@ def _log_test_split_opening(study: Path, command: str) -> None:
     with store.write(study) as con:
         evaluate_run = run_table.latest_run(con, "evaluate")
         if evaluate_run is not None:
-            event = "test split opened"
-            run_table.append_log(con, f"command line, {command}", event, evaluate_run)
+            run_table.append_log(con, command_actor(command), "test split opened", evaluate_run)
+
+
+def _log_exports(study: Path, command: str, exports: list[Export]) -> None:
+    from evaluation.queries import provenance
+
+    provenance.log_exports(study, command_actor(command), [e.record for e in exports])
 
 
 def _opens_test_split(exports: list[Export]) -> bool:
@@ -102,6 +108,7 @@ def export_figures_command(
         exports = export_figures(folder, names or [], out, width_mm, suffixes, report)
     if _opens_test_split(exports):
         _log_test_split_opening(folder, "figures")
+    _log_exports(folder, "figures", exports)
     _emit_exports("figures", folder, out, exports, as_json)
 
 
@@ -120,6 +127,7 @@ def export_tables_command(
         exports = export_tables(folder, names or [], out, report)
     if _opens_test_split(exports):
         _log_test_split_opening(folder, "tables")
+    _log_exports(folder, "tables", exports)
     _emit_exports("tables", folder, out, exports, as_json)
 
 
@@ -135,6 +143,7 @@ def write_report_command(
 
     A PDF needs the optional packages: pip install "deepminer[pdf]".
     """
+    from evaluation.queries import provenance
     from evaluation.reporting.report import write_report
 
     folder = resolve_study(study)
@@ -143,6 +152,7 @@ def write_report_command(
     with progress_bar("report") as progress:
         record = write_report(folder, out, progress)
     _log_test_split_opening(folder, "report")
+    provenance.log_exports(folder, command_actor("report"), [record])
     size = out.stat().st_size
     emit_result(
         "report",

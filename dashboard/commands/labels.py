@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from core.errors import UserError
-from dashboard.commands.common import JsonOption, StudyOption, emit_result, resolve_study
+from dashboard.commands.common import (
+    JsonOption,
+    StudyOption,
+    command_actor,
+    emit_result,
+    resolve_study,
+)
 
 labels_app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +40,7 @@ def import_command(
     from core.annotation import label_exchange
 
     path = resolve_study(study)
-    imported = label_exchange.import_labels(path, file, getpass.getuser())
+    imported = label_exchange.import_labels(path, file, command_actor())
     lines = [
         f"{code}: {imported.substantive[code]} of {count} answers name a finding."
         for code, count in imported.answers.items()
@@ -85,7 +90,7 @@ def audit_start_command(
     from evaluation.annotation import audit_workflow
 
     path = resolve_study(study)
-    audit = audit_workflow.start_audit(path, patches, seed, getpass.getuser())
+    audit = audit_workflow.start_audit(path, patches, seed, command_actor())
     text = (
         f"{audit.audit} is open; annotators reach it with the button Audit on their page. Results:"
         " deepminer labels audit"
@@ -99,7 +104,7 @@ def audit_end_command(study: StudyOption = Path("."), as_json: JsonOption = Fals
     from evaluation.annotation import audit_workflow
 
     path = resolve_study(study)
-    audit = audit_workflow.end_audit(path, getpass.getuser())
+    audit = audit_workflow.end_audit(path, command_actor())
     emit_result("labels audit-end", path, vars(audit), as_json, f"{audit.audit} is ended.")
 
 
@@ -122,6 +127,7 @@ def audit_command(
     as_json: JsonOption = False,
 ) -> None:
     """Report label precision: the share of top, middle and random patches that show the label."""
+    from core.annotation.spreadsheet_cells import csv_text
     from core.atomic_files import write_text
     from evaluation.annotation import audit_workflow
     from evaluation.intervals import decimal, interval_text
@@ -142,7 +148,7 @@ def audit_command(
     for file, frame in exports.items():
         if file.exists():
             raise UserError(f"{file} exists already; name a new file.")
-        write_text(file, frame.to_csv(index=False))
+        write_text(file, csv_text(frame))
     lines = ["SIMULATED judgements or labels."] if result.simulated or audit.simulated else []
     lines += [
         f"{share.kind}: {decimal(share.interval.estimate)}"

@@ -12,6 +12,7 @@ from core.progress import progress_bar
 from dashboard.commands.common import (
     JsonOption,
     StudyOption,
+    command_actor,
     emit_result,
     exit_worker_ranks,
     resolve_study,
@@ -97,18 +98,22 @@ def evaluate_command(
     with store.write(folder) as con:
         if split == "test":
             # The number of accesses to test results is part of every report.
-            run_table.append_log(con, "command line", "test split opened", step_result.run)
+            actor = command_actor("evaluate")
+            run_table.append_log(con, actor, "test split opened", step_result.run)
         metrics = run_table.load_metrics(con, step_result.run, split)
         explain_run = run_table.latest_run(con, "explain", step_result.run)
     image_level = lineage.has_image_level_labels(folder)
     aucs = metrics[(metrics["name"] == "auc") & metrics["estimate"].notna()]
     text = f"{split} split. " + "; ".join(_auc_text(row) for row in aucs.to_dict("records"))
     text += ". Labels are image-level." if image_level else "."
+    truth = lineage.truth_statements(folder)
+    text = " ".join([text, *truth])
     similarities = measure_report_similarity(folder, explain_run) if explain_run else []
     result = {
         "split": split,
         "metrics": metrics.to_dict("records"),
         "image_labels": image_level,
+        "truth": truth,
         # Keys of the JSON output are stable; "words" is the field `selection`.
         "similarity": [
             {

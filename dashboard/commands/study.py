@@ -43,13 +43,15 @@ def status_command(
     lines += [_run_text(row) for row in result["runs"] or []]
     if lineage.has_image_level_labels(path):
         lines.append("Labels are image-level, and so are all results derived from them.")
+    truth = lineage.truth_statements(path)
+    lines += truth
     lines += [
         f"{row['state']}: {row['run']} ({row['done']} of {row['total']} {row['unit']})"
         f" {row['message']}"
         for row in runs.unfinished_runs(path)
     ]
     lines += [export.sentence() for export in stale_exports(path, path / "exports")]
-    emit_result("status", path, result, as_json, "\n".join(lines))
+    emit_result("status", path, result | {"truth": truth}, as_json, "\n".join(lines))
 
 
 def _run_text(row: dict[str, Any]) -> str:
@@ -139,6 +141,11 @@ def restore_command(
             f"The replaced store contained {restored.lost_annotations} more annotations and"
             f" {restored.lost_answers} more answers"
         )
+        if restored.lost_records:
+            lost += (
+                f", and {restored.lost_records} records of its evidence are lost with it"
+                " (`deepminer verify` lists them)"
+            )
     text = (
         f"{restored.annotations} annotations and {restored.answers} answers are restored{until}."
         f" {lost}; it is kept as {restored.kept.name}."

@@ -10,11 +10,13 @@ import streamlit as st
 
 from core import lineage
 from core.class_labels import CLASSES, SPLIT_NAMES, class_names, view_name
-from core.store import dataset_table, run_table
+from core.store import dataset_table, problem_table, run_table
 from dashboard.components.mammograms import Box, Panel, show_mammograms
 from dashboard.server import identity, image_routes
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.data_problems import render_problems
+from dashboard.views.flash_messages import show_flash
 from evaluation.intervals import DASH, count_text, percent
 
 _ANY = "Any"
@@ -56,7 +58,8 @@ def _case_table() -> pd.DataFrame:
             "Case": ids,
             "Split": table["split"].replace(SPLIT_NAMES),
             "Pathology": ids.map(pathology),
-            "Lesion": ids.map(lesions).fillna(""),
+            # A study without findings has a column of missing numbers here.
+            "Lesion": ids.map(lesions).astype(object).fillna(""),
             "Density": table["density"].astype("Int64"),
             "BI-RADS": ids.map(by_patient["assessment"].max()).astype("Int64"),
             "Subtlety": ids.map(by_patient["subtlety"].min()).astype("Int64"),
@@ -254,7 +257,9 @@ def _render_counts() -> None:
     )
     st.caption(
         f"Excluded: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
-        f" ambiguous ones; {dropped['films_without_tissue']} mammograms have no patch. Run"
+        f" ambiguous ones; {dropped['films_without_tissue']} mammograms have no patch,"
+        # Runs from before these counts lack them.
+        f" {dropped.get('undecided_films', 0)} wait for a decision about a finding. Run"
         f" {_patches_run}."
     )
 
@@ -275,20 +280,6 @@ def _render_splits() -> None:
     )
 
 
-def _render_problems() -> None:
-    if not len(_problems):
-        st.info("No data-quality issues were found during ingestion.")
-        return
-    names = {
-        "item": "File or case",
-        "cause": "Cause",
-        "action": "Action",
-        "skipped": "Excluded",
-    }
-    table = _problems.rename(columns=names).drop(columns="source_id")
-    st.dataframe(table, hide_index=True)
-
-
 identity.require_role("team")
 theme.apply_team_style()
 _counts = cached_query(dataset_table.dataset_counts)
@@ -303,7 +294,7 @@ _findings = cached_query(dataset_table.load_findings)
 _patients = cached_query(dataset_table.load_patients)
 _patches_run = cached_query(run_table.latest_run, "patches")
 _splits = _load_splits()
-_problems = cached_query(dataset_table.load_problems)
+_problems = cached_query(problem_table.list_problems)
 elements.page_heading(
     "Data",
     f"{count_text(_counts['patients'], 'patient')},"
@@ -313,7 +304,7 @@ elements.page_heading(
 )
 elements.image_level_note()
 _case_tab, _count_tab, _split_tab, _problem_tab = st.tabs(
-    ["Cases", "Counts", "Splits", f"Problems ({len(_problems)})"]
+    ["Cases", "Counts", "Splits", f"Problems ({_problems['resolution'].isna().sum()})"]
 )
 with _case_tab:
     _render_cases()
@@ -322,4 +313,5 @@ with _count_tab:
 with _split_tab:
     _render_splits()
 with _problem_tab:
-    _render_problems()
+    show_flash()
+    render_problems(_problems, _mammograms, _findings)

@@ -20,6 +20,7 @@ from dashboard.views.explanation_details import (
     render_class_faithfulness,
     render_decision,
     render_maps,
+    render_outside_warning,
     render_report_similarity,
     render_unit_strip,
 )
@@ -131,6 +132,7 @@ def _render_case(run: str, mammogram_id: str) -> None:
     case = cached_result(explanations.load_explanation, run, mammogram_id)
     settings = load_settings(context.served_study())
     render_decision(case)
+    render_outside_warning(case)
     render_maps(case, settings.explanation.printed)
     if not any(unit.label for unit in case.units):
         st.info(

@@ -154,6 +154,8 @@ def _build(keys: Sequence[str], width: float | None, formats: Sequence[str]) -> 
         exports += export_figures(study, figures, folder, width, formats, report)
     if tables:
         exports += export_tables(study, tables, folder, report)
+    actor = identity.current_identity().code
+    provenance.log_exports(study, actor, [export.record for export in exports])
     bar.empty()
     skipped = [export for export in exports if export.record is None]
     reasons = "".join(f" {export.name}: {export.reason}." for export in skipped)

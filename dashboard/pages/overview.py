@@ -16,7 +16,6 @@ from core.store import annotation_table, dataset_table, run_table, unit_table
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
-from dashboard.views.flash_messages import state_name
 from evaluation.intervals import DASH, count_text, decimal, interval_text, percent, percent_range
 from evaluation.queries import reading_states, study_overview, unit_summaries
 from evaluation.queries.reading_states import ReadingState
@@ -151,7 +150,7 @@ def _render_reading_progress() -> None:
         return
     first = states[0]
     readers = count_text(first.readers, "reader")
-    lines = [f"{state_name(first.state)}, {readers}: {first.protocol}, v{first.version}"]
+    lines = [f"{first.state}, {readers}: {first.protocol}, v{first.version}"]
     lines += [_reading_line(reading) for reading in states[1:]]
     value = f"{first.done} / {first.total}" if first.total else DASH
     simulated = any(reading.simulated for reading in states) or _simulated_images()
@@ -160,7 +159,7 @@ def _render_reading_progress() -> None:
 
 def _reading_line(reading: ReadingState) -> str:
     progress = f", {reading.done} / {reading.total}" if reading.total else ""
-    return f"{state_name(reading.state)}{progress}: {reading.protocol}, v{reading.version}"
+    return f"{reading.state}{progress}: {reading.protocol}, v{reading.version}"
 
 
 def _render_warnings(steps: Sequence[StepCard]) -> None:

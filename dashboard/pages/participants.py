@@ -147,12 +147,12 @@ def _render_participants(participants: pd.DataFrame) -> None:
     st.dataframe(table, hide_index=True, width="stretch", column_config=config)
 
 
-def _render_actions(participants: pd.DataFrame) -> None:
+def _render_actions(codes: list[str]) -> None:
     """Render the buttons that replace or revoke the link of one participant."""
     code_column, link_column, revoke_column, _ = st.columns(
         [2, 1, 1, 3], vertical_alignment="bottom"
     )
-    code = code_column.selectbox("Participant", list(participants["code"]), key="participant_code")
+    code = code_column.selectbox("Participant", codes, key="participant_code")
     link_column.button(
         "New link",
         width="stretch",
@@ -187,7 +187,10 @@ if len(_participants):
     _render_participants(_participants)
     # Links of simulated experts are offered only in a study without human participants.
     _human = _participants[~_participants["simulated"]]
-    _render_actions(_human if len(_human) else _participants)
+    _offered = _human if len(_human) else _participants
+    # Last, the link that the server prints: revoking it signs out everybody who used it, and the
+    # next start of the server prints a new one.
+    _render_actions([*_offered["code"], links.TEAM_CODE])
 else:
     st.info(
         "No participants yet. Invite an annotator or a reader above, or run `deepminer invite"

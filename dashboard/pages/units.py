@@ -36,6 +36,7 @@ _SORTS = {  # title: (column, ascending)
     "Unit": ("unit", True),
     "Fewest patients": ("top_patients", True),
     "Answers": ("answers", False),
+    "Response outside the breast": ("outside", False),
 }
 _RUN_STATE = "units_run"  # the run of the list stays in use on the page of a unit
 
@@ -156,6 +157,8 @@ def _gallery_row(
     images = f"{row['count']} of {row['images']} images"
     if not pd.isna(row["iou"]):
         images += f", IoU {decimal(row['iou'], 2)}"
+    if row["outside"] > units.OUTSIDE_WARNING:
+        images += f", {percent(row['outside'], 0)} outside the breast"
     return {
         "unit": row["unit"],
         "name": row["name"],

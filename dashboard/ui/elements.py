@@ -47,6 +47,12 @@ def state_badge(state: str, text: str | None = None) -> str:
     return f'<span class="dm-badge {state}">{label}</span>'
 
 
+def sign_out_link(prefix: str) -> None:
+    """Show the link to the page that signs out, beside the navigation; prefix: of the server."""
+    # Streamlit opens its own link buttons in a new tab.
+    st.html(f'<a class="dm-out" href="{escape_html(prefix)}/sign-out" target="_self">Sign out</a>')
+
+
 def class_marker(name: str) -> str:
     """Return the name of a class after its line."""
     return (
@@ -185,10 +191,12 @@ def stop_with_hint(sentence: str, command: str) -> NoReturn:
 
 
 def image_level_note() -> None:
-    """Write a warning where a source gave image-level labels only."""
+    """Write warnings where a source gave image-level labels only, or no truth from biopsy."""
     if cached_result(lineage.has_image_level_labels):
         st.html(
             '<div class="dm-warning">Labels are image-level: every tissue patch carries the'
             " diagnosis of its mammogram. All numbers on this page are based on such weak labels."
             "</div>"
         )
+    for statement in cached_result(lineage.truth_statements):
+        st.html(f'<div class="dm-warning">{statement}</div>')

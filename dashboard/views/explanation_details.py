@@ -22,6 +22,7 @@ from evaluation.intervals import decimal, p_text, percent
 from evaluation.queries import faithfulness
 from evaluation.queries.explanations import ExplainedMammogram
 from evaluation.queries.report_similarity import ReportSimilarity, measure_report_similarity
+from evaluation.queries.units import OUTSIDE_WARNING
 
 _STRIP_PIXELS = 96
 
@@ -49,6 +50,17 @@ def render_decision(case: ExplainedMammogram) -> None:
         f'{scores}<div class="case">{elements.escape_html(case.patient_id)},'
         f" {elements.escape_html(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
     )
+
+
+def render_outside_warning(case: ExplainedMammogram) -> None:
+    """Render how much of the explanation lies outside the breast, as a warning if it is much."""
+    if case.outside is None:
+        return
+    share = f"{percent(case.outside, 0)} of the units' contributions lie outside the breast"
+    if case.outside > OUTSIDE_WARNING:
+        st.warning(f"{share}; the decision may rest on labels or edges of the image.")
+    else:
+        st.caption(f"{share}.")
 
 
 def render_maps(case: ExplainedMammogram, most_units: int) -> None:

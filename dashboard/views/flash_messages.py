@@ -28,11 +28,6 @@ def version_title(version: Versioned) -> str:
     return f"{version.protocol}, version {version.version}"
 
 
-def state_name(state: str) -> str:
-    """Return the name of a stored state of a protocol: "lint" is shown as "checked"."""
-    return "checked" if state == "lint" else state
-
-
 def flash(text: str, error: bool = False) -> None:
     """Keep a message for the next run, which a callback or `st.rerun` starts."""
     st.session_state[_KEY] = (text, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from core.annotation.spreadsheet_cells import csv_text
 from core.class_labels import unit_name
 from core.errors import UserError
 from core.settings import load_order_of_experts
@@ -165,7 +166,7 @@ def _render_downloads(audit: Audit, result: AuditResult) -> None:
     results_column, judgements_column, _ = st.columns([1, 1, 3])
     results_column.download_button(
         "Results, CSV",
-        audit_workflow.audit_result_table(audit, result).to_csv(index=False),
+        csv_text(audit_workflow.audit_result_table(audit, result)),
         f"{audit.audit}-precision.csv",
         "text/csv",
         width="stretch",
@@ -173,7 +174,7 @@ def _render_downloads(audit: Audit, result: AuditResult) -> None:
     )
     judgements_column.download_button(
         "Judgements, CSV",
-        cached_result(audit_workflow.load_judgement_versions, audit).to_csv(index=False),
+        csv_text(cached_result(audit_workflow.load_judgement_versions, audit)),
         f"{audit.audit}-judgements.csv",
         "text/csv",
         width="stretch",

@@ -10,18 +10,29 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.annotation.spreadsheet_cells import csv_text
 from core.class_labels import CLASSES, SPLIT_NAMES
 from core.store import run_table
 from dashboard.server import context
 from dashboard.ui import charts, elements
 from dashboard.ui.cached_queries import cached_query
-from evaluation.intervals import DASH, Interval, bounds_text, decimal, p_text
+from evaluation.intervals import (
+    DASH,
+    METHOD_NAMES,
+    MINUS,
+    Interval,
+    bounds_text,
+    decimal,
+    p_text,
+)
+from evaluation.proportion import adjust
 from evaluation.queries import architectures, performance, performance_cache
 from evaluation.queries.architectures import ArchitectureRow, EvaluatedRun
 from evaluation.queries.performance import ClassResult, OperatingPoint
 from evaluation.queries.performance_cache import PerformanceSummary
-from evaluation.roc import AucInterval
+from evaluation.roc import AucDifference, AucInterval
 from evaluation.roc.calibration_curve import Calibration
+from evaluation.roc.subgroups import adjusted_sentences
 
 _NOUNS = {"patch": "patches", "image": "images", "case": "cases"}
 PLOT_CONFIG = {"displayModeBar": False}
@@ -120,9 +131,12 @@ def _class_row(view: PerformanceView, result: ClassResult) -> dict[str, str]:
 
 
 def _class_note(view: PerformanceView) -> str:
+    methods = dict.fromkeys(
+        METHOD_NAMES.get(result.auc.method, result.auc.method) for result in view.summary.results
+    )
     note = (
-        "CI clustered by patient (Obuchowski). pAUC over sensitivity .8 to 1: largest .2, chance"
-        " .02."
+        f"CI clustered by patient ({', '.join(methods)}). pAUC over sensitivity .8 to 1: largest"
+        " .2, chance .02."
     )
     if view.level == "patch":
         note += " Published AUC: HDSR 2021, DDSM, test patches."
@@ -140,7 +154,7 @@ def _render_download(view: PerformanceView) -> None:
     rows = [scope | result.row() | {"simulated": view.simulated} for result in view.summary.results]
     st.download_button(
         "Download",
-        pd.DataFrame(rows).to_csv(index=False),
+        csv_text(pd.DataFrame(rows)),
         f"performance-{view.split}-{view.level}.csv",
         "text/csv",
         type="tertiary",
@@ -207,7 +221,7 @@ def _point_row(rule: str, point: OperatingPoint) -> dict[str, str]:
         "PPV": table.ppv,
         "NPV": table.npv,
         "LR+": table.lr_positive,
-        "LR-": table.lr_negative,
+        f"LR{MINUS}": table.lr_negative,
     }
     cells = {
         name: f"<b>{decimal(interval.estimate, 2)}</b><br>{_narrow_bounds(interval)}"
@@ -268,30 +282,49 @@ def _render_comparison(view: PerformanceView) -> None:
             " then deepminer evaluate."
         )
         return
-    elements.html_table(pd.DataFrame([_comparison_row(view, other) for other in others]))
+    compared = {other: _load_comparison(view, other) for other in others}
+    adjusted = adjust(
+        [None if isinstance(c, str) else c.p_value for c in compared.values()], "holm"
+    )
+    rows = [
+        _comparison_row(view, other, comparison, None if np.isnan(p) else float(p))
+        for (other, comparison), p in zip(compared.items(), adjusted)
+    ]
+    elements.html_table(pd.DataFrame(rows))
     st.caption(
-        f"Malignant AUC on the same {view.noun}, {SPLIT_NAMES[view.split]}; Obuchowski's"
-        " paired test, clustered by patient. Not adjusted for multiple comparisons."
+        f"Exploratory. Malignant AUC on the same {view.noun}, {SPLIT_NAMES[view.split]}; paired"
+        " test, clustered by patient. Adjusted P by Holm's method over all rows."
     )
 
 
-def _comparison_row(view: PerformanceView, other: str) -> dict[str, str]:
-    title = elements.escape_html(run_title(view.evaluations[other]))
-    columns = ("This run minus", "AUC, malignant", "95 % CI", "P, two-sided")
+def _load_comparison(view: PerformanceView, other: str) -> AucDifference | str:
+    """Return the difference to another run, or the reason why there is none."""
     try:
-        difference = performance_cache.load_comparison(
+        return performance_cache.load_comparison(
             context.served_study(), view.run, other, view.split, view.level
         )
     except ValueError as error:
-        return dict(zip(columns, (title, DASH, elements.escape_html(error), DASH)))
+        return str(error)
+
+
+def _comparison_row(
+    view: PerformanceView, other: str, comparison: AucDifference | str, adjusted: float | None
+) -> dict[str, str]:
+    title = elements.escape_html(run_title(view.evaluations[other]))
+    columns = ("This run minus", "AUC, malignant", "95 % CI", "P, two-sided", "adjusted P")
+    if isinstance(comparison, str):
+        return dict(zip(columns, (title, DASH, elements.escape_html(comparison), DASH, DASH)))
     bounds = (
-        f"{decimal(difference.low)} to {decimal(difference.high)}"
-        if difference.low is not None
-        else elements.escape_html(difference.reason)
+        f"{decimal(comparison.low)} to {decimal(comparison.high)}"
+        if comparison.low is not None
+        else elements.escape_html(comparison.reason)
     )
-    p_value = p_text(difference.p_value).removeprefix("P ").removeprefix("= ")
-    estimate = f"<b>{decimal(difference.difference)}</b>"
-    return dict(zip(columns, (title, estimate, bounds, elements.escape_html(p_value))))
+    p_values = (
+        elements.escape_html(p_text(p).removeprefix("P ").removeprefix("= "))
+        for p in (comparison.p_value, adjusted)
+    )
+    estimate = f"<b>{decimal(comparison.difference)}</b>"
+    return dict(zip(columns, (title, estimate, bounds, *p_values)))
 
 
 def _render_training(view: PerformanceView) -> None:
@@ -329,15 +362,15 @@ def _render_subgroups(view: PerformanceView) -> None:
         config=PLOT_CONFIG,
         alt="malignant AUC by subgroup",
     )
-    tests = " ".join(f"{test.sentence()}." for test in groups.interactions)
+    tests = adjusted_sentences(groups.interactions)
     note = (
-        f" Tests of difference: {tests} Patients resampled; not adjusted for each other."
+        f" Tests of difference, patients resampled, adjusted by Holm's method: {tests}."
         if tests
         else ""
     )
     st.caption(
-        "Image level, independent of the level above; images and patients in brackets. Intervals"
-        f" clustered by patient.{note}"
+        "Exploratory. Image level, independent of the level above; images and patients in"
+        f" parentheses. Intervals clustered by patient.{note}"
     )
 
 

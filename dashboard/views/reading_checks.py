@@ -7,7 +7,6 @@ import streamlit as st
 
 from dashboard.ui import elements
 from dashboard.views.reading_design import ARM_NAMES, RULE_NAMES
-from evaluation.clustered import ClusteredProportion
 from evaluation.intervals import (
     DASH,
     Interval,
@@ -18,6 +17,7 @@ from evaluation.intervals import (
     p_text,
 )
 from evaluation.reading_study import ReadingScore
+from evaluation.reading_study.arms import ArmScore
 from evaluation.roc import AucInterval
 
 
@@ -48,7 +48,7 @@ def _render_clustering(score: ReadingScore, number: int) -> None:
             ("ICC", decimal(clusters.icc, 2)),
             ("Design effect", decimal(clusters.design_effect, 2)),
             ("Effective n", decimal(clusters.effective_n, 0)),
-            ("GEE p, one-sided", p_text(clusters.gee_p_greater)),
+            ("GEE p, one-sided", p_text(clusters.p_greater)),
             ("Sign-flip p, one-sided", p_text(clusters.sign_flip_p_greater)),
         ]
     )
@@ -100,10 +100,9 @@ def _render_accuracy(score: ReadingScore) -> None:
             ]
         )
         st.caption(
-            "Intervals that assume independent answers: sensitivity"
-            f" {_with_interval(table.sensitivity)}, specificity"
-            f" {_with_interval(table.specificity)}. AUC of ratings {_with_interval(score.roc)},"
-            f" patients as clusters.{_mean_reader_auc(score)}"
+            f"Intervals clustered by patient: sensitivity {_with_interval(table.sensitivity)},"
+            f" specificity {_with_interval(table.specificity)}, AUC of ratings"
+            f" {_with_interval(score.roc)}.{_mean_reader_auc(score)}"
         )
 
 
@@ -229,7 +228,7 @@ def _render_arms(score: ReadingScore) -> None:
             "Arm": ARM_NAMES.get(arm.arm, arm.arm),
             "Answers": arm.clusters.n,
             "Proportion correct": decimal(arm.clusters.estimate),
-            "Bootstrap interval": _bootstrap_interval(arm.clusters),
+            "95 % CI": _arm_interval(score, arm),
         }
         for arm in score.arms
     ]
@@ -238,11 +237,15 @@ def _render_arms(score: ReadingScore) -> None:
         st.caption(comparison.sentence())
 
 
-def _bootstrap_interval(clusters: ClusteredProportion) -> str:
-    """Return the interval of the patient bootstrap; an interval without width is not reported."""
-    low, high = clusters.bootstrap_low, clusters.bootstrap_high
-    if low is None or high is None or not low < high:
-        return f"{DASH} ({clusters.reason or 'every resample gives the same proportion'})"
+def _arm_interval(score: ReadingScore, arm: ArmScore) -> str:
+    """Return the interval of an arm; that of the primary arm is the one stated above."""
+    clusters = arm.clusters
+    low, high, reason = clusters.korn_graubard_low, clusters.korn_graubard_high, clusters.reason
+    if arm.arm == score.design.arms[0]:
+        overall = score.proportion
+        low, high, reason = overall.low, overall.high, overall.reason
+    if low is None or high is None:
+        return f"{DASH} ({reason or 'no interval'})"
     return f"{decimal(low)} to {decimal(high)}"
 
 
@@ -271,6 +274,9 @@ def _render_conduct(score: ReadingScore) -> None:
             ("Sittings", DASH if conduct.sittings is None else str(conduct.sittings)),
         ]
     )
-    st.caption(f"Change of the proportion correct per 100 cases: {_with_interval(conduct.trend)}.")
+    st.caption(
+        "Change of the proportion correct from the first to the last case:"
+        f" {_with_interval(conduct.trend)}."
+    )
     if len(score.readers) == 1:
         st.caption("One reader: the result does not generalise to readers.")

@@ -10,14 +10,16 @@ import streamlit as st
 
 from core.class_labels import SPLIT_NAMES
 from core.errors import UserError
-from core.store import protocol_table, reading_table
-from core.store.protocol_table import Protocol
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import DESIGN
+from core.store.reading.protocol_table import Protocol
 from dashboard.server import context, identity
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.views.flash_messages import flash, version_title
 from dashboard.views.reading_design import ARM_NAMES, PRIMARY_NAMES, RULE_NAMES
 from evaluation.intervals import count_text
+from evaluation.queries import provenance
 from evaluation.reading_study import workflow
 from evaluation.reading_study.leakage_issues import (
     ERROR,
@@ -71,7 +73,7 @@ def render_check_and_freeze(protocol: Protocol) -> None:
         f"{_fixed_settings(protocol)} The leakage check tests whether anything that readers see"
         " predicts truth or the network's score."
     )
-    is_first = protocol.state == "design"
+    is_first = protocol.state == DESIGN
     if st.button(
         "Check for leakage" if is_first else "Check again",
         type="primary" if is_first else "secondary",
@@ -98,7 +100,9 @@ def render_check_and_freeze(protocol: Protocol) -> None:
 def _run_leakage_check(protocol: Protocol) -> None:
     # With a review note, conflicting truth rules become a warning instead of an error.
     user, review = identity.current_identity().code, st.session_state.get(_REVIEW_NOTE, "")
-    _, issues = workflow.check_protocol(context.served_study(), protocol.protocol, user, review)
+    _, issues = workflow.check_protocol(
+        context.served_study(), protocol.protocol, user, review, version=protocol.version
+    )
     errors, warnings = (
         sum(issue.severity == severity for issue in issues) for severity in (ERROR, WARNING)
     )
@@ -151,7 +155,11 @@ def _render_freeze(protocol: Protocol, reasons: Mapping[str, str]) -> None:
         return
     try:
         frozen = workflow.freeze_protocol(
-            context.served_study(), protocol.protocol, identity.current_identity().code, reasons
+            context.served_study(),
+            protocol.protocol,
+            identity.current_identity().code,
+            reasons,
+            version=protocol.version,
         )
     except UserError as error:
         message.error(elements.escape_markdown(str(error)))
@@ -166,12 +174,14 @@ def render_protocol_download(protocol: Protocol) -> None:
         bool(protocol.run) and cached_result(workflow.has_simulated_material, protocol.run)
     )
 
+    study = context.served_study()
+
     def pdf() -> bytes:
         """Return the frozen protocol as a PDF."""
         # The PDF library takes a second to import: only a download waits for it.
         from evaluation.reporting.protocol_pdf import protocol_pdf
 
-        return protocol_pdf(protocol, simulated)
+        return protocol_pdf(protocol, simulated, provenance.evidence_head(study))
 
     st.download_button(
         "Protocol, PDF",
@@ -239,10 +249,14 @@ def _render_closing(protocol: Protocol, missing: int) -> None:
     if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
         try:
             workflow.close_protocol(
-                context.served_study(), protocol.protocol, identity.current_identity().code
+                context.served_study(),
+                protocol.protocol,
+                identity.current_identity().code,
+                confirm=typed,
+                version=protocol.version,
             )
         except UserError as error:
-            st.error(str(error))
+            st.error(elements.escape_markdown(str(error)))
             return
         flash("Closed and unblinded. No further answers are accepted.")
         st.rerun()

@@ -16,15 +16,17 @@ from dashboard.server import context, identity
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_result
 from dashboard.views.flash_messages import flash, version_title
+from dashboard.views.reading_planner import render_planner
 from evaluation.intervals import decimal, percent
+from evaluation.power import patients_needed
 from evaluation.reading_study import (
     DESIGN_PRESETS,
     CaseFlow,
     Design,
     choose_cases,
+    design_power,
     design_preset,
     explanation_texts,
-    planned_power,
     workflow,
 )
 from evaluation.reading_study.narrative import SIDE_NAMES
@@ -39,10 +41,24 @@ ARM_NAMES = {
     "image_explanation": "Image and explanation text",
 }
 PRIMARY_NAMES = {
-    "gee": "GEE, clustered by patient",
-    "sign_flip": "patient sign-flip",
-    "exact_binomial": "exact binomial test",
+    "auc": "AUC of ratings, clustered by patient",
+    "auc_difference": "AUC difference of two arms",
+    "gee": "proportion correct, GEE clustered by patient",
+    "sign_flip": "proportion correct, patient sign-flip",
+    "exact_binomial": "proportion correct, exact binomial test",
 }
+_GOAL_NAMES = {
+    "superiority": "superiority",
+    "noninferiority": "non-inferiority",
+    "equivalence": "equivalence",
+}
+_MULTIPLICITY_NAMES = {
+    "none": "first comparison alone",
+    "holm": "all arms, Holm",
+    "fixed_sequence": "all arms, fixed sequence",
+}
+_MISSING_NAMES = {"complete_case": "left out", "counted_wrong": "counted as wrong"}
+_SPENDING_NAMES = {"obrien_fleming": "O'Brien-Fleming type", "pocock": "Pocock type"}
 RULE_NAMES = {
     "folder": "folder of the source",
     "first_abnormality": "first abnormality",
@@ -87,6 +103,8 @@ def _render_form() -> Design | None:
     """Render the form; return its design, or write why its values do not fit together."""
     preset, base, study_values = _study_fields()
     values = {**study_values, **_case_fields(base), **_answer_fields(base)}
+    # Two answers give no ratings, and the preset then has another primary analysis.
+    base = design_preset(preset, scale=values["scale"])
     try:
         return design_preset(preset, **values, **_analysis_fields(base))
     except UserError as error:
@@ -194,7 +212,12 @@ def _answer_fields(base: Design) -> dict[str, Any]:
 def _analysis_fields(base: Design) -> dict[str, Any]:
     """Render analysis, exclusions and stopping rule, with the values of the preset."""
     with st.expander("Analysis, exclusions and stopping rule"):
-        return {**_test_fields(base), **_exclusion_fields(base), **_text_fields(base)}
+        return {
+            **_test_fields(base),
+            **_hypothesis_fields(base),
+            **_exclusion_fields(base),
+            **_text_fields(base),
+        }
 
 
 def _select(column: Any, label: str, names: dict[str, str], value: str) -> str:
@@ -219,6 +242,27 @@ def _test_fields(base: Design) -> dict[str, Any]:
             format="%.3f",
             help="for the power; published .55",
         ),
+    }
+
+
+def _hypothesis_fields(base: Design) -> dict[str, Any]:
+    """Render goal, margin, multiplicity, missing answers and interim looks."""
+    goal_column, margin_column, rule_column, missing_column = st.columns([2, 1, 2, 2])
+    look_column, spending_column, _ = st.columns([1, 2, 4])
+    margin = margin_column.number_input(
+        "Margin", 0.0, 0.5, base.margin or 0.0, 0.01, format="%.3f", help="of the AUC; 0: none"
+    )
+    return {
+        "goal": _select(goal_column, "Goal", _GOAL_NAMES, base.goal),
+        "margin": margin or None,
+        "multiplicity": _select(
+            rule_column, "Comparisons that are tested", _MULTIPLICITY_NAMES, base.multiplicity
+        ),
+        "missing_answers": _select(
+            missing_column, "Missing answers", _MISSING_NAMES, base.missing_answers
+        ),
+        "looks": int(look_column.number_input("Looks", 1, 20, base.looks)),
+        "spending": _select(spending_column, "Alpha spending", _SPENDING_NAMES, base.spending),
     }
 
 
@@ -295,22 +339,31 @@ def _render_planned_cases(
 ) -> None:
     """Render numbers, power and example texts of the primary arm."""
     primary_cases = cases[cases["arm"] == design.arms[0]]
-    power, needed = planned_power(design, len(primary_cases))
+    patients = primary_cases["patient_id"].nunique()
+    plan = design_power(design, patients, len(primary_cases)) if patients > 1 else None
     labels = {text for texts in primary_cases["texts"] for text in texts}
     elements.metric_row(
         [
             ("Cases", f"{len(primary_cases)}"),
-            ("Patients", f"{primary_cases['patient_id'].nunique()}"),
+            ("Patients", f"{patients}"),
             ("Distinct texts", f"{primary_cases['texts'].map(tuple).nunique()}"),
             ("Labels shown", f"{len(labels)} of {cached_result(_count_labels, explain, design)}"),
-            (f"Power at {percent(design.expected_share, 0)} correct", decimal(power.power)),
-            ("Needed for power .8", f"{needed.stable_n}"),
+            (
+                f"Power at {percent(design.expected_share, 0)} correct",
+                "none" if plan is None else decimal(plan.power, 2),
+            ),
+            (
+                "Patients for power .8",
+                "none" if plan is None else f"{patients_needed(plan) or 'too many'}",
+            ),
         ]
     )
     st.caption(
-        f"{flow.sentence()} Power of the exact one-sided test with one reader, alpha"
-        f" {design.alpha:g}."
+        f"{flow.sentence()} Power of the primary analysis, {PRIMARY_NAMES[design.primary]}, with"
+        f" {design.readers} readers."
     )
+    if plan is not None:
+        render_planner(plan)
     with st.expander("First ten texts (as a reader sees them)"):
         texts = [" | ".join(texts) for texts in primary_cases["texts"].head(10)]
         st.dataframe(pd.DataFrame({"Texts": texts}), hide_index=True)

@@ -81,7 +81,7 @@ def power_figure(table: pd.DataFrame, chosen: StudyPower) -> go.Figure:
     """
     figure = go.Figure()
     counts = sorted(table["readers"].unique())
-    for place, count in enumerate(counts):
+    for index, count in enumerate(counts):
         rows = table[table["readers"] == count].sort_values("patients")
         figure.add_trace(
             go.Scatter(
@@ -90,9 +90,9 @@ def power_figure(table: pd.DataFrame, chosen: StudyPower) -> go.Figure:
                 mode="lines",
                 name=str(count),
                 line={
-                    "dash": _DASHES[place % len(_DASHES)],
+                    "dash": _DASHES[index % len(_DASHES)],
                     "color": muted_color(),
-                    "width": 1 + 2 * place / max(len(counts) - 1, 1),
+                    "width": 1 + 2 * index / max(len(counts) - 1, 1),
                 },
             )
         )

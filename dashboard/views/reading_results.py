@@ -7,14 +7,24 @@ import json
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.store.protocol_table import Protocol
+from core.store.evidence import chain_head
+from core.store.reading.protocol_table import Protocol
+from dashboard.server import context, identity
 from dashboard.ui import charts, elements, theme
+from dashboard.ui.cached_queries import cached_query
 from dashboard.views import reading_checks
 from dashboard.views.reading_design import RULE_NAMES
 from evaluation.intervals import decimal, p_text, percent
 from evaluation.reading_study import ReadingScore
-from evaluation.reading_study.narrative import narrative
+from evaluation.reading_study.narrative import narrative, primary_sentences, verdict
+from evaluation.reporting.answers import answers_archive
 
+ANSWER_FORMATS = {
+    "csv": "CSV, one row an answer",
+    "imrmc": "iMRMC input",
+    "redcap": "REDCap records and data dictionary",
+    "r": "R script of the primary analysis",
+}
 # (name, proportion correct, lower and upper bound)
 _ForestRow = tuple[str, float | None, float | None, float | None]
 
@@ -39,12 +49,36 @@ def render_results(protocol: Protocol, score: ReadingScore) -> None:
         "reading-score.json",
         "application/json",
     )
+    _render_answers_download(protocol)
+
+
+def _render_answers_download(protocol: Protocol) -> None:
+    """Render the download of the answers in one of the forms of other programs."""
+    choice, button = st.columns([2, 3], vertical_alignment="bottom")
+    format = choice.selectbox("Answers as", ANSWER_FORMATS, format_func=ANSWER_FORMATS.__getitem__)
+    study, user = context.served_study(), identity.current_identity().code
+    stem = f"answers-{format}-{protocol.hash[:12]}"
+
+    def archive() -> bytes:
+        """Return the files; the export is written to the log when it is downloaded."""
+        return answers_archive(study, stem, format, user, protocol.protocol, protocol.version)
+
+    button.download_button(
+        "Answers, ZIP",
+        archive,
+        f"{stem}.zip",
+        "application/zip",
+        on_click="ignore",
+        help="one row an answer, with truth and pseudonyms; every download is written to the log",
+    )
 
 
 def _headline(score: ReadingScore) -> str:
     """Return the primary result as HTML; without an estimate the count and the next test."""
     primary = score.primary
     cohort = f"Truth rule {RULE_NAMES[score.design.truth_rule]}. {score.patients} patients."
+    if primary.endpoint != "proportion":
+        return _auc_headline(score, cohort)
     if primary.p_value is None:
         value = f"{primary.correct} of {primary.n}"
         qualifier = "correct"
@@ -61,8 +95,8 @@ def _headline(score: ReadingScore) -> str:
             "CI not estimable"
             if primary.low is None
             else (
-                f"{100 * (1 - primary.alpha):g} % CI {percent(primary.low)} to"
-                f" {percent(primary.high)}"
+                f"{'one-sided ' if primary.side == 'greater' else ''}{100 * primary.level:.3g} % CI"
+                f" {percent(primary.low)} to {percent(primary.high)}"
             )
         )
         value = percent(primary.estimate)
@@ -78,6 +112,21 @@ def _headline(score: ReadingScore) -> str:
     )
 
 
+def _auc_headline(score: ReadingScore, cohort: str) -> str:
+    """Return a primary AUC, or a difference in AUC, as HTML."""
+    primary = score.primary
+    title = f"{primary.endpoint_name[0].upper()}{primary.endpoint_name[1:]}, primary analysis"
+    value = "not estimable" if primary.estimate is None else decimal(primary.estimate)
+    qualifier = elements.escape_html(f"{primary.interval}, {p_text(primary.p_value)}")
+    note = " ".join(elements.escape_html(text) for text in primary_sentences(score))
+    return (
+        f'<div class="dm-mute dm-small">{title}</div>'
+        f'<div class="dm-headline">{value}<span>{qualifier}</span></div>'
+        f'<div class="dm-mute dm-small">{elements.escape_html(verdict(score))} {note}'
+        f" {cohort}</div>"
+    )
+
+
 def _json(protocol: Protocol, score: ReadingScore) -> str:
     # The package of the commands is not needed to open the page.
     from dashboard.commands.common import to_jsonable
@@ -89,6 +138,7 @@ def _json(protocol: Protocol, score: ReadingScore) -> str:
             "hash": protocol.hash,
             "simulated": score.simulated,
             "synthetic": score.synthetic,
+            "evidence": cached_query(chain_head).sentence(),
             "score": to_jsonable(score),
         },
         indent=1,
@@ -97,14 +147,12 @@ def _json(protocol: Protocol, score: ReadingScore) -> str:
 
 def _forest_rows(score: ReadingScore) -> list[_ForestRow]:
     """Return each reader, then all readers together."""
-    primary = score.primary
+    overall = score.proportion
     rows: list[_ForestRow] = [
         (f"Reader {r.code}, n = {r.n}", r.share.estimate, r.share.low, r.share.high)
         for r in score.readers
     ]
-    # Without a primary estimate the proportion itself is drawn, without an interval.
-    overall = primary.estimate if primary.estimate is not None else score.clusters.estimate
-    rows.append((f"All, n = {primary.n}", overall, primary.low, primary.high))
+    rows.append((f"All, n = {score.primary.n}", overall.estimate, overall.low, overall.high))
     return rows
 
 

@@ -9,7 +9,8 @@ import pytest
 import core
 from core import store
 from core.errors import MissingRunError, MissingStudyError, UserError
-from core.store import protocol_table
+from core.store.reading import protocol_table
+from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES
 
 
 def file_states(folder: Path) -> dict[str, tuple[int, int]]:
@@ -57,15 +58,15 @@ def test_answers_need_a_closed_protocol(demonstration: Path) -> None:
     study = core.open_study(demonstration)
     with store.read(demonstration) as con:
         protocols = protocol_table.list_protocols(con)
-    closed = next(p for p in protocols if p.state in ("closed", "unblinded"))
-    still_open = next(p for p in protocols if p.state == "frozen")
+    closed = next(p for p in protocols if p.state in RESULT_STATES)
+    still_open = next(p for p in protocols if p.state in OPEN_STATES)
     answers = study.answers(closed.protocol)
     assert len(answers) and answers.equals(study.answers(closed.protocol, closed.version))
-    with pytest.raises(UserError, match="is not closed"):
+    with pytest.raises(UserError, match="results are hidden until it is closed"):
         study.answers(still_open.protocol)
-    with pytest.raises(UserError, match="There is no reading study none"):
+    with pytest.raises(UserError, match="There is no reading study called 'none'"):
         study.answers("none")
-    with pytest.raises(UserError, match=f"{closed.protocol} 99"):
+    with pytest.raises(UserError, match=f"{closed.protocol}' has no version 99"):
         study.answers(closed.protocol, 99)
 
 

@@ -147,3 +147,11 @@ def test_later_training_settings_keep_run_names() -> None:
         and train.run_name_settings(used)["auxiliary"] == ["age"]
         and "precision" not in train.run_name_settings(used)
     )
+
+
+def test_outside_of_the_breast_is_black_in_new_studies_only(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "study")
+    assert settings.load_settings(study).images.outside_breast == "black"
+    # Studies from before the setting, whose file lacks it, keep their images.
+    (study / "study.toml").write_text("[images]\ninput_side = 64\n")
+    assert settings.load_settings(study).images.outside_breast == "keep"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -19,11 +20,8 @@ import pytest
 from core import store
 from core.errors import UserError
 from core.sessions import tokens
-from core.store import (
-    annotation_table,
-    participant_table,
-    protocol_table,
-)
+from core.store import annotation_table, evidence, participant_table
+from core.store.reading import protocol_table
 from dashboard import application
 from dashboard.server import links
 from dashboard.server.sessions import SESSION_S, SessionCookies
@@ -36,7 +34,7 @@ from support.paths import ROOT
 def test_the_printed_link_signs_the_team_in(served: Served) -> None:
     log = (served.study / "server.log").read_text()
     link = next(line.strip() for line in log.splitlines() if "/enter?token=" in line)
-    assert link == links.invitation_link(served.base, links.team_token(served.study))
+    assert link == links.invitation_link(served.base, links.ensure_team_link(served.study))
     done = subprocess.run(
         [
             sys.executable,
@@ -61,6 +59,13 @@ def test_the_printed_link_signs_the_team_in(served: Served) -> None:
     assert team.request("/app/static/inter.woff2")[1][:4] == b"wOF2"
 
 
+def test_connections_do_not_wait_for_more_bytes() -> None:
+    """Asyncio sets TCP_NODELAY only on connections of a listener that names its protocol."""
+    for host in ("127.0.0.1", "::1"):
+        with application._bind(host, 0) as listener:
+            assert listener.proto == socket.IPPROTO_TCP
+
+
 def test_no_log_contains_a_token(served: Served) -> None:
     link = served.invite("annotator")
     client = ExpertClient(served.base)
@@ -73,16 +78,19 @@ def test_no_log_contains_a_token(served: Served) -> None:
 def test_messages_for_invalid_requests(served: Served) -> None:
     client = ExpertClient(served.base).sign_in(token_of(served.invite("reader")))
     for body, status, text in (
-        ("[1]", 422, "understood"),
-        ("{", 422, "understood"),
+        ("[1]", 400, "understood"),
+        ("{", 400, "understood"),
+        ("[" * 30_000 + "]" * 30_000, 400, "understood"),
+        ('{"answer": ' * 5_000 + "1" + "}" * 5_000, 400, "understood"),
+        ('{"answer": ' * 17 + "1" + "}" * 17, 400, "understood"),
         ("{}", 409, "consent"),
     ):
         got, content = client.request("/expert/read/answer", form=body)
-        assert got in (status, 422) and text in json.loads(content)["message"], content
+        assert got == status and text in json.loads(content)["message"], content
     got, content = client.request(
         "/expert/read/consent", form=json.dumps({"experience": "x" * 100_000})
     )
-    assert got == 422 and "shorten" in json.loads(content)["message"]
+    assert got == 413 and "shorten" in json.loads(content)["message"]
     got, content = client.request("/expert/read/consent", {"experience": "x" * 300})
     assert got == 422 and "200 characters" in json.loads(content)["message"]
 
@@ -128,6 +136,8 @@ def test_the_websocket_serves_only_the_own_page(served: Served) -> None:
                     part += line.recv(timeout=20)
                 got += part
     assert got.count(b"expert_read") >= 12
+    for description in (str(ROOT), str(served.study), platform.python_version()):
+        assert description.encode() not in got, description
     for word in (b"Invite", b"Participants", b"Adjudication", b"expert_annotate", b"ZQX"):
         assert word not in got, word
 
@@ -259,6 +269,8 @@ def test_kills_neither_lose_nor_repeat_answers(reading_study: Path, port: int) -
             ).fetchall()
         assert [(p, r) for p, r, _ in rows] == [(i, 1) for i in range(1, len(rows) + 1)]
         assert [answer for *_, answer in rows] == values
+    with store.read(reading_study) as con:
+        assert evidence.verify_chain(con).reason == ""
 
 
 def test_invalid_answers_change_nothing(served: Served) -> None:
@@ -278,7 +290,7 @@ def test_invalid_answers_change_nothing(served: Served) -> None:
         status, content = client.request("/expert/read/answer", body)
         assert status in (409, 422) and text in json.loads(content)["message"], content
     status, content = client.request("/expert/read/answer", sent | {"words": "x" * 10_000_000})
-    assert status == 422 and "too long to be saved" in json.loads(content)["message"]
+    assert status == 413 and "too long to be saved" in json.loads(content)["message"]
     cookies = SessionCookies(tokens.load_secret_key(served.study))
     with store.read(served.study) as con:
         digest = next(
@@ -304,17 +316,17 @@ def test_long_texts_are_refused_and_markup_is_text(served: Served) -> None:
         "words": "<img src=x onerror=alert(1)>",
         "label": "<b>Mass</b>",
     }
-    for change, text in (
-        ({"words": "x" * 10_000_000}, "too long"),
-        ({"words": "x" * 20_000}, "shorten it to 2000"),
-        ({"label": "x" * 3000}, "shorten it to 2000"),
-        ({"words": "half \ud800"}, "broken character"),
+    for change, expected, text in (
+        ({"words": "x" * 10_000_000}, 413, "too long"),
+        ({"words": "x" * 20_000}, 422, "shorten it to 2000"),
+        ({"label": "x" * 3000}, 422, "shorten it to 2000"),
+        ({"words": "half \ud800"}, 400, "broken character"),
     ):
         status, content = client.request(
             "/expert/annotate/answer",
             {"token": unit["token"], "answer": answer | change, "seconds": 1},
         )
-        assert status == 422 and text in json.loads(content)["message"], content
+        assert status == expected and text in json.loads(content)["message"], content
     with store.read(served.study) as con:
         assert not len(annotation_table.load_expert_annotations(con, synthetic_study.DISSECT, "A9"))
     assert (

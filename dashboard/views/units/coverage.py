@@ -46,8 +46,8 @@ def render_coverage(dissect: str) -> None:
         st.caption(
             "The value for the selected units is optimistic, because it is measured on the"
             " mammograms that were used for the selection; split-half and test mammograms were"
-            " not. CI: patient bootstrap. HDSR 2021, 20 of 2,048 units: malignant 75.82 %, benign"
-            " 69.77 %, normal 59.27 %."
+            " not. CI: of the split-half value. HDSR 2021, 20 of 2,048 units: malignant 75.82 %,"
+            " benign 69.77 %, normal 59.27 %."
         )
     _render_named_units(dissect)
     _render_cross_table(dissect)
@@ -62,8 +62,8 @@ def _coverage_row(row: dict[str, Any]) -> dict[str, str]:
     return {
         "Class": elements.class_marker(row["name"]),
         "Selected": f"<b>{percent(row['selected'])}</b>",
-        "95 % CI": percent_range(row["low"], row["high"]),
         "Split-half": percent(row["split_half"]),
+        "95 % CI": percent_range(row["low"], row["high"]),
         "Test mammograms": held_out,
         "Labelled": percent(row["labelled"]),
         "Chance": percent(row["chance"]),

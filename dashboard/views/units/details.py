@@ -105,6 +105,11 @@ def _render_patches(dissect: str, unit: int, details: dict[str, Any]) -> None:
         st.warning(
             f"The 32 top patches come from {patients} only; the unit may be patient-specific."
         )
+    if details["outside"] > units.OUTSIDE_WARNING:
+        st.warning(
+            f"{percent(details['outside'], 0)} of the unit's response to its leading patches lies"
+            " outside the breast; the unit may respond to labels or edges of the image."
+        )
     if details["dead"]:
         st.warning(
             "This unit is dead: it is never positive on the dissected patches, so its top patches"
@@ -205,6 +210,7 @@ def _render_facts(dissect: str, details: dict[str, Any]) -> None:
             ("Top 32 classes", classes),
             ("Patients", str(details["top_patients"])),
             ("Largest", decimal(float(details["largest"]), 2)),
+            ("Outside the breast", percent(details["outside"], 0)),
         ]
     )
 

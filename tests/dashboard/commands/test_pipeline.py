@@ -15,14 +15,8 @@ from core import lineage, runs, store
 from core.class_labels import CLASSES
 from core.images.working_images import WorkingImages
 from core.interpretation.inference import load_network
-from core.store import (
-    annotation_table,
-    dataset_table,
-    participant_table,
-    protocol_table,
-    run_table,
-    unit_table,
-)
+from core.store import annotation_table, dataset_table, participant_table, run_table, unit_table
+from core.store.reading import protocol_table
 from dashboard.commands.study import status_command
 from support.paths import ROOT
 

@@ -82,6 +82,10 @@ def test_build_and_stale_exports(own_study: Path, open_page: Open) -> None:
     # The message is above the long note, so that it is visible without scrolling.
     kinds = [part.type for part in page.columns[0].children.values()]
     assert kinds.index("success") < len(kinds) - 1 - kinds[::-1].index("caption")
+    with store.read(own_study) as con:
+        details = run_table.load_log(con, "export")["detail"].tolist()
+    assert len(details) == 1 and details[0].startswith("coverage ")
+    assert ", table_units " in details[0]
     assert (own_study / "exports" / "coverage.pdf").is_file()
     assert (own_study / "exports" / "table_units.xlsx").is_file()
     assert page_text(page).count(" built</span>") == 2

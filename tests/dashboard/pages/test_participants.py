@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 def team(context, served: Served):
     """The Participants page of the team."""
     page = context.new_page()
-    page.goto(links.invitation_link(served.base, links.team_token(served.study)))
+    page.goto(links.invitation_link(served.base, links.ensure_team_link(served.study)))
     page.click("button")
     page.goto(f"{served.base}/participants")
     page.wait_for_selector("text=Invite")

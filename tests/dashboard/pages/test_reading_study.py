@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from core import store
 from core.errors import UserError
 from core.sessions.reading_session import ReadingSession
-from core.store import participant_table, protocol_table, reading_table
+from core.store import participant_table, run_table
+from core.store.reading import protocol_table, reading_table
 from dashboard.commands.reading_study import create_command
 from dashboard.server import context
 from evaluation.intervals import decimal
@@ -89,7 +90,7 @@ def store_warnings(study: Path) -> list[LeakageIssue]:
     ]
     with store.write(study) as con:
         con.execute(
-            "UPDATE protocols SET lint = ? WHERE protocol = ? AND state = 'lint'",
+            "UPDATE protocols SET lint = ? WHERE protocol = ? AND state = 'checked'",
             [json.dumps([warning.as_dict() for warning in warnings]), NAME],
         )
     return warnings
@@ -118,7 +119,7 @@ def test_design_to_results(own_study: Path, team: Open) -> None:
     assert page.success[0].value.startswith("Frozen. Hash ")
     assert page.selectbox(key="study").value == TITLE and "SIMULATED" in page_text(page)
     read_correctly(own_study)
-    workflow.close_protocol(own_study, NAME, "team")
+    workflow.close_protocol(own_study, NAME, "team", confirm=NAME)
     page.run()
     text = page_text(page)
     primary = workflow.score_protocol(own_study, NAME)[1].primary
@@ -182,15 +183,20 @@ def test_check_page_lists_fixed_settings(own_study: Path, team: Open) -> None:
     check_design(own_study)
     page = team(own_study, "reading_study")
     assert (
-        "Primary analysis GEE, clustered by patient, one-sided, alpha 0.05; truth rule any"
-        " malignant" in page.caption[0].value
+        "Primary analysis AUC of ratings, clustered by patient, one-sided, alpha 0.05; truth rule"
+        " any malignant" in page.caption[0].value
     )
     assert "Open demonstration, version 1 is frozen and not closed" in page.warning[0].value
 
 
 def test_arm_without_variance_has_no_bootstrap_interval(own_study: Path, team: Open) -> None:
     answer_arms_alike(own_study)
-    text = page_text(team(own_study, "reading_study"))
+    page = team(own_study, "reading_study")
+    text = page_text(page)
+    page.run()
+    with store.read(own_study) as con:
+        looks = run_table.load_log(con, "results looked up")["detail"].tolist()
+    assert looks == ["Simulated demonstration version 1"]  # once a visit
     assert "1.000 to 1.000" not in text and ".000 to .000" not in text
     assert "all answers are right: their variance is 0" in text
     assert "all answers are wrong: their variance is 0" in text
@@ -200,7 +206,7 @@ def test_arm_without_variance_has_no_bootstrap_interval(own_study: Path, team: O
 def test_sections_with_one_arm_are_numbered(own_study: Path, team: Open) -> None:
     freeze(own_study, "One arm", check_design(own_study, "One arm", arms=("explanation",), scale=2))
     read_correctly(own_study)
-    workflow.close_protocol(own_study, "One arm", "team")
+    workflow.close_protocol(own_study, "One arm", "team", confirm="One arm")
     text = page_text(team(own_study, "reading_study"))
     assert "6  Network alone" in text and "7  Time and order" in text
     assert "malignant = answer 2;" in text
@@ -237,7 +243,7 @@ def test_bundle_refuses_design_check_close_and_score(own_study: Path, tmp_path: 
         lambda path: workflow.check_protocol(path, None, "team"),
         workflow.score_protocol,
         lambda path: workflow.create_protocol(path, "x", design_preset("Recommended"), "team"),
-        lambda path: workflow.close_protocol(path, None, "team"),
+        lambda path: workflow.close_protocol(path, None, "team", confirm="Open demonstration"),
     ):
         with pytest.raises(UserError, match="This is a site bundle without ground truth"):
             action(tmp_path / "bundle")
@@ -318,7 +324,10 @@ def test_analysis_choices_are_stored_and_printed(own_study: Path, team: Open) ->
     page.run()
     assert not page.exception and "patient sign-flip, two-sided, alpha 0.01" in page_text(page)
     assert "Protocol, PDF" in [b.label for b in page.get("download_button")]
-    pages = PdfReader(io.BytesIO(protocol_pdf(frozen, simulated=True))).pages
+    pages = PdfReader(
+        io.BytesIO(protocol_pdf(frozen, True, "Evidence record 7, SHA-256 abc"))
+    ).pages
     text = " ".join(p.extract_text() for p in pages).replace("\n", " ")
     assert frozen.hash[:40] in text.replace(" ", "") and "two-sided" in text
     assert "Two readers, then stop." in text and "SIMULATED" in text
+    assert "Evidence record 7, SHA-256 abc." in text

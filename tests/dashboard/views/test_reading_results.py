@@ -13,7 +13,7 @@ def results_page() -> None:
     import numpy as np
     import pandas as pd
 
-    from core.store.protocol_table import Protocol
+    from core.store.reading.protocol_table import Protocol
     from dashboard.views import reading_results
     from evaluation.reading_study import design_preset, score_study
 

@@ -1,0 +1,156 @@
+"""Tab "Problems" of the Data page: what is doubtful about the data, shown and decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import store
+from core.errors import UserError
+from core.store import problem_table
+from dashboard.components.mammograms import Panel, show_mammograms
+from dashboard.server import context, identity, image_routes
+from dashboard.ui import elements
+from dashboard.views.flash_messages import flash
+from evaluation.intervals import DASH
+
+_ANY = "Any kind"
+_OTHER = "other"
+_DECISIONS = {problem_table.ACCEPTED: "accepted", problem_table.LEFT_OUT: "left out"}
+_TABLE_HEIGHT = 300
+
+
+def render_problems(
+    problems: pd.DataFrame, mammograms: pd.DataFrame, findings: pd.DataFrame
+) -> None:
+    """Render the list with its filters, the selected mammogram and the decisions.
+
+    problems: as `core.store.problem_table.list_problems` returns them. mammograms, findings: all of
+    the study.
+    """
+    if not len(problems):
+        st.info("No problem of the data is listed. Ingestion and patch extraction add them here.")
+        return
+    table = _filtered(problems)
+    left, right = st.columns([3, 2], gap="small")
+    with left:
+        selection = st.dataframe(
+            _displayed(table),
+            hide_index=True,
+            height=_TABLE_HEIGHT,
+            placeholder=DASH,
+            on_select="rerun",
+            selection_mode="multi-row",
+            key="problem_table",
+        ).selection
+        # A selection can outlive its rows when a filter shortens the table.
+        chosen = table.iloc[[row for row in selection.rows if row < len(table)]]
+        _render_decisions(chosen)
+    with right:
+        _render_mammogram(chosen if len(chosen) else table.head(1), mammograms, findings)
+
+
+def _filtered(problems: pd.DataFrame) -> pd.DataFrame:
+    """Render the filters and the export, and return the remaining problems."""
+    kind_column, open_column, export_column = st.columns([2, 2, 1], vertical_alignment="bottom")
+    kinds = sorted({code or _OTHER for code in problems["code"]})
+    kind = kind_column.selectbox(
+        "Kind",
+        [_ANY, *kinds],
+        format_func=lambda code: code.replace("_", " "),
+        key="problem_kind",
+        bind="query-params",
+    )
+    open_only = open_column.toggle(
+        "Only without a decision", key="problem_open", bind="query-params"
+    )
+    if kind != _ANY:
+        problems = problems[problems["code"].replace("", _OTHER) == kind]
+    if open_only:
+        problems = problems[problems["resolution"].isna()]
+    export_column.download_button(
+        "CSV", problems.to_csv(index=False), "problems.csv", "text/csv", width="stretch"
+    )
+    return problems.reset_index(drop=True)
+
+
+def _displayed(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "File or case": table["item"],
+            "Cause": table["cause"],
+            "Action": table["action"],
+            "Decision": table["resolution"].map(_DECISIONS),
+            "By": table["resolved_by"],
+        }
+    )
+
+
+def _render_decisions(chosen: pd.DataFrame) -> None:
+    """Render the buttons for the selected problems."""
+    decidable = chosen[chosen["mammogram_id"].notna()]
+    ids = tuple(decidable["problem_id"])
+    st.caption(
+        "Select rows to decide. A mammogram with an undecided problem of a finding gives no"
+        " patches; decisions take effect when patches are extracted again."
+        if not ids
+        else f"{len(ids)} selected"
+    )
+    columns = st.columns(3)
+    for column, label, resolution in (
+        (columns[0], "Data are right", problem_table.ACCEPTED),
+        (columns[1], "Leave mammogram out", problem_table.LEFT_OUT),
+        (columns[2], "Undo decision", None),
+    ):
+        column.button(
+            label, disabled=not ids, on_click=_decide, args=(ids, resolution), width="stretch"
+        )
+
+
+def _decide(ids: tuple[str, ...], resolution: str | None) -> None:
+    """Record a decision, or take it back, for every selected problem at once."""
+    user = identity.current_identity().code
+    try:
+        with store.write(context.served_study()) as con:
+            for problem_id in ids:
+                if resolution is None:
+                    problem_table.reopen_problem(con, problem_id)
+                else:
+                    problem_table.resolve_problem(con, problem_id, resolution, user)
+    except UserError as error:
+        flash(str(error), error=True)
+        return
+    done = "Decision undone" if resolution is None else f"Marked as {_DECISIONS[resolution]}"
+    flash(f"{done}: {len(ids)} of the list. Next: deepminer patches.")
+
+
+def _render_mammogram(
+    chosen: pd.DataFrame, mammograms: pd.DataFrame, findings: pd.DataFrame
+) -> None:
+    """Render the mammogram of the first selected problem with its outlines."""
+    known = mammograms[mammograms["mammogram_id"].isin(chosen["mammogram_id"].dropna())]
+    if not len(known):
+        st.caption("The selected problem concerns no single mammogram.")
+        return
+    film: dict[str, Any] = known.iloc[0].to_dict()
+    own = findings[findings["mammogram_id"] == film["mammogram_id"]]
+    show_mammograms(
+        [
+            Panel(
+                url=image_routes.image_url(
+                    "mammogram", image_routes.TEAM_AUDIENCE, file=film["file"]
+                ),
+                width=int(film["width"]),
+                height=int(film["height"]),
+                title=str(film["mammogram_id"]),
+                alt=f"mammogram {film['mammogram_id']} with its outlines",
+                outlines=[polygon for polygons in own["outline"] for polygon in polygons],
+            )
+        ],
+        key="problem_mammogram",
+        height=_TABLE_HEIGHT,
+    )
+    first = chosen[chosen["mammogram_id"] == film["mammogram_id"]].iloc[0]
+    st.caption(elements.escape_markdown(f"{first['item']}: {first['cause']}"))

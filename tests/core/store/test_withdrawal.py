@@ -1,0 +1,145 @@
+"""Withdrawal of a patient or a participant: what goes, what stays, and the chain afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import store
+from core.errors import UserError
+from core.sessions.reading_session import ReadingSession
+from core.store import annotation_table, dataset_table, participant_table, run_table
+from core.store.evidence import verify_chain
+from core.store.reading import protocol_table, reading_table
+from core.store.withdrawal import withdraw_participant, withdraw_patient, withdrawn_patients
+from support import synthetic_study
+
+PATIENT, KEPT = "ZQXPATIENT001", "ZQXPATIENT002"
+# Tables that hold rows of a patient, with the way to count them.
+OF_PATIENT = {
+    "patients": "patient_id = '{0}'",
+    "mammograms": "patient_id = '{0}'",
+    "splits": "patient_id = '{0}'",
+    "patches": "mammogram_id IN ({1})",
+    "findings": "mammogram_id IN ({1})",
+    "explanations": "mammogram_id IN ({1})",
+    "influences": "mammogram_id IN ({1})",
+    "image_scores": "mammogram_id IN ({1})",
+    "predictions": "patch_id IN (SELECT patch_id FROM patches WHERE mammogram_id IN ({1}))",
+    "top_patches": "patch_id IN (SELECT patch_id FROM patches WHERE mammogram_id IN ({1}))",
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return synthetic_study.create_study(tmp_path / "study")
+
+
+def row_counts(con, patient: str) -> dict[str, int]:
+    number = int(patient[-3:])
+    mammograms = f"'ZQXCASE{2 * number:03d}', 'ZQXCASE{2 * number + 1:03d}'"
+    return {
+        table: con.execute(
+            f"SELECT count(*) FROM {table} WHERE {condition.format(patient, mammograms)}"
+        ).fetchone()[0]
+        for table, condition in OF_PATIENT.items()
+    }
+
+
+def close_study(con) -> None:
+    current = protocol_table.load_protocol(con, "ZQXSTUDY", 1)
+    protocol_table.append_protocol_state(
+        con,
+        protocol="ZQXSTUDY",
+        version=1,
+        state="closed",
+        design=current.design,
+        hash=current.hash,
+    )
+
+
+def test_a_patient_in_an_open_study_is_not_withdrawn(study):
+    with store.write(study) as con, pytest.raises(UserError, match="is open; close it"):
+        withdraw_patient(con, PATIENT, "team")
+    with store.read(study) as con:
+        assert row_counts(con, PATIENT)["mammograms"] == 2
+        assert not withdrawn_patients(con)
+
+
+def test_withdrawn_patient_leaves_no_row_and_others_keep_theirs(study):
+    with store.write(study) as con:
+        close_study(con)
+        before, kept = row_counts(con, PATIENT), row_counts(con, KEPT)
+        data_hash = dataset_table.content_hash(con)
+        done = withdraw_patient(con, PATIENT, "team")
+    with store.read(study) as con:
+        after = row_counts(con, PATIENT)
+        assert row_counts(con, KEPT) == kept
+        assert withdrawn_patients(con) == {PATIENT}
+        assert verify_chain(con).valid
+        log = run_table.load_log(con, "patient withdrawn")
+        assert dataset_table.get_meta(con, "data_hash") != data_hash
+        # The sealed key keeps the pseudonym: its hash covers every case.
+        cases = reading_table.load_reading_cases(con, "ZQXSTUDY", 1)
+        assert PATIENT in set(cases["patient_id"])
+    assert before["patches"] and not any(after.values())
+    assert {table: done.removed.get(table, 0) for table in before} == before
+    assert done.studies == ("ZQXSTUDY, version 1",)
+    assert done.files == ("zqxfile002", "zqxfile003")
+    assert set(done.runs) >= {synthetic_study.PATCHES, synthetic_study.DISSECT}
+    assert log["detail"].tolist() == [f"patient {PATIENT}"] and log["who"].tolist() == ["team"]
+
+
+def read_two_cases(con, code: str) -> None:
+    participant_table.add_participant(con, code, "reader")
+    participant_table.record_consent(con, code, "10 years", "consent")
+    session = ReadingSession(code, b"secret")
+    session.start_study(con, "")
+    for _ in range(2):
+        protocol = session.protocol(con)
+        shown = session.displayed_case(con, protocol)
+        session.save_answer(con, shown.token, 2, 3.0, False)
+
+
+def test_withdrawn_reader_leaves_no_answer_and_the_chain_is_valid(study):
+    with store.write(study) as con:
+        for code in ("R1", "R2"):
+            read_two_cases(con, code)
+    with store.write(study) as con:
+        close_study(con)
+    with store.write(study) as con:
+        done = withdraw_participant(con, "R1", "team")
+    with store.read(study) as con:
+        left = con.execute("SELECT DISTINCT code FROM answers").fetchall()
+        orders = con.execute("SELECT DISTINCT code FROM reading_items").fetchall()
+        verification = verify_chain(con)
+        participants = participant_table.load_participants(con).set_index("code")
+    assert left == orders == [("R2",)]
+    assert done.removed["answers"] == 2 and done.studies == ("ZQXSTUDY, version 1",)
+    assert verification.valid, verification.reason
+    # The code stays, without content and without a link.
+    assert participants.loc["R1", "answered"] == 0 and not participants.loc["R1", "link"]
+
+
+def test_an_answer_that_is_deleted_without_a_withdrawal_is_still_found(study):
+    with store.write(study) as con:
+        read_two_cases(con, "R1")
+    with store.write(study) as con:
+        con.execute("DELETE FROM answers WHERE code = 'R1'")
+    with store.read(study) as con:
+        assert "its row is gone" in verify_chain(con).reason
+
+
+def test_withdrawn_annotator(study):
+    with store.write(study) as con:
+        for code in ("A1", "A2"):
+            synthetic_study.annotate(con, code, 1, synthetic_study.mass_answer())
+        done = withdraw_participant(con, "A1", "team")
+        progress = annotation_table.annotation_progress_by_expert(con, synthetic_study.DISSECT)
+    assert done.removed == {"annotations": 1} and done.runs == (synthetic_study.DISSECT,)
+    assert progress["code"].tolist() == ["A2"]
+
+
+@pytest.mark.parametrize("withdraw", [withdraw_patient, withdraw_participant])
+def test_unknown_codes_are_refused(study, withdraw):
+    with store.write(study) as con, pytest.raises(UserError, match="nobody"):
+        withdraw(con, "nobody", "team")
