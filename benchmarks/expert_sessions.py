@@ -5,7 +5,7 @@ They take minutes and are not part of the test suite.
     python -m benchmarks.expert_sessions load --study DIR [--minutes 5] [--train]
         20 readers with 2 s between answers; with --train `deepminer train` runs beside the server
     python -m benchmarks.expert_sessions kill --study DIR [--times 100]
-        kill -9 of the server while readers answer
+        kill -9 of the server while readers answer; after each kill the evidence chain is verified
     python -m benchmarks.expert_sessions logs [--study DIR] [--times 100]
         the write-ahead log truncated, or one bit of it inverted, at random positions
 
@@ -37,9 +37,10 @@ import numpy as np
 
 from core import store
 from core.errors import UserError
-from core.store import participant_table, protocol_table, reading_table
+from core.store import evidence, participant_table
 from core.store.connection import STORE_NAME
-from core.store.reading_table import ReadingCase
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.reading_table import ReadingCase
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOL_NAME = "Load"
@@ -98,7 +99,7 @@ def freeze_protocol(study: Path, count: int) -> None:
         }
         protocol_table.append_protocol_state(con, state="design", **common)
         reading_table.add_reading_cases(con, PROTOCOL_NAME, 1, cases)
-        for state in ("lint", "frozen"):
+        for state in ("checked", "frozen"):
             protocol_table.append_protocol_state(con, state=state, hash="0" * 64, **common)
 
 
@@ -181,9 +182,13 @@ class SimulatedReader:
 
     def sign_in(self, retry: bool) -> dict:
         """Sign in, consent and begin; return the first case."""
-        self.request("/enter", f"token={self.token}", retry)
-        self.request("/expert/read/consent", "{}", retry)
-        return json.loads(self.request("/expert/read/begin", "{}", retry)[1])["case"]
+        while True:
+            self.request("/enter", f"token={self.token}", retry)
+            self.request("/expert/read/consent", "{}", retry)
+            status, content = self.request("/expert/read/begin", "{}", retry)
+            if status == 200 or not retry:
+                return json.loads(content)["case"]
+            time.sleep(0.5)  # the store is busy, as the page says
 
     def answer_cases(self, stop: threading.Event, rng: random.Random, retry: bool) -> None:
         """Answer cases until `stop` is set or no case is left."""
@@ -264,6 +269,13 @@ def start_readers(
     return threads
 
 
+def wait_for_answers(readers: list[SimulatedReader], count: int, limit_s: float = 60) -> None:
+    """Wait until `count` answers in all are acknowledged."""
+    deadline = time.monotonic() + limit_s
+    while sum(len(r.acknowledged) for r in readers) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def stop_readers(threads: list[threading.Thread], stop: threading.Event) -> None:
     """Stop the readers and wait for their last answers."""
     stop.set()
@@ -339,16 +351,22 @@ def run_kill_test(study: Path, times: int, count: int = 12, think_s: float = 0.2
     server, rng = ServerProcess(study), random.Random(7)
     readers, stop = invite_readers(study, count, server.port, think_s), threading.Event()
     threads = start_readers(readers, stop, retry=True)
-    time.sleep(3)
+    broken: list[str] = []
     for _ in range(times):
-        time.sleep(rng.uniform(0.1, 1.2))
+        wait_for_answers(readers, sum(len(r.acknowledged) for r in readers) + count)
+        time.sleep(rng.uniform(0, 0.6))
         server.kill()
+        with store.read(study) as con:
+            verification = evidence.verify_chain(con)
+        broken += [verification.reason] if verification.reason else []
         server.start()
     time.sleep(2)
     stop_readers(threads, stop)
     server.kill()
     return {
         "kills": times,
+        "broken_chains": broken,
+        "evidence_records": verification.records,
         "readers": count,
         "resent": sum(r.resent for r in readers),
         "errors": total_errors(readers),

@@ -18,8 +18,13 @@ from dashboard.commands.demo import demo_app
 from dashboard.commands.exports import export_app
 from dashboard.commands.labels import labels_app
 from dashboard.commands.pipeline import pipeline_app
+from dashboard.commands.problems import problems_app
+from dashboard.commands.reading_answers import answers_app
+from dashboard.commands.reading_plan import plan_app
 from dashboard.commands.reading_study import reading_app
 from dashboard.commands.study import study_app
+from dashboard.commands.verify import verify_app
+from dashboard.commands.withdraw import withdraw_app
 
 app = typer.Typer(
     add_completion=False,
@@ -31,9 +36,20 @@ app = typer.Typer(
         " predictions, and test the explanations in a blinded reading study."
     ),
 )
-for _group in (dataset_app, pipeline_app, study_app, demo_app, export_app):
+for _group in (
+    dataset_app,
+    problems_app,
+    pipeline_app,
+    study_app,
+    demo_app,
+    export_app,
+    verify_app,
+    withdraw_app,
+):
     app.add_typer(_group)
 app.add_typer(labels_app, name="labels")
+reading_app.add_typer(answers_app)
+reading_app.add_typer(plan_app)
 app.add_typer(reading_app, name="reading")
 
 

@@ -20,6 +20,7 @@ MAX_DUPLICATED_NAMES = 40
 _SOURCE = "every data source has the same interface (core.pipeline.ingest)"
 SHARED_NAMES = {
     "SIMULATED": _SOURCE,
+    "TRUTH_BASIS": _SOURCE,
     "list_tasks": _SOURCE,
     "task_files": _SOURCE,
     "read_patient": _SOURCE,

@@ -92,7 +92,7 @@ def settings_page() -> str:
     """Return the page that lists every setting of study.toml with its value in a new study."""
     from core import settings
 
-    new_study = settings.settings_from_preset()
+    new_study = settings.settings_from_preset(settings.NEW_STUDY_PRESET)
     lines = [
         "# Settings",
         "",

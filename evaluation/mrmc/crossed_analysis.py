@@ -275,8 +275,7 @@ def patients_with_several_cases(cluster: Any, length: int) -> Array | None:
 
     >>> patients_with_several_cases(["b", "a", "b"], 3).tolist()
     [1, 0, 1]
-    >>> patients_with_several_cases(["b", "a", "c"], 3) is None
-    True
+    >>> patients_with_several_cases(["b", "a", "c"], 3)
     """
     if cluster is None:
         return None

@@ -134,7 +134,7 @@ def patients_needed(plan: StudyPower, power: float = 0.8, most: int = 20_000) ->
     Examples
     --------
     >>> patients_needed(StudyPower(expected=0.65))
-    53
+    52
     """
 
     def reached(patients: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import store
-from core.store import protocol_table
+from core.store.reading import protocol_table
 from evaluation.reading_study import design_preset, workflow
 from evaluation.reading_study.leakage_issues import WARNING
 
@@ -28,4 +28,6 @@ def close_open_study(study: Path) -> None:
     with store.read(study) as con:
         newest = protocol_table.newest_open_protocol(con)
     if newest is not None:
-        workflow.close_protocol(study, newest.protocol, "team")
+        workflow.close_protocol(
+            study, newest.protocol, "team", confirm=newest.protocol, version=newest.version
+        )

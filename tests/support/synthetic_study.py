@@ -10,16 +10,10 @@ import numpy as np
 import pandas as pd
 
 from core import store, study_folder
-from core.store import (
-    annotation_table,
-    audit_table,
-    dataset_table,
-    participant_table,
-    protocol_table,
-    reading_table,
-)
+from core.store import annotation_table, audit_table, dataset_table, participant_table
 from core.store.connection import Connection
-from core.store.reading_table import ReadingCase
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.reading_table import ReadingCase
 
 PATCHES, DISSECT = "patches-000000000001", "dissect-000000000002"
 UNITS, SELECTED, MAMMOGRAMS, SIDE, TOP = 40, 20, 16, 64, 64
@@ -77,14 +71,16 @@ def _add_dataset(path: Path, con: Connection, generator: np.random.Generator) ->
             }
         )
     con.execute(
-        "INSERT INTO sources VALUES ('s', 'phantom', '', '{}', TRUE, FALSE, ?, 8, 16, 0)", [MADE]
+        "INSERT INTO sources VALUES"
+        " ('s', 'phantom', '', '{}', TRUE, FALSE, ?, 8, 16, 0, 'synthetic')",
+        [MADE],
     )
     dataset_table.append_rows(con, "patients", pd.DataFrame(patients))
     dataset_table.append_rows(con, "mammograms", pd.DataFrame(mammograms))
     return mammograms
 
 
-def _insert_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:
+def insert_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:
     con.register("rows", frame)
     con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
     con.unregister("rows")
@@ -117,8 +113,8 @@ def _add_runs(
         for i, m in enumerate(mammograms)
         for k in range(20)
     ]
-    _insert_rows(con, "patches", pd.DataFrame(patches))
-    _insert_rows(
+    insert_rows(con, "patches", pd.DataFrame(patches))
+    insert_rows(
         con,
         "units",
         pd.DataFrame(
@@ -136,7 +132,7 @@ def _add_runs(
             ]
         ),
     )
-    _insert_rows(
+    insert_rows(
         con,
         "top_patches",
         pd.DataFrame(
@@ -156,7 +152,7 @@ def _add_runs(
             ]
         ),
     )
-    _insert_rows(
+    insert_rows(
         con,
         "selected",
         pd.DataFrame(
@@ -220,7 +216,7 @@ def add_protocol(
         con, protocol="ZQXSTUDY", version=version, state="design", design=design
     )
     reading_table.add_reading_cases(con, "ZQXSTUDY", version, cases)
-    for stage in ("lint", "frozen"):
+    for stage in ("checked", "frozen"):
         protocol_table.append_protocol_state(
             con, protocol="ZQXSTUDY", version=version, state=stage, design=design, hash="ZQXHASH"
         )
