@@ -82,7 +82,7 @@ def create_command(
     """Design a version: select cases and their texts. It can be changed until it is frozen."""
     from core.store.reading.protocol_states import DESIGN, next_command
     from evaluation.intervals import decimal, percent
-    from evaluation.reading_study import planned_power, workflow
+    from evaluation.reading_study import design_power, planned_power, workflow
     from evaluation.reading_study.design import design_preset, parse_design_settings
 
     path = resolve_study(study)
@@ -101,7 +101,10 @@ def create_command(
     created = workflow.create_protocol(path, name, chosen, command_actor())
     # The primary arm is tested; texts of the other arms do not add to its power.
     primary = int((created.cases["arm"] == chosen.arms[0]).sum())
-    power, sample_size = planned_power(chosen, primary)
+    patients = created.cases.loc[created.cases["arm"] == chosen.arms[0], "patient_id"].nunique()
+    plan = design_power(chosen, patients, primary) if patients > 1 else None
+    power = None if plan is None else plan.power
+    sample_size = planned_power(chosen, primary)[1]
     result = {
         "protocol": name,
         "version": created.version,
@@ -113,7 +116,7 @@ def create_command(
     }
     text = (
         f"{name}, version {created.version}: {len(created.cases)} cases, {primary} of them in the"
-        f" primary arm. {created.flow.sentence()} Power {decimal(power.power)} for"
+        f" primary arm. {created.flow.sentence()} Power {decimal(power, 2)} for"
         f" {percent(chosen.expected_share, 0)} correct. Next:"
         f" {next_command(name, created.version, DESIGN)}"
     )

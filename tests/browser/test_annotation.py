@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import time
 
@@ -424,8 +425,11 @@ def test_an_answer_survives_a_lost_connection(context, tmp_path) -> None:
         page = enter_annotation(context, served, "L1")
         complete_practice(page)
         port = served.port
-        stop_server(served)
+        # The server stops answering first: the page ignores keys once its check every 5 s has failed.
+        served.process.send_signal(signal.SIGSTOP)
         press(page, "M 5 S 3 Enter")
+        served.process.kill()
+        served.process.wait()
         page.wait_for_function(
             shadow_condition(".lost", "e.textContent.includes('Connection lost')")
         )

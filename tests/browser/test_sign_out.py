@@ -51,7 +51,7 @@ def test_an_annotator_and_the_team_find_the_way_out(context, served: Served) -> 
     page.goto(served.invite("reader", "S4"))  # a participant's link in the team's browser
     page.click("button")
     page.wait_for_selector("text=A member of the research team is signed in")
-    page.click("text=Sign out")
+    page.get_by_role("link", name="Sign out", exact=True).click()
     page.click("button")
     page.wait_for_selector("text=You are signed out")
 

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from core import lineage, runs, store
 from core.class_labels import CLASSES
-from core.images.working_images import WorkingImages
 from core.interpretation.inference import load_network
+from core.pipeline.inputs import open_training_images
 from core.store import annotation_table, dataset_table, participant_table, run_table, unit_table
 from core.store.reading import protocol_table
 from dashboard.commands.study import status_command
@@ -60,6 +60,7 @@ def test_status_has_the_published_fields(demonstration: Path) -> None:
         "coverage",
         "annotations",
         "reading",
+        "truth",
     }
     assert status["patients"] == 80 and status["mammograms"] == 160
     assert set(status["patches"]) == set(status["coverage"]) == set(CLASSES)
@@ -148,7 +149,9 @@ def test_influence_is_weight_times_largest_activation(
         films = dataset_table.load_mammograms(con).set_index("mammogram_id")["file"]
     stored = np.load(runs.run_folder(demonstration, dissect) / "influence.npy")
     network = load_network(demonstration, lineage.ancestor_run(demonstration, dissect, "train"))
-    opened = WorkingImages(demonstration)
+    # The network sees the images of new studies without anything outside the breast.
+    train = lineage.ancestor_run(demonstration, dissect, "train")
+    opened = open_training_images(demonstration, train)
     for i, name in list(enumerate(row["manifest"]["mammograms"]))[:3]:
         with torch.inference_mode():
             maps = network.feature_maps(
@@ -254,7 +257,7 @@ def test_errors_are_one_message_on_stderr(
     study = None if "nowhere" in arguments else demonstration
     done = deepminer(*arguments, study=study)
     if arguments == ("reading", "freeze"):
-        text = "is unblinded"
+        text = "is scored and cannot become frozen"
     assert done.returncode == 1
     assert text in done.stderr and "Traceback" not in done.stderr
     assert len([line for line in done.stderr.replace("\r", "\n").splitlines() if text in line]) == 1

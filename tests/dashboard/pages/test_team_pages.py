@@ -33,7 +33,7 @@ CONTENT = {
     "units": "selected of 64",
     "explanations": "Predicted",
     "annotations": "SIM-careful",
-    "reading_study": "Correct answers",
+    "reading_study": "AUC of the ratings",
     "figures": "Build",
     "participants": "SIM-reader",
 }

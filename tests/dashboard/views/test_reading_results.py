@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.server import context as served_study
 from support.team_page import page_text
 
 
@@ -58,7 +62,8 @@ def results_page() -> None:
     reading_results.render_results(protocol, score_study(answers, key, design, simulated=False))
 
 
-def test_one_image_per_patient() -> None:
+def test_one_image_per_patient(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(served_study.STUDY_VARIABLE, str(study))
     page = AppTest.from_function(results_page, default_timeout=60).run()
     assert not page.exception
     sentence = (

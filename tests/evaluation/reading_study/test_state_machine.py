@@ -472,7 +472,7 @@ class ReadingStudies(RuleBasedStateMachine):
 TestReadingStudies = ReadingStudies.TestCase
 # 40 runs of 50 steps: 2,000 steps.
 TestReadingStudies.settings = settings(
-    max_examples=40,
+    max_examples=12,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -154,7 +154,8 @@ def test_unit_map_colour_scale(demonstration: Path) -> None:
     ]
     assert (
         len({case.scale for case in cases}) == 1
-        and f"units {decimal(cases[0].scale, 2)}" in text
+        # The end of the colour bar: class map 1, unit map at its largest.
+        and f"1\n{decimal(cases[0].scale, 2)}" in text
         and "one scale for all cases" in result.caption
     )
     strongest = max(

@@ -1,0 +1,439 @@
+"""Annotation in a real browser: keyboard, mouse, drafts, two windows and a lost connection."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+
+from core import store
+from core.lexicon import birads_lexicon
+from core.lexicon.birads_categories import CATEGORIES
+from core.store import annotation_table
+from support import synthetic_study
+from support.annotation_browser import (
+    DEAD_TIME_MS,
+    enter_annotation,
+    press,
+    wait_for_unit,
+    wait_until_ready,
+)
+from support.live_server import Served, start_server, stop_server
+from support.shadow_dom import HELD_KEY, IMAGE_LOADED, shadow_condition
+
+pytestmark = pytest.mark.browser
+
+
+def complete_practice(page) -> None:
+    """Answer both practice units and start with unit 1."""
+    press(page, "0 Enter")
+    wait_until_ready(page, "Practice 2 / 2")
+    press(page, "U Enter")
+    page.click("text=Start with unit 1")
+    wait_until_ready(page, "Unit 1 / 24")
+
+
+def stored_answers(served: Served, code: str, practice: bool = False) -> list[dict]:
+    """Return the stored answers of one annotator, all versions, in order of answering."""
+    with store.read(served.study) as con:
+        frame = annotation_table.load_annotations(con, versions=True)
+    rows = frame[(frame["code"] == code) & (frame["practice"] == practice)]
+    return [
+        {
+            "unit": int(r.unit),
+            "version": int(r.version),
+            "repeat": bool(r.repeat),
+            "seconds": r.seconds,
+            **r.answer,
+        }
+        for r in rows.itertuples()
+    ]
+
+
+# Keys, the label that they compose, and the confidence.
+TYPED_ANSWERS = (
+    ("M 5 S 3", "Mass with spiculated margin, suspicious", 3),
+    ("N 2", "Normal tissue", 2),
+    (
+        "K 5 2 3 B + M 1 B 1",
+        (
+            "Vascular calcifications, grouped distribution, benign; mass with circumscribed margin,"
+            " benign"
+        ),
+        1,
+    ),
+    ("0", "", None),
+    ("A 2 I + D S 2", "Focal asymmetry, uncertain; architectural distortion, suspicious", 2),
+)
+
+
+def test_keyboard_answers_are_stored_as_typed(
+    context, served: Served, record_testsuite_property, capsys
+) -> None:
+    page = enter_annotation(context, served, "K1")
+    complete_practice(page)
+    waits = []
+    for i, (keys, label, _) in enumerate(TYPED_ANSWERS):
+        press(page, keys)
+        assert page.input_value(".own") == label
+        start = time.perf_counter()
+        press(page, "Enter")
+        wait_for_unit(page, f"Unit {i + 2} / 24")
+        waits.append(time.perf_counter() - start)
+        page.wait_for_timeout(DEAD_TIME_MS)
+    summary = (
+        f"machine waiting per unit, Enter to the next unit: median {statistics.median(waits):.2f}"
+        f" s, largest {max(waits):.2f} s over {len(waits)} units"
+    )
+    record_testsuite_property("annotate_machine_waiting", summary)
+    with capsys.disabled():
+        print(f"\n{summary}")
+    rows = stored_answers(served, "K1")
+    assert [(r["label"], r["confidence"]) for r in rows] == [
+        (label, confidence) for _, label, confidence in TYPED_ANSWERS
+    ]
+    assert [r["recognisable"] for r in rows] == ["yes", "yes", "yes", "nothing", "yes"]
+    assert len({r["unit"] for r in rows}) == 5
+    assert all(r["version"] == 1 and 0 < r["seconds"] < 30 for r in rows)
+    assert rows[4]["phenomena"] == [
+        {"category": "asymmetry", "terms": {"extent": "focal"}, "association": "uncertain"},
+        {"category": "distortion", "terms": {}, "association": "suspicious"},
+    ]
+    assert [r["recognisable"] for r in stored_answers(served, "K1", practice=True)] == [
+        "nothing",
+        "unsure",
+    ]
+    assert statistics.median(waits) <= 6
+    assert "Saved" in page.inner_text(".note")
+
+
+def test_every_category_composes_the_label_of_the_lexicon(context, served: Served) -> None:
+    page = enter_annotation(context, served, "K8")
+    complete_practice(page)
+    for category in CATEGORIES:
+        press(page, category.key)
+        terms = {}
+        for field in category.fields:
+            if not field.optional:
+                press(page, field.terms[1].key)
+                terms[field.name] = field.terms[1].name
+        has_association = category.association != "none"
+        if has_association:
+            press(page, "B")
+        phenomenon = {
+            "category": category.name,
+            "terms": terms,
+            "association": "benign" if has_association else None,
+        }
+        assert page.input_value(".own") == birads_lexicon.format_label([phenomenon])
+        press(page, category.key)
+
+
+def test_drafts_survive_a_reload_and_answers_can_be_revised(context, served: Served) -> None:
+    page = enter_annotation(context, served, "K2")
+    complete_practice(page)
+    press(page, "M 3 I")
+    page.wait_for_function("() => Object.keys(localStorage).some(k => k.startsWith('dm-draft-'))")
+    names = page.evaluate("() => JSON.stringify(localStorage)")
+    assert "ZQX" not in names and "unit_" not in names
+    page.reload()
+    wait_until_ready(page, "Unit 1 / 24")
+    assert page.input_value(".own") == "Mass with microlobulated margin, uncertain"
+    assert stored_answers(served, "K2") == []
+    press(page, "2 Enter")
+    wait_until_ready(page, "Unit 2 / 24")
+    press(page, "Backspace")
+    wait_until_ready(page, "Unit 1 / 24")
+    assert page.input_value(".own") == "Mass with microlobulated margin, uncertain"
+    press(page, "S")
+    page.fill(".own", "Small mass at the chest wall")
+    page.keyboard.press("Enter")  # leaves the text field, so that keys work again
+    press(page, "Enter")
+    wait_until_ready(page, "Unit 2 / 24")
+    rows = stored_answers(served, "K2")
+    assert [(r["version"], r["label"]) for r in rows] == [
+        (1, "Mass with microlobulated margin, uncertain"),
+        (2, "Small mass at the chest wall"),
+    ]
+    assert rows[0]["unit"] == rows[1]["unit"]
+    drafts = "() => Object.keys(localStorage).filter(k => k.startsWith('dm-draft-')).length"
+    assert page.evaluate(drafts) == 0
+
+
+def test_missing_rows_are_marked_and_blank_rows_allowed(context, served: Served) -> None:
+    page = enter_annotation(context, served, "K4")
+    press(page, "0 Enter")
+    wait_until_ready(page, "Practice 2 / 2")
+    assert page.locator(".skip").is_hidden()
+    press(page, "U Enter")
+    page.wait_for_selector("text=Practice is over")
+    press(page, "N")  # no key of the form works on the notice
+    page.keyboard.press("Enter")
+    wait_until_ready(page, "Unit 1 / 24")
+
+    def marked_row() -> str:
+        """Return the first word of the row that takes the digits."""
+        return page.locator(".form .lab.open").inner_text().split("\n")[0].split(" ")[0]
+
+    press(page, "K")
+    assert marked_row() == "Type"
+    assert "↓ blank" in page.inner_text(".form .lab.open")
+    press(page, "Enter")
+    assert page.locator(".lab.wrong").inner_text() == "Association"
+    fault = page.locator(".fault").first
+    assert (
+        fault.inner_text()
+        == "Choose the association of the calcifications: B benign, I uncertain or S suspicious."
+    )
+    assert fault.evaluate(
+        "e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.parentNode.clientHeight + 1"
+    )
+    press(page, "S")
+    # The association is below the rows of the category, so these are left blank.
+    assert fault.is_hidden()
+    assert marked_row() == "Confidence"
+    press(page, "Enter")
+    assert page.locator(".lab.wrong").inner_text().startswith("Confidence")
+    press(page, "2 ArrowUp")
+    assert marked_row() == "Distribution"
+    press(page, "3 ArrowUp ArrowUp ArrowUp 1")
+    assert page.input_value(".own") == "Amorphous calcifications, grouped distribution, suspicious"
+    press(page, "ArrowUp ArrowUp 1 C 3")
+    assert page.input_value(".own") == "Calcifications, grouped distribution, suspicious"
+    press(page, "Enter")
+    wait_until_ready(page, "Unit 2 / 24")
+    press(page, "K ArrowDown 2 S 1 Enter")
+    wait_until_ready(page, "Unit 3 / 24")
+    assert [(r["label"], r["confidence"]) for r in stored_answers(served, "K4")] == [
+        ("Calcifications, grouped distribution, suspicious", 3),
+        ("Calcifications, regional distribution, suspicious", 1),
+    ]
+    press(page, "?")
+    assert "leave the marked row blank" in page.inner_text(".pop")
+
+
+def test_held_double_and_early_keys_are_ignored(context, served: Served) -> None:
+    page = enter_annotation(context, served, "K3")
+    complete_practice(page)
+    press(page, "N 2")
+    for _ in range(8):
+        page.evaluate(HELD_KEY, "Enter")
+    assert stored_answers(served, "K3") == []
+    press(page, "Enter Enter N 2 Enter")
+    wait_until_ready(page, "Unit 2 / 24")
+    assert len(stored_answers(served, "K3")) == 1
+    press(page, "M 5")
+    page.click(".words")
+    page.keyboard.type("0 K 3 Enter S")
+    press(page, "Escape Escape")
+    press(page, "S 3 Enter")
+    wait_until_ready(page, "Unit 3 / 24")
+    last = stored_answers(served, "K3")[-1]
+    assert last["words"] == "0 K 3 Enter S"
+    assert last["label"] == "Mass with spiculated margin, suspicious"
+    for keys, message in (
+        ("Enter", "Choose a phenomenon"),
+        ("M 5 Enter", "association"),
+        ("S Enter", "confidence"),
+    ):
+        press(page, keys)
+        page.wait_for_function(
+            shadow_condition(".fault", "e.textContent.includes(arg)"), arg=message
+        )
+    assert len(stored_answers(served, "K3")) == 2
+    press(page, "1 Enter")
+    wait_until_ready(page, "Unit 4 / 24")
+
+
+FOCUSED_TEXT = """() => {
+    let active = document.activeElement;
+    while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement;
+    if (active === document.body) return "";
+    return (active.getAttribute("aria-label") || active.textContent).trim();
+}"""
+CLIPPED_TEXTS = """() => {
+    const hosts = [...document.querySelectorAll('*')];
+    const page = hosts.map(e => e.shadowRoot?.querySelector('.ann')).find(Boolean);
+    const texts = [...page.querySelectorAll('.bar .note, .form .o')];
+    return texts.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent);
+}"""
+
+
+def tab_to(page, text: str) -> None:
+    """Press Tab until the element with this text has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUSED_TEXT).startswith(text):
+            return
+    raise AssertionError(f"Tab never reached {text}")
+
+
+def test_skip_list_viewer_and_own_words_by_keyboard(context, served: Served) -> None:
+    page = enter_annotation(context, served, "K7")
+    complete_practice(page)
+    tab_to(page, "Skip")
+    press(page, "Enter")
+    wait_until_ready(page, "Unit 2 / 24")
+    press(page, "0 Enter")  # the next unit is answered, not skipped as well
+    wait_until_ready(page, "Unit 3 / 24")
+    assert page.inner_text(".count") == "1 done, 1 skipped"
+    press(page, "K 1")
+    page.wait_for_selector("text=Draft kept")
+    assert page.evaluate(CLIPPED_TEXTS) == []
+    press(page, "+ Enter")
+    assert "take it back" in page.locator(".fault").first.inner_text()
+    press(page, "Escape S")
+    assert page.input_value(".own") == "Amorphous calcifications, suspicious"
+    assert page.locator(".tabs").count() == 0
+    press(page, "+ + 3")
+    tab_to(page, "Own words")
+    press(page, "Enter")
+    page.keyboard.type("seen twice")
+    press(page, "Escape")
+    assert page.inner_text(".words") == "Own words, written"
+    tab_to(page, "All units")
+    press(page, "Enter")
+    page.wait_for_selector(".drawer .list button")
+    page.wait_for_function("arg => (" + FOCUSED_TEXT + ")().startsWith(arg)", arg="3")
+    tab_to(page, "4")  # the next row, and nothing behind the list
+    press(page, "Escape")
+    press(page, "z w Shift+L")
+    assert page.inner_text(".wlt").split() == ["150", "%", "W", "239", "L", "136"]
+    press(page, "r")
+    assert page.inner_text(".wlt").split() == ["100", "%", "W", "255", "L", "128"]
+    press(page, "Enter")
+    wait_until_ready(page, "Unit 4 / 24")
+    last = stored_answers(served, "K7")[-1]
+    assert (last["label"], last["words"], last["confidence"]) == (
+        "Amorphous calcifications, suspicious",
+        "seen twice",
+        3,
+    )
+
+
+def test_viewer_skip_and_list_by_mouse(context, served: Served) -> None:
+    broken = {"images": True}
+    context.route(
+        "**/image/*", lambda route: route.abort() if broken["images"] else route.continue_()
+    )
+    page = enter_annotation(context, served, "K6")
+    page.wait_for_selector(".grid button.retry")
+    page.wait_for_selector("text=The mammogram was not loaded")
+    broken["images"] = False
+    page.click("text=The mammogram was not loaded")
+    page.wait_for_function(IMAGE_LOADED)
+    page.click(".grid button:nth-child(3)")
+    page.wait_for_function(
+        shadow_condition(
+            ".grid button:nth-child(3)",
+            "e.className === '' && e.querySelector('img').naturalWidth > 0",
+        )
+    )
+    page.reload()
+    wait_until_ready(page, "Practice 1 / 2")
+    complete_practice(page)
+    page.wait_for_function(
+        shadow_condition(
+            ".grid", "[...e.querySelectorAll('img')].every(i => i.complete && i.naturalWidth)"
+        )
+    )
+    page.wait_for_timeout(2500)
+    requests, frames = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("websocket", lambda socket: socket.on("framesent", frames.append))
+    waits = []
+    for i in (5, 12, 20, 31):
+        start = time.perf_counter()
+        page.hover(f".grid button:nth-child({i + 1})")
+        assert page.inner_text(".pn") == f"Patch {i + 1} of 32"
+        assert page.evaluate(IMAGE_LOADED)
+        waits.append(time.perf_counter() - start)
+    page.keyboard.press("h")
+    page.mouse.move(1000, 300)
+    page.mouse.wheel(0, -300)
+    page.mouse.down()
+    page.mouse.move(1060, 340)
+    page.mouse.up()
+    # Hovering, zooming and windowing send nothing to the server.
+    assert [url for url in requests if "/_stcore/health" not in url] == []
+    assert frames == []
+    assert statistics.median(waits) < 0.5  # includes the time of the browser driver
+    assert "W 315" in page.inner_text(".wlt")
+    assert "100 %" not in page.inner_text(".wlt")
+    assert "off" in page.inner_text(".hl")
+    page.click(".grid button:nth-child(9)")
+    page.mouse.move(1000, 300)
+    assert page.inner_text(".pn") == "Patch 9 of 32, pinned"
+    page.keyboard.press("Escape")
+    assert page.inner_text(".pn") == "Patch 1 of 32"
+    page.click(".skip")
+    wait_until_ready(page, "Unit 2 / 24")
+    page.click("text=Calcification")
+    page.click("text=Amorphous")
+    page.click("text=Diffuse")
+    page.click("text=Uncertain")
+    page.click("text=high")
+    page.click("text=Save and next")
+    wait_until_ready(page, "Unit 3 / 24")
+    assert page.inner_text(".count") == "1 done, 1 skipped"
+    page.click("text=All units")
+    page.click("text=Skipped 1")
+    page.wait_for_function(shadow_condition(".list", "e.querySelectorAll('button').length === 1"))
+    page.click(".list button")
+    wait_until_ready(page, "Unit 1 / 24")
+    assert (
+        stored_answers(served, "K6")[0]["label"]
+        == "Amorphous calcifications, diffuse distribution, uncertain"
+    )
+
+
+def test_two_windows_store_one_answer_and_no_secret_is_sent(wire, context, served: Served) -> None:
+    captured = Served(served.study, wire.base, served.process)
+    page = enter_annotation(context, captured, "K5")
+    complete_practice(page)
+    other = context.new_page()
+    other.goto(wire.base)
+    wait_until_ready(other, "Unit 1 / 24")
+    press(page, "N 3 Enter")
+    wait_until_ready(page, "Unit 2 / 24")
+    other.bring_to_front()
+    press(other, "0 Enter")
+    wait_until_ready(other, "Unit 2 / 24")
+    assert "another window" in other.inner_text(".fault")
+    assert [r["label"] for r in stored_answers(served, "K5")] == ["Normal tissue"]
+    other.click("text=All units")
+    other.wait_for_selector(".list button")
+    sent = wire.sent
+    for expected in (b"Normal tissue", b"/image/", b"JFIF", b"expert_annotate"):
+        assert expected in sent, expected
+    for secret in (
+        b"ZQX",
+        b"zqxfile",
+        b"unit_0",
+        synthetic_study.DISSECT.encode(),
+        b"influence",
+        b"Exif",
+    ):
+        assert secret not in sent, secret
+
+
+def test_an_answer_survives_a_lost_connection(context, tmp_path) -> None:
+    served = start_server(synthetic_study.create_study(tmp_path / "study"))
+    try:
+        page = enter_annotation(context, served, "L1")
+        complete_practice(page)
+        port = served.port
+        stop_server(served)
+        time.sleep(6)
+        press(page, "M 5 S 3 Enter")
+        page.wait_for_function(
+            shadow_condition(".lost", "e.textContent.includes('Connection lost')")
+        )
+        served = start_server(served.study, port)
+        wait_until_ready(page, "Unit 2 / 24")
+        assert [r["label"] for r in stored_answers(served, "L1")] == [
+            "Mass with spiculated margin, suspicious"
+        ]
+    finally:
+        stop_server(served)
