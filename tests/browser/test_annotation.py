@@ -425,7 +425,7 @@ def test_an_answer_survives_a_lost_connection(context, tmp_path) -> None:
         page = enter_annotation(context, served, "L1")
         complete_practice(page)
         port = served.port
-        # The server stops answering first: the page ignores keys once its check every 5 s has failed.
+        # Stopped first: the page ignores keys once its check every 5 s has failed.
         served.process.send_signal(signal.SIGSTOP)
         press(page, "M 5 S 3 Enter")
         served.process.kill()

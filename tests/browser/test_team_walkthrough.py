@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-from core import store
+from core import runs, store
 from core.class_labels import unit_name
 from core.store import run_table, unit_table
 from support.live_server import Served, start_server, stop_server
@@ -159,8 +159,8 @@ def test_a_step_in_a_terminal_appears_while_it_runs(server: Served, browser) -> 
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        folder = server.study / "runs"
-        while not list(folder.glob("train-*.partial/progress.json")):
+        # Of this process: an earlier test may have left an unfinished training in the study.
+        while all(run["pid"] != training.pid for run in runs.unfinished_runs(server.study)):
             assert training.poll() is None
             time.sleep(0.05)
         # The Overview refreshes every 3 s; a loaded machine needs longer.
