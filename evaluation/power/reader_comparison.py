@@ -152,7 +152,7 @@ def mrmc_power(
     df2 = D^2 / ((s2 + e (1 - r1 - max(r2 - r3, 0)))^2 / (r - 1)); for fixed readers s2 is 0 and the
     law is chi-square.
 
-    Checked against: simulation of 2,000 studies a setting (benchmarks/READER_STUDIES.md).
+    `python -m benchmarks.reader_studies` compares it with simulated studies.
 
     References
     ----------

@@ -104,7 +104,7 @@ def test_power_grows_with_patients_and_readers():
 def test_planned_power_against_simulation(plan, simulate):
     rng = np.random.default_rng(2)
     simulated = np.mean([simulate(rng, plan) for _ in range(250)])
-    # Twice the Monte Carlo error; the full comparison is in benchmarks/READER_STUDIES.md.
+    # Twice the Monte Carlo error; benchmarks/reader_studies.py makes the full comparison.
     assert abs(study_power(plan).power - simulated) < 0.07
 
 
