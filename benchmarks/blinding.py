@@ -30,7 +30,7 @@ from benchmarks import blinding_study
 from benchmarks.blinding_study import RecordingReader
 from benchmarks.expert_sessions import ServerProcess
 from core.timestamps import utc_now
-from dashboard.server.image_routes import BLINDED_ANSWER_S
+from dashboard.server.reply_times import REPLY_STEP_S
 from evaluation.roc import auc
 
 OUT = Path(__file__).with_name("BLINDING.md")
@@ -182,8 +182,9 @@ def report(table: pd.DataFrame, cases: int) -> str:
         f" {0.05 * len(p_values):.1f}",
         f'- AUC of the time of a picture for "shown before", among neighbours in time: {area:.3f}'
         " (goal: .4 to .6)",
-        f"- time of a picture: median {1000 * table['picture_seconds'].median():.0f} ms; the server"
-        f" waits until {1000 * BLINDED_ANSWER_S:.0f} ms have passed, a busy machine takes longer",
+        f"- time of a picture: median {1000 * table['picture_seconds'].median():.0f} ms, of the"
+        f" answer with the case: median {1000 * table['state_seconds'].median():.0f} ms; replies"
+        f" leave the server at multiples of {1000 * REPLY_STEP_S:.0f} ms after the request",
         "",
         "| received | withheld | showings | P |",
         "|---|---|---|---|",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from core import store
 from core.errors import DiskFullError, RequestRefused
 from core.store.connection import Connection, StoreLockedError
 from dashboard.server import context, identity
+from dashboard.server.reply_times import seconds_until_reply
 
 _Result = TypeVar("_Result")
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -172,6 +174,10 @@ def expert_route(path: str, role: str, method: str, handler: Handler) -> Route:
 
     async def endpoint(request: Request) -> Response:
         """Return the handler's reply, or its refusal."""
-        return await _handle(request, role, handler)
+        started = time.monotonic()
+        reply = await _handle(request, role, handler)
+        if role == "reader":
+            await asyncio.sleep(seconds_until_reply(time.monotonic() - started))
+        return reply
 
     return Route(path, endpoint, methods=[method])

@@ -24,13 +24,13 @@ from starlette.routing import Route
 
 from core.sessions import reading_pictures
 from dashboard.server import context, identity
+from dashboard.server.reply_times import seconds_until_reply
 
 TEAM_AUDIENCE = "team"
 IMAGE_KINDS = ("mammogram", "patch", "unit", "blinded")
 # The only kinds for readers: each address is made for one reader when a case is displayed.
 READER_KINDS = ("blinded",)
 CACHE_BYTES = 128 * 1024 * 1024
-BLINDED_ANSWER_S = 0.03
 TILE_PIXELS = 176
 OUTLINE_COLOUR = (214, 178, 84)
 DIMMING = 0.38
@@ -208,7 +208,7 @@ def serve_image(request: Request) -> Response:
 
 
 def _blinded_response(parameters: dict[str, Any]) -> Response:
-    """Return a reader's picture from its file, `BLINDED_ANSWER_S` after the request.
+    """Return a reader's picture from its file, at a time of `reply_times`.
 
     It is kept neither here nor by the browser: an answer from memory would come earlier where the
     picture was shown before, and the address ends when the case cannot be reopened.
@@ -221,9 +221,9 @@ def _blinded_response(parameters: dict[str, Any]) -> Response:
         response = Response(image, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
     except OSError:
         response = _unreadable()
-    # The operating system keeps files that were read before in memory. The answer waits longer than
-    # a read from disk takes, so that its time does not show which kind of read it was.
-    time.sleep(max(0.0, BLINDED_ANSWER_S - (time.monotonic() - started)))
+    # The operating system keeps files that were read before in memory. The first step is longer
+    # than a read from disk, so that the time does not show which kind of read it was.
+    time.sleep(seconds_until_reply(time.monotonic() - started))
     return response
 
 

@@ -8,12 +8,14 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.routing import Route
 
 from core.errors import DiskFullError, RequestRefused, UserError
 from core.store import StoreLockedError
 from dashboard.components.http import MAX_BODY_BYTES, expert_route
+from dashboard.server.reply_times import REPLY_STEP_S, seconds_until_reply
 
 STUDY = "/srv/studies/secret"
 
@@ -111,3 +113,31 @@ def test_errors_carry_no_path(
 
 def test_another_role_is_refused() -> None:
     assert post(echoing_route(), b"{}", role="team")[0] == 403
+
+
+@pytest.mark.parametrize("role", ["reader", "annotator"])
+def test_only_replies_to_readers_wait_for_the_next_step(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a reply must not show how much work a case needed."""
+    waits: list[float] = []
+
+    async def slow_handler(code: str, values: object) -> dict:
+        await sleep(0.002)
+        return {}
+
+    async def record_wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr("dashboard.components.http.asyncio.sleep", record_wait)
+    post(expert_route("/expert/x", role, "POST", slow_handler), b"{}", role)
+    post(expert_route("/expert/x", role, "POST", slow_handler), b"{}", "team")
+    assert len(waits) == (2 if role == "reader" else 0)
+    assert all(0 < wait < REPLY_STEP_S for wait in waits)
+
+
+def test_replies_leave_at_multiples_of_the_step() -> None:
+    elapsed = [0.0, 0.001, 0.029, 0.031, 0.0899, 0.5]
+    leaving = [seconds + seconds_until_reply(seconds) for seconds in elapsed]
+    np.testing.assert_allclose(leaving, [0.03, 0.03, 0.03, 0.06, 0.09, 0.51], rtol=0, atol=1e-12)
