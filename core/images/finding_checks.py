@@ -6,7 +6,7 @@ of patches, which needs their labels, in `core.pipeline.patches`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,10 @@ BORDER_ONLY = "border_only"
 WHOLE_FILM = "whole_film"
 TOO_SMALL = "too_small"
 NO_PATCH = "reaches_no_patch"
+DOUBTFUL_SOURCE = "doubtful_source"
+OTHER_SIDE = "other_side"
+# Codes of an outline in a wrong place.
+MISPLACED = (OUTSIDE_BREAST, MIRRORED, BORDER_ONLY)
 
 # An outline with less than this share inside the breast is outside it.
 _MIN_INSIDE = 0.5
@@ -27,8 +31,17 @@ _MIRROR_FITS = 0.95
 _BORDER_SHARE = 0.01
 _WHOLE_FILM_SHARE = 0.8
 _WHOLE_BREAST_SHARE = 0.95
-# Pixels of the source image. Calcifications can be smaller and are not checked.
+# Pixels of the source image, and share of the film's width (2.4 mm of the usual film).
+# Calcifications can be smaller and are not checked.
 _MIN_PIXELS = 9.0
+_MIN_EXTENT = 0.01
+# A source is doubtful as a whole from this number and this share of misplaced outlines on ...
+_MIN_MISPLACED, _MAX_MISPLACED_SHARE = 3, 0.1
+# ... or if at least so many outlines all lie in this share of the films' height.
+_MIN_OUTLINES, _CROWDED_HEIGHT = 8, 0.4
+# Films are compared with the others of their source if at least so many tell their side, and are
+# listed if at most this share of them deviates.
+_MIN_FILMS, _MAX_DEVIATING_SHARE = 20, 0.05
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,9 @@ def check_finding(
             f"the outline covers about {pixels:.0f} pixels of the image: shares instead of pixels?"
         )
         issues.append(ImageIssue(TOO_SMALL, cause))
+    elif not is_calcification and 0 < _extent(mask) < _MIN_EXTENT * mask.shape[1]:
+        cause = f"the outline is {_extent(mask) / mask.shape[1]:.1%} of the film wide: other units?"
+        issues.append(ImageIssue(TOO_SMALL, cause))
     if not mask.any():
         issues.append(ImageIssue(OUTSIDE_BREAST, "the outline lies outside the image"))
         return issues
@@ -150,6 +166,82 @@ def check_finding(
     elif breast.any():
         issues += _position_issues(outline_plausibility(mask, breast))
     return issues
+
+
+@dataclass(frozen=True)
+class PlacedOutline:
+    """Height of an outline on its film. top, bottom: shares of the film's height from above.
+
+    misplaced: the check of its film alone found it in a wrong place.
+    """
+
+    top: float
+    bottom: float
+    misplaced: bool
+
+
+def check_outlines_jointly(outlines: Sequence[PlacedOutline]) -> str:
+    """Return why all outlines of a source are doubtful, "" if nothing speaks against them.
+
+    An outline in other units, mirrored or on another film can lie in the breast by chance. Those of
+    a whole source cannot.
+
+    Parameters
+    ----------
+    outlines : sequence of PlacedOutline
+        All outlines of the source.
+
+    Examples
+    --------
+    >>> inside = [PlacedOutline(0.3, 0.5, False)] * 7
+    >>> check_outlines_jointly(inside + [PlacedOutline(0.6, 0.7, False)])
+    ''
+    >>> check_outlines_jointly(inside + [PlacedOutline(0.6, 0.7, True)] * 3)
+    '3 of the 10 outlines of the source are misplaced: flipped, or other units?'
+    """
+    count, misplaced = len(outlines), sum(outline.misplaced for outline in outlines)
+    if misplaced >= _MIN_MISPLACED and misplaced >= _MAX_MISPLACED_SHARE * count:
+        return (
+            f"{misplaced} of the {count} outlines of the source are misplaced: flipped, or other"
+            " units?"
+        )
+    if count < _MIN_OUTLINES:
+        return ""
+    if max(outline.bottom for outline in outlines) < _CROWDED_HEIGHT:
+        return f"all {count} outlines of the source lie at the top of their films: other units?"
+    if min(outline.top for outline in outlines) > 1 - _CROWDED_HEIGHT:
+        return f"all {count} outlines of the source lie at the bottom of their films: other units?"
+    return ""
+
+
+def films_of_other_side(films: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return the films whose chest wall is not where that side's is in the rest of the source.
+
+    Such a film is flipped or of the other breast, and its outlines belong to another film.
+
+    Parameters
+    ----------
+    films : mapping of str to (str, str)
+        Of each film its laterality and the side of the image where the chest wall is, "left" or
+        "right". Films with other values do not count.
+
+    Examples
+    --------
+    >>> films = {f"{k}": ("LEFT", "left") for k in range(30)}
+    >>> films_of_other_side(films | {"flipped": ("LEFT", "right")})
+    ['flipped']
+    """
+    same = {
+        name: laterality.lower() == wall
+        for name, (laterality, wall) in films.items()
+        if laterality in ("LEFT", "RIGHT") and wall in ("left", "right")
+    }
+    # Some sources show every chest wall at the left: half of their films then deviate.
+    agreeing = sum(same.values())
+    usual = agreeing >= len(same) - agreeing
+    deviating = sorted(name for name, value in same.items() if value != usual)
+    few = len(deviating) <= _MAX_DEVIATING_SHARE * len(same)
+    return deviating if len(same) >= _MIN_FILMS and few else []
 
 
 def pixel_count(polygons: Sequence[np.ndarray]) -> float:
@@ -187,6 +279,14 @@ def _covers_all(mask: np.ndarray, breast: np.ndarray) -> bool:
     if mask.mean() >= _WHOLE_FILM_SHARE:
         return True
     return bool(breast.any()) and float(mask[breast].mean()) >= _WHOLE_BREAST_SHARE
+
+
+def _extent(mask: np.ndarray) -> int:
+    """Return the larger side of the box around a mask, 0 for an empty one."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0
+    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
 
 
 def _is_at_border(mask: np.ndarray) -> bool:

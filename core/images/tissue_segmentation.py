@@ -32,6 +32,8 @@ _PLANE_STEPS, _FIT_STEPS = 18, 25
 # A mask without ground around it, or with other large bright areas beside it, is doubtful.
 _MAX_MASK_SHARE = 0.97
 _MAX_OTHER_SHARE = 0.2
+# The halves of an image hold tissue that differs by more than this share if its side is clear.
+_MIN_SIDE_DIFFERENCE = 0.2
 # Median step across the border of the breast in grey levels; the air threshold is 6 at least.
 _MIN_BORDER_STEP = 3.0
 
@@ -97,6 +99,23 @@ def segment_tissue(pixels: np.ndarray) -> Segmentation:
         return Segmentation(mask, doubt)
     enlarged = Image.fromarray(mask.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR)
     return Segmentation(np.asarray(enlarged) > 0.5, doubt)
+
+
+def chest_wall_side(mask: np.ndarray) -> str:
+    """Return on which side of the image the chest wall is: "left", "right", or "" if unclear.
+
+    Examples
+    --------
+    >>> mask = np.zeros((4, 4), bool)
+    >>> mask[:, 0] = True
+    >>> chest_wall_side(mask)
+    'left'
+    """
+    half = mask.shape[1] // 2
+    left, right = int(mask[:, :half].sum()), int(mask[:, -half:].sum())
+    if abs(left - right) <= _MIN_SIDE_DIFFERENCE * (left + right):
+        return ""
+    return "left" if left > right else "right"
 
 
 def with_margin(mask: np.ndarray, margin: float) -> np.ndarray:

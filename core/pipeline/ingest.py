@@ -1,15 +1,13 @@
 """Ingestion: the patients of a source become working images and database rows of a study.
 
-Reading and staging of single patients belong in `core.pipeline.staging`. Ingestion is atomic: only
+Its parts belong in `core.pipeline.ingestion`. Ingestion is atomic: only
 when all patients are staged in `STUDY/ingest.partial/<source>/` are the images moved and the rows
 committed in one transaction. An interrupted ingestion resumes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import inspect
+import dataclasses
 import itertools
 import json
 import os
@@ -23,41 +21,29 @@ import pandas as pd
 
 from core import store, timestamps
 from core.errors import UserError
-from core.pipeline.problem_rows import problem_row
-from core.pipeline.staging import load_record, stage_patients
+from core.images.working_images import remove_working_images
+from core.pipeline.ingestion.duplicates import exclude_duplicates
+from core.pipeline.ingestion.problem_rows import JOINT_CODES, joint_problem_rows, problem_row
+from core.pipeline.ingestion.request import (
+    SourceRequest,
+    check_options,
+    source_module,
+    without_folder,
+)
+from core.pipeline.ingestion.staging import load_record, stage_patients, task_stamp
 from core.progress import ProgressCallback
-from core.runs import ProgressFile, canonical_json, format_error
+from core.runs import ProgressFile, format_error
 from core.settings import Settings
 from core.sources.records import Problem
 from core.store import dataset_table, problem_table, withdrawal
-
-# Module of core.sources by kind of source.
-SOURCE_MODULES = {
-    "phantom": "phantom",
-    "manifest": "manifest",
-    "ddsm": "ddsm",
-    "cbis-ddsm": "cbis_ddsm",
-    "release": "deepminer_release",
-    "dicom": "dicom_folder",
-    "vindr": "public_sets.vindr",
-    "inbreast": "public_sets.inbreast",
-    "rsna": "public_sets.rsna",
-    "mini-mias": "public_sets.mini_mias",
-    "cmmd": "public_sets.cmmd",
-    "embed": "public_sets.embed",
-    "coco": "annotation_tools.coco",
-    "label-studio": "annotation_tools.label_studio",
-    "cvat": "annotation_tools.cvat",
-    "yolo": "annotation_tools.yolo",
-}
-# Options that name a secret key: no content of the source, and never stored.
-_KEYS = ("pseudonym_key",)
+from core.store.connection import Connection
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestionResult:
     """Result of an ingestion.
 
+    patients: added or replaced. replaced: those of them that were in the study with other content.
     inverted_count: mammograms that were inverted. problems: rows with item, cause, action, skipped.
     already_ingested: the study holds this source already and was not changed.
     """
@@ -69,78 +55,7 @@ class IngestionResult:
     inverted_count: int
     problems: list[dict[str, Any]]
     already_ingested: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """What identifies a source: kind, location, options, shard and input side."""
-
-    kind: str
-    path: Path | None
-    options: dict[str, Any]
-    shard: tuple[int, int]
-    input_side: int
-
-    @property
-    def location(self) -> str:
-        """The path as text, "" without one."""
-        return "" if self.path is None else str(self.path)
-
-    def source_id(self, *content: str) -> str:
-        """Return the id of the source, which also depends on the given content."""
-        text = canonical_json(
-            [
-                self.kind,
-                # A relative path is the same source from every working directory.
-                os.path.abspath(self.location) if self.location else "",
-                {
-                    # A relative path is the same file from every working directory.
-                    name: os.path.abspath(value) if isinstance(value, Path) else value
-                    for name, value in self.options.items()
-                    if value is not None and name not in _KEYS
-                },
-                self.shard,
-                self.input_side,
-                *filter(None, content),
-            ]
-        )
-        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-    def table_hash(self) -> str:
-        """Return the SHA-256 of the files that the source names: a changed table is another source.
-
-        It is "" for folders and for unreadable files; the source reports the latter.
-        """
-        options = [
-            value
-            for name, value in self.options.items()
-            if isinstance(value, Path) and name not in _KEYS
-        ]
-        digests = []
-        for file in (self.path, *options):
-            if file is None or not file.is_file():
-                continue
-            try:
-                with file.open("rb") as opened:
-                    digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
-            except OSError:
-                return ""
-        return "".join(digests)
-
-    def stored_options(self) -> dict[str, Any]:
-        """Return the options without folders: a full path can identify people."""
-        return {
-            name: value.name if isinstance(value, Path) else value
-            for name, value in self.options.items()
-            if name not in _KEYS
-        }
-
-
-def source_module(kind: str) -> ModuleType:
-    """Return the module of a kind of source; UserError that lists the kinds for an unknown one."""
-    if kind not in SOURCE_MODULES:
-        raise UserError(f"There is no source {kind!r}; choose one of {', '.join(SOURCE_MODULES)}.")
-    return importlib.import_module(f"core.sources.{SOURCE_MODULES[kind]}")
+    replaced: int = 0
 
 
 def ingest(
@@ -157,6 +72,9 @@ def ingest(
 ) -> IngestionResult:
     """Read a source into the study.
 
+    When a source is ingested again, patients that it has corrected since replace those of the
+    study, and new ones are added. What rested on the earlier content becomes out of date.
+
     Parameters
     ----------
     study : Path
@@ -164,7 +82,7 @@ def ingest(
     settings : Settings
         Its settings; images.input_side determines the size of working images.
     kind : str
-        One of SOURCE_MODULES.
+        One of `core.pipeline.ingestion.request.SOURCE_MODULES`.
     path : Path or None
         File or folder of the source; None for phantoms.
     report : callable
@@ -172,8 +90,7 @@ def ingest(
     workers : int
         Number of processes.
     skip_bad : bool
-        Leave out and list a patient that cannot be read, instead of stopping. When the source is
-        ingested again, those of them that have been corrected are added.
+        Leave out and list a patient that cannot be read, instead of stopping.
     shard : (int, int)
         (i, n): every n-th patient only, from the i-th, counted from 1.
     **options
@@ -185,34 +102,17 @@ def ingest(
         For any fault; the study is unchanged.
     """
     module = source_module(kind)
-    _check_options(module, kind, options)
-    request = _Request(
+    check_options(module, kind, options)
+    request = SourceRequest(
         kind=kind,
         path=path,
         options=options,
         shard=shard,
         input_side=settings.images.input_side,
     )
-    source_id = request.source_id(request.table_hash())
-    with store.read(study) as con:
-        sources = dataset_table.load_sources(con)
-    earlier = sources[sources["source_id"] == source_id]
-    if len(earlier) and not earlier["skipped"].iloc[0]:
-        return _earlier_result(study, source_id)
-    tasks, problems = module.list_tasks(path, skip_bad=skip_bad, **options)
-    tasks = tasks[shard[0] - 1 :: shard[1]]
-    if len(earlier):
-        # Patients that were left out may have been corrected since.
-        tasks = _new_patients(study, tasks)
-        if not tasks:
-            return _earlier_result(study, source_id)
-        source_id = _unused_id(source_id, set(sources["source_id"]))
-    if not tasks:
-        part = f" in part {shard[0]} of {shard[1]}" if shard != (1, 1) else ""
-        raise UserError(
-            f"{request.location or kind} holds no patient{part}; check the path and the kind of"
-            " source."
-        )
+    waiting = _list_waiting(study, module, request, skip_bad)
+    if not waiting.tasks:
+        return _without_new_patients(study, request, waiting)
     # The folder does not depend on the content of a table: staged patients of a table that was
     # corrected since are used again.
     folder = study / "ingest.partial" / request.source_id()
@@ -226,7 +126,7 @@ def ingest(
     try:
         left_out = stage_patients(
             module,
-            tasks,
+            waiting.tasks,
             folder,
             4 * settings.images.input_side,
             workers=workers,
@@ -234,19 +134,17 @@ def ingest(
             report=report_patients,
         )
         skipped = {problem.item for problem in left_out}
-        records = [load_record(folder, t.patient) for t in tasks if t.patient not in skipped]
-        problems = [*problems, *left_out]
-        records, problems = _exclude_duplicates(study, records, problems, skip_bad)
-        if not records and len(earlier):
-            return _earlier_result(study, earlier["source_id"].iloc[0])
-        if not records:
-            raise UserError(
-                f"No patient could be imported; the first problem: {problems[0].item}:"
-                f" {problems[0].cause.rstrip('.')}."
-            )
-        result = _commit(
-            study, folder, source_id, request, bool(module.SIMULATED), records, problems
+        records = [
+            load_record(folder, task.patient)
+            for task in waiting.tasks
+            if task.patient not in skipped
+        ]
+        records, problems = exclude_duplicates(
+            study, records, [*waiting.problems, *left_out], skip_bad, waiting.replaced
         )
+        problems = [without_folder(problem, path) for problem in problems]
+        waiting = dataclasses.replace(waiting, problems=problems)
+        result = _add_records(study, folder, request, bool(module.SIMULATED), records, waiting)
     except Exception as error:
         progress.write("failed", format_error(error, study))
         raise
@@ -255,21 +153,110 @@ def ingest(
     return result
 
 
-def _check_options(module: ModuleType, kind: str, options: dict[str, Any]) -> None:
-    """Raise UserError for an option that the source does not have."""
-    accepted = inspect.signature(module.list_tasks).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
-        return  # the source checks its options itself
-    for name, value in options.items():
-        if name not in accepted and value is not None:
-            raise UserError(
-                f"The source {kind} has no option --{name.replace('_', '-')}; leave it out."
-            )
+@dataclass(frozen=True)
+class _Waiting:
+    """Patients of a source that are not in the study as the source has them now.
+
+    tasks: their tasks. problems: those of the source as a whole. replaced: patients that are in
+    the study with other content. stamps: what each patient of the source looks like.
+    """
+
+    tasks: list[Any]
+    problems: list[Problem]
+    replaced: frozenset[str]
+    stamps: dict[str, str]
+
+
+def _list_waiting(
+    study: Path, module: ModuleType, request: SourceRequest, skip_bad: bool
+) -> _Waiting:
+    """Return what has to be read of a source; UserError if it holds no patient."""
+    tasks, problems = module.list_tasks(request.path, skip_bad=skip_bad, **request.options)
+    problems = [without_folder(problem, request.path) for problem in problems]
+    number, parts = request.shard
+    tasks = tasks[number - 1 :: parts]
+    if not tasks:
+        part = f" in part {number} of {parts}" if parts > 1 else ""
+        where = request.location or request.kind
+        first = f" The first problem: {problems[0].item}: {problems[0].cause}" if problems else ""
+        raise UserError(
+            f"{where} holds no patient{part}; check the path and the kind of source.{first}"
+        )
+    stamps = {task.patient: task_stamp(module, task) for task in tasks}
+    with store.read(study) as con:
+        known = dataset_table.load_stamps(con, request.source_id())
+        stored_ids = set(dataset_table.load_patients(con)["patient_id"])
+        source_ids = set(dataset_table.load_sources(con)["source_id"])
+    unchanged = {name for name, stamp in stamps.items() if known.get(name) == stamp}
+    if not known and request.source_id(request.table_hash()) in source_ids:
+        # Ingested before stamps were recorded.
+        unchanged = set(stamps)
+    return _Waiting(
+        tasks=[task for task in tasks if task.patient not in unchanged & stored_ids],
+        problems=problems,
+        replaced=frozenset((set(stamps) & set(known) & stored_ids) - unchanged),
+        stamps=stamps,
+    )
+
+
+def _without_new_patients(
+    study: Path, request: SourceRequest, waiting: _Waiting
+) -> IngestionResult:
+    """Return the result of a source whose patients are all in the study as they are now."""
+    with store.write(study) as con:
+        source_ids = dataset_table.origin_sources(con, request.source_id())
+        rows = [
+            problem_row(problem) | {"source_id": source_ids[-1]}
+            for problem in waiting.problems
+            if source_ids
+        ]
+        if source_ids:
+            problem_table.replace_source_problems(con, source_ids, rows)
+            dataset_table.refresh_source_counts(con)
+    newest = source_ids[-1] if source_ids else request.source_id(request.table_hash())
+    return _earlier_result(study, newest)
+
+
+def _add_records(
+    study: Path,
+    folder: Path,
+    request: SourceRequest,
+    simulated: bool,
+    records: list[dict[str, Any]],
+    waiting: _Waiting,
+) -> IngestionResult:
+    """Add new patients and replace changed ones; UserError if there is none at all."""
+    with store.read(study) as con:
+        # Files that were written again with the same content change nothing.
+        same = {
+            record["patient"]["patient_id"]
+            for record in records
+            if record["patient"]["patient_id"] in waiting.replaced
+            and dataset_table.is_stored(con, record)
+        }
+        for patient in waiting.replaced - same:
+            withdrawal.check_not_shown(con, patient, "ingest the corrected source")
+        source_ids = set(dataset_table.load_sources(con)["source_id"])
+    changed = [record for record in records if record["patient"]["patient_id"] not in same]
+    read = {record["patient"]["patient_id"]: record["stamp"] for record in records}
+    if changed:
+        source_id = _unused_id(request.source_id(request.table_hash()), source_ids)
+        return _commit(study, folder, source_id, request, simulated, changed, waiting, read)
+    with store.write(study) as con:
+        dataset_table.save_stamps(con, request.source_id(), read)
+        known = bool(dataset_table.origin_sources(con, request.source_id()))
+    if not known and not waiting.replaced:
+        first = waiting.problems[0]
+        raise UserError(
+            f"No patient could be imported; the first problem: {first.item}:"
+            f" {first.cause.rstrip('.')}."
+        )
+    return _without_new_patients(study, request, waiting)
 
 
 def _unused_id(source_id: str, used: set[str]) -> str:
-    """Return the first of source_id-2, source_id-3, ... that is not used."""
-    candidates = (f"{source_id}-{k}" for k in itertools.count(2))
+    """Return source_id, or the first of source_id-2, source_id-3, ... that is not used."""
+    candidates = (f"{source_id}-{k}" if k > 1 else source_id for k in itertools.count(1))
     return next(name for name in candidates if name not in used)
 
 
@@ -290,95 +277,25 @@ def _earlier_result(study: Path, source_id: str) -> IngestionResult:
     )
 
 
-def _new_patients(study: Path, tasks: list[Any]) -> list[Any]:
-    """Return the tasks of patients that are not in the study."""
-    with store.read(study) as con:
-        stored_ids = set(dataset_table.load_patients(con)["patient_id"])
-    return [task for task in tasks if task.patient not in stored_ids]
-
-
-def _exclude_duplicates(
-    study: Path, records: list[dict[str, Any]], problems: list[Problem], skip_bad: bool
-) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """Return the records of new patients that share no image, and the extended problems.
-
-    Without skip_bad a duplicate raises UserError. One image in two patients would leak between
-    splits.
-    """
-    with store.read(study) as con:
-        stored = dataset_table.load_mammograms(con)
-        patient_ids = set(dataset_table.load_patients(con)["patient_id"])
-        withdrawn = withdrawal.withdrawn_patients(con)
-    owners = dict(zip(stored["pixel_hash"], zip(stored["patient_id"], stored["mammogram_id"])))
-    mammogram_ids = set(stored["mammogram_id"])
-    accepted = []
-    for record in records:
-        patient = record["patient"]["patient_id"]
-        is_stored = patient in patient_ids
-        if is_stored and not skip_bad:
-            raise UserError(
-                f"patient {patient} is in the study already: remove such patients from the source,"
-                " or skip them with --skip-bad."
-            )
-        fault = f"patient {patient} is in the study already" if is_stored else None
-        if patient in withdrawn:
-            cause = f"patient {patient} was withdrawn from the study"
-            problems = [*problems, Problem(patient, cause, "patient left out", skipped=True)]
-            continue
-        duplicate = _duplicate_fault(record, owners, mammogram_ids)
-        fault = fault or duplicate
-        if fault and not skip_bad:
-            raise UserError(
-                f"{fault}: the same image in two patients would leak between splits; correct the"
-                " source, or leave such patients out with --skip-bad."
-            )
-        if fault:
-            problems = [*problems, Problem(patient, fault, "patient left out", skipped=True)]
-        else:
-            accepted.append(record)
-            patient_ids.add(patient)
-    return accepted, problems
-
-
-def duplicate_problems(study: Path, records: list[dict[str, Any]]) -> list[Problem]:
-    """Return the patients of a source that cannot be added to the study, with the reason."""
-    return _exclude_duplicates(study, records, [], skip_bad=True)[1]
-
-
-def _duplicate_fault(
-    record: dict[str, Any], owners: dict[str, tuple[str, str]], mammogram_ids: set[str]
-) -> str | None:
-    """Return the first duplicate of a record's mammograms in words, None without one.
-
-    owners (pixel hash to patient and mammogram) and mammogram_ids are extended by the record.
-    """
-    patient, fault = record["patient"]["patient_id"], None
-    for row in record["mammograms"]:
-        name = row["mammogram_id"]
-        owner, original = owners.setdefault(row["pixel_hash"], (patient, name))
-        if owner != patient:
-            fault = fault or f"{name} has the same pixels as {original} of patient {owner}"
-        elif name in mammogram_ids:
-            fault = fault or f"{name} occurs twice"
-        mammogram_ids.add(name)
-    return fault
-
-
 def _commit(
     study: Path,
     folder: Path,
     source_id: str,
-    request: _Request,
+    request: SourceRequest,
     simulated: bool,
     records: list[dict[str, Any]],
-    problems: list[Problem],
+    waiting: _Waiting,
+    stamps: dict[str, str],
 ) -> IngestionResult:
-    """Move the staged images into the study and add all rows in one transaction."""
+    """Move the staged images into the study, and add or replace all rows in one transaction."""
     mammograms = pd.DataFrame([row for record in records for row in record["mammograms"]])
     findings = pd.DataFrame([row for record in records for row in record["findings"]])
     patients = pd.DataFrame([record["patient"] | {"source_id": source_id} for record in records])
-    problem_rows = [problem_row(problem) for problem in problems]
-    problem_rows += [row for record in records for row in record["problems"]]
+    replaced = waiting.replaced & set(patients["patient_id"])
+    own_problems = [row for record in records for row in record["problems"]]
+    source_problems = [
+        problem_row(problem) | {"source_id": source_id} for problem in waiting.problems
+    ]
     source = {
         "source_id": source_id,
         "kind": request.kind,
@@ -391,13 +308,17 @@ def _commit(
         "made": timestamps.utc_now(),
         "patients": len(patients),
         "mammograms": len(mammograms),
-        "skipped": sum(row["skipped"] for row in problem_rows),
+        "skipped": sum(row["skipped"] for row in source_problems),
     }
     # Images first: files without rows are harmless, rows without files are not.
     for file in mammograms["file"]:
         for path in folder.glob(f"{file}*.npy"):
             os.replace(path, study / "images" / path.name)
+    unused: list[str] = []
     with store.write(study) as con:
+        earlier = dataset_table.origin_sources(con, request.source_id())
+        for patient in sorted(replaced):
+            unused += dataset_table.remove_patient(con, patient)
         for name, frame in (
             ("sources", pd.DataFrame([source])),
             ("patients", patients),
@@ -407,14 +328,37 @@ def _commit(
             dataset_table.append_rows(con, name, frame)
         # A patient that was left out before and has been repaired is no problem any more.
         problem_table.clear_skipped_problems(con, list(patients["patient_id"]))
-        problem_table.add_problems(con, [row | {"source_id": source_id} for row in problem_rows])
+        problem_table.replace_source_problems(con, [*earlier, source_id], source_problems)
+        problem_table.add_problems(con, [row | {"source_id": source_id} for row in own_problems])
+        dataset_table.save_stamps(con, request.source_id(), stamps)
+        joint_problems = _check_jointly(con, source_id, sorted(waiting.stamps))
+        dataset_table.refresh_source_counts(con)
         # In the same transaction: a hash without its rows would identify other data.
         dataset_table.set_meta(con, "data_hash", dataset_table.content_hash(con))
+    remove_working_images(study, [name for name in unused if name not in set(mammograms["file"])])
     return IngestionResult(
         source_id=source_id,
         patients=len(patients),
         mammograms=len(mammograms),
         findings=len(findings),
         inverted_count=int(mammograms["inverted"].sum()),
-        problems=problem_rows,
+        problems=[*map(problem_row, waiting.problems), *own_problems, *joint_problems],
+        replaced=len(replaced),
     )
+
+
+def _check_jointly(con: Connection, source_id: str, patients: list[str]) -> list[dict[str, Any]]:
+    """Compare the outlines of all patients of a source, list what is doubtful, and return it."""
+    mammograms = dataset_table.load_mammograms(con)
+    mammograms = mammograms[mammograms["patient_id"].isin(patients)]
+    names = list(mammograms["mammogram_id"])
+    findings = dataset_table.load_findings(con)
+    findings = findings[findings["mammogram_id"].isin(names)]
+    listed = problem_table.list_problems(con)
+    rows = joint_problem_rows(
+        mammograms.to_dict("records"), findings.to_dict("records"), listed.to_dict("records")
+    )
+    problem_table.replace_open_problems(
+        con, JOINT_CODES, [row | {"source_id": source_id} for row in rows], names
+    )
+    return rows

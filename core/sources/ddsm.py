@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +28,8 @@ from core.sources.ddsm_metadata import (
     read_text_lines,
 )
 from core.sources.ddsm_outlines import clip_to_image
-from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
+from core.sources.ddsm_vocabulary import folder_pathology, truth_by_rule
+from core.sources.records import Finding, Mammogram, Patient, Problem
 
 __all__ = [
     "SIMULATED",
@@ -51,13 +51,6 @@ _MAX_DENSITY = 4.0
 _WHITE = 65535
 # At optical density 0.5 a tenth of the light of a clear film passes, and tissue is denser.
 _TRANSMISSION_QUANTILE, _TRANSMISSION_SHARE = 0.9, 0.4
-_FOLDER_PATHOLOGIES = {
-    "cancer": "MALIGNANT",
-    "benign_without_callback": "BENIGN_WITHOUT_CALLBACK",
-    "bwc": "BENIGN_WITHOUT_CALLBACK",
-    "benign": "BENIGN",
-    "normal": "NORMAL",
-}
 
 
 @dataclass(frozen=True)
@@ -234,51 +227,6 @@ def read_patient(task: DdsmTask) -> Patient:
         filed_as=filed_as,
         problems=tuple(problems),
     )
-
-
-def folder_pathology(ics: Path, root: Path) -> str | None:
-    """Return the pathology under whose folder a case is filed, None if no folder name gives one.
-
-    Only folders at or below root count, such as cancers/cancer_01/case0001.
-    """
-    # A folder above the root that happens to be named normal has no meaning.
-    depth = len(ics.relative_to(root).parts)
-    for parent in [*ics.parents][:depth]:
-        # The archive names its folders in the plural and with a volume: cancers/cancer_01.
-        name = re.sub(r"s?(_\d+)?$", "", parent.name.lower().replace("-", "_"))
-        if name in _FOLDER_PATHOLOGIES:
-            return _FOLDER_PATHOLOGIES[name]
-    return None
-
-
-def truth_by_rule(findings: Sequence[Finding], filed_as: str | None) -> dict[str, str]:
-    """Return the truth of a mammogram or case by three rules.
-
-    Parameters
-    ----------
-    findings : sequence of Finding
-        All findings of the mammogram or case.
-    filed_as : str or None
-        Pathology under whose folder the case is filed.
-
-    Returns
-    -------
-    dict of str to str
-        `folder`: filed_as, or UNKNOWN. `first_abnormality`: pathology of the finding with the
-        lowest number. `any_malignant`: the worst pathology, in which UNPROVEN ranks last. Without
-        findings the last two are NORMAL.
-
-    Examples
-    --------
-    >>> findings = [Finding(number=1, pathology="BENIGN"), Finding(number=2, pathology="MALIGNANT")]
-    >>> truth_by_rule(findings, None)
-    {'folder': 'UNKNOWN', 'first_abnormality': 'BENIGN', 'any_malignant': 'MALIGNANT'}
-    """
-    first = min(findings, key=lambda finding: finding.number).pathology if findings else "NORMAL"
-    pathologies = [finding.pathology for finding in findings]
-    # PATHOLOGIES is ordered from the worst.
-    worst = min(pathologies, key=PATHOLOGIES.index, default="NORMAL")
-    return {"folder": filed_as or "UNKNOWN", "first_abnormality": first, "any_malignant": worst}
 
 
 def _read_overlays(case: DdsmCase, ics: Path) -> dict[str, Overlay]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.store.connection import Connection, fetch_integer
+from core.store.problem_table import remove_patient_problems
 
 
 def set_meta(con: Connection, name: str, value: str) -> None:
@@ -41,6 +42,109 @@ def load_sources(con: Connection) -> pd.DataFrame:
     mammograms, skipped, truth_basis.
     """
     return con.execute("SELECT * FROM sources ORDER BY made").df()
+
+
+def load_stamps(con: Connection, origin: str) -> dict[str, str]:
+    """Return what a source looked like when its patients were ingested: stamp by patient.
+
+    origin: identifies the location and the options of the source, not its content.
+    """
+    rows = con.execute(
+        "SELECT patient_id, stamp FROM ingested_patients WHERE origin = ?", [origin]
+    ).fetchall()
+    return dict(rows)
+
+
+def save_stamps(con: Connection, origin: str, stamps: dict[str, str]) -> None:
+    """Record the stamps of ingested patients, instead of earlier ones."""
+    frame = pd.DataFrame(
+        {"origin": origin, "patient_id": list(stamps), "stamp": list(stamps.values())}
+    )
+    if len(frame):
+        con.register("stamps", frame)
+        con.execute("INSERT OR REPLACE INTO ingested_patients BY NAME SELECT * FROM stamps")
+        con.unregister("stamps")
+
+
+def origin_sources(con: Connection, origin: str) -> list[str]:
+    """Return the ingestions, oldest first, that hold patients of one origin."""
+    rows = con.execute(
+        """
+        SELECT source_id FROM sources WHERE source_id IN (
+            SELECT p.source_id FROM patients p JOIN ingested_patients i USING (patient_id)
+            WHERE i.origin = ?
+        ) ORDER BY made
+        """,
+        [origin],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def is_stored(con: Connection, record: dict[str, Any]) -> bool:
+    """Return whether the study holds a staged patient with exactly this content."""
+    patient = record["patient"]
+    identifier = patient["patient_id"]
+    own = "SELECT mammogram_id FROM mammograms WHERE patient_id = ?"
+    stored = {
+        "patients": _records(con, "patients WHERE patient_id = ?", identifier),
+        "mammograms": _records(con, "mammograms WHERE patient_id = ?", identifier),
+        "findings": _records(con, f"findings WHERE mammogram_id IN ({own})", identifier),
+    }
+    staged = {
+        "patients": [patient],
+        "mammograms": record["mammograms"],
+        "findings": record["findings"],
+    }
+
+    def content(rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
+        """Return the rows as texts in an order that does not depend on the table."""
+        return sorted(json.dumps([row.get(name) for name in columns]) for row in rows)
+
+    for table, rows in staged.items():
+        columns = sorted(rows[0]) if rows else []
+        if len(rows) != len(stored[table]):
+            return False
+        if content(rows, columns) != content(stored[table], columns):
+            return False
+    return True
+
+
+def _records(con: Connection, selection: str, value: str) -> list[dict[str, Any]]:
+    cursor = con.execute(f"SELECT * FROM {selection}", [value])
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def remove_patient(con: Connection, patient_id: str) -> list[str]:
+    """Remove a patient with mammograms, findings and their problems; results of runs stay.
+
+    Return the names of the working images, which belong to no mammogram any more.
+    """
+    own = "SELECT mammogram_id FROM mammograms WHERE patient_id = ?"
+    files = con.execute("SELECT file FROM mammograms WHERE patient_id = ?", [patient_id])
+    names = [row[0] for row in files.fetchall()]
+    remove_patient_problems(con, patient_id)
+    con.execute(f"DELETE FROM findings WHERE mammogram_id IN ({own})", [patient_id])
+    for table in ("mammograms", "patients"):
+        con.execute(f"DELETE FROM {table} WHERE patient_id = ?", [patient_id])
+    return names
+
+
+def refresh_source_counts(con: Connection) -> None:
+    """Count again what each source holds, after patients have moved to a later ingestion."""
+    con.execute("""
+        UPDATE sources SET
+            patients = (SELECT count(*) FROM patients p WHERE p.source_id = sources.source_id),
+            mammograms = (
+                SELECT count(*) FROM mammograms m JOIN patients p USING (patient_id)
+                WHERE p.source_id = sources.source_id
+            ),
+            skipped = (
+                SELECT count(*) FROM problems q
+                WHERE q.source_id = sources.source_id AND q.skipped
+            )
+    """)
+    con.execute("DELETE FROM sources WHERE patients = 0 AND skipped = 0")
 
 
 def any_simulated_source(con: Connection) -> bool:

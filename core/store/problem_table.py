@@ -6,6 +6,7 @@ The checks that produce problems belong in `core.images`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from core.errors import UserError
 from core.store.connection import Connection, fetch_records
 from core.timestamps import utc_now
 
+# Code of what a source reports as a whole: rows and patients that were left out, unused files.
+SOURCE = "source"
 # Decisions about a problem: the data are right as they are, or the mammogram gives no patches.
 ACCEPTED, LEFT_OUT = "accepted", "left_out"
 RESOLUTIONS = (ACCEPTED, LEFT_OUT)
@@ -53,7 +56,7 @@ def add_problems(con: Connection, rows: list[dict[str, Any]]) -> None:
             WHERE p.code = n.code
                 AND p.mammogram_id IS NOT DISTINCT FROM n.mammogram_id::VARCHAR
                 AND p.finding IS NOT DISTINCT FROM n.finding::INTEGER
-                AND (p.mammogram_id IS NOT NULL OR p.item = n.item)
+                AND (p.mammogram_id IS NOT NULL OR (p.item = n.item AND p.cause = n.cause))
         )
     """)
     con.unregister("new_problems")
@@ -91,38 +94,50 @@ def list_problems(
     ).df()
 
 
-def resolve_problem(con: Connection, problem_id: str, resolution: str, actor: str) -> None:
-    """Record the decision about a problem; a later decision replaces an earlier one.
+def resolve_problems(
+    con: Connection, problem_ids: Sequence[str], resolution: str | None, actor: str
+) -> None:
+    """Record the decision about problems; a later decision replaces an earlier one.
 
     Parameters
     ----------
     con : Connection
         A store opened for writing.
-    problem_id : str
+    problem_ids : sequence of str
         As returned by `list_problems`.
-    resolution : str
-        ACCEPTED: the data are right, the mammogram gives patches; LEFT_OUT: it gives none.
+    resolution : str or None
+        ACCEPTED: the data are right, the mammogram gives patches; LEFT_OUT: it gives none; None:
+        the decision is taken back.
     actor : str
         Code of the person who decided.
 
     Raises
     ------
     UserError
-        If there is no such problem or no such resolution.
+        If there is no such problem or no such resolution; nothing is recorded then.
     """
-    if resolution not in RESOLUTIONS:
+    if resolution is not None and resolution not in RESOLUTIONS:
         raise UserError(f"{resolution!r} is no decision; use one of {', '.join(RESOLUTIONS)}.")
-    _set_resolution(con, _listed_problem(con, problem_id), resolution, actor)
+    listed = list_problems(con).set_index("problem_id")
+    for name in problem_ids:
+        if name not in listed.index:
+            raise UserError(
+                f"There is no problem {name}; `deepminer problems` lists those of this study."
+            )
+    for name in problem_ids:
+        _set_resolution(con, listed.loc[name], resolution, actor if resolution else None)
 
 
-def _listed_problem(con: Connection, problem_id: str) -> pd.Series:
+def ids_of_kind(con: Connection, name: str) -> list[str]:
+    """Return the problems of a kind, without a decision, that concern a mammogram.
+
+    name: a kind, such as "doubtful_source"; any other name is returned as it is, as an id.
+    """
     listed = list_problems(con)
-    match = listed[listed["problem_id"] == problem_id]
-    if not len(match):
-        raise UserError(
-            f"There is no problem {problem_id}; `deepminer problems` lists those of this study."
-        )
-    return match.iloc[0]
+    if name not in set(listed["code"]) - {""}:
+        return [name]
+    is_open = listed["resolution"].isna() & listed["mammogram_id"].notna()
+    return list(listed.loc[is_open & (listed["code"] == name), "problem_id"])
 
 
 def _set_resolution(
@@ -148,16 +163,41 @@ def _set_resolution(
     )
 
 
-def reopen_problem(con: Connection, problem_id: str) -> None:
-    """Take back the decision about a problem. UserError if there is no such problem."""
-    row = _listed_problem(con, problem_id)
-    _set_resolution(con, row, None, None)
+def replace_open_problems(
+    con: Connection,
+    codes: Sequence[str],
+    rows: list[dict[str, Any]],
+    mammograms: Sequence[str] | None = None,
+) -> None:
+    """Replace the open problems of some codes, as found before, by the given ones.
 
-
-def replace_open_problems(con: Connection, code: str, rows: list[dict[str, Any]]) -> None:
-    """Replace the open problems of one code, as found with other settings, by the given ones."""
-    con.execute("DELETE FROM problems WHERE code = ? AND resolution IS NULL", [code])
+    mammograms: only the problems of these; None: of all.
+    """
+    con.execute(
+        """
+        DELETE FROM problems WHERE list_contains(?, code) AND resolution IS NULL
+            AND (? IS NULL OR list_contains(?, mammogram_id))
+        """,
+        [list(codes), mammograms, list(mammograms or ())],
+    )
     add_problems(con, rows)
+
+
+def replace_source_problems(
+    con: Connection, source_ids: Sequence[str], rows: list[dict[str, Any]]
+) -> None:
+    """Replace what earlier ingestions of a source reported about it as a whole."""
+    con.execute(
+        "DELETE FROM problems WHERE code = ? AND list_contains(?, source_id)",
+        [SOURCE, list(source_ids)],
+    )
+    for row in rows:
+        # Rows of studies from before the code was recorded.
+        con.execute(
+            "DELETE FROM problems WHERE code = '' AND item = ? AND cause = ?",
+            [row["item"], row["cause"]],
+        )
+    add_problems(con, [row | {"code": SOURCE} for row in rows])
 
 
 def clear_skipped_problems(con: Connection, items: list[str]) -> None:
@@ -173,6 +213,25 @@ def clear_skipped_problems(con: Connection, items: list[str]) -> None:
         [items],
     )
     con.execute("DELETE FROM problems WHERE skipped AND list_contains(?, item)", [items])
+
+
+def remove_patient_problems(con: Connection, patient_id: str) -> int:
+    """Remove what is listed about a patient, its mammograms and findings; return the number.
+
+    The items of a source are named after the patient, a mammogram, or a finding of it.
+    """
+    rows = con.execute(
+        """
+        DELETE FROM problems WHERE item = ? OR EXISTS (
+            SELECT 1 FROM mammograms m WHERE m.patient_id = ? AND (
+                problems.mammogram_id = m.mammogram_id OR item = m.mammogram_id
+                OR starts_with(item, m.mammogram_id || ', ')
+            )
+        ) RETURNING 1
+        """,
+        [patient_id, patient_id],
+    )
+    return len(rows.fetchall())
 
 
 def finding_decisions(con: Connection) -> list[FindingDecision]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import UserError
-from core.store import dataset_table, participant_table, run_table
+from core.store import dataset_table, participant_table, problem_table, run_table
 from core.store.connection import Connection
 from core.store.evidence import record_group
 from core.store.reading.protocol_states import OPEN_STATES
@@ -24,7 +24,6 @@ _MAMMOGRAM_TABLES = (
     "explanations",
     "attention",
     "figure_picks",
-    "problems",
 )
 _PATCH_TABLES = ("predictions", "top_patches")
 _PARTICIPANT_TABLES = ("annotations", "skips", "audit_answers", "answers", "reading_items")
@@ -74,21 +73,17 @@ def withdraw_patient(con: Connection, patient_id: str, actor: str) -> Withdrawal
         raise UserError(
             f"There is no patient {patient_id!r} in the study; the Data page lists the cases."
         )
+    check_not_shown(con, patient_id, "withdraw the patient")
     studies = _studies_with(con, "reading_cases", "patient_id", patient_id)
-    is_open = [name for name, state in studies if state in OPEN_STATES]
-    if is_open:
-        raise UserError(
-            f"{is_open[0]} shows images or explanations of patient {patient_id} and is open; close"
-            " it, then withdraw the patient."
-        )
     own = "SELECT mammogram_id FROM mammograms WHERE patient_id = ?"
     files = con.execute("SELECT file FROM mammograms WHERE patient_id = ?", [patient_id])
     names = tuple(row[0] for row in files.fetchall())
     runs = _runs_with_patient(con, patient_id)
     removed = {table: _delete_patch_results(con, table, patient_id) for table in _PATCH_TABLES}
+    removed["problems"] = problem_table.remove_patient_problems(con, patient_id)
     for table in (*_MAMMOGRAM_TABLES, "patches"):
         removed[table] = _delete(con, table, f"mammogram_id IN ({own})", patient_id)
-    for table in ("mammograms", "splits", "patients"):
+    for table in ("mammograms", "splits", "patients", "ingested_patients"):
         removed[table] = _delete(con, table, "patient_id = ?", patient_id)
     con.execute(
         "INSERT INTO withdrawn_patients VALUES (?, ?, ?)", [patient_id, utc_now(), str(actor)]
@@ -96,11 +91,24 @@ def withdraw_patient(con: Connection, patient_id: str, actor: str) -> Withdrawal
     dataset_table.set_meta(con, "data_hash", dataset_table.content_hash(con))
     run_table.append_log(con, actor, "patient withdrawn", f"patient {patient_id}")
     return Withdrawal(
-        removed={table: count for table, count in removed.items() if count},
+        removed=_without_empty(removed),
         runs=runs,
         studies=tuple(name for name, _ in studies),
         files=names,
     )
+
+
+def check_not_shown(con: Connection, patient_id: str, purpose: str) -> None:
+    """Raise UserError if an open reading study shows images of a patient.
+
+    purpose: what is to be done with the patient, for the message.
+    """
+    for name, state in _studies_with(con, "reading_cases", "patient_id", patient_id):
+        if state in OPEN_STATES:
+            raise UserError(
+                f"{name} shows images or explanations of patient {patient_id} and is open; close"
+                f" it, then {purpose}."
+            )
 
 
 def withdraw_participant(con: Connection, code: str, actor: str) -> Withdrawal:
@@ -110,15 +118,10 @@ def withdraw_participant(con: Connection, code: str, actor: str) -> Withdrawal:
 
     Parameters
     ----------
-    con : Connection
-        A connection of `core.store.write`.
     code : str
-    actor : str
-        Who acts.
-
-    Returns
-    -------
-    Withdrawal
+        The participant.
+    con, actor
+        See `withdraw_patient`.
 
     Raises
     ------
@@ -154,7 +157,7 @@ def withdraw_participant(con: Connection, code: str, actor: str) -> Withdrawal:
         record_group(con, "reading_order", actor, protocol=protocol, version=version, code=code)
     run_table.append_log(con, actor, "participant withdrawn", f"participant {code}")
     return Withdrawal(
-        removed={table: count for table, count in removed.items() if count},
+        removed=_without_empty(removed),
         runs=tuple(row[0] for row in runs),
         studies=tuple(name for name, _ in studies),
     )
@@ -164,6 +167,10 @@ def withdrawn_patients(con: Connection) -> frozenset[str]:
     """Return the patients that were withdrawn from the study."""
     rows = con.execute("SELECT patient_id FROM withdrawn_patients").fetchall()
     return frozenset(row[0] for row in rows)
+
+
+def _without_empty(removed: dict[str, int]) -> dict[str, int]:
+    return {table: count for table, count in removed.items() if count}
 
 
 def _delete(con: Connection, table: str, condition: str, value: str) -> int:

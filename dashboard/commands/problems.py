@@ -27,11 +27,13 @@ def problems_command(
     ] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="id of a problem: the data are right as they are; may be repeated"),
+        typer.Option(
+            help="id of a problem, or a kind for all its open ones: the data are right; repeatable"
+        ),
     ] = None,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option(help="id of a problem: its mammogram gives no patches; may be repeated"),
+        typer.Option(help="id or kind of problems: their mammograms give no patches; repeatable"),
     ] = None,
     reopen: Annotated[
         list[str] | None,
@@ -48,27 +50,30 @@ def problems_command(
     A mammogram with an open problem of a finding gives no patches.
     """
     from core import store
-    from core.pipeline.source_check import draw_study_sheets
+    from core.annotation.spreadsheet_cells import csv_text
+    from core.atomic_files import write_text
+    from core.pipeline.ingestion.source_check import draw_study_sheets
     from core.store import problem_table
 
     path = resolve_study(study)
     for file, ending in ((sheet, ".png"), (out, ".csv")):
         if file is not None and file.suffix.lower() != ending:
             raise UserError(f"{file} must end with {ending}.")
-    decisions = [(problem, problem_table.ACCEPTED) for problem in accept or ()]
-    decisions += [(problem, problem_table.LEFT_OUT) for problem in leave_out or ()]
-    if decisions or reopen:
+    if accept or leave_out or reopen:
         # In one transaction: an unknown id changes nothing.
         with store.write(path) as con:
-            for problem, resolution in decisions:
-                problem_table.resolve_problem(con, problem, resolution, command_actor())
-            for problem in reopen or ():
-                problem_table.reopen_problem(con, problem)
+            for names, resolution in (
+                (accept, problem_table.ACCEPTED),
+                (leave_out, problem_table.LEFT_OUT),
+                (reopen, None),
+            ):
+                ids = [i for name in names or () for i in problem_table.ids_of_kind(con, name)]
+                problem_table.resolve_problems(con, ids, resolution, command_actor())
     with store.read(path) as con:
         table = problem_table.list_problems(con, code=kind)
     rows = problem_rows(table)
     if out is not None:
-        table.to_csv(out, index=False)
+        write_text(out, csv_text(table))
     text = "\n".join(_problem_line(row) for row in rows) or "No problem is listed."
     if sheet is not None:
         files = draw_study_sheets(path, sheet)

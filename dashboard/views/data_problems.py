@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core import store
+from core.annotation.spreadsheet_cells import csv_text
 from core.errors import UserError
+from core.pipeline.ingestion.source_check import draw_study_sheet
 from core.store import problem_table
 from dashboard.components.mammograms import Panel, show_mammograms
 from dashboard.server import context, identity, image_routes
 from dashboard.ui import elements
+from dashboard.ui.cached_queries import cached_result
 from dashboard.views.flash_messages import flash
 from evaluation.intervals import DASH
 
@@ -20,6 +26,8 @@ _ANY = "Any kind"
 _OTHER = "other"
 _DECISIONS = {problem_table.ACCEPTED: "accepted", problem_table.LEFT_OUT: "left out"}
 _TABLE_HEIGHT = 300
+# The contact sheet: as high as the table with its buttons; as many as a person scans at a glance.
+_SHEET_HEIGHT, _SHEET_COLUMNS, _MAMMOGRAMS_SHOWN = 360, 3, 24
 
 
 def render_problems(
@@ -49,7 +57,10 @@ def render_problems(
         chosen = table.iloc[[row for row in selection.rows if row < len(table)]]
         _render_decisions(chosen)
     with right:
-        _render_mammogram(chosen if len(chosen) else table.head(1), mammograms, findings)
+        if len(chosen):
+            _render_mammogram(chosen, mammograms, findings)
+        else:
+            _render_sheet(table, set(mammograms["mammogram_id"]))
 
 
 def _filtered(problems: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +82,7 @@ def _filtered(problems: pd.DataFrame) -> pd.DataFrame:
     if open_only:
         problems = problems[problems["resolution"].isna()]
     export_column.download_button(
-        "CSV", problems.to_csv(index=False), "problems.csv", "text/csv", width="stretch"
+        "CSV", csv_text(problems), "problems.csv", "text/csv", width="stretch"
     )
     return problems.reset_index(drop=True)
 
@@ -114,16 +125,38 @@ def _decide(ids: tuple[str, ...], resolution: str | None) -> None:
     user = identity.current_identity().code
     try:
         with store.write(context.served_study()) as con:
-            for problem_id in ids:
-                if resolution is None:
-                    problem_table.reopen_problem(con, problem_id)
-                else:
-                    problem_table.resolve_problem(con, problem_id, resolution, user)
+            problem_table.resolve_problems(con, ids, resolution, user)
     except UserError as error:
         flash(str(error), error=True)
         return
     done = "Decision undone" if resolution is None else f"Marked as {_DECISIONS[resolution]}"
     flash(f"{done}: {len(ids)} of the list. Next: deepminer patches.")
+
+
+def _sheet_jpeg(study: Path, names: tuple[str, ...]) -> bytes:
+    buffer = io.BytesIO()
+    draw_study_sheet(study, names, _SHEET_COLUMNS).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _render_sheet(table: pd.DataFrame, known: set[str]) -> None:
+    """Render thumbnails of the listed mammograms, in the order of the list."""
+    names = [name for name in table["mammogram_id"].dropna().drop_duplicates() if name in known]
+    if not names:
+        st.caption("None of these problems concerns a single mammogram.")
+        return
+    shown = tuple(names[:_MAMMOGRAMS_SHOWN])
+    with st.container(height=_SHEET_HEIGHT, border=False):
+        # Within the page: a file of its own would have an address that outlives the sign-in.
+        text = base64.b64encode(cached_result(_sheet_jpeg, shown)).decode()
+        st.html(
+            f'<img src="data:image/jpeg;base64,{text}" style="width:100%"'
+            f' alt="{len(shown)} mammograms of the list with their outlines">'
+        )
+    st.caption(
+        f"{len(shown)} of {len(names)} mammograms of this list, with their outlines. Select a row"
+        " to enlarge one."
+    )
 
 
 def _render_mammogram(

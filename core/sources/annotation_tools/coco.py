@@ -18,13 +18,12 @@ from core.errors import UserError
 from core.sources.annotation_tools.marks import (
     Mark,
     MarkedImage,
+    parse_options,
     plan_patients,
-    require_images_folder,
 )
 from core.sources.annotation_tools.run_lengths import coco_mask_outline
 from core.sources.outlines.json_notations import outline_from_json
 from core.sources.outlines.records import Outline, box_outline, check_units
-from core.sources.plans.birads import parse_birads_mapping
 from core.sources.plans.reading import plan_files, read_planned_patient
 from core.sources.plans.records import PatientPlan
 from core.sources.records import Problem
@@ -47,8 +46,7 @@ def list_tasks(
     images: folder of the image files. pathology_from_birads: see
     `core.sources.plans.birads.parse_birads_mapping`.
     """
-    mapping = parse_birads_mapping(pathology_from_birads)
-    folder = require_images_folder(images)
+    folder, mapping = parse_options(images, pathology_from_birads)
     document = read_json(path, "the JSON file of a COCO export")
     try:
         marked = _marked_images(document, Path(str(path)))

@@ -1,7 +1,8 @@
 """CVAT: the XML file of a "CVAT for images" export.
 
-Boxes, polygons, ellipses and masks are read. Shapes without an area (polyline, points, cuboid) are
-findings without an outline, so that their images give no patch labels.
+Boxes, polygons, ellipses and masks are read. Shapes without an area (polyline, points, cuboid), and
+tags of the image that state a pathology which no shape shows, are findings without an outline, so
+that their images give no patch labels.
 
 References
 ----------
@@ -19,12 +20,11 @@ from core.errors import UserError
 from core.sources.annotation_tools.marks import (
     Mark,
     MarkedImage,
+    parse_options,
     plan_patients,
-    require_images_folder,
 )
 from core.sources.annotation_tools.run_lengths import cvat_mask_outline
 from core.sources.outlines.records import Outline, box_outline, circle_points, polygon_points
-from core.sources.plans.birads import parse_birads_mapping
 from core.sources.plans.reading import plan_files, read_planned_patient
 from core.sources.plans.records import PatientPlan
 from core.sources.records import Problem
@@ -44,8 +44,7 @@ def list_tasks(
     pathology_from_birads: str | None = None,
 ) -> tuple[list[PatientPlan], list[Problem]]:
     """Return one plan per patient, and the problems found; options as for COCO."""
-    mapping = parse_birads_mapping(pathology_from_birads)
-    folder = require_images_folder(images)
+    folder, mapping = parse_options(images, pathology_from_birads)
     if path is None or not Path(path).is_file():
         raise UserError(
             f"{path or 'The source'} is no file: give annotations.xml of a CVAT export."
@@ -92,6 +91,7 @@ def _marked_image(element: ElementTree.Element, path: Path) -> MarkedImage:
     return MarkedImage(
         name=name,
         marks=tuple(marks),
+        labels=tuple(tag.get("label", "") for tag in element.findall("tag")),
         size=(int(width), int(height)) if width and height else None,
         origin=origin,
     )

@@ -1,7 +1,9 @@
 """Label Studio: the JSON export, with coordinates in percent of the image.
 
-Rectangles, polygons and ellipses are read, rotated ones too. Tasks without an annotation are left
-out and counted. An annotated task without a mark is normal.
+Rectangles, polygons and ellipses are read, rotated ones too; other shapes are refused. Choices of a
+region are its attributes. Choices of the image that state a pathology which no region shows are a
+finding without an outline. Tasks without an annotation are left out and counted. An annotated task
+without a mark is normal.
 
 References
 ----------
@@ -23,11 +25,10 @@ from core.sources.annotation_tools.coco import read_json
 from core.sources.annotation_tools.marks import (
     Mark,
     MarkedImage,
+    parse_options,
     plan_patients,
-    require_images_folder,
 )
 from core.sources.outlines.records import Outline, circle_points
-from core.sources.plans.birads import parse_birads_mapping
 from core.sources.plans.cells import ImageIndex
 from core.sources.plans.reading import plan_files, read_planned_patient
 from core.sources.plans.records import PatientPlan
@@ -36,7 +37,8 @@ from core.sources.records import Problem
 SIMULATED = False
 TRUTH_BASIS = "annotators"
 _SHAPES = ("rectanglelabels", "polygonlabels", "ellipselabels")
-_OTHER_SHAPES = ("brushlabels", "keypointlabels", "rectangle", "polygon", "ellipse", "brush")
+# Results that mark nothing. Any other kind may be a mark, and must not make a film normal.
+_NO_MARKS = ("choices", "textarea", "rating", "number", "datetime", "relation", "ranker")
 _IMAGE_KEYS = ("image", "img", "dicom")
 # Uploaded files get a prefix of eight hexadecimal digits.
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
@@ -52,8 +54,7 @@ def list_tasks(
     pathology_from_birads: str | None = None,
 ) -> tuple[list[PatientPlan], list[Problem]]:
     """Return one plan per patient, and the problems found; options as for COCO."""
-    mapping = parse_birads_mapping(pathology_from_birads)
-    folder = require_images_folder(images)
+    folder, mapping = parse_options(images, pathology_from_birads)
     document = read_json(path, "the JSON export of Label Studio")
     stems = set(ImageIndex(folder).files())
     try:
@@ -86,10 +87,20 @@ def _marked_image(task: dict[str, Any], path: Path, stems: set[str]) -> MarkedIm
             " Studio."
         )
     data = task["data"]
-    results = [entry for entry in chosen[0]["result"] if entry["type"] in _SHAPES + _OTHER_SHAPES]
+    results = [entry for entry in chosen[0]["result"] if entry["type"] not in _NO_MARKS]
+    regions = {entry.get("id") for entry in results} - {None}
+    choices: dict[Any, list[str]] = {}
+    for entry in chosen[0]["result"]:
+        if entry["type"] == "choices":
+            region = entry.get("id") if entry.get("id") in regions else None
+            choices.setdefault(region, []).append(" ".join(map(str, entry["value"]["choices"])))
     return MarkedImage(
         name=_image_name(data, origin, stems),
-        marks=tuple(_mark(entry, origin) for entry in results),
+        marks=tuple(
+            _mark(entry, origin, choices.get(entry.get("id"), []) if entry.get("id") else [])
+            for entry in results
+        ),
+        labels=tuple(choices.get(None, [])),
         patient=str(data.get("patient_id") or data.get("patient") or ""),
         size=_size(results),
         origin=origin,
@@ -117,7 +128,7 @@ def _size(results: list[dict[str, Any]]) -> tuple[int, int] | None:
     return None
 
 
-def _mark(entry: dict[str, Any], origin: str) -> Mark:
+def _mark(entry: dict[str, Any], origin: str, choices: list[str]) -> Mark:
     kind, value = entry["type"], entry["value"]
     if float(entry.get("image_rotation") or 0) % 360:
         raise UserError(f"{origin}: the image was rotated for annotation; annotate it unrotated.")
@@ -129,6 +140,7 @@ def _mark(entry: dict[str, Any], origin: str) -> Mark:
     labels = value[kind]
     return Mark(
         label=" ".join(str(label) for label in labels),
+        attributes=tuple((f"choice {k}", text) for k, text in enumerate(choices, start=1)),
         outline=_outline(kind, value, entry, origin),
         origin=f"{origin}, mark {entry.get('id', '')}".rstrip(),
     )

@@ -6,6 +6,7 @@ Without either the finding is UNPROVEN.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,12 @@ from pathlib import Path, PurePosixPath
 from core.errors import UserError
 from core.sources.conventions import UNKNOWN, view_from_file_name
 from core.sources.outlines.records import Outline
-from core.sources.plans.birads import BiradsCategory, BiradsMapping, parse_birads
+from core.sources.plans.birads import (
+    BiradsCategory,
+    BiradsMapping,
+    parse_birads,
+    parse_birads_mapping,
+)
 from core.sources.plans.cells import IMAGE_SUFFIXES, ImageIndex
 from core.sources.plans.reading import keep_valid_plans
 from core.sources.plans.records import FilmPlan, FindingPlan, PatientPlan
@@ -36,6 +42,8 @@ _LESION_WORDS = {
     "distortion": "ARCHITECTURAL_DISTORTION",
     "asymmetry": "ASYMMETRY",
 }
+# Before a word of pathology these turn its meaning round.
+_NEGATIONS = {"no", "not", "non", "without"}
 _BIRADS = re.compile(r"bi-?rads[\s_:]*([0-6][abc]?)\b", re.IGNORECASE)
 # Folders that sort images by use, not by patient.
 _COMMON_FOLDERS = {"images", "train", "val", "valid", "validation", "test", "data", "labels"}
@@ -61,11 +69,13 @@ class Mark:
 class MarkedImage:
     """An image with its marks. name: path or name of the file as the export writes it.
 
-    patient: "" if the export does not state it. size: width and height in pixels, None if unknown.
+    labels: labels of the image as a whole. patient: "" if the export does not state it. size: width
+    and height in pixels, None if unknown.
     """
 
     name: str
     marks: tuple[Mark, ...]
+    labels: tuple[str, ...] = ()
     patient: str = ""
     size: tuple[int, int] | None = None
     origin: str = ""
@@ -79,7 +89,7 @@ def label_meaning(
     Raises
     ------
     UserError
-        If they state two pathologies.
+        If they state two pathologies, or deny one.
 
     Examples
     --------
@@ -90,6 +100,9 @@ def label_meaning(
     """
     text = " ".join([label, *attributes.values()])
     words = re.findall(r"[a-z]+", text.lower())
+    for word, following in itertools.pairwise(words):
+        if word in _NEGATIONS and following in _PATHOLOGY_WORDS:
+            raise UserError(f"the label {label!r} denies a pathology; use benign or normal")
     pathologies = {_PATHOLOGY_WORDS[word] for word in words if word in _PATHOLOGY_WORDS}
     if "benign without callback" in " ".join(words):
         pathologies = pathologies - {"BENIGN"} | {"BENIGN_WITHOUT_CALLBACK"}
@@ -138,19 +151,27 @@ def plan_patients(
         cause = f"the export states no patient for {alone} images"
         action = "each is a patient of its own, so that one patient can be in several splits"
         problems.append(Problem("patients", cause, action))
-    unmarked = sum(not image.marks for image in images)
+    unmarked = sum(
+        not image.marks and not _whole_image_findings(image, (), mapping) for image in images
+    )
     if unmarked:
         problems.append(Problem("images", f"{unmarked} images have no mark", "imported as normal"))
     return plans, problems
 
 
-def require_images_folder(images: Path | None) -> Path:
-    """Return the folder of the images; UserError if none was given or it does not exist."""
+def parse_options(
+    images: Path | None, pathology_from_birads: str | None
+) -> tuple[Path, BiradsMapping]:
+    """Return the folder of the images and the mapping of BI-RADS categories.
+
+    UserError if no folder was given, if it does not exist, or if the mapping cannot be read.
+    """
+    mapping = parse_birads_mapping(pathology_from_birads)
     if images is None:
         raise UserError("The folder of the images is missing: give it with --images.")
     if not images.is_dir():
         raise UserError(f"{images} is not a folder: give the folder of the images with --images.")
-    return images
+    return images, mapping
 
 
 def _path(name: str) -> PurePosixPath:
@@ -199,6 +220,7 @@ def _film(image: MarkedImage, index: ImageIndex, mapping: BiradsMapping) -> Film
         finding = _finding(mark, mapping)
         if finding is not None:
             findings.append(finding)
+    findings += _whole_image_findings(image, findings, mapping)
     return FilmPlan(
         image=file,
         laterality=laterality or UNKNOWN,
@@ -209,12 +231,38 @@ def _film(image: MarkedImage, index: ImageIndex, mapping: BiradsMapping) -> Film
     )
 
 
-def _finding(mark: Mark, mapping: BiradsMapping) -> FindingPlan | None:
-    """Return the finding of a mark; None if the user maps its BI-RADS category to NORMAL."""
+def _whole_image_findings(
+    image: MarkedImage, outlined: Sequence[FindingPlan], mapping: BiradsMapping
+) -> list[FindingPlan]:
+    """Return findings in an unknown place: labels of the image that no mark accounts for.
+
+    Labels that state neither a pathology nor a BI-RADS category, such as "good frame", count for
+    nothing.
+    """
+    findings = []
+    for label in image.labels:
+        words = set(re.findall(r"[a-z]+", label.lower()))
+        if not words & set(_PATHOLOGY_WORDS) and not _BIRADS.search(label):
+            continue
+        mark = Mark(label=label, origin=f"{image.origin}, label {label!r}")
+        pathology, _, category = _meaning(mark, mapping)
+        is_marked = any(finding.pathology == pathology for finding in outlined)
+        if pathology != "NORMAL" and not is_marked:
+            findings.append(_finding_plan(mark, pathology, "", category))
+    return findings
+
+
+def _meaning(mark: Mark, mapping: BiradsMapping) -> tuple[str, str, BiradsCategory | None]:
+    """Return what the label of a mark states; UserError with its origin."""
     try:
-        pathology, lesion_type, category = label_meaning(mark.label, dict(mark.attributes), mapping)
+        return label_meaning(mark.label, dict(mark.attributes), mapping)
     except UserError as error:
         raise UserError(f"{mark.origin}: {error}; correct it.") from None
+
+
+def _finding(mark: Mark, mapping: BiradsMapping) -> FindingPlan | None:
+    """Return the finding of a mark; None if the user maps its BI-RADS category to NORMAL."""
+    pathology, lesion_type, category = _meaning(mark, mapping)
     if pathology == "NORMAL":
         if category is not None:
             return None
@@ -222,6 +270,12 @@ def _finding(mark: Mark, mapping: BiradsMapping) -> FindingPlan | None:
             f"{mark.origin}: the label {mark.label!r} marks normal tissue, but marks outline"
             " findings; remove it."
         )
+    return _finding_plan(mark, pathology, lesion_type, category)
+
+
+def _finding_plan(
+    mark: Mark, pathology: str, lesion_type: str, category: BiradsCategory | None
+) -> FindingPlan:
     return FindingPlan(
         pathology=pathology,
         lesion_type=lesion_type,

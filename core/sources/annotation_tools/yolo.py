@@ -18,11 +18,10 @@ from core.errors import UserError
 from core.sources.annotation_tools.marks import (
     Mark,
     MarkedImage,
+    parse_options,
     plan_patients,
-    require_images_folder,
 )
 from core.sources.outlines.records import Outline, box_outline, polygon_points
-from core.sources.plans.birads import parse_birads_mapping
 from core.sources.plans.cells import ImageIndex, require_folder
 from core.sources.plans.reading import plan_files, read_planned_patient
 from core.sources.plans.records import PatientPlan
@@ -43,8 +42,7 @@ def list_tasks(
     pathology_from_birads: str | None = None,
 ) -> tuple[list[PatientPlan], list[Problem]]:
     """Return one plan per patient, and the problems found; options as for COCO."""
-    mapping = parse_birads_mapping(pathology_from_birads)
-    folder = require_images_folder(images)
+    folder, mapping = parse_options(images, pathology_from_birads)
     root = require_folder(path, "the label files and the class names of a YOLO export")
     classes = _read_classes(root)
     labels = {

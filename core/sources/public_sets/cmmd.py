@@ -57,6 +57,7 @@ def list_tasks(
     ]
 
     def build(patient: str) -> PatientPlan:
+        """Return the plan of a patient."""
         rows = patients[patient]
         labels = _labels(rows)
         ages = (parse_age(row.get("age")) for row in rows)

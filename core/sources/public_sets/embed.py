@@ -37,6 +37,7 @@ from core.sources.plans.records import FilmPlan, FindingPlan, PatientPlan
 from core.sources.public_sets.embed_pathology import (
     SIDES,
     assessment_of_row,
+    is_of_other_side,
     pathology_of_row,
 )
 from core.sources.public_sets.unmarked import assessment_without_place
@@ -49,7 +50,7 @@ _METADATA = ["EMBED_OpenData_metadata.csv", "EMBED_OpenData_metadata_reduced.csv
 _CLINICAL_COLUMNS: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("empi_anon", "acc_anon", "side", "asses", "path_severity"), ()
 )
-_CLINICAL_OPTIONAL = ("tissueden", "age_at_study", "massshape", "calcfind", "calcdistri")
+_CLINICAL_OPTIONAL = ("bside", "tissueden", "age_at_study", "massshape", "calcfind", "calcdistri")
 _IMAGE_COLUMNS: dict[str, tuple[str, ...]] = {
     "empi_anon": (),
     "acc_anon": (),
@@ -177,7 +178,10 @@ def _film(
         # A finding without a side, or of both sides, belongs to all images of the exam.
         if SIDES.get(finding.get("side").upper(), side) == side
     ]
-    findings, note = _findings(row, clinical, mapping)
+    findings, note = _findings(row, side, clinical, mapping)
+    if any(is_of_other_side(finding, side) for finding in clinical):
+        cause = f"{image.name}: the biopsy of a finding of its side was of the other breast"
+        problems.append((cause, "the pathology is not used for this image"))
     if note:
         problems.append((f"{image.name}: {note}", "its findings are UNPROVEN"))
     view = parse_view(row.get("viewposition")) or UNKNOWN
@@ -193,7 +197,7 @@ def _film(
 
 
 def _findings(
-    row: CsvRow, clinical: list[CsvRow], mapping: BiradsMapping
+    row: CsvRow, side: str, clinical: list[CsvRow], mapping: BiradsMapping
 ) -> tuple[tuple[FindingPlan, ...], str]:
     """Return the findings of an image, and why their pathology is not known, "" if it is.
 
@@ -203,7 +207,7 @@ def _findings(
     abnormal = [
         (finding, pathology)
         for finding in clinical
-        if (pathology := pathology_of_row(finding, mapping)) != "NORMAL"
+        if (pathology := pathology_of_row(finding, side, mapping)) != "NORMAL"
     ]
     outlines = _boxes(row)
     if not outlines and not clinical:

@@ -32,13 +32,23 @@ def assessment_of_row(row: CsvRow) -> BiradsCategory | None:
     return BiradsCategory(_ASSESSMENTS[text])
 
 
-def pathology_of_row(row: CsvRow, mapping: BiradsMapping) -> str:
-    """Return the pathology of a finding: of a biopsy, else by the user's mapping of BI-RADS.
+def is_of_other_side(row: CsvRow, side: str) -> bool:
+    """Return whether the pathology of a finding is that of the other breast.
+
+    bside, the side of the specimen, can differ from the side of a bilateral finding.
+    """
+    if is_missing(row.get("path_severity")):
+        return False
+    return SIDES.get(row.get("bside").upper(), side) != side
+
+
+def pathology_of_row(row: CsvRow, side: str, mapping: BiradsMapping) -> str:
+    """Return the pathology of a finding in one breast: of a biopsy, else by the user's mapping.
 
     A negative assessment without a biopsy is NORMAL.
     """
     severity = row.get("path_severity").removesuffix(".0")
-    if not is_missing(severity):
+    if not is_missing(severity) and not is_of_other_side(row, side):
         if severity not in _SEVERITIES:
             raise row.error(f"unknown path_severity {severity!r}", "use 0 to 6")
         return _SEVERITIES[severity]

@@ -97,6 +97,7 @@ def list_tasks(
             patients.setdefault(patient or name, []).append((row, image))
 
     def build(patient: str) -> PatientPlan:
+        """Return the plan of a patient."""
         films = patients[patient]
         densities = (parse_density(row.get("acr")) for row, _ in films)
         ages = (parse_age(row.get("patient age")) for row, _ in films)

@@ -69,6 +69,7 @@ def list_tasks(
         pairs.setdefault((entry.number + 1) // 2, []).append(entry)
 
     def build(pair: int) -> PatientPlan:
+        """Return the plan of the patient with this pair of films."""
         films = sorted({entry.film for entry in pairs[pair]})
         return PatientPlan(
             patient=f"mdb{2 * pair - 1:03d}-{2 * pair:03d}",

@@ -49,6 +49,7 @@ def list_tasks(
         patients.setdefault(row.get("patient_id"), []).append(row)
 
     def build(patient: str) -> PatientPlan:
+        """Return the plan of a patient."""
         rows = patients[patient]
         ages = (parse_age(row.get("age")) for row in rows)
         densities = (parse_density(row.get("density")) for row in rows)

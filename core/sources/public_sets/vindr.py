@@ -70,6 +70,7 @@ def list_tasks(
         studies.setdefault(row.get("study_id"), []).append(row)
 
     def build(study: str) -> PatientPlan:
+        """Return the plan of an examination, which counts as a patient."""
         rows = studies[study]
         densities = (parse_density(row.get("breast_density")) for row in rows)
         return PatientPlan(

@@ -25,14 +25,14 @@ import numpy as np
 from core.errors import UserError
 from core.images.decoding import working_image
 from core.images.polygons import scale_polygons
-from core.images.tissue_segmentation import segment_tissue
-from core.pipeline.problem_rows import mammogram_problems, problem_row
+from core.images.tissue_segmentation import chest_wall_side, segment_tissue
+from core.pipeline.ingestion.problem_rows import CHEST_WALL, mammogram_problems, problem_row
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
 # Starting worker processes takes longer than reading this many patients.
 _MIN_TASKS_FOR_WORKERS = 4
 # Version of the staged records: records of an earlier one are staged again.
-_RECORD_VERSION = 2
+_RECORD_VERSION = 3
 
 
 def stage_patients(
@@ -67,7 +67,7 @@ def stage_patients(
     report : callable
         Called with the numbers of finished and of all patients.
     """
-    stamped = [(task, _task_stamp(module, task)) for task in tasks]
+    stamped = [(task, task_stamp(module, task)) for task in tasks]
     waiting = [
         (task, stamp) for task, stamp in stamped if not _is_staged(folder, task.patient, stamp)
     ]
@@ -97,7 +97,7 @@ def _file_name(identifier: str) -> str:
     return hashlib.sha256(identifier.encode()).hexdigest()[:20]
 
 
-def _task_stamp(module: ModuleType, task: Any) -> str:
+def task_stamp(module: ModuleType, task: Any) -> str:
     """Return a value that changes with the rows of a task, and with size and time of its files."""
     files = []
     for file in module.task_files(task):
@@ -226,7 +226,8 @@ def _stage_mammogram(
         working, factors = working_image(pixels, mammogram.maximum, width)
         segmentation = segment_tissue(working)
     tissue = segmentation.mask
-    name = _file_name(mammogram.id)
+    # New content gets new files: a transaction that fails must leave the earlier ones as they are.
+    name = _file_name(f"{mammogram.id} {pixel_hash.result()} {mammogram.maximum} {width}")
     np.save(folder / f"{name}.npy", working)
     np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
     if mammogram.concepts is not None:
@@ -249,7 +250,9 @@ def _stage_mammogram(
         "pixel_hash": pixel_hash.result(),
         "has_concepts": mammogram.concepts is not None,
         "unlocated": mammogram.unlocated,
-        "attributes": json.dumps(mammogram.attributes),
+        "attributes": json.dumps(
+            mammogram.attributes | {CHEST_WALL: chest_wall_side(segmentation.mask)}
+        ),
     }
     findings = [_finding_row(mammogram.id, finding, factors) for finding in mammogram.findings]
     return _StagedMammogram(row, findings, mammogram_problems(mammogram, segmentation, factors))

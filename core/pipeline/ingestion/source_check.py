@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from PIL import Image
 
 from core import store
-from core.images.contact_sheet import SheetEntry, save_contact_sheets
-from core.pipeline.ingest import duplicate_problems, source_module
-from core.pipeline.problem_rows import problem_row
-from core.pipeline.staging import load_record, stage_patients
+from core.images.contact_sheet import SheetEntry, draw_contact_sheet, save_contact_sheets
+from core.pipeline.ingestion.duplicates import exclude_duplicates
+from core.pipeline.ingestion.problem_rows import joint_problem_rows, problem_row
+from core.pipeline.ingestion.request import (
+    SourceRequest,
+    check_options,
+    source_module,
+    without_folder,
+)
+from core.pipeline.ingestion.staging import load_record, stage_patients
 from core.progress import ProgressCallback
 from core.settings import Settings
+from core.sources.dicom_folder.pseudonyms import DEFAULT_KEY_FILE
 from core.store import dataset_table, problem_table
 
 
@@ -49,8 +56,9 @@ def check_source(
 ) -> SourceCheck:
     """Read a source as an ingestion would, and return its problems.
 
-    Nothing is written into the study. Patients that cannot be read are listed, and the rest is
-    checked as well.
+    Nothing is written into the study, and no key of pseudonyms is created: without a key file the
+    check uses a key of its own. Patients that cannot be read are listed, and the rest is checked as
+    well.
 
     Parameters
     ----------
@@ -67,10 +75,20 @@ def check_source(
         If the source cannot be read at all.
     """
     module = source_module(kind)
-    tasks, problems = module.list_tasks(path, skip_bad=True, **options)
+    check_options(module, kind, options)
+    request = SourceRequest(
+        kind=kind,
+        path=path,
+        options=dict(options),
+        shard=(1, 1),
+        input_side=settings.images.input_side,
+    )
     # Outside the study: a check may concern data that must never enter it.
     with tempfile.TemporaryDirectory(prefix="deepminer-check-") as name:
         folder = Path(name)
+        if kind == "dicom" and not (options.get("pseudonym_key") or DEFAULT_KEY_FILE).exists():
+            options["pseudonym_key"] = folder / "pseudonym.key"
+        tasks, problems = module.list_tasks(path, skip_bad=True, **options)
         left_out = stage_patients(
             module,
             tasks,
@@ -82,9 +100,21 @@ def check_source(
         )
         skipped = {problem.item for problem in left_out}
         records = [load_record(folder, t.patient) for t in tasks if t.patient not in skipped]
-        problems = [*problems, *left_out, *duplicate_problems(study, records)]
-        rows = [problem_row(problem) for problem in problems]
+        with store.read(study) as con:
+            # Patients of this source would be left as they are, or replaced.
+            known = dataset_table.load_stamps(con, request.source_id())
+        problems = exclude_duplicates(study, records, [*problems, *left_out], True, known)[1]
+        rows = [problem_row(without_folder(problem, path)) for problem in problems]
         rows += [row for record in records for row in record["problems"]]
+        rows += joint_problem_rows(
+            [film for record in records for film in record["mammograms"]],
+            [
+                finding | {"outline": json.loads(finding["outline"])}
+                for record in records
+                for finding in record["findings"]
+            ],
+            rows,
+        )
         if sheet is not None:
             save_contact_sheets(_record_entries(folder, records, rows), sheet)
     return SourceCheck(
@@ -104,31 +134,35 @@ def draw_study_sheets(study: Path, sheet: Path) -> list[Path]:
         mammograms = dataset_table.load_mammograms(con)
         findings = dataset_table.load_findings(con)
         problems = problem_table.list_problems(con, open_only=True)
+    doubtful = problems["mammogram_id"].dropna()
+    outlined = {row.mammogram_id for row in findings.itertuples() if row.outline}
+    chosen = mammograms["mammogram_id"]
+    chosen = chosen[chosen.isin(outlined | set(doubtful))]
+    is_doubtful = chosen.isin(set(doubtful))
+    names = [*chosen[is_doubtful], *chosen[~is_doubtful]]
+    return save_contact_sheets(_study_entries(study, names), sheet)
+
+
+def draw_study_sheet(study: Path, mammograms: Sequence[str], columns: int) -> Image.Image:
+    """Draw one contact sheet of these mammograms, in this order, with so many in a row."""
+    return draw_contact_sheet(_study_entries(study, mammograms), columns)
+
+
+def _study_entries(study: Path, names: Sequence[str]) -> Iterator[SheetEntry]:
+    """Yield the mammograms of a study with their outlines and the first open problem of each."""
+    with store.read(study) as con:
+        files = dataset_table.load_mammograms(con).set_index("mammogram_id")["file"]
+        findings = dataset_table.load_findings(con)
+        problems = problem_table.list_problems(con, open_only=True)
     notes = problems.dropna(subset=["mammogram_id"]).drop_duplicates("mammogram_id")
     causes = dict(zip(notes["mammogram_id"], notes["cause"]))
-    outlined = {row.mammogram_id for row in findings.itertuples() if row.outline}
-    chosen = mammograms[mammograms["mammogram_id"].isin(outlined | set(causes))]
-    is_doubtful = chosen["mammogram_id"].isin(set(causes))
-    chosen = pd.concat([chosen[is_doubtful], chosen[~is_doubtful]])
-    by_mammogram = dict(tuple(findings.groupby("mammogram_id")))
-    entries = (
-        SheetEntry(
-            film.mammogram_id,
-            np.load(study / "images" / f"{film.file}.npy", mmap_mode="r"),
-            [
-                (polygon, finding.pathology)
-                for finding in (
-                    by_mammogram[film.mammogram_id].itertuples()
-                    if film.mammogram_id in by_mammogram
-                    else ()
-                )
-                for polygon in finding.outline
-            ],
-            causes.get(film.mammogram_id, ""),
-        )
-        for film in chosen.itertuples()
-    )
-    return save_contact_sheets(entries, sheet)
+    outlines: dict[str, list[tuple[np.ndarray, str]]] = {}
+    for finding in findings.itertuples():
+        own = outlines.setdefault(finding.mammogram_id, [])
+        own += [(polygon, finding.pathology) for polygon in finding.outline]
+    for name in names:
+        pixels = np.load(study / "images" / f"{files[name]}.npy", mmap_mode="r")
+        yield SheetEntry(name, pixels, outlines.get(name, []), causes.get(name, ""))
 
 
 def _record_entries(
