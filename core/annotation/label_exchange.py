@@ -21,6 +21,7 @@ from core.annotation.label_files import (
     read_label_file,
     write_label_file,
 )
+from core.annotation.unit_categories import PROPOSED, free_texts
 from core.class_labels import unit_name
 from core.errors import UserError
 from core.lexicon.birads_lexicon import is_substantive
@@ -36,7 +37,8 @@ class LabelImport:
     answers: imported answers per expert. substantive: those of them that name something. units:
     distinct units of the study with such an answer. decided: imported consensus labels. traced:
     those with a raw answer. flagged: names of those whose raw answers name nothing. without: names
-    of those without any raw answer.
+    of those without any raw answer. proposed: texts of the dissection whose categories are proposed
+    from their words and wait for confirmation.
     """
 
     run: str
@@ -47,17 +49,19 @@ class LabelImport:
     traced: int
     flagged: tuple[str, ...]
     without: tuple[str, ...]
+    proposed: int
 
 
-def import_labels(study: Path, file: Path, author: str) -> LabelImport:
-    """Add the labels of a file to the newest dissection.
+def import_labels(study: Path, file: Path, author: str, dissect: str | None = None) -> LabelImport:
+    """Add the labels of a file to a dissection, by default the newest.
 
     Raw answers become annotations of their experts. A consensus becomes decisions that refer to the
-    raw answers of the same unit, which must be imported first. The import is atomic: UserError, and
-    no change, if any entry is invalid.
+    raw answers of the same unit, which must be imported first. The categories of free text are
+    proposed from its words (`core.annotation.unit_categories`); confirmed ones stay as they are.
+    The import is atomic: UserError, and no change, if any entry is invalid.
     """
     entries = read_label_file(file)
-    run = lineage.resolve_run(study, "dissect")
+    run = lineage.resolve_run(study, "dissect", dissect)
     raw = [entry for entry in entries if entry.set != CONSENSUS]
     consensus = [entry for entry in entries if entry.set == CONSENSUS]
     # One transaction: an error in any entry below rolls back all of them.
@@ -69,6 +73,7 @@ def import_labels(study: Path, file: Path, author: str) -> LabelImport:
         # After the answers, so that decisions can refer to answers of the same file.
         flagged, without = _add_decisions(con, run, file, consensus, author)
         annotations = annotation_table.load_annotations(con, run)
+        texts = free_texts(con, run)
     named_units = {
         int(row.unit)
         for row in annotations.itertuples()
@@ -87,6 +92,7 @@ def import_labels(study: Path, file: Path, author: str) -> LabelImport:
         traced=len(consensus) - len(without),
         flagged=flagged,
         without=without,
+        proposed=sum(text.categories.state == PROPOSED for text in texts),
     )
 
 
@@ -167,7 +173,7 @@ def _add_decisions(
         label = entry.text if substantive else ""
         reason = entry.reason or f"imported from {file.name}"
         annotation_table.record_decision(
-            con, run, entry.unit, label, sources, reason + note, author
+            con, run, entry.unit, label, sources, reason + note, author, "imported"
         )
     return tuple(flagged), tuple(without)
 

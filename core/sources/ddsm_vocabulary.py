@@ -1,11 +1,25 @@
-"""Mapping of the descriptive words of DDSM to terms of the BI-RADS lexicon of this package.
+"""Words of DDSM: descriptive words as terms of the BI-RADS lexicon, and pathologies of a case.
 
-The lexicon belongs in `core.lexicon.birads_lexicon`. DDSM uses the words of an earlier edition.
+The lexicon belongs in `core.lexicon.birads_lexicon`. DDSM uses the words of an earlier edition. The
+pathology of a case is that of its findings, or of the folder under which the archive files it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from core.sources.records import PATHOLOGIES, Finding
+
+_FOLDER_PATHOLOGIES = {
+    "cancer": "MALIGNANT",
+    "benign_without_callback": "BENIGN_WITHOUT_CALLBACK",
+    "bwc": "BENIGN_WITHOUT_CALLBACK",
+    "benign": "BENIGN",
+    "normal": "NORMAL",
+}
 
 
 @dataclass(frozen=True)
@@ -85,3 +99,48 @@ def map_ddsm_words(keyword: str, value: str) -> tuple[tuple[MappedTerm, ...], tu
     keys = [(keyword.lower(), word) for word in words]
     mapped = tuple(DDSM_TERMS[key] for key in keys if key in DDSM_TERMS)
     return mapped, tuple(word for keyword, word in keys if (keyword, word) not in DDSM_TERMS)
+
+
+def folder_pathology(ics: Path, root: Path) -> str | None:
+    """Return the pathology under whose folder a case is filed, None if no folder name gives one.
+
+    Only folders at or below root count, such as cancers/cancer_01/case0001.
+    """
+    # A folder above the root that happens to be named normal has no meaning.
+    depth = len(ics.relative_to(root).parts)
+    for parent in [*ics.parents][:depth]:
+        # The archive names its folders in the plural and with a volume: cancers/cancer_01.
+        name = re.sub(r"s?(_\d+)?$", "", parent.name.lower().replace("-", "_"))
+        if name in _FOLDER_PATHOLOGIES:
+            return _FOLDER_PATHOLOGIES[name]
+    return None
+
+
+def truth_by_rule(findings: Sequence[Finding], filed_as: str | None) -> dict[str, str]:
+    """Return the truth of a mammogram or case by three rules.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        All findings of the mammogram or case.
+    filed_as : str or None
+        Pathology under whose folder the case is filed.
+
+    Returns
+    -------
+    dict of str to str
+        `folder`: filed_as, or UNKNOWN. `first_abnormality`: pathology of the finding with the
+        lowest number. `any_malignant`: the worst pathology, in which UNPROVEN ranks last. Without
+        findings the last two are NORMAL.
+
+    Examples
+    --------
+    >>> findings = [Finding(number=1, pathology="BENIGN"), Finding(number=2, pathology="MALIGNANT")]
+    >>> truth_by_rule(findings, None)
+    {'folder': 'UNKNOWN', 'first_abnormality': 'BENIGN', 'any_malignant': 'MALIGNANT'}
+    """
+    first = min(findings, key=lambda finding: finding.number).pathology if findings else "NORMAL"
+    pathologies = [finding.pathology for finding in findings]
+    # PATHOLOGIES is ordered from the worst.
+    worst = min(pathologies, key=PATHOLOGIES.index, default="NORMAL")
+    return {"folder": filed_as or "UNKNOWN", "first_abnormality": first, "any_malignant": worst}

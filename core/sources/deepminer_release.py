@@ -5,6 +5,9 @@ Patches with the published labels are made in `core.sources.deepminer_patches`. 
 ddsm_raw/<image>.jpg                     <image> such as benign_01-B_3102_1.LEFT_CC.LJPEG.1
 ddsm_masks/3class/[<folder>/]<image>.png 1 benign, 2 malignant; no file without findings
 ddsm_raw_image_lists/{train,val,test}.txt, or else ddsm_labels/{3class,2class}/{train,val,test}.txt
+ddsm_meta_data*                          words about cases and findings, read by `release_metadata`
+
+Overlay and .ics files of the archive, in any other folder beside ddsm_raw, are joined to the films.
 """
 
 from __future__ import annotations
@@ -22,7 +25,14 @@ from core.errors import UserError
 from core.images.decoding import DecodedImage, read_image
 from core.images.polygons import scale_polygons, trace_mask
 from core.sources.conventions import mammogram_from_image, resolve_published_split
+from core.sources.ddsm_metadata import parse_overlay, read_text_lines
 from core.sources.records import Finding, Mammogram, Patient, Problem
+from core.sources.release_metadata import (
+    CaseDescription,
+    FilmDescription,
+    describe_findings,
+    read_descriptions,
+)
 
 SIMULATED = False
 TRUTH_BASIS = "pathology"
@@ -46,12 +56,14 @@ class ReleaseImage:
     """A film of the release.
 
     mask: None without findings. split: train, holdout, test, or None if no list names the film.
+    description: words about its findings.
     """
 
     name: str
     file: Path
     mask: Path | None
     split: str | None
+    description: FilmDescription = field(default_factory=FilmDescription)
 
     def part(self, name: str) -> str:
         """Return a part of the file name: volume, kind, case, side or view."""
@@ -66,6 +78,7 @@ class ReleaseTask:
 
     patient: str
     images: tuple[ReleaseImage, ...] = field(repr=False)
+    description: CaseDescription = field(default_factory=CaseDescription)
 
 
 def list_tasks(
@@ -79,6 +92,7 @@ def list_tasks(
     root = _release_root(path)
     masks = {file.stem: file for file in sorted((root / "ddsm_masks").rglob("*.png"))}
     split_of = _published_splits(root)
+    descriptions = read_descriptions(root)
     problems, cases = [], dict[str, list[ReleaseImage]]()
     for file in sorted((root / "ddsm_raw").glob("*.jpg")):
         match = IMAGE_NAME.match(file.name)
@@ -87,8 +101,15 @@ def list_tasks(
                 Problem(file.name, "not a file name of the release", "ignored", skipped=True)
             )
             continue
+        film = f"{match['case']}.{match['side']}_{match['view']}"
         cases.setdefault(match["case"], []).append(
-            ReleaseImage(file.stem, file, masks.get(file.stem), split_of.get(file.stem))
+            ReleaseImage(
+                file.stem,
+                file,
+                masks.get(file.stem),
+                split_of.get(file.stem),
+                descriptions.film(film, match["volume"]),
+            )
         )
     present = {image.name for images in cases.values() for image in images}
     missing = sorted(set(split_of) - present)
@@ -108,12 +129,21 @@ def list_tasks(
             f"{root / 'ddsm_raw'} holds no film of the release (such as"
             " benign_01-B_3102_1.LEFT_CC.LJPEG.1.jpg): check the folder."
         )
-    return [ReleaseTask(case, tuple(cases[case])) for case in sorted(cases)], problems
+    tasks = []
+    for case, images in sorted(cases.items()):
+        volumes = [image.part("volume") for image in images]
+        tasks.append(ReleaseTask(case, tuple(images), descriptions.case(case, volumes)))
+    return tasks, problems
 
 
 def task_files(task: ReleaseTask) -> list[Path]:
-    """Return the films and masks of the case."""
-    return [file for image in task.images for file in (image.file, image.mask) if file is not None]
+    """Return the films, masks, overlay and .ics files of the case."""
+    files = [
+        file
+        for image in task.images
+        for file in (image.file, image.mask, image.description.overlay)
+    ]
+    return [file for file in (*files, task.description.ics) if file is not None]
 
 
 def read_patient(task: ReleaseTask) -> Patient:
@@ -144,6 +174,8 @@ def read_patient(task: ReleaseTask) -> Patient:
     return Patient(
         id=task.patient,
         mammograms=tuple(mammograms),
+        age=task.description.age,
+        density=task.description.density,
         published_split=split,
         filed_as=min(filed, key=order.index),
         problems=tuple(problems + split_problems),
@@ -278,6 +310,10 @@ def _mammogram(
     for other in masked:
         if other.mask is not None:
             findings += _mask_findings(other, other.mask, film, len(findings), problems)
+    described = _described_findings(masked, problems)
+    height, width = film.pixels.shape
+    findings, mismatches = describe_findings(image.name, findings, described, (height, width))
+    problems += mismatches
     # The institution is all that the release keeps of the scanner.
     return mammogram_from_image(
         replace(film, scanner=image.part("case")[0]),
@@ -287,6 +323,21 @@ def _mammogram(
         findings=findings,
         source_file=image.file.name,
     )
+
+
+def _described_findings(images: list[ReleaseImage], problems: list[Problem]) -> list[Finding]:
+    """Return the descriptions of one film, of its overlay file if it has one; append problems."""
+    findings: dict[str, Finding] = {}
+    for description in (image.description for image in images):
+        own = description.findings
+        if description.overlay is not None:
+            file = description.overlay
+            overlay = parse_overlay(read_text_lines(file), file.name)
+            problems += overlay.problems
+            own = overlay.findings
+        # A film that is filed in two volumes is described once for each.
+        findings |= {f"{finding.number} {finding.report}": finding for finding in own}
+    return list(findings.values())
 
 
 def _mask_findings(

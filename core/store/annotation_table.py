@@ -308,11 +308,12 @@ def record_decision(
     sources: Sequence[str],
     reason: str,
     decided_by: str,
+    origin: str = "",
 ) -> None:
     """Append an adjudicated label with its reason; the latest decision on a unit counts.
 
-    label: "" decides that the unit has none. sources: ids of the annotations it rests on. UserError
-    if a text is too long.
+    label: "" decides that the unit has none. sources: ids of the annotations it rests on. origin:
+    "imported" for a label that was published elsewhere. UserError if a text is too long.
     """
     text = " ".join(label.split())
     limit = birads_lexicon.MAX_CHARACTERS
@@ -321,7 +322,8 @@ def record_decision(
             f"A decision's label and reason may have {limit} characters each; shorten them."
         )
     con.execute(
-        "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO decisions (run, layer, unit, label, sources, reason, decided_by, made, origin)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run,
             unit_table.unit_layer(con, run, unit),
@@ -331,22 +333,24 @@ def record_decision(
             reason.strip(),
             decided_by,
             utc_now(),
+            origin,
         ],
     )
 
 
-def load_decisions(con: Connection, run: str) -> pd.DataFrame:
-    """Return the latest decision on each unit of a run.
+def load_decisions(con: Connection, run: str, imported: bool = False) -> pd.DataFrame:
+    """Return the latest decision on each unit of a run; imported: among imported ones only.
 
     Columns: unit, label, sources (list of annotation ids), reason, decided_by, made.
     """
     frame = con.execute(
         """
-        SELECT unit, label, sources, reason, decided_by, made FROM decisions WHERE run = ?
+        SELECT unit, label, sources, reason, decided_by, made FROM decisions
+        WHERE run = ? AND (NOT ? OR origin = 'imported')
         QUALIFY row_number() OVER (PARTITION BY unit ORDER BY made DESC) = 1
         ORDER BY unit
         """,
-        [run],
+        [run, imported],
     ).df()
     return _decode_column(frame, "sources")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from core.store import annotation_table, participant_table
 from evaluation.annotation import category_agreement
 from support import synthetic_study
 from support.paths import REFERENCE
+from support.requirements import needs_publication
 
 PUBLISHED = REFERENCE / "unit_labels"
 RUN = synthetic_study.DISSECT
@@ -40,7 +40,7 @@ def write_labels(folder: Path, content: object, name: str = "labels.json") -> Pa
     return path
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="published labels are not available")
+@needs_publication
 def test_published_labels(large: Path, tmp_path: Path) -> None:
     raw = label_exchange.import_labels(large, PUBLISHED / "raw_by_expert.json", "team")
     assert (
@@ -95,9 +95,7 @@ def test_published_labels(large: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.csv"])
-def test_export_import_round_trip(
-    large: Path, study_template: Path, tmp_path: Path, name: str
-) -> None:
+def test_export_import_round_trip(large: Path, tmp_path: Path, name: str) -> None:
     with store.write(large) as con:
         synthetic_study.annotate(con, "E1", 3, synthetic_study.mass_answer("spiculated"))
         synthetic_study.annotate(con, "E2", 3, birads_lexicon.empty_answer("unsure"))
@@ -111,8 +109,7 @@ def test_export_import_round_trip(
             con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team"
         )
     first = label_exchange.export_labels(large, tmp_path / name)
-    other = tmp_path / "other"
-    shutil.copytree(study_template, other)
+    other = synthetic_study.create_study(tmp_path / "other")
     label_exchange.import_labels(other, tmp_path / name, "team")
     with store.read(other) as con:
         again = {

@@ -16,6 +16,7 @@ from core.sources import cbis_ddsm
 from core.sources.records import Patient
 from support.dicom_writer import write_dicom
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 FOLDER = SAMPLES / "cbis_ddsm_csv"
 TABLES = [
@@ -320,10 +321,9 @@ def test_folder_without_tables_or_images(tmp_path: Path, tables: dict) -> None:
         cbis_ddsm.list_tasks(tmp_path, skip_bad=True)
 
 
+@needs_samples
 @pytest.mark.parametrize("name", TABLES)
 def test_published_tables(name: str) -> None:
-    if not FOLDER.exists():
-        pytest.skip("sample data are not available")
     rows = cbis_ddsm.read_case_table(FOLDER / name)
     frame = pd.read_csv(FOLDER / name)  # an independent reader
     images = {
@@ -353,9 +353,8 @@ def test_published_tables(name: str) -> None:
     )
 
 
+@needs_samples
 def test_published_rows_end_to_end(tmp_path: Path) -> None:
-    if not FOLDER.exists():
-        pytest.skip("sample data are not available")
     selected: dict[str, list[dict[str, str]]] = {}
     for name, count in zip(TABLES, (3, 3, 2, 2)):
         with (FOLDER / name).open(newline="") as file:

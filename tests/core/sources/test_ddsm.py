@@ -15,6 +15,7 @@ from core.sources.ddsm_outlines import parse_chain_code
 from core.sources.records import Finding
 from support.ljpeg_writer import encode
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 LINES, PIXELS = 60, 40
 SQUARE = (
@@ -296,9 +297,8 @@ def test_truth_by_rule() -> None:
     }
 
 
+@needs_samples
 def test_published_outline_matches_mask() -> None:
-    if not SAMPLES.exists():
-        pytest.skip("sample data are not available")
     (finding,) = ddsm.read_overlay(
         SAMPLES / "ddsm" / "B_3013_1.RIGHT_MLO.OVERLAY.abnormality1_only"
     )
@@ -314,10 +314,9 @@ def test_published_outline_matches_mask() -> None:
     assert (filled & mask).sum() / (filled | mask).sum() >= 0.999
 
 
+@needs_samples
 def test_archive_sample(tmp_path: Path) -> None:
     folder = SAMPLES / "ddsm_ljpeg"
-    if not folder.exists():
-        pytest.skip("sample data are not available")
     patient = ddsm.read_patient(ddsm.list_tasks(folder)[0][0])
     truth = np.load(folder / "truth_800x600_uint16.npy")
     density = ddsm.optical_density(truth, "C", "LUMISYS")
@@ -329,10 +328,9 @@ def test_archive_sample(tmp_path: Path) -> None:
         np.testing.assert_allclose(film.pixels, (1 - density / 4) * 65535, atol=0.51)
 
 
+@needs_samples
 def test_published_ics_headers(tmp_path: Path) -> None:
     quoted = SAMPLES / "ddsm" / "ics_examples.txt"
-    if not quoted.exists():
-        pytest.skip("sample data are not available")
     cases = []
     for k, text in enumerate(quoted.read_text().split("ics_version")[1:]):
         (tmp_path / f"{k}.ics").write_text(
@@ -483,3 +481,46 @@ def test_converted_films_of_transmitted_light(tmp_path: Path) -> None:
         # Densities by hand: (log10 640 - 4.80662) / -1.07553 = 1.8600, and 3.0957 for 30.
         expected = np.where(raw == 640, 1 - 1.8600 / 4, 1 - 3.0957 / 4) * 65535
         assert np.allclose(mammogram.pixels, expected, atol=4)
+
+
+def test_one_finding_without_outline_makes_a_film_unlocated(tmp_path: Path) -> None:
+    without = mass("MALIGNANT").replace(SQUARE, "11 21 #")
+    overlays = {
+        "LEFT_CC": overlay(mass("BENIGN"), without),
+        "LEFT_MLO": overlay(mass("BENIGN")),
+        "RIGHT_CC": overlay(without),
+    }
+    make_case(tmp_path / "cancers" / "cancer_01" / "case0300", "B-0300-1", overlays)
+    patient = ddsm.read_patient(ddsm.list_tasks(tmp_path)[0][0])
+    films = {m.id.split(".")[1]: m for m in patient.mammograms}
+    assert [len(f.outline) for f in films["LEFT_CC"].findings] == [1, 0]
+    assert {view: film.unlocated for view, film in films.items()} == {
+        "LEFT_CC": True,
+        "LEFT_MLO": False,
+        "RIGHT_CC": True,
+        "RIGHT_MLO": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("brightest", "bits", "maximum"),
+    [
+        (900, 12, 4095),
+        # The depth of the .ics file comes before a guess from the brightest pixel.
+        (1500, 14, 16383),
+        (900, 10, 1023),
+        # A film that is brighter than the .ics file allows.
+        (1500, 10, 4095),
+        (9000, 12, 16383),
+    ],
+)
+def test_white_of_a_converted_film(tmp_path: Path, brightest: int, bits: int, maximum: int) -> None:
+    ics = make_case(tmp_path / "benigns" / "benign_01" / "case0301", "C-0301-1", {})
+    ics.write_text(ics.read_text().replace("BITS_PER_PIXEL 12", f"BITS_PER_PIXEL {bits}"))
+    pixels = (grey(0) / grey(0).max() * brightest).astype(np.uint16)
+    film = ics.parent / "C_0301_1.LEFT_CC.LJPEG"
+    film.unlink()
+    Image.fromarray(pixels).save(film.with_suffix(".png"))
+    patient = ddsm.read_patient(ddsm.list_tasks(tmp_path)[0][0])
+    (converted,) = (m for m in patient.mammograms if m.id.endswith("LEFT_CC"))
+    assert converted.maximum == maximum and converted.pixels.max() == brightest

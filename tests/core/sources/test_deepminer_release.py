@@ -11,6 +11,7 @@ from core.errors import UserError
 from core.images.polygons import fill_polygons
 from core.sources import deepminer_release
 from support.paths import REFERENCE
+from support.requirements import needs_publication
 
 FOLDER = REFERENCE / "published_splits"
 
@@ -167,9 +168,8 @@ def test_invalid_input(root: Path, tmp_path: Path) -> None:
         deepminer_release.read_patient(tasks[0])
 
 
+@needs_publication
 def test_published_lists() -> None:
-    if not FOLDER.exists():
-        pytest.skip("reference data are not available")
     cases: dict[str, set[str]] = {}
     for part in ("train", "val", "test"):
         for line in (FOLDER / f"{part}.txt").read_text().split():

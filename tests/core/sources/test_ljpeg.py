@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.sources.ljpeg import as_pvrg, decode
 from support.ljpeg_writer import encode
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 FOLDER = SAMPLES / "ddsm_ljpeg"
 
@@ -56,9 +57,8 @@ def test_largest_differences() -> None:
         assert (decode(encode(pixels, 16, predictor), 3, 3) == pixels).all(), predictor
 
 
+@needs_samples
 def test_archive_sample() -> None:
-    if not FOLDER.exists():
-        pytest.skip("sample data are not available")
     truth = np.load(FOLDER / "truth_800x600_uint16.npy")
     for name in ("LEFT_CC", "LEFT_MLO"):
         assert (

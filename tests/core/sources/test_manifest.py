@@ -11,6 +11,7 @@ from core.images.polygons import fill_polygons
 from core.sources import manifest
 from core.sources.records import Patient
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 HEADER = "image,patient,laterality,view,pathology,outline\n"
 
@@ -321,10 +322,9 @@ def test_unreadable_tables(tmp_path: Path) -> None:
             manifest.list_tasks(path)
 
 
+@needs_samples
 def test_sample_images() -> None:
     table = SAMPLES / "image_labels" / "labels.csv"
-    if not table.exists():
-        pytest.skip("sample data are not available")
     mammograms = [m for patient in read_all(table, image_labels=True) for m in patient.mammograms]
     assert (
         len(mammograms) == 160 == len({m.id for m in mammograms})
@@ -333,3 +333,33 @@ def test_sample_images() -> None:
     assert {m.image_label for m in mammograms} == {"MALIGNANT", "BENIGN"} and not any(
         m.findings for m in mammograms
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "accepted", "refused"),
+    [
+        ("subtlety", ("1", "5", ""), ("0", "6", "2.5", "x")),
+        ("assessment", ("0", "6"), ("-1", "7")),
+        ("age", ("0", "120"), ("-1", "121")),
+        ("density", ("1", "4"), ("0", "5")),
+    ],
+)
+def test_ranges_of_numbers(
+    folder: Path, column: str, accepted: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    header = f"image,patient,laterality,view,pathology,outline,{column}\n"
+    row = "f0.png,a,L,CC,BENIGN,box 5 20 14 29,"
+    for value in accepted:
+        assert len(manifest.list_tasks(write(folder, f"{header}{row}{value}\n"))[0]) == 1, value
+    for value in refused:
+        with pytest.raises(UserError, match=f"row 2: {column}"):
+            manifest.list_tasks(write(folder, f"{header}{row}{value}\n"))
+
+
+def test_files_that_agree_in_size_and_middle_are_other_images(folder: Path) -> None:
+    content = bytearray((folder / "f0.png").read_bytes())
+    content[12] ^= 1
+    (folder / "other.png").write_bytes(content)
+    rows = "f0.png,a,L,CC,NORMAL,\nother.png,b,L,CC,NORMAL,\n"
+    tasks, problems = manifest.list_tasks(write(folder, HEADER + rows))
+    assert [task.patient for task in tasks] == ["a", "b"] and problems == []

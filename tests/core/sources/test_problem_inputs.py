@@ -17,9 +17,7 @@ INPUTS = SAMPLES / "problem_inputs"
 
 
 @pytest.fixture
-def inputs() -> Path:
-    if not INPUTS.is_dir():
-        pytest.skip("the shared problem inputs are not available")
+def problem_inputs() -> Path:
     return INPUTS
 
 
@@ -33,8 +31,8 @@ def with_outline(folder: Path, tmp_path: Path, outline: str) -> Path:
     return tmp_path / "t.csv"
 
 
-def test_normalised_coordinates(inputs: Path, tmp_path: Path) -> None:
-    folder = inputs / "normalised_coordinates"
+def test_normalised_coordinates(problem_inputs: Path, tmp_path: Path) -> None:
+    folder = problem_inputs / "normalised_coordinates"
     with pytest.raises(UserError, match=r"row 2: .*shares of the film .*\"normalised\""):
         manifest.list_tasks(folder / "t.csv")
     stated = "normalised 0.20 0.40, 0.35 0.40, 0.35 0.55, 0.20 0.55"
@@ -47,8 +45,8 @@ def test_normalised_coordinates(inputs: Path, tmp_path: Path) -> None:
     )
 
 
-def test_mask_of_classes(inputs: Path, tmp_path: Path) -> None:
-    folder = inputs / "mask_values_0_1_2"
+def test_mask_of_classes(problem_inputs: Path, tmp_path: Path) -> None:
+    folder = problem_inputs / "mask_values_0_1_2"
     (task,), _ = manifest.list_tasks(folder / "t.csv")
     with pytest.raises(UserError, match="row 2: the mask m.png holds several classes, 1, 2"):
         manifest.read_patient(task)
@@ -60,20 +58,20 @@ def test_mask_of_classes(inputs: Path, tmp_path: Path) -> None:
     assert (fill_polygons(film.findings[0].outline, film.pixels.shape) == mask).all()
 
 
-def test_views_of_hashes(inputs: Path) -> None:
-    tasks, _ = manifest.list_tasks(inputs / "view_from_a_hash" / "t.csv", image_labels=True)
+def test_views_of_hashes(problem_inputs: Path) -> None:
+    tasks, _ = manifest.list_tasks(problem_inputs / "view_from_a_hash" / "t.csv", image_labels=True)
     films = [film for task in tasks for film in manifest.read_patient(task).mammograms]
     assert len(films) == 3 and {film.view for film in films} == {"UNKNOWN"}
 
 
-def test_layout_of_the_imaging_data_commons(inputs: Path) -> None:
-    (task,), _ = cbis_ddsm.list_tasks(inputs / "idc_folder_layout" / "src")
+def test_layout_of_the_imaging_data_commons(problem_inputs: Path) -> None:
+    (task,), _ = cbis_ddsm.list_tasks(problem_inputs / "idc_folder_layout" / "src")
     (film,) = cbis_ddsm.read_patient(task).mammograms
     assert film.id == "P_90001.LEFT_CC" and len(film.findings) == 1
 
 
-def test_films_of_transmitted_light(inputs: Path) -> None:
-    (task,), _ = ddsm.list_tasks(inputs / "dba_16_bit_png_is_black" / "src")
+def test_films_of_transmitted_light(problem_inputs: Path) -> None:
+    (task,), _ = ddsm.list_tasks(problem_inputs / "dba_16_bit_png_is_black" / "src")
     patient = ddsm.read_patient(task)
     (film,) = patient.mammograms
     # Formula of the archive: density (log10 g - 4.80662) / -1.07553, of which 4 is black.

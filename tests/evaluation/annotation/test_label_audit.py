@@ -253,3 +253,21 @@ def test_audit_of_the_demonstration(own_study: Path) -> None:
         audit_workflow.end_audit(own_study, "team").ended is not None
         and audit_workflow.latest_audit(own_study).audit == audit.audit
     )
+
+
+def test_unsure_counts_as_not_shown_in_both_sets() -> None:
+    """6 of 10 on top patches minus 2 of 16 on random ones; unsure is in both denominators."""
+    frame = table(
+        {
+            "top": ["yes"] * 6 + ["no"] * 3 + ["unsure"],
+            "random": ["yes"] * 2 + ["no"] * 9 + ["unsure"] * 5,
+        },
+        patients=1000,
+    )
+    result = compute_audit_result(frame)
+    assert result.difference_of(None).estimate == pytest.approx(6 / 10 - 2 / 16)
+    assert result.difference_of(3).estimate == pytest.approx(6 / 10 - 2 / 16)
+    assert [(s.kind, s.interval.estimate) for s in result.pooled if s.yes] == [
+        ("top", 6 / 10),
+        ("random", 2 / 16),
+    ]

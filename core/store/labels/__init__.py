@@ -1,0 +1,1 @@
+"""What people decided about labels: the categories that they confirmed for free text."""

@@ -1,0 +1,188 @@
+"""Categories of labels in free text: proposed, confirmed, undone, and never overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core import store
+from core.annotation import category_confirmation, label_exchange
+from core.annotation.unit_categories import free_texts, unit_categories, with_confirmed_categories
+from core.errors import UserError
+from core.lexicon.category_words import propose_categories
+from core.store import annotation_table
+from core.store.labels import category_table, label_sets
+from evaluation.annotation import category_agreement
+from support import synthetic_study
+from support.paths import REFERENCE
+from support.requirements import needs_publication
+
+RUN = synthetic_study.DISSECT
+PUBLISHED = REFERENCE / "unit_labels" / "cleaned.json"
+RAW = {
+    "expert_1": {"unit_0001": "Calcification, Mass", "unit_0002": "Calcified vessels"},
+    "expert_2": {"unit_0001": "Masses with spiculations", "unit_0002": "blurred"},
+}
+CONSENSUS = {"unit_0001": "Calcification, Mass", "unit_0003": "Normal Breast Tissue"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Masses with calcifications", ("mass", "calcification")),
+        ("Macrocalification - not generally a sign of cancer", ("calcification",)),
+        ("Calcified vessels", ("calcification",)),
+        ("Blood vessels", ("other",)),
+        ("Microcalcifications, dense tissue", ("calcification", "composition")),
+        ("Edge of breast or with the chest wall", ("other",)),
+        ("Focal asymmetry with architectural distortion", ("asymmetry", "distortion")),
+        ("Edge of a mass without any calcifications", ("mass",)),
+        ("no masses", ()),
+        ("massive", ()),
+        ("", ()),
+    ],
+)
+def test_proposals(text: str, names: tuple[str, ...]) -> None:
+    assert propose_categories(text) == names
+
+
+@needs_publication
+def test_every_published_label_has_a_proposal() -> None:
+    texts = json.loads(PUBLISHED.read_text())
+    assert len(texts) == 46 and all(propose_categories(text) for text in texts.values())
+
+
+@pytest.fixture
+def labelled(study: Path, tmp_path: Path) -> Path:
+    for name, content in (("raw.json", RAW), ("consensus.json", CONSENSUS)):
+        (tmp_path / name).write_text(json.dumps(content))
+    raw = label_exchange.import_labels(study, tmp_path / "raw.json", "team")
+    assert raw.proposed == 3
+    label_exchange.import_labels(study, tmp_path / "consensus.json", "team")
+    return study
+
+
+def states(study: Path) -> dict[int, tuple[tuple[str, ...], str]]:
+    with store.read(study) as con:
+        labels = annotation_table.unit_labels(con, RUN, [])
+        found = unit_categories(con, RUN, labels)
+    return {unit: (one.names, one.state) for unit, one in found.items()}
+
+
+def test_confirm_correct_and_undo(labelled: Path, tmp_path: Path) -> None:
+    assert states(labelled) == {
+        0: (("calcification", "mass"), "proposed"),
+        1: (("calcification",), "proposed"),
+        2: (("normal",), "proposed"),
+    }
+    category_confirmation.confirm_text(labelled, "unit_0001", None, "consensus", "team")
+    category_confirmation.confirm_text(labelled, "unit_0002", ["other"], "expert_1", "team")
+    expected = {
+        0: (("calcification", "mass"), "confirmed"),
+        1: (("other",), "confirmed"),
+        2: (("normal",), "proposed"),
+    }
+    assert states(labelled) == expected
+    # The same words of an expert and of the consensus are one text.
+    with store.read(labelled) as con:
+        assert free_texts(con, RUN)[0].sets == ("expert_1", "consensus")
+    # A later import, of another expert's labels for the same units, changes nothing confirmed.
+    later = {"expert_3": {"unit_0001": "calcification,  mass", "unit_0002": "Calcified vessels"}}
+    (tmp_path / "later.json").write_text(json.dumps(later))
+    label_exchange.import_labels(labelled, tmp_path / "later.json", "team")
+    assert states(labelled) == expected
+    undone = category_confirmation.undo_text(labelled, "unit_0002", "expert_1", "team")
+    assert undone["state"] == "proposed" and undone["categories"] == ["calcification"]
+    assert states(labelled)[1] == (("calcification",), "proposed")
+    with pytest.raises(UserError, match="nothing to undo"):
+        category_confirmation.undo_text(labelled, "unit_0002", "expert_1", "team")
+    # Other words need another confirmation.
+    with store.write(labelled) as con:
+        annotation_table.record_decision(con, RUN, 0, "Mass", [], "looked again", "team")
+    assert states(labelled)[0] == (("mass",), "proposed")
+
+
+def test_faults(labelled: Path) -> None:
+    confirm = category_confirmation.confirm_text
+    with pytest.raises(UserError, match=r"2 different texts \(expert_1, consensus, expert_2\)"):
+        confirm(labelled, "unit_0001", None, None, "team")
+    with pytest.raises(UserError, match="No category is proposed for unit_0002"):
+        confirm(labelled, "unit_0002", None, "expert_2", "team")
+    with pytest.raises(UserError, match="no label in free text"):
+        confirm(labelled, "unit_0005", None, None, "team")
+    for names, message in (
+        (["tumour"], "not a category"),
+        (["mass", "mass"], "different categories"),
+        ([], "No category is proposed"),
+    ):
+        with pytest.raises(UserError, match=message):
+            confirm(labelled, "unit_0003", names, None, "team")
+    with store.read(labelled) as con:
+        assert category_table.confirmed_categories(con, RUN) == {}
+
+
+def test_agreement_counts_confirmed_categories_only(labelled: Path) -> None:
+    def estimates() -> list[category_agreement.AgreementEstimate]:
+        with store.read(labelled) as con:
+            frame = with_confirmed_categories(
+                annotation_table.load_annotations(con, RUN),
+                category_table.confirmed_categories(con, RUN),
+            )
+        return [
+            category_agreement.category_overlap(frame),
+            *category_agreement.agreement_by_category(frame),
+        ]
+
+    assert [estimate.n for estimate in estimates()] == [0]
+    for unit, code, names in (
+        ("unit_0001", "expert_1", None),
+        ("unit_0001", "expert_2", None),
+        ("unit_0002", "expert_1", None),
+        ("unit_0002", "expert_2", ["calcification", "other"]),
+    ):
+        category_confirmation.confirm_text(labelled, unit, names, code, "team")
+    overlap, *by_category = estimates()
+    # Each of several phenomena counts: {calcification, mass} and {mass}; {calcification} and
+    # {calcification, other}.
+    assert overlap.n == 2 and overlap.estimate == 0.5
+    assert {e.name for e in by_category} == {"mass", "calcification", "other"}
+
+
+def test_structured_answers_need_no_confirmation(study: Path) -> None:
+    answer = synthetic_study.mass_answer()
+    lymph_node = {"category": "other", "terms": {"structure": "lymph node"}, "association": None}
+    with store.write(study) as con:
+        synthetic_study.annotate(
+            con, "A1", 4, {**answer, "phenomena": [*answer["phenomena"], lymph_node]}
+        )
+        assert free_texts(con, RUN) == []
+    assert states(study) == {4: (("mass", "other"), "answered")}
+
+
+def test_label_sets(labelled: Path) -> None:
+    with store.write(labelled) as con:
+        annotation_table.record_decision(con, RUN, 2, "Pectoral muscle", [], "seen", "team")
+        assert label_sets.list_label_sets(con, RUN) == {
+            "default": 3,
+            "consensus": 2,
+            "published": 2,
+            "expert_1": 2,
+            "expert_2": 2,
+        }
+
+        def texts(name: str) -> dict[int, str]:
+            labels = label_sets.load_label_set(con, RUN, name, [])
+            return {unit: label.text for unit, label in labels.items()}
+
+        assert texts("consensus") == {0: "Calcification, Mass", 2: "Pectoral muscle"}
+        assert texts("published") == {0: "Calcification, Mass", 2: "Normal Breast Tissue"}
+        assert texts("expert_2") == {0: "Masses with spiculations", 1: "blurred"}
+        assert texts("default") == {
+            0: "Calcification, Mass",
+            1: "Calcified vessels",
+            2: "Pectoral muscle",
+        }
+        with pytest.raises(UserError, match=r"'nobody' names no unit .* default, consensus"):
+            texts("nobody")
