@@ -14,6 +14,8 @@ import pandas as pd
 
 from core import runs, settings, store
 from core.store import dataset_table, evidence, run_table
+from core.store.key_files import decryption_key_path, signing_key_path
+from core.store.reading import bundle_table
 
 # File locks are reliable on these; network file systems emulate or ignore them.
 LOCAL_FILE_SYSTEMS = (
@@ -49,6 +51,9 @@ def check_study(study: Path) -> list[StudyCheck]:
     with store.read(study) as con:
         run_rows, mammograms = run_table.load_runs(con), dataset_table.load_mammograms(con)
         verification = evidence.verify_chain(con)
+        issued, is_bundle = bundle_table.bundle_exports(con), bundle_table.bundle_identity(con)
+    keys = [decryption_key_path(study, bundle) for bundle in issued]
+    keys += [signing_key_path(study)] if is_bundle else []
     return [
         StudyCheck("settings", True, "study.toml is valid"),
         *_disk_checks(study),
@@ -56,6 +61,7 @@ def check_study(study: Path) -> list[StudyCheck]:
         _run_folder_check(study, list(run_rows["run"])),
         _checkpoint_check(study, run_rows),
         _evidence_check(verification),
+        _key_check(keys),
         _machine_check(),
     ]
 
@@ -124,6 +130,14 @@ def _evidence_check(result: evidence.ChainVerification) -> StudyCheck:
     if not result.valid:
         finding += f": {result.reason}; `deepminer verify` lists all"
     return StudyCheck("evidence", result.valid, finding)
+
+
+def _key_check(keys: Sequence[Path]) -> StudyCheck:
+    missing = [key for key in keys if not key.is_file()]
+    finding = f"{len(missing)} of {len(keys)} missing"
+    if missing:
+        finding += f": {missing[0]}; copy it from the folder of keys beside a backup"
+    return StudyCheck("keys of site bundles", not missing, finding)
 
 
 def _machine_check() -> StudyCheck:

@@ -63,14 +63,31 @@ def render_reading_pictures(study: Path, pictures: Sequence[CasePicture]) -> lis
             f"A picture of the reading study cannot be rendered, because {error.filename} cannot be"
             f" read ({error.strerror}); restore that file, or ingest and explain again."
         ) from error
-    rendered = []
-    for picture, image in zip(pictures, images, strict=True):
-        name = hashlib.sha256(image).hexdigest()
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.jpg").write_bytes(image)
-        source = json.dumps({**json.loads(picture.source), _NAME_FIELD: name})
-        rendered.append(replace(picture, source=source))
+    rendered: list[CasePicture] = []
+    try:
+        for picture, image in zip(pictures, images, strict=True):
+            name = hashlib.sha256(image).hexdigest()
+            source = json.dumps({**json.loads(picture.source), _NAME_FIELD: name})
+            rendered.append(replace(picture, source=source))
+            folder.mkdir(exist_ok=True)
+            (folder / f"{name}.jpg").write_bytes(image)
+    except BaseException:  # also an interruption, or a full disk
+        remove_reading_pictures(study, rendered)
+        raise
     return rendered
+
+
+def remove_reading_pictures(study: Path, pictures: Sequence[CasePicture]) -> None:
+    """Remove the files of rendered pictures that belong to no frozen study.
+
+    pictures: result of `render_reading_pictures`. Padding gives each file bytes and a name of its
+    own, so that no other study uses one of them.
+    """
+    for picture in pictures:
+        _picture_path(study, picture.kind, picture.source).unlink(missing_ok=True)
+    folder = study / blinded_rendering.PICTURES_FOLDER
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def prepare_open_studies(study: Path) -> int:

@@ -1,4 +1,4 @@
-"""Backup of a study's store, and its restoration."""
+"""Backup of a study's store and keys, and their restoration."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ from core.store.evidence.replaced_records import (
     keep_replaced_records,
     records_beyond,
 )
+from core.store.key_files import (
+    KEYS_FOLDER,
+    copy_keys,
+    keys_beside,
+    missing_keys,
+    restore_keys,
+)
 from core.store.locking import LOCK_TIMEOUT_S, store_lock
 from core.store.migrations import migrate
 from core.store.run_table import append_log
@@ -51,8 +58,8 @@ class RestoredStore:
     """Content of a restored store, and what the replaced store held beyond it.
 
     last: time of the last answer. lost_annotations, lost_answers: None if the replaced store could
-    not be opened. lost_records: records of the evidence chain that the backup does not have. kept:
-    path of the replaced store.
+    not be opened. lost_records: records of the evidence chain that the backup does not have. keys:
+    key files that the study lacked and the backup had. kept: path of the replaced store.
     """
 
     annotations: int
@@ -61,6 +68,7 @@ class RestoredStore:
     lost_annotations: int | None
     lost_answers: int | None
     lost_records: int
+    keys: int
     kept: Path
 
 
@@ -75,14 +83,32 @@ class _StoreContent:
     records: tuple[EvidenceRecord, ...]
 
 
-def create_backup(study: Path, target: Path) -> None:
-    """Copy the store into a new DuckDB file, which only its owner can read.
+def create_backup(study: Path, target: Path) -> int:
+    """Copy the store into a new DuckDB file, and the study's keys into a folder beside it.
 
-    The backup is recorded in the study's log, of which the copy has the record. UserError if the
-    file exists.
+    Only their owner can read them. The backup is recorded in the study's log, of which the copy has
+    the record.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    target : Path
+        New file; the folder of the keys has its name with the ending `.keys`.
+
+    Returns
+    -------
+    int
+        Number of keys. Without keys there is no folder.
+
+    Raises
+    ------
+    UserError
+        If the file or the folder exists.
     """
-    if target.exists():
-        raise UserError(f"{target} exists already; name a new file for the backup.")
+    for path in (target, keys_beside(target)):
+        if path.exists():
+            raise UserError(f"{path} exists already; name a new file for the backup.")
     require_store(study)
     with store_lock(study, exclusive=True, timeout_s=LOCK_TIMEOUT_S):
         make_private(study)
@@ -90,13 +116,13 @@ def create_backup(study: Path, target: Path) -> None:
         try:
             migrate(con)
             _record(con, "backup", f"to {target.name}")
-            _copy_database(con, target)
+            return _copy_store(con, study, target)
         finally:
             con.close()
 
 
-def _copy_database(con: Connection, target: Path) -> None:
-    """Copy the open database into a file."""
+def _copy_store(con: Connection, study: Path, target: Path) -> int:
+    """Copy the open database into a file and the keys beside it; return the number of keys."""
     # In a folder of its own first: other accounts cannot enter it, and an interrupted backup never
     # has the final name.
     with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as folder:
@@ -107,15 +133,22 @@ def _copy_database(con: Connection, target: Path) -> None:
         con.execute(f'COPY FROM DATABASE "{name}" TO copy')
         con.execute("DETACH copy")
         remove_access_of_others(partial)
+        partial_keys = Path(folder) / KEYS_FOLDER
+        count = copy_keys(study / KEYS_FOLDER, partial_keys)
+        if count:
+            os.replace(partial_keys, keys_beside(target))
+        # Last: a database without the keys that belong to it would pass for a complete backup.
         os.replace(partial, target)
+    return count
 
 
 def restore_backup(study: Path, source: Path) -> RestoredStore:
     """Replace the store by a backup.
 
     The replaced store and its log stay beside it under another name. The restored store gets a
-    record of the restoration with every record of the replaced store that the backup lacks.
-    UserError if the file is not a backup.
+    record of the restoration with every record of the replaced store that the backup lacks. Keys
+    that the study lacks are copied from beside the backup; no key is replaced. UserError if the
+    file is not a backup, or its keys contradict those of the study.
     """
     if not source.is_file():
         raise UserError(f"{source} does not exist; name a file made by `deepminer backup`.")
@@ -123,6 +156,7 @@ def restore_backup(study: Path, source: Path) -> RestoredStore:
         raise UserError(f"{study} is not a folder; name the study's folder with --study.")
     with store_lock(study, exclusive=True, timeout_s=LOCK_TIMEOUT_S):
         make_private(study)
+        keys = missing_keys(study, source)
         current = study / STORE_NAME
         # The store that is replaced may be the damaged one, the reason for the restoration.
         try:
@@ -150,6 +184,7 @@ def restore_backup(study: Path, source: Path) -> RestoredStore:
             file = current.with_name(current.name + ending)
             if file.exists():
                 os.replace(file, replaced_file.with_name(replaced_file.name + ending))
+        restore_keys(study, keys)
         os.replace(partial, current)
     return RestoredStore(
         annotations=restored.annotations,
@@ -158,6 +193,7 @@ def restore_backup(study: Path, source: Path) -> RestoredStore:
         lost_annotations=max(0, replaced.annotations - restored.annotations) if replaced else None,
         lost_answers=max(0, replaced.answers - restored.answers) if replaced else None,
         lost_records=lost_records,
+        keys=len(keys),
         kept=replaced_file,
     )
 

@@ -103,6 +103,38 @@ def latest_run(con: Connection, kind: str, parent: str | None = None) -> str | N
     return str(frame["run"].iloc[-1]) if len(frame) else None
 
 
+def patches_at_side(con: Connection, run: str, input_side: int) -> str | None:
+    """Return the patches run that differs from `run` by its input side alone, or None.
+
+    It has the same windows, labels and split; of several, the one made or used last.
+    """
+    frame = load_runs(con, "patches")
+    identity = {row["run"]: _side_free_request(row) for row in frame.to_dict("records")}
+    sides = {row["run"]: row["settings"]["input_side"] for row in frame.to_dict("records")}
+    matching = [
+        other
+        for other in frame["run"]
+        if sides[other] == input_side and identity[other] == identity[run]
+    ]
+    return matching[-1] if matching else None
+
+
+def is_same_patches(con: Connection, first: str | None, second: str) -> bool:
+    """Return whether two runs are one, or patches runs that differ by their input side alone."""
+    if first is None or first == second:
+        return first == second
+    rows = (load_run(con, first), load_run(con, second))
+    if {row["kind"] for row in rows} != {"patches"}:
+        return False
+    return _side_free_request(rows[0]) == _side_free_request(rows[1])
+
+
+def _side_free_request(row: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return settings and data of a patches run without its input side."""
+    settings = {name: value for name, value in row["settings"].items() if name != "input_side"}
+    return settings, row["manifest"].get("inputs")
+
+
 def find_ancestor(con: Connection, run: str, kind: str) -> str | None:
     """Return the nearest run of a kind among a run and the runs it was built on, or None."""
     rows = con.execute("SELECT run, kind, parents FROM runs").fetchall()

@@ -69,75 +69,91 @@ def _parse_shard(text: str | None) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
+SourceKind = Annotated[
+    str,
+    typer.Argument(
+        help=(
+            "phantom, manifest, dicom; ddsm, cbis-ddsm, release, vindr, inbreast, rsna, mini-mias,"
+            " cmmd, embed; coco, label-studio, cvat, yolo"
+        )
+    ),
+]
+SourcePath = Annotated[
+    Path | None, typer.Argument(help="folder or file of the source; none for phantom")
+]
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="skip and report patients that cannot be read")
+]
+WorkersOption = Annotated[int, typer.Option(help="number of processes", min=1)]
+ShardOption = Annotated[str | None, typer.Option(help="I/N: only every N-th patient")]
+ImageLabelsOption = Annotated[
+    bool,
+    typer.Option(
+        "--image-labels",
+        help="manifest without outlines: every tissue patch gets the diagnosis of its image",
+    ),
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="coco, label-studio, cvat, yolo: folder of the images")
+]
+TruthOption = Annotated[
+    Path | None,
+    typer.Option(help="dicom: table of the truth, by sop_instance, study or accession"),
+]
+PseudonymKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        help=(
+            "dicom: key file of the pseudonyms, outside the study; created if missing (default"
+            " ~/.config/deepminer/pseudonym.key)"
+        )
+    ),
+]
+BiradsOption = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "vindr, inbreast, embed, annotation tools: pathologies of BI-RADS categories, such as"
+            " 1-2=BENIGN,5-6=MALIGNANT; others are UNPROVEN"
+        )
+    ),
+]
+PatientsOption = Annotated[int, typer.Option(help="phantom: number of patients", min=1)]
+SeedOption = Annotated[int, typer.Option(help="phantom: seed", min=0)]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="read, compare and list problems; write nothing")
+]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(help="with --check: PNG file of the mammograms with their outlines"),
+]
+
+
 @dataset_app.command("ingest")
 def ingest_command(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help=(
-                "phantom, manifest, dicom; ddsm, cbis-ddsm, release, vindr, inbreast, rsna,"
-                " mini-mias, cmmd, embed; coco, label-studio, cvat, yolo"
-            )
-        ),
-    ],
-    source: Annotated[
-        Path | None, typer.Argument(help="folder or file of the source; none for phantom")
-    ] = None,
+    kind: SourceKind,
+    source: SourcePath = None,
     study: StudyOption = Path("."),
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="skip and report patients that cannot be read")
-    ] = False,
-    workers: Annotated[int, typer.Option(help="number of processes", min=1)] = 2,
-    shard: Annotated[str | None, typer.Option(help="I/N: only every N-th patient")] = None,
-    image_labels: Annotated[
-        bool,
-        typer.Option(
-            "--image-labels",
-            help="manifest without outlines: every tissue patch gets the diagnosis of its image",
-        ),
-    ] = False,
-    images: Annotated[
-        Path | None, typer.Option(help="coco, label-studio, cvat, yolo: folder of the images")
-    ] = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="dicom: table of the truth, by sop_instance, study or accession"),
-    ] = None,
-    pseudonym_key: Annotated[
-        Path | None,
-        typer.Option(
-            help=(
-                "dicom: key file of the pseudonyms, outside the study; created if missing"
-                " (default ~/.config/deepminer/pseudonym.key)"
-            )
-        ),
-    ] = None,
-    pathology_from_birads: Annotated[
-        str | None,
-        typer.Option(
-            help=(
-                "vindr, inbreast, embed, annotation tools: pathologies of BI-RADS categories, such"
-                " as 1-2=BENIGN,5-6=MALIGNANT; others are UNPROVEN"
-            )
-        ),
-    ] = None,
-    patients: Annotated[int, typer.Option(help="phantom: number of patients", min=1)] = 200,
-    seed: Annotated[int, typer.Option(help="phantom: seed", min=0)] = 1,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="read, compare and list problems; write nothing"),
-    ] = False,
-    sheet: Annotated[
-        Path | None,
-        typer.Option(help="with --check: PNG file of the mammograms with their outlines"),
-    ] = None,
+    skip_bad: SkipBadOption = False,
+    workers: WorkersOption = 2,
+    shard: ShardOption = None,
+    image_labels: ImageLabelsOption = False,
+    images: ImagesOption = None,
+    truth: TruthOption = None,
+    pseudonym_key: PseudonymKeyOption = None,
+    pathology_from_birads: BiradsOption = None,
+    patients: PatientsOption = 200,
+    seed: SeedOption = 1,
+    check: CheckOption = False,
+    sheet: SheetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import the mammograms and findings of a source; if a patient fails, nothing is added."""
-    from core import settings, store
-    from core.pipeline import ingest as ingestion
+    """Import the mammograms and findings of a source; if a patient fails, nothing is added.
+
+    Patients of a source that was corrected since are replaced.
+    """
+    from core import settings
     from core.sources.dicom_folder import pseudonyms
-    from core.store import dataset_table
 
     folder = resolve_study(study)
     study_settings = settings.load_settings(folder)
@@ -158,21 +174,28 @@ def ingest_command(
     if check:
         _check_source(folder, study_settings, kind, source, workers, sheet, options, as_json)
         return
+    options |= {"skip_bad": skip_bad, "workers": workers, "shard": _parse_shard(shard)}
+    _ingest_source(folder, study_settings, kind, source, options, as_json)
+
+
+def _ingest_source(
+    folder: Path,
+    study_settings: Any,
+    kind: str,
+    source: Path | None,
+    options: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Ingest a source and print what was added."""
+    from core import store
+    from core.pipeline import ingest as ingestion
+    from core.store import dataset_table
+
     with progress_bar(f"ingest {kind}") as report, _disk_errors(folder):
-        ingested = ingestion.ingest(
-            folder,
-            study_settings,
-            kind,
-            source,
-            report,
-            workers=workers,
-            skip_bad=skip_bad,
-            shard=_parse_shard(shard),
-            **options,
-        )
+        ingested = ingestion.ingest(folder, study_settings, kind, source, report, **options)
     with store.read(folder) as con:
         totals = dataset_table.dataset_counts(con)
-    text = _ingest_text(ingested, totals["patients"], image_labels)
+    text = _ingest_text(ingested, totals["patients"], "image_labels" in options)
     # Published JSON keys: `turned` and `answered`.
     result = vars(ingested) | {
         "turned": ingested.inverted_count,
@@ -193,7 +216,7 @@ def _check_source(
     as_json: bool,
 ) -> None:
     """List what an ingestion would give; exit status 1 where there is a problem."""
-    from core.pipeline.source_check import check_source
+    from core.pipeline.ingestion.source_check import check_source
 
     with progress_bar(f"check {kind}") as report, _disk_errors(folder):
         checked = check_source(
@@ -217,6 +240,11 @@ def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
             f"Added {ingested.patients} patients and {ingested.mammograms} mammograms"
             f" ({ingested.inverted_count} of inverted polarity were corrected); the study contains"
             f" {patients} patients."
+        )
+    if ingested.replaced:
+        text += (
+            f" {ingested.replaced} of them replace earlier content, and what rested on it is out of"
+            " date."
         )
     if ingested.problems:
         problem = ingested.problems[0]
@@ -265,6 +293,17 @@ def patches_command(
             ),
         ),
     ] = None,
+    input_side: Annotated[
+        int | None,
+        typer.Option(
+            help=(
+                "side in pixels at which networks see the patches, such as 299 for inception_v3"
+                " beside 227; windows, labels and split stay the same"
+            ),
+            min=32,
+            max=1024,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Split the patients and label every patch."""
@@ -277,7 +316,9 @@ def patches_command(
     folder = resolve_study(study)
     study_settings = settings.load_settings(folder)
     with progress_bar("patches") as report:
-        step_result = patch_step.run_patch_extraction(folder, study_settings, report, labels)
+        step_result = patch_step.run_patch_extraction(
+            folder, study_settings, report, labels, input_side
+        )
     with store.read(folder) as con:
         counts = dataset_table.load_patch_counts(con, step_result.run)
         manifest = run_table.load_run(con, step_result.run)["manifest"]
@@ -291,5 +332,12 @@ def patches_command(
         text += "; two classes, malignant against all other, because no image is labelled normal"
     if absent:
         text += f"; {absent} listed images are not in the study"
+    if "ingested_side" in manifest:
+        text += f"; resized from {manifest['ingested_side']} to {input_side} px"
+        if input_side > manifest["ingested_side"]:
+            text += (
+                " (to keep all detail, ingest into a study with images.input_side ="
+                f" {input_side} and resize for the other networks)"
+            )
     result = {"counts": counts.to_dict("records")}
     emit_run("patches", folder, step_result, result, as_json, f"{text}. Next: deepminer train")

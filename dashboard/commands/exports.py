@@ -97,6 +97,15 @@ def export_figures_command(
     formats: Annotated[
         str, typer.Option("--format", help="of pdf, svg, eps, png, tiff, joined by commas")
     ] = "pdf,svg,eps,png,tiff",
+    label_set: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "labels in the figures explanations and units: default, consensus, published, or an"
+                " expert's code"
+            )
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write figures for print with their data, caption and provenance record."""
@@ -105,7 +114,7 @@ def export_figures_command(
     folder = resolve_study(study)
     suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
     with progress_bar("figures") as report:
-        exports = export_figures(folder, names or [], out, width_mm, suffixes, report)
+        exports = export_figures(folder, names or [], out, width_mm, suffixes, report, label_set)
     if _opens_test_split(exports):
         _log_test_split_opening(folder, "figures")
     _log_exports(folder, "figures", exports)
@@ -141,7 +150,7 @@ def write_report_command(
 ) -> None:
     """Write the report: one self-contained HTML file, or a PDF with the same content.
 
-    A PDF needs the optional packages: pip install "deepminer[pdf]".
+    A PDF needs the packages of the optional extra called pdf.
     """
     from evaluation.queries import provenance
     from evaluation.reporting.report import write_report

@@ -24,6 +24,10 @@ labels_app = typer.Typer(
     ),
 )
 
+DissectOption = Annotated[
+    str | None, typer.Option("--dissect", help="id of the dissect run; by default the newest")
+]
+
 
 @labels_app.command("import")
 def import_command(
@@ -34,13 +38,14 @@ def import_command(
         ),
     ],
     study: StudyOption = Path("."),
+    dissect: DissectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import labels with their source; if one is invalid, none is added."""
     from core.annotation import label_exchange
 
     path = resolve_study(study)
-    imported = label_exchange.import_labels(path, file, command_actor())
+    imported = label_exchange.import_labels(path, file, command_actor(), dissect)
     lines = [
         f"{code}: {imported.substantive[code]} of {count} answers name a finding."
         for code, count in imported.answers.items()
@@ -57,6 +62,11 @@ def import_command(
     if imported.without:
         lines.append(f"No raw answers are stored for {', '.join(imported.without)}.")
     lines.append(f"{imported.units} distinct units have an answer that names a finding.")
+    if imported.proposed:
+        lines.append(
+            f"The categories of {imported.proposed} texts are proposed from their words; confirm"
+            " them on the Annotations page or with `deepminer labels confirm`."
+        )
     result = {"file": str(file), **vars(imported)}
     emit_result("labels import", path, result, as_json, "\n".join(lines))
 
@@ -75,6 +85,68 @@ def export_command(
     counts = ", ".join(f"{name} {count}" for name, count in exported["sets"].items())
     text = f"{file}: {exported['rows']} rows; labelled units: {counts or 'none'}."
     emit_result("labels export", path, exported, as_json, text)
+
+
+@labels_app.command("categories")
+def categories_command(
+    study: StudyOption = Path("."), dissect: DissectOption = None, as_json: JsonOption = False
+) -> None:
+    """List the labels in free text with their BI-RADS categories, proposed or confirmed."""
+    from core.annotation import category_confirmation
+
+    path = resolve_study(study)
+    texts = category_confirmation.list_texts(path, dissect)
+    lines = [
+        f"{text['unit']} ({', '.join(text['sets'])}): {', '.join(text['categories']) or 'none'},"
+        f" {text['state']}: {text['text']}"
+        for text in texts
+    ]
+    emit_result("labels categories", path, texts, as_json, "\n".join(lines) or "No free text.")
+
+
+_UNIT_HELP = "unit name, such as unit_0588"
+_SET_HELP = "expert's code or consensus, where a unit has several texts"
+
+
+@labels_app.command("confirm")
+def confirm_command(
+    unit: Annotated[str, typer.Argument(help=_UNIT_HELP)],
+    categories: Annotated[
+        str | None,
+        typer.Option(help="categories joined by commas; by default those that are proposed"),
+    ] = None,
+    label_set: Annotated[str | None, typer.Option("--set", help=_SET_HELP)] = None,
+    study: StudyOption = Path("."),
+    dissect: DissectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Confirm or correct the BI-RADS categories of one label in free text."""
+    from core.annotation import category_confirmation
+
+    path = resolve_study(study)
+    names = None if categories is None else [name.strip() for name in categories.split(",")]
+    text = category_confirmation.confirm_text(
+        path, unit, names, label_set, command_actor(), dissect
+    )
+    message = f"{text['unit']}: {', '.join(text['categories'])}, confirmed for: {text['text']}"
+    emit_result("labels confirm", path, text, as_json, message)
+
+
+@labels_app.command("undo")
+def undo_command(
+    unit: Annotated[str, typer.Argument(help=_UNIT_HELP)],
+    label_set: Annotated[str | None, typer.Option("--set", help=_SET_HELP)] = None,
+    study: StudyOption = Path("."),
+    dissect: DissectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Undo the confirmation of a label's categories: they are proposed again."""
+    from core.annotation import category_confirmation
+
+    path = resolve_study(study)
+    text = category_confirmation.undo_text(path, unit, label_set, command_actor(), dissect)
+    message = f"{text['unit']}: {', '.join(text['categories']) or 'none'}, {text['state']}."
+    emit_result("labels undo", path, text, as_json, message)
 
 
 @labels_app.command("audit-start")

@@ -20,6 +20,7 @@ from dashboard.commands.common import (
 
 if TYPE_CHECKING:
     from core.pipeline.inputs import StepResult
+    from core.settings import Settings
 
 pipeline_app = typer.Typer()
 
@@ -65,14 +66,98 @@ def train_command(
     exit_worker_ranks()
     with store.read(folder) as con:
         history = run_table.load_training_history(con, step_result.run)
+        manifest = run_table.load_run(con, step_result.run)["manifest"]
     holdout = history[history["part"] == "holdout"]
     text = f"{(history['part'] == 'train').sum()} epochs"
     if len(holdout):
         text += f", hold-out accuracy {decimal(holdout['accuracy'].max())}"
     if holdout["auc_malignant"].notna().any():
         text += f", malignant AUC {decimal(holdout['auc_malignant'].iloc[-1])} after the last"
-    result = {"history": history.to_dict("records")}
+    text = ". ".join([text, *_training_notes(study_settings, manifest)])
+    result = {
+        "history": history.to_dict("records"),
+        "settings_from": study_settings.training_origins(),
+        "left_out": manifest.get("left_out", []),
+    }
     emit_run("train", folder, step_result, result, as_json, f"{text}. Next: deepminer evaluate")
+
+
+def _training_notes(study_settings: Settings, manifest: dict[str, Any]) -> list[str]:
+    """Return what a person should know of a training's settings and initial weights."""
+    from core.settings import training_recipe
+
+    training, origins = study_settings.training, study_settings.training_origins()
+    recipe = training_recipe(training.architecture)
+    set_in_file = [
+        f"{name} {getattr(training, name)!r} (recipe: {value!r})"
+        for name, value in recipe.items()
+        if origins[name] == "study.toml" and getattr(training, name) != value
+    ]
+    notes = []
+    if set_in_file:
+        notes.append(
+            f"study.toml sets, before the recipe of {training.architecture}:"
+            f" {', '.join(set_in_file)}"
+        )
+    if manifest.get("left_out"):
+        notes.append(f"Left out of the weights file: {', '.join(manifest['left_out'])}")
+    return notes
+
+
+@pipeline_app.command("import-checkpoint")
+def import_checkpoint_command(
+    file: Annotated[Path, typer.Argument(help="state dict, published .pth.tar, or safetensors")],
+    arch: Annotated[
+        str, typer.Option(help="architecture: a torchvision classifier or package.module:function")
+    ],
+    study: StudyOption = Path("."),
+    classes: Annotated[
+        int | None, typer.Option(help="classes of the checkpoint, checked against the patches")
+    ] = None,
+    patches: Annotated[
+        str | None, typer.Option(help="patches run, instead of the newest at the published side")
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "global or top_left_7, instead of the published pooling (ResNet: top_left_7; a"
+                " ResNet trained with torchvision 0.2.2 or later needs global)"
+            )
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Use a published or own checkpoint as it is, as a train run without any training."""
+    from core import settings, store
+    from core.pipeline import import_checkpoint
+    from core.store import run_table
+
+    if pool not in (None, "global", "top_left_7"):
+        raise UserError(f"--pool is {pool!r}: choose global or top_left_7.")
+    folder = resolve_study(study)
+    with progress_bar("import-checkpoint") as report:
+        step_result = import_checkpoint.run_import(
+            folder,
+            settings.load_settings(folder),
+            file,
+            arch,
+            report,
+            classes=classes,
+            patches=patches,
+            pool=pool,
+        )
+    with store.read(folder) as con:
+        run = run_table.load_run(con, step_result.run)
+    imported = run["manifest"]["imported"]
+    result = {"imported": imported, "patches": run["parents"][0]}
+    text = (
+        f"{imported['file']} as {arch}, pooling {imported['pool']}, patches of"
+        f" {imported['input_side']} px from {run['parents'][0]}, normalised by mean"
+        f" {imported['mean'][0]:g} and deviation {imported['deviation'][0]:g} (first channel)."
+        " Nothing was trained. Next: deepminer evaluate"
+    )
+    emit_run("import-checkpoint", folder, step_result, result, as_json, text)
 
 
 @pipeline_app.command("evaluate")
@@ -219,6 +304,10 @@ def explain_command(
     mammogram: Annotated[
         list[str] | None, typer.Option(help="only this mammogram; may be repeated")
     ] = None,
+    label_set: Annotated[
+        str,
+        typer.Option(help="labels that name the units: default, consensus, published, or a code"),
+    ] = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Explain hold-out and test mammograms by class maps and the most influential units."""
@@ -237,13 +326,18 @@ def explain_command(
             )
     with progress_bar("explain") as report:
         step_result = explain.run_explanation(
-            folder, settings.load_settings(folder), report, mammograms=mammogram or []
+            folder,
+            settings.load_settings(folder),
+            report,
+            mammograms=mammogram or [],
+            label_set=label_set,
         )
     exit_worker_ranks()
     with store.read(folder) as con:
         count = len(unit_table.load_explanations(con, step_result.run))
     text = f"{count} mammograms explained. Next: deepminer serve"
-    emit_run("explain", folder, step_result, {"mammograms": count}, as_json, text)
+    result = {"mammograms": count, "label_set": label_set}
+    emit_run("explain", folder, step_result, result, as_json, text)
 
 
 @pipeline_app.command("ablate")

@@ -209,6 +209,58 @@ def freeze_command(
     deposit_study_evidence(path, deposit)
 
 
+@reading_app.command("look")
+def look_command(
+    study: StudyOption = Path("."),
+    protocol: ProtocolOption = None,
+    version: VersionOption = None,
+    confirm: Annotated[
+        str | None,
+        typer.Option(help="the study's name, to confirm; asked for where it is not given"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the next planned interim look: tells whether the study stops, and no estimate. Logged.
+
+    If the look crosses its boundary, the study is closed.
+    """
+    from core import store
+    from core.store.reading.protocol_states import next_command
+    from evaluation.intervals import decimal, percent
+    from evaluation.reading_study import workflow
+
+    path = resolve_study(study)
+    if confirm is None:
+        with store.read(path) as con:
+            current = workflow.find_protocol(con, protocol, version)
+        confirm = _ask_for_name(
+            f"An interim look at {current.protocol}, version {current.version}, spends a part of"
+            " alpha and can close the study",
+            current.protocol,
+        )
+    seen, decided = workflow.take_interim_look(
+        path, protocol, command_actor(), confirm=confirm, version=version
+    )
+    result = {
+        "protocol": seen.protocol,
+        "version": seen.version,
+        "look": decided.number,
+        "information": decided.information,
+        "boundary": decided.boundary,
+        "stop": decided.stops,
+    }
+    text = (
+        f"{seen.protocol}, version {seen.version}: look {decided.number} at"
+        f" {percent(decided.information)} of the planned answers, boundary P"
+        f" {decimal(decided.boundary, 4)}: {'stop' if decided.stops else 'continue'}."
+    )
+    if decided.stops:
+        text += (
+            f" The study is closed. Next: {next_command(seen.protocol, seen.version, seen.state)}"
+        )
+    emit_result("reading look", path, result, as_json, text)
+
+
 @reading_app.command("close")
 def close_command(
     study: StudyOption = Path("."),
@@ -231,7 +283,10 @@ def close_command(
     if confirm is None:
         with store.read(path) as con:
             current = workflow.find_protocol(con, protocol, version)
-        confirm = _ask_for_name(current.protocol, current.version)
+        confirm = _ask_for_name(
+            f"Closing {current.protocol}, version {current.version}, opens its results for good",
+            current.protocol,
+        )
     closed = workflow.close_protocol(
         path, protocol, command_actor(), confirm=confirm, version=version
     )
@@ -249,17 +304,11 @@ def _on_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _ask_for_name(name: str, version: int) -> str:
+def _ask_for_name(consequence: str, name: str) -> str:
     """Ask for the study's name on the terminal; UserError without one."""
     if not _on_terminal():
-        raise UserError(
-            f"Closing {name}, version {version}, opens its results for good; confirm it with"
-            f" --confirm {name!r}."
-        )
-    return typer.prompt(
-        f"Closing {name}, version {version}, opens its results for good. Type the study's name",
-        err=True,
-    )
+        raise UserError(f"{consequence}; confirm it with --confirm {name!r}.")
+    return typer.prompt(f"{consequence}. Type the study's name", err=True)
 
 
 @reading_app.command("score")

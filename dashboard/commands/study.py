@@ -110,13 +110,21 @@ def backup_command(
     study: StudyOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the store (data, tables of the runs, all answers) into one file."""
+    """Copy the store (data, tables of the runs, all answers) into one file.
+
+    The keys of site bundles, where the study has any, are copied into the folder FILE.keys. They
+    are secrets: only their owner can read them.
+    """
     from core import store
+    from core.store.key_files import keys_beside
 
     path = resolve_study(study)
-    store.create_backup(path, file)
-    result = {"file": str(file), "bytes": file.stat().st_size}
-    emit_result("backup", path, result, as_json, f"Copied the store of {path} to {file}.")
+    keys = store.create_backup(path, file)
+    result = {"file": str(file), "bytes": file.stat().st_size, "keys": keys}
+    text = f"Copied the store of {path} to {file}."
+    if keys:
+        text += f" The keys of its site bundles are in {keys_beside(file)}; keep both together."
+    emit_result("backup", path, result, as_json, text)
 
 
 @study_app.command("restore")
@@ -127,7 +135,7 @@ def restore_command(
 ) -> None:
     """Replace the store by a backup and report what is lost; the replaced store is kept.
 
-    Stop the server first.
+    Keys that the study lacks are taken from the folder FILE.keys. Stop the server first.
     """
     from core import store
 
@@ -150,6 +158,8 @@ def restore_command(
         f"{restored.annotations} annotations and {restored.answers} answers are restored{until}."
         f" {lost}; it is kept as {restored.kept.name}."
     )
+    if restored.keys:
+        text += f" Keys of site bundles that were missing are here again: {restored.keys}."
     emit_result("restore", path, {**vars(restored), "kept": restored.kept.name}, as_json, text)
 
 

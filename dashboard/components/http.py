@@ -23,9 +23,9 @@ from starlette.routing import Route
 
 from core import store
 from core.errors import DiskFullError, RequestRefused
+from core.sessions.reply_times import seconds_until_reply
 from core.store.connection import Connection, StoreLockedError
 from dashboard.server import context, identity
-from dashboard.server.reply_times import seconds_until_reply
 
 _Result = TypeVar("_Result")
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]

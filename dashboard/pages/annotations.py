@@ -8,13 +8,17 @@ import pandas as pd
 import streamlit as st
 
 from core import lineage
+from core.annotation.unit_categories import with_confirmed_categories
 from core.class_labels import unit_name
 from core.settings import load_order_of_experts
 from core.store import annotation_table, unit_table
+from core.store.labels import category_table
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.views.adjudication import render_adjudication
+from dashboard.views.annotations.efficiency import render_efficiency
+from dashboard.views.annotations.label_categories import render_label_categories
 from dashboard.views.label_audit import render_label_audit
 from evaluation.annotation import category_agreement
 from evaluation.annotation.category_agreement import AgreementEstimate
@@ -29,6 +33,10 @@ def _render_progress(run: str) -> None:
     elements.section_heading(
         "Progress", f"{total} distinct units of {slots} slots in the class lists"
     )
+    if not len(progress) and len(cached_query(annotation_table.load_decisions, run)):
+        # Imported consensus labels need no annotator.
+        st.caption("No expert has answered in this study; its labels were imported or decided.")
+        return
     if not len(progress):
         elements.stop_with_hint(
             "No annotations yet. Invite an expert on the Participants page, or in a terminal:",
@@ -80,7 +88,10 @@ def _render_labels(run: str) -> None:
 
 def _render_agreement(run: str) -> None:
     """Render agreement between experts, and of each expert with themselves."""
-    answers = cached_query(annotation_table.load_annotations, run)
+    answers = with_confirmed_categories(
+        cached_query(annotation_table.load_annotations, run),
+        cached_query(category_table.confirmed_categories, run),
+    )
     if category_agreement.count_experts(answers) < 2:
         st.info(
             "Agreement is not estimable with one expert: invite a second annotator on the"
@@ -137,12 +148,15 @@ if _dissect is None:
     elements.stop_with_hint(
         "There are no units yet. Dissect the trained network first:", "deepminer dissect"
     )
-_progress_tab, _agreement_tab, _adjudication_tab, _audit_tab = st.tabs(
-    ["Progress", "Agreement", "Adjudication", "Audit"]
+_progress_tab, _category_tab, _agreement_tab, _adjudication_tab, _audit_tab = st.tabs(
+    ["Progress", "Categories", "Agreement", "Adjudication", "Audit"]
 )
 with _progress_tab:
     _render_progress(_dissect)
+    render_efficiency(_dissect)
     _render_labels(_dissect)
+with _category_tab:
+    render_label_categories(_dissect, _user)
 with _agreement_tab:
     _render_agreement(_dissect)
 with _adjudication_tab:

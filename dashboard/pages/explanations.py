@@ -11,6 +11,7 @@ from core import lineage, store
 from core.lineage import run_class_names
 from core.settings import load_settings
 from core.store import run_table, unit_table
+from core.store.labels import label_sets
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
@@ -128,11 +129,35 @@ def _pick_button(column: Any, run: str, selection: _CaseSelection) -> None:
         st.toast("Added. Build the figure on the Figures page; it states how each case was chosen.")
 
 
+def _label_set_control(run: str) -> str:
+    """Render the choice of label set; the one of the explain run comes first."""
+    own = cached_result(lineage.run_label_set, run)
+    dissect = cached_result(lineage.ancestor_run, run, "dissect")
+    sizes = cached_query(label_sets.list_label_sets, dissect)
+    # The set of a participant who withdrew since is gone.
+    names = sorted(sizes, key=lambda name: name != own)
+    if len(names) == 1:
+        return names[0]
+    chosen = st.selectbox(
+        "Labels",
+        names,
+        format_func=lambda name: f"{name} ({sizes[name]} units)",
+        key="labels",
+        bind="query-params",
+        help="Whose labels name the units",
+    )
+    st.caption(label_sets.set_sentence(chosen))
+    return chosen
+
+
 def _render_case(run: str, mammogram_id: str) -> None:
-    case = cached_result(explanations.load_explanation, run, mammogram_id)
+    label_set = _label_set_control(run)
+    case = cached_result(explanations.load_explanation, run, mammogram_id, label_set)
     settings = load_settings(context.served_study())
     render_decision(case)
     render_outside_warning(case)
+    if note := cached_result(lineage.influence_note, run):
+        st.caption(note)
     render_maps(case, settings.explanation.printed)
     if not any(unit.label for unit in case.units):
         st.info(
@@ -145,7 +170,7 @@ def _render_case(run: str, mammogram_id: str) -> None:
     )
     render_unit_strip(run, case)
     render_class_faithfulness(run, case)
-    render_report_similarity(run, case.simulated)
+    render_report_similarity(run, case.simulated, label_set)
 
 
 identity.require_role("team")

@@ -12,6 +12,7 @@ from core.store.reading.protocol_table import Protocol
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.ui.stage_stepper import render_stages
 from dashboard.views.flash_messages import show_flash, version_title
 from dashboard.views.reading_conduct import (
     render_check_and_freeze,
@@ -44,14 +45,17 @@ def _render_design(explain: str | None) -> None:
         elements.stop_with_hint(
             "A reading study needs explained mammograms and named units.", "deepminer explain"
         )
+    render_stages(None)
     render_design_form(explain)
 
 
 def _render_stage(protocol: Protocol) -> None:
-    """Render the state that a version has reached."""
+    """Render the stages of a version, and the one that it has reached."""
     if protocol.state in DRAFT_STATES:
+        render_stages(protocol)
         render_check_and_freeze(protocol)
     elif protocol.state in OPEN_STATES:
+        render_stages(protocol)
         render_monitor(protocol)
     else:
         user = identity.current_identity().code
@@ -61,8 +65,11 @@ def _render_stage(protocol: Protocol) -> None:
                 workflow.score_protocol, protocol.protocol, protocol.version, user
             )
         except UserError as error:
+            render_stages(protocol)
             st.warning(elements.escape_markdown(str(error)))
             return
+        # Here, because opening the results for the first time changes the state.
+        render_stages(protocol)
         render_results(protocol, score)
         render_protocol_download(protocol)
 

@@ -131,6 +131,8 @@ def _render_gallery(dissect: str, rule: str) -> None:
     if rule == "dead" and not len(table):
         st.info("No unit is dead: every unit is positive on some patch.")
         return
+    if note := cached_result(lineage.influence_note, dissect):
+        st.caption(note)
     matching = _filter_units(table, dissect)
     render_coverage_band(dissect)
     if not len(matching):

@@ -23,8 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core.sessions import reading_pictures
+from core.sessions.reply_times import seconds_until_reply
 from dashboard.server import context, identity
-from dashboard.server.reply_times import seconds_until_reply
 
 TEAM_AUDIENCE = "team"
 IMAGE_KINDS = ("mammogram", "patch", "unit", "blinded")

@@ -151,6 +151,25 @@ def step_card(title: str, state: str, headline: str, lines: Iterable[str]) -> No
     )
 
 
+def stepper(steps: Sequence[tuple[str, str]], present: int, note: str) -> None:
+    """Write steps side by side, each with a note, and a note on all of them below.
+
+    present: index of the step that is reached. Earlier steps are marked as done; -1 marks none.
+    """
+    items = ""
+    for number, (name, step_note) in enumerate(steps):
+        state = "done" if number < present else "present" if number == present else ""
+        mark = "✓ " if number < present else ""
+        current = ' aria-current="step"' if number == present else ""
+        items += (
+            f'<li class="{state}"{current}><b>{mark}{escape_html(name)}</b>'
+            f"<span>{escape_html(step_note)}</span></li>"
+        )
+    st.html(
+        f'<ol class="dm-steps">{items}</ol><div class="dm-mute dm-small">{escape_html(note)}</div>'
+    )
+
+
 def metric_card(title: str, value: str, lines: Iterable[str], simulated: bool = False) -> None:
     """Write a large number with what it is based on; long lines are cut and shown on hover."""
     notes = "".join(

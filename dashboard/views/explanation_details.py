@@ -180,10 +180,10 @@ def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
         )
 
 
-def render_report_similarity(run: str, simulated: bool) -> None:
+def render_report_similarity(run: str, simulated: bool, label_set: str) -> None:
     """Render the similarity of all explanations of a run to the report lines."""
     try:
-        rows = cached_result(measure_report_similarity, run)
+        rows = cached_result(measure_report_similarity, run, label_set)
     except UserError as error:
         st.error(str(error))
         return

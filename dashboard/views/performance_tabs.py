@@ -118,10 +118,13 @@ def _class_row(view: PerformanceView, result: ClassResult) -> dict[str, str]:
         "Class": elements.class_marker(result.name),
         "AUC": f"<b>{decimal(auc.estimate)}</b>",
         "95 % CI": elements.escape_html(bounds_text(auc.low, auc.high, auc.reason)),
-        "pAUC raw": decimal(result.partial.raw),
+        "pAUC raw": f"{decimal(result.partial.raw)}<br>{_narrow_bounds(result.partial_interval)}",
         "/ 0.2": decimal(result.partial.fraction),
         "McClish": decimal(result.partial.mcclish),
-        "Spec. at .8": decimal(result.specificity.interpolated, 2),
+        "Spec. at .8": (
+            f"{decimal(result.specificity.interpolated)}<br>"
+            f"{_narrow_bounds(result.specificity_interval)}"
+        ),
     }
     if view.with_2021_formula:
         row["2021 formula"] = decimal(result.partial.deepminer_2021)
@@ -136,7 +139,8 @@ def _class_note(view: PerformanceView) -> str:
     )
     note = (
         f"CI clustered by patient ({', '.join(methods)}). pAUC over sensitivity .8 to 1: largest"
-        " .2, chance .02."
+        " .2, chance .02. Second line of pAUC and specificity: 95 % CI, Bayesian bootstrap of"
+        " patients."
     )
     if view.level == "patch":
         note += " Published AUC: HDSR 2021, DDSM, test patches."
@@ -206,10 +210,9 @@ def _render_thresholds(view: PerformanceView) -> None:
         return
     elements.html_table(pd.DataFrame([_point_row(rule, p) for rule, p in points.items()]))
     st.caption(
-        f"Malignant against the rest, {view.noun}, {SPLIT_NAMES[view.split]}. Second"
-        " line: 95 % CI; sensitivity and specificity clustered by patient (Korn and Graubard), the"
-        f" others assume independent {view.noun}. PPV and NPV apply to the proportion of malignant"
-        f" {view.noun} in this split only."
+        f"Malignant against the rest, {view.noun}, {SPLIT_NAMES[view.split]}. Second line: 95 % CI"
+        f" clustered by patient. PPV and NPV apply to the proportion of malignant {view.noun} in"
+        " this split only."
     )
 
 
@@ -224,7 +227,7 @@ def _point_row(rule: str, point: OperatingPoint) -> dict[str, str]:
         f"LR{MINUS}": table.lr_negative,
     }
     cells = {
-        name: f"<b>{decimal(interval.estimate, 2)}</b><br>{_narrow_bounds(interval)}"
+        name: f"<b>{decimal(interval.estimate, 2)}</b><br>{_narrow_bounds(interval, 2)}"
         for name, interval in intervals.items()
     }
     return {
@@ -234,11 +237,11 @@ def _point_row(rule: str, point: OperatingPoint) -> dict[str, str]:
     }
 
 
-def _narrow_bounds(interval: Interval) -> str:
+def _narrow_bounds(interval: Interval, digits: int = 3) -> str:
     """Return bounds on one line of a narrow column, or the reason for their absence."""
     if interval.low is None or interval.high is None:
         return f'<span class="dm-mute">{elements.escape_html(interval.reason or DASH)}</span>'
-    bounds = f"{decimal(interval.low, 2)}–{decimal(interval.high, 2)}"
+    bounds = f"{decimal(interval.low, digits)}–{decimal(interval.high, digits)}"
     return f'<span class="dm-nowrap dm-small">{bounds}</span>'
 
 
@@ -259,7 +262,8 @@ def _render_networks(view: PerformanceView) -> None:
 
 
 def _network_row(row: ArchitectureRow, is_current: bool) -> dict[str, str]:
-    name = elements.escape_html(f"{row.architecture}, {row.weights}, {row.epochs} epochs")
+    training = f"{row.epochs} epochs" if row.epochs else "imported as it is"
+    name = elements.escape_html(f"{row.architecture}, {row.weights}, {training}")
     published = "; ".join(f"{name} {decimal(auc, 4)}" for name, auc in row.published.items())
     return {
         "Network": name + (" <b>(shown)</b>" if is_current else ""),
@@ -331,6 +335,9 @@ def _render_training(view: PerformanceView) -> None:
     """Render loss, accuracy and, where training measured it, AUC over the epochs."""
     train = view.evaluations[view.run].train
     history = cached_query(run_table.load_training_history, train)
+    if not len(history):
+        st.caption("This checkpoint was imported as it is; it was not trained in this study.")
+        return
     left, right = st.columns(2)
     _plot_history(left, history, "loss")
     _plot_history(right, history, "accuracy")

@@ -48,7 +48,7 @@ def _render_clustering(score: ReadingScore, number: int) -> None:
             ("ICC", decimal(clusters.icc, 2)),
             ("Design effect", decimal(clusters.design_effect, 2)),
             ("Effective n", decimal(clusters.effective_n, 0)),
-            ("GEE p, one-sided", p_text(clusters.p_greater)),
+            ("GEE p, one-sided", p_text(clusters.gee_p_values[0])),
             ("Sign-flip p, one-sided", p_text(clusters.sign_flip_p_greater)),
         ]
     )
@@ -79,7 +79,8 @@ def _render_accuracy(score: ReadingScore) -> None:
     table, design = score.table, score.design
     answers = "2" if design.scale == 2 else f"{design.threshold} to {design.scale}"
     elements.section_heading(
-        "3  Answers against truth", f"malignant = answer {answers}; n = {score.primary.n} answers"
+        "3  Answers against truth",
+        f"malignant = answer {answers}; n = {score.primary.given} answers",
     )
     left, right = st.columns(2)
     with left:

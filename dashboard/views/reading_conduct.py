@@ -18,7 +18,7 @@ from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.views.flash_messages import flash, version_title
 from dashboard.views.reading_design import ARM_NAMES, PRIMARY_NAMES, RULE_NAMES
-from evaluation.intervals import count_text
+from evaluation.intervals import count_text, decimal, percent
 from evaluation.queries import provenance
 from evaluation.reading_study import workflow
 from evaluation.reading_study.leakage_issues import (
@@ -75,7 +75,7 @@ def render_check_and_freeze(protocol: Protocol) -> None:
     )
     is_first = protocol.state == DESIGN
     if st.button(
-        "Check for leakage" if is_first else "Check again",
+        f"Check version {protocol.version} {'for leakage' if is_first else 'again'}",
         type="primary" if is_first else "secondary",
     ):
         _run_leakage_check(protocol)
@@ -145,7 +145,9 @@ def _render_freeze(protocol: Protocol, reasons: Mapping[str, str]) -> None:
         key="freeze_name",
         help="A frozen version cannot change; a change makes a new version",
     )
-    if not st.button("Freeze", type="primary", disabled=typed != protocol.protocol):
+    if not st.button(
+        f"Freeze version {protocol.version}", type="primary", disabled=typed != protocol.protocol
+    ):
         return
     missing = [warning for warning, reason in reasons.items() if not reason.strip()]
     if missing:
@@ -171,7 +173,12 @@ def _render_freeze(protocol: Protocol, reasons: Mapping[str, str]) -> None:
 def render_protocol_download(protocol: Protocol) -> None:
     """Render the button that downloads a frozen protocol as PDF."""
     simulated = protocol.simulated or (
-        bool(protocol.run) and cached_result(workflow.has_simulated_material, protocol.run)
+        bool(protocol.run)
+        and cached_result(
+            workflow.has_simulated_material,
+            protocol.run,
+            workflow.protocol_design(protocol).label_set,
+        )
     )
 
     study = context.served_study()
@@ -210,7 +217,11 @@ def render_monitor(protocol: Protocol) -> None:
             "No case has been read yet. Invite readers on the Participants page; their link opens"
             " the first case."
         )
-    with st.expander("Close and unblind"):
+    coming = cached_query(workflow.next_look, protocol.protocol, protocol.version)
+    if coming is not None:
+        with st.expander(f"Interim look {coming.number} of {coming.looks - 1}"):
+            _render_interim_look(protocol, coming)
+    with st.expander(_closing_name(protocol)):
         _render_closing(protocol, int(progress["missing"].sum()) if len(progress) else 0)
 
 
@@ -233,6 +244,39 @@ def _render_progress(progress: pd.DataFrame) -> None:
     st.dataframe(progress.rename(columns=names), hide_index=True, column_config=formats)
 
 
+def _render_interim_look(protocol: Protocol, coming: workflow.NextLook) -> None:
+    """Render the next planned look: when it is due, and taking it by typing the name."""
+    st.caption(
+        f"The design plans it at {percent(coming.needed, 0)} of the planned answers; there are"
+        f" {percent(coming.information, 0)}. A look tells whether the study stops, and no estimate."
+        " It is taken once and logged. If it crosses its boundary, the study is closed."
+    )
+    typed = st.text_input(
+        "Type the study's name to take the look", key="look_name", disabled=not coming.is_due
+    )
+    allowed = coming.is_due and typed == protocol.protocol
+    if not st.button("Take the interim look", disabled=not allowed):
+        return
+    try:
+        _, decided = workflow.take_interim_look(
+            context.served_study(),
+            protocol.protocol,
+            identity.current_identity().code,
+            confirm=typed,
+            version=protocol.version,
+        )
+    except UserError as error:
+        st.error(elements.escape_markdown(str(error)))
+        return
+    decision = "Stop: the study is closed." if decided.stops else "Continue reading."
+    flash(f"Interim look {decided.number}, boundary P {decimal(decided.boundary, 4)}. {decision}")
+    st.rerun()
+
+
+def _closing_name(protocol: Protocol) -> str:
+    return f"Close and unblind version {protocol.version}"
+
+
 def _render_closing(protocol: Protocol, missing: int) -> None:
     """Render closing by typing the name; missing: answers of readers who have started."""
     note = (
@@ -246,7 +290,7 @@ def _render_closing(protocol: Protocol, missing: int) -> None:
         f" logged.{note}"
     )
     typed = st.text_input("Type the study's name to close it", key="close_name")
-    if st.button("Close and unblind", type="primary", disabled=typed != protocol.protocol):
+    if st.button(_closing_name(protocol), type="primary", disabled=typed != protocol.protocol):
         try:
             workflow.close_protocol(
                 context.served_study(),

@@ -11,14 +11,15 @@ import streamlit as st
 from core import lineage, store
 from core.errors import UserError
 from core.settings import load_order_of_experts
-from core.store import annotation_table
+from core.store import unit_table
+from core.store.labels import label_sets
 from dashboard.server import context, identity
 from dashboard.ui import elements
-from dashboard.ui.cached_queries import cached_result
+from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.views.flash_messages import flash, version_title
 from dashboard.views.reading_planner import render_planner
 from evaluation.intervals import decimal, percent
-from evaluation.power import patients_needed
+from evaluation.power import StudyPower, patients_needed
 from evaluation.reading_study import (
     DESIGN_PRESETS,
     CaseFlow,
@@ -80,8 +81,12 @@ def render_design_form(explain: str) -> None:
     except UserError as error:
         st.error(str(error))
         return
-    _render_planned_cases(explain, design, cases, flow)
+    plan = _render_planned_cases(explain, design, cases, flow)
+    # Above the details, where it is visible without scrolling.
     st.button("Save this design", type="primary", on_click=_save, args=(design, explain))
+    if plan is not None:
+        render_planner(plan)
+    _render_example_texts(design, cases)
 
 
 def _save(design: Design, explain: str) -> None:
@@ -296,7 +301,15 @@ def _exclusion_fields(base: Design) -> dict[str, Any]:
 
 
 def _text_fields(base: Design) -> dict[str, Any]:
+    dissect = cached_query(unit_table.current_dissection)
+    sizes = cached_query(label_sets.list_label_sets, dissect) if dissect else {base.label_set: 0}
     return {
+        "label_set": st.selectbox(
+            "Labels that the texts consist of",
+            list(sizes),
+            index=list(sizes).index(base.label_set) if base.label_set in sizes else 0,
+            format_func=lambda name: f"{name} ({sizes[name]} units)",
+        ),
         "hypothesis": st.text_input("Hypothesis", base.hypothesis, max_chars=300),
         "stopping": st.text_input("Stopping rule", base.stopping, max_chars=300),
         "merge_duplicates": st.toggle(
@@ -319,7 +332,8 @@ def _count_labels(path: Path, explain: str, design: Design) -> int:
     """Return the number of distinct labels of the units, as the design would show them."""
     dissect = lineage.ancestor_run(path, explain, "dissect")
     with store.read(path) as con:
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(path))
+        order = load_order_of_experts(path)
+        labels = label_sets.load_label_set(con, dissect, design.label_set, order)
     return len(
         {
             text
@@ -336,8 +350,8 @@ def _preview_cases(path: Path, explain: str, design: Design) -> tuple[pd.DataFra
 
 def _render_planned_cases(
     explain: str, design: Design, cases: pd.DataFrame, flow: CaseFlow
-) -> None:
-    """Render numbers, power and example texts of the primary arm."""
+) -> StudyPower | None:
+    """Render numbers and power of the primary arm; return the plan behind the power."""
     primary_cases = cases[cases["arm"] == design.arms[0]]
     patients = primary_cases["patient_id"].nunique()
     plan = design_power(design, patients, len(primary_cases)) if patients > 1 else None
@@ -362,8 +376,11 @@ def _render_planned_cases(
         f"{flow.sentence()} Power of the primary analysis, {PRIMARY_NAMES[design.primary]}, with"
         f" {design.readers} readers."
     )
-    if plan is not None:
-        render_planner(plan)
+    return plan
+
+
+def _render_example_texts(design: Design, cases: pd.DataFrame) -> None:
+    primary_cases = cases[cases["arm"] == design.arms[0]]
     with st.expander("First ten texts (as a reader sees them)"):
         texts = [" | ".join(texts) for texts in primary_cases["texts"].head(10)]
         st.dataframe(pd.DataFrame({"Texts": texts}), hide_index=True)

@@ -30,13 +30,14 @@ def render_planner(plan: StudyPower) -> None:
     plan: the design with its assumptions, see `evaluation.reading_study.design_power`.
     """
     with st.expander("Planner: power over readers and patients"):
-        columns = st.columns(4)
+        # Side by side: the curves are in sight where the planner opens, in a low window too.
+        chart_column, field_column = st.columns([4, 1])
         images = int(
-            columns[0].number_input(
+            field_column.number_input(
                 "Images a patient", 1, 8, plan.images_per_patient, key="plan_images"
             )
         )
-        same_image = columns[1].number_input(
+        same_image = field_column.number_input(
             "Correlation, same image",
             0.0,
             1.0,
@@ -45,7 +46,7 @@ def render_planner(plan: StudyPower) -> None:
             key="plan_same_image",
             help="of two readers' answers to one image",
         )
-        same_patient = columns[2].number_input(
+        same_patient = field_column.number_input(
             "Correlation, same patient",
             0.0,
             1.0,
@@ -62,7 +63,9 @@ def render_planner(plan: StudyPower) -> None:
         readers = sorted({*DEFAULT_READERS, plan.readers})
         patients = sorted({*DEFAULT_PATIENTS, plan.patients})
         table = power_table(changed, patients, readers, (images,))
-        st.plotly_chart(power_figure(table, study_power(changed)), key="plan_figure", theme=None)
+        chart_column.plotly_chart(
+            power_figure(table, study_power(changed)), key="plan_figure", theme=None
+        )
         st.caption(
             f"{ENDPOINTS[plan.endpoint]}, expected {decimal(plan.expected)}, {plan.side}, alpha"
             f" {plan.alpha:g}. Every reader reads every image."
@@ -109,6 +112,6 @@ def power_figure(table: pd.DataFrame, chosen: StudyPower) -> go.Figure:
         )
     )
     figure.add_hline(y=0.8, line={"color": muted_color(), "width": 1, "dash": "dot"})
-    style_figure(figure, None, 300, "patients", "power")
+    style_figure(figure, None, 260, "patients", "power")
     figure.update_layout(legend={"title": {"text": "readers"}})
     return figure.update_yaxes(range=[0, 1.05])

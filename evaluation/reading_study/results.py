@@ -14,7 +14,7 @@ from evaluation.mrmc import StandaloneComparison
 from evaluation.proportion import BinomialTest
 from evaluation.reading_study.arms import ArmComparison, ArmScore
 from evaluation.reading_study.design import Design
-from evaluation.reading_study.primary import PrimaryResult
+from evaluation.reading_study.primary import InterimLook, PrimaryResult
 from evaluation.reading_study.text_information import TextBaselines, TextRepeats
 from evaluation.reading_study.timing import ReadingConduct
 from evaluation.roc import AucInterval
@@ -174,6 +174,8 @@ class ReadingScore:
         readers and cases).
     synthetic : bool
         Whether the mammograms or the labels are simulated.
+    looks : tuple of InterimLook
+        The interim looks that were taken.
     """
 
     design: Design
@@ -203,3 +205,4 @@ class ReadingScore:
     simulated: bool = False
     readers_auc: Interval | None = None
     synthetic: bool = False
+    looks: tuple[InterimLook, ...] = ()

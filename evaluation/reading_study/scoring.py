@@ -14,7 +14,14 @@ from evaluation.proportion import exact_binomial_test, proportion_interval
 from evaluation.reading_study.arms import arm_scores, compare_arms
 from evaluation.reading_study.design import MALIGNANT, TRUTH_RULES, UNPROVEN, Design
 from evaluation.reading_study.joined_answers import join_answers, primary_rows
-from evaluation.reading_study.primary import MISSING_NAMES, PrimaryResult, primary_analysis
+from evaluation.reading_study.primary import (
+    MISSING_NAMES,
+    InterimLook,
+    PrimaryResult,
+    analysed_answers,
+    primary_analysis,
+    stopping_look,
+)
 from evaluation.reading_study.results import (
     NetworkResult,
     ReaderResult,
@@ -30,7 +37,6 @@ from evaluation.reading_study.text_information import (
 from evaluation.reading_study.timing import summarize_conduct
 from evaluation.roc import auc_interval
 from evaluation.roc.diagnostic import operating_point
-from evaluation.validation import Array
 
 
 def score_study(
@@ -42,6 +48,7 @@ def score_study(
     assigned: int | None = None,
     simulated: bool | None = None,
     synthetic: bool = False,
+    looks: tuple[InterimLook, ...] = (),
 ) -> ReadingScore:
     """Score a closed reading study.
 
@@ -66,6 +73,8 @@ def score_study(
         Whether answers are simulated; default: the column simulated decides.
     synthetic : bool
         Whether the mammograms or the labels are simulated.
+    looks : tuple of InterimLook
+        The interim looks that were taken. One that stopped the study gives the level of the test.
 
     Returns
     -------
@@ -94,14 +103,15 @@ def score_study(
     """
     joined = join_answers(answers, key, design)
     primary = primary_rows(joined, design)
-    correct = primary["correct"].to_numpy(dtype=bool)
-    result = primary_analysis(joined, key, design)
-    patients = primary["patient_id"].to_numpy()
-    truth = primary["malignant"].to_numpy(dtype=bool)
-    called = primary["called_malignant"].to_numpy(dtype=bool)
+    stopped_at = stopping_look(looks)
+    result = primary_analysis(joined, key, design, look_number=stopped_at)
+    # Other tests of the proportion correct repeat that of the primary analysis on its answers.
+    tested, _ = analysed_answers(joined, key, design, design.missing_answers, stopped_at)
+    tested = tested[tested["arm"] == design.arms[0]]
+    correct = tested["correct"].to_numpy(dtype=bool)
     level = 1 - design.alpha
     first = joined if first_answers is None else join_answers(first_answers, key, design)
-    clusters = clustered_proportion(correct, patients, level=level)
+    clusters = clustered_proportion(correct, tested["patient_id"].to_numpy(), level=level)
     # One simulated answer suffices: a mixture is not a result about people.
     flagged = bool("simulated" in answers.columns and answers["simulated"].fillna(False).any())
     return ReadingScore(
@@ -110,19 +120,10 @@ def score_study(
         proportion=_overall_proportion(result, clusters),
         missing_analyses=_missing_analyses(joined, key, design, result),
         clusters=clusters,
-        binomial=exact_binomial_test(int(correct.sum()), len(correct), level=level),
-        binomial_two_sided=exact_binomial_test(
-            int(correct.sum()), len(correct), alternative="two-sided", level=level
-        ),
-        # Readers and images of one patient are correlated, so patients are the clusters.
-        table=operating_point(
-            truth, primary["answer"], design.threshold, patients, level, "of the design"
-        ).table,
-        permutation_p_greater=_permutation_p(truth, called, patients),
+        **_proportion_tests(tested, level),
+        **_answers_against_truth(primary, design),
         rules=_rule_results(primary, level),
         discrepant=_discrepant_cases(primary),
-        # Images of one patient are correlated (Obuchowski 1997).
-        roc=auc_interval(truth, primary["answer"], patients, level=level),
         repeats=_text_repeats(primary),
         hidden_repeats=_hidden_repeat_agreement(joined, level),
         information=_text_baselines(primary, design.seed),
@@ -131,12 +132,42 @@ def score_study(
         comparisons=compare_arms(joined, design),
         readers=_reader_results(primary, key, design),
         conduct=summarize_conduct(joined, assigned),
-        first_answers=result if first is joined else primary_analysis(first, key, design),
+        first_answers=(
+            result
+            if first is joined
+            else primary_analysis(first, key, design, look_number=stopped_at)
+        ),
         patients=int(primary["patient_id"].nunique()),
         simulated=flagged if simulated is None else simulated,
         readers_auc=_mean_reader_auc(primary, level),
         synthetic=synthetic,
+        looks=looks,
     )
+
+
+def _proportion_tests(tested: pd.DataFrame, level: float) -> dict[str, Any]:
+    """Return the tests of the proportion correct, by field of the score."""
+    correct, n = int(tested["correct"].sum()), len(tested)
+    return {
+        "binomial": exact_binomial_test(correct, n, level=level),
+        "binomial_two_sided": exact_binomial_test(correct, n, alternative="two-sided", level=level),
+        "permutation_p_greater": _permutation_p(tested),
+    }
+
+
+def _answers_against_truth(primary: pd.DataFrame, design: Design) -> dict[str, Any]:
+    """Return the table of answers against truth and the ROC analysis, by field of the score."""
+    level = 1 - design.alpha
+    # Readers and images of one patient are correlated, so patients are the clusters (Obuchowski
+    # 1997).
+    truth, patients = primary["malignant"].to_numpy(dtype=bool), primary["patient_id"].to_numpy()
+    point = operating_point(
+        truth, primary["answer"], design.threshold, patients, level, "of the design"
+    )
+    return {
+        "table": point.table,
+        "roc": auc_interval(truth, primary["answer"], patients, level=level),
+    }
 
 
 def _overall_proportion(result: PrimaryResult, clusters: ClusteredProportion) -> Interval:
@@ -170,12 +201,16 @@ def _missing_analyses(
     )
 
 
-def _permutation_p(truth: Array, called: Array, patients: Array) -> float | None:
+def _permutation_p(answers: pd.DataFrame) -> float | None:
     """Return the one-sided P of the number of correct answers under exchange of truth.
 
     The margins of the table are fixed by design, so a permutation test is the appropriate test of
     independence.
     """
+    truth, called = (
+        answers[name].to_numpy(dtype=bool) for name in ("malignant", "called_malignant")
+    )
+    patients = answers["patient_id"].to_numpy()
     # With one class every permutation yields the same count.
     if not len(truth) or truth.all() or not truth.any():
         return None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from evaluation.intervals import Interval, decimal, interval_text
+from evaluation.intervals import Interval, decimal, interval_text, not_estimable
 
 SESSION_GAP = pd.Timedelta(minutes=30)
 MIN_TREND_ANSWERS = 10
@@ -60,12 +60,11 @@ class ReadingConduct:
             )
         )
         slope = self.trend
-        trend = (
-            slope.sentence()
+        change = (
+            not_estimable(slope.reason)
             if slope.estimate is None
             else (
-                "change in proportion correct from the first to the last case"
-                f" {decimal(slope.estimate)}"
+                f"{decimal(slope.estimate)}"
                 f" ({interval_text(slope.low, slope.high, slope.level, slope.reason)})"
             )
         )
@@ -73,7 +72,7 @@ class ReadingConduct:
         repeats = f" ({self.repeats} of them to hidden repeats)" if self.repeats else ""
         return (
             f"{self.answers} answers{repeats}{missing}, {self.corrections} corrected; {time};"
-            f" {trend}."
+            f" change in proportion correct from the first to the last case {change}."
         )
 
 

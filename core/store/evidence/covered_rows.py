@@ -71,6 +71,13 @@ ROW_KINDS = {
             ),
         ),
         RowKind(
+            kind="interim_look",
+            table="interim_looks",
+            key=("protocol", "version", "number"),
+            order=("protocol", "version", "number"),
+            subject="{protocol}, version {version}: interim look {number}",
+        ),
+        RowKind(
             kind="protocol_state",
             table="protocols",
             key=("protocol", "version", "state"),
@@ -119,7 +126,13 @@ ROW_KINDS = {
 
 # The last part of the subject of a closing, and what may not be recorded of a version after it.
 CLOSING = "state closed"
-ENDED_KINDS = ("reading_cases", "reading_pictures", "reading_order", "reading_answer")
+ENDED_KINDS = (
+    "reading_cases",
+    "reading_pictures",
+    "reading_order",
+    "reading_answer",
+    "interim_look",
+)
 
 
 @dataclass(frozen=True)

@@ -337,4 +337,40 @@ MIGRATIONS: tuple[Migration, ...] = (
         );
         """,
     ),
+    Migration(
+        "0015_interim_looks",
+        "2026-11-27",
+        """
+        CREATE TABLE interim_looks (
+            protocol VARCHAR NOT NULL, version INTEGER NOT NULL, number INTEGER NOT NULL,
+            information DOUBLE NOT NULL, answers INTEGER NOT NULL, boundary DOUBLE NOT NULL,
+            stops BOOLEAN NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL,
+            PRIMARY KEY (protocol, version, number)
+        );
+        """,
+    ),
+    Migration(
+        "0016_ingested_patients",
+        "2026-11-27",
+        """
+        CREATE TABLE ingested_patients (
+            origin VARCHAR NOT NULL, patient_id VARCHAR NOT NULL, stamp VARCHAR NOT NULL,
+            PRIMARY KEY (origin, patient_id)
+        );
+        """,
+    ),
+    Migration(
+        "0017_label_categories_and_origins",
+        "2026-11-28",
+        """
+        CREATE TABLE label_categories (
+            run VARCHAR NOT NULL, unit INTEGER NOT NULL, label_key VARCHAR NOT NULL,
+            version INTEGER NOT NULL, categories VARCHAR NOT NULL, state VARCHAR NOT NULL,
+            who VARCHAR NOT NULL, made TIMESTAMP NOT NULL,
+            PRIMARY KEY (run, unit, label_key, version)
+        );
+        ALTER TABLE decisions ADD COLUMN origin VARCHAR DEFAULT '';
+        UPDATE decisions SET origin = 'imported' WHERE starts_with(reason, 'imported from ');
+        """,
+    ),
 )

@@ -110,6 +110,17 @@ def load_protocol(con: Connection, protocol: str, version: int) -> Protocol | No
     return _to_protocol(row) if row else None
 
 
+def load_state_times(
+    con: Connection, protocol: str, version: int
+) -> dict[str, tuple[datetime, str]]:
+    """Return when each recorded state of a version was reached (UTC), and the code of the actor."""
+    rows = con.execute(
+        "SELECT state, made, who FROM protocols WHERE protocol = ? AND version = ?",
+        [protocol, version],
+    ).fetchall()
+    return {state: (reached_at, actor) for state, reached_at, actor in rows}
+
+
 def list_protocols(con: Connection) -> list[Protocol]:
     """Return every version of every protocol in its latest state, oldest first.
 

@@ -16,7 +16,14 @@ import pandas as pd
 from core.errors import RequestRefused, UserError
 from core.store.connection import Connection, fetch_integer
 from core.store.evidence import record_group, record_row
-from core.store.reading.protocol_states import OPEN_STATES, READING, check_transition
+from core.store.reading.protocol_states import (
+    DESIGN,
+    OPEN_STATES,
+    READING,
+    check_transition,
+    require_results,
+    require_state,
+)
 from core.store.reading.protocol_table import (
     Protocol,
     answer_scale,
@@ -268,12 +275,34 @@ def append_reading_answer(
 def load_reading_answers(
     con: Connection, protocol: str, version: int, first: bool = False
 ) -> pd.DataFrame:
-    """Return the answers to the cases of a version, without practice.
+    """Return the answers to the cases of a closed version, without practice.
 
     first: each reader's first answers instead of the corrected ones; both are analysed. Columns:
     code, position, case_number, repeat, answer, revision, seconds, idle, simulated, made.
+    UserError before closing.
     """
-    direction = "ASC" if first else "DESC"
+    _require_closed(con, protocol, version)
+    return _latest_answers(con, protocol, version, "ASC" if first else "DESC")
+
+
+def load_interim_answers(con: Connection, protocol: str, version: int) -> pd.DataFrame:
+    """Return the latest answers that an open version has so far, for its planned interim looks.
+
+    Columns as of `load_reading_answers`. UserError unless the version is open and its frozen design
+    plans interim looks.
+    """
+    current = load_protocol(con, protocol, version)
+    require_state(protocol, version, current.state if current else DESIGN, OPEN_STATES)
+    if current is None or int(current.design.get("looks", 1)) < 2:
+        raise UserError(
+            f"The design of {protocol}, version {version}, plans no interim look; its results are"
+            " hidden until it is closed."
+        )
+    return _latest_answers(con, protocol, version, "DESC")
+
+
+def _latest_answers(con: Connection, protocol: str, version: int, direction: str) -> pd.DataFrame:
+    """Return the last (direction DESC) or first (ASC) revision of each answer."""
     return con.execute(
         f"""
         SELECT a.code, a.position, i.case_number, i.repeat, a.answer, a.revision, a.seconds,
@@ -290,10 +319,11 @@ def load_reading_answers(
 
 
 def load_answer_revisions(con: Connection, protocol: str, version: int) -> pd.DataFrame:
-    """Return every revision of every answer to the cases of a version, without practice.
+    """Return every revision of every answer to the cases of a closed version, without practice.
 
-    Columns as of `load_reading_answers`.
+    Columns and error as of `load_reading_answers`.
     """
+    _require_closed(con, protocol, version)
     return con.execute(
         """
         SELECT a.code, a.position, i.case_number, i.repeat, a.answer, a.revision, a.seconds,
@@ -304,6 +334,33 @@ def load_answer_revisions(con: Connection, protocol: str, version: int) -> pd.Da
         """,
         [protocol, version],
     ).df()
+
+
+def _require_closed(con: Connection, protocol: str, version: int) -> None:
+    """Raise a UserError unless the results of a version may be computed.
+
+    Figures, tables, reports and exports select a closed version; here they cannot get the answers
+    of another one, whichever they select.
+    """
+    current = load_protocol(con, protocol, version)
+    require_results(protocol, version, current.state if current else DESIGN)
+
+
+def count_answered(con: Connection, protocol: str, version: int, arm: str) -> int:
+    """Return how many showings of an arm's cases are answered, without practice and repeats."""
+    return fetch_integer(
+        con,
+        """
+        SELECT count(*) FROM reading_items i JOIN reading_cases c
+            USING (protocol, version, case_number)
+        WHERE protocol = ? AND version = ? AND c.arm = ? AND NOT i.practice AND NOT i.repeat
+            AND EXISTS (
+                SELECT 1 FROM answers a WHERE a.protocol = i.protocol AND a.version = i.version
+                    AND a.code = i.code AND a.position = i.position
+            )
+        """,
+        [protocol, version, arm],
+    )
 
 
 def reading_progress_by_reader(con: Connection, protocol: str, version: int) -> pd.DataFrame:

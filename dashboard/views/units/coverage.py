@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core import lineage
+from core.annotation.unit_categories import PROPOSED
 from core.class_labels import unit_name
 from core.lineage import run_class_names
 from core.store import run_table, unit_table
@@ -91,7 +92,7 @@ def _render_named_units(dissect: str) -> None:
         )
         rows.append(
             {
-                "Category": row["category"],
+                "Category": row["category"] + (" (proposed)" if row["state"] == PROPOSED else ""),
                 "Annotation": elements.escape_html(row["label"]),
                 "Selected for": ", ".join(row["classes"]) or DASH,
                 "Report check": verdicts.get(unit, DASH),
@@ -112,7 +113,7 @@ def _render_cross_table(dissect: str) -> None:
     if len(table.columns):
         elements.section_heading(
             "Named units by BI-RADS category",
-            "all dissected networks of the study (SPIE 2018, Fig. 4)",
+            "all dissected networks of the study (SPIE 2018, Fig. 4); * proposed, not confirmed",
             cached_result(lineage.has_simulated_labels, dissect),
         )
         escaped = table.map(elements.escape_html).rename_axis("Category").reset_index()
@@ -138,16 +139,12 @@ def _band_cell(name: str, rows: dict[str, dict[str, Any]], labelled: float | Non
     """Return the HTML of one class; rows: coverage by name (selected, interval, ...)."""
     selected, chance = rows["selected"]["estimate"], rows["chance"]["estimate"]
     low, high = rows["interval"]["low"], rows["interval"]["high"]
+    split_half = rows["split_half"]["estimate"]
     # The labelled share lies on the paler bar of the selected share, of which it is a part.
     fill = f"background:{theme.class_color(name)}"
-    interval = (
-        ""
-        if pd.isna(low)
-        else f'<i class="interval" style="left:{100 * low}%;width:{100 * (high - low)}%"></i>'
-    )
     values = {
         "labelled": percent(labelled),
-        "split-half": percent(rows["split_half"]["estimate"]),
+        "split-half": percent(split_half),
         "95 % CI": percent_range(low, high),
         "chance": percent(chance),
     }
@@ -155,7 +152,24 @@ def _band_cell(name: str, rows: dict[str, dict[str, Any]], labelled: float | Non
         f'<div><div class="dm-bar-head"><b>{elements.class_marker(name)}</b><span>'
         f'<b class="share">{percent(selected)}</b> <span class="dm-mute">selected</span></span>'
         f'</div><div class="track"><i class="selected" style="width:{100 * selected}%;{fill}"></i>'
-        f'<i style="width:{100 * (labelled or 0)}%;{fill}"></i>{interval}</div>'
+        f'<i style="width:{100 * (labelled or 0)}%;{fill}"></i></div>'
+        f"{_split_half_line(split_half, low, high)}"
         f'<div class="values">{"".join(f"<span>{title}</span>" for title in values)}'
         f"{''.join(f'<b>{value}</b>' for value in values.values())}</div></div>"
     )
+
+
+def _split_half_line(estimate: float, low: float, high: float) -> str:
+    """Return the HTML of the split-half value and its interval, on the scale of the bar above.
+
+    It has a line of its own, because the interval belongs to this value and not to the bar.
+    """
+    # The store has NaN where a number is not estimable.
+    is_known, has_bounds = estimate == estimate, low == low
+    point = f'<i class="point" style="left:{100 * estimate}%"></i>' if is_known else ""
+    interval = (
+        f'<i class="interval" style="left:{100 * low}%;width:{100 * (high - low)}%"></i>'
+        if has_bounds
+        else ""
+    )
+    return f'<div class="split-half" title="split-half, 95 % CI">{interval}{point}</div>'

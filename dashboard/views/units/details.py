@@ -187,6 +187,8 @@ def _render_charts(dissect: str, unit: int, details: dict[str, Any]) -> None:
         st.plotly_chart(figure, config={"displayModeBar": False})
     with right:
         elements.section_heading("Influence per class", "hold-out mammograms")
+        if note := cached_result(lineage.influence_note, dissect):
+            st.caption(note)
         quartiles = cached_result(units.influence_quartiles, dissect, unit)
         st.plotly_chart(unit_charts.influence_bars(quartiles), config={"displayModeBar": False})
 

@@ -7,7 +7,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from core.errors import UserError
-from evaluation.reading_study.design.settings import MALIGNANT, RATING_ANALYSES, Design
+from evaluation.intervals import display_name
+from evaluation.reading_study.design.settings import (
+    MALIGNANT,
+    RATING_ANALYSES,
+    STOPPING_AT_LOOKS,
+    Design,
+)
 
 DESIGN_PRESETS = {
     # The class's own default is the analysis of the first release, which stored designs state.
@@ -43,7 +49,8 @@ def design_preset(name: str, /, **changes: Any) -> Design:
         Preset. "DeepMiner 2021" is the protocol of the published study.
     **changes
         Settings of `Design` that replace those of the preset. With scale 2 "Recommended" analyses
-        the proportion correct instead of the AUC.
+        the proportion correct instead of the AUC. Without a text of their own, the hypothesis
+        follows from the arms and the goal, and the stopping rule names interim looks.
 
     Returns
     -------
@@ -67,7 +74,31 @@ def design_preset(name: str, /, **changes: Any) -> Design:
     if preset.primary in RATING_ANALYSES and changes.get("scale") == 2:
         # Two answers give no ratings: the preset then takes the proportion correct.
         changes.setdefault("primary", "gee")
+    if changes.get("hypothesis", preset.hypothesis) == preset.hypothesis:
+        hypothesis = _default_hypothesis(replace(preset, **changes))
+        changes |= {} if hypothesis is None else {"hypothesis": hypothesis}
+    if changes.get("looks", 1) != 1 and changes.get("stopping", preset.stopping) == preset.stopping:
+        # The default rule excludes looks.
+        changes["stopping"] = STOPPING_AT_LOOKS
     return replace(preset, **changes)
+
+
+def _default_hypothesis(design: Design) -> str | None:
+    """Return the hypothesis of a design whose test is not that of the preset; None otherwise."""
+    first = display_name(design.arms[0])
+    if design.primary == "auc_difference":
+        others = " and ".join(display_name(arm) for arm in design.compared_arms)
+        relation, than = {
+            "superiority": ("more accurate", "than"),
+            "noninferiority": ("not less accurate by the margin", "than"),
+            "equivalence": ("as accurate within the margin", "as"),
+        }[design.goal]
+        if design.goal == "superiority" and design.side == "two-sided":
+            relation = "more or less accurate"
+        return f"Readers are {relation} in the arm {first} {than} in the arm {others}."
+    if design.arms[0] == "explanation":
+        return None
+    return f"Readers of the arm {first} alone tell malignant from benign cases better than chance."
 
 
 def design_from_dict(data: Mapping[str, Any]) -> Design:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.sessions.arms import ARMS
+from core.store.labels.label_sets import DEFAULT_SET
 
 TRUTH_RULES = ("folder", "first_abnormality", "any_malignant")
 # Names in print of the primary analyses, by the value of the setting.
@@ -26,6 +27,12 @@ MULTIPLICITY_RULES = ("none", "holm", "fixed_sequence")
 MISSING_RULES = ("complete_case", "counted_wrong")
 SPENDING_RULES = ("obrien_fleming", "pocock")
 MALIGNANT, BENIGN, UNPROVEN = "malignant", "benign", "unproven"
+STOPPING_AT_THE_END = "Every reader reads every case; nobody looks at results before closing."
+# The default of a design with interim looks.
+STOPPING_AT_LOOKS = (
+    "Every reader reads every case unless a planned interim look crosses its boundary; no estimate"
+    " is seen before closing."
+)
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "truth_rule": TRUTH_RULES,
     "discrepant": ("in", "out"),
@@ -53,7 +60,15 @@ _UNLIMITED_BY_NONE = ("cases_per_class", "images_per_patient", "depth")
 _OPEN_RANGES = {"alpha": 1, "expected_share": 1, "comparison_share": 1.000001}
 # Settings that came after the first release. At their defaults they are left out of the stored
 # form, so that the protocol hash of an older design does not change.
-_LATER_SETTINGS = ("goal", "margin", "multiplicity", "missing_answers", "looks", "spending")
+_LATER_SETTINGS = (
+    "goal",
+    "margin",
+    "multiplicity",
+    "missing_answers",
+    "looks",
+    "spending",
+    "label_set",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +103,8 @@ class Design:
         Number of most influential units searched for labelled ones; None for all units.
     merge_duplicates : bool
         Whether a label appears only once per case.
+    label_set : str
+        Labels that the texts consist of: "default", "consensus", "published" or an expert's code.
     association_words : bool
         Whether words for malignancy or benignity remain in the texts.
     scale : {6, 2}
@@ -153,6 +170,7 @@ class Design:
     influence_class: str = "predicted"
     depth: int | None = 20
     merge_duplicates: bool = False
+    label_set: str = DEFAULT_SET
     association_words: bool = False
     scale: int = 6
     readers: int = 3
@@ -167,7 +185,7 @@ class Design:
     primary: str = "gee"
     expected_share: float = 0.55
     design_effect: float = 1.0
-    stopping: str = "Every reader reads every case; nobody looks at results before closing."
+    stopping: str = STOPPING_AT_THE_END
     prevalence_told: bool = False
     seed: int = 1
     goal: str = "superiority"

@@ -11,7 +11,12 @@ from evaluation.intervals import (
     percent,
 )
 from evaluation.proportion import BinomialTest
-from evaluation.reading_study.narrative.verdict import primary_sentences, stimuli, verdict
+from evaluation.reading_study.narrative.verdict import (
+    interim_sentence,
+    primary_sentences,
+    stimuli,
+    verdict,
+)
 from evaluation.reading_study.primary import MISSING_NAMES
 from evaluation.reading_study.results import ReadingScore
 
@@ -52,6 +57,7 @@ def narrative_paragraphs(score: ReadingScore) -> list[str]:
         return [_declare_simulation(score, "No answers have been given: there is no result.")]
     rest = [
         _count_sentence(score),
+        interim_sentence(score),
         _missing_sentence(score),
         _capitalize(score.clusters.clustering_text(score.primary.reason)),
         _binomial_sentence(score),
@@ -77,24 +83,35 @@ def _declare_simulation(score: ReadingScore, text: str) -> str:
 
 def _count_sentence(score: ReadingScore) -> str:
     """Return the numbers of answers, of patients and of correct answers."""
-    primary, readers = score.primary, len(score.readers)
-    # Several readers answer on the same texts, so answers and texts differ in number.
-    counts = (
-        f"One reader classified {primary.correct:,} of {primary.n:,} {stimuli(score)}"
-        f" ({count_text(score.patients, 'patient')}) correctly"
-        if readers == 1
-        else (
-            f"{readers} readers gave {primary.n:,} answers on {stimuli(score)} of"
-            f" {count_text(score.patients, 'patient')}, {primary.correct:,} of them correct"
-        )
-    )
-    share = percent(primary.correct / primary.n)
-    proportion = score.proportion
+    primary, proportion = score.primary, score.proportion
+    counts, share = _counts(score), percent(primary.correct / primary.n)
     # The interval of a primary proportion stands with the prespecified result already.
     if primary.endpoint == "proportion" or proportion.low is None:
         return f"{counts} ({share})."
     interval = interval_text(proportion.low, proportion.high, proportion.level, proportion.reason)
     return f"{counts} ({share}; {interval}, {proportion.method})."
+
+
+def _counts(score: ReadingScore) -> str:
+    primary, readers = score.primary, len(score.readers)
+    patients = count_text(score.patients, "patient")
+    if primary.filled:
+        return (
+            f"{count_text(readers, 'reader')} gave {primary.given:,} answers on {stimuli(score)} of"
+            f" {patients}; with {count_text(primary.filled, 'missing answer')}"
+            f" {MISSING_NAMES[primary.missing_rule]}, {primary.correct:,} of {primary.n:,} are"
+            " correct"
+        )
+    if readers == 1:
+        return (
+            f"One reader classified {primary.correct:,} of {primary.n:,} {stimuli(score)}"
+            f" ({patients}) correctly"
+        )
+    # Several readers answer on the same texts, so answers and texts differ in number.
+    return (
+        f"{readers} readers gave {primary.n:,} answers on {stimuli(score)} of {patients},"
+        f" {primary.correct:,} of them correct"
+    )
 
 
 def _missing_sentence(score: ReadingScore) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evaluation.intervals import count_text, decimal, display_name, p_text
-from evaluation.reading_study.primary import ArmHypothesis, primary_interval_text
+from evaluation.intervals import count_text, decimal, display_name, p_text, percent
+from evaluation.reading_study.primary import ArmHypothesis, PrimaryResult, primary_interval_text
 from evaluation.reading_study.results import ReadingScore
 
 SIDE_NAMES = {"greater": "one-sided", "two-sided": "two-sided"}
@@ -92,11 +92,7 @@ def _arm_verdict(score: ReadingScore, test: ArmHypothesis) -> str:
 def primary_sentences(score: ReadingScore) -> list[str]:
     """Return the prespecified result: endpoint, estimate, interval and P."""
     primary, design = score.primary, score.design
-    plan = (
-        ""
-        if primary.final_alpha == design.alpha
-        else f", tested at {decimal(primary.final_alpha, 4)} as the last of {design.looks} looks"
-    )
+    plan = _look_clause(primary, design.looks)
     if primary.endpoint == "auc_difference":
         return [
             f"Prespecified analysis: mean AUC in the arm {display_name(design.arms[0])} minus that"
@@ -108,6 +104,34 @@ def primary_sentences(score: ReadingScore) -> list[str]:
         f" ({primary.interval}; {primary.method}), {SIDE_NAMES[primary.side]}"
         f" {p_text(primary.p_value)}{plan}."
     ]
+
+
+def _look_clause(primary: PrimaryResult, looks: int) -> str:
+    """Return at which level the result was tested; "" without planned interim looks."""
+    if looks == 1:
+        return ""
+    level = f", tested at {decimal(primary.final_alpha, 4)}"
+    if primary.look < looks:
+        return f"{level} at look {primary.look} of {looks}, which stopped the study"
+    return f"{level} as the last of {looks} looks"
+
+
+def interim_sentence(score: ReadingScore) -> str:
+    """Return which interim looks were taken; "" where none was planned."""
+    planned = score.design.looks - 1
+    if not planned:
+        return ""
+    if not score.looks:
+        return (
+            f"The design planned {count_text(planned, 'interim look')}, and none was taken; the"
+            " level of the final analysis remains that of the plan."
+        )
+    taken = "; ".join(
+        f"look {each.number} at {percent(each.information, 0)} of the planned answers, boundary P"
+        f" {decimal(each.boundary, 4)}: {'stop' if each.stops else 'continue'}"
+        for each in score.looks
+    )
+    return f"Of {count_text(planned, 'planned interim look')}, {len(score.looks)} taken: {taken}."
 
 
 def _hypothesis_text(score: ReadingScore, test: ArmHypothesis) -> str:

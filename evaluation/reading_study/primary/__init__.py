@@ -6,7 +6,12 @@ A module belongs here if it computes the prespecified result. Everything else th
 
 from __future__ import annotations
 
-from evaluation.reading_study.primary.analysis import final_alpha, primary_analysis
+from evaluation.reading_study.primary.analysis import (
+    analysed_answers,
+    final_alpha,
+    primary_analysis,
+)
+from evaluation.reading_study.primary.interim import InterimLook, stopping_look
 from evaluation.reading_study.primary.missing_answers import missing_answers
 from evaluation.reading_study.primary.record import (
     MISSING_NAMES,
@@ -19,10 +24,13 @@ from evaluation.reading_study.primary.record import (
 __all__ = [
     "MISSING_NAMES",
     "ArmHypothesis",
+    "InterimLook",
     "PrimaryResult",
+    "analysed_answers",
     "comparison_name",
     "final_alpha",
     "missing_answers",
     "primary_analysis",
     "primary_interval_text",
+    "stopping_look",
 ]

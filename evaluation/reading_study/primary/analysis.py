@@ -38,7 +38,8 @@ def primary_analysis(
     missing_rule : {"complete_case", "counted_wrong", "counted_correct"}, optional
         Replaces the design's rule, for a sensitivity analysis.
     look_number : int, optional
-        Number of the look, from 1; default the final one.
+        Number of the look, from 1; default the final one. At an interim look the cases that were
+        not read yet are no missing answers.
 
     Returns
     -------
@@ -58,23 +59,55 @@ def primary_analysis(
     (0.8, 0.0547, False)
     """
     rule = missing_rule or design.missing_answers
-    arms = (design.arms[0], *design.compared_arms)
-    missing = missing_answers(joined, key, arms)
-    answers = apply_missing_rule(joined[~joined["repeat"].astype(bool)], missing, design, rule)
+    number = look_number or design.looks
+    answers, missing = analysed_answers(joined, key, design, rule, number)
     primary = answers[answers["arm"] == design.arms[0]]
-    alpha = final_alpha(design, look_number)
+    alpha = final_alpha(design, number)
     shared: dict[str, Any] = {
         "correct": int(primary["correct"].sum()),
         "n": len(primary),
         "side": design.side,
         "alpha": design.alpha,
         "final_alpha": alpha,
+        "filled": len(primary) - int(((joined["arm"] == design.arms[0]) & ~joined["repeat"]).sum()),
         "missing": len(missing),
         "missing_rule": rule,
+        "look": number,
     }
     if design.primary == "auc_difference":
         return _arm_result(answers, design, alpha, shared)
     return _single_arm_result(primary, design, alpha, shared)
+
+
+def analysed_answers(
+    joined: pd.DataFrame,
+    key: pd.DataFrame,
+    design: Design,
+    rule: str,
+    look_number: int | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the answers that the primary analysis uses, and those that are missing.
+
+    Parameters
+    ----------
+    joined, key, design, look_number
+        As in `primary_analysis`.
+    rule : {"complete_case", "counted_wrong", "counted_correct"}
+        What becomes of missing answers.
+
+    Returns
+    -------
+    answers : DataFrame
+        Of all arms, without hidden repeats.
+    missing : DataFrame
+        As of `missing_answers`, of the analysed arms.
+    """
+    missing = missing_answers(joined, key, (design.arms[0], *design.compared_arms))
+    if (look_number or design.looks) < design.looks:
+        # Not read yet is not missing.
+        missing = missing.iloc[:0]
+    given = joined[~joined["repeat"].astype(bool)]
+    return apply_missing_rule(given, missing, design, rule), missing
 
 
 def final_alpha(design: Design, look_number: int | None = None) -> float:

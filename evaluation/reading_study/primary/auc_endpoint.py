@@ -42,11 +42,16 @@ def estimate_auc(truth: Array, rating: Array, patients: Array, level: float) -> 
         high=interval.high if p_one_sided is not None else None,
         p_one_sided=p_one_sided,
         p_two_sided=None if p_one_sided is None else 2 * min(p_one_sided, 1 - p_one_sided),
-        method=(
-            f"{METHOD_NAMES.get(interval.method, interval.method)} interval, clustered by patient"
-        ),
+        method=_method_name(interval),
         reason=interval.reason,
     )
+
+
+def _method_name(interval: AucInterval) -> str:
+    # Without degrees of freedom the bounds are those of a score method, see `auc_interval`.
+    if interval.low is not None and interval.df is None:
+        return "Newcombe's score interval on the number of patients"
+    return f"{METHOD_NAMES[interval.method]} interval, clustered by patient"
 
 
 def _has_width(interval: AucInterval) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from evaluation.clustered import clustered_proportion
+from evaluation.clustered import COUNTED_PATIENTS, clustered_proportion
+from evaluation.clustered_record import ClusteredProportion
 from evaluation.proportion import exact_binomial_test, proportion_interval
 from evaluation.reading_study.primary.record import EndpointEstimate
 from evaluation.validation import Array
@@ -49,6 +50,8 @@ def _gee_estimate(correct: Array, patients: Array, level: float) -> EndpointEsti
         p_two_sided=clusters.p_two_sided,
         method=(
             "GEE, exchangeable correlation, small-sample robust variance, clustered by patient"
+            if is_gee
+            else _interval_name(clusters)
         ),
         reason=None if is_gee else clusters.reason,
     )
@@ -56,17 +59,15 @@ def _gee_estimate(correct: Array, patients: Array, level: float) -> EndpointEsti
 
 def _sign_flip_estimate(correct: Array, patients: Array, level: float) -> EndpointEstimate:
     clusters = clustered_proportion(correct, patients, level=level)
-    # If all patients have the same proportion the bootstrap has no variance; an interval of
-    # width 0 would suggest certainty.
-    is_constant = clusters.bootstrap_low == clusters.bootstrap_high
+    # The Korn-Graubard interval belongs to the ratio estimate, which the sign-flip test concerns.
     return EndpointEstimate(
         estimate=clusters.estimate,
-        low=None if is_constant else clusters.bootstrap_low,
-        high=None if is_constant else clusters.bootstrap_high,
+        low=clusters.korn_graubard_low,
+        high=clusters.korn_graubard_high,
         p_one_sided=clusters.sign_flip_p_greater,
         p_two_sided=clusters.sign_flip_p_two_sided,
-        method=f"patient sign-flip ({clusters.sign_flip_method}), patient-bootstrap interval",
-        reason=clusters.reason if is_constant else None,
+        method=f"patient sign-flip ({clusters.sign_flip_method}), {_interval_name(clusters)}",
+        reason=None if clusters.effective_n else clusters.reason,
     )
 
 
@@ -85,3 +86,7 @@ def _exact_binomial_estimate(correct: Array, patients: Array, level: float) -> E
         method="exact binomial test, Clopper-Pearson interval",
         reason=one_sided.reason,
     )
+
+
+def _interval_name(clusters: ClusteredProportion) -> str:
+    return "Korn-Graubard interval" if clusters.effective_n else COUNTED_PATIENTS

@@ -83,7 +83,7 @@ class PrimaryResult:
     side, alpha, method
         As prespecified in the design.
     significant : bool or None
-        Whether p_value is at most the level of the final look; None without a P.
+        Whether p_value is at most the level of this look; None without a P.
     endpoint : {"proportion", "auc", "auc_difference"}
         What is estimated.
     null : float
@@ -91,9 +91,13 @@ class PrimaryResult:
     level : float
         Confidence level of the interval.
     final_alpha : float
-        Significance level of the final analysis; less than alpha after interim looks.
+        Significance level of this look; less than alpha where several looks are planned.
+    look : int
+        Number of the look among the planned ones.
     comparisons : tuple of ArmHypothesis
         Every primary hypothesis of a comparison of arms; the first one is that of the estimate.
+    filled : int
+        Missing answers of the primary arm that a rule counts, among `n`.
     missing : int
         Assigned answers of the analysed arms that are missing.
     missing_rule : str
@@ -120,11 +124,18 @@ class PrimaryResult:
     null: float = 0.5
     level: float = 0.95
     final_alpha: float = 0.05
+    look: int = 1
     comparisons: tuple[ArmHypothesis, ...] = ()
+    filled: int = 0
     missing: int = 0
     missing_rule: str = "complete_case"
     reason: str | None = None
     unit: str = "patient"
+
+    @property
+    def given(self) -> int:
+        """Answers of the primary arm that were given."""
+        return self.n - self.filled
 
     @property
     def endpoint_name(self) -> str:

@@ -7,7 +7,6 @@ public key encryption (RFC 9180) with X25519, HKDF-SHA256 and ChaCha20-Poly1305.
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from core.errors import UserError
+from core.store.key_files import decryption_key_path, signing_key_path, write_key_file
 
-KEYS_FOLDER = "keys"
-SIGNING_KEY_NAME = "signing.pem"
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
-
-
-def signing_key_path(study: Path) -> Path:
-    """Return the path of a bundle's signing key, in the folder of the bundle."""
-    return study / KEYS_FOLDER / SIGNING_KEY_NAME
-
-
-def decryption_key_path(study: Path, bundle: str) -> Path:
-    """Return the path of the key that decrypts a bundle's answers, in the original study."""
-    return study / KEYS_FOLDER / f"bundle_{bundle}.pem"
 
 
 def canonical_json(content: Any) -> bytes:
@@ -44,18 +32,12 @@ def canonical_json(content: Any) -> bytes:
 
 def write_private_key(path: Path, key: Ed25519PrivateKey | X25519PrivateKey) -> None:
     """Write a private key into a new file that only its owner can read (PKCS 8, PEM)."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     text = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    # O_EXCL: a key that exists is never replaced, since nothing else opens what it protects.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_key_file(path, text)
 
 
 def load_signing_key(study: Path) -> Ed25519PrivateKey:

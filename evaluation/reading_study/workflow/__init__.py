@@ -17,6 +17,12 @@ from evaluation.reading_study.workflow.candidates import (
 from evaluation.reading_study.workflow.checks import check_protocol, planned_reader_codes
 from evaluation.reading_study.workflow.closing import close_protocol
 from evaluation.reading_study.workflow.freezing import freeze_protocol
+from evaluation.reading_study.workflow.interim_looks import (
+    NextLook,
+    next_look,
+    take_interim_look,
+    taken_looks,
+)
 from evaluation.reading_study.workflow.lookups import log_lookup
 from evaluation.reading_study.workflow.protocols import create_protocol, protocol_design
 from evaluation.reading_study.workflow.scores import (
@@ -28,6 +34,7 @@ from evaluation.reading_study.workflow.scores import (
 
 __all__ = [
     "ClosedStudy",
+    "NextLook",
     "candidate_images",
     "check_protocol",
     "close_protocol",
@@ -40,7 +47,10 @@ __all__ = [
     "load_closed_study",
     "load_truth_by_rule",
     "log_lookup",
+    "next_look",
     "planned_reader_codes",
     "protocol_design",
     "score_protocol",
+    "take_interim_look",
+    "taken_looks",
 ]

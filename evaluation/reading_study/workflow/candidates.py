@@ -14,8 +14,9 @@ from core.class_labels import CLASSES
 from core.errors import UserError
 from core.sessions.arms import shows_texts
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.labels.label_sets import DEFAULT_SET, load_label_set
 from evaluation.reading_study.case_selection import explanation_texts
 from evaluation.reading_study.design import BENIGN, MALIGNANT, UNPROVEN, Design
 from evaluation.roc.diagnostic import fixed_threshold
@@ -27,9 +28,11 @@ _RANDOM_UNITS_STREAM = 11
 _BENIGN_PATHOLOGIES = ("BENIGN", "BENIGN_WITHOUT_CALLBACK")
 
 
-def has_simulated_material(study: Path, explain: str) -> bool:
-    """Return whether the mammograms or the unit labels of an explain run are simulated."""
-    return lineage.has_simulated_images(study) or lineage.has_simulated_labels(study, explain)
+def has_simulated_material(study: Path, explain: str, label_set: str = DEFAULT_SET) -> bool:
+    """Return whether the mammograms or the labels of a set behind an explain run are simulated."""
+    return lineage.has_simulated_images(study) or lineage.has_simulated_labels(
+        study, explain, label_set
+    )
 
 
 def candidate_images(study: Path, explain: str, design: Design) -> pd.DataFrame:
@@ -59,7 +62,7 @@ def candidate_images(study: Path, explain: str, design: Design) -> pd.DataFrame:
     with store.read(study) as con:
         frame = unit_table.load_explanations(con, explain)
         influences = unit_table.load_top_influences(con, explain, MAX_INFLUENTIAL_UNITS)
-        unit_labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        unit_labels = load_label_set(con, dissect, design.label_set, load_order_of_experts(study))
         truth = load_truth_by_rule(con)
     # A mammogram without segmented tissue has neither a decision nor a score.
     frame = frame[frame["predicted"] >= 0]

@@ -12,6 +12,7 @@ from core.images import blinded_rendering
 from core.sessions.arms import IMAGE_ARMS, MAMMOGRAM_ARMS
 from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, participant_table
+from core.store.labels import label_sets
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import CHECKED, check_transition
 from core.store.reading.protocol_table import Protocol
@@ -29,7 +30,7 @@ from evaluation.reading_study.leakage_issues import (
 )
 from evaluation.reading_study.order_checks import reader_order_issues
 from evaluation.reading_study.workflow.candidates import load_truth_by_rule
-from evaluation.reading_study.workflow.content import checked_content
+from evaluation.reading_study.workflow.content import checked_content, draft_content
 from evaluation.reading_study.workflow.protocols import (
     append_next_state,
     protocol_design,
@@ -83,12 +84,13 @@ def check_protocol(
         cases = reading_table.load_reading_cases(con, current.protocol, current.version)
         truth = load_truth_by_rule(con)
     # Before the checks: what changes while they run is not taken for checked.
-    content = checked_content(study, current, cases)
+    draft = draft_content(study, current, cases)
     dissect = lineage.ancestor_run(study, current.run, "dissect")
-    with store.read(study) as con:
-        unit_labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
-        annotators = annotation_table.annotation_progress_by_expert(con, dissect)["code"].tolist()
     design = protocol_design(current)
+    with store.read(study) as con:
+        order = load_order_of_experts(study)
+        unit_labels = label_sets.load_label_set(con, dissect, design.label_set, order)
+        annotators = annotation_table.annotation_progress_by_expert(con, dissect)["code"].tolist()
     conflicts = _count_conflicts(truth[truth["mammogram_id"].isin(cases["mammogram_id"])])
     issues = [
         *check_leakage(
@@ -111,14 +113,10 @@ def check_protocol(
         ]
     # Stable: within errors and within the rest the order of the checks remains.
     issues.sort(key=lambda issue: issue.severity != ERROR)
+    rows = [issue.as_dict() for issue in issues]
     with store.write(study) as con:
         append_next_state(
-            con,
-            current,
-            CHECKED,
-            user,
-            lint=[issue.as_dict() for issue in issues],
-            content=content,
+            con, current, CHECKED, user, lint=rows, content=checked_content(draft, rows)
         )
         checked = protocol_table.find_protocol(con, current.protocol, current.version)
     return checked, tuple(issues)

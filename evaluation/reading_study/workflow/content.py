@@ -52,8 +52,8 @@ PART_NAMES = {
 _OUTSIDE_STORE = ("instructions", "consent")
 
 
-def checked_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[str, str]:
-    """Return the hash of each part of a draft as it is now.
+def draft_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[str, str]:
+    """Return the hash of each part of a draft as it is now, before or without its check.
 
     Parameters
     ----------
@@ -83,11 +83,17 @@ def checked_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dic
     }
 
 
+def checked_content(draft: Mapping[str, str], issues: Sequence[Any]) -> dict[str, str]:
+    """Return the parts of a draft together with the issues that the check found in it.
+
+    An issue contains the result of a review that a person stated, so a later change of it needs a
+    new check as well.
+    """
+    return dict(draft) | {"issues": canonical_hash(list(issues))}
+
+
 def frozen_content(
-    checked: Mapping[str, str],
-    issues: Sequence[Any],
-    reasons: Mapping[str, str],
-    pictures: Sequence[CasePicture],
+    checked: Mapping[str, str], reasons: Mapping[str, str], pictures: Sequence[CasePicture]
 ) -> dict[str, str]:
     """Return the checked parts together with what freezing adds to them.
 
@@ -97,7 +103,6 @@ def frozen_content(
         "rendered": canonical_hash(
             sorted((picture.case_number, picture.kind, picture.source) for picture in pictures)
         ),
-        "issues": canonical_hash(list(issues)),
         "reasons": canonical_hash(dict(reasons)),
     }
 
@@ -172,10 +177,10 @@ def check_unchanged_draft(protocol: Protocol, now: Mapping[str, str]) -> None:
     """Raise a UserError unless a checked draft is what was checked; now: `checked_content`."""
     again = next_command(protocol.protocol, protocol.version, "design")
     version = f"{protocol.protocol}, version {protocol.version},"
-    if not protocol.content:
+    if "issues" not in protocol.content:
         raise UserError(
-            f"{version} was checked by an earlier DeepMiner, which did not record what it checked;"
-            f" check it again (`{again}`) before freezing."
+            f"{version} was checked by an earlier DeepMiner, which did not record all that it"
+            f" checked; check it again (`{again}`) before freezing."
         )
     changed = changed_parts(protocol.content, now)
     if changed:
@@ -210,8 +215,7 @@ def check_frozen_content(
         withdrawn = withdrawal.withdrawn_patients(con)
     practice = protocol.design.get("practice") or PRACTICE_TEXTS
     now = frozen_content(
-        _store_parts(protocol, cases, practice, truth),
-        protocol.lint,
+        checked_content(_store_parts(protocol, cases, practice, truth), protocol.lint),
         protocol.design.get("reasons", {}),
         stored,
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from core import store
 from core.errors import UserError
-from core.sessions.reading_pictures import render_reading_pictures
+from core.sessions.reading_pictures import remove_reading_pictures, render_reading_pictures
 from core.store import run_table
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import FROZEN, check_transition
 from core.store.reading.protocol_table import Protocol
+from core.store.reading.reading_table import CasePicture
 from evaluation.intervals import count_text
 from evaluation.reading_study.leakage_issues import (
     ERROR,
@@ -25,6 +27,7 @@ from evaluation.reading_study.sealed_key import protocol_hash
 from evaluation.reading_study.workflow.content import (
     check_unchanged_draft,
     checked_content,
+    draft_content,
     frozen_content,
 )
 from evaluation.reading_study.workflow.pictures import case_pictures
@@ -83,32 +86,46 @@ def freeze_protocol(
     reasons = dict(reasons or {})
     warnings = [issue for issue in issues if issue.severity == WARNING]
     _check_reasons(current.protocol, warnings, reasons)
-    content = checked_content(study, current, cases)
+    content = checked_content(draft_content(study, current, cases), current.lint)
     check_unchanged_draft(current, content)
     practice, pictures = case_pictures(study, current, cases)
     # Before the transaction, because it takes long; before any reader, because a first sight must
     # not take longer than a second one.
     pictures = render_reading_pictures(study, pictures)
-    # The hash is computed from the stored rows, not from what was in memory at design time.
-    digest = protocol_hash(protocol_design(current), cases)
+    frozen = {
+        "design": current.design | {"reasons": reasons, "practice": practice},
+        # The hash is computed from the stored rows, not from what was in memory at design time.
+        "hash": protocol_hash(protocol_design(current), cases),
+        "content": frozen_content(content, reasons, pictures),
+    }
+    try:
+        return _record_freezing(study, current, user, frozen, pictures)
+    except BaseException:  # also an interruption: files without a frozen study are of no use
+        remove_reading_pictures(study, pictures)
+        raise
+
+
+def _record_freezing(
+    study: Path,
+    checked: Protocol,
+    user: str,
+    frozen: Mapping[str, Any],
+    pictures: Sequence[CasePicture],
+) -> Protocol:
+    """Store the state frozen of a checked version and its pictures, and return it.
+
+    frozen: design, hash and content of the state.
+    """
     with store.write(study) as con:
-        append_next_state(
-            con,
-            current,
-            FROZEN,
-            user,
-            design=current.design | {"reasons": reasons, "practice": practice},
-            hash=digest,
-            content=frozen_content(content, current.lint, reasons, pictures),
-        )
-        reading_table.add_case_pictures(con, current.protocol, current.version, pictures)
+        append_next_state(con, checked, FROZEN, user, **frozen)
+        reading_table.add_case_pictures(con, checked.protocol, checked.version, pictures)
         run_table.append_log(
             con,
             user,
             "reading study frozen",
-            f"{current.protocol} version {current.version} {digest}",
+            f"{checked.protocol} version {checked.version} {frozen['hash']}",
         )
-        return protocol_table.find_protocol(con, current.protocol, current.version)
+        return protocol_table.find_protocol(con, checked.protocol, checked.version)
 
 
 def _check_reasons(protocol: str, warnings: list[LeakageIssue], reasons: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from core.store.reading.protocol_states import SCORED, require_results
 from core.store.reading.protocol_table import Protocol
 from evaluation.reading_study.design import Design
 from evaluation.reading_study.joined_answers import join_answers, primary_rows
+from evaluation.reading_study.primary import InterimLook, stopping_look
 from evaluation.reading_study.results import ReadingScore
 from evaluation.reading_study.scoring import score_study
 from evaluation.reading_study.sealed_key import check_frozen
@@ -25,6 +26,7 @@ from evaluation.reading_study.workflow.candidates import (
     load_truth_by_rule,
 )
 from evaluation.reading_study.workflow.content import check_frozen_content
+from evaluation.reading_study.workflow.interim_looks import taken_looks
 from evaluation.reading_study.workflow.protocols import (
     append_next_state,
     protocol_design,
@@ -42,6 +44,12 @@ class ClosedStudy:
     first_answers: pd.DataFrame
     items: pd.DataFrame
     key: pd.DataFrame
+    looks: tuple[InterimLook, ...]
+
+    @property
+    def stopped_at(self) -> int | None:
+        """Number of the interim look that stopped the study, or None."""
+        return stopping_look(self.looks)
 
 
 def load_closed_study(study: Path, protocol: str | None, version: int | None) -> ClosedStudy:
@@ -57,6 +65,7 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
             for first in (False, True)
         )
         items = reading_table.load_reading_items(con, name, version)
+        looks = taken_looks(con, name, version)
         truth = load_truth_by_rule(con)
         withdrawn = withdrawal.withdrawn_patients(con)
     # A changed key would score other cases than the readers saw.
@@ -81,6 +90,7 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
         first_answers=first_answers,
         items=items,
         key=cases.merge(truth, on="mammogram_id", how="left"),
+        looks=looks,
     )
 
 
@@ -124,7 +134,8 @@ def score_protocol(
         assigned=int((~closed.items["practice"]).sum()) if len(closed.items) else None,
         # False in the protocol means undecided: the answers' own flags then decide.
         simulated=closed.protocol.simulated or None,
-        synthetic=has_simulated_material(study, run),
+        synthetic=has_simulated_material(study, run, closed.design.label_set),
+        looks=closed.looks,
     )
     return _record_scoring(study, closed.protocol, user or operating_system_user()), score
 

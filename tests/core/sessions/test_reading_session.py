@@ -15,6 +15,7 @@ from core.store import participant_table
 from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table
 from support import synthetic_study
+from support.stored_answers import stored_answers
 
 NAME = "ZQXSTUDY"
 
@@ -93,7 +94,7 @@ def test_reader_goes_through_practice_and_cases(study: Path) -> None:
             assert len(case.texts) == 3 and all(case.texts)
             save_answer(con, session, 1 + i % 6)
         assert session.displayed_case(con, session.protocol(con)) is None
-        answers = reading_table.load_reading_answers(con, NAME, 1)
+        answers = stored_answers(con, NAME, 1)
         assert len(answers) == 32 and answers["repeat"].sum() == 2
         first = answers[~answers["repeat"]]
         assert sorted(first["case_number"]) == list(range(1, 31))
@@ -129,8 +130,8 @@ def test_only_the_previous_case_can_be_corrected(study: Path) -> None:
             session.save_answer(con, tokens[1], 6, 1.0, False)  # the one before the previous
         with pytest.raises(RequestRefused, match="another window"):
             session.save_answer(con, again.token, 5, 1.0, False)  # a used token with another answer
-        assert reading_table.load_reading_answers(con, NAME, 1)["answer"].tolist() == [1, 2, 6]
-        assert reading_table.load_reading_answers(con, NAME, 1, first=True)["answer"].tolist() == [
+        assert stored_answers(con, NAME, 1)["answer"].tolist() == [1, 2, 6]
+        assert stored_answers(con, NAME, 1, first=True)["answer"].tolist() == [
             1,
             2,
             3,
@@ -239,7 +240,7 @@ def test_closed_study_is_reported_before_the_next(study: Path) -> None:
             con, protocol=NAME, version=2, state="closed", design=second.design, hash=second.hash
         )
         assert protocol_table.current_reading_study(con, "R1")[0].version == 2
-        assert len(reading_table.load_reading_answers(con, NAME, 1)) == 2
+        assert len(stored_answers(con, NAME, 1)) == 2
 
 
 def test_tokens_and_orders_are_individual(study: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from core import store
 from core.errors import UserError
 from core.store import run_table
+from core.store.key_files import write_key_file
 
 COMMITS = """
 import os, signal, sys
@@ -82,3 +85,54 @@ def test_damaged_log_opens_or_is_restored(empty: Path, tmp_path: Path) -> None:
         store.restore_backup(empty, tmp_path / "x")
     with store.read(empty) as con:
         assert con.execute("SELECT count(*) FROM answers").fetchone()[0] >= 1
+
+
+def with_keys(study: Path) -> Path:
+    """Give a study two keys and return their folder."""
+    for number in (1, 2):
+        write_key_file(study / "keys" / f"bundle_B{number}.pem", b"secret %d" % number)
+    return study / "keys"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_keys_are_copied_beside_the_backup(empty: Path, tmp_path: Path) -> None:
+    keys, target = with_keys(empty), tmp_path / "copy.duckdb"
+    mask = os.umask(0)
+    try:
+        assert store.create_backup(empty, target) == 2
+    finally:
+        os.umask(mask)
+    folder = tmp_path / "copy.duckdb.keys"
+    assert contents(folder) == contents(keys)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    # The database itself holds no key.
+    assert b"secret 1" not in target.read_bytes()
+    target.unlink()
+    with pytest.raises(UserError, match=r"copy\.duckdb\.keys exists already"):
+        store.create_backup(empty, target)
+    assert not target.exists()
+
+
+def test_missing_keys_are_restored_and_none_is_replaced(empty: Path, tmp_path: Path) -> None:
+    keys, target = with_keys(empty), tmp_path / "copy.duckdb"
+    store.create_backup(empty, target)
+    (keys / "bundle_B1.pem").unlink()
+    write_key_file(keys / "bundle_B3.pem", b"later")
+    assert store.restore_backup(empty, target).keys == 1
+    assert contents(keys) == {
+        "bundle_B1.pem": b"secret 1",
+        "bundle_B2.pem": b"secret 2",
+        "bundle_B3.pem": b"later",
+    }
+    assert stat.S_IMODE((keys / "bundle_B1.pem").stat().st_mode) == 0o600
+    (keys / "bundle_B1.pem").unlink()
+    (keys / "bundle_B2.pem").write_bytes(b"of another study")
+    before = (empty / "study.duckdb").read_bytes()
+    with pytest.raises(UserError, match="are different keys.*Nothing was restored"):
+        store.restore_backup(empty, target)
+    assert (empty / "study.duckdb").read_bytes() == before
+    assert not (keys / "bundle_B1.pem").exists()

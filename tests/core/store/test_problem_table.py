@@ -35,7 +35,7 @@ def test_a_coded_problem_is_listed_once_and_keeps_its_decision(study: Path) -> N
     with store.write(study) as con:
         problem_table.add_problems(con, [row(), row(finding=2)])
         first, second = problem_table.list_problems(con)["problem_id"]
-        problem_table.resolve_problem(con, first, problem_table.ACCEPTED, "team")
+        problem_table.resolve_problems(con, [first], problem_table.ACCEPTED, "team")
         problem_table.add_problems(con, [row(cause="outside, found again"), row(finding=3)])
         listed = problem_table.list_problems(con)
         assert listed["finding"].tolist() == [1, 2, 3]
@@ -49,7 +49,7 @@ def test_a_coded_problem_is_listed_once_and_keeps_its_decision(study: Path) -> N
             (2, None),
             (3, None),
         ]
-        problem_table.replace_open_problems(con, "outside_breast", [row(finding=4)])
+        problem_table.replace_open_problems(con, ["outside_breast"], [row(finding=4)])
         assert problem_table.list_problems(con)["finding"].tolist() == [1, 4]
 
 
@@ -68,9 +68,9 @@ def test_unknown_problem_and_decision(study: Path) -> None:
         problem_table.add_problems(con, [row()])
         name = problem_table.list_problems(con)["problem_id"][0]
         with pytest.raises(UserError, match="'maybe' is no decision; use one of accepted"):
-            problem_table.resolve_problem(con, name, "maybe", "team")
+            problem_table.resolve_problems(con, [name], "maybe", "team")
         with pytest.raises(UserError, match="no problem 0123456789"):
-            problem_table.resolve_problem(con, "0123456789", problem_table.LEFT_OUT, "team")
+            problem_table.resolve_problems(con, ["0123456789"], problem_table.LEFT_OUT, "team")
 
 
 def test_repaired_patients_leave_the_list(study: Path) -> None:

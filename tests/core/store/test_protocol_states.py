@@ -164,3 +164,12 @@ def test_migration_renames_the_states_of_the_first_release() -> None:
     assert found[1].content == {} and found[1].content_hash == ""
     stored = con.execute("SELECT DISTINCT state FROM protocols").fetchall()
     assert {row[0] for row in stored} == set(protocol_states.STORED_STATES)
+
+
+@pytest.mark.parametrize("state", PROTOCOL_STATES)
+def test_results_are_those_of_closed_versions_only(state: str) -> None:
+    if state in ("closed", "scored"):
+        protocol_states.require_results(NAME, 2, state)
+    else:
+        with pytest.raises(UserError, match=f"ZQXSTUDY, version 2, is {state}: results are hidden"):
+            protocol_states.require_results(NAME, 2, state)

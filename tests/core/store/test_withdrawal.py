@@ -24,6 +24,8 @@ OF_PATIENT = {
     "explanations": "mammogram_id IN ({1})",
     "influences": "mammogram_id IN ({1})",
     "image_scores": "mammogram_id IN ({1})",
+    "problems": "split_part(item, ', ', 1) IN ({1})",
+    "ingested_patients": "patient_id = '{0}'",
     "predictions": "patch_id IN (SELECT patch_id FROM patches WHERE mammogram_id IN ({1}))",
     "top_patches": "patch_id IN (SELECT patch_id FROM patches WHERE mammogram_id IN ({1}))",
 }
@@ -65,9 +67,45 @@ def test_a_patient_in_an_open_study_is_not_withdrawn(study):
         assert not withdrawn_patients(con)
 
 
+def add_missing_rows(con) -> None:
+    """Add a row of every patient to the tables that the synthetic study leaves empty."""
+    for number in range(6):
+        name = f"ZQXCASE{number:03d}"
+        con.execute(
+            "INSERT INTO findings VALUES (?, 1, 'BENIGN', '', '{}', NULL, NULL, '[]', '[]', '')",
+            [name],
+        )
+        con.execute(
+            "INSERT INTO image_scores VALUES (?, ?, .1, .2, .7, 2, 2, 'test')",
+            [synthetic_study.DISSECT, name],
+        )
+        con.execute(
+            "INSERT INTO problems (source_id, item, cause, action, skipped, code)"
+            " VALUES ('s', ?, 'outline clipped', 'used', false, '')",
+            [f"{name}, finding 1"],
+        )
+        con.execute(
+            "INSERT INTO influences VALUES (?, ?, 2, 1, 5, .5)", [synthetic_study.DISSECT, name]
+        )
+        con.execute(
+            "INSERT INTO explanations (run, mammogram_id, split, predicted, lesion_class,"
+            " p_malignant, file) VALUES (?, ?, 'test', 2, 2, .7, 'f')",
+            [synthetic_study.DISSECT, name],
+        )
+    con.execute(
+        "INSERT INTO predictions SELECT ?, patch_id, .1, .2, .7 FROM patches",
+        [synthetic_study.DISSECT],
+    )
+    for number in range(3):
+        patient = f"ZQXPATIENT{number:03d}"
+        con.execute("INSERT INTO splits VALUES (?, ?, 'test')", [synthetic_study.PATCHES, patient])
+        con.execute("INSERT INTO ingested_patients VALUES ('o', ?, 'x')", [patient])
+
+
 def test_withdrawn_patient_leaves_no_row_and_others_keep_theirs(study):
     with store.write(study) as con:
         close_study(con)
+        add_missing_rows(con)
         before, kept = row_counts(con, PATIENT), row_counts(con, KEPT)
         data_hash = dataset_table.content_hash(con)
         done = withdraw_patient(con, PATIENT, "team")
@@ -77,11 +115,13 @@ def test_withdrawn_patient_leaves_no_row_and_others_keep_theirs(study):
         assert withdrawn_patients(con) == {PATIENT}
         assert verify_chain(con).valid
         log = run_table.load_log(con, "patient withdrawn")
-        assert dataset_table.get_meta(con, "data_hash") != data_hash
+        recorded = dataset_table.get_meta(con, "data_hash")
+        assert recorded == dataset_table.content_hash(con) != data_hash
         # The sealed key keeps the pseudonym: its hash covers every case.
         cases = reading_table.load_reading_cases(con, "ZQXSTUDY", 1)
         assert PATIENT in set(cases["patient_id"])
-    assert before["patches"] and not any(after.values())
+    assert all(before.values()), "each table is tested with rows"
+    assert not any(after.values())
     assert {table: done.removed.get(table, 0) for table in before} == before
     assert done.studies == ("ZQXSTUDY, version 1",)
     assert done.files == ("zqxfile002", "zqxfile003")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import scipy
 
+from evaluation.clustered import clustered_proportion, korn_graubard_interval
 from evaluation.group_sequential import nominal_levels
 from evaluation.mrmc import obuchowski_rockette
 from evaluation.reading_study import design_preset, score_study
@@ -310,3 +311,24 @@ def test_exploratory_differences_use_the_pairs_of_their_test(study):
     assert shuffled.adjusted_p_two_sided == pytest.approx(2 * raw[1])
     assert image.adjusted_p_two_sided == pytest.approx(min(1, max(raw[0], 2 * raw[1])))
     assert "(adjusted by Holm's method" in shuffled.sentence()
+
+
+def test_the_named_method_is_the_one_that_was_used(study):
+    """A sign-flip test has Korn and Graubard's interval; without variance others are named."""
+    answers, key = study
+    joined = join_answers(answers, key, design_preset("Recommended", arms=ARMS))
+    arm = joined[joined["arm"] == "explanation"]
+    flips = analyse(study, primary="sign_flip", side="two-sided")
+    wanted = korn_graubard_interval(arm["correct"], arm["patient_id"])
+    assert (flips.low, flips.high) == (wanted.low, wanted.high)
+    assert flips.method.endswith("Korn-Graubard interval")
+    truth = key.set_index("case_number")["truth"] == "malignant"
+    right = answers.assign(answer=[6 if truth[n] else 1 for n in answers["case_number"]])
+    for primary, method in (
+        ("auc", "Newcombe's score interval on the number of patients"),
+        ("gee", "Clopper-Pearson on the number of patients"),
+        ("sign_flip", "Clopper-Pearson on the number of patients"),
+    ):
+        result = analyse((right, key), primary=primary)
+        assert result.method.endswith(method) and 0.5 < result.low < 1
+    assert clustered_proportion([1, 1, 1], list("abb")).gee_p_values == (None, None)

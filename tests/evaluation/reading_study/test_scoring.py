@@ -371,7 +371,7 @@ def test_reason_is_given_once(primary):
         assert "Intraclass correlation and design effect not estimable: all answers" in text
     if primary == "sign_flip":
         assert (
-            "1.000 (95 % CI not estimable: all answers are right" in text
+            "Prespecified analysis: proportion correct 1.000 (one-sided 95 % CI from ." in text
             and "better than chance" in text
         )
 

@@ -17,6 +17,8 @@ from core.sessions import reading_instructions
 from core.sessions.reading_session import ReadingSession
 from core.store import participant_table, run_table
 from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import PROTOCOL_STATES
+from evaluation.queries import provenance
 from evaluation.queries.reading_states import load_reading_states
 from evaluation.queries.study_status import study_status
 from evaluation.reading_study import workflow
@@ -174,8 +176,19 @@ def _write_consent(study: Path) -> None:
         ("the pictures of the cases", _paint_image),
         ("the pictures of the cases", _change_map),
         ("the consent text", _write_consent),
+        (
+            "the result of the leakage check",
+            _execute("UPDATE protocols SET lint = '[]' WHERE state = 'checked'"),
+        ),
+        (
+            "the result of the leakage check",
+            _execute("UPDATE protocols SET lint = replace(lint, 'permutation', 'exact')"),
+        ),
     ],
-    ids=["texts", "truth", "block", "rule", "truth rule", "image", "class map", "consent"],
+    ids=[
+        *("texts", "truth", "block", "rule", "truth rule", "image", "class map", "consent"),
+        *("set of issues", "text of an issue"),
+    ],
 )
 def test_only_what_was_checked_is_frozen(
     checked: Path, part: str, change: Callable[[Path], None]
@@ -200,10 +213,58 @@ def test_changed_instructions_and_practice_need_a_new_check(
         freeze(checked)
 
 
-def test_check_of_the_first_release_is_repeated(checked: Path) -> None:
-    _execute("UPDATE protocols SET content = '{}'")(checked)
+@pytest.mark.parametrize(
+    "content", ["'{}'", "json_merge_patch(content, '{\"issues\": null}')"], ids=["none", "issues"]
+)
+def test_check_of_an_earlier_release_is_repeated(checked: Path, content: str) -> None:
+    _execute(f"UPDATE protocols SET content = {content}")(checked)
     with pytest.raises(UserError, match="checked by an earlier DeepMiner"):
         freeze(checked)
+
+
+def test_review_of_conflicting_truth_cannot_be_rewritten(designing: Path) -> None:
+    _execute(
+        "INSERT INTO findings SELECT * REPLACE (0 AS number, 'BENIGN' AS pathology) FROM findings"
+        " WHERE pathology = 'MALIGNANT'"
+    )(designing)
+    design = explained_study.small_design(discrepant="in", truth_rule="any_malignant")
+    workflow.create_protocol(designing, NAME, design, "team")
+    workflow.check_protocol(designing, NAME, "T1", "read by two radiologists")
+    _execute("UPDATE protocols SET lint = replace(lint, 'two radiologists', 'T1 alone')")(designing)
+    with pytest.raises(UserError, match="the result of the leakage check changed"):
+        freeze(designing)
+
+
+@pytest.mark.parametrize("step", ["add_case_pictures", "append_log", "write_bytes"])
+def test_a_freeze_that_fails_leaves_no_picture(
+    checked: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the third picture, or something fails in the transaction."""
+    calls = []
+
+    def fail(*_: object, **__: object) -> None:
+        calls.append(step)
+        raise KeyboardInterrupt
+
+    write_bytes = Path.write_bytes
+
+    def fail_at_third(path: Path, content: bytes) -> int:
+        calls.append(step)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, content)
+
+    with monkeypatch.context() as patch:
+        if step == "write_bytes":
+            patch.setattr(Path, "write_bytes", fail_at_third)
+        else:
+            module = reading_table if step == "add_case_pictures" else run_table
+            patch.setattr(module, step, fail)
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            freeze(checked)
+    assert calls and not (checked / "pictures").exists()
+    assert find(checked).state == "checked"
+    assert freeze(checked).state == "frozen" and list((checked / "pictures").iterdir())
 
 
 def _edit_design(key: str, value: object) -> Callable[[Path], None]:
@@ -336,6 +397,37 @@ def test_no_result_before_closing(frozen: Path, result: Callable[[Path], object]
     assert study_status(frozen)["reading"]["correct"] is None
     close(frozen)
     assert result(frozen) is not None
+
+
+def _revisions(study: Path) -> object:
+    with store.read(study) as con:
+        return reading_table.load_answer_revisions(con, NAME, 1)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [load_closed_study, primary_answers, _revisions],
+    ids=["score", "figures", "export"],
+)
+def test_reports_cannot_get_answers_of_an_open_study(
+    frozen: Path, result: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers are refused, also where the choice of the version is wrong."""
+    read_all(frozen, "R1", 1)
+    monkeypatch.setattr(provenance, "RESULT_STATES", PROTOCOL_STATES)
+    with pytest.raises(UserError, match="results are hidden until it is closed"):
+        result(frozen)
+    close(frozen)
+    assert result(frozen) is not None
+
+
+def test_interim_answers_need_a_design_with_looks(frozen: Path) -> None:
+    read_all(frozen, "R1", 1)
+    with store.read(frozen) as con, pytest.raises(UserError, match="plans no interim look"):
+        reading_table.load_interim_answers(con, NAME, 1)
+    close(frozen)
+    with store.read(frozen) as con, pytest.raises(UserError, match="needs a version that is froz"):
+        reading_table.load_interim_answers(con, NAME, 1)
 
 
 def test_first_scoring_is_recorded_once(frozen: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from core.errors import UserError
 from core.store import participant_table, run_table
 from core.store.evidence import verify_chain
 from core.store.reading import bundle_table, protocol_table, reading_table
+from core.study_checks import check_study
 from evaluation.reading_study import check_frozen, site_bundles, workflow
 from evaluation.reading_study.site_bundles import keys
 from support.bundle_answers import (
@@ -26,6 +28,7 @@ from support.bundle_answers import (
     opened_answers,
     write_forged,
 )
+from support.stored_answers import stored_answers
 
 COLUMNS = ["position", "case_number", "repeat", "answer", "revision", "seconds", "made"]
 
@@ -52,8 +55,8 @@ def test_answers_are_imported_unchanged(home: Path, away: Path, file: Path) -> N
     imported = site_bundles.import_answers(home, file, "team")
     assert (imported.readers, imported.added) == ({"B1-R1": 26}, 31)
     with store.read(home) as con, store.read(away) as there:
-        here = reading_table.load_reading_answers(con, NAME, 1)
-        exported = reading_table.load_reading_answers(there, NAME, 1)
+        here = stored_answers(con, NAME, 1)
+        exported = stored_answers(there, NAME, 1)
         assert sorted(set(here["code"])) == ["B1-R1", "R1"]
         assert (
             here.loc[here["code"] == "B1-R1", COLUMNS]
@@ -75,7 +78,10 @@ def test_import_and_export_are_part_of_the_evidence_chains(
 ) -> None:
     with store.read(away) as con:
         at_export = verify_chain(con)
+        exports = run_table.load_log(con, "bundle answers exported")
     assert at_export.valid, at_export.reason
+    assert exports["who"].tolist() == ["site"]
+    assert exports["detail"].tolist() == ["26 answers to answers.json"]
     site_bundles.import_answers(home, file, "team")
     with store.read(home) as con:
         imported = verify_chain(con)
@@ -140,10 +146,10 @@ def test_later_export_adds_and_older_one_changes_nothing(
     assert all_rows(home) == before
     with store.read(home) as con, store.read(away) as there:
         for first in (False, True):
-            here = reading_table.load_reading_answers(con, NAME, 1, first)
-            exported = reading_table.load_reading_answers(there, NAME, 1, first)
+            here = stored_answers(con, NAME, 1, first)
+            exported = stored_answers(there, NAME, 1, first)
             assert here[COLUMNS].equals(exported[COLUMNS])
-        assert (reading_table.load_reading_answers(con, NAME, 1)["revision"] == 2).sum() == 5
+        assert (stored_answers(con, NAME, 1)["revision"] == 2).sum() == 5
 
 
 def test_answers_that_contradict_an_earlier_import_are_refused(
@@ -246,11 +252,55 @@ def test_missing_or_wrong_keys_are_reported(home: Path, away: Path, file: Path) 
     assert not file.with_name("again.json").exists()
 
 
+def test_answers_are_readable_after_the_loss_of_a_study(
+    home: Path, file: Path, tmp_path: Path
+) -> None:
+    """A backup and what lies beside it suffice: the answers of a bundle are not lost with it."""
+    store.create_backup(home, tmp_path / "copy.duckdb")
+    shutil.rmtree(home / "keys")
+    assert not {c.check: c for c in check_study(home)}["keys of site bundles"].good
+    store.restore_backup(home, tmp_path / "copy.duckdb")
+    assert {c.check: c for c in check_study(home)}["keys of site bundles"].good
+    assert site_bundles.import_answers(home, file, "team").added == 31
+
+
 def test_answers_arrive_before_closing_only(home: Path, away: Path, file: Path) -> None:
     with pytest.raises(UserError, match="export-answers"):
         workflow.close_protocol(away, NAME, "team", version=1, confirm=NAME)
     workflow.close_protocol(home, NAME, "team", version=1, confirm=NAME)
     assert_refused(home, file, "closed before these answers arrived")
+
+
+def test_closing_while_a_file_is_read_is_noticed(
+    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decrypt = keys.decrypt
+
+    def close_first(*arguments: object) -> bytes | None:
+        workflow.close_protocol(home, NAME, "team", version=1, confirm=NAME)
+        return decrypt(*arguments)
+
+    monkeypatch.setattr(keys, "decrypt", close_first)
+    with pytest.raises(UserError, match="closed before these answers arrived"):
+        site_bundles.import_answers(home, file, "team")
+    with store.read(home) as con:
+        assert con.execute("SELECT count(*) FROM answers").fetchall() == [(0,)]
+
+
+def test_protocol_that_was_frozen_differently_is_refused(home: Path, file: Path) -> None:
+    """The record of the bundle belongs to a protocol that a restored study does not have."""
+    with store.write(home) as con:
+        con.execute("UPDATE protocols SET hash = 'x' WHERE state = 'frozen'")
+    assert_refused(home, file, "is not the protocol of this study")
+
+
+def test_export_reports_what_the_original_study_would_refuse(away: Path, file: Path) -> None:
+    with store.write(away) as con:
+        con.execute("UPDATE answers SET made = made + INTERVAL 3 DAY WHERE position = 9")
+    again = file.with_name("again.json")
+    with pytest.raises(UserError, match="position 9, revision 1 is of"):
+        site_bundles.export_answers(away, again, "site")
+    assert not again.exists()
 
 
 def test_record_of_the_first_form_is_refused(home: Path, file: Path) -> None:

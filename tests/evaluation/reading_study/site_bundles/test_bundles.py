@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core import store
 from core.errors import RequestRefused, UserError
 from core.sessions.reading_session import ReadingSession
-from core.store import dataset_table
+from core.store import dataset_table, run_table
 from core.store.reading import bundle_table, protocol_table, reading_table
 from evaluation.reading_study import site_bundles, workflow
 from evaluation.reading_study.site_bundles import bundles, keys
@@ -191,11 +191,22 @@ def test_new_bundle_does_not_reuse_the_key_of_a_lost_record(home: Path, tmp_path
     assert made.id == "B2" and (home / "keys" / "bundle_B1.pem").read_bytes() == key
 
 
+def test_altered_key_is_not_bundled(home: Path, tmp_path: Path) -> None:
+    with store.write(home) as con:
+        con.execute("UPDATE reading_cases SET truth = 'BENIGN'")
+    with pytest.raises(UserError, match="is not the one that was frozen"):
+        site_bundles.create_bundle(home, tmp_path / "x", None, "team")
+    assert not (tmp_path / "x").exists()
+
+
 def test_record_of_a_bundle_names_what_it_may_produce(home: Path, away: Path) -> None:
     with store.read(home) as con, store.read(away) as there:
         record = bundle_table.bundle_exports(con)["B1"]
         identity = json.loads(dataset_table.get_meta(there, "bundle") or "")
         frozen = protocol_table.load_protocol(con, NAME, 1)
+        log = run_table.load_log(con, "bundle made")
+    assert log["who"].tolist() == ["team"]
+    assert log["detail"].iloc[0].startswith(f"B1 of {NAME} version 1 {frozen.hash}, signing key")
     assert record["seats"] == identity["seats"] and list(record["seats"]) == ["R1", "R2"]
     assert (record["protocol"], record["version"], record["hash"]) == (NAME, 1, frozen.hash)
     # 5 practice cases, 24 cases, 2 hidden repeats

@@ -332,6 +332,7 @@ def _rows(name: str, change: Callable[[list[Any]], object]) -> Callable[[Content
         (_consent(experience="x" * 14_000), "row of consents 1, experience is 'xxx"),
         (_consent(experience=" 9  years"), "experience of R1 has stray blanks"),
         (_consent(text="x" * 70_000), "row of consents 1, text is 'xxx"),
+        (_consent(text=""), "row of consents 1, text is ''"),
         (_consent(made="2020-01-01T00:00:00"), "the consent of R1 is of 2020-01-01"),
         (_reader(consents=[]), "reader 1, row of consents is \\[\\]"),
         (lambda c: c["readers"].append(c["readers"][0]), "a reader is listed twice"),
@@ -341,6 +342,7 @@ def _rows(name: str, change: Callable[[list[Any]], object]) -> Callable[[Content
         (lambda c: c.update(hash="0" * 64), "as the bundle was issued"),
         (lambda c: c.update(seal="x"), "as the bundle was issued"),
         (lambda c: c.update(exported="2099-01-01T00:00:00"), "the export is of 2099-01-01"),
+        (lambda c: c.update(exported="2020-01-01T00:00:00"), "the export is of 2020-01-01"),
     ],
 )
 def test_impossible_value_is_refused_with_its_row(
