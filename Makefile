@@ -4,7 +4,7 @@ STUDY ?= demo
 PORT ?= 8501
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test bench lint pictures
+.PHONY: run test bench mutants lint pictures
 .DELETE_ON_ERROR:
 
 .venv/installed: pyproject.toml constraints.txt
@@ -20,15 +20,20 @@ run: .venv/installed
 	@.venv/bin/deepminer demo $(STUDY)
 	@.venv/bin/deepminer serve --study $(STUDY) --port $(PORT)
 
-# All tests, browser tests included, in two processes; the tests of a file run in one.
+# All tests, browser tests included. Three processes keep two cores busy, because some of them wait
+# for a browser or a server; the tests of a file run in one.
 test: .venv/installed
 	@.venv/bin/python tests/support/install_browser.py
 	@$(MAKE) --no-print-directory lint
-	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile
 
 # Speed as ratios against reference implementations, measured in the same run.
 bench: .venv/installed
 	@.venv/bin/python -m benchmarks
+
+# How many small mistakes in the program the tests notice; a later run continues an earlier one.
+mutants: .venv/installed
+	@.venv/bin/python -m benchmarks.mutation
 
 # Formatter, linter, types and import contracts.
 lint: .venv/installed

@@ -1,0 +1,161 @@
+"""Which tests enter which functions, recorded once per test file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchmarks.mutation import function_recorder
+from benchmarks.mutation.operators import MODULE_LEVEL, Mutant
+
+PLUGIN = function_recorder.__name__
+# Much more than the slowest test file needs while recorded.
+RECORD_LIMIT_S = 3600
+# The order of the tests decides which one fails first: it must not be random.
+_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedTest:
+    """One test that passes without a mutant.
+
+    Attributes
+    ----------
+    node : str
+        pytest's id of the test.
+    seconds : float
+        Duration with its fixtures.
+    entered : frozenset of str
+        "file::function" of each function of the program that it enters.
+    """
+
+    node: str
+    seconds: float
+    entered: frozenset[str]
+
+    @property
+    def file(self) -> str:
+        """Test file of the test."""
+        return self.node.split("::")[0]
+
+
+def run_pytest(
+    tree: Path, arguments: Iterable[str], variables: Mapping[str, str], limit: float
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a copy of the project. subprocess.TimeoutExpired after `limit` seconds."""
+    tool = Path(__file__).resolve().parents[2]
+    environment = os.environ | variables
+    # The copy goes before the installed program; the tool itself may lie elsewhere.
+    environment["PYTHONPATH"] = os.pathsep.join([str(tree), str(tool)])
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    command = [sys.executable, "-m", "pytest", *_OPTIONS, *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A group of its own, so that servers which the tests started end with it.
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.communicate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+class RecordFolder:
+    """The records of all test files, each stored as one JSON file.
+
+    A record is used as long as its test file is unchanged. Functions are recorded rather than
+    lines, so that a change of the program elsewhere does not make it useless.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the records are stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def missing(self, tree: Path, tests: str) -> list[str]:
+        """Return the test files of a copy of the project that have no record of their content."""
+        files = sorted((tree / tests).rglob("test_*.py"))
+        return [
+            file.relative_to(tree).as_posix()
+            for file in files
+            if not self._record_path(tree, file.relative_to(tree).as_posix()).exists()
+        ]
+
+    def add(
+        self,
+        tree: Path,
+        test_file: str,
+        folders: Iterable[str],
+        variables: dict[str, str],
+    ) -> None:
+        """Run a test file and store its record. RuntimeError if pytest does not come to an end."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._record_path(tree, test_file)
+        partial = path.with_suffix(".partial")
+        recorded = {
+            function_recorder.OUTPUT_VARIABLE: str(partial.resolve()),
+            function_recorder.FOLDERS_VARIABLE: os.pathsep.join(folders),
+        }
+        run = run_pytest(tree, ["-p", PLUGIN, test_file], variables | recorded, RECORD_LIMIT_S)
+        if not partial.exists():
+            # An empty record would leave out these tests without a word.
+            raise RuntimeError(f"pytest ended early in {test_file}:\n{run.stdout[-2000:]}")
+        partial.rename(path)
+
+    def load(self, tree: Path, tests: str) -> list[RecordedTest]:
+        """Return the recorded tests of a copy of the project that passed."""
+        records = []
+        for file in sorted((tree / tests).rglob("test_*.py")):
+            path = self._record_path(tree, file.relative_to(tree).as_posix())
+            content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+            records += [
+                RecordedTest(node=node, seconds=test["seconds"], entered=frozenset(test["entered"]))
+                for node, test in content.items()
+                if test["passed"]
+            ]
+        return records
+
+    def _record_path(self, tree: Path, test_file: str) -> Path:
+        content = f"{test_file}\n".encode() + (tree / test_file).read_bytes()
+        return self._folder / f"{hashlib.sha256(content).hexdigest()[:20]}.json"
+
+
+def select_tests(records: Iterable[RecordedTest], mutant: Mutant) -> list[RecordedTest]:
+    """Return the tests that can notice a mutant, the most promising test files first.
+
+    These are the tests that enter its function; of a mutant in a statement that the import of a
+    file executes, the tests that enter any function of the file. The file whose name is that of the
+    mutant's file comes first, then the shorter ones.
+    """
+    prefix = f"{mutant.path}::"
+    if mutant.function == MODULE_LEVEL:
+        chosen = [r for r in records if any(name.startswith(prefix) for name in r.entered)]
+    else:
+        chosen = [r for r in records if prefix + mutant.function in r.entered]
+    seconds: dict[str, float] = {}
+    for record in chosen:
+        seconds[record.file] = seconds.get(record.file, 0.0) + record.seconds
+    namesake = f"test_{PurePosixPath(mutant.path).stem}"
+
+    def order(record: RecordedTest) -> tuple[bool, float, str]:
+        return PurePosixPath(record.file).stem != namesake, seconds[record.file], record.file
+
+    return sorted(chosen, key=order)
