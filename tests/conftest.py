@@ -9,11 +9,29 @@ from pathlib import Path
 
 import pytest
 
-# `make test` starts two workers (pytest-xdist), one a core; without them a test may use both cores.
+from support.requirements import skip_unmet
+
+# `make test` starts several workers (pytest-xdist); without them a test may use both cores.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
 
 pytest_plugins = ["support.server_fixtures"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, and order the modules.
+
+    Start with one module that needs the demonstration, and keep the others to the end.
+
+    One worker builds it while the others run what does not need it; no worker waits. Within these
+    parts the order is random (pytest-randomly prints its seed).
+    """
+    if left_out := skip_unmet(items):
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+    users = [item.path for item in items if "demonstration" in getattr(item, "fixturenames", ())]
+    parts = dict.fromkeys(users, 2) | dict.fromkeys(users[:1], 0)
+    items.sort(key=lambda item: parts.get(item.path, 1))
 
 
 @pytest.fixture(scope="session")

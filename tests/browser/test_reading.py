@@ -17,6 +17,7 @@ from support.live_server import Served, start_server, stop_server
 from support.network_capture import NetworkCapture
 from support.reading_browser import DEAD_TIME_MS, wait_for_case
 from support.shadow_dom import HELD_KEY
+from support.stored_answers import stored_answers
 
 pytestmark = pytest.mark.browser
 NAME = "ZQXSTUDY"
@@ -69,10 +70,10 @@ def complete_practice(page, total: int = 32, key: str = "3") -> None:
     begin_cases(page, total)
 
 
-def stored_answers(served: Served, code: str, first: bool = False) -> list[int]:
+def answers_of(served: Served, code: str, first: bool = False) -> list[int]:
     """Return a reader's answers in order of position, without practice."""
     with store.read(served.study) as con:
-        frame = reading_table.load_reading_answers(con, NAME, 1, first)
+        frame = stored_answers(con, NAME, 1, first)
     return frame.loc[frame["code"] == code, "answer"].tolist()
 
 
@@ -98,8 +99,8 @@ def test_a_complete_reading_is_stored_and_blinded(wire, context, served: Served)
         if i < 31:
             wait_for_case(page, f"{i + 2} / 32")
     page.wait_for_selector("text=All cases are done")
-    assert stored_answers(served, "R1", first=True) == choices
-    assert stored_answers(served, "R1") == [*choices[:9], 6, *choices[10:]]
+    assert answers_of(served, "R1", first=True) == choices
+    assert answers_of(served, "R1") == [*choices[:9], 6, *choices[10:]]
     page.reload()
     page.wait_for_selector("text=All cases are done")
     page.wait_for_timeout(DEAD_TIME_MS)
@@ -107,8 +108,8 @@ def test_a_complete_reading_is_stored_and_blinded(wire, context, served: Served)
     wait_for_case(page, "32 / 32")
     page.keyboard.press(str(choices[-1] % 6 + 1))
     page.wait_for_selector("text=All cases are done")
-    assert stored_answers(served, "R1")[-1] == choices[-1] % 6 + 1
-    assert stored_answers(served, "R1", first=True) == choices
+    assert answers_of(served, "R1")[-1] == choices[-1] % 6 + 1
+    assert answers_of(served, "R1", first=True) == choices
     dom = page.evaluate(
         "() => document.documentElement.outerHTML + [...document.querySelectorAll('*')].map(e =>"
         " e.shadowRoot?.innerHTML || '').join('')"
@@ -242,12 +243,12 @@ def test_held_keys_two_windows_pause_and_closing(context, tmp_path) -> None:
         other.keyboard.press("1")
         wait_for_case(other, "2 / 60")
         assert "another window" in other.inner_text(".note")
-        assert stored_answers(served, "R1") == [2]
+        assert answers_of(served, "R1") == [2]
         other.click("text=Pause")
         other.keyboard.press("1")
         other.get_by_role("button", name="Continue", exact=True).click()
         wait_for_case(other, "2 / 60")
-        assert stored_answers(served, "R1") == [2]
+        assert answers_of(served, "R1") == [2]
         close_study(served, 1)
         other.keyboard.press("1")
         other.wait_for_selector("text=has been closed")
@@ -258,7 +259,7 @@ def test_held_keys_two_windows_pause_and_closing(context, tmp_path) -> None:
         other.wait_for_timeout(1200)
         other.reload()
         assert "open the link again" in other.inner_text("body")
-        assert stored_answers(served, "R1") == [2]
+        assert answers_of(served, "R1") == [2]
     finally:
         stop_server(served)
 
@@ -279,7 +280,7 @@ def test_readers_stay_in_their_study_until_they_leave_it(context, tmp_path) -> N
             wait_for_case(page, "2 / 32")  # the newest study is another one; this one continues
             page.keyboard.press("5")
             wait_for_case(page, "3 / 32")
-            assert stored_answers(served, "R1") == [2, 5]
+            assert answers_of(served, "R1") == [2, 5]
             close_study(served, 1)
             page.keyboard.press("3")
             page.wait_for_selector("text=has been closed")

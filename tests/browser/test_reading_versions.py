@@ -57,14 +57,15 @@ def open_version(page, served: Served, version: int) -> None:
     page.wait_for_selector(f"text=version {version}")
 
 
-def close_version(page) -> None:
-    page.locator("summary", has_text=CLOSE).click()
+def close_version(page, version: int) -> None:
+    name = f"{CLOSE} version {version}"
+    page.locator("summary", has_text=name).click()
     field = page.get_by_label("Type the study's name to close it")
-    button = page.get_by_role("button", name=CLOSE, exact=True)
+    button = page.get_by_role("button", name=name, exact=True)
     assert button.is_disabled()
     field.fill(NAME)
     field.press("Enter")
-    page.wait_for_selector(f"button:has-text('{CLOSE}'):not([disabled])")
+    page.wait_for_selector(f"button:has-text('{name}'):not([disabled])")
     button.click()
 
 
@@ -76,12 +77,12 @@ def test_two_versions_are_closed_and_scored_independently(context, served: Serve
     open_version(page, served, 1)
     # No result of an open study is on the page.
     assert not page.get_by_text("Statistics paragraph").count()
-    close_version(page)
+    close_version(page, 1)
     page.get_by_text("Statistics paragraph").first.wait_for(timeout=60_000)
     assert states(served.study) == {1: "scored", 2: "reading"}
     open_version(page, served, 2)
     page.get_by_label("Type the study's name to close it").wait_for(state="attached")
     assert not page.get_by_text("Statistics paragraph").count()
-    close_version(page)
+    close_version(page, 2)
     page.get_by_text("Statistics paragraph").first.wait_for(timeout=60_000)
     assert states(served.study) == {1: "scored", 2: "scored"}

@@ -231,3 +231,29 @@ def test_one_process_calls_directly() -> None:
     )
     with pytest.raises(UserError, match="direct"):
         distributed.run_on_rank_zero(lambda: (_ for _ in ()).throw(UserError("direct")))
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        (["train", "--study", "/elsewhere/study", "--epochs", "3"], True),
+        (["train", "--epochs", "3", "--study=/b"], True),
+        (["train", "--study", "/a", "--epochs", "4"], False),
+        (["dissect", "--study", "/a", "--epochs", "3"], False),
+        (["train", "--study", "/a"], False),
+    ],
+)
+def test_processes_run_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: list[str], is_same: bool
+) -> None:
+    own = ["train", "--study", "/a", "--epochs", "3"]
+    launches = [(True, own, "/a"), (True, other, "/b")]
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "run_on_rank_zero", lambda work: work())
+    monkeypatch.setattr(distributed, "all_gather_call", lambda work: launches)
+    if is_same:
+        distributed.check_same_launch(tmp_path)
+    else:
+        with pytest.raises(UserError, match="different commands"):
+            distributed.check_same_launch(tmp_path)
+    assert not list(tmp_path.glob(".together-*"))

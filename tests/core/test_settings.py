@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import settings
+from core import settings, training
 from core.errors import MissingStudyError, UserError
 from core.pipeline import train
 from core.study_folder import create_study, require_study
@@ -60,11 +60,60 @@ def test_architecture_sets_recipe(tmp_path: Path) -> None:
         .with_changes("training", architecture="resnet152", epochs=1)
         .training
     )
-    assert (other.epochs, other.batch, other.weight_decay) == (1, 32, 1e-4)
+    # A command's option, then study.toml, then the recipe of the command's architecture.
+    assert (other.epochs, other.batch, other.weight_decay) == (1, 16, 1e-4)
     paper = settings.TrainingSettings()
     assert {k: getattr(paper, k) for k in settings.PAPER_RECIPE} == settings.training_recipe(
         "resnet152"
     )
+
+
+def test_study_file_precedes_the_recipe_of_any_architecture(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "s")
+    (study / "study.toml").write_text(
+        '[training]\narchitecture = "vgg16"\nlearning_rate = 1e-30\npool = "global"\n'
+    )
+    chosen = settings.load_settings(study).with_changes(
+        "training", architecture="alexnet", weights="none"
+    )
+    # A change of another section keeps the origins.
+    chosen = chosen.with_changes("splits", published=True)
+    assert chosen.training.learning_rate == 1e-30
+    assert (chosen.training.epochs, chosen.training.decay_epoch) == (45, -1)
+    origins = chosen.training_origins()
+    assert {
+        name: origins[name]
+        for name in ("architecture", "weights", "learning_rate", "pool", "epochs", "rotation")
+    } == {
+        "architecture": "command",
+        "weights": "command",
+        "learning_rate": "study.toml",
+        "pool": "study.toml",
+        "epochs": "recipe",
+        "rotation": "default",
+    }
+    again = chosen.with_changes("training", learning_rate=0.5)
+    assert again.training.learning_rate == 0.5
+    assert again.training_origins()["learning_rate"] == "command"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "epochs", "decay_epoch"),
+    [
+        ("alexnet", 45, -1),
+        ("vgg16", 12, -1),
+        ("inception_v3", 7, -1),
+        ("resnet152", 5, 4),
+        ("densenet121", 5, 4),
+    ],
+)
+def test_released_recipes(architecture: str, epochs: int, decay_epoch: int) -> None:
+    recipe = settings.training_recipe(architecture)
+    assert (recipe["epochs"], recipe["decay_epoch"]) == (epochs, decay_epoch)
+    assert recipe["keep"] == "last" and recipe["learning_rate"] == 1e-4
+    chosen = settings.settings_from_preset({"training": {"architecture": architecture}}).training
+    first, last = (training.learning_rate(chosen, epoch, 0, 1) for epoch in (0, epochs - 1))
+    assert (first, last) == (1e-4, pytest.approx(1e-4 if decay_epoch < 0 else 1e-5))
 
 
 def test_quoted_string_round_trip(tmp_path: Path) -> None:

@@ -289,3 +289,36 @@ def test_bfloat16_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         probe = FeatureProbe(network, layer)
         assert forward_mammogram(full, probe, mammogram).units.dtype == torch.float32
         assert gradient_influence(full, probe, mammogram).dtype == np.float32
+
+
+def test_loss_of_an_epoch_weighs_batches_by_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 21 patches in batches of 8, 8 and 5.
+    steps = iter([(1.0, 3), (2.0, 4), (4.0, 5)])
+    monkeypatch.setattr(training, "_train_step", lambda *_: next(steps))
+    network = networks.build("small", 3, units=8)
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    history, _ = training.train_classifier(
+        network, labeled_patches(21, 1), labeled_patches(0, 2), settings, tmp_path, no_progress
+    )
+    assert len(history) == 1
+    assert history[0]["loss"] == pytest.approx((8 * 1.0 + 8 * 2.0 + 5 * 4.0) / 21)
+    assert history[0]["accuracy"] == pytest.approx((3 + 4 + 5) / 21)
+
+
+def test_every_seed_epoch_and_step_draws_another_augmentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+    augment = training._augment
+
+    def record(*arguments, **options):
+        drawn.append(float(torch.rand(1)))
+        return augment(*arguments, **options)
+
+    monkeypatch.setattr(training, "_augment", record)
+    for seed in (1, 2):
+        train(tmp_path / str(seed), SETTINGS.model_copy(update={"seed": seed, "epochs": 2}))
+    # 36 patches in batches of 8 are 5 steps an epoch.
+    assert len(drawn) == 2 * 2 * 5 == len(set(drawn))

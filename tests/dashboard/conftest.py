@@ -42,9 +42,9 @@ def team(monkeypatch: pytest.MonkeyPatch, main_module: None) -> Iterator[Open]:
         test = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
         for key, value in query.items():
             test.query_params[key] = value
-        test.run()
         if name != "overview":
-            test.switch_page(f"pages/{name}.py").run()
+            test.switch_page(f"pages/{name}.py")
+        test.run()
         return test
 
     yield page

@@ -161,3 +161,12 @@ def test_adjust_edges():
     with pytest.raises(ValueError, match="adjustment"):
         adjust([0.1], "sidak")
     assert np.all(adjust([0.5, 0.5, 0.5], "bonferroni") == 1)
+
+
+def test_two_sided_critical_count_lies_on_the_side_of_the_data():
+    # Of 20 at 1/2, P(X <= 5) = .0207 and P(X <= 6) = .0577: rejected are 0 to 5 and 15 to 20.
+    for x, nearest, to_flip in ((3, 5, 3), (7, 5, 2), (9, 5, 4), (11, 15, 4), (17, 15, 3)):
+        test = exact_binomial_test(x, 20, alternative="two-sided")
+        assert (test.critical_count, test.answers_to_flip) == (nearest, to_flip), x
+    assert exact_binomial_test(3, 20).critical_count == 15
+    assert exact_binomial_test(17, 20, alternative="less").critical_count == 5

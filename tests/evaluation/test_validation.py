@@ -239,10 +239,11 @@ def test_identical_patients_have_no_interval():
     assert row[["low", "high", "p"]].isna().all()
 
 
-def test_all_right_has_no_bootstrap_interval():
+def test_all_right_has_bounds_from_the_number_of_patients():
     result = clustered_proportion([1, 1, 1], ["a", "b", "b"])
-    assert (result.bootstrap_low, result.bootstrap_high) == (None, None)
-    assert result.reason
+    # Clopper-Pearson of 2 of 2: the upper bound is 1, the lower one is the root of .025.
+    assert (result.low, result.high) == pytest.approx((0.025**0.5, 1))
+    assert result.gee_low is None and "all answers are right" in result.reason
 
 
 def test_calibration_from_one_patient():

@@ -16,12 +16,17 @@ from evaluation.reading_study import protocol_hash, workflow
 from evaluation.reading_study.site_bundles import keys
 from evaluation.reading_study.site_bundles.answers import seal_answers
 from support import synthetic_study
+from support.study_templates import copy_template
 
 NAME = "ZQXSTUDY"
 
 
 def create_frozen_study(folder: Path) -> Path:
     """Create a study with a frozen protocol of 24 cases for two readers."""
+    return copy_template(_build_frozen_study, folder)
+
+
+def _build_frozen_study(folder: Path) -> None:
     study = synthetic_study.create_study(folder, protocol=False)
     with store.write(study) as con:
         synthetic_study.add_protocol(
@@ -38,7 +43,6 @@ def create_frozen_study(folder: Path) -> Path:
         protocol_table.append_protocol_state(
             con, protocol=NAME, version=1, state="frozen", design=checked.design, hash=digest
         )
-    return study
 
 
 def answer_all(study: Path, code: str, most: int = 99, corrections: bool = False) -> dict[int, int]:

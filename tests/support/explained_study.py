@@ -20,6 +20,7 @@ from evaluation.permutation import PatientPermutations
 from evaluation.reading_study import Design, workflow
 from evaluation.reading_study.leakage_issues import WARNING
 from support import synthetic_study
+from support.study_templates import copy_template
 from support.synthetic_study import DISSECT, LABELS, MADE, MAMMOGRAMS
 
 EVALUATE, EXPLAIN = "evaluate-000000000003", "explain-000000000004"
@@ -28,6 +29,10 @@ NAME = "ZQXSTUDY"
 
 def create_study(path: Path) -> Path:
     """Create a study of 8 patients with 2 mammograms each; even patients have cancer."""
+    return copy_template(_build, path)
+
+
+def _build(path: Path) -> None:
     synthetic_study.create_study(path, protocol=False)
     folder = path / "runs" / EXPLAIN
     folder.mkdir()
@@ -49,7 +54,6 @@ def create_study(path: Path) -> Path:
         for unit, _ in enumerate(LABELS):
             answer = synthetic_study.mass_answer()
             synthetic_study.annotate(con, "A1", unit, answer | {"label": f"Label {unit}"})
-    return path
 
 
 def is_malignant(number: int) -> bool:

@@ -19,6 +19,7 @@ from dashboard import application
 from dashboard.server.security_headers import SecurityHeadersMiddleware
 from dashboard.server.sign_in_limits import SignInLimit
 from dashboard.server.trusted_origins import TrustedOriginMiddleware
+from support.study_templates import build_empty_store, copy_template
 
 HOST = (b"host", b"127.0.0.1:8501")
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
@@ -51,7 +52,7 @@ class GuardedStudy:
     """The middleware stack over a new store with one participant a role."""
 
     def __init__(self, path: Path) -> None:
-        store.create(path)
+        copy_template(build_empty_store, path)
         self.path = path
         self.tokens = {}
         with store.write(path) as con:

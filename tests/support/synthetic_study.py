@@ -14,6 +14,7 @@ from core.store import annotation_table, audit_table, dataset_table, participant
 from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.reading_table import ReadingCase
+from support.study_templates import copy_template
 
 PATCHES, DISSECT = "patches-000000000001", "dissect-000000000002"
 UNITS, SELECTED, MAMMOGRAMS, SIDE, TOP = 40, 20, 16, 64, 64
@@ -249,14 +250,21 @@ def add_audit(con: Connection, units: int = 3, each: int = 2) -> audit_table.Aud
 
 def create_study(path: Path, protocol: bool = True) -> Path:
     """Create the study in a new folder: settings, one dissection and a frozen reading study."""
+    return copy_template(_build_frozen if protocol else _build, path)
+
+
+def _build(path: Path) -> None:
     generator = np.random.default_rng(1)
     study_folder.create_study(path)
     with store.write(path) as con:
         mammograms = _add_dataset(path, con, generator)
         _add_runs(path, con, mammograms, generator)
-        if protocol:
-            add_protocol(con)
-    return path
+
+
+def _build_frozen(path: Path) -> None:
+    copy_template(_build, path)
+    with store.write(path) as con:
+        add_protocol(con)
 
 
 def mass_answer(

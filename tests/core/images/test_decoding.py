@@ -18,6 +18,7 @@ from core.images.decoding import (
     working_image,
 )
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -134,10 +135,9 @@ def test_polarity() -> None:
     )
 
 
+@needs_samples
 def test_polarity_of_sample_images() -> None:
     folder = SAMPLES / "image_labels"
-    if not folder.exists():
-        pytest.skip("sample data are not available")
     films = [read_image(path).pixels for path in sorted(folder.glob("*.jpg"))]
     inverted = [is_inverted(film) for film in films]
     assert len(films) == 160 and sum(inverted) == 20, "counted manually"

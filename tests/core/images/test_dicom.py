@@ -21,6 +21,7 @@ from core.images.decoding import read_image
 from support.dicom_writer import write_dicom as write
 from support.ljpeg_writer import encode
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 FOLDER = SAMPLES / "dicom"
 
@@ -236,9 +237,8 @@ def test_unreadable_files(tmp_path: Path, pixels: np.ndarray) -> None:
             read_image(tmp_path / f"{name}.dcm")
 
 
+@needs_samples
 def test_samples() -> None:
-    if not FOLDER.exists():
-        pytest.skip("sample data are not available")
     shapes = {
         "MG_Explicit_Little.dcm": (512, 512),
         "CT_Explicit_Little.dcm": (512, 512),

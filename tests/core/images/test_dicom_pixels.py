@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Los
 from core.images.decoding import ensure_positive_polarity, read_image
 from support.dicom_writer import write_dicom as write
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 PROBLEMS = SAMPLES / "problem_inputs"
 JPEG, JPEG_12 = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
@@ -63,9 +64,8 @@ def test_padding_does_not_set_the_depth(tmp_path: Path) -> None:
     assert film.maximum == 4095 and film.pixels.tolist() == [[0, 10, 4095]]
 
 
+@needs_samples
 def test_padded_samples() -> None:
-    if not PROBLEMS.exists():
-        pytest.skip("sample data are not available")
     for name in ("pad30", "pad60"):
         film = ensure_positive_polarity(read_image(PROBLEMS / f"pixel_padding_mono1/{name}.dcm"))
         assert film.inverted and (film.pixels[:, -20:] == 0).all(), name
@@ -173,9 +173,8 @@ def test_colour_is_read_as_luminance(tmp_path: Path) -> None:
         assert np.abs(read_image(path).pixels - expected).max() <= 2
 
 
+@needs_samples
 def test_colour_sample() -> None:
-    if not PROBLEMS.exists():
-        pytest.skip("sample data are not available")
     film = read_image(PROBLEMS / "colour_jpeg_red_as_grey/f.dcm")
     assert (film.pixels[0, 0], film.pixels[0, -1]) == (60, 117)
 
@@ -193,9 +192,8 @@ def test_12_bit_jpeg_and_high_throughput_jpeg_2000(tmp_path: Path) -> None:
         assert (film.pixels == pixels).all()
 
 
+@needs_samples
 def test_compressed_samples() -> None:
-    if not PROBLEMS.exists():
-        pytest.skip("sample data are not available")
     films = [
         read_image(PROBLEMS / f"htj2k_and_jpeg_12_bit/{name}.dcm") for name in ("htj2k", "jpeg12")
     ]

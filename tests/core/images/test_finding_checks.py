@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.images.finding_checks import check_finding, outline_plausibility, pixel_count
+from core.images.finding_checks import (
+    PlacedOutline,
+    check_finding,
+    check_outlines_jointly,
+    films_of_other_side,
+    outline_plausibility,
+    pixel_count,
+)
 from core.images.polygons import fill_polygons
 
 SHAPE = (300, 200)
@@ -94,3 +101,52 @@ def test_pixel_count_of_filled_masks() -> None:
         left, top, width, height = rng.integers(1, 40, 4)
         polygon = box(left, top, left + width, top + height)
         assert pixel_count([polygon]) == fill_polygons([polygon], SHAPE).sum()
+
+
+def test_small_outlines_are_doubtful_unless_they_are_calcifications() -> None:
+    breast = np.zeros((400, 300), bool)
+    breast[100:300, :150] = True
+    # 2 pixels of 300 are below 1 % of the width; 20 source pixels are more than enough.
+    mask = np.zeros_like(breast)
+    mask[200:202, 50:52] = True
+    assert [issue.code for issue in check_finding(mask, breast, 20.0)] == ["too_small"]
+    assert check_finding(mask, breast, 20.0, is_calcification=True) == []
+    mask[200:203, 50:53] = True
+    assert check_finding(mask, breast, 20.0) == []
+
+
+def outlines(spans: list[tuple[float, float]], misplaced: int = 0) -> list[PlacedOutline]:
+    return [PlacedOutline(top, bottom, k < misplaced) for k, (top, bottom) in enumerate(spans)]
+
+
+def test_outlines_of_a_source_together() -> None:
+    spread = [(0.2, 0.3), (0.7, 0.8)] * 15
+    assert check_outlines_jointly(outlines(spread)) == ""
+    # Two misplaced outlines, or less than a tenth, are faults of single films.
+    assert check_outlines_jointly(outlines(spread[:8], misplaced=2)) == ""
+    assert check_outlines_jointly(outlines(spread + spread[:1], misplaced=3)) == ""
+    assert check_outlines_jointly(outlines(spread, misplaced=3)) == (
+        "3 of the 30 outlines of the source are misplaced: flipped, or other units?"
+    )
+    # All at the top or at the bottom: eight are enough, seven are not, nor are seven and another.
+    for low, span in (("top", (0.1, 0.39)), ("bottom", (0.61, 0.9))):
+        assert f"at the {low} of their films" in check_outlines_jointly(outlines([span] * 8))
+        assert check_outlines_jointly(outlines([span] * 7)) == ""
+        assert check_outlines_jointly(outlines([span] * 8 + [(0.45, 0.55)])) == ""
+    assert check_outlines_jointly([]) == ""
+
+
+def test_films_of_the_other_side() -> None:
+    usual = {f"L{k}": ("LEFT", "left") for k in range(10)}
+    usual |= {f"R{k}": ("RIGHT", "right") for k in range(10)}
+    assert films_of_other_side(usual) == []
+    assert films_of_other_side(usual | {"X": ("RIGHT", "left")}) == ["X"]
+    # The convention may be the opposite one.
+    other = {"LEFT": "right", "RIGHT": "left"}
+    opposite = {name: (side, other[side]) for name, (side, _) in usual.items()}
+    assert films_of_other_side(opposite | {"X": ("RIGHT", "right")}) == ["X"]
+    # Sources that show every chest wall at the left, films of unknown side, and small sources.
+    assert films_of_other_side({name: (side, "left") for name, (side, _) in usual.items()}) == []
+    assert films_of_other_side(usual | {"X": ("UNKNOWN", "left"), "Y": ("LEFT", "")}) == []
+    few = dict(list(usual.items())[:18])
+    assert films_of_other_side(few | {"X": ("RIGHT", "left")}) == []

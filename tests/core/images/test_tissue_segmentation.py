@@ -9,6 +9,7 @@ from core.images.tissue_segmentation import tissue_mask
 from core.sources import phantom
 from core.sources.phantom.concepts import Concept
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,9 @@ def test_image_without_tissue() -> None:
     assert not tissue_mask(speck).any()
 
 
+@needs_samples
 def test_sample_images() -> None:
     folder = SAMPLES / "image_labels"
-    if not folder.exists():
-        pytest.skip("sample data are not available")
     for path in sorted(folder.glob("*.jpg"))[::4]:
         pixels = read_image(path).pixels
         pixels = invert(pixels, 255) if is_inverted(pixels) else pixels
@@ -78,3 +78,11 @@ def test_sample_images() -> None:
             f"{path.name}: the breast touches the chest wall"
         )
         assert np.median(image[~mask]) < 30 < np.median(image[mask]), path.name
+
+
+@pytest.mark.parametrize(("radius", "is_breast"), [(18, False), (40, True)])
+def test_small_bright_piece_is_no_breast(radius: int, is_breast: bool) -> None:
+    """Discs of 0.6 % and 3 % of the image; the limit is 1 %."""
+    y, x = np.mgrid[:400, :400]
+    image = np.where((y - 200) ** 2 + (x - 150) ** 2 <= radius**2, 180, 4).astype(np.uint8)
+    assert tissue_mask(image).any() == is_breast

@@ -61,3 +61,12 @@ def test_matched_units_are_similar_and_alive() -> None:
         assert {2, 3} & drawn and {5, 6} & drawn
     rng = np.random.default_rng(0)
     assert len(sample_matched_units(activity, np.arange(7), rng)) == 1
+
+
+def test_units_that_never_fire_are_no_controls() -> None:
+    activity = np.array([0.0, 0.0, 0.0, 4.0, 0.1])
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        # Unit 0 is nearer to unit 4 than unit 3 is.
+        assert sample_matched_units(activity, np.array([4]), rng, nearest=3).tolist() == [3]
+        assert sample_matched_units(activity, np.array([3, 4]), rng).tolist() == []

@@ -59,3 +59,9 @@ def test_only_labelled_units_are_displayed() -> None:
     units = most_influential_units(influence, labels, depth=8)
     assert [(u.rank, u.unit, u.label) for u in units[:3]] == [(1, 9, "i"), (2, 3, "c"), (3, 5, "e")]
     assert [u.label for u in displayed_units(units, 2)] == ["i", "c"]
+
+
+def test_tie_of_benign_and_malignant_is_malignant() -> None:
+    assert lesion_class(ImageScores(0.1, 0.45, 0.45)) == 2
+    assert lesion_class(ImageScores(0.1, 0.46, 0.45)) == 1
+    assert predicted_class(ImageScores(0.1, 0.45, 0.45), 0.5) == 2

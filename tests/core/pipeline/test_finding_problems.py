@@ -17,6 +17,7 @@ from core.store import dataset_table, problem_table, run_table
 from core.study_folder import create_study
 from support.dicom_writer import write_dicom
 from support.paths import SAMPLES
+from support.requirements import needs_samples
 
 CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
 HEIGHT, WIDTH = 300, 256
@@ -58,7 +59,7 @@ def extract(study: Path, changed: settings.Settings = CHOSEN) -> tuple[str, dict
 def decide(study: Path, code: str, resolution: str) -> None:
     with store.write(study) as con:
         for name in problem_table.list_problems(con, code=code)["problem_id"]:
-            problem_table.resolve_problem(con, name, resolution, "team")
+            problem_table.resolve_problems(con, [name], resolution, "team")
 
 
 def codes(study: Path) -> list[tuple[str, str]]:
@@ -82,6 +83,16 @@ def test_undecided_films_give_no_patches(tmp_path: Path) -> None:
     assert dropped["undecided_films"] == 0 and second != first
 
 
+def test_a_film_that_is_left_out_gives_no_patches(tmp_path: Path) -> None:
+    """Also where its doubtful outline would count in patches."""
+    study = build_study(tmp_path, ["box 30 120 80 170", "box 0 0 256 300"])
+    assert codes(study) == [("P1.LEFT_CC", "whole_film")]
+    decide(study, "whole_film", problem_table.LEFT_OUT)
+    assert extract(study)[2].to_dict() == {"P0.LEFT_CC": 2}
+    decide(study, "whole_film", problem_table.ACCEPTED)
+    assert extract(study)[2].to_dict() == {"P0.LEFT_CC": 2, "P1.LEFT_CC": 2}
+
+
 def test_finding_that_reaches_no_patch(tmp_path: Path) -> None:
     # At the rim of the breast no window with this much tissue holds the finding.
     study = build_study(tmp_path, ["box 30 120 80 170", "box 94 84 108 100"])
@@ -93,6 +104,15 @@ def test_finding_that_reaches_no_patch(tmp_path: Path) -> None:
     # With the usual share of tissue it reaches one, and the problem leaves the list.
     _, dropped, worst = extract(study)
     assert worst.to_dict() == {"P0.LEFT_CC": 2, "P1.LEFT_CC": 2} and codes(study) == []
+
+
+def test_a_source_called_right_still_has_its_outlines_checked(tmp_path: Path) -> None:
+    rim, air = "box 94 84 108 100", "box 190 120 240 170"
+    study = build_study(tmp_path, ["box 30 120 80 170", rim, air, air, air])
+    assert ("P1.LEFT_CC", "doubtful_source") in codes(study)
+    decide(study, "doubtful_source", problem_table.ACCEPTED)
+    extract(study, CHOSEN.with_changes("patches", min_tissue=0.95))
+    assert ("P1.LEFT_CC", "reaches_no_patch") in codes(study)
 
 
 def test_nothing_remains(tmp_path: Path) -> None:
@@ -143,10 +163,9 @@ def test_magnification_views_can_be_left_out(tmp_path: Path) -> None:
     assert remaining["mammogram_id"].tolist() == ["P0.LEFT_MLO"]
 
 
+@needs_samples
 def test_sample_outlines(tmp_path: Path) -> None:
     folder = SAMPLES / "problem_inputs" / "outline_off_the_breast"
-    if not folder.exists():
-        pytest.skip("sample data are not available")
     study = create_study(tmp_path / "study", CHOSEN)
     ingest.ingest(study, CHOSEN, "manifest", folder / "t.csv", quiet)
     assert codes(study) == [("P1.LEFT_CC", "outside_breast"), ("P2.RIGHT_CC", "outside_breast")]

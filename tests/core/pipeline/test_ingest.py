@@ -17,7 +17,8 @@ from PIL import Image
 
 from core import settings, store
 from core.errors import UserError
-from core.pipeline import ingest, staging
+from core.pipeline import ingest
+from core.pipeline.ingestion import staging
 from core.sources import phantom
 from core.sources.records import Patient
 from core.store import dataset_table
@@ -173,7 +174,8 @@ def ingest_manifest(study: Path, path: Path, **more: object) -> ingest.Ingestion
         ([row("a.png", "1"), row("absent.png", "2")], "absent.png"),
         ([row("a.png", "1"), row("b.png", "2", "maybe")], "maybe"),
         ([row("a.png", "1"), row("broken.png", "2")], "broken.png"),
-        ([row("a.png", "1"), row("copy.png", "2")], "copy"),
+        ([row("a.png", "1"), row("copy.png", "2")], "row 3: the image copy.png belongs"),
+        ([row("a.png", "1"), row("other.png", "2")], "2.other has the same pixels as 1.a of"),
     ],
 )
 def test_fault_leaves_study_unchanged(
@@ -186,6 +188,9 @@ def test_fault_leaves_study_unchanged(
         (tmp_path / "broken.png").write_bytes(b"\x89PNG cut")
     if any(r["file"] == "copy.png" for r in rows):
         (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
+    if any(r["file"] == "other.png" for r in rows):
+        # The same pixels in another encoding.
+        Image.open(tmp_path / "a.png").save(tmp_path / "other.png", compress_level=0)
     with pytest.raises(UserError, match=message):
         ingest_manifest(study, path)
     assert content(study) == before
@@ -215,7 +220,7 @@ def test_corrected_source_is_read_again(study: Path, tmp_path: Path) -> None:
     assert not (study / "ingest.partial").exists() or not list((study / "ingest.partial").iterdir())
 
 
-def test_extended_table_is_another_source(study: Path, tmp_path: Path) -> None:
+def test_extended_table_adds_its_new_patients(study: Path, tmp_path: Path) -> None:
     ingest_manifest(study, write_manifest(tmp_path, [row("a.png", "1")]))
     path = write_manifest(tmp_path, [row("a.png", "1")])
     assert ingest_manifest(study, path).already_ingested
@@ -223,12 +228,15 @@ def test_extended_table_is_another_source(study: Path, tmp_path: Path) -> None:
         tmp_path / "b.png"
     )
     path = write_manifest(tmp_path, [row("a.png", "1"), row("b.png", "2")])
+    extended = ingest_manifest(study, path)
+    assert (extended.patients, extended.replaced) == (1, 0)
+    assert content(study)[0]["patients"] == 2
+    # The same patients from elsewhere are another source.
+    other = (tmp_path / "m.csv").rename(tmp_path / "other.csv")
     with pytest.raises(UserError, match="patient 1 is in the study already"):
-        ingest_manifest(study, path)
-    assert (
-        ingest_manifest(study, path, skip_bad=True).patients == 1
-        and content(study)[0]["patients"] == 2
-    )
+        ingest_manifest(study, other)
+    with pytest.raises(UserError, match="No patient could be imported"):
+        ingest_manifest(study, other, skip_bad=True)
 
 
 def test_skip_bad(study: Path, tmp_path: Path) -> None:

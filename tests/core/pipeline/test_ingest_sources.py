@@ -97,11 +97,14 @@ def test_truth_table_of_dicom_files(study: Path, tmp_path: Path) -> None:
     text = " ".join(table.to_csv() for table in tables)
     assert not any(word in text for word in ("MRN", str(tmp_path), "A0", "1.2.0"))
     assert sources["image_labels"].all() and list(sources["truth_basis"]) == ["table"]
-    # Without a change nothing is added; a changed truth table is another source.
+    # Without a change nothing is added; a corrected truth table replaces the patient.
     assert run_ingestion(study, "dicom", folder, **options).already_ingested
     truth.write_text(truth.read_text().replace("NORMAL", "BENIGN"))
-    with pytest.raises(UserError, match="is in the study already"):
-        run_ingestion(study, "dicom", folder, **options)
+    corrected = run_ingestion(study, "dicom", folder, **options)
+    assert (corrected.patients, corrected.replaced) == (1, 1)
+    with store.read(study) as con:
+        labels = dataset_table.load_mammograms(con)["image_label"]
+    assert sorted(labels) == ["BENIGN", "MALIGNANT"]
 
 
 def test_results_state_that_truth_is_no_biopsy(study: Path, tmp_path: Path) -> None:

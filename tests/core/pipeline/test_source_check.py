@@ -11,7 +11,7 @@ from PIL import Image
 
 from core import store
 from core.pipeline.ingest import ingest
-from core.pipeline.source_check import check_source, draw_study_sheets
+from core.pipeline.ingestion.source_check import check_source, draw_study_sheets
 from core.settings import load_settings
 from core.store import problem_table
 from core.study_folder import create_study
@@ -85,10 +85,37 @@ def test_a_check_lists_what_an_ingestion_would_and_writes_nothing(source, study,
     )
 
 
+def test_a_check_compares_the_films_of_a_source(source, study, tmp_path):
+    """A source that is doubtful as a whole is listed as an ingestion lists it."""
+    generator = np.random.default_rng(2)
+    rows = list(csv.DictReader(source.read_text().splitlines()))
+    table = []
+    for k in range(8):
+        Image.fromarray(draw_mammogram(generator)).save(tmp_path / f"Q{k}.png")
+        # The second row of the table has its outline in the air.
+        table.append(rows[1 if k < 3 else 0] | {"patient_id": f"Q{k}", "image": f"Q{k}.png"})
+    with source.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    checked = check_source(study, load_settings(study), "manifest", source, no_report)
+    assert sum(row["code"] == "doubtful_source" for row in checked.problems) == 8
+    ingest(study, load_settings(study), "manifest", source, no_report)
+    with store.read(study) as con:
+        listed = problem_table.list_problems(con)
+    assert sorted(zip(listed["item"], listed["code"], listed["cause"])) == sorted(
+        (row["item"], row["code"], row["cause"]) for row in checked.problems
+    )
+
+
 def test_a_check_sees_patients_that_are_in_the_study(source, study):
     settings = load_settings(study)
     ingest(study, settings, "manifest", source, no_report, skip_bad=True)
+    # The same source again: its patients would stay as they are.
     checked = check_source(study, settings, "manifest", source, no_report)
+    assert [row["cause"] for row in checked.problems if row["item"] == "P1"] == []
+    other = source.rename(source.with_name("other.csv"))
+    checked = check_source(study, settings, "manifest", other, no_report)
     causes = [row["cause"] for row in checked.problems if row["item"] == "P1"]
     assert causes == ["patient P1 is in the study already"]
 

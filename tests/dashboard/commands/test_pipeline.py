@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,29 +20,54 @@ from core.interpretation.inference import load_network
 from core.pipeline.inputs import open_training_images
 from core.store import annotation_table, dataset_table, participant_table, run_table, unit_table
 from core.store.reading import protocol_table
+from dashboard import cli
 from dashboard.commands.study import status_command
 from support.paths import ROOT
 
 
-def deepminer(*arguments: str, study: Path | None = None) -> subprocess.CompletedProcess[str]:
-    option = ["--study", str(study)] if study else []
-    return subprocess.run(
-        [sys.executable, "-m", "dashboard.cli", *arguments, *option],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Ended:
+    """Exit status and output of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def result(*arguments: str, study: Path | None = None) -> dict:
-    done = deepminer(*arguments, "--json", study=study)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 1
-    body = json.loads(lines[0])
-    assert body["schema"] == 1 and set(body) == {"schema", "command", "study", "result"}
-    return body["result"]
+Run = Callable[..., Ended]
+Result = Callable[..., Any]
+
+
+@pytest.fixture
+def deepminer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs `deepminer` through its entry point in this process."""
+
+    def run(*arguments: str, study: Path | None = None) -> Ended:
+        option = ["--study", str(study)] if study else []
+        monkeypatch.setattr(sys, "argv", ["deepminer", *arguments, *option])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else int(code is not None), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def result(deepminer: Run) -> Result:
+    """Return a function that runs a command with --json and returns its result."""
+
+    def run(*arguments: str, study: Path | None = None) -> Any:
+        done = deepminer(*arguments, "--json", study=study)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert len(lines) == 1
+        body = json.loads(lines[0])
+        assert body["schema"] == 1 and set(body) == {"schema", "command", "study", "result"}
+        return body["result"]
+
+    return run
 
 
 def latest(study: Path, kind: str) -> str:
@@ -49,7 +77,7 @@ def latest(study: Path, kind: str) -> str:
     return run
 
 
-def test_status_has_the_published_fields(demonstration: Path) -> None:
+def test_status_has_the_published_fields(demonstration: Path, result: Result) -> None:
     status = result("status", str(demonstration))
     assert set(status) == {
         "patients",
@@ -193,7 +221,7 @@ def latest_dissect(con) -> str:
     return run_table.latest_run(con, "dissect") or ""
 
 
-def test_simulated_answers_are_marked(demonstration: Path) -> None:
+def test_simulated_answers_are_marked(demonstration: Path, result: Result) -> None:
     with store.read(demonstration) as con:
         assert annotation_table.load_annotations(con)["simulated"].all()
         participants = participant_table.load_participants(con)
@@ -207,12 +235,12 @@ def test_simulated_answers_are_marked(demonstration: Path) -> None:
     )
 
 
-def test_repeated_commands_reuse_their_runs(demonstration: Path) -> None:
+def test_repeated_commands_reuse_their_runs(demonstration: Path, result: Result) -> None:
     for command in ("patches", "evaluate", "explain"):
         assert result(command, study=demonstration)["fresh"] is False
 
 
-def test_opening_the_test_split_is_logged(own_study: Path) -> None:
+def test_opening_the_test_split_is_logged(own_study: Path, result: Result) -> None:
     def openings() -> int:
         with store.read(own_study) as con:
             return len(run_table.load_log(con, "test split opened"))
@@ -222,7 +250,7 @@ def test_opening_the_test_split_is_logged(own_study: Path) -> None:
     assert openings() == before + 1
 
 
-def test_doctor_finds_a_changed_checkpoint(own_study: Path) -> None:
+def test_doctor_finds_a_changed_checkpoint(own_study: Path, deepminer: Run) -> None:
     assert deepminer("doctor", study=own_study).returncode == 0
     checkpoint = own_study / "runs" / latest(own_study, "train") / "last.pt"
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
@@ -252,7 +280,7 @@ def test_doctor_finds_a_changed_checkpoint(own_study: Path) -> None:
     ],
 )
 def test_errors_are_one_message_on_stderr(
-    arguments: tuple[str, ...], text: str, demonstration: Path
+    arguments: tuple[str, ...], text: str, demonstration: Path, deepminer: Run
 ) -> None:
     study = None if "nowhere" in arguments else demonstration
     done = deepminer(*arguments, study=study)
@@ -263,6 +291,13 @@ def test_errors_are_one_message_on_stderr(
     assert len([line for line in done.stderr.replace("\r", "\n").splitlines() if text in line]) == 1
 
 
-def test_wrong_usage_is_exit_two() -> None:
+def test_process_ends_with_the_status_of_the_error() -> None:
+    command = [sys.executable, "-m", "dashboard.cli", "status", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "not a study folder" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_usage_is_exit_two(deepminer: Run) -> None:
     assert deepminer("train", "--epochs", "many").returncode == 2
     assert deepminer("no-such-command").returncode == 2

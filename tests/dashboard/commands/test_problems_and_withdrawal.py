@@ -17,7 +17,7 @@ from support import synthetic_study
 
 ROWS = [
     ("ZQXCASE001, finding 1", "the outline lies outside the breast", "outside_breast", 1),
-    ("ZQXCASE002", "the air has a gradient", "doubtful_tissue", None),
+    ("ZQXCASE002", "=the air has a gradient", "doubtful_tissue", None),
 ]
 
 
@@ -90,7 +90,8 @@ def test_problems_as_table_and_sheet(study: Path, tmp_path: Path) -> None:
     )
     assert status == 0 and ROWS[0][1] in output and sheet.stat().st_size > 1000
     with table.open() as file:
-        assert [row["cause"] for row in csv.DictReader(file)] == [row[1] for row in ROWS]
+        # The second cause is text of a person that a spreadsheet would take for a formula.
+        assert [row["cause"] for row in csv.DictReader(file)] == [ROWS[0][1], f"'{ROWS[1][1]}"]
     status, _, message = run("problems", "--study", str(study), "--sheet", "s.gif")
     assert status == 1 and "must end with .png" in message
 
@@ -132,3 +133,11 @@ def test_withdrawn_patient_has_no_file_left(tmp_path: Path) -> None:
     left = {path.name for path in (study / "images").rglob("*.npy")}
     assert not {name for name in left if name.startswith(("zqxfile002", "zqxfile003"))}
     assert "zqxfile004.npy" in left
+
+
+def test_a_whole_kind_is_decided_at_once(study: Path) -> None:
+    decided = listed(study, "--accept", "outside_breast")
+    assert [row["decision"] for row in decided] == ["accepted", None]
+    # Problems that are decided already keep their decision.
+    decided = listed(study, "--leave-out", "outside_breast", "--leave-out", "doubtful_tissue")
+    assert [row["decision"] for row in decided] == ["accepted", "left_out"]

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-from starlette.applications import Starlette
 
 from benchmarks import blinding, blinding_study
-from benchmarks.blinding_study import RecordingReader, Send
+from benchmarks.blinding_study import RecordingReader
 from dashboard.components.reading import READING_ROUTES
 from dashboard.server import context
 from dashboard.server.image_routes import IMAGE_ROUTES
-from support.guarded_study import HOST, http_scope, run
+from support.route_requests import RouteClient
 
 COLD, WARM = ("R1", "R2"), ("R3", "R4")
-
-
-def send_in_process(app: Starlette, code: str) -> Send:
-    """Return the function that sends a reader's requests to the routes, without a server."""
-
-    def send(method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        identity = [HOST, (b"x-auth-role", b"reader"), (b"x-auth-who", code.encode())]
-        sent: list[dict] = []
-
-        async def receive() -> dict:
-            return {"type": "http.request", "body": body or b"", "more_body": False}
-
-        async def keep(message: dict) -> None:
-            sent.append(message)
-
-        run(app(http_scope(path, identity, method), receive, keep))
-        content = b"".join(message.get("body", b"") for message in sent[1:])
-        return sent[0]["status"], content
-
-    return send
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +24,7 @@ def showings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """All showings of two readers after the start, then of two others."""
     study = tmp_path_factory.mktemp("blinding") / "study"
     blinding_study.create_reading_study(study, cases=18, repeats=4)
-    app = Starlette(routes=[*READING_ROUTES, *IMAGE_ROUTES])
+    client = RouteClient([*READING_ROUTES, *IMAGE_ROUTES])
     readers = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(context.STUDY_VARIABLE, str(study))
@@ -52,11 +32,12 @@ def showings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
             group = []
             for code in codes:
                 blinding_study.invite_reader(study, code)
-                group.append(RecordingReader(code, send_in_process(app, code)))
+                group.append(RecordingReader(code, partial(client.send, code)))
                 group[-1].begin()
             blinding_study.read_in_turn(group)
             readers += group
         context.group_commit_writer(study).close()
+        client.close()
         return blinding_study.join_with_key(study, readers)
 
 

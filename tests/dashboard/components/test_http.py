@@ -13,9 +13,9 @@ import pytest
 from starlette.routing import Route
 
 from core.errors import DiskFullError, RequestRefused, UserError
+from core.sessions.reply_times import REPLY_STEP_S, seconds_until_reply
 from core.store import StoreLockedError
 from dashboard.components.http import MAX_BODY_BYTES, expert_route
-from dashboard.server.reply_times import REPLY_STEP_S, seconds_until_reply
 
 STUDY = "/srv/studies/secret"
 

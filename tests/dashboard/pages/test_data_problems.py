@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from core import store
+from core.annotation.spreadsheet_cells import csv_text
 from core.store import dataset_table, problem_table
 from dashboard.views import data_problems
 from support.team_page import button, page_text
@@ -53,6 +55,33 @@ def test_problems_are_filtered(open_page, listed: Path) -> None:
     assert table_of(page)["Cause"].tolist() == ["too small"]
     # Nothing is selected: nothing can be decided.
     assert button(page, "Data are right").disabled
+
+
+def test_thumbnails_of_the_listed_mammograms(open_page, listed: Path) -> None:
+    """Without a selection the mammograms of the filtered list are shown with their outlines."""
+    page = open_page(listed, "data")
+    assert "data:image/jpeg;base64," in page_text(page)
+    with store.write(listed) as con:
+        con.execute("UPDATE problems SET mammogram_id = NULL")
+    page = open_page(listed, "data")
+    assert "data:image/jpeg" not in page_text(page)
+    assert "None of these problems concerns a single mammogram" in page_text(page)
+
+
+def test_the_export_is_neutral(open_page, listed: Path, monkeypatch) -> None:
+    """Causes and file names are texts of people: no cell starts a formula."""
+    written = []
+
+    def keep(frame: pd.DataFrame) -> str:
+        written.append(csv_text(frame))
+        return written[-1]
+
+    monkeypatch.setattr(data_problems, "csv_text", keep)
+    with store.write(listed) as con:
+        con.execute("UPDATE problems SET cause = '=1+1' WHERE code = 'too_small'")
+    open_page(listed, "data")
+    (text,) = written
+    assert ",'=1+1," in text and ",=1+1," not in text
 
 
 def test_a_decision_and_its_undoing(open_page, listed: Path, monkeypatch) -> None:

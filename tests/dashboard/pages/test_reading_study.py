@@ -21,9 +21,11 @@ from dashboard.server import context
 from evaluation.intervals import decimal
 from evaluation.reading_study import design_preset, site_bundles, workflow
 from evaluation.reading_study.leakage_issues import WARNING, IssueCode, LeakageIssue
+from evaluation.reading_study.workflow import checks
 from evaluation.reporting.protocol_pdf import protocol_pdf
 from evaluation.reporting.tables.reading_study import build_protocol_table
 from support.paths import REFERENCE
+from support.requirements import needs_publication
 from support.team_page import Open, button, choose_study, page_text
 
 PUBLISHED = REFERENCE / "published_study"
@@ -78,8 +80,8 @@ def check_design(study: Path, name: str = NAME, **changes: Any) -> list[str]:
     return [issue.field for issue in issues if issue.severity == WARNING]
 
 
-def store_warnings(study: Path) -> list[LeakageIssue]:
-    """Replace the issues of the checked design by three warnings, two about one field."""
+def find_three_warnings(patch: pytest.MonkeyPatch) -> list[LeakageIssue]:
+    """Let the check find three warnings, two about one field, and return them."""
     warnings = [
         LeakageIssue(field=field, severity=WARNING, finding=finding, code=IssueCode.UNCODED)
         for field, finding in (
@@ -88,11 +90,8 @@ def store_warnings(study: Path) -> list[LeakageIssue]:
             ("patients", "10 cases come from 8 patients"),
         )
     ]
-    with store.write(study) as con:
-        con.execute(
-            "UPDATE protocols SET lint = ? WHERE protocol = ? AND state = 'checked'",
-            [json.dumps([warning.as_dict() for warning in warnings]), NAME],
-        )
+    patch.setattr(checks, "check_leakage", lambda *_, **__: warnings)
+    patch.setattr(checks, "reader_order_issues", lambda *_: [])
     return warnings
 
 
@@ -146,9 +145,11 @@ def test_refused_design_shows_the_reason(
     assert page.selectbox(key="study").value == "New design"
 
 
-def test_every_warning_needs_its_own_reason(own_study: Path, team: Open) -> None:
-    check_design(own_study)
-    warnings = store_warnings(own_study)
+def test_every_warning_needs_its_own_reason(
+    own_study: Path, team: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings = find_three_warnings(monkeypatch)
+    assert len(check_design(own_study)) == len(warnings)
     page = team(own_study, "reading_study")
     fields = [field for field in page.text_input if field.key and field.key.startswith("reason_")]
     assert len(fields) == len(warnings)
@@ -189,7 +190,7 @@ def test_check_page_lists_fixed_settings(own_study: Path, team: Open) -> None:
     assert "Open demonstration, version 1 is frozen and not closed" in page.warning[0].value
 
 
-def test_arm_without_variance_has_no_bootstrap_interval(own_study: Path, team: Open) -> None:
+def test_arm_without_variance_has_no_interval_of_width_0(own_study: Path, team: Open) -> None:
     answer_arms_alike(own_study)
     with store.read(own_study) as con:
         earlier = len(run_table.load_log(con, "results looked up"))
@@ -258,9 +259,7 @@ def replay_page() -> None:
     reading_replay.render_replay()
 
 
-@pytest.mark.skipif(
-    not PUBLISHED.exists(), reason="the published study is not beside the repository"
-)
+@needs_publication
 def test_replay_of_the_published_study() -> None:
     page = AppTest.from_function(replay_page, default_timeout=60).run()
     sheet, answers, key = (
@@ -334,3 +333,23 @@ def test_analysis_choices_are_stored_and_printed(own_study: Path, team: Open) ->
     assert frozen.hash[:40] in text.replace(" ", "") and "two-sided" in text
     assert "Two readers, then stop." in text and "SIMULATED" in text
     assert "Evidence record 7, SHA-256 abc." in text
+
+
+def test_interim_look_is_taken_on_the_page(own_study: Path, team: Open) -> None:
+    design = {"arms": ("explanation",), "looks": 2, "readers": 1, "repeats": 0, "primary": "gee"}
+    freeze(own_study, "Looks", check_design(own_study, "Looks", **design))
+    page = team(own_study, "reading_study")
+    choose_study(page, "Looks, version 1")
+    assert "there are 0 %" in page_text(page)
+    assert button(page, "Take the interim look").disabled
+    read_correctly(own_study)
+    page = team(own_study, "reading_study")
+    choose_study(page, "Looks, version 1")
+    # 8 of 8 correct: nothing about the answers is told before or after, but the decision.
+    assert "there are 100 %" in page_text(page)
+    page.text_input(key="look_name").set_value("Looks").run()
+    button(page, "Take the interim look").click().run()
+    assert not page.exception
+    assert page.success[0].value == ("Interim look 1, boundary P .0056. Stop: the study is closed.")
+    with store.read(own_study) as con:
+        assert workflow.find_protocol(con, "Looks", 1).state in ("closed", "scored")

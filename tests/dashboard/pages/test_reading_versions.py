@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core import store
 from core.sessions.reading_session import ReadingSession
 from core.store import participant_table
 from core.store.reading import protocol_table, reading_table
+from core.store.reading.protocol_states import PROTOCOL_STATES
 from evaluation.reading_study import workflow
 from support import explained_study
 from support.explained_study import NAME
@@ -90,3 +93,47 @@ def test_the_typed_name_is_checked_where_the_study_is_closed(
     monkeypatch.setattr(workflow, "close_protocol", close_protocol)
     button(page, "Close and unblind").click().run()
     assert asked == {"confirm": NAME, "version": 1}
+
+
+def steps(page: AppTest) -> list[tuple[str, str, str]]:
+    """Return mark (done, present or nothing), name and note of each stage on the page."""
+    return re.findall(
+        r'<li class="(\w*)"(?: aria-current="step")?><b>(?:✓ )?(\w+)</b><span>([^<]*)</span>',
+        page_text(page),
+    )
+
+
+def marks(page: AppTest) -> list[str]:
+    return [mark for mark, _, _ in steps(page)]
+
+
+def test_stages_show_the_present_state_and_what_comes_next(
+    tmp_path: Path, team: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained_study.use_few_permutations(monkeypatch)
+    study = explained_study.create_study(tmp_path / "study")
+    page = team(study, "reading_study")
+    assert [name.lower() for _, name, _ in steps(page)] == list(PROTOCOL_STATES)
+    assert marks(page) == [""] * 6 and "Next: Save this design" in page_text(page)
+    workflow.create_protocol(study, NAME, explained_study.small_design(), "T<1>")
+    choose_study(page.run(), f"{NAME}, version 1")
+    assert marks(page) == ["present", *[""] * 5]
+    assert steps(page)[0][2].endswith(", T&lt;1&gt;")
+    assert steps(page)[2][2] == "needs no error, a reason for each warning, the name typed"
+    assert "Next: Check version 1 for leakage" in page_text(page)
+    button(page, "Check version 1 for leakage").click().run()
+    assert marks(page) == ["done", "present", *[""] * 4]
+    assert "Next: Freeze version 1" in page_text(page) and button(page, "Freeze version 1").disabled
+    with store.read(study) as con:
+        reasons = explained_study.accepted(protocol_table.find_protocol(con, NAME))
+    workflow.freeze_protocol(study, NAME, "team", reasons)
+    assert marks(page.run()) == ["done", "done", "present", "", "", ""]
+    assert "Next: Invite readers to version 1" in page_text(page)
+    read(study, "R1", 1, 4)
+    assert marks(page.run()) == ["done"] * 3 + ["present", "", ""]
+    assert steps(page)[3][2] == "1 reader"
+    assert "Next: Close version 1" in page_text(page)
+    page.text_input(key="close_name").set_value(NAME).run()
+    button(page, "Close and unblind version 1").click().run()
+    assert marks(page) == ["done"] * 5 + ["present"]
+    assert "Next: None. A change needs a new version" in page_text(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,34 @@ def test_performance_page_shows_the_stored_auc(demonstration: Path, team: Open) 
         f"<b>{decimal(row['estimate'])}</b>" in text
         and f"{decimal(row['low'])} to {decimal(row['high'])}" in text
     )
+
+
+def test_performance_page_shows_every_stored_interval(demonstration: Path, team: Open) -> None:
+    with store.read(demonstration) as con:
+        run = run_table.latest_run(con, "evaluate") or ""
+    summary = performance_cache.load_summary(demonstration, run, "holdout", "patch")
+    text = page_text(team(demonstration, "performance"))
+    for result in summary.results:
+        for interval in (result.partial_interval, result.specificity_interval):
+            assert interval.low is not None and interval.high is not None
+            bounds = f"{decimal(interval.low)}–{decimal(interval.high)}"
+            assert re.search(rf"{decimal(interval.estimate)}<br><span[^>]*>{bounds}<", text)
+
+
+def test_coverage_band_draws_the_interval_at_the_split_half_value(
+    demonstration: Path, team: Open
+) -> None:
+    with store.read(demonstration) as con:
+        table = unit_table.load_coverage(con, run_table.latest_run(con, "coverage") or "")
+    row = table[(table["class"] == 2) & (table["name"] == "split_half")].iloc[0]
+    text = page_text(team(demonstration, "units"))
+    line = re.search(r'class="split-half"[^>]*>.*?</div>', text[text.index("dm-coverage") :])
+    assert line is not None and f'class="point" style="left:{100 * row["estimate"]}%"' in line[0]
+    assert f'class="interval" style="left:{100 * row["low"]}%' in line[0]
+    assert row["low"] < row["estimate"] < row["high"]
+    # Nothing of the interval lies in the bar of the selected units.
+    bars = re.findall(r'<div class="track">.*?</div>', text)
+    assert bars and not any("interval" in bar for bar in bars)
 
 
 def test_design_is_checked_and_frozen(own_study: Path, team: Open) -> None:

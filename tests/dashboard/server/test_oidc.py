@@ -12,10 +12,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 from joserfc import jwk, jwt
 
 from core import store
 from core.errors import UserError
+from core.sessions.tokens import load_secret_key
 from core.store import participant_table
 from dashboard.server import oidc
 from dashboard.server.sign_in import SignIn
@@ -294,3 +296,24 @@ def test_settings_are_checked(
         path.write_text(bad)
         with pytest.raises(UserError, match=words):
             oidc.load_oidc_settings()
+
+
+@pytest.mark.parametrize(("age", "status"), [(oidc.STATE_S - 20, 200), (oidc.STATE_S + 20, 403)])
+def test_a_sign_in_runs_out(
+    oidc_server: Served,
+    stub: StubProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    age: int,
+    status: int,
+) -> None:
+    """The state in the cookie is signed with its time, whatever the browser keeps."""
+    visitor = Visitor(oidc_server)
+    back = visitor.get(visitor.get("/oidc")[1])[1]
+    ((name, cookie),) = ((k, v) for k, v in visitor.jar.items() if k.endswith("_oidc"))
+    serializer = URLSafeTimedSerializer(load_secret_key(oidc_server.study), salt="oidc state")
+    state = serializer.loads(cookie)
+    begun = int(time.time()) - age
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: begun)
+    visitor.jar[name] = str(serializer.dumps(state))
+    got, _, body = visitor.get(back)
+    assert got == status and ("has taken too long" in body) == (status == 403)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from evaluation.mrmc import auc_covariance, obuchowski_rockette
+from evaluation.mrmc import auc_covariance, compare_with_standalone, obuchowski_rockette
 from evaluation.mrmc.crossed_analysis import modality_test
 from evaluation.roc.auc_variance import delong_covariance, placements
 
@@ -152,3 +152,11 @@ def test_mrmc_degenerate(reference):
         obuchowski_rockette(scores, truth, "both")
     with pytest.raises(ValueError, match="is needed"):
         obuchowski_rockette(scores[0], truth)
+    with pytest.raises(ValueError, match="must have a number for every case"):
+        compare_with_standalone(incomplete[0], np.arange(len(truth)), truth)
+    for labels, message in (
+        (np.zeros_like(truth), "both classes are needed"),
+        (np.arange(len(truth)) == 0, "one class has a single case"),
+    ):
+        one_class = obuchowski_rockette(scores, labels)
+        assert one_class.p_value is None and message in one_class.reason

@@ -75,12 +75,12 @@ def test_design_effect_and_inestimable_sizes():
     assert binomial_sample_size(0.51).stable_n > 10_000
     small = binomial_power(3, 0.9)
     assert small == 0 and small.critical_count is None and "no result" in small.sentence()
-    for wrong in (
-        lambda: binomial_power(0, 0.6),
-        lambda: binomial_sample_size(1.2),
-        lambda: binomial_sample_size(0.6, alpha=0),
-        lambda: binomial_sample_size(0.6, design_effect=0.5),
-        lambda: binomial_sample_size(0.6, power=1),
+    for wrong, message in (
+        (lambda: binomial_power(0, 0.6), "number of"),
+        (lambda: binomial_sample_size(1.2), "the shares are 1.2 and 0.5"),
+        (lambda: binomial_sample_size(0.6, alpha=0), "alpha is 0"),
+        (lambda: binomial_sample_size(0.6, design_effect=0.5), "the design effect is 0.5"),
+        (lambda: binomial_sample_size(0.6, power=1), "the power is 1"),
     ):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=message):
             wrong()

@@ -11,6 +11,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.reader_studies import auc_rejects, proportion_rejects
+from evaluation.mrmc import obuchowski_rockette
 from evaluation.power import (
     AnswerCorrelations,
     ComparisonVariances,
@@ -181,9 +182,20 @@ def test_bad_assumptions_are_refused():
         ({"patients": 1}, "number of patients"),
         ({"alpha": 0}, "alpha"),
         ({"side": "less"}, "the side must be"),
+        ({"endpoint": "proportion", "expected": 0}, "the expected proportion is 0"),
+        ({"endpoint": "auc", "expected": float("nan")}, "AUC nan and prevalence"),
+        ({"endpoint": "auc_difference", "alpha": 1.5}, "alpha is 1.5"),
+        ({"endpoint": "auc_difference", "readers": 0}, "the number of readers"),
     ):
         with pytest.raises(ValueError, match=message):
             study_power(replace(StudyPower(), **change))
+    with pytest.raises(ValueError, match="the expected AUC is 1"):
+        ComparisonVariances.from_auc(1.0)
+    single = obuchowski_rockette(np.array([[[1.0, 2, 3, 4]]]), np.array([0, 1, 0, 1]))
+    with pytest.raises(ValueError, match="two readers in two arms"):
+        ComparisonVariances.from_pilot(single, 4)
+    with pytest.raises(ValueError, match="the power is 1"):
+        mrmc_sample_size(0.05, 5, ComparisonVariances.from_auc(0.8), power=1)
     with pytest.raises(ValueError, match="same_image"):
         read_plan(StudyPower(), same_image=1.5)
     assert auc_power(0.7, 3) == 0.0

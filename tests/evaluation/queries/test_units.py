@@ -62,9 +62,15 @@ def test_spies_rule_takes_cancer_units_and_some_others_and_no_dead_ones() -> Non
         columns=["unit", "label"],
     )
     found = select_spie_units(top, alive=set(range(7)), number=5)
-    assert (
-        {0, 1, 2} <= set(found) and 7 not in found and len(found) == 4
-    )  # three of cancer, one (a fifth) at random
+    # Three of cancer; where these are few, units drawn at random fill the number.
+    assert {0, 1, 2} <= set(found) and 7 not in found and len(found) == 5
+    # Many of cancer: a fifth stays random, so that other phenomena are seen too.
+    many = pd.DataFrame([(u, 2 * (u < 60)) for u in range(100)], columns=["unit", "label"])
+    chosen = select_spie_units(many, alive=set(range(100)))
+    assert len(chosen) == 45 and sum(u < 60 for u in chosen) >= 36
+    few = pd.DataFrame([(u, 2 * (u < 3)) for u in range(100)], columns=["unit", "label"])
+    chosen = select_spie_units(few, alive=set(range(100)))
+    assert len(chosen) == 45 and {0, 1, 2} <= set(chosen)
     assert select_spie_units(top, alive=set(range(7)), number=5) == found
 
 

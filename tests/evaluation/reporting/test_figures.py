@@ -49,11 +49,11 @@ def silent(done: int, total: int, unit: str) -> None:
 
 @pytest.fixture(scope="module")
 def exported(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export every figure as PDF, and two of them in every format."""
+    """Export every figure as PDF, one also in all other formats and one as images."""
     out = tmp_path_factory.mktemp("figures")
     export_figures(demonstration, ["all"], out, None, ["pdf"], silent)
-    for name in ("calibration", "units"):
-        export_figure(demonstration, FIGURES[name], out, None, FIGURE_FORMATS)
+    export_figure(demonstration, FIGURES["calibration"], out, None, FIGURE_FORMATS[1:])
+    export_figure(demonstration, FIGURES["units"], out, None, ("svg", "png", "tiff"))
     return out
 
 
@@ -78,6 +78,11 @@ def test_pdf_width_and_embedded_fonts(exported: Path, name: str) -> None:
     assert embedded and all(font == ("/CIDFontType2", True) for font in embedded)
 
 
+def is_drawn(text: Text) -> bool:
+    """Return whether a text is drawn: the ticks of axes that are off are not."""
+    return text.get_visible() and (text.axes is None or text.axes.axison or text in text.axes.texts)
+
+
 @pytest.mark.parametrize("width", [85, 174])
 @pytest.mark.parametrize("name", PLOTTED)
 def test_font_sizes_and_no_titles(demonstration: Path, name: str, width: float) -> None:
@@ -86,6 +91,15 @@ def test_font_sizes_and_no_titles(demonstration: Path, name: str, width: float) 
     assert abs(inches[0] * 25.4 - width) < 0.5 and inches[1] * 25.4 <= style.MAX_HEIGHT
     texts = [t for t in result.figure.findobj(Text) if t.get_text().strip()]
     assert min(t.get_fontsize() for t in texts) >= 7
+    # Nothing that is written is cut off at the edge, by more than a tenth of a millimetre.
+    result.figure.draw_without_rendering()
+    page = result.figure.bbox.padded(0.1 / 25.4 * result.figure.dpi)
+    outside = [
+        t.get_text()
+        for t in texts
+        if is_drawn(t) and not all(map(page.contains, *zip(*t.get_window_extent().corners())))
+    ]
+    assert outside == []
     # `without_transparency` makes collections opaque for EPS; nothing else may be transparent.
     visible = [artist for artist in result.figure.findobj() if artist.get_visible()]
     transparent = [artist for artist in visible if artist.get_alpha() not in (None, 1)]
@@ -351,3 +365,19 @@ def test_positions_start_after_practice(own_study: Path) -> None:
         for start, middle in zip(blocks["from"], blocks["middle"])
     )
     assert all(tick == round(tick) for axis in result.figure.axes for tick in axis.get_xticks())
+
+
+def test_reports_are_printed_whole_and_up_to_five_units(own_study: Path) -> None:
+    long = " ".join(f"word{k}" for k in range(250))
+    with store.write(own_study) as con:
+        con.execute("UPDATE findings SET report = ?", [long])
+    result, _ = render_figure(own_study, FIGURES["explanations"], 174)
+    texts = [t.get_text() for t in result.figure.findobj(Text)]
+    reports = [" ".join(t.split()) for t in texts if t.startswith("Report:")]
+    assert reports and all(long in report for report in reports)
+    # Long reports take the place of rows; the data hold the cases that are printed.
+    assert result.data["units"]["panel"].nunique() == len(reports) == result.counts["mammograms"]
+    assert result.figure.get_size_inches()[1] * 25.4 <= style.MAX_HEIGHT
+    units = result.data["units"]
+    labelled = units[units["label"] != ""].groupby("panel").size().clip(upper=5)
+    assert sum("of 8, unit_" in text for text in texts) == labelled.sum() and labelled.max() == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +20,7 @@ from core.store import run_table
 from core.store.reading import protocol_table
 from dashboard.cli import app
 from evaluation.intervals import decimal, percent
+from evaluation.reporting import report
 from evaluation.reporting.blocks import Heading, TableBlock
 from evaluation.reporting.figures import FIGURES
 from evaluation.reporting.figures.export import render_figure
@@ -51,10 +53,25 @@ def silent(done: int, total: int, unit: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def html(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def write_demonstration_report(demonstration: Path) -> Callable[[Path], None]:
+    """Return a function that writes the report of the demonstration, whose parts are made once."""
+    blocks = build_blocks(demonstration, silent)
+
+    def write(out: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(report, "build_blocks", lambda *_: blocks)
+            write_report(demonstration, out, silent)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def html(
+    write_demonstration_report: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """Return the report of the demonstration."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(demonstration, out, silent)
+    write_demonstration_report(out)
     assert (
         out.stat().st_size <= 5_000_000 and (out.parent / "report.html.provenance.json").is_file()
     )
@@ -132,12 +149,14 @@ def test_similarity_matches_evaluate(own_study: Path, html: str) -> None:
         assert decimal(r["mean"]["estimate"]) in html
 
 
-def test_pdf_parts_and_embedded_fonts(demonstration: Path, tmp_path: Path) -> None:
+def test_pdf_parts_and_embedded_fonts(
+    write_demonstration_report: Callable[[Path], None], tmp_path: Path
+) -> None:
     try:
         require_weasyprint()
     except UserError as error:
         pytest.skip(str(error))
-    write_report(demonstration, tmp_path / "r.pdf", silent)
+    write_demonstration_report(tmp_path / "r.pdf")
     pages = PdfReader(tmp_path / "r.pdf").pages
     text = "\n".join(page.extract_text() for page in pages)
     assert len(pages) >= 5 and all(part in text for part in PARTS)

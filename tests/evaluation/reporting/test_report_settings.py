@@ -147,8 +147,18 @@ VARIANTS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
             "difference in mean AUC between two arms",
             "One reader classified",
             "and see the mammogram",
+            "Hypothesis: Readers are more accurate in the arm image than in the arm class map.",
+            "Proportion correct against .5: GEE",
         ),
-        ("texts only", "on texts of", "labels showed", "words of the annotators", "of the texts"),
+        (
+            "texts only",
+            "on texts of",
+            "labels showed",
+            "words of the annotators",
+            "of the texts",
+            "explanations alone",
+            "Sensitivity analysis: GEE",
+        ),
     ),
     "several readers": (
         several_readers,
@@ -167,8 +177,12 @@ VARIANTS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
         (
             "Missing answers were counted as wrong.",
             "Missing answers: 3, counted as wrong as prespecified; sensitivity analysis: left out:",
+            "3 readers gave 21 answers",
+            "with 3 missing answers counted as wrong, 16 of 24 are correct (66.7 %)",
+            # P(X >= 16) of a binomial distribution of 24 at .5 is .0758.
+            "the exact binomial test gives one-sided P = .076",
         ),
-        ("Missing answers were left out", "Exploratory comparison"),
+        ("Missing answers were left out", "Exploratory comparison", "gave 24 answers"),
     ),
     "no study": (
         no_study,

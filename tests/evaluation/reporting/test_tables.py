@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.store import run_table
 from evaluation.intervals import decimal
 from evaluation.queries import performance
-from evaluation.queries.observations import LEVELS
+from evaluation.queries.observations import LEVELS, load_observations
 from evaluation.queries.units import selected_units
 from evaluation.reporting.base import load_closed_study
 from evaluation.reporting.tables import TABLES, Table, TableColumn
@@ -29,6 +29,9 @@ from evaluation.reporting.tables.export import (
     to_markdown,
     write_excel,
 )
+from evaluation.roc import auc_interval
+from evaluation.roc.partial_area import partial_auc
+from evaluation.roc.resampled_curves import partial_auc_interval, specificity_interval
 
 
 def silent(done: int, total: int, unit: str) -> None:
@@ -223,3 +226,45 @@ def test_no_identifiers_in_print(written: Path) -> None:
         ]
         assert not identifiers, (file.name, identifiers)
     assert "any malignant" in (written / "table_protocol.md").read_text()
+
+
+def test_every_column_of_the_classifiers(demonstration: Path, written: Path) -> None:
+    """Each column of numbers is computed here anew from the observations."""
+    with store.read(demonstration) as con:
+        run = run_table.latest_run(con, "evaluate")
+    table = pd.read_csv(written / "table_classifiers.csv")
+    printed = (written / "table_classifiers.md").read_text()
+    for level in LEVELS:
+        observations = load_observations(demonstration, run, "test", level)
+        for name in observations.classes:
+            truth, score = observations.against_rest(name)
+            patient, resamples = observations.patient, performance.CURVE_RESAMPLES
+            part = partial_auc(truth, score)
+            area = partial_auc_interval(truth, score, patient, resamples=resamples)
+            specificity = specificity_interval(truth, score, patient, resamples=resamples)
+            auc = auc_interval(truth, score, patient)
+            expected = {
+                "n": len(truth),
+                "Patients": len(set(patient)),
+                "AUC": auc.estimate,
+                "AUC 95 % low": auc.low,
+                "AUC 95 % high": auc.high,
+                "pAUC raw": part.raw,
+                "pAUC raw 95 % low": area.low,
+                "pAUC raw 95 % high": area.high,
+                "pAUC / 0.2": part.raw / 0.2,
+                "pAUC McClish": part.mcclish,
+                "DeepMiner 2021 formula": part.deepminer_2021,
+                "Specificity at .8": specificity.estimate,
+                "Specificity at .8 95 % low": specificity.low,
+                "Specificity at .8 95 % high": specificity.high,
+            }
+            row = table[(table["Level"] == level) & (table["Class"] == name)].iloc[0]
+            assert list(row.index) == ["Level", "Class", *expected, "Remark"]
+            for column, value in expected.items():
+                assert pd.isna(row[column]) == (value is None), column
+                assert value is None or row[column] == pytest.approx(value, abs=1e-9), column
+            for interval in (area, specificity):
+                if interval.low is not None:
+                    bounds = f"({decimal(interval.low)} to {decimal(interval.high)})"
+                    assert f"{decimal(interval.estimate)} {bounds}" in printed

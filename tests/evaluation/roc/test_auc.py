@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from evaluation.resampling import cluster_bootstrap_weights
 from evaluation.roc import (
+    AucInterval,
     auc,
     auc_interval,
     compare_aucs,
@@ -271,9 +274,8 @@ def test_comparing_equal_scores_is_not_estimable():
 def test_unpaired_comparison():
     first, second = (auc_interval(*study(seed)[:2], method="delong") for seed in (1, 2))
     got = compare_independent_aucs(first, second)
-    assert (
-        got.standard_error == pytest.approx(np.hypot(first.standard_error, second.standard_error))
-        and got.df > 50
+    assert got.standard_error == pytest.approx(
+        np.hypot(first.standard_error, second.standard_error)
     )
     assert got.p_value == pytest.approx(2 * min(got.p_greater, 1 - got.p_greater))
     assert compare_independent_aucs(first, auc_interval([1, 1], [1, 2])).p_value is None
@@ -302,3 +304,22 @@ def test_curve_and_band():
             and curve.sentence()
         )
     assert roc_curve([1, 1], [1, 2]).reason and roc_curve([0, 1], [1, 2], ["a", "a"]).low is None
+
+
+def test_unpaired_comparison_by_hand():
+    """Welch's t for variances .03^2 of 50 and .04^2 of 25 observations."""
+    shared = {"low": None, "high": None, "level": 0.95, "method": "delong"}
+    first = AucInterval(estimate=0.85, standard_error=0.03, positives=20, negatives=30, **shared)
+    second = AucInterval(estimate=0.75, standard_error=0.04, positives=16, negatives=9, **shared)
+    got = compare_independent_aucs(first, second)
+    # .0025^2 / (.0009^2 / 49 + .0016^2 / 24); t = .1 / .05.
+    assert got.df == pytest.approx(50.7316, abs=1e-4)
+    assert (got.statistic, got.standard_error) == (pytest.approx(2), pytest.approx(0.05))
+    assert got.p_greater == pytest.approx(scipy.stats.t.sf(2, 50.7316), rel=1e-4)
+    assert got.p_value == pytest.approx(2 * got.p_greater)
+    assert got.low == pytest.approx(0.1 - 0.05 * scipy.stats.t.isf(0.025, 50.7316), rel=1e-4)
+    back = compare_independent_aucs(second, first)
+    assert (back.statistic, back.p_greater) == (pytest.approx(-2), pytest.approx(1 - got.p_greater))
+    # Another variance than DeLong's has no such degrees of freedom.
+    normal = compare_independent_aucs(replace(first, method="obuchowski"), second)
+    assert normal.df is None and normal.p_greater == pytest.approx(scipy.stats.norm.sf(2))

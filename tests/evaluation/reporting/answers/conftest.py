@@ -101,6 +101,7 @@ def closed_study() -> Callable[..., tuple[ClosedStudy, pd.DataFrame]]:
             first_answers=revisions.drop_duplicates(["code", "position"]),
             items=pd.DataFrame(),
             key=key,
+            looks=(),
         )
         return closed, revisions
 

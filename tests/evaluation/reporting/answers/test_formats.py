@@ -7,6 +7,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from evaluation.reporting.answers import (
     redcap_dictionary,
     redcap_records,
 )
+from evaluation.reporting.answers.export import _texts
 
 Make = Callable[..., tuple[ClosedStudy, pd.DataFrame]]
 
@@ -156,3 +158,20 @@ def test_redcap_records_fit_their_dictionary(closed_study: Make) -> None:
             assert all(re.fullmatch(pattern, value) for value in values), field
     answered = [int(record["answer"]) for record in records]
     assert answered == rows["answer"].tolist()
+
+
+@pytest.mark.parametrize("format", ["csv", "redcap", "r"])
+def test_no_cell_starts_a_formula(closed_study: Make, format: str) -> None:
+    formula = '=HYPERLINK("http://evil.example","R1")'
+    closed, revisions = closed_study()
+    codes = {"code": {"R1": formula}}
+    closed = replace(
+        closed,
+        answers=closed.answers.replace(codes),
+        first_answers=closed.first_answers.replace(codes),
+    )
+    rows = answer_rows(revisions.replace(codes), closed.key, closed.design)
+    texts = _texts(("a.R", "a.csv"), format, rows, closed)
+    table = texts[1] if format == "r" else texts[0]
+    cells = [cell for row in csv.reader(io.StringIO(table, newline="")) for cell in row]
+    assert f"'{formula}" in cells and formula not in cells

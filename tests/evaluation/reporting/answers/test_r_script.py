@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from evaluation.reading_study.primary import primary_analysis
 from evaluation.reading_study.workflow import ClosedStudy
 from evaluation.reporting.answers.r_script import r_files
 from evaluation.reporting.answers.rows import answer_rows
+from support.requirements import needs_r
 
 Make = Callable[..., tuple[ClosedStudy, pd.DataFrame]]
 DESIGNS: list[dict[str, Any]] = [
@@ -76,7 +76,7 @@ def test_settings_of_the_script(closed_study: Make) -> None:
     assert set(table["arm"]) == {"explanation"} and table["patient"].notna().all()
 
 
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+@needs_r
 @pytest.mark.parametrize("settings", DESIGNS, ids=lambda s: "-".join(map(str, s.values())))
 def test_r_agrees(closed_study: Make, tmp_path: Path, settings: dict[str, Any]) -> None:
     closed, revisions = closed_study(**settings)
@@ -88,7 +88,7 @@ def test_r_agrees(closed_study: Make, tmp_path: Path, settings: dict[str, Any]) 
     assert [line.split(",")[0] for line in compared][: len(wanted)] == wanted
 
 
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+@needs_r
 def test_r_reports_a_difference_and_a_missing_result(closed_study: Make, tmp_path: Path) -> None:
     closed, revisions = closed_study(primary="gee")
     rows = answer_rows(revisions, closed.key, closed.design)
