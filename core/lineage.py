@@ -17,6 +17,9 @@ from core.errors import MissingRunError, UserError
 from core.settings import load_order_of_experts
 from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
 from core.store import annotation_table, dataset_table, run_table
+from core.store.labels import label_sets
+
+ACTIVATION_TIMES_WEIGHT = "activation x weight"  # the influence of units before one linear layer
 
 
 @rank_zero_query
@@ -115,6 +118,21 @@ def run_class_names(study: Path, run: str) -> dict[int, str]:
 
 
 @rank_zero_query
+def influence_note(study: Path, run: str) -> str:
+    """Return how influence is defined where it is not activation x weight, else "".
+
+    Behind heads of several layers, and for inner layers, it is activation x gradient. Every display
+    of influence carries the note. run: a dissect run or one that was built on it.
+    """
+    with store.read(study) as con:
+        manifest = run_table.load_run(con, run_table.ancestor(con, run, "dissect"))["manifest"]
+    method = manifest.get("influence", ACTIVATION_TIMES_WEIGHT)
+    if method == ACTIVATION_TIMES_WEIGHT:
+        return ""
+    return f"Influence is {method} of the class score: no single linear layer follows these units."
+
+
+@rank_zero_query
 def has_image_level_labels(study: Path) -> bool:
     """Return whether any source of mammograms gave image-level labels only.
 
@@ -143,13 +161,32 @@ def has_simulated_images(study: Path) -> bool:
         return dataset_table.any_simulated_source(con)
 
 
-@rank_zero_query
-def has_simulated_labels(study: Path, run: str) -> bool:
-    """Return whether any label of the units behind a run comes from a simulated expert."""
+def run_label_set(study: Path, run: str) -> str:
+    """Return the name of the label set that an explain run uses; "default" for other runs."""
     with store.read(study) as con:
-        labels = annotation_table.unit_labels(
-            con, run_table.ancestor(con, run, "dissect"), load_order_of_experts(study)
+        return str(
+            run_table.load_run(con, run)["manifest"].get("label_set", label_sets.DEFAULT_SET)
         )
+
+
+def check_label_set(study: Path, dissect: str, name: str) -> None:
+    """Raise a UserError if a dissection has no label set of this name."""
+    with store.read(study) as con:
+        label_sets.load_label_set(con, dissect, name, ())
+
+
+@rank_zero_query
+def has_simulated_labels(study: Path, run: str, label_set: str | None = None) -> bool:
+    """Return whether any label of the units behind a run comes from a simulated expert.
+
+    label_set: None for the set of the run, see `run_label_set`.
+    """
+    order, name = load_order_of_experts(study), label_set or run_label_set(study, run)
+    with store.read(study) as con:
+        dissect = run_table.ancestor(con, run, "dissect")
+        # The set of a participant who withdrew since is gone; what was frozen carries its own mark.
+        exists = name in label_sets.list_label_sets(con, dissect)
+        labels = label_sets.load_label_set(con, dissect, name, order) if exists else {}
     return any(label.simulated for label in labels.values())
 
 

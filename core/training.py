@@ -183,10 +183,12 @@ def epoch_order(labels: np.ndarray, settings: TrainingSettings, epoch: int) -> n
 def learning_rate(settings: TrainingSettings, epoch: int, step: int, total: int) -> float:
     """Return the learning rate of a step (counted from the start of training) of `total`.
 
-    sgd: a tenth from `decay_epoch` on, as in the released configuration. adamw: `one_cycle`.
+    sgd: a tenth from `decay_epoch` on, as in the released configuration of ResNet-152; -1 is no
+    decay. adamw: `one_cycle`.
     """
     if settings.optimizer == "sgd":
-        return settings.learning_rate * (0.1 if epoch >= settings.decay_epoch else 1.0)
+        has_decayed = 0 <= settings.decay_epoch <= epoch
+        return settings.learning_rate * (0.1 if has_decayed else 1.0)
     return one_cycle(step, total, settings.learning_rate)
 
 

@@ -66,14 +66,16 @@ def save_contact_sheets(entries: Iterable[SheetEntry], file: Path) -> list[Path]
     return written
 
 
-def draw_contact_sheet(entries: Iterable[SheetEntry]) -> Image.Image:
-    """Draw mammograms in rows of six, each with its outlines and its title.
+def draw_contact_sheet(entries: Iterable[SheetEntry], columns: int = _COLUMNS) -> Image.Image:
+    """Draw mammograms in rows, each with its outlines and its title.
 
     Parameters
     ----------
     entries : iterable of SheetEntry
         In the order of the sheet. Malignant outlines are red, benign ones blue, others grey;
         doubtful mammograms have an amber frame and caption.
+    columns : int
+        Number of mammograms in a row.
 
     Returns
     -------
@@ -87,12 +89,12 @@ def draw_contact_sheet(entries: Iterable[SheetEntry]) -> Image.Image:
     (1062, 538)
     """
     thumbnails = [_thumbnail(entry) for entry in entries]
-    rows = max(1, -(-len(thumbnails) // _COLUMNS))
+    rows = max(1, -(-len(thumbnails) // columns))
     step_x = THUMBNAIL_WIDTH + _GAP
     step_y = THUMBNAIL_HEIGHT + _CAPTION_HEIGHT + _GAP
-    sheet = Image.new("RGB", (_COLUMNS * step_x + _GAP, rows * step_y + _GAP), _BACKGROUND)
+    sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), _BACKGROUND)
     for index, thumbnail in enumerate(thumbnails):
-        row, column = divmod(index, _COLUMNS)
+        row, column = divmod(index, columns)
         sheet.paste(thumbnail, (_GAP + column * step_x, _GAP + row * step_y))
     return sheet
 

@@ -13,15 +13,21 @@ import numpy as np
 import pandas as pd
 
 from core.errors import UserError
+from core.images.decoding import working_image
 from core.images.tissue_segmentation import with_margin
 
+# Folders of copies that are made when they are needed.
 _BREAST_FOLDER = "breast_only"
+_RESIZED_FOLDER = "resized"
+PATCHES_PER_WIDTH = 4  # a working image is this many patches wide
 
 
 class WorkingImages:
     """Working images by file name, memory-mapped as uint8 [h, w].
 
-    Patches are cut from them; no patch files exist.
+    Patches are cut from them; no patch files exist. Positions of patches, tissue and outlines refer
+    to the images as they were ingested. A network of another input side takes resized images, of
+    which the same positions are cut (`PatchReader`).
 
     Parameters
     ----------
@@ -30,20 +36,38 @@ class WorkingImages:
     margins : mapping of str to float, optional
         Margin around the breast in pixels by file name. Images are then black outside; a copy is
         kept in `images/breast_only`, because masking every patch would slow training down.
+    input_side : int, optional
+        Input side of the network in pixels; None: as ingested. Images of another width than 4 times
+        this side are resized; a copy is kept in `images/resized`.
     """
 
-    def __init__(self, study: Path, margins: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        study: Path,
+        margins: Mapping[str, float] | None = None,
+        input_side: int | None = None,
+    ) -> None:
         self.folder = study / "images"
+        self.input_side = input_side
         self._margins = margins
         self._open: dict[str, np.ndarray] = {}
 
     def __getitem__(self, file: str) -> np.ndarray:
         if file not in self._open:
-            original = self._load(self.folder / f"{file}.npy")
+            image = self._load(self.folder / f"{file}.npy")
+            name = file
             if self._margins is not None:
-                original = self._breast_only(file, original, self._margins[file])
-            self._open[file] = original
+                name = f"{file}-{self._margins[file]:.2f}"
+                image = self._breast_only(file, image, self._margins[file])
+            if self.input_side is not None:
+                image = self._resized(name, image, PATCHES_PER_WIDTH * self.input_side)
+            self._open[file] = image
         return self._open[file]
+
+    def ingested_shape(self, file: str) -> tuple[int, int]:
+        """Return height and width of the image as it was ingested, in pixels."""
+        height, width = self._load(self.folder / f"{file}.npy").shape
+        return height, width
 
     def _load(self, path: Path) -> np.ndarray:
         try:
@@ -60,21 +84,33 @@ class WorkingImages:
         if not path.exists():
             tissue = self._unpack_tissue(file, original.shape)
             masked = np.where(with_margin(tissue, margin), original, 0).astype(np.uint8)
-            path.parent.mkdir(exist_ok=True)
-            # Processes of a distributed training may make the same copy at the same time.
-            partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-            with partial.open("wb") as stream:
-                np.save(stream, masked)
-            os.replace(partial, path)
+            self._store_copy(path, masked)
         return self._load(path)
+
+    def _resized(self, name: str, image: np.ndarray, width: int) -> np.ndarray:
+        """Return an image at another width, from its copy or newly made."""
+        if image.shape[1] == width:
+            return image
+        path = self.folder / _RESIZED_FOLDER / f"{name}-{width}.npy"
+        if not path.exists():
+            self._store_copy(path, working_image(np.asarray(image), 255, width)[0])
+        return self._load(path)
+
+    def _store_copy(self, path: Path, image: np.ndarray) -> None:
+        path.parent.mkdir(exist_ok=True)
+        # Processes of a distributed training may make the same copy at the same time.
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        with partial.open("wb") as stream:
+            np.save(stream, image)
+        os.replace(partial, path)
 
     def concepts(self, file: str) -> np.ndarray:
         """Return the phantom concept bits, uint32 [h, w]."""
         return np.load(self.folder / f"{file}.concepts.npy", mmap_mode="r")
 
     def tissue(self, file: str) -> np.ndarray:
-        """Return the breast tissue, bool [h, w]."""
-        return self._unpack_tissue(file, self[file].shape)
+        """Return the breast tissue, bool [h, w], in pixels of the image as it was ingested."""
+        return self._unpack_tissue(file, self.ingested_shape(file))
 
     def _unpack_tissue(self, file: str, shape: tuple[int, ...]) -> np.ndarray:
         packed = np.load(self.folder / f"{file}.tissue.npy")
@@ -90,6 +126,12 @@ class PatchReader:
         The images from which patches are cut.
     patches : DataFrame
         One row per patch; all patches share one side.
+
+    Attributes
+    ----------
+    side : int
+        Side of the patches in pixels as the network takes them: `images.input_side`, or that of
+        the table.
     """
 
     def __init__(self, images: WorkingImages, patches: pd.DataFrame) -> None:
@@ -101,7 +143,14 @@ class PatchReader:
             np.searchsorted(files, patches["file"].to_numpy(str)) if files else np.zeros(0, int)
         )
         self._y, self._x = patches["y"].to_numpy(np.int64), patches["x"].to_numpy(np.int64)
-        self.side = int(patches["side"].iloc[0]) if len(patches) else 0
+        table_side = int(patches["side"].iloc[0]) if len(patches) else 0
+        self.side = images.input_side or table_side
+        if table_side and self.side != table_side:
+            # The same share of the image: the windows overlap by half at every side.
+            self._y, self._x = (
+                np.rint(origins * self.side / table_side).astype(np.int64)
+                for origins in (self._y, self._x)
+            )
 
     def __len__(self) -> int:
         return len(self._y)
@@ -112,6 +161,8 @@ class PatchReader:
         for i, row in enumerate(rows):
             y, x = self._y[row], self._x[row]
             image = self._images[self._files[self._file[row]]]
+            # Rounding of a resized image's height may leave one row less than the windows need.
+            y = min(y, image.shape[0] - self.side)
             out[i, 0] = image[y : y + self.side, x : x + self.side]
         return out
 

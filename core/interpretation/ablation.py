@@ -110,10 +110,11 @@ class Ablation:
     def _forward_with_units_zeroed(self, units: np.ndarray) -> np.ndarray:
         index = torch.from_numpy(units)
         module, logits = self._network.layer(self._layer), []
+        axis = 1 if module is None else self._network.unit_axis
 
         def zero_units(_module: object, _inputs: object, output: Tensor) -> Tensor:
             """Return the layer's output with the units at zero."""
-            return output.index_fill(1, index.to(output.device), 0.0)
+            return output.index_fill(axis, index.to(output.device), 0.0)
 
         handle = module.register_forward_hook(zero_units) if module is not None else None
         try:

@@ -56,7 +56,7 @@ class FeatureProbe:
         if self._module is None:
             return last, last
         assert self._maps is not None, "FeatureProbe.forward outside of attached()"
-        return self._maps, last
+        return self.network.layer_maps(self._maps, (x.shape[2], x.shape[3])), last
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from core.networks import (
     attach_auxiliary_block,
     auxiliary_inputs,
     build,
+    own_modules,
     read_state,
 )
 from core.networks.auxiliary_inputs import AuxiliaryColumns
+from core.networks.classifier import IMAGENET_NORMALIZATION
 from core.networks.device import select_device
 from core.progress import ProgressCallback
 from core.settings import TrainingSettings
@@ -42,10 +44,15 @@ def load_network(study: Path, run: str) -> Classifier:
             f"{path} is not the checkpoint that {run} wrote (its hash differs); restore it or train"
             " again."
         )
+    _check_own_source(run, row)
     network = build(
         settings.architecture, row["settings"]["classes"], str(path), settings.units, settings.pool
     )
     network.precision = settings.precision
+    network.input_side = row["settings"].get("input_side", network.input_side)
+    if network.family.half_normalization and "half_normalization" not in row["settings"]:
+        # Runs of earlier releases trained Inception-v3 on ImageNet's normalisation.
+        network.set_normalization(*IMAGENET_NORMALIZATION)
     columns = auxiliary_inputs.columns_from_dicts(row["manifest"].get("auxiliary", []))
     attach_auxiliary_block(network, columns)
     if network.auxiliary is not None:
@@ -54,6 +61,16 @@ def load_network(study: Path, run: str) -> Classifier:
     network.requires_grad_(False).eval().to(select_device())
     # The memory order in which `Classifier.normalize` passes its input.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _check_own_source(run: str, row: dict[str, Any]) -> None:
+    """Raise UserError if the file of an own module was changed after the run."""
+    stored = row["settings"].get("module")
+    arch = row["settings"]["training"]["architecture"]
+    if stored is not None and own_modules.source_hash(arch) != stored:
+        raise UserError(
+            f"The file that defines {arch} was changed after {run}; restore it or train again."
+        )
 
 
 def _load_run(study: Path, run: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Ranking and selection of units by influence.
 
 I[i, c, u] = (largest value of unit u's map over the whole mammogram i) x (weight of u for class c),
-without bias (docs/reference/definitions.md, "Units"). AlexNet and VGG have no single linear head:
-their influence is the largest product of activation and gradient of the class logit. The numbers
-come from `core.interpretation.mammogram_influence`; this module needs no network.
+without bias (docs/reference/definitions.md, "Units"). Without a single linear head, as in
+AlexNet and VGG, influence is the largest product of activation and gradient of the class logit. The
+numbers come from `core.interpretation.mammogram_influence`; this module needs no network.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 RANKING_DEPTH = 64  # units kept per mammogram and class
-# SPIE 2018: 45 units, 20 % of them drawn at random, the rest with mostly cancer among their top
-# patches.
+# SPIE 2018 showed 40 to 50 units: those with mostly cancer among their top patches, and others
+# drawn at random. At least 20 % are random here, and more where few units are of the first kind.
 SPIE_UNITS, SPIE_RANDOM, SPIE_CANCER = 45, 0.2, 0.5
 SPIE_TOP_PATCHES = 32
 _CANCER_LABEL = 2
@@ -108,15 +108,16 @@ def select_spie_units(
     alive : set of int
         Units that fire on some patch. Other units are never selected.
     number : int
-        Units to select, a fifth of them at random.
+        Units to select, at least a fifth of them at random.
     seed : int
         Seed of the random share.
 
     Returns
     -------
     list of int
-        In ascending order. A unit is mostly cancer if more than half of its top patches are. If
-        there are too many such units, those with the largest share are selected.
+        In ascending order, `number` of them unless fewer are alive. A unit is mostly cancer if more
+        than half of its top patches are. If there are too many such units, those with the largest
+        share are selected; if there are few, units drawn at random fill the number.
 
     References
     ----------
@@ -132,10 +133,11 @@ def select_spie_units(
     alive_rows = top[top["unit"].isin(alive)]
     share = alive_rows.groupby("unit")["label"].agg(lambda s: float((s == _CANCER_LABEL).mean()))
     number = min(number, len(share))
-    drawn = round(SPIE_RANDOM * number)
+    least_random = round(SPIE_RANDOM * number)
     by_share = share[share > SPIE_CANCER].sort_values(ascending=False, kind="stable")
-    cancer = by_share.index[: number - drawn].tolist()
+    cancer = by_share.index[: number - least_random].tolist()
     others = np.array(sorted(set(share.index) - set(cancer)))
     # The second number separates this stream from other draws of the same study seed.
     rng = np.random.default_rng([seed, 31])
-    return sorted(int(unit) for unit in [*cancer, *rng.permutation(others)[:drawn]])
+    drawn = rng.permutation(others)[: number - len(cancer)]
+    return sorted(int(unit) for unit in [*cancer, *drawn])

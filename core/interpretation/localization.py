@@ -166,6 +166,6 @@ def with_random_weights(network: Classifier, seed: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in random.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
+            if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)):
                 module.reset_parameters()
     return random.eval().requires_grad_(False)

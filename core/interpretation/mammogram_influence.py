@@ -147,4 +147,7 @@ def gradient_influence(
             maps.detach() * torch.autograd.grad(class_logit, maps, retain_graph=True)[0]
             for class_logit in logits.mean((2, 3))[0]
         ]
+        if module is not None:
+            shape = (x.shape[2], x.shape[3])
+            products = [full.network.layer_maps(product, shape) for product in products]
         return np.stack([product.amax((2, 3))[0].float().cpu().numpy() for product in products])

@@ -6,13 +6,9 @@ or `core.pipeline`, not here.
 
 from core.networks.architectures import INPUT_SIDES
 from core.networks.checkpoints import read_state
-from core.networks.classifier import (
-    Classifier,
-    FullyConvolutional,
-    attach_auxiliary_block,
-    to_fully_convolutional,
-)
+from core.networks.classifier import Classifier, attach_auxiliary_block
 from core.networks.factory import build, load_published_checkpoint
+from core.networks.fully_convolutional import FullyConvolutional, to_fully_convolutional
 
 __all__ = [
     "INPUT_SIDES",

@@ -1,4 +1,4 @@
-"""Classifiers: a body that computes unit maps, a pooling, a head; and the fully convolutional form.
+"""Classifiers: a body that computes unit maps, a pooling, and a head.
 
 Every classifier takes grey patches or whole mammograms as uint8 or float [n, 1, h, w] in 0..255 and
 normalises them itself, so that patches and mammograms cannot be prepared differently.
@@ -6,7 +6,7 @@ normalises them itself, so that patches and mammograms cannot be prepared differ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -16,11 +16,17 @@ from torch.nn import functional as F
 from core.errors import UserError
 from core.networks import architectures
 from core.networks.auxiliary_inputs import AuxiliaryAttention, AuxiliaryColumns
+from core.networks.own_modules import is_own
+from core.networks.tiles import join_tiles, split_tiles
 
 AUXILIARY_PREFIX = "auxiliary."  # of the auxiliary block's weights in a checkpoint
-# ImageNet's channel means and standard deviations, .485 and .229 etc., times 255.
-_IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-_SMALL_MEAN, _SMALL_STD = (110.0,), (45.0,)
+# Means and standard deviations per channel of inputs in 0..1.
+_Normalization = tuple[Sequence[float], Sequence[float]]
+IMAGENET_NORMALIZATION: _Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HALF_NORMALIZATION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_SMALL_NORMALIZATION = ((110 / 255,), (45 / 255,))
+# The body of an own module is its `forward_features`.
+_OWN_FAMILY = architectures.Family(body=(), head="")
 
 
 class Classifier(nn.Module):
@@ -29,7 +35,7 @@ class Classifier(nn.Module):
     Parameters
     ----------
     arch : str
-        Name of the architecture: "small" or a torchvision classifier.
+        Name of the architecture: "small", a torchvision classifier, or "package.module:function".
     classes : int
         Number of outputs.
     net : torch.nn.Module
@@ -41,7 +47,9 @@ class Classifier(nn.Module):
     Attributes
     ----------
     input_side : int
-        Side of a patch in pixels.
+        Side of a patch in pixels: the architecture's own, or that of the patches it was trained on.
+    family : Family
+        How the architecture is built.
     single_linear : bool
         Whether the head is one linear layer on pooled maps. Influence is then activation x weight.
     precision : {"float32", "bfloat16"}
@@ -71,22 +79,39 @@ class Classifier(nn.Module):
     def __init__(self, arch: str, classes: int, net: nn.Module, pool: str = "global") -> None:
         super().__init__()
         self.arch, self.classes, self.pool, self.net = arch, classes, pool, net
-        self.input_side = architectures.INPUT_SIDES.get(arch, architectures.DEFAULT_INPUT_SIDE)
+        own = is_own(arch)
+        self.family = _OWN_FAMILY if own else architectures.family_of(arch)
+        default_side = getattr(net, "input_side", architectures.DEFAULT_INPUT_SIDE)
+        self.input_side = architectures.INPUT_SIDES.get(arch, default_side)
         self.precision = "float32"
         self.columns = AuxiliaryColumns()
         self.auxiliary: AuxiliaryAttention | None = None
         self.small = arch == architectures.SMALL
-        self.single_linear = architectures.family_of(arch) not in architectures.DENSE_HEADS
-        self._body, self._head = architectures.body_and_head(arch)
-        mean, std = (_SMALL_MEAN, _SMALL_STD) if self.small else (_IMAGENET_MEAN, _IMAGENET_STD)
+        self.single_linear = self.family.kind == "linear"
+        normalization: _Normalization = IMAGENET_NORMALIZATION
+        if self.small:
+            normalization = _SMALL_NORMALIZATION
+        elif self.family.half_normalization:
+            normalization = _HALF_NORMALIZATION
+        elif own:
+            mean, std = IMAGENET_NORMALIZATION
+            normalization = (getattr(net, "input_mean", mean), getattr(net, "input_std", std))
         # Not persistent: the state dict keeps torchvision's names.
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.zeros(1), persistent=False)
+        self.register_buffer("std", torch.ones(1), persistent=False)
+        self.set_normalization(*normalization)
+
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set mean and standard deviation per channel of inputs in 0..1."""
+        self.mean = (255 * torch.tensor(mean, dtype=torch.float64)).float().view(1, -1, 1, 1)
+        self.std = (255 * torch.tensor(std, dtype=torch.float64)).float().view(1, -1, 1, 1)
 
     def normalize(self, x: Tensor) -> Tensor:
         """Return the normalised input [n, 1 or 3, h, w] of uint8 or float [n, 1, h, w] in 0..255.
 
-        torchvision networks get three channels with ImageNet's mean and standard deviation.
+        torchvision networks get three channels with ImageNet's mean and standard deviation;
+        Inception-v3 and GoogLeNet with .5 and .5, which is what torchvision's `transform_input`
+        makes of them.
         """
         # The memory order of the weights: no convolution has to reorder its input.
         x = (x.to(self.mean.device, self.mean.dtype) - self.mean) / self.std
@@ -97,30 +122,70 @@ class Classifier(nn.Module):
 
         x: uint8 or float [n, 1, h, w] in 0..255.
         """
+        shape = (int(x.shape[2]), int(x.shape[3]))
+        x = split_tiles(x, self._native_side) if self.family.tiled else x
         x = self.normalize(x)
         with self._autocast(x):
-            for name in self._body:
-                # DenseNet applies its last ReLU as a function, so that there is no such module.
-                if name == "relu" and not hasattr(self.net, "relu"):
-                    x = F.relu(x)
-                else:
-                    x = self.net.get_submodule(name)(x)
-        return x.float()
+            maps = self._run_body(x)
+        if self.family.tiled:
+            maps = join_tiles(maps, shape, self._native_side)
+        if self.family is architectures.CONVNEXT:
+            norm = self.net.get_submodule("classifier.0")
+            assert isinstance(norm, nn.LayerNorm)
+            maps = _normalize_by_image(maps, norm)
+        return maps.float()
+
+    def _run_body(self, x: Tensor) -> Tensor:
+        if is_own(self.arch):
+            return self.net.forward_features(x)  # type: ignore[operator]
+        for name in self.family.body:
+            # DenseNet applies its last ReLU as a function, so that there is no such module.
+            if name == "relu" and not hasattr(self.net, "relu"):
+                x = F.relu(x)
+            else:
+                x = self.net.get_submodule(name)(x)
+        return x
+
+    @property
+    def _native_side(self) -> int:
+        return architectures.INPUT_SIDES[self.arch]
 
     def _autocast(self, x: Tensor) -> AbstractContextManager[object]:
         if self.precision == "bfloat16":
             return torch.autocast(x.device.type, torch.bfloat16)
         return nullcontext()
 
+    def _head(self) -> nn.Module:
+        if is_own(self.arch):
+            return self.net.get_classifier()  # type: ignore[operator]
+        return self.net.get_submodule(self.family.head)
+
     def last_linear(self) -> nn.Linear:
-        """Return the last linear layer."""
-        head = self.net.get_submodule(self._head)
-        return [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
+        """Return the last linear layer (of SqueezeNet: the last convolution)."""
+        kind = nn.Conv2d if self.family.kind == "rectified" else nn.Linear
+        layers = [module for module in self._head().modules() if isinstance(module, kind)]
+        return layers[-1]  # type: ignore[return-value]
+
+    def head_parameters(self) -> list[str]:
+        """Return the names of the parameters whose size depends on the number of classes."""
+        last = self.last_linear()
+        prefix = next(name for name, module in self.net.named_modules() if module is last)
+        return [f"{prefix}.{name}" for name, _ in last.named_parameters()]
+
+    @property
+    def unit_count(self) -> int:
+        """Channels of the maps that feed the head."""
+        if self.family.kind == "rectified":
+            return self.last_linear().in_channels  # type: ignore[return-value]
+        first = next(layer for layer in self._head().modules() if isinstance(layer, nn.Linear))
+        # The first dense layer of AlexNet and VGG takes every position of the native grid.
+        positions = native_grid(self.net) ** 2 if self.family.kind == "grid" else 1
+        return first.in_features // positions
 
     def class_weights(self) -> Tensor:
         """Return the weights [classes, units] of the single linear head, on the CPU.
 
-        UserError for AlexNet and VGG, whose head has several layers.
+        UserError for networks whose head is more than one linear layer, such as AlexNet and VGG.
         """
         if not self.single_linear:
             raise UserError(
@@ -150,11 +215,17 @@ class Classifier(nn.Module):
         return self.auxiliary(maps.mean((2, 3)), columns.to(maps.device))
 
     def _image_logits(self, maps: Tensor) -> Tensor:
-        if self.single_linear:
+        kind, head = self.family.kind, self._head()
+        if kind == "linear":
             pooled = maps[:, :, :7, :7] if self.pool == "top_left_7" else maps
-            return self.net.get_submodule(self._head)(pooled.mean((2, 3)))
-        grid = self.net.get_submodule("avgpool")(maps)
-        return self.net.get_submodule("classifier")(torch.flatten(grid, 1))
+            # The maps of ConvNeXt are normalised already: only its linear layer is left.
+            head = self.last_linear() if self.family is architectures.CONVNEXT else head
+            return head(pooled.mean((2, 3)))
+        if kind == "grid":
+            return head(torch.flatten(self.net.get_submodule("avgpool")(maps), 1))
+        if kind == "rectified":
+            return head(maps).flatten(1)
+        return vector_head(head)(maps.mean((2, 3)))
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Return the logits [n, classes] of patches [n, 1, side, side]; columns as in `logits`."""
@@ -186,134 +257,67 @@ class Classifier(nn.Module):
         None for "last" of a single-linear network, whose maps are `feature_maps` itself. UserError
         with the known names if there is no such layer.
         """
-        named = architectures.paper_layers(self.arch)
+        named = {} if is_own(self.arch) else architectures.named_layers(self.arch)
         if name == "last":
             if self.single_linear:
                 return None
             return self.net.get_submodule(list(named.values())[-1] if named else "features")
         modules = dict(self.net.named_modules())
         path = named.get(name, name)
-        if path not in modules or not name:
+        # Modules inside the stages of transformers give tokens of windows, no maps.
+        has_map = path in named.values() or not (self.family.channels_last or self.family.tiled)
+        if path not in modules or not name or not has_map:
+            modules_text = f" and its modules such as {', '.join(list(modules)[1:6])}"
             raise UserError(
                 f"{self.arch} has no layer {name!r}; it has {', '.join(named) or 'no named layers'}"
-                f" and its modules such as {', '.join(list(modules)[1:6])}."
+                f"{modules_text if has_map else ''}."
             )
         return modules[path]
+
+    @property
+    def unit_axis(self) -> int:
+        """Axis of the units in the output of the modules that `layer` returns."""
+        return 3 if self.family.channels_last else 1
+
+    def layer_maps(self, output: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return the output of a module of `layer` as maps [n, units, h', w'].
+
+        shape: height and width of the input.
+        """
+        output = output.movedim(self.unit_axis, 1)
+        return join_tiles(output, shape, self._native_side) if self.family.tiled else output
 
 
 def attach_auxiliary_block(network: Classifier, columns: AuxiliaryColumns) -> None:
     """Give a network an untrained block for patient columns; without columns nothing changes."""
     if not columns.columns:
         return
-    units = network.last_linear().in_features
-    if not network.single_linear:
-        # The first dense layer of AlexNet and VGG takes every position of the native grid; the
-        # block takes the mean over positions.
-        head = network.net.get_submodule("classifier")
-        first = next(layer for layer in head.modules() if isinstance(layer, nn.Linear))
-        units = first.in_features // _native_grid(network.net) ** 2
     network.columns = columns
-    network.auxiliary = AuxiliaryAttention(units, network.classes, columns.encoded_widths)
+    network.auxiliary = AuxiliaryAttention(
+        network.unit_count, network.classes, columns.encoded_widths
+    )
 
 
-class FullyConvolutional(nn.Module):
-    """Class maps over whole mammograms: no pooling, the head as a convolution.
-
-    A single linear head becomes a 1x1 convolution. The first linear layer of AlexNet and VGG
-    becomes a 6x6 or 7x7 convolution over the native grid. On any input the spatial mean of a
-    single-linear network's class map equals its globally pooled logits. A patient's columns are not
-    part of it: they act as a factor and a constant (`Classifier.attention`).
-    """
-
-    def __init__(self, network: Classifier) -> None:
-        super().__init__()
-        self.network = network
-        self.head: nn.Module = (
-            _as_convolution(network.last_linear(), 1)
-            if network.single_linear
-            else _convolutional_head(network.net)
-        )
-        # The dropout layers of the new head follow the mode of the network.
-        self.train(network.training)
-
-    def from_maps(self, maps: Tensor) -> Tensor:
-        """Return class maps [n, classes, h', w'] (logits) of unit maps [n, units, h', w']."""
-        return self.head(maps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return class maps (logits) [n, classes, h', w'] of mammograms [n, 1, h, w] in 0..255."""
-        return self.head(self.network.feature_maps(x))
-
-
-def to_fully_convolutional(network: Classifier) -> FullyConvolutional:
-    """Return the fully convolutional form of a classifier.
-
-    Parameters
-    ----------
-    network : Classifier
-        A classifier for patches. The result shares its weights.
-
-    Returns
-    -------
-    FullyConvolutional
-        Maps mammograms [n, 1, h, w] of any size to class maps (logits) [n, classes, h', w'].
-
-    References
-    ----------
-    Zhou et al. 2016, Learning deep features for discriminative localization, section 2.
-    docs/reference/definitions.md, "Networks".
-
-    Examples
-    --------
-    The spatial mean of the class map is the classifier's logit:
-
-    >>> import torch
-    >>> from core.networks import build, to_fully_convolutional
-    >>> network = build("small", classes=2, units=8).eval()
-    >>> mammogram = torch.arange(96 * 80).view(1, 1, 96, 80) % 256
-    >>> class_maps = to_fully_convolutional(network)(mammogram)
-    >>> tuple(class_maps.shape)
-    (1, 2, 12, 10)
-    >>> torch.allclose(class_maps.mean((2, 3)), network(mammogram), atol=1e-5)
-    True
-    """
-    return FullyConvolutional(network)
-
-
-def _native_grid(net: nn.Module) -> int:
+def native_grid(net: nn.Module) -> int:
     """Return the positions per side that AlexNet's (6) or VGG's (7) pooling leaves."""
     return int(net.avgpool.output_size[0])  # type: ignore[union-attr, index]
 
 
-def _convolutional_head(net: nn.Module) -> nn.Sequential:
-    """Return the head of AlexNet or VGG as convolutions."""
-    layers: list[nn.Module] = []
-    kernel = _native_grid(net)
-    for layer in net.get_submodule("classifier").children():
-        if isinstance(layer, nn.Linear):
-            layers.append(_as_convolution(layer, kernel))
-            kernel = 1  # the grid is consumed by the first linear layer
-        elif isinstance(layer, nn.Dropout):
-            layers.append(nn.Dropout(layer.p))
-        else:
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
+def vector_head(head: nn.Module) -> nn.Sequential:
+    """Return the layers of a head behind its pooling, which act on vectors [..., units]."""
+    return nn.Sequential(
+        *(m for m in head.children() if not isinstance(m, (nn.AdaptiveAvgPool2d, nn.Flatten)))
+    )
 
 
-def _as_convolution(linear: nn.Linear, kernel: int) -> nn.Conv2d:
-    """Return a linear layer as a convolution that shares its weights."""
-    channels = linear.in_features // (kernel * kernel)
-    convolution = nn.Conv2d(
-        channels,
-        linear.out_features,
-        kernel,
-        device=linear.weight.device,
-        dtype=linear.weight.dtype,
-    )
-    # A view without a copy: the first dense layer of VGG-16 takes 411 MB.
-    weight = linear.weight.detach().view(linear.out_features, channels, kernel, kernel)
-    convolution.weight = nn.Parameter(weight, requires_grad=False)
-    convolution.bias = (
-        None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
-    )
-    return convolution
+def _normalize_by_image(maps: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Return maps [n, units, h', w'] normalised by the mean and deviation of their pooled units.
+
+    ConvNeXt normalises the pooled vector (layer normalisation) before its linear layer. With the
+    same mean and deviation at every position, the mean over positions is that vector.
+    """
+    pooled = maps.float().mean((2, 3), keepdim=True)
+    mean = pooled.mean(1, keepdim=True)
+    variance = pooled.var(1, unbiased=False, keepdim=True)
+    weight, bias = (getattr(norm, name).view(1, -1, 1, 1) for name in ("weight", "bias"))
+    return (maps.float() - mean) / (variance + norm.eps).sqrt() * weight + bias

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import UserError
-from core.networks.architectures import check_architecture, create_module
+from core.networks.architectures import check_architecture, create_module, published_pool
 from core.networks.checkpoints import load_imagenet_weights, load_state, read_state
 from core.networks.classifier import Classifier
+from core.networks.own_modules import check_class_map, create_own_module, is_own
 
 
 def build(
@@ -18,7 +19,8 @@ def build(
     Parameters
     ----------
     arch : str
-        "small" or the name of a torchvision classifier.
+        "small", the name of a torchvision classifier, or "package.module:function" of a network of
+        your own (`core.networks.own_modules`).
     classes : int
         Number of outputs, at least 2.
     weights : str, optional
@@ -37,7 +39,8 @@ def build(
     Raises
     ------
     UserError
-        For an unknown architecture, fewer than two classes, or a file that does not fit.
+        For an unknown architecture, an own module that does not keep the contract, fewer than two
+        classes, or a file that does not fit.
 
     References
     ----------
@@ -54,10 +57,16 @@ def build(
     >>> tuple(network.class_weights().shape)
     (3, 8)
     """
-    check_architecture(arch)
+    if not is_own(arch):
+        check_architecture(arch)
     if classes < 2:
         raise UserError(f"A classifier needs at least two classes; {classes} requested.")
-    network = Classifier(arch, classes, create_module(arch, classes, units), pool)
+    if is_own(arch):
+        network = Classifier(arch, classes, create_own_module(arch, classes), pool)
+        channels = int(network.mean.shape[1])
+        check_class_map(arch, network.net, classes, channels, network.input_side)
+    else:
+        network = Classifier(arch, classes, create_module(arch, classes, units), pool)
     if weights == "imagenet":
         load_imagenet_weights(network)
     elif weights is not None and weights != "none":
@@ -109,5 +118,4 @@ def load_published_checkpoint(path: Path | str, arch: str, classes: int) -> Clas
     >>> network.training, network.pool
     (False, 'global')
     """
-    pool = "top_left_7" if arch.startswith("resnet") else "global"
-    return build(arch, classes, str(path), pool=pool).eval()
+    return build(arch, classes, str(path), pool=published_pool(arch)).eval()

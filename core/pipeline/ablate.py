@@ -252,7 +252,8 @@ def _localization_rows(
                 if finding.pathology in pathologies[code]
                 for polygon in finding.outline
             ]
-            cover = cell_coverage(fill_polygons(polygons, image.shape), probability.shape[1:])
+            outlined_area = fill_polygons(polygons, images.ingested_shape(mammogram.file))
+            cover = cell_coverage(outlined_area, probability.shape[1:])
             scores = localization_scores(probability[codes.index(code)], tissue, cover)
             if scores:
                 rows.append(

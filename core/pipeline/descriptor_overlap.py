@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from core import lineage, runs, store
-from core.images.working_images import PatchReader
+from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import concept_masks, inference
 from core.interpretation.feature_maps import FeatureProbe
 from core.interpretation.inference import BATCH_SIZE
@@ -88,7 +88,9 @@ def measure_sample(study: Path, dissect_run: str, report: ProgressCallback) -> D
     train_run = lineage.ancestor_run(study, dissect_run, "train")
     images = open_training_images(study, train_run)
     truths = list(
-        concept_masks.patch_truths(images, patches, findings, rule["min_overlap"], rule["rule"])
+        concept_masks.patch_truths(
+            WorkingImages(study), patches, findings, rule["min_overlap"], rule["rule"]
+        )
     )
     names = sorted({name for truth in truths for name in truth.descriptors})
     activations = np.load(runs.run_folder(study, dissect_run) / "activations.npy", mmap_mode="r")

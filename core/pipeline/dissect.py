@@ -46,6 +46,8 @@ from core.runs import Run
 from core.settings import DissectionSettings, Settings
 
 _VERSION = 2  # 2: receptive fields are measured
+# Of dissections that select by SPIE 2018: 3 fills the number of units at random.
+_SPIE_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +91,9 @@ def run_dissection(
         )
     request = {"dissection": settings.dissection.model_dump()}
     parents = [train_run, patches_run]
+    version = _SPIE_VERSION if settings.dissection.rule == "spie" else _VERSION
     try:
-        with runs.create_run(study, "dissect", _VERSION, request, parents, "") as run:
+        with runs.create_run(study, "dissect", version, request, parents, "") as run:
             dissection = _dissect(
                 study, settings.dissection, run, train_run, patches, mammograms, report
             )
@@ -135,7 +138,9 @@ def _dissect(
         top=top,
         maps=maps,
         influence=influence,
-        influence_method="activation x weight" if is_linear else "activation x gradient",
+        influence_method=(
+            lineage.ACTIVATION_TIMES_WEIGHT if is_linear else "activation x gradient"
+        ),
     )
 
 
@@ -176,9 +181,15 @@ def _save(
         "influence": dissection.influence_method,
         "quantile_positions": positions,
         "map_side": int(maps.shape[2]),
-        "receptive_field": receptive_field_side(dissection.probe, dissection.reader.side),
+        "receptive_field": _receptive_field(dissection, int(patches["side"].iloc[0])),
         "dead_units": np.flatnonzero(top.values[:, 0] <= 0).tolist(),
     }
+
+
+def _receptive_field(dissection: _Dissection, side: int) -> int:
+    """Return the receptive field in pixels of the images as ingested, whose patches have `side`."""
+    field = receptive_field_side(dissection.probe, dissection.reader.side)
+    return round(field * side / dissection.reader.side)
 
 
 def _unit_table(

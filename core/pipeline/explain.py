@@ -32,6 +32,7 @@ from core.progress import ProgressCallback
 from core.runs import Run
 from core.settings import Settings
 from core.store import run_table
+from core.store.labels.label_sets import DEFAULT_SET
 
 _VERSION = 1
 STORED_UNITS = 8  # units of each mammogram whose maps are stored
@@ -58,12 +59,16 @@ def run_explanation(
     report: ProgressCallback,
     dissect: str | None = None,
     mammograms: Sequence[str] = (),
+    label_set: str = DEFAULT_SET,
 ) -> StepResult:
     """Explain the mammograms of the explained splits, or only those named.
 
     Uses a dissect run, by default the latest one, and the latest evaluation of the same network.
+    label_set: the labels that name the units; UserError if the dissection does not have it.
     """
     dissect_run = lineage.resolve_run(study, "dissect", dissect)
+    if label_set != DEFAULT_SET:
+        distributed.run_on_rank_zero(lambda: lineage.check_label_set(study, dissect_run, label_set))
     train_run = lineage.ancestor_run(study, dissect_run, "train")
     # The decision's threshold was fixed by the evaluation of the same network.
     evaluate_run = lineage.resolve_run(study, "evaluate", parent=train_run)
@@ -71,10 +76,17 @@ def run_explanation(
     table = load_mammogram_table(study, patches_run, list(settings.explanation.splits))
     if mammograms:
         table = table[table["mammogram_id"].isin(mammograms)].reset_index(drop=True)
-    request = {"splits": list(settings.explanation.splits), "mammograms": sorted(mammograms)}
+    request: dict[str, Any] = {
+        "splits": list(settings.explanation.splits),
+        "mammograms": sorted(mammograms),
+    }
+    # Explanations with the default labels keep the hash of earlier versions.
+    if label_set != DEFAULT_SET:
+        request["label_set"] = label_set
     parents = [dissect_run, evaluate_run, train_run]
     try:
         with runs.create_run(study, "explain", _VERSION, request, parents, "") as run:
+            run.manifest["label_set"] = label_set
             _explain(study, run, parents, table, run.track_progress(report))
         return StepResult(run.name, created=True)
     except runs.RunExists as existing:

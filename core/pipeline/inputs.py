@@ -57,21 +57,29 @@ def breast_rule(settings: ImageSettings) -> dict[str, Any]:
 
 def open_training_images(study: Path, train_run: str) -> WorkingImages:
     """Return the working images as the network of a train run has seen them."""
-    rule = load_breast_rule(study, train_run)
-    return WorkingImages(study, None if rule is None else load_breast_margins(study, rule))
+    return open_images(study, load_run_settings(study, train_run))
 
 
 def open_images(study: Path, request: Mapping[str, Any]) -> WorkingImages:
-    """Return the working images, masked if the request of a train run says so."""
+    """Return the working images at the input side of a train run's request.
+
+    They are masked if the request says so.
+    """
     rule = request.get("outside_breast")
-    return WorkingImages(study, None if rule is None else load_breast_margins(study, rule))
+    margins = None if rule is None else load_breast_margins(study, rule)
+    return WorkingImages(study, margins, request.get("input_side"))
 
 
 @rank_zero_query
+def load_run_settings(study: Path, run: str) -> dict[str, Any]:
+    """Return the settings of a run, as its request held them."""
+    with store.read(study) as con:
+        return run_table.load_run(con, run)["settings"]
+
+
 def load_breast_rule(study: Path, train_run: str) -> dict[str, Any] | None:
     """Return margin and unit of a train run that masks what lies outside the breast, else None."""
-    with store.read(study) as con:
-        return run_table.load_run(con, train_run)["settings"].get("outside_breast")
+    return load_run_settings(study, train_run).get("outside_breast")
 
 
 @rank_zero_query

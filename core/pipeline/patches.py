@@ -30,8 +30,8 @@ from core.images.dicom_attributes import MAGNIFIED
 from core.images.finding_checks import NO_PATCH, ImageIssue
 from core.images.polygons import fill_polygons
 from core.images.working_images import WorkingImages
+from core.pipeline.ingestion.problem_rows import JOINT_CODES, UNDECIDED_ACTION, issue_row
 from core.pipeline.inputs import StepResult, load_data_hash
-from core.pipeline.problem_rows import UNDECIDED_ACTION, issue_row
 from core.progress import ProgressCallback
 from core.settings import Settings
 from core.sources.deepminer_patches import published_patches, read_published_patches
@@ -41,18 +41,25 @@ _VERSION = 3
 
 
 def run_patch_extraction(
-    study: Path, settings: Settings, report: ProgressCallback, labels: Path | None = None
+    study: Path,
+    settings: Settings,
+    report: ProgressCallback,
+    labels: Path | None = None,
+    input_side: int | None = None,
 ) -> StepResult:
     """Split the patients and label all windows.
 
     labels: folder of the published release, whose windows, labels and split are used instead; films
-    that it does not list have no patches. UserError if no patch remains.
+    that it does not list have no patches. input_side: side in pixels at which networks see the
+    patches, by default images.input_side; windows, labels and split do not depend on it. UserError
+    if no patch remains.
     """
+    input_side = input_side or settings.images.input_side
     request = {
         "patches": settings.patches.model_dump(),
         "splits": settings.splits.model_dump(),
         "seed": settings.study.seed,
-        "input_side": settings.images.input_side,
+        "input_side": input_side,
     }
     data_hash = load_data_hash(study)
     exclusions = _load_exclusions(study, settings)
@@ -73,7 +80,7 @@ def run_patch_extraction(
             )
             if listed is None:
                 with store.write(study) as con:
-                    problem_table.replace_open_problems(con, NO_PATCH, problems)
+                    problem_table.replace_open_problems(con, [NO_PATCH], problems)
             if not len(patches):
                 raise _no_patch_error(dropped, settings)
             n_classes = settings.patches.classes
@@ -92,6 +99,9 @@ def run_patch_extraction(
                 "labels": "own" if listed is None else "published",
                 "left_out": sorted(exclusions.magnification_views),
             }
+            if input_side != settings.images.input_side:
+                # The side of the images from which the patches are resized.
+                run.manifest["ingested_side"] = settings.images.input_side
             if listed is not None:
                 run.manifest["listed_films_absent"] = absent
         return StepResult(run.name, created=True)
@@ -138,7 +148,10 @@ def _load_exclusions(study: Path, settings: Settings) -> _Exclusions:
             d.mammogram_id for d in decisions if d.resolution != accepted and d.code != NO_PATCH
         ),
         accepted=frozenset(
-            (d.mammogram_id, d.finding) for d in decisions if d.resolution == accepted
+            (d.mammogram_id, d.finding)
+            for d in decisions
+            # That a source is right as a whole says nothing about one of its outlines.
+            if d.resolution == accepted and d.code not in JOINT_CODES
         ),
         magnification_views=magnified,
     )

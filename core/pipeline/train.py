@@ -10,18 +10,25 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core import distributed, lineage, networks, runs
+from core import distributed, lineage, networks, runs, store
 from core.class_labels import CLASSES
 from core.errors import UserError
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation.inference import encode_patient_columns, load_patient_columns
-from core.networks import Classifier, auxiliary_inputs
+from core.networks import Classifier, architectures, auxiliary_inputs, checkpoints, own_modules
 from core.networks.auxiliary_inputs import AuxiliaryColumns
 from core.networks.device import select_device
-from core.pipeline.inputs import StepResult, breast_rule, load_patch_table, open_images
+from core.pipeline.inputs import (
+    StepResult,
+    breast_rule,
+    load_patch_table,
+    load_run_settings,
+    open_images,
+)
 from core.progress import ProgressCallback
 from core.runs import Run
 from core.settings import Settings, TrainingSettings
+from core.store import run_table
 from core.training import LabeledPatches, train_classifier
 
 _VERSION = 1
@@ -31,17 +38,19 @@ _SETTINGS_ADDED_LATER = ("rotation", "precision", "auxiliary")
 def run_training(
     study: Path, settings: Settings, report: ProgressCallback, patches: str | None = None
 ) -> StepResult:
-    """Train a classifier on a patches run, by default the latest one."""
-    patches_run = lineage.resolve_run(study, "patches", patches)
+    """Train a classifier on a patches run.
+
+    By default the latest one, or the one that differs from it by the published input side of the
+    architecture alone.
+    """
+    patches_run = patches_of_architecture(study, settings.training.architecture, patches)
     table = load_patch_table(study, patches_run, ["train", "holdout"])
     columns = _fit_auxiliary_columns(study, settings.training.auxiliary, table)
     classes = lineage.class_count(study, patches_run)
     request = {
         "training": run_name_settings(settings.training),
         "classes": classes,
-        "input_side": settings.images.input_side,
-        # Absent where nothing is masked, so that runs from before the setting keep their names.
-        **breast_rule(settings.images),
+        **network_request(study, settings, settings.training.architecture, patches_run),
     }
     # The content of a weights file names the run, and not its path.
     inputs = distributed.run_on_rank_zero(lambda: _weights_hash(settings.training.weights))
@@ -49,7 +58,9 @@ def run_training(
         with runs.create_run(study, "train", _VERSION, request, [patches_run], inputs) as run:
             # Before the network is created: its initial weights are drawn from this seed.
             torch.manual_seed(settings.training.seed)
-            network = _create_network(settings, classes, columns)
+            network, left_out = _create_network(
+                settings.training, request["input_side"], classes, columns
+            )
             images = open_images(study, request)
             encoded = {
                 split: encode_patient_columns(
@@ -69,6 +80,8 @@ def run_training(
             if distributed.is_rank_zero():
                 run.manifest |= _manifest(run, settings.training, network, columns, best)
                 run.manifest |= {
+                    "settings_from": settings.training_origins(),
+                    "left_out": left_out,
                     "train_patches": len(train.labels),
                     "holdout_patches": len(holdout.labels),
                 }
@@ -77,22 +90,75 @@ def run_training(
         return StepResult(existing.name, created=False)
 
 
-def _create_network(settings: Settings, classes: int, columns: AuxiliaryColumns) -> Classifier:
-    """Create the network on its device; UserError if it cannot take the study's patches."""
-    training = settings.training
+@distributed.rank_zero_query
+def patches_of_architecture(study: Path, arch: str, patches: str | None = None) -> str:
+    """Return the patches run for an architecture: `patches`, or else the latest one.
+
+    Where the architecture was published for another input side than that of the latest run, the run
+    of that side with the same windows, labels and split is taken, if there is one.
+    """
+    latest = lineage.resolve_run(study, "patches", patches)
+    side = None if own_modules.is_own(arch) else architectures.published_side(arch)
+    if patches is not None or side is None:
+        return latest
+    with store.read(study) as con:
+        return run_table.patches_at_side(con, latest, side) or latest
+
+
+def network_request(study: Path, settings: Settings, arch: str, patches_run: str) -> dict[str, Any]:
+    """Return what a train run's request states about the network's input.
+
+    Entries beyond the input side are absent where they do not apply, so that runs from before them
+    keep their names.
+    """
+    if not own_modules.is_own(arch):
+        architectures.check_architecture(arch)
+    patches_settings = load_run_settings(study, patches_run)
+    request = {"input_side": patches_settings.get("input_side", settings.images.input_side)}
+    if own_modules.is_own(arch):
+        request["module"] = own_modules.source_hash(arch)
+    elif architectures.family_of(arch).half_normalization:
+        request["half_normalization"] = True
+    return request | breast_rule(settings.images)
+
+
+def check_input_side(network: Classifier, input_side: int) -> None:
+    """Raise UserError if a network of fixed input cannot take patches of this side."""
+    is_fixed = network.family.kind == "grid" or network.family.tiled
+    if is_fixed and network.input_side != input_side:
+        raise UserError(
+            f"{network.arch} takes patches of {network.input_side} px, not of {input_side}; run"
+            f" `deepminer patches --input-side {network.input_side}` first."
+        )
+
+
+def _create_network(
+    training: TrainingSettings, input_side: int, classes: int, columns: AuxiliaryColumns
+) -> tuple[Classifier, list[str]]:
+    """Create the network on its device; return it and the parameters of the file left out.
+
+    UserError if it cannot take the study's patches.
+    """
     # Only rank 0 loads the weights; the other ranks receive them from DistributedDataParallel.
     weights = training.weights if distributed.is_rank_zero() else "none"
-    network = networks.build(training.architecture, classes, weights, training.units, training.pool)
-    # A single linear head on pooled maps takes patches of any size.
-    if network.input_side != settings.images.input_side and not network.single_linear:
-        raise UserError(
-            f"{network.arch} takes patches of {network.input_side} px; set"
-            f" images.input_side = {network.input_side} and ingest into a new study."
-        )
+    is_file = weights not in ("imagenet", "none")
+    network = networks.build(
+        training.architecture,
+        classes,
+        "none" if is_file else weights,
+        training.units,
+        training.pool,
+    )
+    left_out = []
+    if is_file:
+        path = Path(weights)
+        left_out = checkpoints.load_body(network, networks.read_state(path), path)
+    check_input_side(network, input_side)
+    network.input_side = input_side
     network.precision = training.precision
     networks.attach_auxiliary_block(network, columns)
     network.to(select_device())
-    return network
+    return network, left_out
 
 
 def _manifest(

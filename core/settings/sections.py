@@ -1,19 +1,13 @@
-"""Settings of a study: every value that influences a result, stored in `study.toml`.
+"""Sections of study.toml.
 
 The descriptions of the fields become the comments of the file and `docs/reference/settings.md`.
 """
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from core.errors import MissingStudyError, UserError
-
-SETTINGS_NAME = "study.toml"
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class SettingsSection(BaseModel):
@@ -43,8 +37,8 @@ class ImageSettings(SettingsSection):
         ge=32,
         le=1024,
         description=(
-            "side of a patch in pixels of the working image = the network's input side (paper 227,"
-            " Inception 299); working images are 4 x as wide"
+            "side of a patch in pixels of the working image, which is 4 x as wide (paper 227,"
+            " Inception 299); `deepminer patches --input-side` gives networks another side"
         ),
     )
     outside_breast: Literal["keep", "black"] = Field(
@@ -135,8 +129,9 @@ class TrainingSettings(SettingsSection):
     architecture: str = Field(
         "resnet152",
         description=(
-            '"small" (six convolutions, from scratch) or a torchvision classifier with a linear'
-            " head: resnet152, alexnet, vgg16, inception_v3, ..."
+            '"small" (six convolutions, from scratch), a torchvision classifier (resnet152,'
+            ' alexnet, vgg16, inception_v3, ...), or "package.module:function" of a network of'
+            " your own"
         ),
     )
     weights: str = Field(
@@ -165,9 +160,10 @@ class TrainingSettings(SettingsSection):
     weight_decay: float = Field(1e-4, ge=0, description="weight decay")
     decay_epoch: int = Field(
         4,
-        ge=0,
+        ge=-1,
         description=(
-            "sgd: learning rate x 0.1 from this epoch on, counted from 0 (released config: 4)"
+            "sgd: learning rate x 0.1 from this epoch on, counted from 0; -1: no decay (released:"
+            " ResNet-152 4, the other three none)"
         ),
     )
     sampling: Literal["all", "balanced"] = Field(
@@ -209,10 +205,10 @@ class TrainingSettings(SettingsSection):
         ),
     )
     keep: Literal["best", "last"] = Field(
-        "best",
+        "last",
         description=(
             'weights that all later steps use: of the epoch with the "best" hold-out accuracy, or'
-            ' of the "last"; both are saved'
+            ' of the "last" (papers); both are saved'
         ),
     )
     seed: int = Field(1, ge=0, description="seed of weights, order and augmentation")
@@ -303,175 +299,3 @@ class EvaluationSettings(SettingsSection):
             " vectors from the study's own report lines and labels"
         ),
     )
-
-
-class Settings(SettingsSection):
-    """All settings of a study."""
-
-    study: StudySettings = Field(default_factory=StudySettings)
-    images: ImageSettings = Field(default_factory=ImageSettings)
-    splits: SplitSettings = Field(default_factory=SplitSettings)
-    patches: PatchSettings = Field(default_factory=PatchSettings)
-    training: TrainingSettings = Field(
-        default_factory=lambda: TrainingSettings(architecture="small", **training_recipe("small"))
-    )
-    dissection: DissectionSettings = Field(default_factory=DissectionSettings)
-    explanation: ExplanationSettings = Field(default_factory=ExplanationSettings)
-    annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
-    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
-
-    def with_changes(self, section: str, **values: Any) -> Settings:
-        """Return a validated copy with some values of one section replaced.
-
-        A value of None means unchanged. Another architecture brings its own training recipe.
-        UserError if a value is not allowed.
-        """
-        changes = {k: v for k, v in values.items() if v is not None}
-        current = getattr(self, section).model_dump()
-        if section == "training":
-            architecture = changes.get("architecture", self.training.architecture)
-            if architecture != self.training.architecture:
-                current |= training_recipe(architecture)
-        merged = current | changes
-        return _validate({**self.model_dump(), section: merged}, "the command's options")
-
-
-# The published training of pretrained networks (HDSR 2021) with the epochs of the released
-# configurations, and the training of the small network from scratch.
-PAPER_RECIPE = {
-    "weights": "imagenet",
-    "epochs": 5,
-    "batch": 32,
-    "optimizer": "sgd",
-    "learning_rate": 1e-4,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-    "decay_epoch": 4,
-    "sampling": "all",
-    "augment": False,
-    "label_smoothing": 0.0,
-    "keep": "best",
-}
-RELEASED_EPOCHS = {"alexnet": 45, "vgg16": 12, "inception_v3": 7, "resnet152": 5}
-SMALL_NETWORK_RECIPE = {
-    "weights": "none",
-    "epochs": 12,
-    "batch": 64,
-    "optimizer": "adamw",
-    "learning_rate": 4e-3,
-    "momentum": 0.9,
-    "weight_decay": 1e-3,
-    "decay_epoch": 4,
-    "sampling": "balanced",
-    "augment": True,
-    "label_smoothing": 0.05,
-    "keep": "last",
-}
-# What new studies have and studies without the setting do not.
-NEW_STUDY_PRESET = {"images": {"outside_breast": "black"}}
-PHANTOM_PRESET = {
-    "images": {"input_side": 64, "outside_breast": "black"},
-    "splits": {"train": 0.6, "holdout": 0.2},
-    "dissection": {"select": 8},
-}
-
-
-def training_recipe(architecture: object) -> dict[str, Any]:
-    """Return the training settings of an architecture, unless study.toml or a command overrides."""
-    if architecture == "small":
-        return dict(SMALL_NETWORK_RECIPE)
-    return PAPER_RECIPE | {"epochs": RELEASED_EPOCHS.get(str(architecture), PAPER_RECIPE["epochs"])}
-
-
-def _validate(values: dict[str, Any], origin: str) -> Settings:
-    """Return validated settings; a UserError names `origin` and the setting."""
-    training = values.get("training", {})
-    if isinstance(training, dict):  # anything else is reported by the validation below
-        # The recipe of the file's architecture fills the settings that the file leaves out.
-        recipe = training_recipe(training.get("architecture", "small"))
-        values = {**values, "training": {"architecture": "small"} | recipe | training}
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        raise UserError(_first_error(error, origin)) from error
-    if settings.splits.train + settings.splits.holdout >= 1:
-        raise UserError(
-            f"{origin}: splits.train + splits.holdout must be less than 1, or no patient is left"
-            " for the test split."
-        )
-    return settings
-
-
-def _first_error(error: ValidationError, origin: str) -> str:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{origin}: {name}: there is no such setting; correct its name or remove it."
-    return (
-        f"{origin}: {name}: {first['msg'][0].lower()}{first['msg'][1:]} (it is"
-        f" {first.get('input')!r}); correct it and run the command again."
-    )
-
-
-def load_settings(study: Path) -> Settings:
-    """Return the settings of a study.
-
-    MissingStudyError if the folder has none; UserError naming the setting that is not valid.
-    """
-    path = study / SETTINGS_NAME
-    if not path.is_file():
-        raise MissingStudyError(study, SETTINGS_NAME)
-    try:
-        # utf-8-sig: editors on Windows write a byte order mark, which TOML does not allow.
-        return _validate(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is not valid TOML ({error}); correct or remove the line."
-        ) from error
-
-
-def load_order_of_experts(study: Path) -> list[str]:
-    """Return the expert codes in order of precedence; empty without a study.toml."""
-    if not (study / SETTINGS_NAME).is_file():
-        return []
-    return list(load_settings(study).annotation.order_of_experts)
-
-
-def settings_from_preset(values: dict[str, Any] | None = None) -> Settings:
-    """Return the settings of a new study with the values of a preset such as PHANTOM_PRESET."""
-    return _validate(values or {}, "preset")
-
-
-def _toml_value(value: Any) -> str:
-    # The standard library reads TOML only; settings hold no other types than these.
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
-    return repr(value)
-
-
-def to_toml(settings: Settings) -> str:
-    """Return the text of study.toml with every setting below its comment."""
-    lines = [
-        "# Settings of this DeepMiner study. After a change, the steps that use the value run"
-        " again; earlier runs are kept.",
-        "",
-    ]
-    recipe = training_recipe(settings.training.architecture)
-    for name in type(settings).model_fields:
-        section = getattr(settings, name)
-        lines.append(f"[{name}]")
-        for key, info in type(section).model_fields.items():
-            value = getattr(section, key)
-            # A value of the architecture's recipe stays commented out: it changes with the
-            # architecture.
-            is_recipe = name == "training" and key in recipe and recipe[key] == value
-            lines += [
-                f"# {info.description}",
-                f"{'# ' if is_recipe else ''}{key} = {_toml_value(value)}",
-            ]
-        lines.append("")
-    return "\n".join(lines)
