@@ -29,8 +29,8 @@ import pandas as pd
 from benchmarks import blinding_study
 from benchmarks.blinding_study import RecordingReader
 from benchmarks.expert_sessions import ServerProcess
+from core.sessions.reply_times import REPLY_STEP_S
 from core.timestamps import utc_now
-from dashboard.server.reply_times import REPLY_STEP_S
 from evaluation.roc import auc
 
 OUT = Path(__file__).with_name("BLINDING.md")

@@ -217,6 +217,7 @@ def http_send(port: int, token: str) -> Send:
     headers: dict[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
     def send(method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Return status and body of the response, and keep the session that it begins."""
         try:
             line.request(method, path, body, headers)
             reply = line.getresponse()

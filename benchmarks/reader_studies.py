@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from evaluation.clustered import clustered_proportion
 from evaluation.mrmc import obuchowski_rockette
 from evaluation.power import AnswerCorrelations, ComparisonVariances, StudyPower, study_power
+from evaluation.reading_study.design import Design, design_preset
+from evaluation.reading_study.primary import primary_analysis
 from evaluation.reading_study.primary.auc_endpoint import estimate_auc
 
 FILE = Path(__file__).with_name("READER_STUDIES.md")
@@ -139,7 +142,7 @@ def proportion_rejects(rng: np.random.Generator, plan: StudyPower) -> bool:
     copied = rng.random(shape) < np.sqrt(same_image)
     answers = np.where(copied, images, rng.random(shape) < plan.expected)
     cluster = np.repeat(np.arange(plan.patients), shape[1] * shape[2])
-    p = clustered_proportion(answers.ravel(), cluster).gee_p_greater
+    p = clustered_proportion(answers.ravel(), cluster).p_greater
     return p is not None and p < plan.alpha
 
 
@@ -168,6 +171,38 @@ def auc_rejects(rng: np.random.Generator, plan: StudyPower, categories: int) -> 
     return p is not None and p < plan.alpha
 
 
+def looks_reject(rng: np.random.Generator, design: Design, patients: int) -> bool:
+    """Return whether a look at answers without information is significant.
+
+    One reader rates two images of each patient in random order; ratings of one patient correlate
+    by .3. Half of the patients are positive.
+    """
+    truth = np.repeat(np.arange(patients) % 2 == 0, 2)
+    rating = stats.norm.cdf(correlated_noise(rng, (), patients, 2, 0.3))
+    answers = np.ceil(rating * design.scale).astype(int)
+    joined = pd.DataFrame(
+        {
+            "code": "R1",
+            "case_number": np.arange(2 * patients),
+            "arm": design.arms[0],
+            "repeat": False,
+            "patient_id": np.repeat(np.arange(patients), 2),
+            "truth": np.where(truth, "malignant", "benign"),
+            "malignant": truth,
+            "answer": answers,
+            "called_malignant": answers >= design.threshold,
+            "correct": truth == (answers >= design.threshold),
+        }
+    )
+    key = joined[["case_number", "arm", "patient_id", "truth"]]
+    order = rng.permutation(2 * patients)
+    for number in range(1, design.looks + 1):
+        read = joined.iloc[order[: round(2 * patients * number / design.looks)]]
+        if primary_analysis(read, key, design, look_number=number).significant:
+            return True
+    return False
+
+
 def share(
     simulate: Callable[[np.random.Generator], bool | None], studies: int, name: str
 ) -> tuple[float, int]:
@@ -187,6 +222,30 @@ def type_one_rows(studies: int) -> Iterator[str]:
             simulate = partial(comparison_rejects, patients=40, images=images, readers=readers)
             error, _ = share(simulate, studies, f"type I {readers} {images}")
             yield f"| {readers} | 40 | {images} | {error:.3f} |"
+
+
+def look_rows(studies: int) -> Iterator[str]:
+    """Yield the table of type I errors over all looks."""
+    yield "| Endpoint | Patients | Looks | Spending | Type I error at .05 |"
+    yield "|---|---:|---:|---|---:|"
+    for primary in ("gee", "auc"):
+        for patients, looks, spending in (
+            (40, 2, "obrien_fleming"),
+            (100, 2, "obrien_fleming"),
+            (100, 3, "obrien_fleming"),
+            (100, 3, "pocock"),
+        ):
+            design = design_preset(
+                "Recommended",
+                arms=("explanation",),
+                primary=primary,
+                readers=1,
+                looks=looks,
+                spending=spending,
+            )
+            simulate = partial(looks_reject, design=design, patients=patients)
+            error, _ = share(simulate, studies, f"looks {primary} {patients} {looks} {spending}")
+            yield f"| {primary} | {patients} | {looks} | {spending} | {error:.3f} |"
 
 
 def coverage_rows(studies: int) -> Iterator[str]:
@@ -339,6 +398,16 @@ def write_table(studies: int) -> None:
         ),
         "",
         *type_one_rows(studies),
+        "",
+        "## Type I error over interim looks",
+        "",
+        (
+            "The primary analysis at each planned look, by the product's own levels; a study counts"
+            " if any look is significant. One reader, two images a patient whose ratings correlate"
+            " by .3, one-sided .05."
+        ),
+        "",
+        *look_rows(studies),
         "",
         "## Coverage of the 95 % interval of a mean AUC",
         "",

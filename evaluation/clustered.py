@@ -12,7 +12,6 @@ from evaluation.clustered_record import ClusteredProportion
 from evaluation.gee import GeeEstimate, expit, gee_exchangeable, logit, logit_bounds
 from evaluation.intervals import Interval, join_reasons
 from evaluation.permutation import sign_flip
-from evaluation.resampling import ratio_bootstrap_interval
 from evaluation.validation import Array, binary_labels, check_level, cluster_codes
 
 # Below this a design effect is rounding.
@@ -70,8 +69,7 @@ def clustered_proportion(
       of m answers, one a patient; where every patient has the same share, or the GEE does not
       exist, the Korn-Graubard bounds without P;
     - patient-weighted: one-sample t test of the proportions S_i / n_i;
-    - Korn-Graubard: Clopper-Pearson on the effective n, adjusted for m - 1 degrees of freedom;
-    - bootstrap: 2,000 samples of patients, expanded percentiles, seed 1.
+    - Korn-Graubard: Clopper-Pearson on the effective n, adjusted for m - 1 degrees of freedom.
 
     Coverage and type I error of each: benchmarks/COVERAGE.md.
 
@@ -152,7 +150,7 @@ def _clustered_proportion(
     wording: _Wording,
     bounds_only: bool = False,
 ) -> ClusteredProportion:
-    """Analyse a proportion; `bounds_only` leaves out tests, GEE and bootstrap."""
+    """Analyse a proportion; `bounds_only` leaves out the tests and the GEE."""
     right = binary_labels(correct)
     check_level(level)
     if not 0 < p0 < 1:
@@ -261,16 +259,11 @@ def _from_sums(
 def _robust_fields(
     sums: Array, sizes: Array, p0: float, level: float, effect: float
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the tests, the GEE and the bootstrap, and why the GEE lacks numbers."""
+    """Return the tests and the GEE, and why the GEE lacks numbers."""
     n, m = sizes.sum(), len(sizes)
     p = sums.sum() / n
     z = (p - p0) / np.sqrt(p0 * (1 - p0) / n * effect)
-    low, high = ratio_bootstrap_interval(sums, sizes, level)
-    fields: dict[str, Any] = {
-        "rao_scott_p_greater": float(scipy.special.ndtr(-z)),
-        "bootstrap_low": low,
-        "bootstrap_high": high,
-    }
+    fields: dict[str, Any] = {"rao_scott_p_greater": float(scipy.special.ndtr(-z))}
     gee, reason = gee_exchangeable(sums, sizes)
     if gee is None:
         return fields, reason

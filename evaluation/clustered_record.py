@@ -53,8 +53,6 @@ class ClusteredProportion:
         Mean of the patients' proportions and its standard error.
     patient_weighted_p_greater : float or None
         One-sided t test of the patients' proportions.
-    bootstrap_low, bootstrap_high : float or None
-        Expanded percentiles over resampled patients.
     korn_graubard_low, korn_graubard_high : float or None
         Clopper-Pearson bounds on the effective sample size; on the number of patients where the
         variance between them is 0.
@@ -86,8 +84,6 @@ class ClusteredProportion:
     sign_flip_p_two_sided: float | None = None
     patient_weighted_estimate: float | None = None
     patient_weighted_p_greater: float | None = None
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
     standard_error: float | None = None
     korn_graubard_low: float | None = None
     korn_graubard_high: float | None = None
@@ -102,6 +98,12 @@ class ClusteredProportion:
     method: str = "GEE, exchangeable, small-sample robust variance; patient sign-flip"
     unit: str = "patient"
     reason: str | None = None
+
+    @property
+    def gee_p_values(self) -> tuple[float | None, float | None]:
+        """One-sided and two-sided P of the GEE with small-sample t; None where there is no GEE."""
+        # `p_greater` exists without a GEE too: where all answers are equal it counts patients.
+        return (None, None) if self.gee_p_greater is None else (self.p_greater, self.p_two_sided)
 
     def sentence(self) -> str:
         """Return the result as a sentence for a results section."""

@@ -84,11 +84,11 @@ def evaluate_curve(cell: Cell, generator: np.random.Generator) -> Outcome:
     }
     for rate in (0.1, 0.3):
         sensitivity = float(scipy.special.ndtr(mu + scipy.special.ndtri(rate)))
-        band = (None, None) if curve.low is None else (curve.low, curve.high)
-        at = int(np.argmin(np.abs(curve.grid - rate)))
-        outcome[f"ROC band at false-positive rate {rate:g} (printed)"] = (
-            None if band[0] is None else covers(band[0][at], band[1][at], sensitivity)
-        )
+        covered = None
+        if curve.low is not None and curve.high is not None:
+            at = int(np.argmin(np.abs(curve.grid - rate)))
+            covered = covers(curve.low[at], curve.high[at], sensitivity)
+        outcome[f"ROC band at false-positive rate {rate:g} (printed)"] = covered
     return outcome
 
 

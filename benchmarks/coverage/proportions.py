@@ -31,7 +31,6 @@ def evaluate_proportion(cell: Cell, generator: np.random.Generator) -> Outcome:
         "Korn-Graubard (printed)": covers(
             result.korn_graubard_low, result.korn_graubard_high, truth
         ),
-        "patient bootstrap (printed)": covers(result.bootstrap_low, result.bootstrap_high, truth),
         "GEE, Wald (for comparison)": covers(result.gee_low, result.gee_high, truth),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,7 @@ def cohen_kappa(table: Any, weights: str | None = None, level: float = 0.95) -> 
     method = f"Cohen's kappa{f', {weights} weights' if weights else ''}"
     if not n:
         return Agreement.without_interval(method, "no item was rated by both raters", level, 0)
-    # max(1, ...): with a single category the distance is 0 and needs no scale.
-    distance = np.abs(np.subtract.outer(np.arange(k), np.arange(k))) / max(1, k - 1)
-    agree = np.eye(k) if weights is None else 1 - distance ** (1 if weights == "linear" else 2)
-    p = counts / n
+    agree, p = _agreement_weights(k, weights), counts / n
     # Marginal proportions of the first and of the second rater.
     rows, columns = p.sum(axis=1), p.sum(axis=0)
     observed, expected = float((agree * p).sum()), float(rows @ agree @ columns)
@@ -90,16 +88,10 @@ def cohen_kappa(table: Any, weights: str | None = None, level: float = 0.95) -> 
         return Agreement.without_interval(
             method, reason, level, int(n), kappa, 0.0, observed, expected
         )
-
-    def coefficient(tables: Array) -> Array:
-        agreed = (agree * tables).sum(axis=(1, 2))
-        by_chance = ((tables.sum(axis=2) @ agree) * tables.sum(axis=1)).sum(axis=1)
-        return (agreed - by_chance) / (1 - by_chance)
-
-    low, high = table_bounds(counts, coefficient, kappa, level)
+    low, high = table_bounds(counts, partial(_cohen_coefficients, agree), kappa, level)
     return Agreement(
         estimate=kappa,
-        standard_error=float(np.sqrt(max(0.0, variance))),
+        standard_error=float(np.sqrt(variance)),
         low=low,
         high=high,
         method=method,
@@ -108,6 +100,22 @@ def cohen_kappa(table: Any, weights: str | None = None, level: float = 0.95) -> 
         observed=observed,
         expected=expected,
     )
+
+
+def _agreement_weights(k: int, weights: str | None) -> Array:
+    """Return how much each pair of k categories agrees, from 0 to 1, [k, k]."""
+    if weights is None:
+        return np.eye(k)
+    # max(1, ...): with a single category the distance is 0 and needs no scale.
+    distance = np.abs(np.subtract.outer(np.arange(k), np.arange(k))) / max(1, k - 1)
+    return 1 - distance ** (1 if weights == "linear" else 2)
+
+
+def _cohen_coefficients(agree: Array, tables: Array) -> Array:
+    """Return Cohen's kappa of tables of proportions [n, k, k]; agree: agreement weights."""
+    agreed = (agree * tables).sum(axis=(1, 2))
+    by_chance = ((tables.sum(axis=2) @ agree) * tables.sum(axis=1)).sum(axis=1)
+    return (agreed - by_chance) / (1 - by_chance)
 
 
 def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:
@@ -168,14 +176,7 @@ def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:
     variance = (
         observed * (1 - observed) - 4 * (1 - value) * diagonal + 4 * (1 - value) ** 2 * pairs
     ) / (n * (1 - expected) ** 2)
-
-    def coefficient(tables: Array) -> Array:
-        agreed = np.trace(tables, axis1=1, axis2=2)
-        shares = (tables.sum(axis=1) + tables.sum(axis=2)) / 2
-        by_chance = (shares * (1 - shares)).sum(axis=1) / (k - 1)
-        return (agreed - by_chance) / (1 - by_chance)
-
-    low, high = table_bounds(counts, coefficient, value, level)
+    low, high = table_bounds(counts, _gwet_coefficients, value, level)
     return Agreement(
         estimate=value,
         # Gwet's variance is a difference of terms, which may round below 0.
@@ -188,6 +189,14 @@ def gwet_ac1(table: Any, level: float = 0.95) -> Agreement:
         observed=observed,
         expected=expected,
     )
+
+
+def _gwet_coefficients(tables: Array) -> Array:
+    """Return Gwet's AC1 of tables of proportions [n, k, k]."""
+    agreed = np.trace(tables, axis1=1, axis2=2)
+    shares = (tables.sum(axis=1) + tables.sum(axis=2)) / 2
+    by_chance = (shares * (1 - shares)).sum(axis=1) / (tables.shape[1] - 1)
+    return (agreed - by_chance) / (1 - by_chance)
 
 
 def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
@@ -275,7 +284,10 @@ def fleiss_kappa(counts: Any, level: float = 0.95) -> Agreement:
 
 
 def _fleiss_bounds(table: Array, kappa: float, level: float) -> tuple[float, float]:
+    """Return the bounds of Fleiss' kappa from random weights of the items."""
+
     def disagreement(weights: Array, counts: Any) -> tuple[Array, Array]:
+        """Return observed and chance disagreement of items with each row of weights."""
         sizes = counts.sum(axis=1)
         unlike = (sizes**2 - counts.power(2).sum(axis=1)) / (sizes * (sizes - 1))
         observed = (weights @ unlike) / weights.sum(axis=1)

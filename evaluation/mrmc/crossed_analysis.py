@@ -189,7 +189,7 @@ def obuchowski_rockette(
     The intervals of `modality_means` are on the logit scale, see `modality_mean`.
 
     Checked against: R 4.2 MRMCaov 0.3.0 on synthetic data and on the Van Dyke data set (1e-9), and
-    the values that RJafroc publishes for the Van Dyke data set (1e-7).
+    the values that RJafroc and MRMCaov publish for the Van Dyke, Franken and Kundel data sets.
 
     References
     ----------
@@ -222,9 +222,18 @@ def obuchowski_rockette(
         return ObuchowskiRockette(reason=reason or "there are no readers", **shared)
     if patients is not None:
         shared["patients"] = int(patients.max()) + 1
+    return _analyse(values, labels, patients, shared)
+
+
+def _analyse(
+    values: Array, labels: Array, patients: Array | None, shared: dict[str, Any]
+) -> ObuchowskiRockette:
+    """Analyse checked scores [modality, reader, case]; shared: fields copied into the result."""
+    t, r, _ = values.shape
+    design = shared["design"]
     flat = values.reshape(t * r, -1)
     auc = placements(labels, flat).auc.reshape(t, r)
-    matrix = auc_covariance(labels, flat, covariance, patients)
+    matrix = auc_covariance(labels, flat, shared["covariance"], patients)
     components = variance_components(auc, matrix)
     # Scores are flattened modality by modality: the readers of one form a diagonal block.
     means = tuple(
@@ -232,13 +241,14 @@ def obuchowski_rockette(
             auc[i],
             matrix[i * r : (i + 1) * r, i * r : (i + 1) * r],
             design,
-            level,
+            shared["level"],
             rarer_class_df(labels, patients),
         )
         for i in range(t)
     )
     # Components and means are reported even where there is no test.
     shared |= {**components, "modality_means": means}
+    reason = None
     if t < 2:
         reason = "one modality: there is nothing to compare"
     elif r < 2 and design != "frrc":

@@ -129,19 +129,7 @@ def compare_with_standalone(
     patients = patients_with_several_cases(cluster, len(labels))
     reason = two_patients_reason(labels, patients)
     if reason or not len(values):
-        return StandaloneComparison(
-            difference=None,
-            low=None,
-            high=None,
-            p_value=None,
-            readers_auc=Interval.without_bounds(
-                level, DESIGNS[design], reason, unit="reader and case"
-            ),
-            standalone_auc=None,
-            level=level,
-            design=design,
-            reason=reason or "there are no readers",
-        )
+        return _not_estimable(reason or "there are no readers", design, level)
     areas = placements(labels, both).auc
     matrix = auc_covariance(labels, both, covariance, patients)
     # Cov(A_i - S, A_j - S), where the standalone score S is the last row and column.
@@ -161,4 +149,18 @@ def compare_with_standalone(
         level=level,
         design=design,
         reason=mean.reason,
+    )
+
+
+def _not_estimable(reason: str, design: str, level: float) -> StandaloneComparison:
+    return StandaloneComparison(
+        difference=None,
+        low=None,
+        high=None,
+        p_value=None,
+        readers_auc=Interval.without_bounds(level, DESIGNS[design], reason, unit="reader and case"),
+        standalone_auc=None,
+        level=level,
+        design=design,
+        reason=reason,
     )

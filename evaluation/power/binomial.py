@@ -275,6 +275,12 @@ def binomial_sample_size(
     }
     if p1 <= p0:
         return SampleSize(reason=f"the expected share {p1:g} does not lie above {p0:g}", **settings)
+    return _search_sizes(settings)
+
+
+def _search_sizes(settings: dict[str, Any]) -> SampleSize:
+    """Return the smallest and the stable size of a design with p1 > p0."""
+    p1, p0, alpha, power = (settings[name] for name in ("p1", "p0", "alpha", "power"))
     normal = _normal_sample_size(p1, p0, alpha, power)
     # Beyond this limit the saw-tooth no longer falls below the power.
     limit = max(SEARCHED_SIZES, int(np.ceil(1.5 * normal + 200)))
@@ -292,7 +298,9 @@ def binomial_sample_size(
     first = int(sufficient[0])
     stable = int(insufficient[-1]) + 1 if len(insufficient) else 0
     # Rounding to nine digits keeps a product such as 100 x 1.1 from being rounded up to 111.
-    multiplied = [int(np.ceil(round((index + 1) * design_effect, 9))) for index in (first, stable)]
+    multiplied = [
+        int(np.ceil(round((index + 1) * settings["design_effect"], 9))) for index in (first, stable)
+    ]
     return SampleSize(
         first_n=multiplied[0],
         first_critical=int(critical[first]),

@@ -47,6 +47,7 @@ def answer_correlations(values: Array, images: Array, patients: Array) -> Answer
     mean_square = square / len(values) if len(values) else 0.0
 
     def correlation(total: float, pairs: float, default: float) -> float:
+        """Return the mean product of pairs over the mean square; the default without pairs."""
         if not pairs or not mean_square:
             return default
         return float(np.clip(total / pairs / mean_square, 0.0, 1.0))

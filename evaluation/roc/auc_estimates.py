@@ -272,17 +272,7 @@ def auc_interval(
     """
     labels, scores = labels_and_scores(y, score)
     check_level(level)
-    if method not in AUC_METHODS:
-        raise ValueError(f"the method is {method!r}: it must be one of {', '.join(AUC_METHODS)}")
-    if cluster is None and method == "obuchowski":
-        raise ValueError(
-            "the method 'obuchowski' needs the patient of each observation: give cluster"
-        )
-    if cluster is not None and method == "delong":
-        raise ValueError(
-            "the method 'delong' takes observations as independent: with patients use 'logit' or"
-            " 'obuchowski'"
-        )
+    _check_method(method, cluster is not None)
     # Without patients each observation is a cluster of its own.
     codes, clusters = cluster_codes(
         np.arange(len(labels)) if cluster is None else cluster, len(labels)
@@ -317,6 +307,20 @@ def auc_interval(
         clusters,
         shared,
     )
+
+
+def _check_method(method: str, has_patients: bool) -> None:
+    if method not in AUC_METHODS:
+        raise ValueError(f"the method is {method!r}: it must be one of {', '.join(AUC_METHODS)}")
+    if not has_patients and method == "obuchowski":
+        raise ValueError(
+            "the method 'obuchowski' needs the patient of each observation: give cluster"
+        )
+    if has_patients and method == "delong":
+        raise ValueError(
+            "the method 'delong' takes observations as independent: with patients use 'logit' or"
+            " 'obuchowski'"
+        )
 
 
 def covariance_or_reason(
