@@ -32,14 +32,15 @@ PUBLISHED_ARCHITECTURES: dict[str, tuple[dict[str, float], str]] = {
 class ArchitectureRow:
     """One evaluate run in the table across architectures (the form of SPIE 2018, Table 1).
 
-    auc: by class, without an entry where it is missing; published: the same classes of the same
-    architecture as printed in the papers; source: paper and split of the published values.
+    epochs: None for a checkpoint that was imported as it is; auc: by class, without an entry where
+    it is missing; published: the same classes of the same architecture as printed in the papers;
+    source: paper and split of the published values.
     """
 
     run: str
     architecture: str
     weights: str
-    epochs: int
+    epochs: int | None
     auc: dict[str, AucInterval]
     n: int
     patients: int
@@ -117,7 +118,8 @@ def _architecture_row(
         run=run,
         architecture=name,
         weights=Path(training["weights"]).name,
-        epochs=training["epochs"],
+        # A checkpoint that was imported as it is has no training of this study.
+        epochs=training.get("epochs"),
         auc={row["class"]: _stored_interval(row) for row in rows.to_dict("records")},
         # The classes of a level share their observations.
         n=int(rows["n"].max()) if len(rows) else 0,

@@ -17,7 +17,8 @@ from core.class_labels import CLASSES, view_name
 from core.interpretation.explanation import NamedUnit
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
+from core.store.labels import label_sets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class ExplainedMammogram:
     decision; class_map: float [h, w], probability of the decision's class; unit_maps: float
     [8, h', w'], contribution of each unit (map x weight); scale: largest contribution among all
     explained mammograms, the same for every case; findings: table; simulated: whether a label comes
-    from a simulated expert; outside: share of the units' contributions outside the breast, None in
-    runs from before that figure.
+    from a simulated expert; label_set: name of the labels; outside: share of the units'
+    contributions outside the breast, None in runs from before that figure.
     """
 
     mammogram_id: str
@@ -50,6 +51,7 @@ class ExplainedMammogram:
     findings: pd.DataFrame
     simulated: bool
     outside: float | None
+    label_set: str = label_sets.DEFAULT_SET
 
     def unit_heat(self, unit: NamedUnit) -> np.ndarray:
         """Return a unit's map as colour values, float [h', w'] in 0..1.
@@ -90,14 +92,17 @@ def list_explained(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)
 
 
-def load_explanation(study: Path, run: str, mammogram_id: str) -> ExplainedMammogram:
-    """Return one explained mammogram."""
+def load_explanation(
+    study: Path, run: str, mammogram_id: str, label_set: str | None = None
+) -> ExplainedMammogram:
+    """Return one explained mammogram; label_set: None for the labels of the explain run."""
     dissect = lineage.ancestor_run(study, run, "dissect")
+    label_set = label_set or lineage.run_label_set(study, run)
     with store.read(study) as con:
         table = unit_table.load_explanations(con, run)
         row: dict[str, Any] = table[table["mammogram_id"] == mammogram_id].iloc[0].to_dict()
         influences = unit_table.load_influences(con, run, mammogram_id)
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
         findings = dataset_table.load_findings(con, mammogram_id)
         manifest = run_table.load_run(con, run)["manifest"]
     # np.load keeps an .npz file open until it is closed, hence the block.
@@ -140,6 +145,7 @@ def load_explanation(study: Path, run: str, mammogram_id: str) -> ExplainedMammo
         findings=findings,
         simulated=any(labels[u.unit].simulated for u in units if u.unit in labels),
         outside=None if pd.isna(row["outside"]) else float(row["outside"]),
+        label_set=label_set,
     )
 
 

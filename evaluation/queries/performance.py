@@ -223,6 +223,14 @@ def compute_subgroups(
     return [group for group in groups if group is not None]
 
 
+def printed_subgroups(groups: Iterable[Subgroup], n: int) -> list[Subgroup]:
+    """Return the subgroups that are printed beside the result of all n mammograms.
+
+    A variable with one value for all mammograms would repeat that result.
+    """
+    return [group for group in groups if group.n < n]
+
+
 def _subgroup(variable: str, value: object, rows: pd.DataFrame) -> Subgroup | None:
     """Return the AUC of these mammograms; None if either class has fewer than five."""
     truth = (rows["truth"] == 2).to_numpy(bool)

@@ -20,6 +20,7 @@ from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.evidence import chain_head
+from core.store.labels import category_table, label_sets
 from core.store.reading import protocol_table
 from core.store.reading.protocol_states import RESULT_STATES
 
@@ -174,7 +175,11 @@ def _input_version(con: Connection, study: Path, name: str) -> str:
         return dataset_table.get_meta(con, "data_hash") or ""
     if name == "labels":
         labels = _unit_labels(con, study)
-        return _digest({u: (label.text, label.simulated) for u, label in labels.items()}, labels)
+        digest = _digest({u: (label.text, label.simulated) for u, label in labels.items()}, labels)
+        newest = run_table.latest_run(con, "dissect")
+        confirmed = category_table.confirmed_categories(con, newest) if newest else {}
+        # Without confirmed categories the digest is that of earlier versions.
+        return _digest([digest, sorted(confirmed.items())]) if confirmed else digest
     if name == "annotations":
         dissect = run_table.latest_run(con, "dissect")
         rows = annotation_table.load_annotations(con, dissect).to_dict("records") if dissect else []
@@ -191,12 +196,15 @@ def _input_version(con: Connection, study: Path, name: str) -> str:
     raise ValueError(f"{name!r} is not an input of an export")
 
 
-def _unit_labels(con: Connection, study: Path) -> dict[int, annotation_table.UnitLabel]:
+def _unit_labels(
+    con: Connection, study: Path, label_set: str | None = None
+) -> dict[int, annotation_table.UnitLabel]:
     """Return the labels of the newest dissected units, by unit."""
     dissect = run_table.latest_run(con, "dissect")
     if dissect is None:
         return {}
-    return annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+    order = load_order_of_experts(study)
+    return label_sets.load_label_set(con, dissect, label_set or label_sets.DEFAULT_SET, order)
 
 
 def closed_protocol(con: Connection) -> protocol_table.Protocol | None:
@@ -219,11 +227,11 @@ def hash_tables(tables: Mapping[str, str]) -> str:
     return _digest(dict(tables))
 
 
-def simulated_parts(study: Path, names: Iterable[str]) -> str:
+def simulated_parts(study: Path, names: Iterable[str], label_set: str | None = None) -> str:
     """Return the simulated parts among the named inputs, joined by commas; "" without any.
 
     Images count for every export; "unit labels", "annotations" and "answers" only where the export
-    uses them.
+    uses them. label_set: None for the labels that the study uses.
     """
     used, parts = set(names), []
     with store.read(study) as con:
@@ -232,7 +240,7 @@ def simulated_parts(study: Path, names: Iterable[str]) -> str:
         dissect = run_table.latest_run(con, "dissect")
         # The texts of a reading study consist of unit labels.
         if used & {"labels", "protocol"} and any(
-            label.simulated for label in _unit_labels(con, study).values()
+            label.simulated for label in _unit_labels(con, study, label_set).values()
         ):
             parts.append("unit labels")
         if dissect and "annotations" in used:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from core import lineage, store
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, unit_table
+from core.store import dataset_table, unit_table
+from core.store.labels import label_sets
 from evaluation.similarity import CorpusSimilarity, corpus_similarity, report_tokens
 from evaluation.similarity.word_vectors import study_vectors
 
@@ -52,20 +53,24 @@ def descriptive_part(report: str) -> str:
     return re.split(r"\bASSESSMENT\b", report, maxsplit=1, flags=re.IGNORECASE)[0]
 
 
-def measure_report_similarity(study: Path, run: str) -> list[ReportSimilarity]:
+def measure_report_similarity(
+    study: Path, run: str, label_set: str | None = None
+) -> list[ReportSimilarity]:
     """Compare the explanations of an explain run with the report lines.
 
     By greedy matching and by concept F1, for the top unit and the top eight. Word vectors come from
     the study's word-vector file, otherwise from its own lines and labels. Empty if no explained
-    mammogram has a report line, or no unit a label.
+    mammogram has a report line, or no unit a label. label_set: None for the labels of the explain
+    run.
     """
+    label_set = label_set or lineage.run_label_set(study, run)
     dissect = lineage.ancestor_run(study, run, "dissect")
     with store.read(study) as con:
         explained = unit_table.load_explanations(con, run)
         influences = unit_table.load_top_influences(con, run, SIMILARITY_DEPTH)
         findings = dataset_table.load_findings(con)
         order = load_order_of_experts(study)
-        unit_labels = annotation_table.unit_labels(con, dissect, order)
+        unit_labels = label_sets.load_label_set(con, dissect, label_set, order)
     labels = {unit: label.text for unit, label in unit_labels.items()}
     # The findings of a mammogram form one reference, as its units form one hypothesis.
     lines = (

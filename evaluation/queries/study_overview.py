@@ -158,18 +158,20 @@ def _stale_reason(
         # The parents of patches are mammograms, which are no run: their hash is compared.
         if row["manifest"]["inputs"] != dataset_table.get_meta(con, "data_hash"):
             return "mammograms were added since"
-        # The same keys as in the request of `core.pipeline.patches`.
-        if row["settings"] != {
+        # The same keys as in the request of `core.pipeline.patches`. The input side is no setting
+        # of the study: networks of several sides share its patches.
+        requested = {
             "patches": current.patches.model_dump(),
             "splits": current.splits.model_dump(),
             "seed": current.study.seed,
-            "input_side": current.images.input_side,
-        }:
+        }
+        if {name: row["settings"].get(name) for name in requested} != requested:
             return "study.toml changed since"
     for parent in row["parents"]:
         parent_kind = run_table.load_run(con, parent)["kind"]
         # The latest run of a kind is the one used last, also if an older one was reused.
-        if parent_kind in stale or run_table.latest_run(con, parent_kind) != parent:
+        latest = run_table.latest_run(con, parent_kind)
+        if parent_kind in stale or not run_table.is_same_patches(con, latest, parent):
             return f"{parent_kind} is newer"
     return ""
 
@@ -181,6 +183,8 @@ def _run_facts(con: Connection, row: dict[str, Any]) -> tuple[str, tuple[str, ..
         overlap = f"{100 * used['patches']['min_overlap']:g} % rule"
         return f"{manifest['patches']:,} patches", (overlap, f"split seed {used['seed']}")
     if kind == "train":
+        if manifest.get("imported"):
+            return manifest["architecture"], ("imported", manifest["imported"]["file"])
         epochs = count_text(used["training"]["epochs"], "epoch")
         return manifest["architecture"], (epochs, f"best: epoch {manifest['best_epoch'] + 1}")
     if kind == "evaluate":

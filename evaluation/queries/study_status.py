@@ -118,19 +118,12 @@ def _reading(study: Path) -> dict[str, Any] | None:
         if not known:
             return None
         newest = known[-1]
-        cases, answers = (
-            reading_table.load_reading_cases(con, newest.protocol, newest.version),
-            reading_table.load_reading_answers(con, newest.protocol, newest.version),
-        )
-    # The first arm of a design is its primary arm.
-    primary = set(cases[cases["arm"] == newest.design.get("arms", ARMS)[0]]["case_number"])
-    answered = (
-        int((answers["case_number"].isin(primary) & ~answers["repeat"].astype(bool)).sum())
-        if len(answers)
-        else 0
-    )
+        # The first arm of a design is its primary arm.
+        arm = newest.design.get("arms", ARMS)[0]
+        cases = reading_table.load_reading_cases(con, newest.protocol, newest.version)
+        answered = reading_table.count_answered(con, newest.protocol, newest.version, arm)
     result: dict[str, Any] = {
-        "cases": len(primary),
+        "cases": int((cases["arm"] == arm).sum()),
         "answered": answered,
         "correct": None,
         "p_greater": None,

@@ -9,43 +9,54 @@ import numpy as np
 import pandas as pd
 
 from core import store
+from core.annotation.unit_categories import PROPOSED, unit_categories
 from core.class_labels import unit_name
 from core.lexicon import birads_lexicon
+from core.lexicon.category_words import category_title
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import annotation_table, run_table, unit_table
+from core.store.labels import label_sets
+from core.store.labels.label_sets import DEFAULT_SET
 from evaluation.coverage import labelled_coverage, share_of_slots, top_unit_arrays
 
-OWN_WORDS = "Own words"  # category of a label without BI-RADS category
+OWN_WORDS = "Own words"  # category of a label whose words name no category
+PROPOSED_MARK = "*"
 
 
-def labelled_units_by_category(study: Path, dissect: str) -> pd.DataFrame:
-    """Return one row per labelled unit (the form of HDSR 2021, Fig. 3).
+def labelled_units_by_category(
+    study: Path, dissect: str, label_set: str = DEFAULT_SET
+) -> pd.DataFrame:
+    """Return one row per labelled unit and category (the form of HDSR 2021, Fig. 3).
 
-    Columns: category (title of the first phenomenon's), unit, label, simulated, classes for which
-    the unit is selected. In order of category, then unit.
+    A unit with several phenomena has several rows. Columns: category (its title), state (see
+    `core.annotation.unit_categories`), unit, label, simulated, classes for which the unit is
+    selected. In order of category, then unit.
     """
     with store.read(study) as con:
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
         chosen = unit_table.load_selected_units(con, dissect)
-        annotations = annotation_table.load_annotations(con, dissect)
-    answers = annotations.set_index("annotation_id")["answer"]
+        categories = unit_categories(con, dissect, labels)
     names = run_class_names(study, dissect)
     rows = []
     for unit, label in labels.items():
         codes = sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)
-        rows.append(
+        titles = [category_title(name) for name in categories[unit].names]
+        rows += [
             {
-                "category": _category_title(label.annotation_ids, answers),
+                "category": title,
+                "state": categories[unit].state,
                 "unit": unit,
                 "label": label.text,
                 "simulated": label.simulated,
                 "classes": [names[int(code)] for code in codes],
             }
-        )
+            for title in titles or [OWN_WORDS]
+        ]
     # Own words have no position in the lexicon and follow last.
     position = {category.title: i for i, category in enumerate(birads_lexicon.CATEGORIES)}
-    table = pd.DataFrame(rows, columns=["category", "unit", "label", "simulated", "classes"])
+    columns = ["category", "state", "unit", "label", "simulated", "classes"]
+    table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(
         ["category", "unit"],
         key=lambda column: (
@@ -55,44 +66,63 @@ def labelled_units_by_category(study: Path, dissect: str) -> pd.DataFrame:
     )
 
 
-def _category_title(annotation_ids: tuple[str, ...], answers: pd.Series) -> str:
-    """Return the category of the first phenomenon among the answers that a label rests on."""
-    for annotation_id in annotation_ids:
-        phenomena = answers[annotation_id]["phenomena"] if annotation_id in answers.index else []
-        if phenomena:
-            return birads_lexicon.get_category(phenomena[0]["category"]).title
-    return OWN_WORDS
+def units_by_network_and_category(study: Path) -> pd.DataFrame:
+    """Return the labelled units of all dissected networks (the form of SPIE 2018, Fig. 4).
 
-
-def category_cross_table(study: Path) -> pd.DataFrame:
-    """Return units by category over all dissected networks (the form of SPIE 2018, Fig. 4).
-
-    Categories are rows. Each dissected network and layer with a label is a column with the number
-    of units and their names as text: "3: unit_0001, ...".
+    One row per network, unit and category. Columns: network (architecture and layer), run, and
+    those of `labelled_units_by_category`. Networks are in the order of their dissection.
     """
     with store.read(study) as con:
         dissections = run_table.load_runs(con, "dissect").to_dict("records")
         train_of = {row["run"]: run_table.ancestor(con, row["run"], "train") for row in dissections}
         trained = run_table.load_runs(con, "train").to_dict("records")
     architecture = {row["run"]: row["manifest"]["architecture"] for row in trained}
-    columns: dict[str, pd.Series] = {}
+    tables = []
     for row in dissections:
         run, layer = row["run"], row["manifest"]["layer"]
-        units = labelled_units_by_category(study, run)
-        if len(units):
-            # Several dissections of one network and layer differ by the end of their id.
-            title = f"{architecture[train_of[run]]}, {layer} ({run[-4:]})"
-            columns[title] = units.groupby("category")["unit"].agg(_count_and_names)
-    used = {title for column in columns.values() for title in column.index}
-    titles = [c.title for c in birads_lexicon.CATEGORIES if c.title in used]
-    titles += [OWN_WORDS] if OWN_WORDS in used else []
+        # Several dissections of one network and layer differ by the end of their id.
+        title = f"{architecture[train_of[run]]}, {layer} ({run[-4:]})"
+        tables.append(labelled_units_by_category(study, run).assign(network=title, run=run))
+    if not tables:
+        return pd.DataFrame(columns=["network", "run", "category", "state", "unit"])
+    return pd.concat(tables, ignore_index=True)
+
+
+def category_order(units: pd.DataFrame) -> list[str]:
+    """Return the used categories in the order of the lexicon, own words last."""
+    used = set(units["category"])
+    titles = [category.title for category in birads_lexicon.CATEGORIES if category.title in used]
+    return titles + ([OWN_WORDS] if OWN_WORDS in used else [])
+
+
+def network_totals(units: pd.DataFrame) -> pd.Series:
+    """Return the distinct labelled units of each network, in order of their dissection.
+
+    units: rows of `units_by_network_and_category`, in which a unit may have several categories.
+    """
+    return units.groupby("network", sort=False)["unit"].nunique()
+
+
+def category_cross_table(study: Path) -> pd.DataFrame:
+    """Return units by category over all dissected networks (the form of SPIE 2018, Fig. 4).
+
+    Categories are rows. Each dissected network and layer with a label is a column with the number
+    of units and their names as text: "3: unit_0001, ...". A unit with several phenomena stands in
+    several rows; a mark follows a unit whose category is proposed and not confirmed.
+    """
+    units = units_by_network_and_category(study)
+    titles = category_order(units)
+    columns: dict[str, pd.Series] = {}
+    for title, rows in units.groupby("network", sort=False):
+        names = rows["unit"].map(unit_name) + rows["state"].map(
+            lambda state: PROPOSED_MARK if state == PROPOSED else ""
+        )
+        columns[str(title)] = names.groupby(rows["category"]).agg(
+            lambda texts: f"{len(texts)}: {', '.join(texts)}"
+        )
     # A network without units of a category shows 0 in its column.
     cells = {name: column.reindex(titles).fillna("0") for name, column in columns.items()}
     return pd.DataFrame(cells, index=titles)
-
-
-def _count_and_names(units: pd.Series) -> str:
-    return f"{len(units)}: " + ", ".join(unit_name(int(unit)) for unit in units)
 
 
 def coverage_summary(study: Path, dissect: str) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from core.interpretation.influence import select_spie_units
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store.labels import label_sets
+from core.store.labels.label_sets import DEFAULT_SET
 
 # A larger share of a response outside the breast is a warning: labels and edges lie there.
 OUTSIDE_WARNING = 0.2
@@ -51,7 +53,9 @@ class _UnitTables:
     class_names: dict[int, str]
 
 
-def selected_units(study: Path, dissect: str, rule: str = "influence") -> pd.DataFrame:
+def selected_units(
+    study: Path, dissect: str, rule: str = "influence", label_set: str = DEFAULT_SET
+) -> pd.DataFrame:
     """Return one row per distinct selected unit, by falling share.
 
     Columns: unit, name, classes for which it is selected, rank, count and share of hold-out
@@ -68,13 +72,15 @@ def selected_units(study: Path, dissect: str, rule: str = "influence") -> pd.Dat
     rule : {"influence", "spie", "dead"}
         "influence" (HDSR 2021); "spie" (SPIE 2018: mostly cancer patches, plus a random share; not
         selected for a class); "dead" (units that are never positive, unranked).
+    label_set : str
+        Name of the labels, see `core.store.labels.label_sets`.
     """
     patches_run = lineage.ancestor_run(study, dissect, "patches")
     with store.read(study) as con:
         run = run_table.load_run(con, dissect)
         chosen = unit_table.load_selected_units(con, dissect)
         units = unit_table.load_units(con, dissect)
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
         annotations = annotation_table.load_annotations(con, dissect)
         # The rule of SPIE 2018 uses the top 32 patches of every unit.
         listed = None if rule == "spie" else _units_by_rule(rule, chosen, units, None)

@@ -11,12 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from core import lineage, store
+from core.annotation.unit_categories import with_confirmed_categories
 from core.errors import UserError
 from core.store import annotation_table, run_table
+from core.store.labels import category_table
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import next_command
 from evaluation.annotation import category_agreement
 from evaluation.intervals import METHOD_NAMES
+from evaluation.queries import unit_summaries
 from evaluation.queries.provenance import (
     MISSING_INPUTS,
     MissingInput,
@@ -162,11 +165,15 @@ def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementE
     """Return the agreement between annotators, and the number of annotators.
 
     In the order of the Annotations page: each category, the first category, the overlap of
-    categories, hidden repeats. MissingInput for fewer than two annotators.
+    categories, hidden repeats. Free text counts with its confirmed categories. MissingInput for
+    fewer than two annotators.
     """
     dissect = newest_run(study, "dissect")
     with store.read(study) as con:
-        annotations = annotation_table.load_annotations(con, dissect)
+        annotations = with_confirmed_categories(
+            annotation_table.load_annotations(con, dissect),
+            category_table.confirmed_categories(con, dissect),
+        )
     count = category_agreement.count_experts(annotations)
     if count < 2:
         raise MissingInput(
@@ -180,3 +187,14 @@ def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementE
         category_agreement.category_overlap(annotations),
         *category_agreement.repeat_consistency(annotations),
     ], count
+
+
+def labelled_units_of_networks(study: Path) -> pd.DataFrame:
+    """Return the labelled units of all dissected networks; MissingInput without any.
+
+    Columns: see `evaluation.queries.unit_summaries.units_by_network_and_category`.
+    """
+    units = unit_summaries.units_by_network_and_category(study)
+    if not len(units):
+        raise MissingInput(*MISSING_INPUTS["labels"])
+    return units

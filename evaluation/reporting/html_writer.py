@@ -16,6 +16,14 @@ from evaluation.reporting.figures.export import figure_data_uri
 # whole report stays below 5 MB.
 HTML_DPI = 170
 
+# A table of more columns is printed across (the long side of the page is horizontal).
+UPRIGHT_COLUMNS = 8
+# Characters of a printed line of a table, upright and across. They allow for wide letters.
+UPRIGHT_CHARACTERS, ACROSS_CHARACTERS = 125, 200
+# Characters for the space around a cell, and of a text that is printed on one line where it may be
+# broken.
+CELL_PADDING, SHORT_TEXT = 3, 24
+
 
 def raster_uri(result: FigureResult) -> str:
     """Return a figure as the data URI of an image."""
@@ -56,15 +64,56 @@ def _block_content(block: Block, image_uri: Callable[[FigureResult], str]) -> di
         }
     if isinstance(block, TableBlock):
         frame = block.table.printed_frame()
+        wraps = [column.wrap for column in block.table.columns]
         return {
             "kind": "table",
             "title": block.title,
             "headings": list(frame.columns),
             "rows": frame.values.tolist(),
-            "cell_classes": ["wrap" if column.wrap else "fixed" for column in block.table.columns],
+            "cell_classes": ["wrap" if wrap else "fixed" for wrap in wraps],
+            "is_across": len(wraps) > UPRIGHT_COLUMNS,
+            "print_widths": print_widths(list(frame.columns), frame.values.tolist(), wraps),
             "note": block.table.note,
         }
     raise TypeError(type(block))
+
+
+def print_widths(headings: list[str], rows: list[list[str]], wraps: list[bool]) -> list[float]:
+    """Return the printed widths of the columns of a table.
+
+    With given widths a table is laid out in one pass, and columns do not depend on the browser.
+
+    Parameters
+    ----------
+    headings, rows
+        The text of the table.
+    wraps
+        Whether the texts of each column may be broken into lines.
+
+    Returns
+    -------
+    list of float
+        Percent of the width of the table, 100 in all. A column has the place of its longest text;
+        the columns of long texts share what is left in equal parts.
+
+    Examples
+    --------
+    >>> print_widths(["n", "Evidence"], [["12", "word " * 20]], [False, True])
+    [4.8, 95.2]
+    """
+    needed = [
+        CELL_PADDING + max(len(text) for text in [*heading.split(), *(row[i] for row in rows)])
+        for i, heading in enumerate(headings)
+    ]
+    is_long = [
+        wrap and length > SHORT_TEXT + CELL_PADDING
+        for wrap, length in zip(wraps, needed, strict=True)
+    ]
+    line = ACROSS_CHARACTERS if len(headings) > UPRIGHT_COLUMNS else UPRIGHT_CHARACTERS
+    short = sum(length for length, long in zip(needed, is_long, strict=True) if not long)
+    share = max((line - short) / max(sum(is_long), 1), SHORT_TEXT)
+    widths = [share if long else length for length, long in zip(needed, is_long, strict=True)]
+    return [round(100 * width / sum(widths), 2) for width in widths]
 
 
 def _anchor(text: str) -> str:

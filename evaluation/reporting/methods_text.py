@@ -10,6 +10,7 @@ from core import lineage, store
 from core.class_labels import class_names
 from core.sessions.arms import ARMS, shows_texts
 from core.store import annotation_table, run_table
+from core.store.labels.label_sets import set_sentence
 from evaluation.intervals import count_text, decimal, display_name, percent
 from evaluation.queries.provenance import closed_protocol
 from evaluation.reading_study import Design, workflow
@@ -175,7 +176,7 @@ def _optimizer_text(training: _Run) -> str:
     # The setting counts epochs from 0; an epoch that is never reached changes nothing.
     drop = (
         f", multiplied by .1 from epoch {training['decay_epoch'] + 1} on"
-        if training["decay_epoch"] < training["epochs"]
+        if 0 <= training["decay_epoch"] < training["epochs"]
         else ""
     )
     return (
@@ -262,9 +263,9 @@ def unit_sentences(run: _Run) -> str:
     )
     if dissection.get("rule", "influence") == "spie":
         return (
-            f"{units} Units were selected by the rule of SPIE 2018: 45 units, most of them with"
-            " malignant patches among their top patches and the others drawn at random; the same"
-            " units serve every class."
+            f"{units} Units were selected by the rule of SPIE 2018: units whose top patches are"
+            " mostly malignant, and others drawn at random, together at most 45; the same units"
+            " serve every class."
         )
     return (
         f"{units} For each class, the {dissection['select']} units that were most often among the"
@@ -287,6 +288,7 @@ def reading_sentences(design: Design, frozen: str) -> str:
     texts = (
         f" A case with labels showed at most {design.texts} of them,"
         f" {'with' if design.association_words else 'without'} words of the annotators' verdict."
+        f" {set_sentence(design.label_set)}"
         if any(map(shows_texts, design.arms))
         else ""
     )

@@ -7,6 +7,7 @@ the operating system.
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 from core.errors import UserError
@@ -14,6 +15,9 @@ from evaluation.reporting.blocks import Block
 from evaluation.reporting.figures.base import FigureResult
 from evaluation.reporting.figures.export import render_svg
 from evaluation.reporting.html_writer import raster_uri, render_html
+
+# A decimal without its zero, as in ".05" or "−.2".
+_DECIMAL = re.compile(r"(?<![\w.])([−-]?\.\d+)")
 
 
 def require_weasyprint() -> None:
@@ -36,7 +40,19 @@ def write_pdf(blocks: list[Block], out: Path) -> None:
     # Not at the top: the module must be importable without WeasyPrint.
     from weasyprint import HTML
 
-    HTML(string=render_html(blocks, vector_uri)).write_pdf(out)
+    HTML(string=keep_decimals(render_html(blocks, vector_uri))).write_pdf(out)
+
+
+def keep_decimals(html: str) -> str:
+    """Return HTML in which no line ends between the point and the digits of a decimal.
+
+    >>> keep_decimals('<p title="from .5">from .5</p>')
+    '<p title="from .5">from <span class="unbroken">.5</span></p>'
+    """
+    # Tags, attributes and the style sheet stay as they are.
+    parts = re.split(r"(<style>.*?</style>|<[^>]*>)", html, flags=re.DOTALL)
+    parts[::2] = [_DECIMAL.sub(r'<span class="unbroken">\1</span>', text) for text in parts[::2]]
+    return "".join(parts)
 
 
 def vector_uri(result: FigureResult) -> str:

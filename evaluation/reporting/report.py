@@ -12,10 +12,16 @@ from core import lineage, settings
 from core.atomic_files import write_text
 from core.errors import UserError
 from core.progress import ProgressCallback
+from evaluation.annotation.efficiency import annotation_efficiency
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
 from evaluation.reading_study.narrative import narrative_paragraphs
-from evaluation.reporting.base import caption_suffix, load_closed_study, remember_scores
+from evaluation.reporting.base import (
+    caption_suffix,
+    load_closed_study,
+    newest_run,
+    remember_scores,
+)
 from evaluation.reporting.blocks import Block, FigureBlock, Heading, Paragraph, TableBlock
 from evaluation.reporting.figures import FIGURES
 from evaluation.reporting.figures.export import render_figure
@@ -30,6 +36,7 @@ from evaluation.reporting.report_text import (
 from evaluation.reporting.tables import TABLES
 
 _READING_STUDY = "Reading study"
+_UNITS = "Units and their names"
 # The parts of the results in the order of a paper, with the names of their figures and tables.
 RESULTS = (
     ("Patients", ("flow",), ("cohort",)),
@@ -39,9 +46,9 @@ RESULTS = (
         ("classifiers", "operating_points", "architectures"),
     ),
     (
-        "Units and their names",
-        ("units", "coverage", "agreement", "ablation"),
-        ("coverage", "agreement"),
+        _UNITS,
+        ("units", "categories", "coverage", "agreement", "ablation"),
+        ("categories", "coverage", "agreement"),
     ),
     ("Explanations", ("explanations",), ("similarity",)),
     (_READING_STUDY, ("reading", "time_order"), ("reading", "truth_rules", "examples")),
@@ -71,6 +78,8 @@ def _build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
         blocks.append(Heading(title))
         if title == _READING_STUDY:
             blocks += _reading_study_paragraphs(study)
+        if title == _UNITS:
+            blocks += _efficiency_paragraph(study)
         for build, names in ((_figure_blocks, figures), (_table_blocks, tables)):
             for name in names:
                 blocks += build(study, name)
@@ -128,6 +137,16 @@ def _table_blocks(study: Path, name: str) -> list[Block]:
 def _missing_paragraph(title: str, missing: MissingInput) -> Paragraph:
     next_command = f" Next command: {missing.command}." if missing.command else ""
     return Paragraph(f"{title} is not available: {missing.reason}.{next_command}")
+
+
+def _efficiency_paragraph(study: Path) -> list[Block]:
+    """Return the expert time against the labelled coverage; nothing before the first answer."""
+    try:
+        efficiency = annotation_efficiency(study, newest_run(study, "dissect"))
+    except MissingInput:
+        # The figures of units name the missing step.
+        return []
+    return [Paragraph(efficiency.sentence())] if efficiency.answers else []
 
 
 def _reading_study_paragraphs(study: Path) -> list[Block]:

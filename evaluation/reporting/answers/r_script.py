@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.annotation.spreadsheet_cells import csv_text
 from evaluation.permutation import EXACT_SIGN_FLIP_LIMIT
 from evaluation.reading_study.design import MALIGNANT
 from evaluation.reading_study.joined_answers import join_answers
@@ -40,7 +41,7 @@ def r_files(
         empty answer for every missing one.
     """
     joined = join_answers(closed.answers, closed.key, closed.design)
-    result = primary_analysis(joined, closed.key, closed.design)
+    result = primary_analysis(joined, closed.key, closed.design, look_number=closed.stopped_at)
     expected = {
         "estimate": result.estimate,
         # In the script P belongs to the first comparison alone, before any rule over several.
@@ -55,7 +56,7 @@ def r_files(
         "@EXPECTED@": _assignments(expected),
     }.items():
         script = script.replace(mark, text)
-    return script, _data(rows, joined, closed).to_csv(index=False)
+    return script, csv_text(_data(rows, joined, closed))
 
 
 def _template() -> str:
@@ -71,7 +72,7 @@ def _settings(data: str, closed: ClosedStudy) -> dict[str, Any]:
         "side": design.side,
         "goal": design.goal,
         "margin": design.margin or 0.0,
-        "alpha": final_alpha(design),
+        "alpha": final_alpha(design, closed.stopped_at),
         "scale": design.scale,
         "threshold": design.threshold,
         "missing_answers": design.missing_answers,
@@ -107,5 +108,8 @@ def _data(rows: pd.DataFrame, joined: pd.DataFrame, closed: ClosedStudy) -> pd.D
     missing = missing_answers(joined, with_pseudonyms(closed.key), arms).rename(
         columns={"code": "reader"}
     )
+    if closed.stopped_at is not None:
+        # What was not read when the study stopped is not missing.
+        missing = missing.iloc[:0]
     missing = missing.assign(malignant=missing["malignant"].astype(int), answer=None)
     return pd.concat([latest[list(DATA_COLUMNS)], missing[list(DATA_COLUMNS)]], ignore_index=True)

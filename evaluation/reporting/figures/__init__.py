@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from evaluation.reporting.figures import (
     ablation,
+    categories,
     classifier,
     coverage,
     diagrams,
@@ -57,6 +58,15 @@ FIGURES: dict[str, FigureSpec] = {
             required=("dissect", "labels"),
             width=_TWO_COLUMNS,
             plot=units.plot_units,
+            labelled=True,
+        ),
+        FigureSpec(
+            name="categories",
+            title="Units by category and network",
+            needs=("dissect", "labels"),
+            required=("dissect", "labels"),
+            width=_TWO_COLUMNS,
+            plot=categories.plot_categories,
         ),
         FigureSpec(
             name="annotation_screen",
@@ -73,6 +83,7 @@ FIGURES: dict[str, FigureSpec] = {
             required=("explain",),
             width=_TWO_COLUMNS,
             plot=explanations.plot_explanations,
+            labelled=True,
         ),
         FigureSpec(
             name="coverage",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from core.lineage import run_class_names
+from core.lineage import influence_note, run_class_names
 from evaluation.intervals import decimal
 from evaluation.queries import faithfulness
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput
@@ -45,7 +45,7 @@ def plot_ablation(study: Path, width: float) -> FigureResult:
         " range of the orders); the horizontal axis is linear from 0 to 1 and logarithmic from 1"
         " on. (b) Decrease of the logit of a class on its patches beyond the"
         f" decrease with as many random units of equal activation: {estimates}. Bars: 95 %"
-        " intervals clustered by patient."
+        f" intervals clustered by patient. {influence_note(study, dissect)}".rstrip()
     )
     return FigureResult(
         figure=figure,

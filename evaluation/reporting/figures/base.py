@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -34,7 +33,8 @@ class FigureSpec:
 
     needs: names of its inputs (`evaluation.queries.provenance.current_inputs`); required: those
     without which it cannot be drawn; width: natural width in mm (85 one column, 174 two columns);
-    plot(study, width): returns a FigureResult or raises MissingInput.
+    plot(study, width): returns a FigureResult or raises MissingInput; labelled: plot has a third
+    argument, the name of the label set (None for that of the study).
     """
 
     name: str
@@ -42,4 +42,5 @@ class FigureSpec:
     needs: tuple[str, ...]
     required: tuple[str, ...]
     width: float
-    plot: Callable[[Path, float], FigureResult] = field(repr=False)
+    plot: Callable[..., FigureResult] = field(repr=False)
+    labelled: bool = False

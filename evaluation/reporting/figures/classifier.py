@@ -158,8 +158,7 @@ def plot_subgroups(study: Path, width: float) -> FigureResult:
     groups = performance.load_subgroups(study, run, REPORTED_SPLIT)
     observations = load_observations(study, run, REPORTED_SPLIT, "image")
     n, patients = len(observations.truth), observations.patients
-    # A variable with one value for all mammograms repeats the overall result.
-    groups = [group for group in groups if group.n < n]
+    groups = performance.printed_subgroups(groups, n)
     if not groups:
         raise MissingInput(
             "Evaluation",

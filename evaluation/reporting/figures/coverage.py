@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from core import store
-from core.lineage import run_class_names
+from core.lineage import influence_note, run_class_names
 from core.store import run_table, unit_table
 from evaluation.intervals import percent, percent_range
 from evaluation.queries import unit_summaries
@@ -71,7 +71,7 @@ def plot_coverage(study: Path, width: float) -> FigureResult:
         + f"; {select} arbitrary units {percent(chance)}. Filled symbols:"
         " measured on the mammograms that selected the units, hence optimistic; open symbols with"
         " 95 % intervals: selected on one half of the patients, measured on the other."
-        " CI, confidence interval."
+        f" CI, confidence interval. {influence_note(study, dissect)}".rstrip()
     )
     measured = frame[frame["name"].isin(["interval", "split_half"])]
     return FigureResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -17,8 +18,10 @@ from PIL import Image
 
 from core import store
 from core.class_labels import unit_name
-from core.lineage import run_class_names
+from core.interpretation.explanation import NamedUnit
+from core.lineage import influence_note, run_class_names
 from core.store import dataset_table, unit_table
+from core.store.labels.label_sets import set_sentence
 from evaluation.intervals import decimal
 from evaluation.queries.explanations import ExplainedMammogram, list_explained, load_explanation
 from evaluation.queries.provenance import MissingInput, study_seed
@@ -29,6 +32,14 @@ from evaluation.reporting.figures.base import FigureResult
 # Pixels: a mammogram in print is about 25 mm wide, which is 400 dots per inch.
 MAMMOGRAM_PIXELS = 400
 SCALE_BAR_MM = 10
+# HDSR 2021 prints "up to five annotated units" of a decision.
+PRINTED_UNITS = 5
+# Millimetres: a line of text of 7 points, a letter of it in the widest of the fonts, the panel
+# letter above a row, gaps, the colour bar, and the heights between which an image is scaled to fit
+# the page.
+_LINE_MM, _LETTER_MM, _PANEL_MM, _GAP_MM, _COLOUR_BAR_MM = 2.9, 1.4, 5.5, 1.5, 13
+_IMAGE_MM, _MIN_IMAGE_MM = 44.0, 24.0
+_MAX_LABEL_LINES = 12
 
 
 def _illustrated_decisions(study: Path, explain: str) -> list[str]:
@@ -58,11 +69,12 @@ def choose_example_cases(study: Path, explain: str, seed: int) -> list[tuple[str
     return chosen
 
 
-def plot_explanations(study: Path, width: float) -> FigureResult:
+def plot_explanations(study: Path, width: float, label_set: str | None = None) -> FigureResult:
     """Plot explained mammograms, one a row (HDSR 2021, Figures 4 and 5).
 
-    Left to right: the mammogram with outlined findings and its report line, the class map, the maps
-    of labelled units. Rows: malignant and benign decisions, right and wrong.
+    Left to right: the mammogram with outlined findings, the class map, the maps of labelled units.
+    Beneath: the whole report. Rows: malignant and benign decisions, right and wrong; as many as fit
+    on a page. label_set: None for the labels of the explain run.
     """
     run = newest_run(study, "explain")
     seed = study_seed(study)
@@ -73,15 +85,17 @@ def plot_explanations(study: Path, width: float) -> FigureResult:
             "no explained mammogram with a known truth was classified as malignant or benign",
             "deepminer explain",
         )
-    max_units = 4 if width >= 120 else 1
-    figure = style.create_figure(width, 12 + 55 * len(chosen))
-    axes = figure.subplots(len(chosen), max_units + 2, squeeze=False)
-    cases = [load_explanation(study, run, mammogram) for _, mammogram, _ in chosen]
+    max_units = PRINTED_UNITS if width >= 120 else 1
+    cases = [load_explanation(study, run, mammogram, label_set) for _, mammogram, _ in chosen]
+    layout = _fit_to_page(cases, width, max_units)
+    chosen, cases = chosen[: len(layout.labels)], cases[: len(layout.labels)]
+    figure, axes, report_axes = _create_axes(layout, width, max_units + 2)
     scale_bars = 0
-    for case, row_axes, panel in zip(cases, axes, "abcd"):
+    for case, row_axes, report_ax, panel in zip(cases, axes, report_axes, "abcd"):
         scale_bars += _draw_scale_bar(row_axes[0], study, case)
-        _plot_case(row_axes, study, case, panel, max_units)
-    _draw_colour_bar(figure, axes, cases[-1].scale)
+        _plot_case(row_axes, study, case, panel, width, max_units)
+        _write_report(report_ax, case, width)
+    _draw_colour_bar(figure, cases[-1].scale)
     panels = list(zip("abcd", chosen, cases))
     caption = (
         "Explained mammograms. "
@@ -89,12 +103,13 @@ def plot_explanations(study: Path, width: float) -> FigureResult:
             f"({panel}) decided {role}: truth {case.truth}, {how}"
             for panel, (role, _, how), case in panels
         )
-        + ". Left to right: mammogram with outlined findings (red) and its report line;"
+        + ". Left to right: mammogram with outlined findings (red), beneath the row its report;"
         f" probability map of the predicted class; maps of up to {max_units} of the labelled units"
         " among the 8 with the largest influence on the decision, with rank, unit, influence and"
         " label. Colours, one scale for all cases: class maps from 0 to 1; unit maps by square"
         " root from 0 to the largest contribution of any unit to any explained mammogram."
         + (f" White bar: {SCALE_BAR_MM} mm." if scale_bars else "")
+        + f" {set_sentence(cases[0].label_set)}"
     )
     rows = [
         row for panel, (role, _, how), case in panels for row in _unit_rows(panel, role, how, case)
@@ -104,11 +119,108 @@ def plot_explanations(study: Path, width: float) -> FigureResult:
         data={"units": pd.DataFrame(rows)},
         caption=caption,
         counts={"mammograms": len(cases), "patients": len({case.patient_id for case in cases})},
-        method="The influence of a unit is the largest value of its map on the mammogram times its"
+        method=influence_note(study, run)
+        or "The influence of a unit is the largest value of its map on the mammogram times its"
         " weight for the class.",
         kind="mixed",
         seed=seed,
     )
+
+
+@dataclass(frozen=True)
+class _PageLayout:
+    """Heights in mm: of the images, and of labels and report of each row that fits on the page."""
+
+    image: float
+    labels: list[float]
+    reports: list[float]
+
+    def row(self, k: int) -> float:
+        """Height of row k."""
+        return _PANEL_MM + self.image + self.labels[k] + self.reports[k] + 3 * _GAP_MM
+
+
+def _fit_to_page(cases: list[ExplainedMammogram], width: float, max_units: int) -> _PageLayout:
+    """Return the heights of as many rows as fit on a page; images are made smaller first.
+
+    Reports are never cut, so a long one can take the place of the last row.
+    """
+    labels = [
+        _LINE_MM * (2 + max([0, *map(len, _label_lines(case, width, max_units))])) for case in cases
+    ]
+    reports = [_LINE_MM * len(_report_lines(case, width)) for case in cases]
+    # Upright films are at most about twice as high as wide.
+    preferred = min(_IMAGE_MM, 2 * _column_width(width, max_units + 2))
+    available = style.MAX_HEIGHT - style.MARK_HEIGHT - _COLOUR_BAR_MM
+    for count in range(len(cases), 0, -1):
+        without_images = _PageLayout(0, labels[:count], reports[:count])
+        image = (available - sum(map(without_images.row, range(count)))) / count
+        if image >= _MIN_IMAGE_MM:
+            break
+    return replace(without_images, image=max(_MIN_IMAGE_MM, min(preferred, image)))
+
+
+def _column_width(width: float, columns: int) -> float:
+    return (width - (columns + 1) * _GAP_MM) / columns
+
+
+def _create_axes(
+    layout: _PageLayout, width: float, columns: int
+) -> tuple[Figure, np.ndarray, list[Axes]]:
+    """Return a figure, the axes of its images [row, column], and those of its reports.
+
+    Positions are fixed: the widths of the texts must not decide the sizes of the images.
+    """
+    rows = range(len(layout.labels))
+    height = style.MARK_HEIGHT + sum(map(layout.row, rows)) + _COLOUR_BAR_MM
+    figure = style.create_figure(width, height)
+    figure.set_layout_engine("none")
+    column = _column_width(width, columns)
+
+    def add(left: float, top: float, wide: float, high: float) -> Axes:
+        """Add axes at a position in mm from the upper left corner."""
+        return figure.add_axes(
+            (left / width, 1 - (top + high) / height, wide / width, high / height)
+        )
+
+    images, reports = [], []
+    top = style.MARK_HEIGHT
+    for k in rows:
+        upper = top + _PANEL_MM
+        images.append(
+            [
+                add(_GAP_MM + j * (column + _GAP_MM), upper, column, layout.image)
+                for j in range(columns)
+            ]
+        )
+        below = upper + layout.image + layout.labels[k] + 2 * _GAP_MM
+        reports.append(add(_GAP_MM, below, width - 2 * _GAP_MM, layout.reports[k]))
+        top += layout.row(k)
+    for ax in [*reports, *(ax for row in images for ax in row)]:
+        ax.set_axis_off()
+        ax.set_anchor("NW")
+    return figure, np.array(images), reports
+
+
+def _report_lines(case: ExplainedMammogram, width: float) -> list[str]:
+    """Return the whole report of a mammogram, wrapped to the width of the figure."""
+    report = "; ".join(line for line in case.findings["report"] if line).replace("_", " ").lower()
+    return wrap(f"Report: {report or 'none'}", int(width / _LETTER_MM))
+
+
+def _write_report(ax: Axes, case: ExplainedMammogram, width: float) -> None:
+    ax.text(0, 1, "\n".join(_report_lines(case, width)), va="top", fontsize=7, linespacing=1.1)
+
+
+def _printed_units(case: ExplainedMammogram, max_units: int) -> list[NamedUnit]:
+    """Return the labelled units that are printed, the most influential first."""
+    return [unit for unit in case.units if unit.label][:max_units]
+
+
+def _label_lines(case: ExplainedMammogram, width: float, max_units: int) -> list[list[str]]:
+    """Return the lines of each printed label, wrapped to the width of an image."""
+    column = _column_width(width, max_units + 2)
+    return [_wrap_lines(unit.label or "", column) for unit in _printed_units(case, max_units)]
 
 
 def _unit_rows(panel: str, role: str, how: str, case: ExplainedMammogram) -> list[dict[str, Any]]:
@@ -146,25 +258,26 @@ def _draw_scale_bar(ax: Axes, study: Path, case: ExplainedMammogram) -> bool:
 
 
 def _plot_case(
-    axes: np.ndarray, study: Path, case: ExplainedMammogram, panel: str, max_units: int
+    axes: np.ndarray,
+    study: Path,
+    case: ExplainedMammogram,
+    panel: str,
+    width: float,
+    max_units: int,
 ) -> None:
     """Plot one case: the mammogram, its class map, and the maps of its labelled units."""
     pixels = np.load(study / "images" / f"{case.image_file}.npy", mmap_mode="r")
-    report = "; ".join(line for line in case.findings["report"] if line).replace("_", " ").lower()
-    for ax in axes:
-        ax.set_axis_off()
     style.label_panel(axes[0], panel)
     _plot_mammogram(axes[0], pixels, case)
-    _write_below(
-        axes[0], f"{case.patient_id}, {case.view}", _wrap_lines(report or "no report line")
-    )
+    _write_below(axes[0], [case.patient_id, case.view])
     _plot_mammogram(axes[1], pixels, case, case.class_map)
     probability = decimal(case.scores.get(case.predicted or ""), 2)
-    _write_below(axes[1], f"{case.predicted} {probability}", f"truth {case.truth}")
-    for ax, unit in zip(axes[2:], [u for u in case.units if u.label][:max_units]):
+    _write_below(axes[1], [f"{case.predicted} {probability}", f"truth {case.truth}"])
+    units, labels = _printed_units(case, max_units), _label_lines(case, width, max_units)
+    for ax, unit, lines in zip(axes[2:], units, labels):
         _plot_mammogram(ax, pixels, case, case.unit_heat(unit))
-        heading = f"{unit.rank} of 8, {unit_name(unit.unit)}, {decimal(unit.influence, 2)}"
-        _write_below(ax, heading, _wrap_lines(unit.label or ""))
+        heading = [f"{unit.rank} of 8, {unit_name(unit.unit)}", decimal(unit.influence, 2)]
+        _write_below(ax, [*heading, *lines])
 
 
 def _plot_mammogram(
@@ -198,16 +311,13 @@ def _blend(image: Image.Image, heat: np.ndarray) -> np.ndarray:
     return grey * (1 - weight) + colormaps["inferno"](values)[..., :3] * weight
 
 
-def _draw_colour_bar(figure: Figure, axes: np.ndarray, scale: float) -> None:
+def _draw_colour_bar(figure: Figure, scale: float) -> None:
     """Draw the colour bar of class maps (linear) and unit maps (square root) below all rows."""
+    height = figure.get_size_inches()[1] / style.MM
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), "inferno"),
-        ax=axes,
-        location="bottom",
-        fraction=0.03,
-        aspect=70,
-        pad=0.01,
-        shrink=0.6,
+        cax=figure.add_axes((0.2, (_COLOUR_BAR_MM - 4) / height, 0.6, 2 / height)),
+        orientation="horizontal",
     )
     # By the square root, half of the bar is a quarter of the scale of unit maps.
     labels = [
@@ -220,17 +330,17 @@ def _draw_colour_bar(figure: Figure, axes: np.ndarray, scale: float) -> None:
     bar.ax.tick_params(length=2)
 
 
-def _wrap_lines(text: str, max_lines: int = 12) -> str:
-    """Wrap a text to the width of a mammogram, and cut it after `max_lines`."""
-    lines = wrap(text, 22)
-    if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], lines[max_lines - 1] + " …"]
-    return "\n".join(lines)
+def _wrap_lines(text: str, column: float) -> list[str]:
+    """Return the lines of a label at the width of an image in mm, cut after `_MAX_LABEL_LINES`."""
+    lines = wrap(text, int(column / _LETTER_MM))
+    if len(lines) > _MAX_LABEL_LINES:
+        lines = [*lines[: _MAX_LABEL_LINES - 1], lines[_MAX_LABEL_LINES - 1] + " …"]
+    return lines
 
 
-def _write_below(ax: Axes, heading: str, text: str) -> None:
+def _write_below(ax: Axes, lines: list[str]) -> None:
     ax.annotate(
-        f"{heading}\n{text}",
+        "\n".join(lines),
         (0, 0),
         xytext=(0, -2),
         xycoords="axes fraction",

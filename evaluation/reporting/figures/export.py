@@ -30,20 +30,31 @@ MAX_PNG_DPI = 600
 SCREEN_DPI = 96
 
 
-def render_figure(study: Path, spec: FigureSpec, width_mm: float) -> tuple[FigureResult, str]:
+def render_figure(
+    study: Path, spec: FigureSpec, width_mm: float, label_set: str | None = None
+) -> tuple[FigureResult, str]:
     """Return a figure with its mark of simulated data, and the names of the simulated parts.
 
+    label_set: of figures that print labels; None for the labels that the study uses.
     MissingInput where an input does not exist.
     """
     with style.print_style():
-        result = spec.plot(study, width_mm)
-        simulated = provenance.simulated_parts(study, spec.needs)
+        result = (
+            spec.plot(study, width_mm, label_set) if spec.labelled else spec.plot(study, width_mm)
+        )
+        used_labels = label_set if spec.labelled else None
+        simulated = provenance.simulated_parts(study, spec.needs, used_labels)
         style.mark_simulated(result.figure, simulated)
     return result, simulated
 
 
 def export_figure(
-    study: Path, spec: FigureSpec, out: Path, width_mm: float | None, formats: Sequence[str]
+    study: Path,
+    spec: FigureSpec,
+    out: Path,
+    width_mm: float | None,
+    formats: Sequence[str],
+    label_set: str | None = None,
 ) -> Export:
     """Write one figure in the given formats, with data, caption and provenance record.
 
@@ -52,7 +63,7 @@ def export_figure(
     """
     width = width_mm or spec.width
     try:
-        result, simulated = render_figure(study, spec, width)
+        result, simulated = render_figure(study, spec, width, label_set)
     except MissingInput as missing:
         return Export(spec.name, None, missing.step, missing.reason, missing.command)
     files = [
@@ -78,7 +89,8 @@ def export_figure(
         inputs=provenance.current_inputs(study, spec.needs),
         data_hash=provenance.hash_tables(tables),
         command=f"deepminer figures {spec.name} --study STUDY --out DIR --width-mm {width:g}"
-        f" --format {','.join(formats)}",
+        f" --format {','.join(formats)}"
+        + (f" --label-set {label_set}" if label_set and spec.labelled else ""),
         software=provenance.export_software(),
         evidence=provenance.evidence_head(study),
         files=(*files, *texts),
@@ -95,9 +107,11 @@ def export_figures(
     width_mm: float | None,
     formats: Sequence[str],
     report: ProgressCallback,
+    label_set: str | None = None,
 ) -> list[Export]:
     """Write several figures into a folder, which is created if it is missing.
 
+    label_set: of the figures that print labels; None for the labels that the study uses.
     No name or "all": every figure. An unknown name or format is a UserError.
     """
     selected = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
@@ -113,7 +127,7 @@ def export_figures(
     create_output_folder(out)
     exports = []
     for i, name in enumerate(selected):
-        exports.append(export_figure(study, FIGURES[name], out, width_mm, formats))
+        exports.append(export_figure(study, FIGURES[name], out, width_mm, formats, label_set))
         report(i + 1, len(selected), "figures")
     return exports
 

@@ -96,7 +96,7 @@ def _plot_bin_counts(ax: Axes, bins: list[CalibrationBin]) -> None:
         ax.annotate(
             f"{count:,}",
             (centre, count),
-            xytext=(0, 1),
+            xytext=(0, 2),
             textcoords="offset points",
             ha="center",
             fontsize=7,

@@ -46,7 +46,7 @@ def plot_reading_study(study: Path, width: float) -> FigureResult:
     )
     caption = (
         f'Reading study "{protocol.protocol}" (protocol {protocol.hash[:12]}):'
-        f" {count_text(primary.n, 'answer')} on {stimuli(score)} of"
+        f" {count_text(primary.given, 'answer')} on {stimuli(score)} of"
         f" {count_text(score.patients, 'patient')}. {' '.join(primary_sentences(score))} (a)"
         f" {_proportion_caption(score)}; dashed: chance. (b) ROC of the answers and of the network"
         f" alone on the same cases (AUC: {_reader_auc(score)}; network {decimal(network.estimate)},"
@@ -55,7 +55,7 @@ def plot_reading_study(study: Path, width: float) -> FigureResult:
         f" exact binomial test, one-sided {p_text(score.binomial.p_value)}.{single_reader} AUC,"
         " area under the curve; CI, confidence interval."
     )
-    counts = {"answers": primary.n, "patients": score.patients, "readers": len(score.readers)}
+    counts = {"answers": primary.given, "patients": score.patients, "readers": len(score.readers)}
     return FigureResult(
         figure=figure, data=data, caption=caption, counts=counts, method=narrative(score)
     )
@@ -73,7 +73,12 @@ def _proportion_caption(score: ReadingScore) -> str:
 
 
 def _reader_auc(score: ReadingScore) -> str:
-    """Return the mean AUC of several readers, else that of the one reader, with its interval."""
+    """Return the mean AUC of several readers, else that of the one reader, with its interval.
+
+    The interval of a primary AUC stands with the prespecified result already.
+    """
+    if len(score.readers) == 1 and score.primary.endpoint == "auc":
+        return f"reader {decimal(score.roc.estimate)}"
     mean = score.readers_auc
     several = len(score.readers) > 1 and mean is not None and mean.estimate is not None
     area = mean if several and mean is not None else score.roc
@@ -118,10 +123,10 @@ def _plot_roc_curves(ax: Axes, answers: pd.DataFrame) -> pd.DataFrame:
     """Plot the empirical ROC curve of each reader, and of the network on the same cases."""
     style.draw_grid(ax)
     ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.6)
-    reader_line = {"marker": "o", "markersize": 2.5, "linewidth": 0.9, "color": style.INK}
+    reader_line = {"markersize": 3, "linewidth": 0.9, "color": style.INK}
     raters: list[tuple[Any, pd.Series, pd.Series, dict[str, Any]]] = [
-        (code, rows["malignant"], rows["answer"], reader_line)
-        for code, rows in answers.groupby("code")
+        (code, rows["malignant"], rows["answer"], reader_line | {"marker": marker})
+        for marker, (code, rows) in zip(_READER_MARKERS * 9, answers.groupby("code"))
     ]
     cases = answers.drop_duplicates("case_number")
     network_line = {"linestyle": "--", "color": style.CLASS_COLOURS["benign"]}
@@ -262,7 +267,16 @@ def _plot_seconds(ax: Axes, answers: pd.DataFrame, blocks: pd.DataFrame) -> None
             color=style.MUTED,
         )
     for _, rows in blocks.groupby("reader"):
-        ax.plot(rows["middle"], rows["median_seconds"], color=style.INK, linewidth=1)
+        # A single block makes no line.
+        marker = "_" if len(rows) == 1 else "none"
+        ax.plot(
+            rows["middle"],
+            rows["median_seconds"],
+            color=style.INK,
+            linewidth=1,
+            marker=marker,
+            markersize=9,
+        )
     ax.set(ylabel="Seconds", ylim=(0, None))
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 from core import lineage, runs, store
 from core.class_labels import unit_name
 from core.interpretation.highlighted_region import upsample_map
-from core.lineage import run_class_names
+from core.lineage import influence_note, run_class_names
 from core.store import run_table, unit_table
+from core.store.labels.label_sets import DEFAULT_SET, set_sentence
 from evaluation.annotation.category_agreement import AgreementEstimate
 from evaluation.intervals import count_text
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput
@@ -30,7 +31,9 @@ TILES_PER_UNIT = 4
 TILE_PRINT_PIXELS = 128
 
 
-def select_named_units(study: Path, dissect: str, per_class: int) -> pd.DataFrame:
+def select_named_units(
+    study: Path, dissect: str, per_class: int, label_set: str = DEFAULT_SET
+) -> pd.DataFrame:
     """Return the labelled units of each class that are most often among the most influential.
 
     The rows of `evaluation.queries.units.selected_units` with `under`, the class; malignant first,
@@ -38,7 +41,7 @@ def select_named_units(study: Path, dissect: str, per_class: int) -> pd.DataFram
     """
     with store.read(study) as con:
         selected = unit_table.load_selected_units(con, dissect)
-    table = selected_units(study, dissect)
+    table = selected_units(study, dissect, label_set=label_set)
     labelled = table[table["label"] != ""].set_index("unit")
     rows: list[dict[str, Any]] = []
     listed: set[int] = set()
@@ -56,13 +59,14 @@ def select_named_units(study: Path, dissect: str, per_class: int) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def plot_units(study: Path, width: float) -> FigureResult:
+def plot_units(study: Path, width: float, label_set: str | None = None) -> FigureResult:
     """Plot the named units of each class: id, class, label and four patches.
 
     The region of the unit is outlined in each patch (HDSR 2021, Figure 3; SPIE 2018, Figure 4).
     """
     dissect = newest_run(study, "dissect")
-    units = select_named_units(study, dissect, UNITS_PER_CLASS)
+    label_set = label_set or DEFAULT_SET
+    units = select_named_units(study, dissect, UNITS_PER_CLASS, label_set)
     if not len(units):
         raise MissingInput(*MISSING_INPUTS["labels"])
     patches_run = lineage.ancestor_run(study, dissect, "patches")
@@ -87,7 +91,8 @@ def plot_units(study: Path, width: float) -> FigureResult:
         " largest influence on hold-out mammograms. Each row: unit, class, label, and its"
         f" {TILES_PER_UNIT} patches with the largest activation; outlined: the map of the unit"
         f" above {settings['threshold']:g} of its largest activation. All patches of one row may"
-        " come from few patients (listed in the data)."
+        f" come from few patients (listed in the data). {set_sentence(label_set)}"
+        f" {influence_note(study, dissect)}".rstrip()
     )
     described = ["unit", "name", "under", "label", "rank", "count", "share", "top_patients"]
     return FigureResult(

@@ -49,6 +49,13 @@ TABLES: dict[str, TableSpec] = {
             build=units.build_unit_table,
         ),
         TableSpec(
+            name="categories",
+            title="Labelled units by BI-RADS category and network",
+            needs=("dissect", "labels"),
+            required=("dissect", "labels"),
+            build=units.build_category_table,
+        ),
+        TableSpec(
             name="coverage",
             title="Coverage of the selected units",
             needs=("dissect", "coverage", "labels"),

@@ -14,7 +14,7 @@ from core.store.reading.protocol_states import FROZEN_STATES
 from evaluation.intervals import count_text, decimal, display_name, interval_text
 from evaluation.power import ENDPOINTS
 from evaluation.queries import performance
-from evaluation.queries.observations import LEVELS
+from evaluation.queries.observations import LEVELS, load_observations
 from evaluation.queries.provenance import closed_protocol
 from evaluation.reading_study import Design, design_power, workflow
 from evaluation.reading_study.design import ANALYSIS_NAMES
@@ -166,7 +166,10 @@ def _performance_evidence(study: Path, evaluate: str | None, closed: bool) -> di
         facts = ("threshold", "statistics", "accuracy", "crosstab", "subgroups", "failures")
         return dict.fromkeys(facts, (False, "deepminer evaluate"))
     point = performance.load_operating_point(study, evaluate, REPORTED_SPLIT, "image")
-    groups = performance.load_subgroups(study, evaluate, REPORTED_SPLIT)
+    images = load_observations(study, evaluate, REPORTED_SPLIT, "image")
+    groups = performance.printed_subgroups(
+        performance.load_subgroups(study, evaluate, REPORTED_SPLIT), len(images.truth)
+    )
     variables = ", ".join(dict.fromkeys(group.variable for group in groups))
     confusion = "Performance page, Confusion"
     return {

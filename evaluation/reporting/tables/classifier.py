@@ -12,7 +12,7 @@ from core import store
 from core.class_labels import CLASSES, SPLITS
 from core.lineage import run_class_names
 from core.store import dataset_table
-from evaluation.intervals import decimal, percent
+from evaluation.intervals import decimal, join_reasons, percent
 from evaluation.queries import architectures, performance
 from evaluation.queries.observations import LEVELS, load_observations
 from evaluation.queries.provenance import MissingInput
@@ -156,11 +156,15 @@ def build_classifier_table(study: Path) -> Table:
                     r.auc.low,
                     r.auc.high,
                     r.partial.raw,
+                    r.partial_interval.low,
+                    r.partial_interval.high,
                     r.partial.fraction,
                     r.partial.mcclish,
                     r.partial.deepminer_2021,
                     r.specificity.interpolated,
-                    r.auc.reason or "",
+                    r.specificity_interval.low,
+                    r.specificity_interval.high,
+                    join_reasons(r.auc.reason, r.partial_interval.reason) or "",
                 )
             )
     columns = (
@@ -169,11 +173,11 @@ def build_classifier_table(study: Path) -> Table:
         TableColumn("n"),
         TableColumn("Patients"),
         TableColumn("AUC", decimal, interval=True),
-        TableColumn("pAUC raw", decimal),
+        TableColumn("pAUC raw", decimal, interval=True),
         TableColumn("pAUC / 0.2", decimal),
         TableColumn("pAUC McClish", decimal),
         TableColumn("DeepMiner 2021 formula", decimal),
-        TableColumn("Specificity at .8", decimal),
+        TableColumn("Specificity at .8", decimal, interval=True),
         TableColumn("Remark", wrap=True),
     )
     return Table(
@@ -183,7 +187,8 @@ def build_classifier_table(study: Path) -> Table:
         " sensitivity .8 to 1 (maximum .2, chance .02); the DeepMiner 2021 formula has chance"
         " .036.",
         counts,
-        auc_method_sentence(areas),
+        f"{auc_method_sentence(areas)} Those of the partial AUC and of the specificity at"
+        " sensitivity .8 are percentiles of the Bayesian bootstrap of patients.",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core import store
+from core.store.labels.label_sets import set_sentence
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import FROZEN_STATES
 from core.store.reading.protocol_table import Protocol
@@ -96,10 +97,10 @@ def build_reading_table(study: Path) -> Table:
         f'Reading study "{protocol.protocol}", version {protocol.version}, protocol'
         f" {protocol.hash[:12]}; truth rule {display_name(score.design.truth_rule)}. Intervals have"
         " the level of the heading unless a remark says otherwise, and are clustered by patient."
-        " Sensitivity analyses repeat the test of the same answers by other methods. Exploratory"
-        " results were not prespecified.",
+        " Sensitivity analyses repeat the primary test of the same answers by other methods or with"
+        " another rule for missing answers. Exploratory results were not prespecified.",
         {
-            "answers": score.primary.n,
+            "answers": score.primary.given,
             "patients": score.patients,
             "readers": len(score.readers),
         },
@@ -142,7 +143,12 @@ def _adjusted(p: float | None, adjusted: float | None) -> str:
 
 
 def _sensitivity_analyses(score: ReadingScore) -> list[_ResultRow]:
-    """Return other tests of the same answers, without further intervals of the same quantity."""
+    """Return other tests of the same answers, without further intervals of the same quantity.
+
+    Where the endpoint is another one they do not repeat its test, and are called what they test.
+    """
+    is_repeated = score.primary.endpoint == "proportion"
+    kind = "Sensitivity analysis" if is_repeated else "Proportion correct against .5"
     clusters, exact, two_sided = score.clusters, score.binomial, score.binomial_two_sided
     rows: list[_ResultRow] = [
         (
@@ -154,21 +160,28 @@ def _sensitivity_analyses(score: ReadingScore) -> list[_ResultRow]:
         )
         for result in score.missing_analyses
     ]
-    tests = (
-        ("GEE", clusters.p_greater, clusters.p_two_sided),
-        ("patient sign-flip", clusters.sign_flip_p_greater, clusters.sign_flip_p_two_sided),
-        ("exact binomial, assumes independence", exact.p_value, two_sided.p_value),
-        ("exchange of truth between patients", score.permutation_p_greater, None),
-    )
+    flips = clusters.sign_flip_p_greater, clusters.sign_flip_p_two_sided
+    # By the setting of the design; the prespecified test itself stands above.
+    tests = {
+        "gee": ("GEE", *clusters.gee_p_values),
+        "sign_flip": ("patient sign-flip", *flips),
+        "exact_binomial": (
+            "exact binomial, assumes independence",
+            exact.p_value,
+            two_sided.p_value,
+        ),
+        "": ("exchange of truth between patients", score.permutation_p_greater, None),
+    }
     rows += [
         (
-            f"Sensitivity analysis: {name}",
+            f"{kind}: {name}",
             None,
             None,
             None,
             f"{p_text(one)}, one-sided" + ("" if two is None else f"; {p_text(two)}, two-sided"),
         )
-        for name, one, two in tests
+        for analysis, (name, one, two) in tests.items()
+        if analysis != score.design.primary
     ]
     return [
         *rows,
@@ -264,8 +277,7 @@ def build_truth_rule_table(study: Path) -> Table:
                 r.binomial.p_value,
                 two_sided.p_value,
                 r.binomial.mid_p_value,
-                clusters.p_greater,
-                clusters.p_two_sided,
+                *clusters.gee_p_values,
                 clusters.sign_flip_p_greater,
                 clusters.patient_weighted_p_greater,
             )
@@ -293,7 +305,7 @@ def build_truth_rule_table(study: Path) -> Table:
         "Sensitivity analyses of the proportion correct. P values are one-sided unless stated and"
         " are not adjusted for their number. Exact and mid-p assume independent answers; the other"
         " methods take patients as clusters.",
-        {"answers": score.primary.n, "patients": score.patients},
+        {"answers": score.primary.given, "patients": score.patients},
     )
 
 
@@ -311,6 +323,7 @@ def frozen_protocol_table(protocol: Protocol) -> Table:
 
     Every setting, the hash, and the leakage issues with the reasons for accepting warnings.
     """
+    design = workflow.protocol_design(protocol)
     rows = [
         ("name", protocol.protocol),
         ("version", str(protocol.version)),
@@ -320,12 +333,13 @@ def frozen_protocol_table(protocol: Protocol) -> Table:
         ("frozen by", "the team"),
         ("explain run", protocol.run),
         # Settings at their defaults are not part of the stored design, but of the plan.
-        ("analysis plan", analysis_sentences(workflow.protocol_design(protocol))),
+        ("analysis plan", analysis_sentences(design)),
+        ("labels", set_sentence(design.label_set)),
     ]
     rows += [
         (display_name(key), _format_setting(key, value))
         for key, value in protocol.design.items()
-        if key not in ("flow", "reasons", "name")
+        if key not in ("flow", "reasons", "name", "label_set")
     ]
     for issue in protocol.lint:
         text = issue["finding"]

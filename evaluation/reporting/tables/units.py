@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core import store
-from core.lineage import run_class_names
+from core.annotation.unit_categories import PROPOSED
+from core.class_labels import unit_name
+from core.lineage import influence_note, run_class_names
 from core.store import annotation_table, unit_table
 from evaluation.intervals import decimal, percent
 from evaluation.queries import unit_summaries
 from evaluation.queries.provenance import MissingInput
 from evaluation.queries.report_similarity import measure_report_similarity
 from evaluation.queries.units import selected_units
-from evaluation.reporting.base import annotator_agreement, newest_run
+from evaluation.reporting.base import (
+    annotator_agreement,
+    labelled_units_of_networks,
+    newest_run,
+)
 from evaluation.reporting.tables.base import Table, TableColumn, format_p
 
 
@@ -110,9 +117,41 @@ def build_coverage_table(study: Path) -> Table:
         rows,
         "Proportion of the slots of the most influential units. Selected: measured on the"
         " mammograms that selected the units, hence optimistic; split half: selected on one half of"
-        " the patients, measured on the other; labelled: selected units that carry a label.",
+        " the patients, measured on the other; labelled: selected units that carry a label."
+        f" {influence_note(study, dissect)}".rstrip(),
         {"mammograms": rows[0][1]},
         str(values["interval"]["method"]),
+    )
+
+
+def build_category_table(study: Path) -> Table:
+    """Tabulate the labelled units of all dissected networks by category (SPIE 2018, Figure 4)."""
+    units = labelled_units_of_networks(study)
+    totals = unit_summaries.network_totals(units)
+    marked = units.assign(
+        name=units["unit"].map(unit_name)
+        + units["state"].map(lambda s: unit_summaries.PROPOSED_MARK if s == PROPOSED else "")
+    )
+    rows = []
+    for category in unit_summaries.category_order(units):
+        row: list[Any] = [category]
+        for network in totals.index:
+            names = marked[(marked["category"] == category) & (marked["network"] == network)][
+                "name"
+            ]
+            row += [len(names), ", ".join(names)]
+        rows.append(tuple(row))
+    rows.append(("Distinct units", *(v for n in totals for v in (int(n), ""))))
+    columns = [TableColumn("Category", wrap=True)]
+    for network in totals.index:
+        columns += [TableColumn(str(network)), TableColumn(f"{network}: units", wrap=True)]
+    return Table(
+        tuple(columns),
+        rows,
+        "Labelled units by BI-RADS category. A unit with several phenomena is counted in each of"
+        f" its categories. {unit_summaries.PROPOSED_MARK}, category proposed from the words of the"
+        " label and not confirmed.",
+        {"networks": len(totals), "units": int(totals.sum())},
     )
 
 
