@@ -16,6 +16,7 @@ from benchmarks.coverage.simulation import (
 )
 
 INTERVAL_GOAL, TEST_GOAL = (0.93, 0.97), (0.04, 0.06)
+COMPARISON = "(for comparison)"
 HEAD = f"""# Coverage
 
 Written by `python -m benchmarks.coverage`. Every interval and test that the product prints is
@@ -55,10 +56,49 @@ def outside(hits: int, defined: int, goal: tuple[float, float]) -> int:
 
 def format_page(simulations: Sequence[Simulation], results: dict[str, CellResult]) -> str:
     """Return the page."""
-    lines = [HEAD]
+    lines = [HEAD, *_misses(simulations, results)]
     for simulation in simulations:
         lines += _section(simulation, results)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _misses(simulations: Sequence[Simulation], results: dict[str, CellResult]) -> list[str]:
+    """Return how many printed cells miss the goal, and each one that promises too much."""
+    totals = {True: [0, 0, 0], False: [0, 0, 0]}  # by kind (test, interval): cells, below, above
+    rows = []
+    for simulation in simulations:
+        for cell in simulation.cells:
+            result = results.get(cell_key(simulation.name, cell), CellResult(0, {}))
+            for name, (hits, defined) in result.counts.items():
+                if COMPARISON in name or not defined:
+                    continue
+                is_test = name in simulation.tests
+                side = outside(hits, defined, TEST_GOAL if is_test else INTERVAL_GOAL)
+                total = totals[is_test]
+                total[0], total[1], total[2] = (
+                    total[0] + 1,
+                    total[1] + (side < 0),
+                    total[2] + (side > 0),
+                )
+                if side == (1 if is_test else -1):
+                    settings = ", ".join(f"{key} {value}" for key, value in cell.items())
+                    rows.append(f"| {name} | {settings} | {format_share(hits / defined)} |")
+    tests, intervals = totals[True], totals[False]
+    return [
+        "## Where the goal is missed",
+        "",
+        f"Of {intervals[0]:,} cells of printed intervals, {intervals[1]} cover less often than"
+        f" wanted and {intervals[2]} more often (wider than needed, nearly all at 20 and 40"
+        f" patients or at proportions and areas near 1). Of {tests[0]} cells of printed tests,"
+        f" {tests[2]} reject more often than wanted and {tests[1]} less often (discrete and"
+        " small-sample tests). In the cells of this table the printed number promises more than it"
+        " holds:",
+        "",
+        "| | cell | coverage or type I error |",
+        "|---|---|---:|",
+        *rows,
+        "",
+    ]
 
 
 def _section(simulation: Simulation, results: dict[str, CellResult]) -> list[str]:

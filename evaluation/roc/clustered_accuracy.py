@@ -13,6 +13,8 @@ from evaluation.validation import Array
 
 ONE_PATIENT = "all calls come from one patient"
 METHOD = "t over patients"
+RECOVERED = "recovered from sensitivity and specificity"
+FROM_RATIO = "likelihood ratio, at the study's share of positives"
 
 
 def clustered_share(right: Array, chosen: Array, codes: Array, level: float) -> Interval:
@@ -33,33 +35,88 @@ def clustered_share(right: Array, chosen: Array, codes: Array, level: float) -> 
 
 
 def clustered_balanced_accuracy(
-    right: Array, labels: Array, codes: Array, plain: Interval
+    sensitivity: Interval, specificity: Interval, right: Array, labels: Array, codes: Array
 ) -> Interval:
-    """Return the balanced accuracy with a t interval over patients.
+    """Return the balanced accuracy with bounds recovered from those of its two parts.
 
     Parameters
     ----------
+    sensitivity, specificity : Interval
+        With patients as clusters.
     right, labels : ndarray of bool, shape (n,)
         Whether the call is right, and truth.
     codes : ndarray of int, shape (n,)
         Patient of each observation.
-    plain : Interval
-        The estimate, with its level.
+
+    Notes
+    -----
+    The correlation of the two parts is that of the patients' deviations; it is 0 where no patient
+    has both truths.
+
+    References
+    ----------
+    Zou GY, Donner A. Stat Med 2008;27:1693-1702.
     """
-    if plain.estimate is None:
-        return replace(plain, method=METHOD, unit="patient")
+    level, parts = sensitivity.level, (sensitivity, specificity)
+    for part in parts:
+        if part.estimate is None or part.low is None or part.high is None:
+            estimate = None
+            if sensitivity.estimate is not None and specificity.estimate is not None:
+                estimate = (sensitivity.estimate + specificity.estimate) / 2
+            return Interval.without_bounds(level, RECOVERED, part.reason, estimate, "patient")
+    estimates, lows, highs = (
+        np.array([getattr(part, name) for part in parts]) for name in ("estimate", "low", "high")
+    )
     positive, negative = (_deviations(right, mask, codes) for mask in (labels, ~labels))
-    half, reason = _half_width((positive + negative) / 2, plain.level)
-    if reason:
-        return Interval.without_bounds(plain.level, METHOD, reason, plain.estimate, "patient")
+    size = np.sqrt((positive**2).sum() * (negative**2).sum())
+    correlation = float((positive * negative).sum() / size) if size > 0 else 0.0
+
+    def half_width(distances: Array) -> float:
+        """Return the distance of a bound of the mean from those of its parts."""
+        product = 2 * correlation * distances.prod()
+        return float(np.sqrt(max(0.0, (distances**2).sum() + product)) / 2)
+
+    middle = float(estimates.mean())
     return Interval(
-        estimate=plain.estimate,
-        low=max(0.0, plain.estimate - half),
-        high=min(1.0, plain.estimate + half),
-        level=plain.level,
-        method=METHOD,
+        estimate=middle,
+        low=middle - half_width(estimates - lows),
+        high=middle + half_width(highs - estimates),
+        level=level,
+        method=RECOVERED,
         unit="patient",
     )
+
+
+def clustered_predictive_value(share: Interval, ratio: Interval, odds: float) -> Interval:
+    """Return a predictive value with the bounds of its likelihood ratio.
+
+    Parameters
+    ----------
+    share : Interval
+        The predictive value as a proportion of calls, with patients as clusters. Its bounds are
+        used where the likelihood ratio has none.
+    ratio : Interval
+        Likelihood ratio of the predicted truth: positive for the positive predictive value, the
+        reciprocal of the negative one for the negative predictive value.
+    odds : float
+        Odds of the predicted truth in the study.
+
+    Notes
+    -----
+    The numbers of positives and negatives are set by the design of a study. The predictive value
+    then varies by its likelihood ratio alone; as a proportion of calls it would seem to vary more.
+    """
+    if share.estimate is None or ratio.low is None or ratio.high is None:
+        return share
+    low, high = (float(bound * odds / (1 + bound * odds)) for bound in (ratio.low, ratio.high))
+    return replace(share, low=low, high=high, method=FROM_RATIO)
+
+
+def reciprocal(ratio: Interval) -> Interval:
+    """Return the interval of the reciprocal of a positive ratio."""
+    if ratio.low is None or ratio.high is None:
+        return ratio
+    return replace(ratio, low=1 / ratio.high, high=1 / ratio.low)
 
 
 def clustered_ratio(

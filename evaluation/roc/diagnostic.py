@@ -11,8 +11,10 @@ import scipy
 from evaluation.intervals import Interval, decimal, interval_text, not_estimable, p_text
 from evaluation.roc.clustered_accuracy import (
     clustered_balanced_accuracy,
+    clustered_predictive_value,
     clustered_ratio,
     clustered_share,
+    reciprocal,
 )
 from evaluation.roc.partial_area import roc_vertices
 from evaluation.validation import (
@@ -373,9 +375,11 @@ def clustered_diagnostic_table(
     Returns
     -------
     DiagnosticTable
-        With patients, the intervals of sensitivity, specificity, accuracy and predictive values are
-        Korn and Graubard's; those of the balanced accuracy and of the ratios are linearised t
-        intervals over patients. `fisher_p_greater` still takes observations as independent.
+        With patients, the intervals of sensitivity, specificity and accuracy are Korn and
+        Graubard's; that of the balanced accuracy is recovered from the first two; those of the
+        ratios are linearised t intervals over patients, and those of the predictive values follow
+        from the likelihood ratios at the study's share of positives. `fisher_p_greater` still takes
+        observations as independent.
 
     Raises
     ------
@@ -408,18 +412,30 @@ def clustered_diagnostic_table(
     if not len(codes):
         return replace(table, unit="patient")
     right, everything = calls == labels, np.ones(len(labels), dtype=bool)
+    sensitivity = clustered_share(right, labels, codes, level)
+    specificity = clustered_share(right, ~labels, codes, level)
+    lr_positive = clustered_ratio(calls, labels, codes, table.lr_positive)
+    lr_negative = clustered_ratio(~calls, labels, codes, table.lr_negative)
+    # With one truth alone there is no likelihood ratio, and its odds are not used.
+    positives, negatives = max(1, labels.sum()), max(1, (~labels).sum())
     return replace(
         table,
-        sensitivity=clustered_share(right, labels, codes, level),
-        specificity=clustered_share(right, ~labels, codes, level),
+        sensitivity=sensitivity,
+        specificity=specificity,
         accuracy=clustered_share(right, everything, codes, level),
-        ppv=clustered_share(right, calls, codes, level),
-        npv=clustered_share(right, ~calls, codes, level),
-        balanced_accuracy=clustered_balanced_accuracy(
-            right, labels, codes, table.balanced_accuracy
+        ppv=clustered_predictive_value(
+            clustered_share(right, calls, codes, level), lr_positive, positives / negatives
         ),
-        lr_positive=clustered_ratio(calls, labels, codes, table.lr_positive),
-        lr_negative=clustered_ratio(~calls, labels, codes, table.lr_negative),
+        npv=clustered_predictive_value(
+            clustered_share(right, ~calls, codes, level),
+            reciprocal(lr_negative),
+            negatives / positives,
+        ),
+        balanced_accuracy=clustered_balanced_accuracy(
+            sensitivity, specificity, right, labels, codes
+        ),
+        lr_positive=lr_positive,
+        lr_negative=lr_negative,
         odds_ratio=clustered_ratio(calls, labels, codes, table.odds_ratio, odds=True),
         unit="patient",
     )

@@ -258,10 +258,13 @@ def test_readers_of_the_same_patients_add_no_certainty():
         alone, same, narrow = (getattr(table, name) for table in (one, three, pooled))
         assert same.estimate == pytest.approx(alone.estimate)
         assert [same.low, same.high] == pytest.approx([alone.low, alone.high], abs=0.015), name
-        assert narrow.high - narrow.low < 0.7 * (same.high - same.low)
-    for name in ("balanced_accuracy", "lr_positive", "lr_negative", "odds_ratio"):
+        if name in ("sensitivity", "specificity", "accuracy"):
+            assert narrow.high - narrow.low < 0.7 * (same.high - same.low)
+    for name in ("lr_positive", "lr_negative", "odds_ratio"):
         alone, same = getattr(one, name), getattr(three, name)
         assert [same.low, same.high] == pytest.approx([alone.low, alone.high], rel=1e-9), name
+    alone, same = one.balanced_accuracy, three.balanced_accuracy
+    assert [same.low, same.high] == pytest.approx([alone.low, alone.high], abs=0.01)
 
 
 def test_ratios_of_single_calls_reduce_to_the_published_variances():
@@ -280,9 +283,48 @@ def test_ratios_of_single_calls_reduce_to_the_published_variances():
         interval = getattr(table, name)
         half = math.log(interval.high / interval.low) / 2
         assert half == pytest.approx(quantile * math.sqrt(variance), rel=1e-9), name
-    se, sp = tp / 23, tn / 30
-    error = 0.5 * math.sqrt(se * (1 - se) / 23 + sp * (1 - sp) / 30)
-    assert table.balanced_accuracy.high - (se + sp) / 2 == pytest.approx(quantile * error)
+    # The bounds of a predictive value are Bayes' theorem at those of its likelihood ratio.
+    half = quantile * math.sqrt(variances["lr_positive"])
+    for bound, sign in ((table.ppv.low, -1), (table.ppv.high, 1)):
+        ratio = (17 / 23) / (9 / 30) * math.exp(sign * half)
+        assert bound == pytest.approx(23 * ratio / (23 * ratio + 30))
+    half = quantile * math.sqrt(variances["lr_negative"])
+    for bound, sign in ((table.npv.low, 1), (table.npv.high, -1)):
+        ratio = (6 / 23) / (21 / 30) * math.exp(sign * half)
+        assert bound == pytest.approx(30 / (30 + 23 * ratio))
+
+
+def test_balanced_accuracy_is_recovered_from_its_parts():
+    """Zou and Donner's bounds by hand, for separate and for shared patients."""
+    truth = np.repeat([1, 0], [23, 30])
+    called = np.repeat([1, 0, 1, 0], [17, 6, 9, 21])
+    table = clustered_diagnostic_table(truth, called, np.arange(53))
+    se, sp, both = table.sensitivity, table.specificity, table.balanced_accuracy
+    assert both.estimate == pytest.approx((17 / 23 + 21 / 30) / 2)
+    assert both.estimate - both.low == pytest.approx(
+        math.hypot(se.estimate - se.low, sp.estimate - sp.low) / 2
+    )
+    assert both.high - both.estimate == pytest.approx(
+        math.hypot(se.high - se.estimate, sp.high - sp.estimate) / 2
+    )
+    # Each of 20 patients has both truths, and both calls are right or both are wrong: the parts
+    # are one proportion, and so is their mean.
+    right = np.arange(20) < 15
+    table = clustered_diagnostic_table(
+        np.repeat([1, 0], 20), np.concatenate([right, ~right]), np.tile(np.arange(20), 2)
+    )
+    for name in ("estimate", "low", "high"):
+        assert getattr(table.balanced_accuracy, name) == pytest.approx(
+            getattr(table.sensitivity, name)
+        )
+
+
+def test_predictive_value_without_a_ratio_is_a_proportion_of_calls():
+    truth, called = np.repeat([1, 0], [8, 6]), np.repeat([1, 0], [7, 7])
+    table = clustered_diagnostic_table(truth, called, np.arange(14))
+    assert table.lr_positive.low is None and table.ppv.estimate == 1
+    # All seven positive calls are right: Clopper-Pearson of seven patients.
+    assert (table.ppv.low, table.ppv.high) == (pytest.approx(0.025 ** (1 / 7)), 1)
 
 
 def test_clustered_table_without_variation():
