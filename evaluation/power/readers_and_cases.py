@@ -101,7 +101,9 @@ def proportion_power(
         Significance level, in (0, 1).
     side : {"greater", "two-sided"}
     exact : bool
-        Exact binomial test of one reader's answers to independent images.
+        Exact binomial test of one reader's answers to independent images. Its power is also
+        returned for one answer a patient, where the clustered test rejects from the same count on,
+        or from the one before.
 
     Returns
     -------
@@ -117,7 +119,8 @@ def proportion_power(
     Noncentral t with patients - 1 degrees of freedom; the variance of the estimate is
     p1 (1 - p1) / answers times `design_effect`.
 
-    Checked against: statsmodels 0.15 `TTestPower` for independent answers (1e-9).
+    Checked against: statsmodels 0.15 `TTestPower` (1e-9) and simulated studies
+    (benchmarks/READER_STUDIES.md).
 
     Examples
     --------
@@ -131,7 +134,7 @@ def proportion_power(
     alpha = _one_sided(alpha, side)
     patients, readers, images_per_patient = _sizes(patients, readers, images_per_patient)
     answers = patients * readers * images_per_patient
-    if exact:
+    if exact or answers == patients:
         return float(binomial_power(answers, p1, alpha=alpha))
     effect = design_effect(
         readers, images_per_patient, correlations.same_image, correlations.same_patient

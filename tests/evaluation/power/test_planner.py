@@ -11,6 +11,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.reader_studies import auc_rejects, proportion_rejects
+from evaluation.clustered import clustered_proportion
 from evaluation.mrmc import obuchowski_rockette
 from evaluation.power import (
     AnswerCorrelations,
@@ -34,12 +35,21 @@ from evaluation.reading_study.design import design_power, design_preset
 INDEPENDENT = AnswerCorrelations(0.0, 0.0)
 
 
-def test_proportion_power_of_independent_answers_is_that_of_a_t_test():
-    effect = (0.6 - 0.5) / np.sqrt(0.6 * 0.4)
-    expected = TTestPower().power(effect, 90, 0.05, alternative="larger")
-    assert proportion_power(0.6, 90) == pytest.approx(expected, abs=1e-9)
-    both = TTestPower().power(effect, 90, 0.05, alternative="two-sided")
-    assert proportion_power(0.6, 90, side="two-sided") == pytest.approx(both, abs=1e-9)
+def test_proportion_power_of_equal_answers_is_that_of_a_t_test():
+    """Two readers who always agree are as good as one answer a patient."""
+    effect, agreeing = (0.6 - 0.5) / np.sqrt(0.6 * 0.4), AnswerCorrelations(1.0, 0.0)
+    for side, name in (("greater", "larger"), ("two-sided", "two-sided")):
+        expected = TTestPower().power(effect, 90, 0.05, alternative=name)
+        power = proportion_power(0.6, 90, readers=2, correlations=agreeing, side=side)
+        assert power == pytest.approx(expected, abs=1e-9)
+
+
+def test_power_of_one_answer_a_patient_is_exact():
+    """The clustered test of 100 single answers rejects from 59 on, as the exact one."""
+    assert stats.binom.sf(58, 100, 0.5) <= 0.05 < stats.binom.sf(57, 100, 0.5)
+    assert proportion_power(0.62, 100) == pytest.approx(stats.binom.sf(58, 100, 0.62), abs=1e-12)
+    p_values = [clustered_proportion(np.arange(100) < n, range(100)).p_greater for n in (58, 59)]
+    assert p_values[0] > 0.05 > p_values[1]
 
 
 def test_design_effect_is_the_variance_of_a_mean():
