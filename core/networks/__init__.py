@@ -5,7 +5,7 @@ or `core.pipeline`, not here.
 """
 
 from core.networks.architectures import INPUT_SIDES
-from core.networks.checkpoints import read_state
+from core.networks.checkpoints import head_size, read_state
 from core.networks.classifier import Classifier, attach_auxiliary_block
 from core.networks.factory import build, load_published_checkpoint
 from core.networks.fully_convolutional import FullyConvolutional, to_fully_convolutional
@@ -16,6 +16,7 @@ __all__ = [
     "FullyConvolutional",
     "attach_auxiliary_block",
     "build",
+    "head_size",
     "load_published_checkpoint",
     "read_state",
     "to_fully_convolutional",

@@ -190,6 +190,11 @@ def published_pool(arch: str) -> str:
     return "top_left_7" if family_name(arch) == "resnet" else "global"
 
 
+def supported_architectures() -> list[str]:
+    """Return the names of torchvision's classifiers that can be used."""
+    return [name for name in models.list_models(module=models) if family_name(name) in FAMILIES]
+
+
 def check_architecture(arch: str) -> None:
     """Raise UserError for an architecture that is not supported, with similar names."""
     torchvision_names = models.list_models(module=models)
@@ -198,7 +203,7 @@ def check_architecture(arch: str) -> None:
             f"{arch} classifies by a class token, which has no position in the image: its class map"
             " is not its logit. Choose another architecture, such as swin_t."
         )
-    supported = [name for name in torchvision_names if family_name(name) in FAMILIES]
+    supported = supported_architectures()
     if arch != SMALL and arch not in supported:
         similar = difflib.get_close_matches(arch, supported, 4) or [
             SMALL,

@@ -120,6 +120,25 @@ def _written_version() -> int:
     return _format_version(buffer)
 
 
+def head_size(state: dict[str, Tensor]) -> int:
+    """Return the number of classes of a state dict: the length of its last bias.
+
+    UserError for a state dict without any bias.
+
+    Examples
+    --------
+    >>> head_size({"conv.bias": torch.zeros(64), "fc.weight": torch.zeros(3, 64),
+    ...            "fc.bias": torch.zeros(3)})
+    3
+    """
+    biases = [value for key, value in state.items() if key.endswith("bias") and value.ndim == 1]
+    if not biases:
+        raise UserError(
+            "The state dict holds no bias of a last layer; give the checkpoint of a classifier."
+        )
+    return len(biases[-1])
+
+
 def load_state(network: Classifier, state: dict[str, Tensor], origin: Path | str) -> None:
     """Load a state dict of the same architecture and number of classes.
 

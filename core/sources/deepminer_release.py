@@ -246,12 +246,18 @@ def read_patch_labels(path: Path, n_classes: int = 3) -> pd.DataFrame:
 
 def _release_root(path: Path | None) -> Path:
     """Return the folder that holds ddsm_raw."""
-    for folder in (Path(path), Path(path) / "data") if path is not None else ():
-        if (folder / "ddsm_raw").is_dir():
-            return folder
-    raise UserError(
-        f"{path} has no folder ddsm_raw: give the folder into which the release was unpacked."
-    )
+    folder = None if path is None else find_release_root(Path(path))
+    if folder is None:
+        raise UserError(
+            f"{path} has no folder ddsm_raw: give the folder into which the release was unpacked."
+        )
+    return folder
+
+
+def find_release_root(path: Path) -> Path | None:
+    """Return the folder that holds ddsm_raw, `path` or `data` in it; None without one."""
+    folders = (path, path / "data")
+    return next((folder for folder in folders if (folder / "ddsm_raw").is_dir()), None)
 
 
 def _published_splits(root: Path) -> dict[str, str]:

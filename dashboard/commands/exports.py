@@ -1,4 +1,4 @@
-"""Commands that export figures, tables and the report."""
+"""Commands that export figures, tables, the report, and those of the papers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dashboard.commands.common import (
 
 if TYPE_CHECKING:
     from evaluation.reporting.base import Export
+    from evaluation.reproduction import Comparison, Reproduction
 
 # Imports of the package evaluation are inside the functions: pandas and matplotlib take a second,
 # which every other command would pay as well.
@@ -170,3 +171,76 @@ def write_report_command(
         as_json,
         f"Wrote the report to {out} ({size / 1e6:.1f} MB).",
     )
+
+
+@export_app.command("reproduce")
+def reproduce_command(
+    release: Annotated[
+        Path, typer.Argument(help="folder with the published files, or a part of them")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="folder for results and studies; created if missing")
+    ] = Path("reproduction"),
+    formats: Annotated[
+        str, typer.Option("--format", help="of pdf, svg, eps, png, tiff, joined by commas")
+    ] = "pdf,svg,eps,png,tiff",
+    workers: Annotated[int, typer.Option(help="processes that read films", min=1)] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Reproduce the papers: figures, tables, and every published value beside the computed one.
+
+    A repeated command continues. What is missing of the published files is listed.
+    """
+    from evaluation.reproduction import reproduce_papers
+
+    names = tuple(name.strip() for name in formats.split(",") if name.strip())
+    actor = command_actor()
+    reproduction = reproduce_papers(
+        release, out.resolve(), actor, progress_bar, formats=names, workers=workers
+    )
+    _log_reproduction(reproduction)
+    computed = [c for c in reproduction.comparisons if c.computed is not None]
+    equal = [c for c in computed if not c.reason()]
+    text = (
+        f"{len(computed)} of {len(reproduction.comparisons)} published values computed,"
+        f" {len(equal)} of them as printed; {len(reproduction.gaps)} parts of the material are"
+        f" missing or unused. {out / 'reproduction.md'} lists values, reasons and missing parts."
+    )
+    result = {
+        "out": str(out),
+        "values": [_comparison_json(c) for c in reproduction.comparisons],
+        "missing": [vars(gap) for gap in reproduction.gaps],
+        "studies": [str(study.folder) for study in reproduction.studies],
+        "exports": [
+            export.record.name for _, export in reproduction.exports if export.record is not None
+        ],
+    }
+    emit_result("reproduce", None, result, as_json, text)
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, Any]:
+    published, computed = comparison.published, comparison.computed
+    return {
+        "key": published.key,
+        "source": published.source,
+        "published": published.value,
+        "computed": None if computed is None else computed.value,
+        "origin": None if computed is None else computed.origin,
+        "reason": comparison.reason(),
+    }
+
+
+def _log_reproduction(reproduction: Reproduction) -> None:
+    """Log in each study what was exported, and that results of the test split were opened."""
+    from core import store
+    from core.store import run_table
+    from evaluation.queries import provenance
+
+    actor = command_actor("reproduce")
+    for study in reproduction.studies:
+        records = [e.record for folder, e in reproduction.exports if folder == study.folder]
+        provenance.log_exports(study.folder, actor, records)
+        if study.networks:
+            with store.write(study.folder) as con:
+                evaluated = study.networks[-1].evaluate
+                run_table.append_log(con, actor, "test split opened", evaluated)

@@ -118,18 +118,23 @@ def export_figures(
     unknown = [name for name in selected if name not in FIGURES]
     if unknown:
         raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
-    unsupported = [name for name in formats if name not in FIGURE_FORMATS]
-    if unsupported or not formats:
-        raise UserError(
-            f"--format has {unsupported[0] if unsupported else 'nothing'}; choose from"
-            f" {', '.join(FIGURE_FORMATS)}, joined by commas."
-        )
+    check_formats(formats)
     create_output_folder(out)
     exports = []
     for i, name in enumerate(selected):
         exports.append(export_figure(study, FIGURES[name], out, width_mm, formats, label_set))
         report(i + 1, len(selected), "figures")
     return exports
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise UserError for a format in which figures are not written, or for none."""
+    unsupported = [name for name in formats if name not in FIGURE_FORMATS]
+    if unsupported or not formats:
+        raise UserError(
+            f"--format has {unsupported[0] if unsupported else 'nothing'}; choose from"
+            f" {', '.join(FIGURE_FORMATS)}, joined by commas."
+        )
 
 
 def save_figure(figure: Figure, path: Path, kind: str) -> Path:
