@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from core.errors import UserError
+from dashboard.commands.common import CommandGroup
 from dashboard.commands.dataset import dataset_app
 from dashboard.commands.demo import demo_app
 from dashboard.commands.exports import export_app
@@ -27,8 +28,11 @@ from dashboard.commands.verify import verify_app
 from dashboard.commands.withdraw import withdraw_app
 
 app = typer.Typer(
+    cls=CommandGroup,
     add_completion=False,
     no_args_is_help=True,
+    # Plain help texts: drawing them in boxes takes twice as long as the command line itself.
+    rich_markup_mode=None,
     # The decorated tracebacks print local variables, and these can contain data of patients.
     pretty_exceptions_enable=False,
     help=(

@@ -90,7 +90,8 @@ def concept_shares(
         concept_bits, regions = [], []
         for row in rows.itertuples():
             window = np.s_[row.y : row.y + row.side, row.x : row.x + row.side]
-            concept_bits.append(images.concepts(row.file)[window])
+            # A copy: a view would keep one file open for each patch.
+            concept_bits.append(np.array(images.concepts(row.file)[window]))
             level = threshold * largest[int(unit)]
             regions.append(highlighted_region(top_maps[unit, row.rank], row.side, level))
         unit_shares = [

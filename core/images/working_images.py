@@ -5,9 +5,14 @@ Resizing belongs in `core.images.decoding`, patch positions in `core.dataset.pat
 
 from __future__ import annotations
 
+import mmap
 import os
+import resource
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +25,19 @@ from core.images.tissue_segmentation import with_margin
 _BREAST_FOLDER = "breast_only"
 _RESIZED_FOLDER = "resized"
 PATCHES_PER_WIDTH = 4  # a working image is this many patches wide
+# Files of a mammogram: pixels, breast tissue and, in phantoms, concepts.
+IMAGE_SUFFIXES = (".npy", ".tissue.npy", ".concepts.npy")
+_MAX_OPEN_IMAGES = 4096
+
+
+@dataclass(frozen=True)
+class _ArrayLayout:
+    """Where the values of a `.npy` file begin, in bytes, and how they are arranged."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    order: Literal["C", "F"]
 
 
 class WorkingImages:
@@ -50,29 +68,47 @@ class WorkingImages:
         self.folder = study / "images"
         self.input_side = input_side
         self._margins = margins
-        self._open: dict[str, np.ndarray] = {}
+        self._open: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._open_limit = _open_images_limit()
+        # Parsing the header of a file takes longer than opening it.
+        self._layouts: dict[Path, _ArrayLayout] = {}
 
     def __getitem__(self, file: str) -> np.ndarray:
-        if file not in self._open:
-            image = self._load(self.folder / f"{file}.npy")
-            name = file
-            if self._margins is not None:
-                name = f"{file}-{self._margins[file]:.2f}"
-                image = self._breast_only(file, image, self._margins[file])
-            if self.input_side is not None:
-                image = self._resized(name, image, PATCHES_PER_WIDTH * self.input_side)
-            self._open[file] = image
-        return self._open[file]
+        image = self._open.pop(file, None)
+        if image is None:
+            image = self._prepare(file)
+            if len(self._open) >= self._open_limit:
+                self._open.popitem(last=False)
+        self._open[file] = image
+        return image
+
+    def _prepare(self, file: str) -> np.ndarray:
+        """Return an image as the network takes it; missing copies are made."""
+        image, name = self._map(self.folder / f"{file}.npy"), file
+        if self._margins is not None:
+            name = f"{file}-{self._margins[file]:.2f}"
+            image = self._breast_only(file, image, self._margins[file])
+        if self.input_side is not None:
+            image = self._resized(name, image, PATCHES_PER_WIDTH * self.input_side)
+        return image
 
     def ingested_shape(self, file: str) -> tuple[int, int]:
         """Return height and width of the image as it was ingested, in pixels."""
-        height, width = self._load(self.folder / f"{file}.npy").shape
+        height, width = self._map(self.folder / f"{file}.npy").shape
         return height, width
 
-    def _load(self, path: Path) -> np.ndarray:
+    def _map(self, path: Path) -> np.ndarray:
+        """Return the array of a file, memory-mapped; UserError if it is missing or damaged."""
+        # np.load takes four times as long, which delays a training whose images are not all open.
         try:
-            return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+            with path.open("rb", buffering=0) as stream:
+                if path not in self._layouts:
+                    self._layouts[path] = _read_layout(stream)
+                layout = self._layouts[path]
+                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            values = np.frombuffer(pages, layout.dtype, offset=layout.offset)
+            return values.reshape(layout.shape, order=layout.order)
+        except (FileNotFoundError, ValueError) as error:
             raise UserError(
                 f"The working image {path} is missing or damaged ({error}); restore the folder"
                 " `images` of the study, or ingest into a new one."
@@ -85,7 +121,7 @@ class WorkingImages:
             tissue = self._unpack_tissue(file, original.shape)
             masked = np.where(with_margin(tissue, margin), original, 0).astype(np.uint8)
             self._store_copy(path, masked)
-        return self._load(path)
+        return self._map(path)
 
     def _resized(self, name: str, image: np.ndarray, width: int) -> np.ndarray:
         """Return an image at another width, from its copy or newly made."""
@@ -94,7 +130,7 @@ class WorkingImages:
         path = self.folder / _RESIZED_FOLDER / f"{name}-{width}.npy"
         if not path.exists():
             self._store_copy(path, working_image(np.asarray(image), 255, width)[0])
-        return self._load(path)
+        return self._map(path)
 
     def _store_copy(self, path: Path, image: np.ndarray) -> None:
         path.parent.mkdir(exist_ok=True)
@@ -167,8 +203,49 @@ class PatchReader:
         return out
 
 
+def move_working_images(folder: Path, study: Path, mammograms: pd.DataFrame) -> None:
+    """Move staged files of mammograms into a study.
+
+    mammograms: columns file and has_concepts. Files that an interrupted command has moved already
+    stay where they are; FileNotFoundError if a file is in neither folder.
+    """
+    # By name: searching the folder for the files of each mammogram would take quadratic time.
+    for file, has_concepts in zip(mammograms["file"], mammograms["has_concepts"]):
+        for suffix in IMAGE_SUFFIXES if has_concepts else IMAGE_SUFFIXES[:2]:
+            moved = study / "images" / f"{file}{suffix}"
+            try:
+                os.replace(folder / moved.name, moved)
+            except FileNotFoundError:
+                if not moved.is_file():
+                    raise
+
+
 def remove_working_images(study: Path, files: Iterable[str]) -> None:
     """Delete the working images of these names with everything that was derived from them."""
-    for file in files:
-        for path in (study / "images").rglob(f"{file}*"):
+    removed = set(files)
+    if not removed:
+        return
+    # One search for all of them. Interrupted writers leave files that end with .partial.
+    for path in (study / "images").rglob("*.npy*"):
+        # Copies are named FILE-MARGIN.npy, FILE-WIDTH.npy or FILE-MARGIN-WIDTH.npy.
+        if path.name.split(".")[0].split("-")[0] in removed:
             path.unlink()
+
+
+def _read_layout(stream: BinaryIO) -> _ArrayLayout:
+    """Read the header of a `.npy` file; ValueError for another format."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    return _ArrayLayout(stream.tell(), shape, dtype, "F" if is_fortran else "C")
+
+
+def _open_images_limit() -> int:
+    """Return how many images one object may keep open: a quarter of the process's descriptors."""
+    # Two objects may be in use at the same time, and the store and libraries need some as well.
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return _MAX_OPEN_IMAGES
+    return max(1, min(allowed // 4, _MAX_OPEN_IMAGES))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import pandas as pd
 
 from core import store, timestamps
 from core.errors import UserError
-from core.images.working_images import remove_working_images
+from core.images.working_images import move_working_images, remove_working_images
 from core.pipeline.ingestion.duplicates import exclude_duplicates
 from core.pipeline.ingestion.problem_rows import JOINT_CODES, joint_problem_rows, problem_row
 from core.pipeline.ingestion.request import (
@@ -311,9 +310,7 @@ def _commit(
         "skipped": sum(row["skipped"] for row in source_problems),
     }
     # Images first: files without rows are harmless, rows without files are not.
-    for file in mammograms["file"]:
-        for path in folder.glob(f"{file}*.npy"):
-            os.replace(path, study / "images" / path.name)
+    move_working_images(folder, study, mammograms)
     unused: list[str] = []
     with store.write(study) as con:
         earlier = dataset_table.origin_sources(con, request.source_id())

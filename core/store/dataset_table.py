@@ -213,6 +213,14 @@ def load_findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFr
     return frame
 
 
+def load_first_pathologies(con: Connection) -> dict[str, str]:
+    """Return the pathology of the finding with the lowest number, by mammogram with findings."""
+    rows = con.execute("""
+        SELECT mammogram_id, arg_min(pathology, number) FROM findings GROUP BY mammogram_id
+    """)
+    return dict(rows.fetchall())
+
+
 def load_patches(con: Connection, run: str, splits: list[str] | None = None) -> pd.DataFrame:
     """Return the patches of a patches run with their patients, by patch_id.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from core.errors import UserError
 
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 
 StudyOption = Annotated[Path, typer.Option("--study", help="the study folder", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands whose help has whole descriptions, in lines as wide as the terminal."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the first paragraph of the help of each command."""
+        # The inherited method cuts descriptions off after the first line.
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=1000))
+                    for name, command in commands.items()
+                    if command is not None and not command.hidden
+                ]
+            )
 
 
 def resolve_study(path: Path, distributed_step: bool = False) -> Path:

@@ -9,6 +9,7 @@ import typer
 
 from core.errors import UserError
 from dashboard.commands.common import (
+    CommandGroup,
     JsonOption,
     StudyOption,
     command_actor,
@@ -17,6 +18,7 @@ from dashboard.commands.common import (
 )
 
 labels_app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     help=(
         "Unit labels: import raw answers or a consensus, export every label set (JSON or CSV),"

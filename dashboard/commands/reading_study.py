@@ -11,6 +11,7 @@ import typer
 from core.errors import UserError
 from core.sessions.arms import ARMS
 from dashboard.commands.common import (
+    CommandGroup,
     JsonOption,
     StudyOption,
     command_actor,
@@ -24,6 +25,7 @@ from dashboard.commands.verify import (
 )
 
 reading_app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     help=(
         "The blinded reading study: design, lint, freeze, close, score; replay of a published one."

@@ -1,22 +1,46 @@
 """Cached access of the pages to the study.
 
 A result stays valid until the store or study.toml changes, so that a rerun of a page opens the
-store once for each new question only.
+store once for each new question only. A question that fails is asked again after 30 seconds.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from core import store
+from core.errors import MissingRunError, UserError
 from core.settings import SETTINGS_NAME
 from dashboard.server import context
 
+# Failures may also depend on files beside the store, which a person repairs.
+FAILURE_LIFETIME_S = 30.0
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a function returned, or its error with the time of it on the monotonic clock."""
+
+    value: Any = None
+    error: UserError | None = None
+    failed_at_s: float = 0.0
+
+
+def _outcome(function: Callable[..., Any], *args: Any) -> _Outcome:
+    try:
+        return _Outcome(function(*args))
+    except UserError as error:
+        # Errors of other classes are conditions of the moment, such as a store that is in use.
+        if type(error) not in (UserError, MissingRunError):
+            raise
+        return _Outcome(error=error, failed_at_s=time.monotonic())
 
 
 # Streamlit builds the key of a cache entry from the arguments, except those with a leading
@@ -28,9 +52,9 @@ def _query(
     name: str,
     args: tuple[Any, ...],
     _function: Callable[..., Any],
-) -> Any:
+) -> _Outcome:
     with store.read(Path(path)) as con:
-        return _function(con, *args)
+        return _outcome(_function, con, *args)
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
@@ -40,8 +64,21 @@ def _result(
     name: str,
     args: tuple[Any, ...],
     _function: Callable[..., Any],
-) -> Any:
-    return _function(Path(path), *args)
+) -> _Outcome:
+    return _outcome(_function, Path(path), *args)
+
+
+def _cached_value(cache: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Return the cached or new value of a function, or raise its cached or new error."""
+    path = context.served_study()
+    key = (str(path), _study_version(path), _qualified_name(function), args, function)
+    outcome = cache(*key)
+    if outcome.error and time.monotonic() - outcome.failed_at_s > FAILURE_LIFETIME_S:
+        cache.clear(*key)
+        outcome = cache(*key)
+    if outcome.error:
+        raise outcome.error
+    return outcome.value
 
 
 def _study_version(path: Path) -> tuple[int, ...]:
@@ -59,8 +96,7 @@ def cached_query(function: Callable[..., _T], *args: Any) -> _T:
 
     Streamlit must be able to hash the arguments.
     """
-    path = context.served_study()
-    return _query(str(path), _study_version(path), _qualified_name(function), args, function)
+    return _cached_value(_query, function, args)
 
 
 def cached_result(function: Callable[..., _T], *args: Any) -> _T:
@@ -68,5 +104,4 @@ def cached_result(function: Callable[..., _T], *args: Any) -> _T:
 
     Streamlit must be able to hash the arguments.
     """
-    path = context.served_study()
-    return _result(str(path), _study_version(path), _qualified_name(function), args, function)
+    return _cached_value(_result, function, args)

@@ -92,8 +92,9 @@ def simulate_audit(study: Path) -> None:
             sorted({item.patch_id for item in items}),
         )
     images = WorkingImages(study)
+    # Copies: a view would keep one file open for each patch.
     masks = {
-        patch.patch_id: np.asarray(
+        patch.patch_id: np.array(
             images.concepts(patch.file)[
                 patch.y : patch.y + patch.side, patch.x : patch.x + patch.side
             ]

@@ -14,7 +14,6 @@ from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES
-from evaluation.reading_study import workflow
 
 
 def study_status(study: Path) -> dict[str, Any]:
@@ -131,6 +130,9 @@ def _reading(study: Path) -> dict[str, Any] | None:
     # Before closing, correct answers and P would unblind the study.
     if newest.state not in RESULT_STATES or not answered:
         return result
+    # Imported here: a third of the time of `deepminer status`, needed for closed studies only.
+    from evaluation.reading_study import workflow
+
     correct, answered = workflow.count_correct(study, newest.protocol, newest.version)
     # The P of `exact_binomial_test` in exact integers: loading scipy costs a third of a second, and
     # scripts ask for the status often. A test compares the two.

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from core import distributed, settings
 from core import study_folder as study
 from core.errors import UserError
 from core.pipeline import dissect, explain, ingest, patches, train
+from dashboard.cli import app
 from evaluation.pipeline import evaluate
 from support.distributed_worker import quiet
 from support.paths import ROOT
@@ -211,11 +213,13 @@ def test_work_is_complete_and_errors_are_shared(studies: Studies) -> None:
     )
 
 
-def test_other_commands_refuse_torchrun(studies: Studies) -> None:
-    done = torchrun("-m", "dashboard.cli", "patches", "--study", str(studies.two))
-    assert (
-        done.returncode == 1
-        and "only train, evaluate, dissect and explain can be started by torchrun" in done.stderr
+def test_other_commands_refuse_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # torchrun tells each process by this variable how many there are.
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = CliRunner().invoke(app, ["patches", "--study", str(tmp_path)])
+    assert isinstance(done.exception, UserError)
+    assert "only train, evaluate, dissect and explain can be started by torchrun" in str(
+        done.exception
     )
 
 

@@ -127,19 +127,13 @@ def load_truth_by_rule(con: Connection) -> pd.DataFrame:
         first_abnormality, and folder (the diagnosis under which the source files the patient; None
         if the source does not).
     """
-    findings = dataset_table.load_findings(con)
     patients = dataset_table.load_patients(con)[["patient_id", "filed_as"]]
     diagnoses = {
         patient: diagnosis if isinstance(diagnosis, str) else None
         for patient, diagnosis in patients.itertuples(index=False)
     }
     # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
-    first_pathology = (
-        findings.sort_values("number")
-        .drop_duplicates("mammogram_id")
-        .set_index("mammogram_id")["pathology"]
-        .to_dict()
-    )
+    first_pathology = dataset_table.load_first_pathologies(con)
     rows = []
     for mammogram in dataset_table.load_image_truth(con).to_dict("records"):
         code = mammogram["truth"]

@@ -134,6 +134,8 @@ def test_failure_leaves_the_earlier_content(
     after = state(study)
     assert (after[:2], after[3]) == (before[:2], before[3])
     assert all((study / "images" / name).read_bytes() == data for name, data in images.items())
+    # The new images were moved before the failure; the next command finds them in place.
+    assert run_ingestion(study, tmp_path / "table.csv").replaced == 1
 
 
 def test_patient_of_an_open_reading_study_is_not_replaced(

@@ -155,3 +155,20 @@ def test_data_hash_covers_what_the_results_rest_on(study: Path) -> None:
         # Where the data were read from plays no part.
         con.execute(f"UPDATE mammograms SET file = 'elsewhere' {mammogram}")
         assert dataset_table.content_hash(con) == hashes[-1]
+
+
+def test_first_pathology_has_the_lowest_number(study: Path) -> None:
+    rows = [
+        ("ZQXCASE000", 2, "MALIGNANT"),
+        ("ZQXCASE000", 1, "BENIGN"),
+        ("ZQXCASE001", 3, "NORMAL"),
+    ]
+    names = ["mammogram_id", "number", "pathology"]
+    findings = pd.DataFrame(rows, columns=names).assign(
+        lesion_type="MASS", descriptors="{}", outline="[]", nested="[]", report=""
+    )
+    with store.write(study) as con:
+        con.execute("DELETE FROM findings")
+        dataset_table.append_rows(con, "findings", findings)
+        first = dataset_table.load_first_pathologies(con)
+    assert first == {"ZQXCASE000": "BENIGN", "ZQXCASE001": "NORMAL"}
