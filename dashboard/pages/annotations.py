@@ -55,7 +55,7 @@ def _render_progress(run: str) -> None:
         }
     )
     time_format = st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC")
-    st.dataframe(
+    elements.data_table(
         table, hide_index=True, width="stretch", column_config={"Last answer": time_format}
     )
 
@@ -83,7 +83,7 @@ def _render_labels(run: str) -> None:
         }
         for unit, label in labels.items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    elements.data_table(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
 def _render_agreement(run: str) -> None:

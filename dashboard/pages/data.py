@@ -217,7 +217,7 @@ def _render_cases() -> None:
         widths = {
             name: st.column_config.Column(width=width) for name, width in _COLUMN_WIDTHS.items()
         }
-        selection = st.dataframe(
+        selection = elements.data_table(
             table[list(_COLUMN_WIDTHS)],
             hide_index=True,
             height=396,
@@ -243,7 +243,7 @@ def _render_counts() -> None:
     table = cached_query(dataset_table.load_patch_counts, _patches_run)
     manifest = cached_query(run_table.load_run, _patches_run)["manifest"]
     names, dropped = class_names(manifest["classes"]), manifest["dropped"]
-    st.dataframe(
+    elements.data_table(
         pd.DataFrame(
             {
                 "Split": table["split"].replace(SPLIT_NAMES),
@@ -269,7 +269,7 @@ def _render_splits() -> None:
     shared = _splits.groupby("patient_id")["split"].nunique().gt(1).sum()
     st.markdown(f"**{shared} patients shared** between splits.")
     counts = _splits["split"].replace(SPLIT_NAMES).value_counts().reindex(SPLIT_NAMES.values())
-    st.dataframe(
+    elements.data_table(
         pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True
     )
     # The store refuses identical pixels of two patients: all duplicates are within one patient.

@@ -220,7 +220,7 @@ def _render_table(name: str) -> None:
         return
     table, note = preview
     # Streamlit would draw empty rows below a short table.
-    st.dataframe(table, hide_index=True, height=min(400, 35 * (len(table) + 1) + 3))
+    elements.data_table(table, hide_index=True, height=min(400, 35 * (len(table) + 1) + 3))
     st.caption(note)
 
 

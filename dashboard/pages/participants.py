@@ -144,7 +144,7 @@ def _render_participants(participants: pd.DataFrame) -> None:
     if not any(also_annotated):
         table = table.drop(columns="Also annotated")
     config = {name: st.column_config.TextColumn(help="UTC") for name in ("Last seen", "Invited")}
-    st.dataframe(table, hide_index=True, width="stretch", column_config=config)
+    elements.data_table(table, hide_index=True, width="stretch", column_config=config)
 
 
 def _render_actions(codes: list[str]) -> None:

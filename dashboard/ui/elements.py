@@ -10,12 +10,13 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pandas as pd
 import streamlit as st
 
 from core import lineage, timestamps
+from core.annotation.spreadsheet_cells import neutral_frame
 from dashboard.server import context
 from dashboard.ui import theme
 from dashboard.ui.cached_queries import cached_result
@@ -122,6 +123,17 @@ def html_table(frame: pd.DataFrame, left: bool = False) -> None:
         f'<table class="dm-table{" dm-left" if left else ""}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def data_table(frame: pd.DataFrame, **options: Any) -> Any:
+    """Write a table that can be sorted, downloaded and copied, and return what Streamlit returns.
+
+    The browser downloads and copies the cells as they are shown. A text that a spreadsheet program
+    could take for a formula is therefore shown with an apostrophe in front.
+
+    options: of `streamlit.dataframe`.
+    """
+    return st.dataframe(neutral_frame(frame), **options)
 
 
 def key_value_table(rows: Sequence[tuple[str, str]]) -> None:

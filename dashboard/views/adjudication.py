@@ -158,4 +158,4 @@ def _render_decisions(decisions: pd.DataFrame) -> None:
             "When": decisions["made"],
         }
     )
-    st.dataframe(table, hide_index=True, width="stretch")
+    elements.data_table(table, hide_index=True, width="stretch")

@@ -44,7 +44,7 @@ def render_problems(
     table = _filtered(problems)
     left, right = st.columns([3, 2], gap="small")
     with left:
-        selection = st.dataframe(
+        selection = elements.data_table(
             _displayed(table),
             hide_index=True,
             height=_TABLE_HEIGHT,

@@ -131,7 +131,7 @@ def _render_progress(audit: Audit, user: str) -> bool:
         }
     )
     time_format = st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone="UTC", help="UTC")
-    st.dataframe(table, hide_index=True, column_config={"Last answer": time_format})
+    elements.data_table(table, hide_index=True, column_config={"Last answer": time_format})
     return True
 
 
@@ -158,7 +158,7 @@ def _render_results(audit: Audit) -> None:
     reasons = sorted({interval.reason for interval in intervals if interval.reason})
     if reasons:
         st.caption("Not estimable: " + "; ".join(reasons) + ".")
-    st.dataframe(_precision_by_unit(result), hide_index=True, width="stretch")
+    elements.data_table(_precision_by_unit(result), hide_index=True, width="stretch")
     _render_downloads(current, result)
 
 

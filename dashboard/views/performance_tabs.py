@@ -390,7 +390,7 @@ def _render_failures(view: PerformanceView) -> None:
         "patient_id": "Patient",
         "s_malignant": "Malignant score",
     }
-    selection = st.dataframe(
+    selection = elements.data_table(
         errors.rename(columns=names),
         hide_index=True,
         height=330,

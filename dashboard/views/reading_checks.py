@@ -136,7 +136,7 @@ def _render_truth_rules(score: ReadingScore) -> None:
         names = {"case_number": "Case", "mammogram_id": "Mammogram"} | {
             rule: name.capitalize() for rule, name in RULE_NAMES.items()
         }
-        st.dataframe(pd.DataFrame(score.discrepant).rename(columns=names), hide_index=True)
+        elements.data_table(pd.DataFrame(score.discrepant).rename(columns=names), hide_index=True)
 
 
 def _render_text_information(score: ReadingScore) -> None:

@@ -241,7 +241,7 @@ def _render_progress(progress: pd.DataFrame) -> None:
         "Median s": st.column_config.NumberColumn(format="%.1f"),
         "Last seen": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
     }
-    st.dataframe(progress.rename(columns=names), hide_index=True, column_config=formats)
+    elements.data_table(progress.rename(columns=names), hide_index=True, column_config=formats)
 
 
 def _render_interim_look(protocol: Protocol, coming: workflow.NextLook) -> None:

@@ -383,4 +383,4 @@ def _render_example_texts(design: Design, cases: pd.DataFrame) -> None:
     primary_cases = cases[cases["arm"] == design.arms[0]]
     with st.expander("First ten texts (as a reader sees them)"):
         texts = [" | ".join(texts) for texts in primary_cases["texts"].head(10)]
-        st.dataframe(pd.DataFrame({"Texts": texts}), hide_index=True)
+        elements.data_table(pd.DataFrame({"Texts": texts}), hide_index=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.ui import theme
+from dashboard.ui import elements, theme
 from dashboard.ui.charts import muted_color, style_figure, text_color
 from evaluation.intervals import decimal
 from evaluation.power import (
@@ -72,7 +72,7 @@ def render_planner(plan: StudyPower) -> None:
         )
         wide = table.pivot_table(index="patients", columns="readers", values="power")
         wide.columns = [f"{count} reader" + ("s" if count > 1 else "") for count in wide.columns]
-        st.dataframe(
+        elements.data_table(
             wide.reset_index().rename(columns={"patients": "Patients"}).round(2), hide_index=True
         )
 

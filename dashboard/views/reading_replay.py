@@ -88,7 +88,7 @@ def _render_result(result: ReplayResult) -> None:
             rule: name.capitalize() for rule, name in RULE_NAMES.items()
         }
         table = pd.DataFrame(values["discrepant"]).rename(columns=names)
-        st.dataframe(table, hide_index=True)
+        elements.data_table(table, hide_index=True)
 
 
 def _render_rules(rules: dict[str, dict[str, Any]]) -> None:

@@ -102,7 +102,7 @@ def _render_confirmed(run: str, confirmed: Sequence[CategorizedText], user: str)
             ],
         }
     )
-    st.dataframe(table, hide_index=True, width="stretch")
+    elements.data_table(table, hide_index=True, width="stretch")
     choice, button = st.columns([4, 1], vertical_alignment="bottom")
     number = choice.selectbox(
         "Confirmation to undo",

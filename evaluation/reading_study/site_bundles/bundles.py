@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -144,7 +146,8 @@ def create_bundle(
     check_frozen_content(study, frozen, cases, pictures=True)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder; name a new one for the bundle.")
-    case_count = _issue_bundle(study, out, frozen, bundle, seats, user)
+    with _removed_on_failure(out):
+        case_count = _issue_bundle(study, out, frozen, bundle, seats, user)
     return SiteBundle(
         id=bundle,
         protocol=frozen.protocol,
@@ -154,6 +157,23 @@ def create_bundle(
         readers=tuple(seats),
         folder=out,
     )
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    """Remove the folder of a bundle if the block raises; one that existed is left empty.
+
+    Half a bundle contains a key and cases and could be taken for a whole one.
+    """
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:  # also an interruption
+        if folder.exists():
+            shutil.rmtree(folder)
+        if existed:
+            folder.mkdir()
+        raise
 
 
 def _issue_bundle(

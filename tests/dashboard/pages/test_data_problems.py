@@ -79,9 +79,11 @@ def test_the_export_is_neutral(open_page, listed: Path, monkeypatch) -> None:
     monkeypatch.setattr(data_problems, "csv_text", keep)
     with store.write(listed) as con:
         con.execute("UPDATE problems SET cause = '=1+1' WHERE code = 'too_small'")
-    open_page(listed, "data")
+    page = open_page(listed, "data")
     (text,) = written
     assert ",'=1+1," in text and ",=1+1," not in text
+    # The browser downloads a table as it is shown.
+    assert table_of(page)["Cause"].tolist() == ["outside of it", "'=1+1"]
 
 
 def test_a_decision_and_its_undoing(open_page, listed: Path, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,17 @@ def test_equal_images_of_a_bundle_have_different_files(own_study: Path, tmp_path
         pictures = reading_table.load_case_pictures(con, "Twice", 1)
     sources = [blinded_rendering.original_source(p.source) for p in pictures]
     assert len(set(sources)) < len(sources)
+    files = [p.read_bytes() for p in (made.folder / blinded_rendering.PICTURES_FOLDER).iterdir()]
+    assert len(files) == len(sources)
+    assert len(set(files)) == len(files) and len({len(file) for file in files}) == 1
+    # A study of the first release has neither files of its pictures nor hashes of its content.
+    old = Path(shutil.copytree(own_study, tmp_path / "old"))
+    with store.write(old) as con:
+        con.execute("UPDATE protocols SET content = '{}' WHERE protocol = 'Twice'")
+        con.execute(
+            "UPDATE reading_pictures SET source = json_merge_patch(source, '{\"ready\": null}')"
+        )
+    made = site_bundles.create_bundle(old, tmp_path / "away_from_old", "Twice", "team")
     files = [p.read_bytes() for p in (made.folder / blinded_rendering.PICTURES_FOLDER).iterdir()]
     assert len(files) == len(sources)
     assert len(set(files)) == len(files) and len({len(file) for file in files}) == 1

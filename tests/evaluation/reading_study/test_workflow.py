@@ -322,14 +322,6 @@ def test_content_hash_covers_more_than_the_protocol_hash(
     assert find(frozen).state == "frozen"
 
 
-def test_reasons_are_part_of_what_is_frozen(checked: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(checked, tmp_path / "other"))
-    first = freeze(checked)
-    reasons = dict.fromkeys(explained_study.accepted(find(other)), "for another reason")
-    second = workflow.freeze_protocol(other, NAME, "team", reasons)
-    assert first.hash == second.hash and first.content_hash != second.content_hash
-
-
 def test_two_versions_do_not_touch_each_other(frozen: Path) -> None:
     read_all(frozen, "R1", 1)
     explained_study.frozen(frozen, seed=2)

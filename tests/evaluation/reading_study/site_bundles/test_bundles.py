@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -18,7 +19,7 @@ from core.store.reading import bundle_table, protocol_table, reading_table
 from evaluation.reading_study import site_bundles, workflow
 from evaluation.reading_study.site_bundles import bundles, keys
 from support import synthetic_study
-from support.bundle_answers import NAME, answer_all
+from support.bundle_answers import NAME, all_rows, answer_all
 
 SECRETS = (
     "ZQXCASE",
@@ -197,6 +198,29 @@ def test_altered_key_is_not_bundled(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not the one that was frozen"):
         site_bundles.create_bundle(home, tmp_path / "x", None, "team")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "existed"), [("record_bundle_identity", False), ("record_bundle_export", True)]
+)
+def test_failed_bundle_leaves_no_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, existed: bool
+) -> None:
+    """Whether the bundle or its record in the study cannot be completed."""
+    out, before = tmp_path / "x", all_rows(home)
+    if existed:
+        out.mkdir()
+
+    def fail(*_: object) -> None:
+        # The folder holds the cases and the signing key by now.
+        assert (out / "keys" / "signing.pem").exists()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundle_table, step, fail)
+    with pytest.raises((OSError, UserError)):
+        site_bundles.create_bundle(home, out, None, "team")
+    assert (list(out.iterdir()) == []) if existed else not out.exists()
+    assert all_rows(home) == before
 
 
 def test_record_of_a_bundle_names_what_it_may_produce(home: Path, away: Path) -> None:

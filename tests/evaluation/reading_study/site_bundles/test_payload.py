@@ -271,6 +271,23 @@ def test_time_order_allows_for_a_corrected_clock(
     assert accepts(json.dumps(content), record, issued["now"]) is accepted
 
 
+@pytest.mark.parametrize(("minutes", "accepted"), [(50, True), (100, False)])
+def test_consent_is_first_in_the_time_order(
+    issued: dict[str, Any], minutes: int, accepted: bool
+) -> None:
+    """The first answer is dated before the consent; all answers follow each other."""
+    made = datetime.fromisoformat(issued["record"]["made"])
+    record = issued["record"] | {"made": (made - 5 * HOUR).isoformat()}
+    content = copy.deepcopy(issued["content"])
+    reader = content["readers"][0]
+    consent = datetime.fromisoformat(reader["consents"][0]["made"])
+    for number, answer in enumerate(reader["answers"]):
+        given = consent - timedelta(minutes=minutes) + timedelta(seconds=number)
+        answer["made"] = given.isoformat()
+    assert is_possible(content, record, issued["now"]) is accepted
+    assert accepts(json.dumps(content), record, issued["now"]) is accepted
+
+
 def _answer(row: int, **values: Any) -> Callable[[Content], None]:
     return lambda content: content["readers"][0]["answers"][row].update(values)
 
