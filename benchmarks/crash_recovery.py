@@ -26,7 +26,7 @@ from core.store import run_table
 from core.study_folder import create_study
 
 STEPS = (
-    ("ingest", "phantom", "--patients", "14", "--workers", "1"),
+    ("ingest", "phantom", "--patients", "12", "--workers", "1"),
     ("patches",),
     ("train", "--epochs", "2"),
     ("evaluate",),
@@ -91,7 +91,7 @@ def create_small_study(folder: Path) -> Path:
     """Create an empty study whose steps take seconds."""
     small = (
         settings.settings_from_preset(settings.PHANTOM_PRESET)
-        .with_changes("training", units=16, draws=640, augment=False)
+        .with_changes("training", units=16, draws=192, augment=False)
         .with_changes("splits", train=0.5, holdout=0.25)
     )
     return create_study(folder, small)

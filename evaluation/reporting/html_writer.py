@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,7 @@ def _block_content(block: Block, image_uri: Callable[[FigureResult], str]) -> di
 def print_widths(headings: list[str], rows: list[list[str]], wraps: list[bool]) -> list[float]:
     """Return the printed widths of the columns of a table.
 
-    With given widths a table is laid out in one pass, and columns do not depend on the browser.
+    With given widths the table is laid out in one pass, without measuring every cell first.
 
     Parameters
     ----------
@@ -93,26 +94,25 @@ def print_widths(headings: list[str], rows: list[list[str]], wraps: list[bool]) 
     Returns
     -------
     list of float
-        Percent of the width of the table, 100 in all. A column has the place of its longest text;
-        the columns of long texts share what is left in equal parts.
+        Percent of the width of the table, 100 in all. Columns of short or unbroken texts are as
+        wide as their longest text. The others share the rest of the line in proportion to the
+        square root of their longest text.
 
     Examples
     --------
     >>> print_widths(["n", "Evidence"], [["12", "word " * 20]], [False, True])
-    [4.8, 95.2]
+    [4.0, 96.0]
     """
-    needed = [
-        CELL_PADDING + max(len(text) for text in [*heading.split(), *(row[i] for row in rows)])
+    longest = [
+        max(map(len, [*heading.split(), *(row[i] for row in rows)]), default=0)
         for i, heading in enumerate(headings)
     ]
-    is_long = [
-        wrap and length > SHORT_TEXT + CELL_PADDING
-        for wrap, length in zip(wraps, needed, strict=True)
-    ]
+    is_long = [wrap and length > SHORT_TEXT for length, wrap in zip(longest, wraps, strict=True)]
+    short = [0 if long else CELL_PADDING + n for n, long in zip(longest, is_long, strict=True)]
     line = ACROSS_CHARACTERS if len(headings) > UPRIGHT_COLUMNS else UPRIGHT_CHARACTERS
-    short = sum(length for length, long in zip(needed, is_long, strict=True) if not long)
-    share = max((line - short) / max(sum(is_long), 1), SHORT_TEXT)
-    widths = [share if long else length for length, long in zip(needed, is_long, strict=True)]
+    shares = [math.sqrt(n) if long else 0.0 for n, long in zip(longest, is_long, strict=True)]
+    rest = max(line - sum(short), SHORT_TEXT * sum(is_long))
+    widths = [n + rest * share / (sum(shares) or 1) for n, share in zip(short, shares, strict=True)]
     return [round(100 * width / sum(widths), 2) for width in widths]
 
 

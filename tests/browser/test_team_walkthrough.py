@@ -158,7 +158,7 @@ def test_a_step_in_a_terminal_appears_while_it_runs(server: Served, browser) -> 
         "dashboard.cli",
         "train",
         "--epochs",
-        "4",
+        "2",
         "--study",
         str(server.study),
     ]
@@ -171,9 +171,9 @@ def test_a_step_in_a_terminal_appears_while_it_runs(server: Served, browser) -> 
             assert training.poll() is None
             time.sleep(0.05)
         # The Overview refreshes every 3 s; a loaded machine needs longer.
-        page.get_by_text("train --epochs 4").first.wait_for(timeout=20_000)
+        page.get_by_text("train --epochs 2").first.wait_for(timeout=20_000)
         assert training.wait(120) == 0
-        page.get_by_text("4 epochs").first.wait_for(timeout=10_000)
+        page.get_by_text("2 epochs").first.wait_for(timeout=10_000)
     finally:
         training.kill()
         training.wait()

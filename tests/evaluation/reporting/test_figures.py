@@ -25,6 +25,8 @@ from evaluation.intervals import decimal
 from evaluation.queries import explanations, performance, provenance
 from evaluation.queries.provenance import MissingInput
 from evaluation.reading_study import workflow
+from evaluation.reporting import report
+from evaluation.reporting.blocks import Paragraph, TableBlock
 from evaluation.reporting.figures import FIGURES, style
 from evaluation.reporting.figures.explanations import choose_example_cases
 from evaluation.reporting.figures.export import (
@@ -33,6 +35,7 @@ from evaluation.reporting.figures.export import (
     export_figures,
     preview_figure,
     render_figure,
+    save_figure,
     zip_exports,
 )
 from evaluation.reporting.report import build_blocks
@@ -49,10 +52,10 @@ def silent(done: int, total: int, unit: str) -> None:
 
 @pytest.fixture(scope="module")
 def exported(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export every figure as PDF, one also in all other formats and one as images."""
+    """Export the ROC as PDF, one figure of lines in all formats and one of images in three."""
     out = tmp_path_factory.mktemp("figures")
-    export_figures(demonstration, ["all"], out, None, ["pdf"], silent)
-    export_figure(demonstration, FIGURES["calibration"], out, None, FIGURE_FORMATS[1:])
+    export_figures(demonstration, ["roc"], out, None, ["pdf"], silent)
+    export_figure(demonstration, FIGURES["calibration"], out, None, FIGURE_FORMATS)
     export_figure(demonstration, FIGURES["units"], out, None, ("svg", "png", "tiff"))
     return out
 
@@ -69,12 +72,12 @@ def fonts(path: Path) -> list[tuple[str, bool]]:
     return embedded
 
 
-@pytest.mark.parametrize("name", PLOTTED)
-def test_pdf_width_and_embedded_fonts(exported: Path, name: str) -> None:
-    page = PdfReader(exported / f"{name}.pdf").pages[0]
+def check_pdf(path: Path, width_mm: float) -> None:
+    """Check the size of the page of a figure, and that its fonts are embedded as TrueType."""
+    page = PdfReader(path).pages[0]
     width, height = (float(v) / 72 * 25.4 for v in (page.mediabox.width, page.mediabox.height))
-    assert abs(width - FIGURES[name].width) < 0.5 and height <= style.MAX_HEIGHT
-    embedded = fonts(exported / f"{name}.pdf")
+    assert abs(width - width_mm) < 0.5 and height <= style.MAX_HEIGHT
+    embedded = fonts(path)
     assert embedded and all(font == ("/CIDFontType2", True) for font in embedded)
 
 
@@ -85,7 +88,9 @@ def is_drawn(text: Text) -> bool:
 
 @pytest.mark.parametrize("width", [85, 174])
 @pytest.mark.parametrize("name", PLOTTED)
-def test_font_sizes_and_no_titles(demonstration: Path, name: str, width: float) -> None:
+def test_fonts_sizes_and_no_titles(
+    demonstration: Path, tmp_path: Path, name: str, width: float
+) -> None:
     result, simulated = render_figure(demonstration, FIGURES[name], width)
     inches = result.figure.get_size_inches()
     assert abs(inches[0] * 25.4 - width) < 0.5 and inches[1] * 25.4 <= style.MAX_HEIGHT
@@ -112,6 +117,8 @@ def test_font_sizes_and_no_titles(demonstration: Path, name: str, width: float) 
     # Letters of panels; the two panels of the ROC say what is counted.
     assert all(re.fullmatch("[a-h]?|Patches|Mammograms", t) for t in titles)
     assert simulated and any(t.get_text() == f"SIMULATED {simulated.upper()}" for t in texts)
+    if width == FIGURES[name].width:
+        check_pdf(save_figure(result.figure, tmp_path / f"{name}.pdf", result.kind), width)
 
 
 @pytest.mark.parametrize(("name", "dpi"), [("calibration", 1200), ("units", 300)])
@@ -309,7 +316,7 @@ def test_scale_bar_length(own_study: Path) -> None:
     )
 
 
-def test_reading_with_all_answers_correct(own_study: Path) -> None:
+def test_reading_with_all_answers_correct(own_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a wrong answer the estimate is 1 with a lower bound, never with an interval of no
     width.
     """
@@ -330,7 +337,12 @@ def test_reading_with_all_answers_correct(own_study: Path) -> None:
     first = TABLES["reading"].build(own_study).raw_frame().iloc[0]
     assert first["Result"].startswith("Primary") and first["Value"] == 1
     assert 0 < first["Value 95 % low"] < first["Value 95 % high"] == 1
-    assert len(build_blocks(own_study, silent)) > 20
+    # Both are in the report, with its sentences about the study.
+    monkeypatch.setattr(report, "RESULTS", (("Reading study", (), ("reading",)),))
+    blocks = build_blocks(own_study, silent)
+    assert "Results of the reading study" in [b.title for b in blocks if isinstance(b, TableBlock)]
+    sentences = " ".join(b.text for b in blocks if isinstance(b, Paragraph))
+    assert "(100.0 %; 95 % CI " in sentences and "100.0 % to 100.0 %" not in sentences
 
 
 def test_positions_start_after_practice(own_study: Path) -> None:

@@ -17,6 +17,7 @@ from evaluation.reporting.tables import Table, TableColumn
 from evaluation.reporting.tables.export import (
     escape_latex,
     escape_markdown,
+    to_latex,
     to_markdown,
     write_excel,
 )
@@ -87,6 +88,12 @@ def test_markdown_tables_keep_their_cells(first: str, second: str) -> None:
 def test_latex_is_text(text: str) -> None:
     escaped = escape_latex(text)
     assert not set(LATEX_ESCAPES.sub("", escaped)) & set("\\{}$&#^_%~\n")
+
+
+def test_cells_of_a_latex_table_are_text() -> None:
+    table = Table((TableColumn("Label"),), [(r"\input{x} & $x$ 5%",)], "Note.")
+    text = to_latex(table, "X", "x")
+    assert r"\textbackslash input\{x\} \& \$x\$ 5\%" in text
 
 
 class _Tags(HTMLParser):

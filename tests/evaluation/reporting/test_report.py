@@ -24,8 +24,10 @@ from evaluation.reporting import report
 from evaluation.reporting.blocks import Heading, TableBlock
 from evaluation.reporting.figures import FIGURES
 from evaluation.reporting.figures.export import render_figure
+from evaluation.reporting.html_writer import print_widths, render_html
 from evaluation.reporting.pdf_writer import require_weasyprint, vector_uri
 from evaluation.reporting.report import build_blocks, write_report
+from evaluation.reporting.tables.base import Table, TableColumn
 from evaluation.reporting.tables.checklists import (
     FOUND,
     MISSING,
@@ -171,6 +173,31 @@ def test_pdf_parts_and_embedded_fonts(
         for font in page["/Resources"].get("/Font", {}).values():
             descriptor = font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"]
             assert {"/FontFile2", "/FontFile3"} & set(descriptor.get_object())
+
+
+def test_print_widths_fit_the_longest_texts() -> None:
+    """Texts on one line keep their place, and of long texts the longest has most."""
+    headings = ["Item", "State", "Text", "Evidence"]
+    rows = [["12", "evidence found", "w" * 64, "k " * 128], ["3", "missing", "", ""]]
+    widths = print_widths(headings, rows, [False, False, True, True])
+    # Of 125 characters: 4 and 14 with 3 of space around each; 101 are left for 8 + 16 parts.
+    assert widths == pytest.approx([5.6, 13.6, 26.93, 53.87])
+    # Texts that need more than the line still get a share each, and 100 % is all there is.
+    crowded = print_widths(headings, [["i" * 90, "s" * 60, "t" * 64, "e" * 256]], [False] * 4)
+    assert sum(crowded) == pytest.approx(100, abs=0.05) and min(crowded) > 0
+    assert print_widths(["n", "k"], [], [False, True]) == [50, 50]
+
+
+@pytest.mark.parametrize(("count", "is_across"), [(8, False), (9, True)])
+def test_tables_print_with_their_widths(count: int, is_across: bool) -> None:
+    columns = tuple(TableColumn(f"Column{i}", wrap=i == 1) for i in range(count))
+    table = Table(columns, [tuple("x" * 40 for _ in columns)], "Note.")
+    page = render_html([Heading("Report"), TableBlock("Table", table)])
+    widths = [float(width) for width in re.findall(r'<col style="--print-width:(.+?)%">', page)]
+    assert len(widths) == count and sum(widths) == pytest.approx(100, abs=0.1)
+    assert ('<div class="wide across"' in page) == is_across
+    print_style = page.split("@media print", 1)[1]
+    assert "table-layout:fixed" in print_style and "col{width:var(--print-width)}" in print_style
 
 
 def test_pdf_figures_are_vectors_without_mammograms(demonstration: Path) -> None:
