@@ -36,6 +36,7 @@ from evaluation.roc import auc
 OUT = Path(__file__).with_name("BLINDING.md")
 READERS = ("R1", "R2", "R3")
 PERMUTATIONS = 9_999
+AUC_PERMUTATIONS = 999
 NEIGHBOURS = 12
 RECEIVED = {
     "token": "token",
@@ -133,16 +134,34 @@ def neighbourhoods(table: pd.DataFrame) -> pd.Series:
     return table["display"] + (table.groupby("display").cumcount() // NEIGHBOURS).astype(str)
 
 
-def latency_auc(table: pd.DataFrame) -> float:
-    """Return the AUC of the time of a picture for "shown before", among neighbours in time."""
+def latency_auc(table: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the AUC of the time of a picture for "shown before", among neighbours in time.
+
+    Returns
+    -------
+    area, low, high : float
+        The AUC, and the range that holds 95 % of its values where "shown before" is permuted among
+        the neighbours.
+    """
     pictured = table[table["picture_seconds"].notna()].assign(near=neighbourhoods(table))
-    areas, pairs = [], []
-    for _, near in pictured.groupby("near"):
-        shown = int(near["shown"].sum())
-        if 0 < shown < len(near):
-            areas.append(float(auc(near["shown"].astype(int), near["picture_seconds"])))
-            pairs.append(shown * (len(near) - shown))
-    return float(np.average(areas, weights=pairs))
+    groups = [
+        (near["shown"].to_numpy(int), near["picture_seconds"].to_numpy(float))
+        for _, near in pictured.groupby("near")
+        if near["shown"].nunique() == 2
+    ]
+    pairs = [shown.sum() * (len(shown) - shown.sum()) for shown, _ in groups]
+
+    def mean_area(labels: list[np.ndarray]) -> float:
+        """Return the mean AUC of the groups, weighted by pairs."""
+        areas = [float(auc(shown, times)) for shown, (_, times) in zip(labels, groups, strict=True)]
+        return float(np.average(areas, weights=pairs))
+
+    rng = np.random.default_rng(2)
+    by_chance = [
+        mean_area([rng.permutation(shown) for shown, _ in groups]) for _ in range(AUC_PERMUTATIONS)
+    ]
+    low, high = np.quantile(by_chance, [0.025, 0.975])
+    return mean_area([shown for shown, _ in groups]), float(low), float(high)
 
 
 def _read_study(study: Path) -> pd.DataFrame:
@@ -166,7 +185,7 @@ def report(table: pd.DataFrame, cases: int) -> str:
     """Return the result as Markdown."""
     tests = blinding_tests(table)
     p_values = [test.p_value for test in tests if test.p_value is not None]
-    area = latency_auc(table)
+    area, low, high = latency_auc(table)
     lines = [
         "# Blinding of a reading study",
         "",
@@ -181,7 +200,7 @@ def report(table: pd.DataFrame, cases: int) -> str:
         f" below .05: {sum(p < 0.05 for p in p_values)}, expected by chance"
         f" {0.05 * len(p_values):.1f}",
         f'- AUC of the time of a picture for "shown before", among neighbours in time: {area:.3f}'
-        " (goal: .4 to .6)",
+        f" (goal: .4 to .6; by chance {low:.3f} to {high:.3f} in 95 % of permutations)",
         f"- time of a picture: median {1000 * table['picture_seconds'].median():.0f} ms, of the"
         f" answer with the case: median {1000 * table['state_seconds'].median():.0f} ms; replies"
         f" leave the server at multiples of {1000 * REPLY_STEP_S:.0f} ms after the request",
