@@ -83,8 +83,11 @@ class AnnotationEfficiency:
         )
 
 
-def annotation_efficiency(study: Path, dissect: str) -> AnnotationEfficiency:
-    """Return the expert time and the labelled coverage of a dissect run."""
+def annotation_efficiency(study: Path, dissect: str) -> AnnotationEfficiency | None:
+    """Return the expert time and the labelled coverage of a dissect run.
+
+    None where the run has no influences of hold-out mammograms, on which coverage is counted.
+    """
     with store.read(study) as con:
         run = run_table.load_run(con, dissect)
         top = run["settings"]["dissection"]["top"]
@@ -92,6 +95,8 @@ def annotation_efficiency(study: Path, dissect: str) -> AnnotationEfficiency:
         selected = unit_table.load_selected_units(con, dissect)
         labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
         answers = annotation_table.load_annotations(con, dissect, versions=True)
+    if influences.empty:
+        return None
     answers = answers[~answers["practice"].astype(bool)].sort_values("made", kind="stable")
     timed = answers["seconds"].dropna()
     codes, tops, _ = top_unit_arrays(influences)

@@ -10,6 +10,8 @@ import base64
 import re
 from pathlib import Path
 
+from PIL import ImageFile
+
 from core.errors import UserError
 from evaluation.reporting.blocks import Block
 from evaluation.reporting.figures.base import FigureResult
@@ -32,6 +34,9 @@ def require_weasyprint() -> None:
             " operating system (names on Debian and Ubuntu), or write the report as HTML with --out"
             " report.html and print it from a browser."
         ) from error
+    # WeasyPrint changes this setting of Pillow for the whole process: damaged mammograms would then
+    # be read in part without an error.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def write_pdf(blocks: list[Block], out: Path) -> None:

@@ -146,7 +146,9 @@ def _efficiency_paragraph(study: Path) -> list[Block]:
     except MissingInput:
         # The figures of units name the missing step.
         return []
-    return [Paragraph(efficiency.sentence())] if efficiency.answers else []
+    if efficiency is None or not efficiency.answers:
+        return []
+    return [Paragraph(efficiency.sentence())]
 
 
 def _reading_study_paragraphs(study: Path) -> list[Block]:

@@ -169,12 +169,21 @@ def test_a_used_port_is_reported(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def reading_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study with enough reading cases for the tests below, which share it in this order."""
+    """A study with enough reading cases for the tests below, which share it."""
     study = synthetic_study.create_study(
         tmp_path_factory.mktemp("reading") / "study", protocol=False
     )
     with store.write(study) as con:
         synthetic_study.add_protocol(con, 120)
+    return study
+
+
+@pytest.fixture
+def closing_study(tmp_path: Path) -> Path:
+    """A study that its test may close."""
+    study = synthetic_study.create_study(tmp_path / "study", protocol=False)
+    with store.write(study) as con:
+        synthetic_study.add_protocol(con, 12)
     return study
 
 
@@ -349,14 +358,14 @@ def test_long_texts_are_refused_and_markup_is_text(served: Served) -> None:
     assert status == 409 and "another window" in json.loads(content)["message"]
 
 
-def test_answers_after_closing_are_refused(reading_study: Path, port: int) -> None:
-    served = start_server(reading_study, port)
+def test_answers_after_closing_are_refused(closing_study: Path, port: int) -> None:
+    served = start_server(closing_study, port)
     try:
         client, case = begin_reading(served, "Z1")
         case = client.reading_request(
             "answer", {"token": case["token"], "answer": 2, "seconds": 1.0}
         )["case"]
-        with store.write(reading_study) as con:
+        with store.write(closing_study) as con:
             now = protocol_table.load_protocol(con, "ZQXSTUDY", 1)
             protocol_table.append_protocol_state(
                 con,
@@ -376,7 +385,7 @@ def test_answers_after_closing_are_refused(reading_study: Path, port: int) -> No
             and "has been closed" in state["paragraphs"][0]
             and "case" not in state
         )
-        with store.read(reading_study) as con:
+        with store.read(closing_study) as con:
             assert con.execute("SELECT count(*) FROM answers WHERE code = 'Z1'").fetchone() == (1,)
     finally:
         stop_server(served)

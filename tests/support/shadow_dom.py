@@ -19,6 +19,11 @@ def shadow_condition(selector: str, condition: str) -> str:
 HAS_TITLE = shadow_condition(".u", "e.textContent.trim() === arg")
 IMAGE_LOADED = shadow_condition(".pic img", "e.complete && e.naturalWidth > 0")
 # A held key arrives as repeated keydown events.
+# Keys in one moment: between keys of the browser driver a busy machine may pass the dead time.
+KEYS_AT_ONCE = (
+    "keys => keys.forEach(key => document.dispatchEvent(new KeyboardEvent('keydown',"
+    " {key, bubbles: true, composed: true})))"
+)
 HELD_KEY = (
     "key => document.dispatchEvent(new KeyboardEvent('keydown',"
     " {key, repeat: true, bubbles: true, composed: true}))"

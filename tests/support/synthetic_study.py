@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core import store, study_folder
+from core.settings import DissectionSettings
 from core.store import annotation_table, audit_table, dataset_table, participant_table
 from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table
@@ -90,10 +91,14 @@ def insert_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:
 def _add_runs(
     path: Path, con: Connection, mammograms: list[dict], generator: np.random.Generator
 ) -> None:
-    for run, kind, parents in ((PATCHES, "patches", []), (DISSECT, "dissect", [PATCHES])):
+    dissection = {"dissection": DissectionSettings().model_dump()}
+    for run, kind, settings, parents in (
+        (PATCHES, "patches", {}, []),
+        (DISSECT, "dissect", dissection, [PATCHES]),
+    ):
         con.execute(
-            "INSERT INTO runs VALUES (?, ?, '{}', ?, '{}', ?, 1.0)",
-            [run, kind, json.dumps(parents), MADE],
+            "INSERT INTO runs VALUES (?, ?, ?, ?, '{}', ?, 1.0)",
+            [run, kind, json.dumps(settings), json.dumps(parents), MADE],
         )
     patches = [
         {

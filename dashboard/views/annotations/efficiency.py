@@ -15,7 +15,7 @@ _HEIGHT = 220
 def render_efficiency(run: str) -> None:
     """Render the sentence beside the published figures, and the curve over time."""
     efficiency = cached_result(annotation_efficiency, run)
-    if not efficiency.answers:
+    if efficiency is None or not efficiency.answers:
         return
     elements.section_heading(
         "Annotation efficiency",

@@ -78,3 +78,8 @@ def test_without_recorded_time(study: Path) -> None:
     found = annotation_efficiency(study, RUN)
     assert found.minutes is None and found.median_seconds is None and not len(found.curve)
     assert found.sentence().startswith("SIMULATED answers. Expert time: not recorded (1 answer).")
+
+
+def test_run_without_influences_has_no_coverage(tmp_path: Path) -> None:
+    study = synthetic_study.create_study(tmp_path / "study")
+    assert annotation_efficiency(study, synthetic_study.DISSECT) is None

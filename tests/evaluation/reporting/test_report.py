@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+import types
 from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import ImageFile
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
@@ -286,3 +288,14 @@ def test_test_split_opening_is_logged(own_study: Path, tmp_path: Path) -> None:
                     for who in run_table.load_log(con, "test split opened")["who"]
                 )
             ) == opens
+
+
+def test_weasyprint_does_not_change_how_damaged_images_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A truncated mammogram must stay an error after a PDF was written in the same process."""
+    # As WeasyPrint sets it when it is first imported.
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setitem(sys.modules, "weasyprint", types.ModuleType("weasyprint"))
+    require_weasyprint()
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
