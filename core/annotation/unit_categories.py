@@ -130,6 +130,7 @@ def with_confirmed_categories(
         return annotations
 
     def categorized(unit: int, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer with its confirmed categories as phenomena."""
         names = confirmed.get((unit, label_key(answer["label"])), ())
         if answer["phenomena"] or answer["recognisable"] != "yes" or not names:
             return answer
