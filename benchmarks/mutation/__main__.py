@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.mutation.forked_pytest import load_libraries
 from benchmarks.mutation.operators import Mutant
 from benchmarks.mutation.page import format_page
 from benchmarks.mutation.records import RecordFolder
@@ -53,6 +54,7 @@ def main() -> int:
         tree = Path(folder) / "project"
         copy_project(ROOT, tree)
         variables = {"DEEPMINER_DEMONSTRATION": str(_demonstration())}
+        load_libraries()
         records = RecordFolder(STORE / "records")
         for test_file in records.missing(tree, "tests"):
             if is_over():

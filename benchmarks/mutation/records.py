@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.mutation import function_recorder
+from benchmarks.mutation.forked_pytest import run_pytest
 from benchmarks.mutation.operators import MODULE_LEVEL, Mutant
 
 PLUGIN = function_recorder.__name__
 # Much more than the slowest test file needs while recorded.
 RECORD_LIMIT_S = 3600
-# The order of the tests decides which one fails first: it must not be random.
-_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,35 +41,6 @@ class RecordedTest:
     def file(self) -> str:
         """Test file of the test."""
         return self.node.split("::")[0]
-
-
-def run_pytest(
-    tree: Path, arguments: Iterable[str], variables: Mapping[str, str], limit: float
-) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a copy of the project. subprocess.TimeoutExpired after `limit` seconds."""
-    tool = Path(__file__).resolve().parents[2]
-    environment = os.environ | variables
-    # The copy goes before the installed program; the tool itself may lie elsewhere.
-    environment["PYTHONPATH"] = os.pathsep.join([str(tree), str(tool)])
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-m", "pytest", *_OPTIONS, *arguments]
-    with subprocess.Popen(
-        command,
-        cwd=tree,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A group of its own, so that servers which the tests started end with it.
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.communicate()
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 class RecordFolder:

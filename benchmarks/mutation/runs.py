@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import compileall
 import json
+import py_compile
 import shutil
 import subprocess
 import time
@@ -10,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.mutation.forked_pytest import run_pytest
 from benchmarks.mutation.operators import Mutant, mutated_source
-from benchmarks.mutation.records import RecordedTest, run_pytest, select_tests
+from benchmarks.mutation.records import RecordedTest, select_tests
 
 NOTICED, TIMED_OUT, SURVIVED, UNTESTED = "noticed", "timed out", "survived", "no test"
 # Tests of one mutant are left out once those before them take this long without the mutant.
@@ -77,7 +80,10 @@ class ResultFile:
 
 
 def copy_project(root: Path, tree: Path) -> None:
-    """Copy the tracked and new files of a git repository, without what git ignores."""
+    """Copy the tracked and new files of a git repository, without what git ignores, and compile.
+
+    The compiled files are used as long as the source has the same content: a mutant changes it.
+    """
     listing = subprocess.run(
         ["git", "ls-files", "-coz", "--exclude-standard"],
         cwd=root,
@@ -91,6 +97,9 @@ def copy_project(root: Path, tree: Path) -> None:
             target = tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+    compileall.compile_dir(
+        tree, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+    )
 
 
 def run_mutant(
