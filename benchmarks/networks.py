@@ -98,7 +98,8 @@ def random_network(arch: str) -> Classifier:
     """Return a random network in evaluation mode, prepared as `inference.load_network` does."""
     torch.manual_seed(0)
     network = networks.build(arch, 3).eval().to(memory_format=torch.channels_last)
-    return network.requires_grad_(False)
+    network.requires_grad_(False).fuse()
+    return network
 
 
 class PatchSubset:

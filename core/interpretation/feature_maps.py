@@ -32,13 +32,23 @@ class FeatureProbe:
     def __init__(self, network: Classifier, layer: str) -> None:
         self.network, self.layer = network, layer
         self._module = network.layer(layer)
+        # The fused form of the network gives its last maps only.
+        inside = self._module is not None and network.fused is not None
+        self._fused = network.fused_form(self._module) if inside else None
         self._maps: Tensor | None = None
 
     @contextmanager
     def attached(self) -> Iterator[FeatureProbe]:
-        """Register the forward hook for the duration of this block."""
+        """Make the layer's output available for the duration of this block."""
         if self._module is None:
             yield self
+            return
+        if self._fused is not None:
+            last_only, self.network.fused = self.network.fused, self._fused
+            try:
+                yield self
+            finally:
+                self.network.fused = last_only
             return
         handle = self._module.register_forward_hook(self._store_output)
         try:
@@ -55,8 +65,9 @@ class FeatureProbe:
         last = self.network.feature_maps(x)
         if self._module is None:
             return last, last
-        assert self._maps is not None, "FeatureProbe.forward outside of attached()"
-        return self.network.layer_maps(self._maps, (x.shape[2], x.shape[3])), last
+        maps = self._maps if self._fused is None else self._fused.layer_output
+        assert maps is not None, "FeatureProbe.forward outside of attached()"
+        return self.network.layer_maps(maps, (x.shape[2], x.shape[3])), last
 
 
 @dataclass(frozen=True)
@@ -79,11 +90,12 @@ class MammogramMaps:
 
 
 def mammogram_tensor(mammogram: np.ndarray) -> Tensor:
-    """Return a working image uint8 [h, w] as a tensor [1, 1, h, w].
+    """Return a working image uint8 [h, w] or [h, w, 3] as a tensor [1, 1 or 3, h, w].
 
     The pixels are copied, because tensors on read-only memory maps are not supported.
     """
-    return torch.from_numpy(np.array(mammogram))[None, None]
+    pixels = torch.from_numpy(np.array(mammogram))
+    return pixels[None, None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)[None]
 
 
 @torch.inference_mode()
@@ -101,7 +113,7 @@ def forward_mammogram(
         Fully convolutional form of the probed classifier.
     probe : FeatureProbe
         Layer whose unit maps are returned.
-    mammogram : ndarray, uint8 [h, w]
+    mammogram : ndarray, uint8 [h, w] or [h, w, 3]
         Working image.
     columns : ndarray, float32 [encoded width], optional
         The patient's auxiliary columns. Their part of the logits is the same at every position.

@@ -23,7 +23,7 @@ from core.networks import (
 )
 from core.networks.auxiliary_inputs import AuxiliaryColumns
 from core.networks.classifier import IMAGENET_NORMALIZATION
-from core.networks.device import select_device
+from core.networks.device import keep_freed_memory, select_device
 from core.progress import ProgressCallback
 from core.settings import TrainingSettings
 from core.store import dataset_table, run_table
@@ -46,7 +46,12 @@ def load_network(study: Path, run: str) -> Classifier:
         )
     _check_own_source(run, row)
     network = build(
-        settings.architecture, row["settings"]["classes"], str(path), settings.units, settings.pool
+        settings.architecture,
+        row["settings"]["classes"],
+        str(path),
+        settings.units,
+        settings.pool,
+        row["settings"].get("channels", 1),
     )
     network.precision = settings.precision
     network.input_side = row["settings"].get("input_side", network.input_side)
@@ -60,7 +65,10 @@ def load_network(study: Path, run: str) -> Classifier:
         network.load_checkpoint_state(read_state(path))
     network.requires_grad_(False).eval().to(select_device())
     # The memory order in which `Classifier.normalize` passes its input.
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.fuse()
+    keep_freed_memory()
+    return network
 
 
 def _check_own_source(run: str, row: dict[str, Any]) -> None:

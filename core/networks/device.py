@@ -1,8 +1,10 @@
-"""The device that networks run on: the CPU, or a GPU if DEEPMINER_DEVICE is "cuda"."""
+"""The device that networks run on: the CPU, or a GPU by the variable DEEPMINER_DEVICE."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 import torch
 
@@ -12,9 +14,13 @@ from core.errors import UserError
 def select_device() -> torch.device:
     """Return the device of this process's networks.
 
-    Under torchrun each process takes the GPU of its local rank. UserError if there is no such GPU.
+    DEEPMINER_DEVICE is "cpu" (also without the variable), "cuda", or "auto" for a GPU where there
+    is one. Under torchrun each process takes the GPU of its local rank. UserError if there is no
+    such GPU.
     """
     name = os.environ.get("DEEPMINER_DEVICE", "cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name != "cuda":
         return torch.device(name)
     number = int(os.environ.get("LOCAL_RANK", "0"))
@@ -27,3 +33,21 @@ def select_device() -> torch.device:
     # cuDNN otherwise picks algorithms by timing, and the same seed gives other weights.
     torch.backends.cudnn.deterministic = True
     return torch.device("cuda", number)
+
+
+# Parameters of glibc's mallopt, and values that it accepts.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_NEVER, _LARGEST_BLOCK = 2**31 - 1, 1 << 30
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep freed memory for later maps (glibc); nothing elsewhere.
+
+    The maps of one mammogram take hundreds of megabytes. By default each pass returns them to the
+    system and gets them back as zeroed pages, which takes a fifth of the time of an explanation.
+    """
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):
+            library.mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK)
+            library.mallopt(_TRIM_THRESHOLD, _NEVER)
