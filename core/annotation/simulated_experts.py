@@ -16,14 +16,34 @@ import pandas as pd
 from core.images.working_images import WorkingImages
 from core.interpretation.highlighted_region import highlighted_region
 from core.lexicon.birads_lexicon import create_answer, empty_answer, format_label
-from core.sources.phantom.concepts import CONCEPT_DESCRIPTIONS, Concept
+from core.sources.phantom.concepts import (
+    CONCEPT_DESCRIPTIONS,
+    FINDING_CONCEPTS,
+    NORMAL_TISSUE,
+    Concept,
+    ConceptDescription,
+)
 
 TOP_PATCHES = 16
 _MIN_CONCEPT_PIXELS = 12
-# Share of top patches that must show a concept before an expert names it.
-_MIN_CONCEPT_SHARE = 0.5
-# Findings and anatomy that an expert would name. Tissue and image borders occur everywhere.
-_NAMED_CONCEPTS = tuple(Concept)[:12]
+# A region shows a concept that covers this share of it, or this share of which it covers.
+_MIN_OVERLAP = 0.5
+_MARKERS = (Concept.VIEW_LABEL, Concept.SKIN_MARKER)
+_STRUCTURES = (Concept.PECTORAL_MUSCLE, Concept.NIPPLE, Concept.SKIN_LINE, Concept.VESSEL)
+_TISSUE = (Concept.DENSE_TISSUE, Concept.FATTY_TISSUE)
+# Share of top patches that must show a concept before an expert names it: a finding or a marker,
+# a structure, and tissue, which is found in every breast.
+_LEAST_SHARES = (
+    dict.fromkeys((*FINDING_CONCEPTS, *_MARKERS), 0.4)
+    | dict.fromkeys(_STRUCTURES, 0.65)
+    | dict.fromkeys(_TISSUE, 0.75)
+)
+# What is named first where several concepts qualify, such as a finding in dense tissue.
+_PRECEDENCE = (_MARKERS, FINDING_CONCEPTS, _STRUCTURES, _TISSUE)
+# Findings of several kinds in this share of the patches together leave no common phenomenon.
+_MIXED_FINDINGS = 0.5
+# Tissue without a finding in more than this share of the patches is called normal.
+_MOST_FINDINGS_IN_NORMAL = 0.2
 _SUSPICIOUS_WORDS = (
     "spiculated",
     "pleomorphic",
@@ -48,8 +68,9 @@ _BENIGN_WORDS = (
 class ConceptShare:
     """Association of a unit with a concept.
 
-    share: of the unit's top patches that show the concept. iou: intersection over union of the
-    highlighted regions with the pixels of the concept, over these patches together.
+    share: of the unit's top patches whose highlighted region shows the concept. iou: intersection
+    over union of the highlighted regions with the pixels of the concept, over these patches
+    together.
     """
 
     unit: int
@@ -95,7 +116,7 @@ def concept_shares(
             level = threshold * largest[int(unit)]
             regions.append(highlighted_region(top_maps[unit, row.rank], row.side, level))
         unit_shares = [
-            _concept_share(int(unit), concept, concept_bits, regions) for concept in _NAMED_CONCEPTS
+            _concept_share(int(unit), concept, concept_bits, regions) for concept in Concept
         ]
         shares += sorted(unit_shares, key=lambda share: (-share.share, -share.iou))
     return shares
@@ -112,9 +133,16 @@ def _concept_share(
     return ConceptShare(
         unit=unit,
         concept=concept,
-        share=float(np.mean([mask.sum() > _MIN_CONCEPT_PIXELS for mask in masks])),
+        share=float(np.mean([_is_shown(mask, region) for mask, region in zip(masks, regions)])),
         iou=intersection / union if union else 0.0,
     )
+
+
+def _is_shown(mask: np.ndarray, region: np.ndarray) -> bool:
+    """Return whether a highlighted region shows a concept; both bool [side, side]."""
+    common = int((mask & region).sum())
+    smaller = min(int(mask.sum()), int(region.sum()))
+    return common > _MIN_CONCEPT_PIXELS and common >= _MIN_OVERLAP * smaller
 
 
 def simulate_annotation(
@@ -122,23 +150,51 @@ def simulate_annotation(
 ) -> dict[str, Any]:
     """Return the answer of one expert for one unit.
 
-    shares: of the unit, best first. The careful expert names a concept that at least half of the
-    top patches show. The other one overlooks a fifth of them and sometimes names the second best.
+    shares: of the unit. The careful expert names what enough of the top patches show: a marker or a
+    finding, with a second finding where there is one, else a structure or tissue; units whose
+    patches have nothing in common are answered "nothing". The other expert overlooks a tenth of
+    the phenomena and sometimes names the second finding only.
     """
-    candidates = [share for share in shares if share.share >= _MIN_CONCEPT_SHARE]
-    if not careful and candidates and rng.uniform() < 0.2:
+    named = _named_concepts(shares)
+    # Both are drawn for every unit, so that the answers of other units do not depend on it.
+    overlooks, confuses = rng.uniform(size=2) < (0.1, 0.2)
+    if not careful:
+        named = [] if overlooks else named[-1:] if confuses else named
+    if not named:
         return empty_answer("nothing")
-    if not careful and len(shares) > 1 and shares[1].share >= 0.25 and rng.uniform() < 0.3:
-        candidates = [shares[1]]
-    if not candidates:
-        return empty_answer("nothing")
-    description = CONCEPT_DESCRIPTIONS[candidates[0].concept]
-    phenomenon = {
-        "category": description.category,
-        "terms": dict(description.descriptors),
-        "association": description.association or None,
-    }
-    return create_answer([phenomenon], confidence=3 if candidates[0].share >= 0.8 else 2)
+    descriptions = dict.fromkeys(_description(shares, share.concept) for share in named)
+    phenomena = [
+        {
+            "category": description.category,
+            "terms": dict(description.descriptors),
+            "association": description.association or None,
+        }
+        for description in descriptions
+    ]
+    return create_answer(phenomena, confidence=3 if named[0].share >= 0.8 else 2)
+
+
+def _named_concepts(shares: Sequence[ConceptShare]) -> list[ConceptShare]:
+    """Return what a careful expert names: at most two findings, or one of the other concepts."""
+    for concepts in _PRECEDENCE:
+        of_kind = sorted(
+            (share for share in shares if share.concept in concepts),
+            key=lambda share: (-share.share, -share.iou),
+        )
+        named = [s for s in of_kind if s.share >= _LEAST_SHARES[s.concept]]
+        if named:
+            return named[: 2 if concepts is FINDING_CONCEPTS else 1]
+        if concepts is FINDING_CONCEPTS and sum(s.share for s in of_kind) >= _MIXED_FINDINGS:
+            return []
+    return []
+
+
+def _description(shares: Sequence[ConceptShare], concept: Concept) -> ConceptDescription:
+    """Return how an expert describes a concept: tissue with hardly any finding is normal."""
+    findings = max((s.share for s in shares if s.concept in FINDING_CONCEPTS), default=0.0)
+    if concept in _TISSUE and findings <= _MOST_FINDINGS_IN_NORMAL:
+        return NORMAL_TISSUE
+    return CONCEPT_DESCRIPTIONS[concept]
 
 
 def simulate_audit_judgement(label: str, concept_bits: np.ndarray, rng: np.random.Generator) -> str:
@@ -159,8 +215,8 @@ def simulate_audit_judgement(label: str, concept_bits: np.ndarray, rng: np.rando
         "yes" if the concept has at least 12 pixels, "unsure" if it has fewer or the label names no
         concept, else "no".
     """
-    concept = _concept_of_label(label)
-    if concept is None:
+    concept = _concepts_of_label(label)
+    if not concept:
         return "unsure"
     pixels = int(((np.asarray(concept_bits) & int(concept)) > 0).sum())
     judgement = "yes" if pixels >= _MIN_CONCEPT_PIXELS else "unsure" if pixels else "no"
@@ -171,17 +227,19 @@ def simulate_audit_judgement(label: str, concept_bits: np.ndarray, rng: np.rando
 
 
 @cache
-def _concept_of_label(label: str) -> Concept | None:
-    """Return the concept whose label, without association, is the given text."""
-    for concept, description in CONCEPT_DESCRIPTIONS.items():
-        phenomenon = {
-            "category": description.category,
-            "terms": dict(description.descriptors),
-            "association": None,
-        }
-        if format_label([phenomenon]) == label:
-            return concept
-    return None
+def _concepts_of_label(label: str) -> int:
+    """Return the bits of the concepts that a label without associations names, 0 for none."""
+    bits = 0
+    for part in label.lower().split("; "):
+        for concept, description in CONCEPT_DESCRIPTIONS.items():
+            phenomenon = {
+                "category": description.category,
+                "terms": dict(description.descriptors),
+                "association": None,
+            }
+            if format_label([phenomenon]).lower() == part:
+                bits |= int(concept)
+    return bits
 
 
 def simulate_reader_score(texts: Sequence[str], scale: int, rng: np.random.Generator) -> int:

@@ -1,7 +1,8 @@
-"""Take the pictures of README and docs from a demonstration study.
+"""Take the pictures of README and docs from demonstration studies.
 
-`make pictures` runs this script on the study of `make run`. The study must contain synthetic
-mammograms only, because pictures of patients do not belong in the repository.
+`make pictures` runs this script on the study of `make run`. A second study, built with
+`deepminer demo FOLDER --quick --shortcut`, gives the pictures of the planted shortcut. Studies must
+contain synthetic mammograms only: pictures of patients do not belong in the repository.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +74,17 @@ def _malignant_unit(study: Path) -> str:
     return unit_name(int(units.query("`class` == 2")["unit"].iloc[0]))
 
 
-def take_pictures(study: Path, link: str, browser: Any) -> None:
-    """Save a picture of every page in the light theme."""
+def take_team_pictures(link: str, browser: Any, pages: Mapping[str, str]) -> None:
+    """Save a picture of each page, given as name and path, in the light theme."""
     page = browser.new_context(viewport=VIEWPORT).new_page()
     _sign_in(page, link)
-    for name, path in {**TEAM_PAGES, "unit": f"units?unit={_malignant_unit(study)}"}.items():
+    for name, path in pages.items():
         page.goto(f"http://127.0.0.1:{PORT}/{path}")
         _save_picture(page, name)
+
+
+def take_expert_pictures(study: Path, browser: Any) -> None:
+    """Save a picture of each expert page with its first practice item."""
     for role, code, name in EXPERT_PAGES:
         page = browser.new_context(viewport=VIEWPORT).new_page()
         _sign_in(page, _invitation_link(study, role, code))
@@ -89,9 +96,9 @@ def take_pictures(study: Path, link: str, browser: Any) -> None:
         _save_picture(page, name)
 
 
-def main(study: Path) -> None:
-    """Serve the study and take every picture."""
-    PICTURES.mkdir(exist_ok=True)
+@contextmanager
+def _served(study: Path) -> Iterator[tuple[str, Any]]:
+    """Serve a study; yield the team's link and a browser."""
     # Before Playwright starts, because the search may start a driver of its own.
     browser_path = installed_browser()
     command = [sys.executable, "-m", "dashboard.cli", "serve", "--study", str(study)]
@@ -106,12 +113,27 @@ def main(study: Path) -> None:
             browser = playwright.chromium.launch(
                 executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"]
             )
-            take_pictures(study, link, browser)
+            yield link, browser
             browser.close()
     finally:
         server.terminate()
         server.wait()
 
 
+def main(study: Path, shortcut: Path | None) -> None:
+    """Take every picture of the demonstration, and those of the shortcut study if it is given."""
+    PICTURES.mkdir(exist_ok=True)
+    with _served(study) as (link, browser):
+        unit = f"units?unit={_malignant_unit(study)}"
+        take_team_pictures(link, browser, {**TEAM_PAGES, "unit": unit})
+        take_expert_pictures(study, browser)
+    if shortcut is not None:
+        with _served(shortcut) as (link, browser):
+            unit = f"units?unit={_malignant_unit(shortcut)}"
+            pages = {"shortcut_unit": unit, "shortcut_explanation": "explanations"}
+            take_team_pictures(link, browser, pages)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo").resolve())
+    folders = [Path(argument).resolve() for argument in sys.argv[1:]] or [Path("demo").resolve()]
+    main(folders[0], folders[1] if len(folders) > 1 else None)

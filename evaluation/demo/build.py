@@ -4,17 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from core import settings, study_folder
 from core.errors import UserError
+from core.networks.architectures import INPUT_SIDES, MEDIUM, SMALL
 from core.pipeline import dissect, explain, ingest, patches, phantom_concepts, train
 from core.progress import ProgressCallback
 from core.settings import Settings
 from evaluation.demo import simulated_answers
-from evaluation.pipeline import ablate, coverage, descriptor_association, evaluate
+from evaluation.pipeline import (
+    ablate,
+    coverage,
+    descriptor_association,
+    evaluate,
+    sufficiency,
+)
 
-DEMO_PATIENTS, QUICK_DEMO_PATIENTS = 200, 80
+
+@dataclass(frozen=True, kw_only=True)
+class DemoPlan:
+    """Size of a demonstration.
+
+    patients: number of them. architecture, units, epochs, draws, learning_rate: of the network,
+    and of its training. contrast: factor on every finding. select: units per class that experts
+    name.
+    """
+
+    patients: int
+    architecture: str
+    units: int
+    epochs: int
+    draws: int
+    learning_rate: float
+    contrast: float
+    select: int
+
+    @property
+    def input_side(self) -> int:
+        """Side of a patch in pixels; a mammogram is four times as wide."""
+        return INPUT_SIDES[self.architecture]
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights from which training starts.
+
+        `docs/scripts/train_demonstration_networks.py` makes it.
+        """
+        return Path(__file__).parent / "weights" / f"{self.architecture}.pt"
+
+
+FULL_PLAN = DemoPlan(
+    patients=120,
+    architecture=MEDIUM,
+    units=96,
+    epochs=3,
+    draws=2500,
+    # Lower than from random weights, which it would otherwise undo.
+    learning_rate=1e-3,
+    contrast=1.0,
+    select=12,
+)
+QUICK_PLAN = DemoPlan(
+    patients=80,
+    architecture=SMALL,
+    units=64,
+    epochs=4,
+    draws=2500,
+    learning_rate=4e-3,
+    contrast=1.3,
+    select=8,
+)
+# Share of malignant findings with a ring on the skin, in the study with a planted shortcut.
+SHORTCUT_MARKERS = 0.8
+DEMO_NAME, SHORTCUT_NAME = "Phantom demonstration", "Phantom demonstration with a shortcut"
 # Shows the progress of a step: called with the step's name, used as a context manager.
 ProgressDisplay = Callable[[str], AbstractContextManager[ProgressCallback]]
 
@@ -23,15 +87,33 @@ def _no_progress(_step: str) -> AbstractContextManager[ProgressCallback]:
     return nullcontext(lambda _done, _total, _unit: None)
 
 
-def demo_settings(quick: bool) -> Settings:
-    """Return the settings of the demonstration: the phantom's, a smaller network when quick."""
+def demo_settings(plan: DemoPlan, *, shortcut: bool) -> Settings:
+    """Return the settings of a demonstration: the phantom's, with the plan's network."""
     phantom = settings.settings_from_preset(settings.PHANTOM_PRESET)
-    named = phantom.with_changes("study", name="Phantom demonstration")
-    return named.with_changes("training", epochs=10, units=64) if quick else named
+    name = SHORTCUT_NAME if shortcut else DEMO_NAME
+    return (
+        phantom.with_changes("study", name=name)
+        .with_changes("images", input_side=plan.input_side)
+        .with_changes(
+            "training",
+            architecture=plan.architecture,
+            weights=str(plan.weights),
+            units=plan.units,
+            epochs=plan.epochs,
+            draws=plan.draws,
+            learning_rate=plan.learning_rate,
+        )
+        .with_changes("dissection", select=plan.select)
+    )
 
 
 def build_demo(
-    folder: Path, *, quick: bool, experts: bool, progress: ProgressDisplay = _no_progress
+    folder: Path,
+    *,
+    quick: bool,
+    experts: bool,
+    shortcut: bool = False,
+    progress: ProgressDisplay = _no_progress,
 ) -> Path:
     """Build the demonstration study, or finish one that was interrupted.
 
@@ -42,9 +124,11 @@ def build_demo(
     folder : Path
         The study folder, created if it is missing.
     quick : bool
-        Fewer patients and a smaller network.
+        Fewer patients, narrower mammograms and a smaller network.
     experts : bool
         Add simulated annotations, a label audit and a reading study.
+    shortcut : bool
+        Plant a shortcut: a ring on the skin beside most malignant findings.
     progress : callable
         Shows the progress of a step.
 
@@ -53,7 +137,8 @@ def build_demo(
     UserError
         If the folder holds another study.
     """
-    current = _open_or_create(folder, demo_settings(quick))
+    plan = QUICK_PLAN if quick else FULL_PLAN
+    current = _open_or_create(folder, demo_settings(plan, shortcut=shortcut))
     with progress("mammograms") as report:
         ingest.ingest(
             folder,
@@ -61,12 +146,14 @@ def build_demo(
             "phantom",
             None,
             report,
-            workers=2,
-            patients=QUICK_DEMO_PATIENTS if quick else DEMO_PATIENTS,
+            # Starting a second process takes longer than drawing narrow mammograms.
+            workers=1 if quick else 2,
+            patients=plan.patients,
             seed=current.study.seed,
             # The width of a working image, so that no mammogram is resized.
             width=4 * current.images.input_side,
-            contrast=1.3 if quick else 1.0,
+            contrast=plan.contrast,
+            marker=SHORTCUT_MARKERS if shortcut else 0.0,
         )
     with progress("patches") as report:
         patches.run_patch_extraction(folder, current, report)
@@ -87,6 +174,9 @@ def build_demo(
         simulated_answers.simulate_audit(folder)
     with progress("ablate") as report:
         ablate.run_ablation(folder, report, dissected)
+    if not quick:
+        with progress("sufficiency") as report:
+            sufficiency.run_sufficiency(folder, report, dissected)
     if experts:
         simulated_answers.freeze_open_study(folder)
         simulated_answers.simulate_reading(folder)

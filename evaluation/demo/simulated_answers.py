@@ -48,7 +48,9 @@ def simulate_annotations(study: Path, dissect: str) -> None:
     with store.write(study) as con:
         for number, (code, careful) in enumerate(SIMULATED_EXPERTS):
             if code not in codes:
-                participant_table.add_participant(con, code, "annotator", simulated=True)
+                participant_table.add_participant(
+                    con, code, "annotator", simulated=True, dissection=dissect
+                )
             for unit in selected:
                 if (code, unit) in answered:
                     continue

@@ -33,7 +33,8 @@ class PhantomSettings:
     width: of the mammograms, pixels. aspect: height over width. sides: breasts per patient, with
     two views each. swap: share of findings with an appearance of the other pathology. contrast:
     factor on every finding. mimics: mean number of harmless specks per view (and a third as many
-    shadows). normal, malignant: shares of patients.
+    shadows). normal, malignant: shares of patients. marker: share of malignant findings with a ring
+    on the skin beside them; of the others a tenth of this share has one.
     """
 
     width: int = 256
@@ -44,6 +45,7 @@ class PhantomSettings:
     mimics: float = 3.0
     normal: float = 0.25
     malignant: float = 0.40
+    marker: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ def list_tasks(
         raise UserError(
             f"The phantom's shares of normal ({normal}) and malignant ({malignant}) patients exceed"
             " 1 together."
+        )
+    if not 0 <= phantom_settings.marker <= 1:
+        raise UserError(
+            f"The phantom's share of marked findings is {phantom_settings.marker}; give a number"
+            " between 0 and 1."
         )
     ids = (f"S_{index + 1:04d}_1" for index in range(patients))
     return [PhantomTask(name, seed, k, phantom_settings) for k, name in enumerate(ids)], []
@@ -206,13 +213,20 @@ def _draw_lesion(
     else:
         pathology = "MALIGNANT" if malignant else "BENIGN"
         assessment = int(rng.choice([0, 4, 4, 5] if appearance.malignant else [0, 2, 3, 3, 4]))
+    description = str(rng.choice(appearance.descriptions))
+    radius = float(rng.uniform(*appearance.radius))
+    distance = depth * float(rng.uniform(0.2, 0.85))
+    seed = int(rng.integers(2**31))
+    # A stream of its own: the patient is the same with and without markers.
+    share = settings.marker * (1.0 if malignant else 0.1)
     return Lesion(
         appearance=appearance,
         pathology=pathology,
-        description=str(rng.choice(appearance.descriptions)),
+        description=description,
         assessment=assessment,
         subtlety=subtlety,
-        radius=float(rng.uniform(*appearance.radius)),
-        depth=depth * float(rng.uniform(0.2, 0.85)),
-        seed=int(rng.integers(2**31)),
+        radius=radius,
+        depth=distance,
+        seed=seed,
+        marked=bool(np.random.default_rng([seed, 3]).uniform() < share),
     )

@@ -10,7 +10,7 @@ from enum import IntFlag
 
 
 class Concept(IntFlag):
-    """Bits of `Mammogram.concepts`: six benign and four malignant findings, anatomy, view label."""
+    """Bits of `Mammogram.concepts`: six benign and four malignant findings, anatomy, markers."""
 
     # Stored masks hold these values, so they must not be renumbered.
     CIRCUMSCRIBED_MASS = 1
@@ -30,6 +30,7 @@ class Concept(IntFlag):
     FATTY_TISSUE = 16384
     VESSEL = 32768
     VIEW_LABEL = 65536
+    SKIN_MARKER = 131072
 
 
 @dataclass(frozen=True)
@@ -106,5 +107,10 @@ CONCEPT_DESCRIPTIONS: dict[Concept, ConceptDescription] = {
     Concept.VIEW_LABEL: ConceptDescription(
         "View label", "other", (("structure", "marker or artefact"),), "benign"
     ),
+    Concept.SKIN_MARKER: ConceptDescription(
+        "Skin marker", "other", (("structure", "marker or artefact"),), "benign"
+    ),
 }
+# Tissue of any density without a finding.
+NORMAL_TISSUE = ConceptDescription("Normal tissue", "normal")
 FINDING_CONCEPTS = tuple(Concept)[:10]

@@ -172,7 +172,7 @@ def draw_mass(
         body, outline = mass_shape(rng, u, v, 1.0, 0.02, 0.12, rng.uniform(0.68, 1.0))
         # The halo sign of a circumscribed mass: a thin lucent rim.
         halo = ndimage.gaussian_filter(body, 0.12 / float(u[0, 1] - u[0, 0]))
-        return body - 0.25 * np.clip(halo - body, 0, 1), outline
+        return body * _mottle(rng, u) - 0.25 * np.clip(halo - body, 0, 1), outline
     if concept == Concept.LOBULAR_MASS:
         centres = circle(int(rng.integers(3, 6)), 0.36)
         lobes = [
@@ -182,9 +182,8 @@ def draw_mass(
             for x, y in centres
         ]
         # One side fades out, because the margin is described as obscured.
-        return np.max(lobes, 0) * (1 - 0.55 * smooth_step(u * c + v * s, -0.1, 0.9)), circle(
-            40, 1.0
-        )
+        body = np.max(lobes, 0) * (1 - 0.55 * smooth_step(u * c + v * s, -0.1, 0.9))
+        return body * _mottle(rng, u), circle(40, 1.0)
     if concept == Concept.LYMPH_NODE:
         body, outline = mass_shape(rng, u, v, 1.0, 0.03, 0.18, rng.uniform(0.6, 0.75))
         # A fatty hilum distinguishes a lymph node from other circumscribed masses.
@@ -192,12 +191,19 @@ def draw_mass(
         return body * (1 - 0.8 * hilum), outline
     if concept == Concept.SPICULATED_MASS:
         core, outline = mass_shape(rng, u, v, 0.50, 0.15, 0.7, rng.uniform(0.7, 1.0))
-        return (
-            np.maximum(core, 0.52 * spicules(rng, u, v, int(rng.integers(18, 32)), 0.35, 0.028)),
-            outline * 1.4,
-        )
+        rays = 0.52 * spicules(rng, u, v, int(rng.integers(18, 32)), 0.35, 0.028)
+        return np.maximum(core * _mottle(rng, u), rays), outline * 1.4
     rays = spicules(rng, u, v, int(rng.integers(24, 40)), 0.12, 0.028)
     return rays + 0.18 * np.exp(-(u * u + v * v) / 0.12), circle(40, 0.95)
+
+
+def _mottle(rng: np.random.Generator, u: np.ndarray) -> np.ndarray:
+    """Return a factor about 1 [n, n] that makes a mass uneven, as tissue is."""
+    # As many draws at every size of the grid.
+    field = ndimage.gaussian_filter(rng.normal(0, 1, (24, 24)), 1.2, mode="wrap")
+    zoom = (u.shape[0] / 24, u.shape[1] / 24)
+    uneven = ndimage.zoom(field / field.std(), zoom, order=1, grid_mode=True, mode="grid-wrap")
+    return 1 + 0.09 * uneven
 
 
 def draw_calcification(

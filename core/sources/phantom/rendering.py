@@ -26,8 +26,13 @@ from core.sources.phantom.concepts import Concept
 from core.sources.phantom.findings import Appearance, draw_finding
 from core.sources.phantom.shapes import calcification_specks, mass_shape
 
+# From this width on, anatomy is drawn at half the size and enlarged: its finest structures span two
+# pixels then, and drawing takes half the time. Findings and grain are drawn at full size.
+_HALF_SIZE_WIDTH = 512
 # DDSM rates subtlety from 1 (subtle) to 5 (obvious); 3 has the nominal contrast.
 SUBTLETY_CONTRAST = (0.35, 0.62, 1.0, 1.3, 1.65)
+# Radius of a ring on the skin, in image widths: about 7 mm.
+_RING_RADIUS = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,7 @@ class Lesion:
     """A finding before it is drawn.
 
     description: its LESION_TYPE line. radius, depth (distance from the nipple): in image widths.
-    seed: of its shape.
+    seed: of its shape. marked: whether a ring lies on the skin above it.
     """
 
     appearance: Appearance
@@ -46,6 +51,7 @@ class Lesion:
     radius: float
     depth: float
     seed: int
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ def render_view(
     """
     mlo, flip = name.endswith("MLO"), name.startswith("RIGHT")
     rng, film = np.random.default_rng([*seed, 0]), np.random.default_rng([*seed, 1])
-    b = make_breast(rng, body, mlo, shape)
+    half = shape[1] >= _HALF_SIZE_WIDTH
+    b = make_breast(rng, body, mlo, (shape[0] // 2, shape[1] // 2) if half else shape)
     gland, net = parenchyma(rng, b, body, mlo)
     fibres, vessels = linear_structures(rng, b)
     areola = (
@@ -88,6 +95,9 @@ def render_view(
         + 0.10 * areola
         + pectoral_exposure(rng, b, gland)
     )
+    if half:
+        b, exposure = _enlarge_breast(b, shape), _enlarge(exposure, shape, Image.Resampling.BICUBIC)
+        gland, vessels, areola = (_enlarge(array, shape) for array in (gland, vessels, areola))
     _add_mimics(rng, b, exposure, mimics)
 
     concepts, outlines = np.zeros(shape, np.uint32), []
@@ -98,6 +108,8 @@ def render_view(
         outline = _add_lesion(b, lesion, at, exposure, contrast, int(mlo))
         # In LEFT orientation; pixels and concepts are flipped together below.
         concepts[fill_polygons([outline], shape)] |= np.uint32(lesion.appearance.concept)
+        if lesion.marked:
+            _add_skin_marker(b, lesion, at, exposure, concepts)
         outline = np.stack([shape[1] - 1 - outline[:, 0], outline[:, 1]], 1) if flip else outline
         outlines.append(outline.clip(0, [shape[1] - 1, shape[0] - 1]))
     _mark_anatomy(concepts, b, gland, vessels, areola)
@@ -107,6 +119,25 @@ def render_view(
     # After the flip, because the letters of the marker must not be mirrored.
     concepts[_burn_label(film, grey, name)] |= np.uint32(Concept.VIEW_LABEL)
     return RenderedView(grey.clip(0, 255).astype(np.uint8), concepts, tuple(outlines))
+
+
+def _enlarge(
+    array: np.ndarray,
+    shape: tuple[int, int],
+    filter_: Image.Resampling = Image.Resampling.BILINEAR,
+) -> np.ndarray:
+    """Return an array as float32 of another shape [h, w]."""
+    image = Image.fromarray(array.astype(np.float32)).resize(shape[::-1], filter_)
+    return np.array(image)
+
+
+def _enlarge_breast(b: Breast, shape: tuple[int, int]) -> Breast:
+    """Return the anatomy at another shape [h, w]."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / shape[1]
+    distance, thickness, pectoral = (
+        _enlarge(array, shape) for array in (b.distance, b.thickness, b.pectoral)
+    )
+    return Breast(x, y, distance, thickness, pectoral, b.nipple)
 
 
 def _exposure(
@@ -216,6 +247,24 @@ def _add_lesion(
         * b.thickness[box] ** 0.5
     )
     return (outline * lesion.radius + np.array(at)) * exposure.shape[1]
+
+
+def _add_skin_marker(
+    b: Breast,
+    lesion: Lesion,
+    at: tuple[float, float],
+    exposure: np.ndarray,
+    concepts: np.ndarray,
+) -> None:
+    """Add a metal ring beside a lesion to exposure and concepts [h, w], in place."""
+    # A stream of its own: the lesion is the same with and without a marker.
+    angle = np.random.default_rng([lesion.seed, 2]).uniform(0, 2 * np.pi)
+    away = 0.6 * lesion.radius
+    centre = (at[0] + away * float(np.cos(angle)), at[1] + away * float(np.sin(angle)))
+    box, u, v = _window(b, centre, _RING_RADIUS)
+    ring = np.exp(-(((np.hypot(u, v) - 0.85) / 0.14) ** 4))
+    exposure[box] += 1.5 * ring
+    concepts[box] |= np.where(np.hypot(u, v) < 1, np.uint32(Concept.SKIN_MARKER), np.uint32(0))
 
 
 def _add_mimics(rng: np.random.Generator, b: Breast, exposure: np.ndarray, mean: float) -> None:
