@@ -5,7 +5,8 @@ Patches with the published labels are made in `core.sources.deepminer_patches`. 
 ddsm_raw/<image>.jpg                     <image> such as benign_01-B_3102_1.LEFT_CC.LJPEG.1
 ddsm_masks/3class/[<folder>/]<image>.png 1 benign, 2 malignant; no file without findings
 ddsm_raw_image_lists/{train,val,test}.txt, or else ddsm_labels/{3class,2class}/{train,val,test}.txt
-ddsm_meta_data*                          words about cases and findings, read by `release_metadata`
+ddsm_meta_data*                          words about cases and findings, read by `release_metadata`;
+                                         also in deepminer/data beside the folder of the films
 
 Overlay and .ics files of the archive, in any other folder beside ddsm_raw, are joined to the films.
 """

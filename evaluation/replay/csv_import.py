@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.sources.release_metadata.restricted_pickle import PICKLE_SUFFIXES, read_plain_values
 from evaluation.reading_study.design import BENIGN, MALIGNANT, UNPROVEN
 
 # Column names of the published files.
@@ -311,7 +312,7 @@ def _parse_score(row: SheetRow) -> float:
 
 
 def read_unit_labels(file: str | Path) -> dict[str, str]:
-    """Read unit labels from a JSON object {unit: label}; empty labels are left out.
+    """Read unit labels, {unit: label} as JSON or as published (.jbl); empty ones are left out.
 
     Raises
     ------
@@ -320,7 +321,10 @@ def read_unit_labels(file: str | Path) -> dict[str, str]:
     """
     path = Path(file)
     try:
-        labels = json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix.lower() in PICKLE_SUFFIXES:
+            labels = read_plain_values(path)
+        else:
+            labels = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"{path}: the file cannot be read ({error.strerror}); give a JSON file of labels."

@@ -100,7 +100,7 @@ def _replay(material: Material) -> ReplayResult | None:
     consensus = [
         labels.file
         for labels in material.labels_of(HDSR_ARCHITECTURE, HDSR_CLASSES)
-        if labels.is_consensus and labels.file.suffix.lower() == ".json"
+        if labels.is_consensus and labels.file.suffix.lower() != ".csv"
     ]
     return replay_study(
         material.sheets["cases"],

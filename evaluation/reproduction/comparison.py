@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core import store
-from core.class_labels import class_names
+from core.class_labels import MAMMOGRAPHY
 from core.store import run_table, unit_table
+from evaluation.intervals import decimal
 from evaluation.queries import performance
 from evaluation.queries.report_similarity import measure_report_similarity
 from evaluation.replay import ReplayResult
@@ -52,6 +53,12 @@ class Comparison:
         if round(self.computed.value, self.published.digits) == self.published.value:
             return ""
         reasons = [self.computed.remark, self.published.difference]
+        tolerance = self.published.tolerance
+        distance = round(abs(self.computed.value - self.published.value), 9)
+        if tolerance is not None and distance > tolerance:
+            reasons.append(f"That explains a difference of up to {decimal(tolerance, 3)}.")
+            if not self.computed.remark:
+                reasons.append("This one is larger: check checkpoint, films and labels.")
         stated = " ".join(reason for reason in reasons if reason)
         return stated or "Differs without a known reason: check the material."
 
@@ -127,7 +134,7 @@ def _hdsr_values(study: RebuiltStudy, remark: str) -> dict[str, Computed]:
         values[f"hdsr pauc {result.name}"] = Computed(partial, network.evaluate, remark)
     with store.read(study.folder) as con:
         shares = unit_table.load_coverage(con, network.coverage)
-    names = class_names(study.classes)
+    names = MAMMOGRAPHY.with_outputs(study.classes).outputs
     for row in shares[shares["name"] == "selected"].to_dict("records"):
         key = f"hdsr coverage {names[int(row['class'])]}"
         values[key] = Computed(float(row["estimate"]), network.coverage, remark)
@@ -137,15 +144,18 @@ def _hdsr_values(study: RebuiltStudy, remark: str) -> dict[str, Computed]:
 def _similarities(study: RebuiltStudy, network: NetworkRuns, remark: str) -> dict[str, Computed]:
     if network.explain is None:
         return {}
-    return {
-        f"similarity {measured.selection}": Computed(
-            measured.result.mean.estimate,
-            network.explain,
-            f"Word vectors: {measured.vectors}. {measured.result.reason or ''} {remark}".strip(),
+    values = {}
+    for measured in measure_report_similarity(study.folder, network.explain):
+        if measured.published is None:
+            continue
+        reason = measured.result.reason
+        remarks = [f"Word vectors: {measured.vectors}.", remark]
+        if reason:
+            remarks.insert(0, f"{reason[:1].upper()}{reason[1:]}.")
+        values[f"similarity {measured.selection}"] = Computed(
+            measured.result.mean.estimate, network.explain, " ".join(filter(None, remarks))
         )
-        for measured in measure_report_similarity(study.folder, network.explain)
-        if measured.published is not None
-    }
+    return values
 
 
 def _spie_values(study: RebuiltStudy, remark: str) -> dict[str, Computed]:

@@ -23,12 +23,12 @@ from evaluation.reproduction.studies import ProgressDisplay, RebuiltStudy
 
 # Figures 3 (units, by category) and 4 and 5 (explanations) of HDSR 2021, with ROC and coverage;
 # Figure 4 of SPIE 2018 (units, and categories over all networks).
-_FIGURES = {
+FIGURES = {
     HDSR_CLASSES: ("units", "categories", "explanations", "roc", "coverage"),
     SPIE_CLASSES: ("units", "categories", "roc"),
 }
 # SPIE 2018, Table 1 is `architectures`.
-_TABLES = {
+TABLES = {
     HDSR_CLASSES: ("cohort", "classifiers", "units", "categories", "coverage", "similarity"),
     SPIE_CLASSES: ("cohort", "architectures", "classifiers", "units", "categories", "coverage"),
 }
@@ -42,9 +42,9 @@ def export_study(
     if not study.networks:
         return [], []
     with progress(f"{study.classes} classes: figures") as report:
-        exports = export_figures(study.folder, _FIGURES[study.classes], out, None, formats, report)
+        exports = export_figures(study.folder, FIGURES[study.classes], out, None, formats, report)
     with progress(f"{study.classes} classes: tables") as report:
-        exports += export_tables(study.folder, _TABLES[study.classes], out, report)
+        exports += export_tables(study.folder, TABLES[study.classes], out, report)
     skipped = [
         Gap(f"{study.classes} classes: {export.name}", f"not drawn: {export.reason}")
         for export in exports

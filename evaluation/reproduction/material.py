@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import networks
-from core.annotation.label_files import CONSENSUS, LabelEntry, read_label_file
+from core.annotation.label_files import CONSENSUS, LABEL_SUFFIXES, LabelEntry, read_label_file
 from core.errors import UserError
 from core.lexicon.birads_lexicon import is_substantive
 from core.networks.architectures import supported_architectures
 from core.sources import deepminer_release
-from core.sources.release_metadata import read_descriptions
+from core.sources.release_metadata import IMAGE_FOLDERS, read_descriptions
 from evaluation.queries.architectures import PUBLISHED_ARCHITECTURES
 from evaluation.reproduction.published import HDSR_ARCHITECTURE, HDSR_CLASSES, SPIE_CLASSES
 
-_IMAGE_FOLDERS = ("ddsm_raw", "ddsm_masks", "ddsm_labels", "ddsm_raw_image_lists")
 _WEIGHTS = (".tar", ".pth", ".pt", ".safetensors")
 _SHEETS = {
     "cases": "explanations-benchmark.csv",
@@ -116,7 +115,7 @@ def find_material(release: Path) -> Material:
     files = [
         file
         for file in sorted(release.rglob("*"))
-        if file.is_file() and not set(file.relative_to(release).parts) & set(_IMAGE_FOLDERS)
+        if file.is_file() and not set(file.relative_to(release).parts) & set(IMAGE_FOLDERS)
     ]
     films = deepminer_release.find_release_root(release)
     patch_labels = _patch_label_classes(films, gaps)
@@ -214,7 +213,7 @@ def _find_labels(release: Path, files: list[Path], gaps: list[Gap]) -> tuple[Lab
     label_files = []
     for file in files:
         path = str(file.relative_to(release)).lower()
-        if "label" not in path or file.suffix.lower() not in (".json", ".csv"):
+        if "label" not in path or file.suffix.lower() not in LABEL_SUFFIXES:
             continue
         stated = re.search(r"([23])class", path)
         architecture = _architecture_of(release, file) or HDSR_ARCHITECTURE

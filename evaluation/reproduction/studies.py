@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from core.networks.architectures import published_side
 from core.pipeline import dissect, explain, import_checkpoint, ingest, patches
 from core.progress import ProgressCallback
 from core.settings import ImageSettings, Settings
+from core.sources.release_metadata import find_meta_data
 from core.store import annotation_table, run_table
+from core.store.labels import decision_table
 from core.store.reading import protocol_table
 from evaluation.pipeline import coverage, evaluate
 from evaluation.reading_study import design_preset, workflow
@@ -144,15 +147,16 @@ def _input_side(architecture: str) -> int:
 
 
 def _material_hash(material: Material) -> str:
-    """Return a hash of the names, sizes and times of films, masks and lists, and of the labels."""
+    """Return a hash of names, sizes and times of films, masks, lists and words, and of labels."""
     content = hashlib.sha256()
     assert material.films is not None, "build_study needs films"
-    for file in sorted(material.films.rglob("*")):
-        is_weights = file in {checkpoint.file for checkpoint in material.checkpoints}
-        if file.is_file() and not is_weights:
-            state = file.stat()
-            name = file.relative_to(material.films)
-            content.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    weights = {checkpoint.file for checkpoint in material.checkpoints}
+    files = {file for file in material.films.rglob("*") if file.is_file()} - weights
+    descriptions = find_meta_data(material.films)
+    for file in sorted(files | ({descriptions} if descriptions else set())):
+        state = file.stat()
+        name = os.path.relpath(file, material.films)
+        content.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
     for labels in material.labels:
         content.update(labels.file.read_bytes())
     return content.hexdigest()[:12]
@@ -215,7 +219,7 @@ def _is_imported(folder: Path, dissected: str, labels: LabelFile) -> bool:
     """Return whether a dissection has the labels of a file; an import is complete or absent."""
     with store.read(folder) as con:
         annotations = annotation_table.load_annotations(con, dissected)
-        decisions = annotation_table.load_decisions(con, dissected, imported=True)
+        decisions = decision_table.load_decisions(con, dissected, imported=True)
     if labels.is_consensus:
         return {entry.unit for entry in labels.entries} <= set(decisions["unit"].astype(int))
     answered = set(zip(annotations["code"], annotations["unit"].astype(int)))

@@ -1,26 +1,37 @@
-"""A small folder of the published form: films, masks, lists, descriptions, labels, checkpoints."""
+"""A small folder of the published form: nine films, and the five networks with few channels."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
-from PIL import Image
 
+from benchmarks.reproduction.release_tree import (
+    PARTS,
+    SimulatedFilm,
+    SimulatedNetwork,
+    influential_units,
+    write_films,
+    write_network,
+)
 from core.networks.architectures import models
 from support.breast_films import breast_film
-from support.published_networks import cheap_initial_weights, save_published
+from support.narrow_networks import narrow_published_networks
 
-HEIGHT, WIDTH = 230, 240
-CENTER, RADIUS = (115, 72), 22
-# Folder of the volume, and value in the mask.
+HEIGHT, WIDTH = 300, 312
+CENTER, RADIUS = (150, 94), 28
+# Volume, and value in the mask.
 VOLUMES = {"cancer_01": 2, "benign_01": 1, "normal_01": 0}
-PARTS = ("train", "val", "test")
-NETWORK, CLASSES = "shufflenet_v2_x0_5", (3, 2)
-REPORT = "MASS SHAPE OVAL MARGINS SPICULATED"
+# Labelled units of each network: 134 with two classes, as in SPIE 2018.
+LABELLED = {
+    ("alexnet", 2): 34,
+    ("vgg16", 2): 32,
+    ("inception_v3", 2): 34,
+    ("resnet152", 2): 34,
+    ("resnet152", 3): 128,
+}
+TEXTS = ("Calcification and mass", "Spiculated oval mass", "Vascular calcifications")
 
 
 def film_names() -> dict[str, list[str]]:
@@ -40,52 +51,59 @@ def lesion_mask(value: int) -> np.ndarray:
     return np.where(inside, value, 0).astype(np.uint8)
 
 
+def films() -> list[SimulatedFilm]:
+    """Return nine films of nine patients."""
+    return [
+        _film(name, part, value, seed=10 * p + v)
+        for p, (part, names) in enumerate(film_names().items())
+        for v, (name, value) in enumerate(zip(names, VOLUMES.values()))
+    ]
+
+
+def _film(name: str, part: str, value: int, seed: int) -> SimulatedFilm:
+    pixels = (breast_film(seed, HEIGHT, WIDTH) >> 4).astype(np.uint8)
+    mask = lesion_mask(value)
+    pixels[mask > 0] = 220 + 10 * value
+    lines = [
+        "ABNORMALITY 1",
+        "LESION_TYPE MASS SHAPE OVAL MARGINS SPICULATED",
+        "ASSESSMENT 4",
+        "SUBTLETY 3",
+        f"PATHOLOGY {'MALIGNANT' if value == 2 else 'BENIGN'}",
+        "TOTAL_OUTLINES 2 ",
+        "BOUNDARY",
+    ]
+    return SimulatedFilm(
+        name=name,
+        part=part,
+        pixels=pixels,
+        mask=mask,
+        abnormalities=[lines, ["\tCORE"]],
+        windows=[(111, 55), (111, 117)],
+    )
+
+
 def write_release(root: Path) -> Path:
-    """Write nine films of nine patients, two networks and their labels below a folder."""
-    for folder in ("ddsm_raw", "ddsm_masks/3class", "ddsm_raw_image_lists", "ddsm_labels/3class"):
-        (root / folder).mkdir(parents=True)
-    words = {}
-    for p, (part, names) in enumerate(film_names().items()):
-        lines = []
-        for v, (name, value) in enumerate(zip(names, VOLUMES.values())):
-            film = (breast_film(10 * p + v, HEIGHT, WIDTH) >> 4).astype(np.uint8)
-            mask = lesion_mask(value)
-            film[mask > 0] = 220 + 10 * value
-            Image.fromarray(film).save(root / "ddsm_raw" / f"{name}.jpg", quality=95)
-            if value:
-                Image.fromarray(mask).save(root / "ddsm_masks/3class" / f"{name}.png")
-                pathology = "MALIGNANT" if value == 2 else "BENIGN"
-                words[name] = {
-                    "LESION_TYPE": REPORT,
-                    "ASSESSMENT": 4,
-                    "SUBTLETY": 3,
-                    "PATHOLOGY": pathology,
-                }
-            side = round(WIDTH / 4)
-            lines += [f"{name}-y85_x42_h{side}_w{side}.jpg {value}\n"]
-            lines += [f"{name}-y85_x90_h{side}_w{side}.jpg 0\n"]
-        (root / "ddsm_labels/3class" / f"{part}.txt").write_text("".join(lines))
-        listed = "".join(f"{name}.jpg\n" for name in names)
-        (root / "ddsm_raw_image_lists" / f"{part}.txt").write_text(listed)
-    joblib.dump(words, root / "ddsm_meta_data")
-    _write_networks(root)
+    """Write films, the five networks and their labels below a folder."""
+    write_films(root, films())
+    with narrow_published_networks():
+        for (architecture, classes), number in LABELLED.items():
+            write_network(root, _network(architecture, classes, number))
     return root
 
 
-def _write_networks(root: Path) -> None:
-    """Write a checkpoint and labels of each network; three classes also have raw answers."""
-    arch = NETWORK
-    for classes in CLASSES:
-        with cheap_initial_weights():
-            torch.manual_seed(2)
-            state = models.get_model(arch, weights=None, num_classes=classes).state_dict()
-        checkpoint = root / "checkpoints" / f"{classes}class" / f"{arch}.pth.tar"
-        checkpoint.parent.mkdir(parents=True)
-        save_published(state, arch, checkpoint)
-        folder = root / "unit_labels" / f"{classes}class"
-        folder.mkdir(parents=True)
-        labels = {f"unit_{unit:04d}": "spiculated oval mass" for unit in range(1, 129)}
-        (folder / f"{arch}_cleaned.json").write_text(json.dumps(labels))
-        if classes == 3:
-            raw = {"expert_1": dict.fromkeys(labels, "mass, spiculated")}
-            (folder / f"{arch}_raw.json").write_text(json.dumps(raw))
+def _network(architecture: str, classes: int, number: int) -> SimulatedNetwork:
+    torch.manual_seed(2)
+    options = {"init_weights": False} if architecture == "inception_v3" else {}
+    module = models.get_model(architecture, weights=None, num_classes=classes, **options)
+    state = module.state_dict()
+    units = influential_units(state, number)
+    labels = {unit: TEXTS[k % len(TEXTS)] for k, unit in enumerate(units)}
+    raw = {"expert_1": labels} if classes == 3 else None
+    return SimulatedNetwork(
+        architecture=architecture,
+        classes=classes,
+        state=state,
+        labels=labels,
+        raw=raw,
+    )

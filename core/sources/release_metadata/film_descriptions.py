@@ -13,8 +13,8 @@ from core.sources.release_metadata.keywords import FoundWords, find_words, list_
 from core.sources.release_metadata.restricted_pickle import read_plain_values
 
 META_DATA_NAME = "ddsm_meta_data"
-# Folders of the release that hold thousands of images and no descriptions.
-_IMAGE_FOLDERS = ("ddsm_raw", "ddsm_masks", "ddsm_labels", "ddsm_raw_image_lists")
+# Folders of the release that hold thousands of files and no descriptions.
+IMAGE_FOLDERS = ("ddsm_raw", "ddsm_masks", "ddsm_labels", "ddsm_patches", "ddsm_raw_image_lists")
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,31 @@ def _choose_file(files: tuple[Path, ...], volumes: Iterable[str]) -> Path | None
     return filed[0] if filed else None
 
 
-def read_descriptions(root: Path) -> ReleaseDescriptions:
-    """Return the descriptions below the folder that holds ddsm_raw.
+def find_meta_data(root: Path) -> Path | None:
+    """Return the file ddsm_meta_data (with any ending) of a release, None without one.
 
-    They are the file ddsm_meta_data (with any ending), and the archive's .OVERLAY and .ics files in
-    any folder except those of the images.
+    root: the folder that holds ddsm_raw. The file lies there or, as in the published repository,
+    in deepminer/data of the folder that holds all of the release. UserError for two files.
+    """
+    folders = [root, root / "deepminer" / "data"]
+    if root.name == "data":
+        folders.append(root.parent / "deepminer" / "data")
+    files = [
+        file
+        for folder in folders
+        for file in sorted(folder.glob(f"{META_DATA_NAME}*"))
+        if file.is_file()
+    ]
+    if len(files) > 1:
+        raise UserError(f"{files[0]} and {files[1]} describe the same films; keep one of them.")
+    return files[0] if files else None
+
+
+def read_descriptions(root: Path) -> ReleaseDescriptions:
+    """Return the descriptions of the release whose folder ddsm_raw lies in `root`.
+
+    They are the file ddsm_meta_data (`find_meta_data`), and the archive's .OVERLAY and .ics files
+    in any folder below `root` except those of the images.
 
     Raises
     ------
@@ -103,9 +123,8 @@ def read_descriptions(root: Path) -> ReleaseDescriptions:
         If ddsm_meta_data cannot be read without running code, or says nothing in DDSM's keywords.
     """
     words = FoundWords()
-    for file in sorted(root.glob(f"{META_DATA_NAME}*")):
-        if not file.is_file():
-            continue
+    file = find_meta_data(root)
+    if file is not None:
         content = read_plain_values(file)
         words = find_words(content, file.name)
         if not (words.findings or words.ages or words.densities):
@@ -114,7 +133,6 @@ def read_descriptions(root: Path) -> ReleaseDescriptions:
                 f" holds {', '.join(list_names(content)) or 'nothing'}. Put the overlay files of"
                 " the archive beside ddsm_raw instead."
             )
-        break
     overlays: dict[str, tuple[Path, ...]] = {}
     ics: dict[str, tuple[Path, ...]] = {}
     for file in sorted(_text_files(root)):
@@ -127,7 +145,7 @@ def read_descriptions(root: Path) -> ReleaseDescriptions:
 def _text_files(root: Path) -> Iterable[Path]:
     """Yield the overlay and .ics files below a folder."""
     for entry in root.iterdir():
-        if entry.is_dir() and entry.name not in _IMAGE_FOLDERS:
+        if entry.is_dir() and entry.name not in IMAGE_FOLDERS:
             files: Iterable[Path] = entry.rglob("*")
         else:
             files = (entry,)

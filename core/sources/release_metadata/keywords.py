@@ -6,7 +6,7 @@ Reading the file without running code belongs in `core.sources.release_metadata.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,10 +41,11 @@ class FoundWords:
 def find_words(content: Any, position: str) -> FoundWords:
     """Return what nested values say under DDSM's keywords.
 
-    Names of cases and films stand as keys of dictionaries, or under "name", "image" or "file". A
+    Names of cases and films stand as keys of dictionaries, or under "name", "image" or "file". The
+    published file is {"meta": {"cancers/<image>.jpg": [abnormality, ...]}}, each abnormality a list
+    of the lines of an overlay file. The text of a whole overlay file is read as well, and a
     dictionary with one of the keywords PATHOLOGY, LESION_TYPE, ASSESSMENT or SUBTLETY is a finding
-    of the film named above it; the text of an overlay file gives all findings of its film. Keywords
-    are read in capitals and in small letters.
+    of the film named above it. Keywords are read in capitals and in small letters.
 
     Parameters
     ----------
@@ -76,11 +77,38 @@ def _search(node: Any, name: str, position: str, words: FoundWords) -> None:
     if isinstance(node, Mapping):
         _search_mapping(node, name, position, words)
     elif isinstance(node, (list, tuple, np.ndarray)):
+        lines = _abnormality_lines(node)
+        if lines:
+            _add_overlay(lines, name, position, words)
+            return
         for value in node:
             _search(value, name, position, words)
     elif isinstance(node, str) and "TOTAL_ABNORMALITIES" in node:
-        overlay = parse_overlay(node.splitlines(), f"{position}, {name}")
-        for finding in overlay.findings:
+        _add_overlay(node.splitlines(), name, position, words)
+
+
+def _abnormality_lines(node: Sequence[Any] | np.ndarray) -> list[str]:
+    """Return the overlay lines of a list of abnormalities; empty for another list.
+
+    An abnormality is a list of lines that starts with ABNORMALITY. Where outlines follow, the
+    published lists hold further parts without it, such as ["CORE"].
+    """
+    blocks = [list(block) for block in node if isinstance(block, (list, tuple))]
+    lines = [line for block in blocks for line in block]
+    if len(blocks) != len(node) or not all(isinstance(line, str) for line in lines):
+        return []
+    count = sum(line.strip().startswith("ABNORMALITY") for line in lines)
+    return [f"TOTAL_ABNORMALITIES {count}", *lines] if count else []
+
+
+def _add_overlay(lines: list[str], name: str, position: str, words: FoundWords) -> None:
+    """Add the findings of the lines of an overlay file; lines that are present already count once.
+
+    DDSM files some films in two volumes, and each names the same abnormalities.
+    """
+    known = {finding.report for finding in words.findings.get(name, ())}
+    for finding in parse_overlay(lines, f"{position}, {name}").findings:
+        if finding.report not in known:
             _add_finding(finding, name, position, words)
 
 

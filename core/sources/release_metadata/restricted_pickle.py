@@ -25,6 +25,8 @@ import numpy as np
 
 from core.errors import UserError
 
+# Endings of such files; the published ones end in .jbl.
+PICKLE_SUFFIXES = (".jbl", ".joblib", ".pkl")
 # First bytes of the compressions that joblib writes.
 _DECOMPRESSORS: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
     (b"\x1f\x8b", gzip.decompress),
@@ -282,8 +284,8 @@ def read_plain_values(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise UserError(
             f"The file {path} contains {error}; only numbers, texts, lists, dictionaries and arrays"
-            " are read, because anything else could run code. Nothing was executed. Give the"
-            " overlay files of the archive instead."
+            " are read, because anything else could run code. Nothing was executed. Give labels as"
+            " JSON and descriptions as the overlay files of the archive instead."
         ) from None
     except (
         EOFError,

@@ -1,0 +1,1 @@
+"""`deepminer reproduce` on a simulated release with checkpoints of the published size."""
