@@ -8,6 +8,7 @@ class AnnotationPage {
     this.stopwatch = new Stopwatch();
     this.mammogram = new MammogramViewer(root);
     this.form = new Form(root, lexicon, () => this.keep());
+    this.find(".questions").replaceChildren(...lexicon.questions.map((text) => createNode("p", { textContent: text })));
     this.auditPage = new AuditPage(root, this.client, this);
     this.onKey = (event) => this.key(event);
     this.onActivity = () => { this.stopwatch.recordActivity(); this.auditPage.stopwatch.recordActivity(); };
@@ -17,7 +18,13 @@ class AnnotationPage {
     this.onLeave = () => { if (this.keeping) this.store(this.unit); };
     window.addEventListener("pagehide", this.onLeave);
     this.wire();
-    this.load();
+    this.enter();
+  }
+
+  // The units come first, then one unit; practice and consent come before both.
+  async enter() {
+    const { data } = await this.client.request("state");
+    if (data.stage === "unit" && !data.unit.practice) this.preview(); else this.show(data);
   }
 
   stop() {
@@ -29,7 +36,10 @@ class AnnotationPage {
 
   wire() {
     this.find(".skip").onclick = () => this.skip();
-    this.find(".all").onclick = () => this.drawer();
+    this.find(".separate").onclick = () => this.separate();
+    this.find(".all").onclick = () => this.preview();
+    this.find(".network").onchange = () => { this.left = null; this.preview({ dissection: this.find(".network").value }); };
+    this.find(".go").onclick = () => this.leavePreview();
     this.root.querySelectorAll(".bar").forEach((bar) => bar.append(signOutLink(this.prefix)));
     this.find(".pause").onclick = () => this.pause();
     this.find(".audit").onclick = () => this.audit();
@@ -41,7 +51,11 @@ class AnnotationPage {
     this.find(".save").onclick = (event) => { if (event.detail <= 1) this.save(); };
   }
 
-  async load(name) { this.show((await this.client.request("state" + (name ? "?name=" + name : ""))).data); }
+  async load(name) {
+    const { data } = await this.client.request("state" + (name ? "?name=" + name : ""));
+    if (name && data.code === "stale") { await this.load(); this.fault(data.message); }      // the team changed who names what
+    else this.show(data);
+  }
 
   note(text, more = "") { this.find(".note").textContent = text; this.find(".note").title = text + more; }
 
@@ -60,6 +74,8 @@ class AnnotationPage {
     else if (state.stage === "done") {
       const more = state.audit && state.audit.done < state.audit.total;
       const paragraphs = ["Every answer has been saved. Thank you. You can still review your answers and change them."];
+      const open = state.dissections.filter((one) => one.done < one.total);
+      if (open.length) paragraphs.push("Still to be named: " + open.map((one) => one.title + " (" + one.done + " of " + one.total + " units done)").join("; ") + ".");
       if (more) paragraphs.push("There is a second task: judge for " + state.audit.total + " single patches whether they show the label (" + state.audit.done + " done).");
       this.text("All " + state.progress.total + " units are done", paragraphs, "All units");
       if (more) {
@@ -84,27 +100,28 @@ class AnnotationPage {
         const { data } = await this.client.request("consent", form);
         if (data.code === "stale") this.load(); else this.show(data);      // another consent text by now
       }
-      else { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.drawer(); }
+      else this.preview();
     });
-    this.find(".ann").hidden = true;
-    this.find(".text").hidden = false;
+    this.view(".text");
     const page = textPage({ title, paragraphs, button, consent, prefix: this.prefix, onDone });
     this.find(".text").replaceChildren(page);
     if (button && !consent) page.querySelector("button").focus();
   }
 
   showUnit({ unit, progress, prefetch, audit }) {
-    this.unit = unit; this.prefetch = prefetch; this.shownAt = performance.now();
+    this.unit = unit; this.prefetch = prefetch; this.left = null; this.stopwatch.paused = false; this.shownAt = performance.now();
     const begins = !unit.practice && this.practised;
     this.practised = unit.practice;
     this.fault("");
     this.root.getRootNode().activeElement?.blur();      // otherwise Enter would press Skip again instead of saving
-    this.find(".text").hidden = true; this.find(".ann").hidden = false; this.find(".drawer").hidden = true;
+    this.view(".ann");
     this.find(".u").replaceChildren((unit.practice ? "Practice " : "Unit ") + unit.number + " ", createNode("span", { textContent: "/ " + unit.total }));
     const bar = this.find(".bar .prog");
     bar.firstElementChild.style.width = (100 * progress.done) / Math.max(1, progress.total) + "%";
     bar.setAttribute("aria-valuenow", progress.done); bar.setAttribute("aria-valuemax", progress.total);
     this.find(".count").textContent = unit.practice ? "Not counted. The marked row takes digits; Keys explains." : progress.done + " done, " + progress.skipped + " skipped";
+    this.find(".separate").hidden = unit.group < 2;
+    this.find(".separate").textContent = "Separate " + unit.group + " units";
     bar.hidden = unit.practice; this.find(".skip").hidden = this.find(".all").hidden = unit.practice;
     this.find(".skip").disabled = unit.practice || unit.status === "done";
     this.find(".previous").disabled = !unit.previous;
@@ -115,10 +132,10 @@ class AnnotationPage {
     if (begins) this.begin();
   }
 
-  // Pause between practice and the first counted unit.
+  // The units between practice and the first counted one.
   begin() {
-    this.pause("Practice is over", ["From here on every answer counts and is saved. There are " + this.unit.total + " units; a few of them come twice.",
-      "You can stop at any time and continue later with the same link, postpone a unit with Skip, and change an answer with Previous."], "Start with unit 1");
+    this.preview({ begins: true, notice: "Practice is over. From here on every answer counts and is saved. There are " + this.unit.total + " units; a few of them come twice. " +
+      "You can stop at any time and continue later with the same link, postpone a unit with Skip, and change an answer with Previous." });
   }
 
   restore(unit) {
@@ -179,11 +196,17 @@ class AnnotationPage {
     this.note(""); this.fault(data.message || "This was not saved; try again.");
   }
 
-  async skip() {
+  async skip() { await this.act("skip"); }
+
+  // Show each unit of the displayed group by itself from now on; answers of the group stay.
+  async separate() { await this.act("separate"); }
+
+  // Send an action on the displayed unit, and show what follows.
+  async act(action) {
     if (!this.ready()) return;
     if (this.keeping) this.store(this.unit);
     this.hold(true);
-    const { ok, data } = await this.client.request("skip", { token: this.unit.token });
+    const { ok, data } = await this.client.request(action, { token: this.unit.token });
     this.hold(false);
     if (ok) this.show(data);
     else { if (data.code === "stale") await this.load(); this.fault(data.message || "This was not done; try again."); }
@@ -204,38 +227,70 @@ class AnnotationPage {
     this.stopwatch.paused = true;
     const unit = this.unit;
     this.unit = null;
-    this.find(".ann").hidden = true;
-    const page = textPage({ title, paragraphs, button,
-      onDone: () => { this.find(".text").hidden = true; this.find(".ann").hidden = false; this.stopwatch.paused = false; this.unit = unit; this.shownAt = performance.now(); this.mammogram.fit(); } });
-    this.find(".text").hidden = false;
+    const page = textPage({ title, paragraphs, button, onDone: () => this.resume(unit) });
+    this.view(".text");
     this.find(".text").replaceChildren(page);
     page.querySelector("button").focus();
   }
 
-  async drawer() {
-    const drawer = this.find(".drawer");
-    if (!drawer.hidden) { drawer.hidden = true; return; }
-    if (this.unit && this.keeping) this.store(this.unit);
-    const { data } = await this.client.request("queue");
-    const list = createNode("div", { class: "list" });
+  // Show the unit again from which a pause or the list of units was opened.
+  resume(unit) {
+    this.view(".ann");
+    this.stopwatch.paused = false; this.unit = unit; this.shownAt = performance.now(); this.mammogram.fit();
+  }
+
+  // Show one of the three parts of the page.
+  view(name) { for (const part of [".text", ".ann", ".preview"]) this.find(part).hidden = part !== name; }
+
+  // All units of a network with some patches each, from which one is opened; a menu where the annotator names units of several networks.
+  // notice: a sentence above the units. begins: practice is over, and the first unit was loaded.
+  async preview({ notice = "", dissection = "", begins = false } = {}) {
+    if (this.unit) {
+      if (this.keeping) this.store(this.unit);
+      this.left = this.unit; this.unit = null; this.stopwatch.paused = true;
+    }
+    const { ok, data } = await this.client.request("queue" + (dissection ? "?dissection=" + dissection : this.left ? "?name=" + this.left.name : ""));
+    if (!ok) {
+      const known = this.left || dissection;
+      this.left = null;
+      if (known && data.code === "stale") this.preview({ notice: data.message }); else this.show(data);
+      return;
+    }
+    this.find(".network").replaceChildren(...data.dissections.map((one) => createNode("option", { value: one.name, selected: one.shown, textContent: one.title + ", " + one.done + " of " + one.total })));
+    this.find(".network").hidden = data.dissections.length < 2;
+    this.find(".preview .notice").textContent = notice; this.find(".preview .notice").hidden = !notice;
+    const list = this.find(".preview .list");
     const tabs = ["all", "todo", "skipped", "done"].map((status) => {
       const units = data.units.filter((unit) => status === "all" || unit.status === status);
       const tab = createNode("button", { type: "button", class: "btn sm", textContent: status[0].toUpperCase() + status.slice(1) + " " + units.length });
       tab.onclick = () => { tabs.forEach((one) => one.setAttribute("aria-pressed", String(one === tab))); list.replaceChildren(...units.map((unit) => this.line(unit))); };
       return tab;
     });
-    const close = createNode("button", { type: "button", class: "btn sm" }, "Close ", createNode("kbd", { textContent: "Esc" }));
-    close.onclick = () => { drawer.hidden = true; if (!this.unit) this.load(); };
-    drawer.replaceChildren(createNode("div", { class: "head" }, createNode("b", { textContent: "All units" }), ...tabs, createNode("span", { class: "sp" }), close), list);
+    this.find(".preview .tabs").replaceChildren(...tabs);
     tabs[0].onclick();
-    drawer.hidden = false;
-    (list.children[data.units.findIndex((unit) => unit.name === this.unit?.name)] ?? list.firstElementChild ?? close).focus();
+    this.next = data.next;
+    const go = this.find(".go");
+    const started = data.progress.done + data.progress.skipped > 0;
+    const [label, key] = this.left && !begins ? ["Back to unit " + this.left.number, "Esc"] : [(started ? "Continue" : "Start") + " with unit " + (this.left ?? data.next)?.number, "Enter"];
+    go.hidden = !this.left && !data.next;
+    go.replaceChildren(label + " ", createNode("kbd", { textContent: key }));
+    this.view(".preview");
+    const shown = list.children[data.units.findIndex((unit) => unit.name === this.left?.name)];
+    shown?.scrollIntoView({ block: "nearest" });
+    (begins || !shown ? (go.hidden ? list.firstElementChild : go) : shown)?.focus({ preventScroll: true });
+  }
+
+  // Return to the unit from which the list was opened, or go on with the next one.
+  leavePreview() {
+    const unit = this.left;
+    this.left = null;
+    if (unit) this.resume(unit); else if (this.next) this.load(this.next.name);
   }
 
   line(unit) {
     const strip = createNode("div", { class: "strip" }, ...unit.patches.map((url) => createNode("img", { src: url, alt: "", loading: "lazy" })));
     const button = createNode("button", { type: "button" }, String(unit.number), strip, createNode("span", { class: "own-label", textContent: unit.label, title: unit.label }), createNode("span", { class: "mute t12", textContent: unit.status }));
-    button.onclick = () => this.load(unit.name);
+    button.onclick = () => { if (unit.name === this.left?.name) this.leavePreview(); else { this.left = null; this.load(unit.name); } };
     return button;
   }
 
@@ -245,14 +300,14 @@ class AnnotationPage {
     if (this.auditPage.active) { if (!isTyping(event)) this.auditPage.key(event); return; }
     if (event.key === "Escape") {
       if (isTyping(event)) target.blur();
-      if (!this.find(".drawer").hidden) this.find(".drawer button").closest(".head").lastElementChild.click();
+      if (!this.find(".preview").hidden) { if (this.left) this.leavePreview(); }
       else if (this.form.popped) this.form.unfold(this.form.popped);
       else if (this.form.adding) this.form.add();
       else this.mammogram.unpin();
       return;
     }
     if (isTyping(event)) { if (event.key === "Enter" && target.tagName === "INPUT") target.blur(); return; }
-    if (!this.ready() || !this.find(".drawer").hidden) return;
+    if (!this.ready()) return;
     const own = target instanceof HTMLElement && target.tagName === "BUTTON" && !target.closest(".grid, .form");
     if (event.key === "Enter") { if (!own) { event.preventDefault(); this.save(); } }
     else if (event.key === "Backspace") { event.preventDefault(); this.previous(); }

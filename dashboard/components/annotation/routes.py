@@ -11,10 +11,9 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from core import settings
-from core.class_labels import CLASSES
 from core.lexicon import birads_lexicon
 from core.sessions.annotation_session import AnnotationQueue, AnnotationSession, QueueSlot
-from core.store import unit_table
+from core.store import run_table, unit_table
 from core.store.connection import Connection
 from core.store.unit_table import Tile
 from dashboard.components.annotation.audit_routes import audit_summary, tile_position
@@ -46,18 +45,21 @@ def _patch(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str
 def _patches(
     con: Connection,
     session: AnnotationSession,
-    queue: AnnotationQueue,
     slot: QueueSlot,
     count: int = UNIT_PATCHES,
 ) -> list[dict[str, Any]]:
     threshold = settings.load_settings(context.served_study()).dissection.threshold
-    # The region of a tile is relative to the largest activation of the unit anywhere.
-    level = threshold * unit_table.largest_activation(con, queue.run, slot.unit)
-    tiles = session.slot_tiles(con, queue, slot)[:count]
-    patches = [_patch(session.code, queue.run, slot.unit, tile, level) for tile in tiles]
+    tiles = session.slot_tiles(con, slot)[:count]
+    # The region of a tile is relative to the largest activation of its unit anywhere.
+    levels = {
+        unit: threshold * unit_table.largest_activation(con, slot.run, unit)
+        for unit in dict.fromkeys(unit for unit, _ in tiles)
+    }
+    patches = [_patch(session.code, slot.run, unit, tile, levels[unit]) for unit, tile in tiles]
     if session.shows_patch_labels:
-        for patch, tile in zip(patches, tiles, strict=True):
-            patch["label"] = CLASSES[tile.label]
+        names = run_table.run_classes(con, slot.run).names
+        for patch, (_, tile) in zip(patches, tiles, strict=True):
+            patch["label"] = names[tile.label]
     return patches
 
 
@@ -69,15 +71,16 @@ def _unit(
     numbered = practice if slot.practice else queue.real
     index = numbered.index(slot)
     return {
-        "token": session.slot_token(queue, slot),
-        "name": session.slot_name(queue, slot),
+        "token": session.slot_token(slot),
+        "name": session.slot_name(slot),
         "practice": slot.practice,
         "number": index + 1,
         "total": len(numbered),
         "status": slot.status,
-        "answer": session.latest_answer(con, queue, slot),
-        "patches": _patches(con, session, queue, slot),
-        "previous": session.slot_name(queue, numbered[index - 1]) if index else None,
+        "group": max(1, len(slot.group)),
+        "answer": session.latest_answer(con, slot),
+        "patches": _patches(con, session, slot),
+        "previous": session.slot_name(numbered[index - 1]) if index else None,
     }
 
 
@@ -90,6 +93,25 @@ def _progress(queue: AnnotationQueue) -> dict[str, int]:
     }
 
 
+def _menu(
+    con: Connection, session: AnnotationSession, shown: AnnotationQueue
+) -> list[dict[str, Any]]:
+    """Return the assigned networks and layers, where there are several."""
+    queues = session.queues(con)
+    if len(queues) == 1:
+        return []
+    titles = {one.run: one.title for one in unit_table.list_dissections(con)}
+    return [
+        {
+            "name": session.queue_name(queue),
+            "title": titles[queue.run],
+            "shown": queue.run == shown.run,
+            **_progress(queue),
+        }
+        for queue in queues
+    ]
+
+
 def _prefetched(
     con: Connection, session: AnnotationSession, queue: AnnotationQueue, slot: QueueSlot
 ) -> list[str]:
@@ -97,7 +119,7 @@ def _prefetched(
     next_slot = queue.next(slot) if not slot.practice else None
     if next_slot is None or next_slot == slot:
         return []
-    patches = _patches(con, session, queue, next_slot)
+    patches = _patches(con, session, next_slot)
     return [url for patch in patches for url in (patch["highlighted"], patch["mammogram"])]
 
 
@@ -110,9 +132,14 @@ def _state(
     """Return what the page shows: the slot of a name, or the next one behind `after`."""
     if not session.has_consented(con):
         return consent_stage(context.served_study(), TASK_NOTE)
-    queue = session.queue(con)
-    slot = session.find_slot(queue, name) if name else queue.next(after)
-    state = {"progress": _progress(queue), "audit": audit_summary(con, session.code)}
+    named = session.find_slot(con, name) if name else after
+    queue = session.queue(con, named.run if named else None)
+    slot = named if name else queue.next(after)
+    state = {
+        "progress": _progress(queue),
+        "dissections": _menu(con, session, queue),
+        "audit": audit_summary(con, session.code),
+    }
     if slot is None:
         return {"stage": "done", **state}
     return {
@@ -148,28 +175,45 @@ async def _post_skip(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return await run_read(lambda con: _state(con, session, after=slot))
 
 
-async def _get_queue(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every unit of the annotator's queue with some patches and the annotator's label."""
+async def _post_separate(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     session = annotation_session_of(code)
+    slot = await run_append(lambda con: session.separate_slot(con, str(body.get("token"))))
+    return await run_read(lambda con: _state(con, session, name=session.slot_name(slot)))
+
+
+async def _get_queue(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every unit of a queue with some patches and the annotator's label.
+
+    The queue is that of `dissection` or of the unit `name`, by default that of the last answer.
+    """
+    session = annotation_session_of(code)
+    unit, dissection = query.get("name"), query.get("dissection")
 
     def list_units(con: Connection) -> dict[str, Any]:
         """Return all units from one transaction."""
-        queue = session.queue(con)
-        units = [_queue_row(con, session, queue, slot) for slot in queue.real]
-        return {"units": units}
+        if dissection:
+            queue = session.find_queue(con, dissection)
+        else:
+            queue = session.queue(con, session.find_slot(con, unit).run if unit else None)
+        units = [_queue_row(con, session, slot) for slot in queue.real]
+        following = queue.next()
+        return {
+            "units": units,
+            "next": units[following.number - 1] if following and following.number else None,
+            "progress": _progress(queue),
+            "dissections": _menu(con, session, queue),
+        }
 
     return await run_read(list_units)
 
 
-def _queue_row(
-    con: Connection, session: AnnotationSession, queue: AnnotationQueue, slot: QueueSlot
-) -> dict[str, Any]:
-    patches = _patches(con, session, queue, slot, PREVIEW_PATCHES)
+def _queue_row(con: Connection, session: AnnotationSession, slot: QueueSlot) -> dict[str, Any]:
+    patches = _patches(con, session, slot, PREVIEW_PATCHES)
     return {
-        "name": session.slot_name(queue, slot),
+        "name": session.slot_name(slot),
         "number": slot.number,
         "status": slot.status,
-        "label": _label(session.latest_answer(con, queue, slot)),
+        "label": _label(session.latest_answer(con, slot)),
         "patches": [patch["highlighted"] for patch in patches],
     }
 
@@ -188,4 +232,5 @@ ANNOTATION_ROUTES: list[BaseRoute] = [
     expert_route("/expert/annotate/consent", "annotator", "POST", _post_consent),
     expert_route("/expert/annotate/answer", "annotator", "POST", _post_answer),
     expert_route("/expert/annotate/skip", "annotator", "POST", _post_skip),
+    expert_route("/expert/annotate/separate", "annotator", "POST", _post_separate),
 ]

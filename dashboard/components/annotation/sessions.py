@@ -13,7 +13,9 @@ def annotation_session_of(code: str) -> AnnotationSession:
     path = context.served_study()
     annotation = settings.load_settings(path).annotation
     secret = context.study_secret(path)
-    return AnnotationSession(code, secret, annotation.repeats, annotation.show_patch_labels)
+    return AnnotationSession(
+        code, secret, annotation.repeats, annotation.show_patch_labels, annotation.by_group
+    )
 
 
 def audit_session_of(code: str) -> AuditSession:
