@@ -1,7 +1,7 @@
 """Label sets of a dissection, chosen by name: each expert's, the consensus, and the default.
 
-A label set is a label for some units. The default set follows the rule of
-`core.store.annotation_table.unit_labels`; the others hold what one source says, and nothing else.
+A label set is a label for some units. The default set holds the labels that count
+(`core.store.labels.label_states.unit_labels`); the others hold what one source says.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ from collections.abc import Sequence
 from core.errors import UserError
 from core.lexicon import birads_lexicon
 from core.store import annotation_table
-from core.store.annotation_table import UnitLabel
 from core.store.connection import Connection
+from core.store.labels import decision_table, label_states, machine_names
+from core.store.labels.finished_annotators import first_answers
+from core.store.labels.label_states import UnitLabel
 
 DEFAULT_SET, CONSENSUS_SET, PUBLISHED_SET = "default", "consensus", "published"
+MACHINE_SET = "machine"
 _DESCRIPTIONS = {
-    DEFAULT_SET: "the adjudicated text, else the first expert's latest answer that names something",
-    CONSENSUS_SET: "adjudicated and imported consensus labels only",
+    DEFAULT_SET: (
+        "adjudicated labels, those on which all experts who have finished agree, and published"
+        " ones; while fewer than two experts have finished, also the provisional labels of one"
+    ),
+    CONSENSUS_SET: "adjudicated labels, and imported consensus labels of other units",
     PUBLISHED_SET: "consensus labels imported from a file, without decisions made in this study",
+    MACHINE_SET: (
+        "words of a list that a vision-language model finds nearer to a unit's top patches than to"
+        " random ones"
+    ),
 }
 
 
@@ -28,24 +38,37 @@ def set_sentence(name: str) -> str:
     Examples
     --------
     >>> set_sentence("consensus")
-    'Label set "consensus": adjudicated and imported consensus labels only.'
+    'Label set "consensus": adjudicated labels, and imported consensus labels of other units.'
     """
     meaning = _DESCRIPTIONS.get(name, f"the latest answers of {name}")
     return f'Label set "{name}": {meaning}.'
 
 
+def earlier_set_sentence(name: str) -> str:
+    """Return what a label set was before labels had states, for protocols that were frozen then.
+
+    Only the default set has another rule since.
+    """
+    if name != DEFAULT_SET:
+        return set_sentence(name)
+    return (
+        f'Label set "{name}": the adjudicated text, else the first expert\'s latest answer that'
+        " names something."
+    )
+
+
 def list_label_sets(con: Connection, run: str) -> dict[str, int]:
     """Return the label sets of a dissect run with their numbers of labelled units.
 
-    The default set comes first, then the consensus and published labels, then experts by code. Sets
-    other than the default one are listed only if they name a unit.
+    The default set comes first, then consensus, published and machine labels, then experts by code.
+    Sets other than the default one are listed only if they name a unit.
     """
     codes = con.execute(
         "SELECT DISTINCT code FROM annotations WHERE run = ? AND NOT practice ORDER BY code", [run]
     ).fetchall()
-    names = [CONSENSUS_SET, PUBLISHED_SET, *(code for (code,) in codes)]
+    names = [CONSENSUS_SET, PUBLISHED_SET, MACHINE_SET, *(code for (code,) in codes)]
     sizes = {name: len(_labels_of(con, run, name)) for name in names}
-    default = len(annotation_table.unit_labels(con, run, ()))
+    default = len(label_states.unit_labels(con, run, ()))
     return {DEFAULT_SET: default} | {name: size for name, size in sizes.items() if size}
 
 
@@ -61,7 +84,7 @@ def load_label_set(
     run : str
         Id of the dissect run.
     name : str
-        "default", "consensus", "published" or the code of an expert.
+        "default", "consensus", "published", "machine" or the code of an expert.
     order_of_experts : sequence of str
         The setting of the study, which only the default set uses.
 
@@ -71,7 +94,7 @@ def load_label_set(
         If the dissection has no such set; the message lists those that it has.
     """
     if name == DEFAULT_SET:
-        return annotation_table.unit_labels(con, run, order_of_experts)
+        return label_states.unit_labels(con, run, order_of_experts)
     labels = _labels_of(con, run, name)
     if not labels:
         raise UserError(
@@ -83,24 +106,36 @@ def load_label_set(
 
 def _labels_of(con: Connection, run: str, name: str) -> dict[int, UnitLabel]:
     """Return the labels of a set other than the default one."""
-    annotations = annotation_table.load_annotations(con, run)
-    simulated = dict(zip(annotations["annotation_id"], annotations["simulated"]))
-    if name not in (CONSENSUS_SET, PUBLISHED_SET):
-        own = annotations[
-            (annotations["code"] == name) & ~annotations["practice"] & ~annotations["repeat"]
-        ]
+    if name == MACHINE_SET:
+        names = machine_names.load_machine_names(con, run) or {}
         return {
-            int(row.unit): UnitLabel(row.answer["label"], (row.annotation_id,), bool(row.simulated))
+            unit: UnitLabel(answer.word, (), False, label_states.MACHINE)
+            for unit, answer in names.items()
+            if answer.named
+        }
+    annotations = annotation_table.load_annotations(con, run)
+    if name not in (CONSENSUS_SET, PUBLISHED_SET):
+        own = first_answers(annotations[annotations["code"] == name])
+        return {
+            int(row.unit): UnitLabel(
+                row.answer["label"],
+                (row.annotation_id,),
+                bool(row.simulated),
+                label_states.PROVISIONAL,
+            )
             for row in own.sort_values("unit").itertuples()
             if birads_lexicon.is_substantive(row.answer)
         }
-    decisions = annotation_table.load_decisions(con, run, imported=name == PUBLISHED_SET)
-    return {
-        int(row.unit): UnitLabel(
-            row.label,
-            tuple(row.sources),
-            any(bool(simulated.get(source, False)) for source in row.sources),
+    simulated = dict(zip(annotations["annotation_id"], annotations["simulated"]))
+    decisions = (
+        decision_table.load_consensus(con, run)
+        if name == CONSENSUS_SET
+        else decision_table.load_decisions(con, run, imported=True).assign(imported=True)
+    )
+    labels = {
+        int(row.unit): label_states.decided_label(
+            row, label_states.PUBLISHED if row.imported else label_states.ADJUDICATED, simulated
         )
         for row in decisions.itertuples()
-        if row.label
     }
+    return {unit: label for unit, label in labels.items() if label is not None}

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard.ui import charts, elements, theme
 from dashboard.ui.cached_queries import cached_result
 from evaluation.annotation.efficiency import AnnotationEfficiency, annotation_efficiency
+from evaluation.annotation.group_measures import measure_groups
 
 _HEIGHT = 220
 
@@ -23,6 +24,11 @@ def render_efficiency(run: str) -> None:
         efficiency.simulated,
     )
     st.caption(elements.escape_markdown(efficiency.sentence()))
+    measures = cached_result(measure_groups, run)
+    if measures is None:
+        st.caption("Groups of similar units can be annotated once: deepminer group.")
+    else:
+        st.caption(elements.escape_markdown(" ".join(measures.sentences())))
     if len(efficiency.curve) > 1:
         st.plotly_chart(_curve(efficiency), width="stretch", config={"displayModeBar": False})
 

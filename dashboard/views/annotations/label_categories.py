@@ -28,8 +28,13 @@ def render_label_categories(run: str, user: str) -> None:
     texts = cached_query(free_texts, run)
     if not texts:
         st.info(
-            "Every label has the categories that its annotator chose. Labels in free text, such as"
-            " imported ones, appear here."
+            "Every label has the categories that its annotator chose. Labels in free text appear"
+            " here. They come from a file of labels (JSON or CSV), which is imported in a terminal:"
+        )
+        st.code(elements.with_study_option("deepminer labels import FILE"), language="bash")
+        st.caption(
+            "Raw answers of experts come first, then a consensus of the same units; nothing that"
+            " was decided here is replaced."
         )
         return
     waiting = [text for text in texts if text.categories.state != CONFIRMED]
