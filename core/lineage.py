@@ -11,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from core import store
-from core.class_labels import class_names
+from core.class_labels import ClassDefinition
 from core.distributed import rank_zero_query
 from core.errors import MissingRunError, UserError
 from core.settings import load_order_of_experts
 from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
-from core.store import annotation_table, dataset_table, run_table
+from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.labels import label_sets
 
 ACTIVATION_TIMES_WEIGHT = "activation x weight"  # the influence of units before one linear layer
@@ -65,6 +65,25 @@ def resolve_run(
     return latest
 
 
+def choose_dissection(study: Path, run: str | None = None) -> str:
+    """Return the dissect run that is named, or the only one of the study.
+
+    Raises
+    ------
+    MissingRunError
+        If the run does not exist or the study has no dissection.
+    UserError
+        If the run is of another kind, or none is named and there are several.
+    """
+    if run is None:
+        with store.read(study) as con:
+            dissections = unit_table.list_dissections(con)
+        if len(dissections) > 1:
+            listed = ", ".join(f"{one.run} ({one.title})" for one in dissections)
+            raise UserError(f"Name the dissection with --dissect; the study has {listed}.")
+    return resolve_run(study, "dissect", run)
+
+
 @rank_zero_query
 def ancestor_run(study: Path, run: str, kind: str) -> str:
     """Return the nearest run of a kind among a run and the runs it was built on.
@@ -99,22 +118,28 @@ def _cached_ancestor(study: Path, run: str, kind: str) -> str:
 
 
 @rank_zero_query
-def class_count(study: Path, run: str) -> int:
-    """Return the number of classes of the patches that a run was built on.
-
-    3: normal, benign, malignant; 2: malignant against all other.
-    """
+def run_classes(study: Path, run: str) -> ClassDefinition:
+    """Return the classes of the patches that a run was built on."""
     with store.read(study) as con:
-        patches = run_table.load_run(con, run_table.ancestor(con, run, "patches"))
-    return int(patches["manifest"]["classes"])
+        return run_table.run_classes(con, run)
+
+
+def check_named_classes(study: Path, run: str, named: ClassDefinition) -> None:
+    """Raise UserError if the classes of study.toml are not those of a run."""
+    of_run = run_classes(study, run)
+    if named.names != of_run.names:
+        raise UserError(
+            f"study.toml names the classes {', '.join(named.names)}, but {run} was made with"
+            f" {', '.join(of_run.names)}; run `deepminer patches` again, or restore the names."
+        )
 
 
 def run_class_names(study: Path, run: str) -> dict[int, str]:
-    """Return code -> name of the classes of a run, from normal (or other) to malignant.
+    """Return code -> name of the classes of a run, in the order of the network's outputs.
 
-    With two classes, "other" stands for everything that is not malignant (SPIE 2018).
+    With two outputs, "other" stands for everything that is not positive (SPIE 2018).
     """
-    return class_names(class_count(study, run))
+    return run_classes(study, run).outputs
 
 
 @rank_zero_query

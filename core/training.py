@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from core import distributed
 from core.atomic_files import atomic_write
-from core.class_labels import CLASSES, class_names
+from core.class_labels import MAMMOGRAPHY, ClassDefinition
 from core.errors import UserError
 from core.images.working_images import PatchReader
 from core.networks import Classifier
@@ -40,12 +40,13 @@ class LabeledPatches:
     """Patches of one split.
 
     labels: int [n], indices of the network's outputs; columns: float32 [n, encoded width], the
-    patients' auxiliary columns, None without any.
+    patients' auxiliary columns, None without any; classes: what the outputs are.
     """
 
     reader: PatchReader
     labels: np.ndarray
     columns: np.ndarray | None = None
+    classes: ClassDefinition = MAMMOGRAPHY
 
     def load_batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return uint8 [n, 1, side, side], labels int64 [n] and columns [n, encoded width]."""
@@ -83,7 +84,7 @@ def train_classifier(
     first of equals; without hold-out patches it is the last. UserError if a class is missing in
     training or the loss is not finite.
     """
-    _check_classes(train.labels, network.classes)
+    _check_classes(train.labels, train.classes.with_outputs(network.classes))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, settings)
     state = _load_resume_point(folder, network, optimizer)
@@ -93,11 +94,12 @@ def train_classifier(
     started = time.monotonic()
     for epoch in range(state.epoch, settings.epochs):
         row = _train_epoch(model, network, optimizer, train, settings, epoch, state, folder, report)
-        history.append(row | {"seconds": round(time.monotonic() - started, 3)})
+        unknown = dict.fromkeys(f"auc_{name}" for name in train.classes.names)
+        history.append(row | unknown | {"seconds": round(time.monotonic() - started, 3)})
         started = time.monotonic()
         if len(holdout.labels):
             loss, accuracy, aucs = validate_epoch(network, holdout, settings.sampling == "balanced")
-            history.append(_history_row(epoch, "holdout", loss, accuracy) | aucs)
+            history.append(_history_row(epoch, "holdout", loss, accuracy) | unknown | aucs)
         # Before the resume point: a kill in between repeats the epoch and writes the file again.
         if best_epoch(history) == epoch:
             _save(folder / "best.pt", network.checkpoint_state())
@@ -151,7 +153,7 @@ def _train_epoch(
 
 
 def _history_row(epoch: int, part: str, loss: float, accuracy: float) -> HistoryRow:
-    empty = dict.fromkeys(("learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)))
+    empty = dict.fromkeys(("learning_rate", "seconds"))
     return {"epoch": epoch, "part": part, "loss": loss, "accuracy": accuracy, **empty}
 
 
@@ -316,7 +318,7 @@ def validate_epoch(
     accuracy, as in training with balanced draws; otherwise the most frequent class would decide
     which epoch is best.
     """
-    network.eval()
+    network.eval().fuse()
     labels = patches.labels.astype(np.int64)
     shares = 1.0 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
     weight = torch.from_numpy(shares / shares.sum())
@@ -328,28 +330,36 @@ def validate_epoch(
         return network(x, columns).cpu()
 
     batches = distributed.row_blocks(len(labels), batch)
-    for rows, logits in distributed.map_round_robin(batches, predict_batch):
+    results = list(distributed.map_round_robin(batches, predict_batch))
+    # Its weights are those of this epoch.
+    network.fused = None
+    for rows, logits in results:
         y, w = torch.from_numpy(labels[rows]), weight[rows]
         # In double precision, because a sum over a whole split loses digits in float32.
         loss += float((F.cross_entropy(logits, y, reduction="none").double() * w).sum())
         accuracy += float(((logits.argmax(1) == y) * w).sum())
         probabilities.append(logits.softmax(1).numpy())
-    return loss, accuracy, class_aucs(labels, np.concatenate(probabilities), network.classes)
+    return (
+        loss,
+        accuracy,
+        class_aucs(
+            labels, np.concatenate(probabilities), patches.classes.with_outputs(network.classes)
+        ),
+    )
 
 
 def class_aucs(
-    labels: np.ndarray, probabilities: np.ndarray, classes: int
+    labels: np.ndarray, probabilities: np.ndarray, classes: ClassDefinition
 ) -> dict[str, float | None]:
-    """Return `auc_<class>` of probabilities [n, classes].
+    """Return `auc_<class>` of probabilities [n, classes], for every class that has a score.
 
-    None where a class has no patches or all of them, or where a probability is not a number. The
-    second of two classes is malignant.
+    None where a class has no patches or all of them, or where a probability is not a number.
     """
     aucs: dict[str, float | None] = {}
-    for c, name in enumerate(class_names(classes).values()):
-        positive, score = labels == c, probabilities[:, c]
-        if name not in CLASSES:
+    for c, name in enumerate(classes.outputs.values()):
+        if name not in classes.scored:
             continue
+        positive, score = labels == c, probabilities[:, c]
         estimable = positive.any() and not positive.all() and not np.isnan(score).any()
         aucs[f"auc_{name}"] = float(roc_auc_score(positive, score)) if estimable else None
     return aucs
@@ -366,14 +376,13 @@ def best_epoch(history: list[HistoryRow]) -> int:
     return max(validated, key=lambda row: (row["accuracy"], -row["epoch"]))["epoch"]
 
 
-def _check_classes(labels: np.ndarray, classes: int) -> None:
+def _check_classes(labels: np.ndarray, classes: ClassDefinition) -> None:
     if not len(labels):
         raise UserError(
             "The training split holds no patches; check splits and patches in study.toml, and the"
             " report of the ingestion."
         )
-    names = class_names(classes).values()
-    missing = [name for c, name in enumerate(names) if not (labels == c).any()]
+    missing = [name for c, name in enumerate(classes.outputs.values()) if not (labels == c).any()]
     if missing:
         raise UserError(
             f"The training split has no {' and no '.join(missing)} patches; ingest such cases, or"

@@ -1,24 +1,17 @@
 """Patches of a working image, and their labels by overlap with findings.
 
-Published patch labels are read in `core.sources.deepminer_patches`. Labels are 0 normal, 1 benign,
-2 malignant; with two classes 0 other, 1 malignant.
+Published patch labels are read in `core.sources.deepminer_patches`. A label is the stored code of a
+class (`core.class_labels.ClassDefinition`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-NORMAL, BENIGN, MALIGNANT = 0, 1, 2
-# UNPROVEN has no class.
-CLASS_OF_PATHOLOGY = {
-    "NORMAL": NORMAL,
-    "BENIGN": BENIGN,
-    "BENIGN_WITHOUT_CALLBACK": BENIGN,
-    "MALIGNANT": MALIGNANT,
-}
+from core.class_labels import MAMMOGRAPHY, UNPROVEN, ClassDefinition
 
 
 @dataclass(frozen=True)
@@ -36,8 +29,8 @@ class PatchRule:
     ambiguous : "keep" or "drop"
         Whether a window that touches a finding without reaching min_overlap stays normal (the
         published rule) or is dropped.
-    classes : 3 or 2
-        Number of classes.
+    classes : ClassDefinition
+        The classes; by default those of the publication.
 
     Raises
     ------
@@ -49,14 +42,10 @@ class PatchRule:
     min_overlap: float = 0.3
     rule: str = "or"
     ambiguous: str = "keep"
-    classes: int = 3
+    classes: ClassDefinition = MAMMOGRAPHY
 
     def __post_init__(self) -> None:
-        if (
-            self.rule not in ("or", "and")
-            or self.ambiguous not in ("keep", "drop")
-            or self.classes not in (2, 3)
-        ):
+        if self.rule not in ("or", "and") or self.ambiguous not in ("keep", "drop"):
             raise ValueError(f"not a patch rule: {self}")
         # With a least overlap of 0 every class would count in every window.
         if not (0 <= self.min_tissue <= 1 and 0 < self.min_overlap <= 1):
@@ -69,9 +58,10 @@ class PatchRule:
 class Patches:
     """Kept windows of one working image; all arrays have length n and are ordered by y, then x.
 
-    y, x: origin, pixels of the working image. tissue: share of the window covered by tissue.
-    union_*: share of the window covered by all findings of the class. share_*: largest share of one
-    finding of the class that lies in the window, 0 without findings. label: see the module.
+    y, x: origin, pixels of the working image. tissue: share of the window covered by tissue. union:
+    by name of a class of findings, the share of the window covered by all its findings. share: by
+    name, the largest share of one of its findings that lies in the window, 0 without findings.
+    label: see the module.
     dropped_*: number of windows with enough tissue that were dropped because of an UNPROVEN
     finding, or as ambiguous. weak: labels are image-level.
     """
@@ -80,10 +70,8 @@ class Patches:
     y: np.ndarray
     x: np.ndarray
     tissue: np.ndarray
-    union_benign: np.ndarray
-    share_benign: np.ndarray
-    union_malignant: np.ndarray
-    share_malignant: np.ndarray
+    union: Mapping[str, np.ndarray]
+    share: Mapping[str, np.ndarray]
     label: np.ndarray
     dropped_unproven: int = 0
     dropped_ambiguous: int = 0
@@ -198,9 +186,9 @@ def label_patches(
 ) -> Patches:
     """Return the patches of one image, labelled by overlap.
 
-    A malignant finding that counts decides; then a benign one. UNPROVEN findings have no class:
-    windows in which they count are dropped, unless a malignant finding counts there too. NORMAL
-    findings are ignored.
+    Of the classes that count, the last one decides: malignant, then benign. UNPROVEN findings have
+    no class: windows in which they count are dropped, unless the last class (with two outputs the
+    positive one) counts there too. NORMAL findings are ignored.
 
     Parameters
     ----------
@@ -226,43 +214,58 @@ def label_patches(
     ([0, 2, 4], [0, 2, 2])
     """
     origins, tissue_share = _tissue_windows(tissue, side, rule)
-    by_class: dict[int | None, list[np.ndarray]] = {BENIGN: [], MALIGNANT: [], None: [], NORMAL: []}
-    for pathology, mask in findings:
-        by_class[None if pathology == "UNPROVEN" else CLASS_OF_PATHOLOGY[pathology]].append(mask)
-    union_benign, share_benign = window_overlaps(by_class[BENIGN], origins, side)
-    union_malignant, share_malignant = window_overlaps(by_class[MALIGNANT], origins, side)
-    union_unproven, share_unproven = window_overlaps(by_class[None], origins, side)
+    overlaps = class_overlaps(rule.classes, findings, origins, side)
+    unproven_masks = [mask for pathology, mask in findings if pathology == UNPROVEN]
+    unproven_union, unproven_share = window_overlaps(unproven_masks, origins, side)
+    unproven = reaches_min_overlap(unproven_union, unproven_share, rule)
 
-    benign = reaches_min_overlap(union_benign, share_benign, rule)
-    malignant = reaches_min_overlap(union_malignant, share_malignant, rule)
-    unproven = reaches_min_overlap(union_unproven, share_unproven, rule)
-    touched = (union_malignant > 0) | (union_unproven > 0)
-    if rule.classes == 3:
-        label = np.where(malignant, MALIGNANT, np.where(benign, BENIGN, NORMAL))
-        touched |= union_benign > 0
-    else:
-        label = malignant.astype(np.int64)
+    label = np.zeros(len(origins), np.int64)
+    touched, decided = unproven_union > 0, np.zeros(len(origins), bool)
+    # Ascending codes: a later class replaces an earlier one.
+    for code, name in list(rule.classes.outputs.items())[1:]:
+        union, share = overlaps[name]
+        decided = reaches_min_overlap(union, share, rule)
+        label[decided] = code
+        touched |= union > 0
     ambiguous = np.zeros(len(origins), bool)
     if rule.ambiguous == "drop":
         # Windows dropped as UNPROVEN are excluded, so that none is counted twice.
         ambiguous = (label == 0) & touched & ~unproven
-    # A malignant finding decides whatever else is present; an UNPROVEN one could still turn benign
-    # or normal into malignant.
-    dropped = unproven & ~malignant
+    # A finding of the last class decides whatever else is present; an UNPROVEN one could still turn
+    # an earlier class into the last.
+    dropped = unproven & ~decided
     keep = ~dropped & ~ambiguous
     return Patches(
         side=side,
         y=origins[keep, 0],
         x=origins[keep, 1],
         tissue=tissue_share[keep],
-        union_benign=union_benign[keep],
-        share_benign=share_benign[keep],
-        union_malignant=union_malignant[keep],
-        share_malignant=share_malignant[keep],
+        union={name: union[keep] for name, (union, _) in overlaps.items()},
+        share={name: share[keep] for name, (_, share) in overlaps.items()},
         label=label[keep],
         dropped_unproven=int(dropped.sum()),
         dropped_ambiguous=int(ambiguous.sum()),
     )
+
+
+def class_overlaps(
+    classes: ClassDefinition,
+    findings: Sequence[tuple[str, np.ndarray]],
+    origins: np.ndarray,
+    side: int,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return `window_overlaps` of each class of findings, by name.
+
+    findings: pathology and mask, bool [h, w]; origins: int [n, 2]; side: of a window, in pixels.
+    """
+    codes = classes.pathology_codes
+    return {
+        name: window_overlaps(
+            [mask for pathology, mask in findings if codes.get(pathology) == code], origins, side
+        )
+        for code, name in enumerate(classes.names)
+        if code
+    }
 
 
 def reaches_patch(tissue: np.ndarray, mask: np.ndarray, side: int, rule: PatchRule) -> bool:
@@ -301,22 +304,20 @@ def image_label_patches(tissue: np.ndarray, pathology: str, side: int, rule: Pat
     ([1], True)
     """
     origins, tissue_share = _tissue_windows(tissue, side, rule)
-    unproven = len(origins) if pathology == "UNPROVEN" else 0
+    unproven = len(origins) if pathology == UNPROVEN else 0
     if unproven:
         # The diagnosis may be any class, so no window has a label.
         origins, tissue_share = origins[:0], tissue_share[:0]
-    label = CLASS_OF_PATHOLOGY.get(pathology, NORMAL)
-    label = label if rule.classes == 3 else int(label == MALIGNANT)
-    no_overlap = np.zeros(len(origins))
+    label = rule.classes.pathology_codes.get(pathology, 0)
+    label = label if label in rule.classes.outputs else 0
+    no_overlap = dict.fromkeys(rule.classes.names[1:], np.zeros(len(origins)))
     return Patches(
         side=side,
         y=origins[:, 0],
         x=origins[:, 1],
         tissue=tissue_share,
-        union_benign=no_overlap,
-        share_benign=no_overlap,
-        union_malignant=no_overlap,
-        share_malignant=no_overlap,
+        union=no_overlap,
+        share=no_overlap,
         label=np.full(len(origins), label, np.int64),
         dropped_unproven=unproven,
         weak=True,

@@ -25,14 +25,23 @@ PICTURES_FOLDER = "pictures"
 _SKIN_MARGIN = 0.01
 
 
-def mammogram_source(file: str) -> str:
-    """Return the stored source of a mammogram, by the name of its working image."""
-    return json.dumps({"film": file})
+def mammogram_source(file: str, whole: bool = False) -> str:
+    """Return the stored source of a mammogram, by the name of its working image.
+
+    whole: the whole image is displayed, because it does not show a breast.
+    """
+    return json.dumps({"film": file} | ({"whole": True} if whole else {}))
 
 
-def class_map_source(run: str, maps: str, file: str) -> str:
-    """Return the stored source of a class map: explain run, file of maps, and working image."""
-    return json.dumps({"run": run, "maps": maps, "film": file})
+def class_map_source(run: str, maps: str, file: str, output: int = -1, whole: bool = False) -> str:
+    """Return the stored source of a class map: explain run, file of maps, and working image.
+
+    output: index of the positive class among the network's outputs, where it is not the last.
+    whole: as for `mammogram_source`.
+    """
+    stated: dict[str, Any] = {} if output == -1 else {"output": output}
+    stated |= {"whole": True} if whole else {}
+    return json.dumps({"run": run, "maps": maps, "film": file} | stated)
 
 
 def prerendered_source(name: str) -> str:
@@ -61,12 +70,13 @@ def render_jpeg(study: Path, kind: str, source: str) -> bytes:
     if "ready" in fields:
         return prerendered_path(study, fields["ready"]).read_bytes()
     pixels = np.load(study / "images" / f"{fields['film']}.npy")
-    inside = breast_mask(pixels)
+    inside = np.ones(pixels.shape[:2], bool) if "whole" in fields else breast_mask(pixels)
     if kind == MAMMOGRAM:
-        return _encode_jpeg(np.where(inside, pixels, 0).astype(np.uint8))
+        masked = np.where(inside[..., None] if pixels.ndim == 3 else inside, pixels, 0)
+        return _encode_jpeg(masked.astype(np.uint8))
     with np.load(study / "runs" / fields["run"] / fields["maps"]) as maps:
-        # The last class is malignant.
-        probability = maps["probability"][-1].astype(np.float32)
+        # Without a statement, the positive class (malignant) is the last one.
+        probability = maps["probability"][fields.get("output", -1)].astype(np.float32)
     return _encode_jpeg(color_class_map(probability, inside))
 
 

@@ -100,7 +100,7 @@ def draw_contact_sheet(entries: Iterable[SheetEntry], columns: int = _COLUMNS) -
 
 
 def _thumbnail(entry: SheetEntry) -> Image.Image:
-    height, width = entry.pixels.shape
+    height, width = entry.pixels.shape[:2]
     scale = min(THUMBNAIL_WIDTH / width, THUMBNAIL_HEIGHT / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = Image.fromarray(np.ascontiguousarray(entry.pixels)).resize(size).convert("RGB")

@@ -22,6 +22,7 @@ from core.images.dicom import is_dicom, read_dicom
 from core.images.frames import inside_of_frame
 
 # Largest grey values of the usual depths: 8, 10, 12, 14 and 16 bits.
+_GREY_MODES = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 
 
@@ -29,10 +30,10 @@ _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 class DecodedImage:
     """One decoded image file.
 
-    pixels: uint8 or uint16 [h, w], positive. maximum: grey value of white. file_hash: SHA-256 of
-    the file. inverted: the stored values are negative and have been inverted. pixel_mm: size of a
-    pixel, None if unknown. laterality, view: of the DICOM tags, else "". attributes: facts of a
-    DICOM header, see `core.images.dicom_attributes`.
+    pixels: uint8 or uint16 [h, w], positive, or [h, w, 3] in colour. maximum: grey value of white.
+    file_hash: SHA-256 of the file. inverted: the stored values are negative and have been inverted.
+    pixel_mm: size of a pixel, None if unknown. laterality, view: of the DICOM tags, else "".
+    attributes: facts of a DICOM header, see `core.images.dicom_attributes`.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -46,7 +47,7 @@ class DecodedImage:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def read_image(path: Path) -> DecodedImage:
+def read_image(path: Path, colour: bool = False) -> DecodedImage:
     """Decode an image file.
 
     The format is detected from the content, not from the name. Orientation tags are applied,
@@ -56,6 +57,8 @@ def read_image(path: Path) -> DecodedImage:
     ----------
     path : Path
         PNG, JPEG or TIFF (8 to 16 bits, grey or colour), or DICOM.
+    colour : bool
+        Return three channels; a grey image has three equal ones.
 
     Returns
     -------
@@ -88,15 +91,22 @@ def read_image(path: Path) -> DecodedImage:
             f"The image {path} cannot be read ({error.strerror}): check the file and its"
             " permissions."
         ) from None
+    if not data:
+        raise UserError(f"The image {path} is empty (0 bytes): copy it again or leave the row out.")
     file_hash = hashlib.sha256(data).hexdigest()
     if is_dicom(data):
-        return DecodedImage(file_hash=file_hash, **vars(read_dicom(data, path)))
+        dicom = DecodedImage(file_hash=file_hash, **vars(read_dicom(data, path)))
+        return replace(dicom, pixels=_three_channels(dicom.pixels)) if colour else dicom
     try:
         with warnings.catch_warnings():
             # Pillow warns of tags that are not used here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
-                pixels = _to_grey(ImageOps.exif_transpose(image), path)
+                upright = ImageOps.exif_transpose(image)
+                is_coloured = colour and upright.mode not in _GREY_MODES
+                pixels = (
+                    np.asarray(upright.convert("RGB")) if is_coloured else _to_grey(upright, path)
+                )
     except UnidentifiedImageError:
         raise UserError(
             f"Cannot read the image {path}: unsupported format (expected PNG, JPEG, TIFF or"
@@ -107,7 +117,14 @@ def read_image(path: Path) -> DecodedImage:
         raise UserError(
             f"The image {path} is damaged ({error}): download it again or leave the row out."
         ) from None
-    return DecodedImage(pixels=pixels, maximum=full_scale(pixels), file_hash=file_hash)
+    maximum = full_scale(pixels)
+    if colour and pixels.ndim == 2:
+        pixels = _three_channels(pixels)
+    return DecodedImage(pixels=pixels, maximum=maximum, file_hash=file_hash)
+
+
+def _three_channels(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def full_scale(pixels: np.ndarray) -> int:
@@ -190,11 +207,11 @@ def invert(pixels: np.ndarray, maximum: int) -> np.ndarray:
 
 
 def ensure_positive_polarity(image: DecodedImage) -> DecodedImage:
-    """Return the image, inverted if it appears negative.
+    """Return the image, inverted if it is grey and appears negative.
 
     `inverted` then refers to the values that the file stores.
     """
-    if not is_inverted(image.pixels):
+    if image.pixels.ndim == 3 or not is_inverted(image.pixels):
         return image
     return replace(image, pixels=invert(image.pixels, image.maximum), inverted=not image.inverted)
 
@@ -217,8 +234,8 @@ def working_image(
 
     Parameters
     ----------
-    pixels : integer array, shape [h, w]
-        Grey levels; values above maximum count as maximum.
+    pixels : integer array, shape [h, w] or [h, w, 3]
+        Grey levels or colours; values above maximum count as maximum.
     maximum : int
         Grey value of white.
     width : int
@@ -226,7 +243,7 @@ def working_image(
 
     Returns
     -------
-    image : uint8 array, shape [h', width]
+    image : uint8 array, shape [h', width] or [h', width, 3]
         Smaller images are exact area averages, larger ones bilinear interpolations.
     factors : (float, float)
         Factors of width and height.
@@ -236,6 +253,9 @@ def working_image(
     >>> working_image(np.array([[0, 100, 200, 300]], np.uint16), 400, 2)
     (array([[ 32, 159]], dtype=uint8), (0.5, 1.0))
     """
+    if pixels.ndim == 3:
+        channels = [working_image(pixels[..., c], maximum, width) for c in range(3)]
+        return np.stack([channel for channel, _ in channels], axis=2), channels[0][1]
     h, w = pixels.shape
     height = max(1, round(h * width / w))
     clipped = pixels if pixels.max(initial=0) <= maximum else np.minimum(pixels, maximum)

@@ -19,14 +19,20 @@ TOO_SMALL = "too_small"
 NO_PATCH = "reaches_no_patch"
 DOUBTFUL_SOURCE = "doubtful_source"
 OTHER_SIDE = "other_side"
+UNCLEAR_SIDE = "unclear_side"
+OTHER_UNITS = "other_units"
 # Codes of an outline in a wrong place.
-MISPLACED = (OUTSIDE_BREAST, MIRRORED, BORDER_ONLY)
+MISPLACED = (OUTSIDE_BREAST, MIRRORED, BORDER_ONLY, OTHER_UNITS)
 
 # An outline with less than this share inside the breast is outside it.
 _MIN_INSIDE = 0.5
 # An outline that is partly outside is doubtful if a mirrored one would fit by this much better.
-_MIN_MIRROR_GAIN = 0.2
-_MIRROR_FITS = 0.95
+# Chosen on every second film of benchmarks/PROBLEM_DETECTION.md, as is the enlargement below.
+_MIN_MIRROR_GAIN = 0.05
+_FITS = 0.95
+# An outline of at most this share of the width is doubtful if it fits as well when all coordinates
+# are multiplied by this factor: it would be in units of a reduced image.
+_MAX_REDUCED_EXTENT, _ENLARGEMENT = 0.03, 4
 # Remains of an outline that was cut off at the edge of the film are this thin (share of the width).
 _BORDER_SHARE = 0.01
 _WHOLE_FILM_SHARE = 0.8
@@ -164,7 +170,13 @@ def check_finding(
         cause = "the outline only touches the border of the image: flipped, or other units?"
         issues.append(ImageIssue(BORDER_ONLY, cause))
     elif breast.any():
-        issues += _position_issues(outline_plausibility(mask, breast))
+        position = _position_issues(outline_plausibility(mask, breast))
+        if not position and not is_calcification and _fits_enlarged(mask, breast):
+            cause = (
+                f"enlarged {_ENLARGEMENT} times, the small outline is in the breast: other units?"
+            )
+            position = [ImageIssue(OTHER_UNITS, cause)]
+        issues += position
     return issues
 
 
@@ -270,9 +282,19 @@ def _position_issues(plausibility: Plausibility) -> list[ImageIssue]:
         flipped = mirrored >= inside + _MIN_INSIDE
         hint = f"; {mirror}, {mirrored:.0%} would be inside: flipped?" if flipped else ""
         return [ImageIssue(OUTSIDE_BREAST, cause + (hint or ": other units?"))]
-    if mirrored >= max(_MIRROR_FITS, inside + _MIN_MIRROR_GAIN):
+    if mirrored >= max(_FITS, inside + _MIN_MIRROR_GAIN):
         return [ImageIssue(MIRRORED, f"{cause}; {mirror}, all of it would be inside: flipped?")]
     return []
+
+
+def _fits_enlarged(mask: np.ndarray, breast: np.ndarray) -> bool:
+    """Return whether a small outline is in the breast when its coordinates are multiplied."""
+    if _extent(mask) > _MAX_REDUCED_EXTENT * mask.shape[1]:
+        return False
+    # Reducing the breast instead of enlarging the outline gives the same share.
+    reduced = breast[::_ENLARGEMENT, ::_ENLARGEMENT]
+    inside = mask[: reduced.shape[0], : reduced.shape[1]] & reduced
+    return float(inside.sum()) >= _FITS * float(mask.sum())
 
 
 def _covers_all(mask: np.ndarray, breast: np.ndarray) -> bool:

@@ -41,7 +41,7 @@ class _ArrayLayout:
 
 
 class WorkingImages:
-    """Working images by file name, memory-mapped as uint8 [h, w].
+    """Working images by file name, memory-mapped as uint8 [h, w], or [h, w, 3] in colour.
 
     Patches are cut from them; no patch files exist. Positions of patches, tissue and outlines refer
     to the images as they were ingested. A network of another input side takes resized images, of
@@ -94,7 +94,7 @@ class WorkingImages:
 
     def ingested_shape(self, file: str) -> tuple[int, int]:
         """Return height and width of the image as it was ingested, in pixels."""
-        height, width = self._map(self.folder / f"{file}.npy").shape
+        height, width = self._map(self.folder / f"{file}.npy").shape[:2]
         return height, width
 
     def _map(self, path: Path) -> np.ndarray:
@@ -118,8 +118,9 @@ class WorkingImages:
         """Return the image that is black outside the breast, from its copy or newly made."""
         path = self.folder / _BREAST_FOLDER / f"{file}-{margin:.2f}.npy"
         if not path.exists():
-            tissue = self._unpack_tissue(file, original.shape)
-            masked = np.where(with_margin(tissue, margin), original, 0).astype(np.uint8)
+            inside = with_margin(self._unpack_tissue(file, original.shape[:2]), margin)
+            inside = inside[..., None] if original.ndim == 3 else inside
+            masked = np.where(inside, original, 0).astype(np.uint8)
             self._store_copy(path, masked)
         return self._map(path)
 
@@ -192,15 +193,23 @@ class PatchReader:
         return len(self._y)
 
     def batch(self, rows: np.ndarray) -> np.ndarray:
-        """Return the patches of the table's rows, in that order, as uint8 [n, 1, side, side]."""
-        out = np.empty((len(rows), 1, self.side, self.side), np.uint8)
+        """Return the patches of the table's rows, in that order.
+
+        uint8 [n, 1, side, side], or [n, 3, side, side] in colour.
+        """
+        out = np.empty((len(rows), self._channels(), self.side, self.side), np.uint8)
         for i, row in enumerate(rows):
             y, x = self._y[row], self._x[row]
             image = self._images[self._files[self._file[row]]]
             # Rounding of a resized image's height may leave one row less than the windows need.
             y = min(y, image.shape[0] - self.side)
-            out[i, 0] = image[y : y + self.side, x : x + self.side]
+            patch = image[y : y + self.side, x : x + self.side]
+            out[i] = patch if patch.ndim == 2 else patch.transpose(2, 0, 1)
         return out
+
+    def _channels(self) -> int:
+        """Return 3 if the images have colours, else 1; all images of a study are of one kind."""
+        return 3 if self._files and self._images[self._files[0]].ndim == 3 else 1
 
 
 def move_working_images(folder: Path, study: Path, mammograms: pd.DataFrame) -> None:

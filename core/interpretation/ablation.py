@@ -1,4 +1,4 @@
-"""Unit ablation: class scores after setting selected units to zero.
+"""Unit ablation: class scores after selected units are set to zero, or all others to their mean.
 
 Where the units feed a single linear head, the scores follow exactly from pooled maps and weights.
 Elsewhere the network runs again with the layer's output changed.
@@ -6,7 +6,7 @@ Elsewhere the network runs again with the layer's output changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class Ablation:
         Whether scores are computed from pooled maps and weights, without another forward pass.
     means : ndarray, float32 [n, units]
         Mean of each unit's map on each patch; of the pooled positions if `exact`.
+    maxima : ndarray, float32 [n, units]
+        Largest value of each unit's map on each patch.
     logits : ndarray, float32 [n, classes]
         Logits of the unchanged classifier.
 
@@ -81,17 +83,19 @@ class Ablation:
     ) -> None:
         self._network, self._layer, self._reader, self._batch = network, layer, reader, batch
         self.exact = network.single_linear and layer == "last"
-        probe, means, logits = FeatureProbe(network, layer), [], []
+        probe, means, maxima, logits = FeatureProbe(network, layer), [], [], []
         with torch.inference_mode(), probe.attached():
             for rows in self._batches():
                 maps, last = probe.forward(torch.from_numpy(reader.batch(rows)))
                 # The logits see these positions only, so that the arithmetic has to as well.
                 pooled = maps[:, :, :7, :7] if self.exact and network.pool == "top_left_7" else maps
                 means.append(pooled.mean((2, 3)).float().cpu())
+                maxima.append(maps.amax((2, 3)).float().cpu())
                 # Without the patients' columns: ablation concerns the image's part of the logits.
                 logits.append(network.logits(last).float().cpu())
                 report(int(rows[-1]) + 1, len(reader), "patches")
         self.means, self.logits = torch.cat(means).numpy(), torch.cat(logits).numpy()
+        self.maxima = torch.cat(maxima).numpy()
 
     def _batches(self) -> list[np.ndarray]:
         n = len(self._reader)
@@ -104,25 +108,58 @@ class Ablation:
             # logits = bias + sum over units of mean x weight: subtract the units' terms.
             weights = self._network.class_weights().numpy()
             return self.logits - self.means[:, units] @ weights[:, units].T
-        return self._forward_with_units_zeroed(units)
+        index = torch.from_numpy(units)
+        return self._forward_changed(
+            lambda maps, axis: maps.index_fill(axis, index.to(maps.device), 0.0)
+        )
+
+    def logits_keeping_units(
+        self, units: Sequence[int] | np.ndarray, fill: np.ndarray
+    ) -> np.ndarray:
+        """Return the logits float32 [n, classes] with all other units at a constant.
+
+        fill: float [units of the layer], the constant of each unit that is not kept, such as its
+        mean over other patches; it replaces the unit's map at every position.
+        """
+        is_kept = np.zeros(self.means.shape[1], bool)
+        is_kept[np.asarray(units, int)] = True
+        constant = np.asarray(fill, np.float32)
+        if self.exact:
+            weights = self._network.class_weights().numpy()
+            bias = self._network.last_linear().bias
+            offset = 0.0 if bias is None else bias.float().cpu().numpy()
+            # Summed from the kept units and never as a difference from the full logits: units that
+            # the head does not read then change nothing, not even by rounding.
+            rest = offset + constant[~is_kept] @ weights[:, ~is_kept].T
+            return self.means[:, is_kept] @ weights[:, is_kept].T + rest
+
+        def replace_others(maps: Tensor, axis: int) -> Tensor:
+            """Return the layer's output with the units that are not kept at their constant."""
+            shape = [1] * maps.ndim
+            shape[axis] = -1
+            keep = torch.from_numpy(is_kept).to(maps.device).reshape(shape)
+            values = torch.from_numpy(constant).to(maps).reshape(shape)
+            return torch.where(keep, maps, values)
+
+        return self._forward_changed(replace_others)
 
     @torch.inference_mode()
-    def _forward_with_units_zeroed(self, units: np.ndarray) -> np.ndarray:
-        index = torch.from_numpy(units)
+    def _forward_changed(self, change: Callable[[Tensor, int], Tensor]) -> np.ndarray:
+        """Return the logits after a change of the layer's output; it gets the axis of units."""
         module, logits = self._network.layer(self._layer), []
         axis = 1 if module is None else self._network.unit_axis
 
-        def zero_units(_module: object, _inputs: object, output: Tensor) -> Tensor:
-            """Return the layer's output with the units at zero."""
-            return output.index_fill(axis, index.to(output.device), 0.0)
+        def change_output(_module: object, _inputs: object, output: Tensor) -> Tensor:
+            """Return the changed output of the layer."""
+            return change(output, axis)
 
-        handle = module.register_forward_hook(zero_units) if module is not None else None
+        handle = module.register_forward_hook(change_output) if module is not None else None
         try:
             for rows in self._batches():
                 maps = self._network.feature_maps(torch.from_numpy(self._reader.batch(rows)))
                 # "last" is the output of no module, so that the maps themselves are changed.
                 if module is None:
-                    maps = zero_units(None, None, maps)
+                    maps = change(maps, axis)
                 logits.append(self._network.logits(maps).float().cpu())
         finally:
             if handle is not None:

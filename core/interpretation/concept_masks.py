@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.class_labels import UNPROVEN
 from core.images.polygons import fill_polygons
 from core.images.working_images import WorkingImages
 from core.sources.ddsm_vocabulary import map_ddsm_words
@@ -54,12 +55,9 @@ def finding_descriptors(finding: Any) -> frozenset[str]:
         for term in map_ddsm_words(kind, value)[0]:
             descriptors.add(descriptor_text(term.category))
             descriptors.add(descriptor_text(term.category, term.field, term.term))
-    pathology = {
-        "MALIGNANT": "malignant",
-        "BENIGN": "benign",
-        "BENIGN_WITHOUT_CALLBACK": "benign",
-    }.get(finding.pathology)
-    if pathology:
+    if finding.pathology not in (UNPROVEN, "NORMAL"):
+        # What was not called back is benign as well.
+        pathology = finding.pathology.removesuffix("_WITHOUT_CALLBACK").lower()
         descriptors.add(f"pathology: {pathology}")
     return frozenset(descriptors)
 
@@ -120,7 +118,7 @@ def patch_truths(
     for patch in patches.itertuples():
         # Filling outlines at full resolution is slow: once per mammogram, not per patch.
         if patch.mammogram_id != current:
-            current, shape = patch.mammogram_id, images[patch.file].shape
+            current, shape = patch.mammogram_id, images[patch.file].shape[:2]
             outlined = [
                 (finding_descriptors(finding), fill_polygons(finding.outline, shape))
                 for finding in findings_of.get(current, findings[:0]).itertuples()

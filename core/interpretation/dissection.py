@@ -360,13 +360,14 @@ def receptive_field_side(probe: FeatureProbe, side: int, draws: int = 4, seed: i
         with torch.enable_grad():
             for _ in range(draws):
                 captured.clear()
-                x = (torch.rand(1, 1, side, side, generator=generator) * 255).requires_grad_(True)
+                shape = (1, probe.network.channels, side, side)
+                x = (torch.rand(shape, generator=generator) * 255).requires_grad_(True)
                 last = probe.network.feature_maps(x)
                 maps = last
                 if captured:
                     maps = probe.network.layer_maps(captured[0], (side, side))
                 centre = maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum()
-                reached |= torch.autograd.grad(centre, x)[0][0, 0] != 0
+                reached |= (torch.autograd.grad(centre, x)[0][0] != 0).any(0)
     finally:
         if handle is not None:
             handle.remove()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from core.class_labels import ClassDefinition
 from core.interpretation.influence import RANKING_DEPTH, rank_units
 
 
@@ -13,24 +15,38 @@ from core.interpretation.influence import RANKING_DEPTH, rank_units
 class ImageScores:
     """Scores of one mammogram.
 
-    A mammogram without tissue has no scores; two-class networks have the malignant score only.
+    normal: of the first output, None for a network of two outputs. lesions: of the other outputs,
+    in their order; empty for a mammogram without tissue.
+
+    Examples
+    --------
+    >>> from core.class_labels import MAMMOGRAPHY
+    >>> ImageScores(0.1, (0.3, 0.6)).row(MAMMOGRAPHY)
+    {'normal': 0.1, 'benign': 0.3, 'malignant': 0.6}
     """
 
     normal: float | None
-    benign: float | None
-    malignant: float | None
+    lesions: tuple[float, ...]
+
+    def row(self, classes: ClassDefinition) -> dict[str, float | None]:
+        """Return the score of every class that has one, by name; None without tissue."""
+        if not self.lesions:
+            return dict.fromkeys(classes.scored)
+        values = self.lesions if self.normal is None else (self.normal, *self.lesions)
+        return dict(zip(classes.scored, values, strict=True))
 
 
 def compute_image_scores(probabilities: np.ndarray, tissue: np.ndarray) -> ImageScores:
     """Return the scores of a mammogram from its class probability maps.
 
     s_malignant = max p_malignant, s_benign = max p_benign,
-    s_normal = 1 - max (p_benign + p_malignant), each over tissue positions.
+    s_normal = 1 - max (p_benign + p_malignant), each over tissue positions; likewise for other
+    classes of findings.
 
     Parameters
     ----------
     probabilities : ndarray, float [classes, h, w]
-        Class probability maps of three or two classes.
+        Class probability maps, the first of normal.
     tissue : ndarray, bool [h, w]
         Tissue positions of the maps.
 
@@ -47,38 +63,34 @@ def compute_image_scores(probabilities: np.ndarray, tissue: np.ndarray) -> Image
     >>> import numpy as np
     >>> probabilities = np.array([[[0.7, 0.1]], [[0.2, 0.3]], [[0.1, 0.6]]])
     >>> scores = compute_image_scores(probabilities, np.array([[True, True]]))
-    >>> round(scores.normal, 2), scores.benign, scores.malignant
-    (0.1, 0.3, 0.6)
+    >>> round(scores.normal, 2), scores.lesions
+    (0.1, (0.3, 0.6))
     """
     if not tissue.any():
-        return ImageScores(None, None, None)
-    inside = probabilities[:, tissue]
-    # Malignant is the last output with two classes and with three.
-    malignant = float(inside[-1].max())
-    if len(inside) == 2:
-        return ImageScores(None, None, malignant)
+        return ImageScores(None, ())
+    lesions = probabilities[1:, tissue]
+    scores = tuple(float(value) for value in lesions.max(1))
+    if len(lesions) == 1:
+        return ImageScores(None, scores)
     # Not max p_normal: every mammogram has normal tissue somewhere, so that its AUC is chance.
-    return ImageScores(
-        1.0 - float((inside[1] + inside[2]).max()), float(inside[1].max()), malignant
-    )
+    return ImageScores(1.0 - float(lesions.sum(0).max()), scores)
 
 
-def predicted_class(scores: ImageScores, threshold: float) -> int | None:
-    """Return the predicted class of a mammogram.
+def predicted_output(scores: ImageScores, threshold: float) -> int | None:
+    """Return the network's output that a mammogram is assigned to.
 
     Parameters
     ----------
     scores : ImageScores
         Scores of the mammogram.
     threshold : float
-        Fixed on the hold-out split, on s_normal (three classes) or s_malignant (two classes).
+        Fixed on the hold-out split, on s_normal (two outputs: on s_malignant).
 
     Returns
     -------
     int or None
-        0 (normal) if s_normal reaches the threshold, else 1 (benign) or 2 (malignant), whichever
-        score is larger. Two classes: 2 if s_malignant reaches the threshold, else 0. None without
-        tissue.
+        0 (normal) if s_normal reaches the threshold, else the output of the largest other score.
+        Two outputs: 1 if s_malignant reaches the threshold, else 0. None without tissue.
 
     References
     ----------
@@ -86,24 +98,22 @@ def predicted_class(scores: ImageScores, threshold: float) -> int | None:
 
     Examples
     --------
-    >>> predicted_class(ImageScores(0.4, 0.2, 0.5), threshold=0.5)
+    >>> predicted_output(ImageScores(0.4, (0.2, 0.5)), threshold=0.5)
     2
-    >>> predicted_class(ImageScores(None, None, 0.4), threshold=0.5)
+    >>> predicted_output(ImageScores(None, (0.4,)), threshold=0.5)
     0
     """
-    if scores.malignant is None:
+    if not scores.lesions:
         return None
-    # Two classes: the threshold then refers to s_malignant.
-    if scores.normal is None or scores.benign is None:
-        return 2 if scores.malignant >= threshold else 0
-    return 0 if scores.normal >= threshold else lesion_class(scores)
+    if scores.normal is None:
+        return int(scores.lesions[0] >= threshold)
+    return 0 if scores.normal >= threshold else lesion_output(scores)
 
 
-def lesion_class(scores: ImageScores) -> int:
-    """Return the larger of benign (1) and malignant (2), ties malignant.
+def lesion_output(scores: ImageScores) -> int:
+    """Return the output of the largest score other than normal, of equal ones the last.
 
-    This is the predicted class of a reading study, where every case has a finding. Two-class
-    networks: 2 if s_malignant is at least .5, else 0.
+    Two outputs: 1 if s_malignant is at least .5, else 0.
 
     Parameters
     ----------
@@ -120,22 +130,26 @@ def lesion_class(scores: ImageScores) -> int:
 
     Examples
     --------
-    >>> lesion_class(ImageScores(0.9, 0.5, 0.4))
+    >>> lesion_output(ImageScores(0.9, (0.5, 0.4)))
     1
     """
-    if scores.benign is None:
-        return 2 if (scores.malignant or 0) >= 0.5 else 0
-    return 2 if (scores.malignant or 0) >= scores.benign else 1
+    if scores.normal is None:
+        return int(bool(scores.lesions) and scores.lesions[0] >= 0.5)
+    return max(range(len(scores.lesions)), key=lambda i: (scores.lesions[i], i)) + 1
 
 
 @dataclass(frozen=True)
 class NamedUnit:
-    """A unit of an explanation: its rank by influence from 1, and its label, None without one."""
+    """A unit of an explanation: its rank by influence from 1, and its label, None without one.
+
+    state: of the label, see `core.store.labels.label_states`; "" where it is not known.
+    """
 
     rank: int
     unit: int
     influence: float
     label: str | None
+    state: str = ""
 
 
 def most_influential_units(
@@ -174,19 +188,38 @@ def most_influential_units(
     ]
 
 
-def displayed_units(units: list[NamedUnit], limit: int = 5) -> list[NamedUnit]:
-    """Return the labelled units of an explanation, at most `limit`.
+@dataclass(frozen=True)
+class Phenomenon:
+    """A label of an explanation, and its units among the most influential, in their order."""
+
+    label: str
+    units: tuple[NamedUnit, ...]
+
+    @property
+    def leading(self) -> NamedUnit:
+        """The unit with the largest influence."""
+        return self.units[0]
+
+    @property
+    def text(self) -> str:
+        """The label, with the number of units where there are several."""
+        return self.label if len(self.units) == 1 else f"{self.label} ({len(self.units)} units)"
+
+
+def displayed_phenomena(units: Sequence[NamedUnit], limit: int = 5) -> list[Phenomenon]:
+    """Return the labels of an explanation, each once with all units behind it.
 
     Parameters
     ----------
-    units : list of NamedUnit
-        Most influential units, in order.
+    units : sequence of NamedUnit
+        Most influential units, in order. Those without a label are left out.
     limit : int
-        5 in the publication.
+        Most labels; 5 in the publication, which printed a label once for each of its units.
 
     Returns
     -------
-    list of NamedUnit
+    list of Phenomenon
+        In the order of the leading units.
 
     References
     ----------
@@ -194,11 +227,16 @@ def displayed_units(units: list[NamedUnit], limit: int = 5) -> list[NamedUnit]:
 
     Examples
     --------
-    >>> units = [NamedUnit(1, 7, 2.0, None), NamedUnit(2, 3, 1.5, "calcifications")]
-    >>> [unit.label for unit in displayed_units(units)]
-    ['calcifications']
+    >>> units = [NamedUnit(1, 7, 2.0, "mass"), NamedUnit(2, 3, 1.5, None)]
+    >>> units.append(NamedUnit(3, 5, 1.0, "mass"))
+    >>> [phenomenon.text for phenomenon in displayed_phenomena(units)]
+    ['mass (2 units)']
     """
-    return [unit for unit in units if unit.label][:limit]
+    by_label: dict[str, list[NamedUnit]] = {}
+    for unit in units:
+        if unit.label:
+            by_label.setdefault(unit.label, []).append(unit)
+    return [Phenomenon(label, tuple(group)) for label, group in by_label.items()][:limit]
 
 
 def reading_texts(

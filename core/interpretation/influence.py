@@ -97,14 +97,18 @@ def select_frequent_units(top: np.ndarray, units: int, number: int) -> UnitSelec
 
 
 def select_spie_units(
-    top: pd.DataFrame, alive: set[int], number: int = SPIE_UNITS, seed: int = 1
+    top: pd.DataFrame,
+    alive: set[int],
+    number: int = SPIE_UNITS,
+    seed: int = 1,
+    positive: int = _CANCER_LABEL,
 ) -> list[int]:
     """Return units whose top patches are mostly cancer, and a random share of the others.
 
     Parameters
     ----------
     top : DataFrame
-        Columns unit and label (0, 1, 2) of each top patch.
+        Columns unit and label (code of the class) of each top patch.
     alive : set of int
         Units that fire on some patch. Other units are never selected.
     number : int
@@ -131,7 +135,7 @@ def select_spie_units(
     [0]
     """
     alive_rows = top[top["unit"].isin(alive)]
-    share = alive_rows.groupby("unit")["label"].agg(lambda s: float((s == _CANCER_LABEL).mean()))
+    share = alive_rows.groupby("unit")["label"].agg(lambda s: float((s == positive).mean()))
     number = min(number, len(share))
     least_random = round(SPIE_RANDOM * number)
     by_share = share[share > SPIE_CANCER].sort_values(ascending=False, kind="stable")

@@ -161,7 +161,10 @@ def with_random_weights(network: Classifier, seed: int) -> Classifier:
     >>> bool((random.class_weights() == network.class_weights()).all())
     False
     """
+    # The fused form holds the trained weights, which the copy must not run.
+    fused, network.fused = network.fused, None
     random = copy.deepcopy(network)
+    network.fused = fused
     # The fork restores the caller's random state afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

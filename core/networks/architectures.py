@@ -20,8 +20,11 @@ declare_missing_operators()
 from torchvision import models  # noqa: E402  (fails before the operators are declared)
 
 SMALL = "small"
+MEDIUM = "medium"
+# Networks of this project, with one input channel; they are trained from scratch.
+OWN_NETWORKS = (SMALL, MEDIUM)
 DEFAULT_INPUT_SIDE = 227  # pixels, the patch side of both papers
-INPUT_SIDES = {SMALL: 64, "inception_v3": 299, "maxvit_t": 224}
+INPUT_SIDES = {SMALL: 64, MEDIUM: 208, "inception_v3": 299, "maxvit_t": 224}
 
 # What turns the last maps into logits:
 # linear: one linear layer on the mean of the maps; influence is activation x weight.
@@ -70,6 +73,7 @@ _GOOGLENET_BODY = (
 # By the beginning of the architecture's name.
 FAMILIES: dict[str, Family] = {
     SMALL: Family(body=("features",), head="fc"),
+    MEDIUM: Family(body=("features",), head="fc"),
     "resnet": _RESNET,
     "resnext": _RESNET,
     "wide_resnet": _RESNET,
@@ -124,27 +128,38 @@ _NAMED_LAYERS = {
 }
 
 
-class SmallNet(nn.Module):
-    """Six convolutions with batch normalisation, for the phantom and for tests.
+# Layers of the own networks: (output channels, kernel side, stride, whether 2x2 max-pooling
+# follows). A 1x1 convolution to the units comes last.
+_LAYERS = {
+    SMALL: (
+        (16, 5, 2, False),
+        (32, 3, 1, True),
+        (48, 3, 1, True),
+        (64, 3, 1, False),
+        (96, 3, 1, False),
+    ),
+    MEDIUM: (
+        (24, 7, 4, False),
+        (32, 3, 1, True),
+        (48, 3, 1, False),
+        (64, 3, 1, True),
+        (96, 3, 1, False),
+        (96, 3, 1, False),
+    ),
+}
 
-    The last convolution is 1x1 with `units` channels at stride 8. The network takes one input
-    channel and is trained from scratch.
+
+class OwnNet(nn.Module):
+    """Convolutions with batch normalisation, for the phantom and for tests.
+
+    The last convolution is 1x1 with `units` channels, at stride 8 ("small", six convolutions) or 16
+    ("medium", seven). The network takes one input channel and is trained from scratch.
     """
 
-    def __init__(self, classes: int, units: int = 256, base: int = 16) -> None:
+    def __init__(self, arch: str, classes: int, units: int = 256, channels: int = 1) -> None:
         super().__init__()
-        # (output channels, kernel side, stride, whether 2x2 max-pooling follows)
-        plan = [
-            (base, 5, 2, False),
-            (2 * base, 3, 1, True),
-            (3 * base, 3, 1, True),
-            (4 * base, 3, 1, False),
-            (6 * base, 3, 1, False),
-            (units, 1, 1, False),
-        ]
         layers: list[nn.Module] = []
-        channels = 1
-        for width, kernel, stride, pooled in plan:
+        for width, kernel, stride, pooled in (*_LAYERS[arch], (units, 1, 1, False)):
             layers += [
                 nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
                 nn.BatchNorm2d(width),
@@ -179,7 +194,7 @@ def published_side(arch: str) -> int | None:
     family = family_of(arch)
     is_fixed = family.kind == "grid" or family.tiled or arch == "resnet152"
     default = DEFAULT_INPUT_SIDE if is_fixed else None
-    return default if arch == SMALL else INPUT_SIDES.get(arch, default)
+    return default if arch in OWN_NETWORKS else INPUT_SIDES.get(arch, default)
 
 
 def published_pool(arch: str) -> str:
@@ -204,9 +219,9 @@ def check_architecture(arch: str) -> None:
             " is not its logit. Choose another architecture, such as swin_t."
         )
     supported = supported_architectures()
-    if arch != SMALL and arch not in supported:
+    if arch not in (*OWN_NETWORKS, *supported):
         similar = difflib.get_close_matches(arch, supported, 4) or [
-            SMALL,
+            *OWN_NETWORKS,
             "alexnet",
             "vgg16",
             "inception_v3",
@@ -218,10 +233,13 @@ def check_architecture(arch: str) -> None:
         )
 
 
-def create_module(arch: str, classes: int, units: int) -> nn.Module:
-    """Return the plain module of an architecture with random weights."""
-    if arch == SMALL:
-        return SmallNet(classes, units)
+def create_module(arch: str, classes: int, units: int, channels: int = 1) -> nn.Module:
+    """Return the plain module of an architecture with random weights.
+
+    channels: of the images, 1 or 3; networks of torchvision take three in either case.
+    """
+    if arch in OWN_NETWORKS:
+        return OwnNet(arch, classes, units, channels)
     options: dict[str, Any] = {}
     if family_of(arch).half_normalization:
         # Without the auxiliary classifiers, whose outputs would change the training loss; inputs

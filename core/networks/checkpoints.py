@@ -98,6 +98,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         reason = "not a weights file"
     elif isinstance(error, LookupError):
         reason = "not a weights file"
+    elif isinstance(error, EOFError):
+        reason = "it is empty or ends too early"
     else:
         reason = str(error).split(". ")[0].split("\n")[0] or type(error).__name__
     return UserError(f"{path} is not a readable checkpoint ({reason}); download it again.")
@@ -229,10 +231,10 @@ def _check_values(
 def load_imagenet_weights(network: Classifier) -> None:
     """Load torchvision's ImageNet weights into everything but the classification head.
 
-    UserError for the small network, and where the weights do not fit.
+    UserError for a network of this project, and where the weights do not fit.
     """
-    if network.small:
+    if network.from_scratch:
         raise UserError(
-            'The "small" network has no ImageNet weights; set training.weights = "none".'
+            f'The "{network.arch}" network has no ImageNet weights; set training.weights = "none".'
         )
     load_body(network, imagenet_state(network.arch), "The file of ImageNet weights")

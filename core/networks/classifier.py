@@ -1,7 +1,8 @@
 """Classifiers: a body that computes unit maps, a pooling, and a head.
 
-Every classifier takes grey patches or whole mammograms as uint8 or float [n, 1, h, w] in 0..255 and
-normalises them itself, so that patches and mammograms cannot be prepared differently.
+Every classifier takes patches or whole mammograms as uint8 or float [n, 1, h, w] (grey) or
+[n, 3, h, w] (colour) in 0..255 and normalises them itself, so that patches and mammograms cannot
+be prepared differently.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from core.errors import UserError
 from core.networks import architectures
 from core.networks.auxiliary_inputs import AuxiliaryAttention, AuxiliaryColumns
+from core.networks.fused_body import FusedBody, fuse_body
 from core.networks.own_modules import is_own
 from core.networks.tiles import join_tiles, split_tiles
 
@@ -25,6 +27,8 @@ _Normalization = tuple[Sequence[float], Sequence[float]]
 IMAGENET_NORMALIZATION: _Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF_NORMALIZATION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _SMALL_NORMALIZATION = ((110 / 255,), (45 / 255,))
+# Between the fused form and the separate operations, in units of the largest value: rounding.
+_LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.1}
 # The body of an own module is its `forward_features`.
 _OWN_FAMILY = architectures.Family(body=(), head="")
 
@@ -54,6 +58,13 @@ class Classifier(nn.Module):
         Whether the head is one linear layer on pooled maps. Influence is then activation x weight.
     precision : {"float32", "bfloat16"}
         Number format of the body. Feature maps and logits are float32 in either case.
+    fused : FusedBody or None
+        Form of the body that `feature_maps` runs for inference, once `fuse` has set it.
+    inference : dict
+        What `fuse` chose, for the record of a run: "form" is "fused" or "modules", "difference" the
+        largest difference between both on one patch, in units of the largest value.
+    channels : int
+        Channels of the images: 1 (grey) or 3 (colour).
     columns : AuxiliaryColumns
         Patient columns that the classifier takes beside the image; empty for the image alone.
     auxiliary : AuxiliaryAttention or None
@@ -84,12 +95,15 @@ class Classifier(nn.Module):
         default_side = getattr(net, "input_side", architectures.DEFAULT_INPUT_SIDE)
         self.input_side = architectures.INPUT_SIDES.get(arch, default_side)
         self.precision = "float32"
+        self.channels = 1
+        self.fused: FusedBody | None = None
+        self.inference: dict[str, str | float] = {"form": "modules"}
         self.columns = AuxiliaryColumns()
         self.auxiliary: AuxiliaryAttention | None = None
-        self.small = arch == architectures.SMALL
+        self.from_scratch = arch in architectures.OWN_NETWORKS
         self.single_linear = self.family.kind == "linear"
         normalization: _Normalization = IMAGENET_NORMALIZATION
-        if self.small:
+        if self.from_scratch:
             normalization = _SMALL_NORMALIZATION
         elif self.family.half_normalization:
             normalization = _HALF_NORMALIZATION
@@ -125,8 +139,11 @@ class Classifier(nn.Module):
         shape = (int(x.shape[2]), int(x.shape[3]))
         x = split_tiles(x, self._native_side) if self.family.tiled else x
         x = self.normalize(x)
-        with self._autocast(x):
-            maps = self._run_body(x)
+        if self.fused is not None and self._can_run_fused():
+            maps = self.fused(x)
+        else:
+            with self._autocast(x):
+                maps = self._run_body(x)
         if self.family.tiled:
             maps = join_tiles(maps, shape, self._native_side)
         if self.family is architectures.CONVNEXT:
@@ -145,6 +162,44 @@ class Classifier(nn.Module):
             else:
                 x = self.net.get_submodule(name)(x)
         return x
+
+    def _can_run_fused(self) -> bool:
+        """Return whether only values are wanted: no gradients, and no module's hook."""
+        return not (
+            self.training
+            or torch.is_grad_enabled()
+            or any(module._forward_hooks for module in self.net.modules())
+        )
+
+    def fused_form(self, layer: nn.Module | None = None) -> FusedBody | None:
+        """Return the fused form of the body with the output of a layer; None if there is none.
+
+        The network is in evaluation mode, and its weights do not change afterwards.
+        """
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        return fuse_body(_Body(self), layer, dtype)
+
+    def fuse(self) -> None:
+        """Run the fused form of the body for inference from now on, where it gives the same."""
+        self.fused, self.inference = None, {"form": "modules"}
+        fused = self.fused_form()
+        if fused is None:
+            return
+        generator = torch.Generator().manual_seed(0)
+        channels = max(self.channels, int(self.mean.shape[1]))
+        shape, kind = (1, channels, self.input_side, self.input_side), torch.uint8
+        patch = torch.randint(0, 256, shape, generator=generator, dtype=kind)
+        with torch.inference_mode():
+            expected = self.feature_maps(patch)
+            self.fused = fused
+            maps = self.feature_maps(patch)
+        largest = expected.abs().max().clamp(min=1e-30)
+        difference = float(((maps - expected).abs().max() / largest).cpu())
+        # Also refuses NaN.
+        if not difference <= _LARGEST_DIFFERENCE[self.precision]:
+            self.fused = None
+        form = "modules" if self.fused is None else "fused"
+        self.inference = {"form": form, "difference": difference}
 
     @property
     def _native_side(self) -> int:
@@ -286,6 +341,18 @@ class Classifier(nn.Module):
         """
         output = output.movedim(self.unit_axis, 1)
         return join_tiles(output, shape, self._native_side) if self.family.tiled else output
+
+
+class _Body(nn.Module):
+    """The body of a classifier as a module, which can be traced."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last maps of the normalised input."""
+        return self.network._run_body(x)
 
 
 def attach_auxiliary_block(network: Classifier, columns: AuxiliaryColumns) -> None:

@@ -12,7 +12,12 @@ from core.networks.own_modules import check_class_map, create_own_module, is_own
 
 
 def build(
-    arch: str, classes: int, weights: str | None = None, units: int = 256, pool: str = "global"
+    arch: str,
+    classes: int,
+    weights: str | None = None,
+    units: int = 256,
+    pool: str = "global",
+    channels: int = 1,
 ) -> Classifier:
     """Return a classifier for training or inference.
 
@@ -30,6 +35,8 @@ def build(
         Units of the last layer of the "small" network.
     pool : {"global", "top_left_7"}
         Average pooling in front of a single linear head.
+    channels : {1, 3}
+        Channels of the images: grey or colour.
 
     Returns
     -------
@@ -63,10 +70,11 @@ def build(
         raise UserError(f"A classifier needs at least two classes; {classes} requested.")
     if is_own(arch):
         network = Classifier(arch, classes, create_own_module(arch, classes), pool)
-        channels = int(network.mean.shape[1])
-        check_class_map(arch, network.net, classes, channels, network.input_side)
+        own_channels = int(network.mean.shape[1])
+        check_class_map(arch, network.net, classes, own_channels, network.input_side)
     else:
-        network = Classifier(arch, classes, create_module(arch, classes, units), pool)
+        network = Classifier(arch, classes, create_module(arch, classes, units, channels), pool)
+    network.channels = channels
     if weights == "imagenet":
         load_imagenet_weights(network)
     elif weights is not None and weights != "none":

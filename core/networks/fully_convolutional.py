@@ -104,7 +104,8 @@ def _native_map(network: Classifier) -> tuple[int, int]:
     was_training = network.training
     network.eval()
     with torch.inference_mode():
-        maps = network.feature_maps(torch.zeros(1, 1, network.input_side, network.input_side))
+        side = network.input_side
+        maps = network.feature_maps(torch.zeros(1, network.channels, side, side))
     network.train(was_training)
     return int(maps.shape[2]), int(maps.shape[3])
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, runs, store
+from core.class_labels import ClassDefinition
 from core.errors import UserError
 from core.images.polygons import fill_polygons
 from core.images.working_images import PatchReader, WorkingImages
@@ -23,7 +24,6 @@ from core.interpretation.ablation import Ablation, sample_matched_units
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram, tissue_positions
 from core.interpretation.localization import cell_coverage, localization_scores, with_random_weights
 from core.networks import Classifier, to_fully_convolutional
-from core.pipeline.dissect import class_codes
 from core.pipeline.inputs import load_mammogram_table, load_patch_table, open_training_images
 from core.progress import ProgressCallback
 from core.store import dataset_table, run_table, unit_table
@@ -74,13 +74,15 @@ class AblationRun:
     """Everything that `ablate` computes with the network.
 
     labels: class column of each test patch; patients: its patient; localization: table of subject
-    ("map" or "random weights") -> LOCALIZATION_COLUMNS.
+    ("map" or "random weights") -> LOCALIZATION_COLUMNS; inference: form in which the classifier ran
+    (`Classifier.inference`).
     """
 
     labels: np.ndarray
     patients: np.ndarray
     groups: list[UnitAblation | DeletionStep]
     localization: dict[str, pd.DataFrame]
+    inference: dict[str, str | float]
 
 
 def ablate_units(
@@ -110,7 +112,7 @@ def ablate_units(
         layer = run_table.load_run(con, dissect_run)["manifest"]["layer"]
         chosen = unit_table.load_selected_units(con, dissect_run)
     network = inference.load_network(study, train_run)
-    patches = _test_patches(load_patch_table(study, patches_run, ["test"]), network, layer)
+    patches = sample_test_patches(load_patch_table(study, patches_run, ["test"]), network, layer)
     if not len(patches):
         raise UserError(
             "The test split contains no patches, so faithfulness cannot be tested on it; lower"
@@ -120,9 +122,10 @@ def ablate_units(
         network, layer, PatchReader(open_training_images(study, train_run), patches), report
     )
     influence = np.load(runs.run_folder(study, dissect_run) / "influence.npy", mmap_mode="r")
-    labels = patches["label"].to_numpy()
+    classes = lineage.run_classes(study, patches_run)
+    labels = classes.output_indices(patches["label"].to_numpy())
     groups: list[UnitAblation | DeletionStep] = []
-    for column, code in enumerate(class_codes(network.classes).tolist()):
+    for column, code in enumerate(classes.codes):
         positive = labels == column
         if not positive.any():
             continue
@@ -141,11 +144,12 @@ def ablate_units(
         labels=labels,
         patients=patches["patient_id"].to_numpy(str),
         groups=groups,
+        inference=network.inference,
         localization=_localize(study, patches_run, train_run, network, report),
     )
 
 
-def _test_patches(patches: pd.DataFrame, network: Classifier, layer: str) -> pd.DataFrame:
+def sample_test_patches(patches: pd.DataFrame, network: Classifier, layer: str) -> pd.DataFrame:
     """Return all test patches, or a seeded sample where every draw is another forward pass.
 
     Half of the sample shows findings, where there are as many.
@@ -219,15 +223,17 @@ def _localize(
     with store.read(study) as con:
         findings = dataset_table.load_findings(con)
     images = open_training_images(study, train_run)
+    classes = lineage.run_classes(study, patches_run)
     networks = {"map": network, "random weights": with_random_weights(network, 29)}
     return {
-        subject: _localization_rows(net, images, mammograms, findings, report)
+        subject: _localization_rows(net, classes, images, mammograms, findings, report)
         for subject, net in networks.items()
     }
 
 
 def _localization_rows(
     network: Classifier,
+    classes: ClassDefinition,
     images: WorkingImages,
     mammograms: pd.DataFrame,
     findings: pd.DataFrame,
@@ -235,8 +241,7 @@ def _localization_rows(
 ) -> pd.DataFrame:
     """Return one row per mammogram and class with an outlined finding of that class."""
     full, probe, rows = to_fully_convolutional(network), FeatureProbe(network, "last"), []
-    codes = class_codes(network.classes).tolist()
-    pathologies = {1: ("BENIGN", "BENIGN_WITHOUT_CALLBACK"), 2: ("MALIGNANT",)}
+    codes, pathology_codes = classes.codes, classes.pathology_codes
     findings_of = dict(list(findings.groupby("mammogram_id")))
     outlined = [row for row in mammograms.itertuples() if row.mammogram_id in findings_of]
     for i, mammogram in enumerate(outlined):
@@ -249,7 +254,7 @@ def _localization_rows(
             polygons = [
                 polygon
                 for finding in findings_of[mammogram.mammogram_id].itertuples()
-                if finding.pathology in pathologies[code]
+                if pathology_codes.get(finding.pathology) == code
                 for polygon in finding.outline
             ]
             outlined_area = fill_polygons(polygons, images.ingested_shape(mammogram.file))

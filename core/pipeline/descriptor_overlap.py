@@ -34,7 +34,8 @@ class DescriptorSample:
 
     descriptors: names [d]; present: bool [patches, d]; patients: str [patches]; units: indices of
     the living units; activations: float32 [units, patches]; iou: float [units, d], nan for
-    descriptors without a mask.
+    descriptors without a mask; inference: form in which the classifier ran
+    (`Classifier.inference`).
     """
 
     descriptors: list[str]
@@ -43,6 +44,7 @@ class DescriptorSample:
     units: np.ndarray
     activations: np.ndarray
     iou: np.ndarray
+    inference: dict[str, str | float]
 
 
 def sample_patches(patches: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +57,8 @@ def sample_patches(patches: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.nda
     weights : ndarray of float
         Per row, the inverse of the share that was drawn of its kind.
     """
-    touching = patches[["benign_cover", "malignant_cover"]].max(axis=1).to_numpy() > 0
+    covers = [column for column in patches.columns if column.endswith("_cover")]
+    touching = patches[covers].max(axis=1).to_numpy() > 0
     rng, rows, weights = np.random.default_rng([seed, 13]), [], []
     for is_kind, most in ((touching, MAX_TOUCHING), (~touching, MAX_OTHERS)):
         available = np.flatnonzero(is_kind)
@@ -113,6 +116,7 @@ def measure_sample(study: Path, dissect_run: str, report: ProgressCallback) -> D
         units=alive,
         activations=np.array(activations[rows], np.float32).T[alive],
         iou=iou[alive],
+        inference=network.inference,
     )
 
 

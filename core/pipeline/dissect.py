@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core import distributed, lineage, runs
+from core.class_labels import ClassDefinition
 from core.errors import UserError
 from core.images.tissue_segmentation import with_margin
 from core.images.working_images import PatchReader, WorkingImages
@@ -32,6 +33,7 @@ from core.interpretation.influence import (
 )
 from core.interpretation.localization import cell_coverage, response_outside
 from core.interpretation.mammogram_influence import compute_influences
+from core.interpretation.unit_groups import group_units, select_frequent_groups
 from core.networks import to_fully_convolutional
 from core.pipeline.inputs import (
     StepResult,
@@ -55,7 +57,8 @@ class _Dissection:
     """What the network gives for the units of a layer.
 
     top: the top patches; maps: float [units, k, h, w] on them; influence: float [mammograms,
-    classes, units] on the hold-out mammograms; influence_method: how it was computed.
+    classes, units] on the hold-out mammograms; influence_method: how it was computed; classes: what
+    the network's outputs are.
     """
 
     probe: FeatureProbe
@@ -64,6 +67,7 @@ class _Dissection:
     maps: np.ndarray
     influence: np.ndarray
     influence_method: str
+    classes: ClassDefinition
 
 
 def run_dissection(
@@ -141,6 +145,7 @@ def _dissect(
         influence_method=(
             lineage.ACTIVATION_TIMES_WEIGHT if is_linear else "activation x gradient"
         ),
+        classes=lineage.run_classes(study, train_run),
     )
 
 
@@ -155,7 +160,7 @@ def _save(
 ) -> None:
     """Write the arrays, tables and manifest of the run."""
     top, maps, influence = dissection.top, dissection.maps, dissection.influence
-    layer = dissection.probe.layer
+    layer, codes = dissection.probe.layer, dissection.classes.codes
     patch_ids, patients = patches["patch_id"].to_numpy(), patches["patient_id"].to_numpy()
     run.save_array("top_maps.npy", maps)
     run.save_array("patch_ids.npy", patch_ids.astype(np.int32))
@@ -167,14 +172,27 @@ def _save(
     units["outside"] = responses_outside(maps, patches.iloc[top.rows.ravel()], images, margins)
     run.add_table("units", units.astype({"outside": float}))
     run.add_table("top_patches", _top_patch_table(layer, top, maps, patch_ids))
-    run.add_table("influences", influence_table(influence, mammograms["mammogram_id"].to_numpy()))
+    mammogram_ids = mammograms["mammogram_id"].to_numpy()
+    run.add_table("influences", influence_table(influence, mammogram_ids, codes))
     if settings.dissection.rule == "spie":
         labels = patches["label"].to_numpy()
-        run.add_table("selected", _select_by_patches(influence, top, labels, settings))
+        positive = dissection.classes.positive_code
+        selected = _select_by_patches(influence, codes, positive, top, labels, settings)
+        run.add_table("selected", selected)
+    elif settings.dissection.rule == "groups":
+        activations = np.load(run.folder / "activations.npy", mmap_mode="r")
+        holdout = np.flatnonzero((patches["split"] == "holdout").to_numpy())
+        groups = group_units(
+            activations[holdout] if len(holdout) else activations, top.rows, len(patches)
+        )
+        selected = _select_by_groups(influence, codes, groups, settings.dissection)
+        run.add_table("selected", selected)
+        run.manifest["groups"] = groups
     else:
-        run.add_table("selected", _select_by_influence(influence, settings.dissection))
+        run.add_table("selected", _select_by_influence(influence, codes, settings.dissection))
     run.manifest |= {
         "layer": layer,
+        "inference": dissection.probe.network.inference,
         "units": int(influence.shape[2]),
         "patches": len(patches),
         "mammograms": list(mammograms["mammogram_id"]),
@@ -263,7 +281,10 @@ def _top_patch_table(
 
 
 def influence_table(
-    influence: np.ndarray, mammogram_ids: np.ndarray, depth: int = RANKING_DEPTH
+    influence: np.ndarray,
+    mammogram_ids: np.ndarray,
+    codes: Sequence[int],
+    depth: int = RANKING_DEPTH,
 ) -> pd.DataFrame:
     """Return the most influential units of each mammogram and class as table rows.
 
@@ -273,6 +294,8 @@ def influence_table(
         Influence of each unit on each class score.
     mammogram_ids : ndarray, str [mammograms]
         Ids in the same order.
+    codes : sequence of int
+        Stored code of each class.
     depth : int
         Number of units a mammogram and class.
 
@@ -287,7 +310,7 @@ def influence_table(
     return pd.DataFrame(
         {
             "mammogram_id": np.repeat(mammogram_ids, classes * stored),
-            "class": np.tile(np.repeat(class_codes(classes), stored), mammograms),
+            "class": np.tile(np.repeat(np.array(codes, np.int32), stored), mammograms),
             "rank": np.tile(np.arange(1, stored + 1, dtype=np.int32), mammograms * classes),
             "unit": order.ravel().astype(np.int32),
             "influence": np.take_along_axis(influence, order, 2).ravel(),
@@ -295,16 +318,11 @@ def influence_table(
     )
 
 
-def class_codes(classes: int) -> np.ndarray:
-    """Return the codes of a network's outputs: 0, 1, 2, or 0 (other) and 2 (malignant)."""
-    return np.array([0, 1, 2] if classes == 3 else [0, 2], np.int32)
-
-
 def _selection_table(code: int, units: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
     """Return the list of selected units of one class, in the given order."""
     return pd.DataFrame(
         {
-            "class": code,
+            "class": np.int32(code),
             "rank": np.arange(1, len(units) + 1, dtype=np.int32),
             "unit": units.astype(np.int32),
             "count": counts.astype(np.int32),
@@ -312,18 +330,40 @@ def _selection_table(code: int, units: np.ndarray, counts: np.ndarray) -> pd.Dat
     )
 
 
-def _select_by_influence(influence: np.ndarray, settings: DissectionSettings) -> pd.DataFrame:
+def _select_by_influence(
+    influence: np.ndarray, codes: Sequence[int], settings: DissectionSettings
+) -> pd.DataFrame:
     """Select, for each class, the units most often among the most influential (HDSR 2021)."""
     tables = []
-    for c, code in enumerate(class_codes(influence.shape[1])):
+    for c, code in enumerate(codes):
         top = rank_units(influence[:, c], settings.top)
         selection = select_frequent_units(top, influence.shape[2], settings.select)
         tables.append(_selection_table(code, selection.units, selection.counts))
     return pd.concat(tables, ignore_index=True)
 
 
+def _select_by_groups(
+    influence: np.ndarray,
+    codes: Sequence[int],
+    groups: Sequence[Sequence[int]],
+    settings: DissectionSettings,
+) -> pd.DataFrame:
+    """Select, for each class, the groups whose units are most often among the most influential."""
+    tables = []
+    for c, code in enumerate(codes):
+        top = rank_units(influence[:, c], settings.top)
+        selection = select_frequent_groups(top, groups, settings.select)
+        tables.append(_selection_table(code, selection.units, selection.counts))
+    return pd.concat(tables, ignore_index=True)
+
+
 def _select_by_patches(
-    influence: np.ndarray, top: TopPatches, labels: np.ndarray, settings: Settings
+    influence: np.ndarray,
+    codes: Sequence[int],
+    positive: int,
+    top: TopPatches,
+    labels: np.ndarray,
+    settings: Settings,
 ) -> pd.DataFrame:
     """Select the same units for every class by the labels of their top patches (SPIE 2018).
 
@@ -336,9 +376,11 @@ def _select_by_patches(
         {"unit": np.repeat(np.arange(units), rows.shape[1]), "label": labels[rows].ravel()}
     )
     alive = set(np.flatnonzero(top.values[:, 0] > 0).tolist())
-    selected = np.array(select_spie_units(top_labels, alive, seed=settings.study.seed), np.int32)
+    selected = np.array(
+        select_spie_units(top_labels, alive, seed=settings.study.seed, positive=positive), np.int32
+    )
     tables = []
-    for c, code in enumerate(class_codes(influence.shape[1])):
+    for c, code in enumerate(codes):
         most_influential = rank_units(influence[:, c], settings.dissection.top)
         # The counts rank the units within a class; they do not select them.
         counts = np.bincount(most_influential.ravel(), minlength=units)[selected]

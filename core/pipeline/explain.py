@@ -11,16 +11,21 @@ import numpy as np
 import pandas as pd
 
 from core import distributed, lineage, runs, store
+from core.class_labels import ClassDefinition
 from core.images.tissue_segmentation import with_margin
 from core.images.working_images import WorkingImages
 from core.interpretation import inference
-from core.interpretation.explanation import compute_image_scores, lesion_class, predicted_class
+from core.interpretation.explanation import (
+    compute_image_scores,
+    lesion_output,
+    predicted_output,
+)
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram, tissue_positions
 from core.interpretation.influence import rank_units
 from core.interpretation.localization import cell_coverage, response_outside
 from core.interpretation.mammogram_influence import gradient_influence
 from core.networks import Classifier, FullyConvolutional, to_fully_convolutional
-from core.pipeline.dissect import class_codes, influence_table
+from core.pipeline.dissect import influence_table
 from core.pipeline.inputs import (
     StepResult,
     load_breast_margins,
@@ -43,7 +48,7 @@ class MammogramExplanation:
     """The explanation of one mammogram.
 
     influence: float [classes, units]; row: its row of the table `explanations`;
-    largest_contribution: of any stored unit at any position; largest_probability: of the malignant
+    largest_contribution: of any stored unit at any position; largest_probability: of the positive
     class at any position.
     """
 
@@ -102,6 +107,7 @@ def _explain(
         lambda: _layer_and_threshold(study, dissect_run, evaluate_run)
     )
     network = inference.load_network(study, train_run)
+    classes = lineage.run_classes(study, train_run)
     full, probe = to_fully_convolutional(network), FeatureProbe(network, layer)
     images = open_training_images(study, train_run)
     margins = load_breast_margins(study, load_breast_rule(study, train_run))
@@ -114,6 +120,7 @@ def _explain(
         own_columns = None if columns is None else columns[i]
         return explain_mammogram(
             network,
+            classes,
             full,
             probe,
             images,
@@ -129,7 +136,8 @@ def _explain(
         explanations.append(explanation)
         report(i + 1, len(rows), "mammograms")
     influence = np.stack([e.influence for e in explanations])
-    run.add_table("influences", influence_table(influence, table["mammogram_id"].to_numpy()))
+    ids = table["mammogram_id"].to_numpy()
+    run.add_table("influences", influence_table(influence, ids, classes.codes))
     run.add_table(
         "explanations",
         pd.DataFrame([e.row for e in explanations]).astype({"truth": "Int64", "outside": float}),
@@ -137,6 +145,7 @@ def _explain(
     # One colour scale for all mammograms: the largest value among them.
     run.manifest |= {
         "threshold": threshold,
+        "inference": network.inference,
         "largest_unit_contribution": max([0.0, *(e.largest_contribution for e in explanations)]),
         "largest_class_probability": max([0.0, *(e.largest_probability for e in explanations)]),
     }
@@ -153,6 +162,7 @@ def _layer_and_threshold(study: Path, dissect_run: str, evaluate_run: str) -> tu
 
 def explain_mammogram(
     network: Classifier,
+    classes: ClassDefinition,
     full: FullyConvolutional,
     probe: FeatureProbe,
     images: WorkingImages,
@@ -168,6 +178,8 @@ def explain_mammogram(
     ----------
     network, full : Classifier, FullyConvolutional
         A network and its fully convolutional form.
+    classes : ClassDefinition
+        What the network's outputs are.
     probe : FeatureProbe
         Access to the dissected layer.
     images : WorkingImages
@@ -195,12 +207,12 @@ def explain_mammogram(
         influence = maps.units.amax((1, 2)).numpy() * network.class_weights().numpy()
     else:
         influence = gradient_influence(full, probe, pixels)
-    decision = predicted_class(scores, threshold)
-    codes = class_codes(network.classes).tolist()
-    # A mammogram without tissue has no decision; the units of the malignant class, the last one,
-    # are stored then.
-    displayed = codes.index(decision) if decision is not None else len(codes) - 1
-    lesion = codes.index(lesion_class(scores)) if decision is not None else len(codes) - 1
+    decision, codes = predicted_output(scores, threshold), classes.codes
+    # A mammogram without tissue has no decision; the units of the positive class are stored then.
+    positive = codes.index(classes.positive_code)
+    displayed, lesion = positive, positive
+    if decision is not None:
+        displayed, lesion = decision, lesion_output(scores)
     top = rank_units(influence[displayed], STORED_UNITS)
     contributions = maps.units[top.copy()].numpy()
     if is_linear:
@@ -217,12 +229,13 @@ def explain_mammogram(
     row = {
         "mammogram_id": mammogram.mammogram_id,
         "split": mammogram.split,
-        "predicted": -1 if decision is None else decision,
+        "predicted": -1 if decision is None else codes[decision],
         "truth": mammogram.truth,
         "lesion_class": codes[lesion],
-        "p_normal": scores.normal,
-        "p_benign": scores.benign,
-        "p_malignant": float("nan") if scores.malignant is None else scores.malignant,
+        **{
+            f"p_{name}": float("nan") if score is None else score
+            for name, score in scores.row(classes).items()
+        },
         "file": f"maps/{file}",
         "outside": response_outside(
             contributions,
@@ -233,7 +246,7 @@ def explain_mammogram(
         influence=influence,
         row=row,
         largest_contribution=float(contributions.max(initial=0.0)),
-        largest_probability=float(probability[-1].max()),
+        largest_probability=float(probability[positive].max()),
     )
 
 

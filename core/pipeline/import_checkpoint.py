@@ -69,13 +69,14 @@ def run_import(
     if not own_modules.is_own(arch):
         architectures.check_architecture(arch)
     patches_run = _patches_at_published_side(study, settings, arch, report, patches)
+    lineage.check_named_classes(study, patches_run, settings.class_definition)
     default_pool = "global" if own_modules.is_own(arch) else architectures.published_pool(arch)
     training: dict[str, Any] = {
         "architecture": arch,
         "weights": file.name,
         "pool": pool or default_pool,
     }
-    if arch == architectures.SMALL:
+    if arch in architectures.OWN_NETWORKS:
         training["units"] = settings.training.units
     request = {
         "imported": True,
@@ -84,7 +85,11 @@ def run_import(
         **network_request(study, settings, arch, patches_run),
     }
     network = networks.build(
-        arch, request["classes"], units=settings.training.units, pool=training["pool"]
+        arch,
+        request["classes"],
+        units=settings.training.units,
+        pool=training["pool"],
+        channels=request.get("channels", 1),
     )
     check_input_side(network, request["input_side"])
     checkpoints.load_state(network, state, file)
@@ -114,7 +119,7 @@ def run_import(
 
 def _check_classes(study: Path, patches_run: str, classes: int | None) -> int:
     """Return the number of classes of the patches; UserError if `classes` is another number."""
-    patch_classes = lineage.class_count(study, patches_run)
+    patch_classes = len(lineage.run_classes(study, patches_run).outputs)
     if classes is not None and classes != patch_classes:
         raise UserError(
             f"--classes is {classes}, but the patches of {patches_run} have {patch_classes}; set"

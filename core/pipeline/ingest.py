@@ -26,8 +26,9 @@ from core.pipeline.ingestion.problem_rows import JOINT_CODES, joint_problem_rows
 from core.pipeline.ingestion.request import (
     SourceRequest,
     check_options,
+    check_study_classes,
+    domain_options,
     source_module,
-    without_folder,
 )
 from core.pipeline.ingestion.staging import load_record, stage_patients, task_stamp
 from core.progress import ProgressCallback
@@ -101,6 +102,7 @@ def ingest(
         For any fault; the study is unchanged.
     """
     module = source_module(kind)
+    options |= domain_options(module, kind, settings)
     check_options(module, kind, options)
     request = SourceRequest(
         kind=kind,
@@ -108,7 +110,9 @@ def ingest(
         options=options,
         shard=shard,
         input_side=settings.images.input_side,
+        classes=settings.class_definition,
     )
+    check_study_classes(study, settings)
     waiting = _list_waiting(study, module, request, skip_bad)
     if not waiting.tasks:
         return _without_new_patients(study, request, waiting)
@@ -141,7 +145,7 @@ def ingest(
         records, problems = exclude_duplicates(
             study, records, [*waiting.problems, *left_out], skip_bad, waiting.replaced
         )
-        problems = [without_folder(problem, path) for problem in problems]
+        problems = [request.without_folders(problem) for problem in problems]
         waiting = dataclasses.replace(waiting, problems=problems)
         result = _add_records(study, folder, request, bool(module.SIMULATED), records, waiting)
     except Exception as error:
@@ -171,7 +175,7 @@ def _list_waiting(
 ) -> _Waiting:
     """Return what has to be read of a source; UserError if it holds no patient."""
     tasks, problems = module.list_tasks(request.path, skip_bad=skip_bad, **request.options)
-    problems = [without_folder(problem, request.path) for problem in problems]
+    problems = [request.without_folders(problem) for problem in problems]
     number, parts = request.shard
     tasks = tasks[number - 1 :: parts]
     if not tasks:
@@ -227,14 +231,9 @@ def _add_records(
     """Add new patients and replace changed ones; UserError if there is none at all."""
     with store.read(study) as con:
         # Files that were written again with the same content change nothing.
-        same = {
-            record["patient"]["patient_id"]
-            for record in records
-            if record["patient"]["patient_id"] in waiting.replaced
-            and dataset_table.is_stored(con, record)
-        }
-        for patient in waiting.replaced - same:
-            withdrawal.check_not_shown(con, patient, "ingest the corrected source")
+        replacing = [r for r in records if r["patient"]["patient_id"] in waiting.replaced]
+        same = dataset_table.unchanged_patients(con, replacing)
+        withdrawal.check_not_shown(con, waiting.replaced - same, "ingest the corrected source")
         source_ids = set(dataset_table.load_sources(con)["source_id"])
     changed = [record for record in records if record["patient"]["patient_id"] not in same]
     read = {record["patient"]["patient_id"]: record["stamp"] for record in records}
@@ -311,11 +310,9 @@ def _commit(
     }
     # Images first: files without rows are harmless, rows without files are not.
     move_working_images(folder, study, mammograms)
-    unused: list[str] = []
     with store.write(study) as con:
         earlier = dataset_table.origin_sources(con, request.source_id())
-        for patient in sorted(replaced):
-            unused += dataset_table.remove_patient(con, patient)
+        unused = dataset_table.remove_patients(con, replaced)
         for name, frame in (
             ("sources", pd.DataFrame([source])),
             ("patients", patients),
@@ -328,8 +325,11 @@ def _commit(
         problem_table.replace_source_problems(con, [*earlier, source_id], source_problems)
         problem_table.add_problems(con, [row | {"source_id": source_id} for row in own_problems])
         dataset_table.save_stamps(con, request.source_id(), stamps)
-        joint_problems = _check_jointly(con, source_id, sorted(waiting.stamps))
+        joint_problems = (
+            _check_jointly(con, source_id, sorted(waiting.stamps)) if request.shows_breasts else []
+        )
         dataset_table.refresh_source_counts(con)
+        dataset_table.save_classes(con, request.classes)
         # In the same transaction: a hash without its rows would identify other data.
         dataset_table.set_meta(con, "data_hash", dataset_table.content_hash(con))
     remove_working_images(study, [name for name in unused if name not in set(mammograms["file"])])

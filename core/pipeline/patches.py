@@ -1,7 +1,7 @@
 """Pipeline step `patches`: the split of patients, and all patches with their overlaps and labels.
 
-Label rules belong in `core.dataset`. Stored labels are 0 normal, 1 benign, 2 malignant; with two
-classes 0 other, 2 malignant. The manifest of the run holds the number of classes.
+Label rules belong in `core.dataset`. Stored labels are codes of the classes that study.toml names;
+the manifest of the run holds their definition.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, runs, store
+from core.class_labels import MAMMOGRAPHY
 from core.dataset.patches import (
     Patches,
     PatchRule,
@@ -31,6 +32,7 @@ from core.images.finding_checks import NO_PATCH, ImageIssue
 from core.images.polygons import fill_polygons
 from core.images.working_images import WorkingImages
 from core.pipeline.ingestion.problem_rows import JOINT_CODES, UNDECIDED_ACTION, issue_row
+from core.pipeline.ingestion.request import check_study_classes
 from core.pipeline.inputs import StepResult, load_data_hash
 from core.progress import ProgressCallback
 from core.settings import Settings
@@ -61,7 +63,11 @@ def run_patch_extraction(
         "seed": settings.study.seed,
         "input_side": input_side,
     }
+    if settings.class_definition.with_outputs(3) != MAMMOGRAPHY:
+        request["classes"] = settings.classes.model_dump()
     data_hash = load_data_hash(study)
+    check_study_classes(study, settings)
+    _save_chosen_classes(study, settings)
     exclusions = _load_exclusions(study, settings)
     request |= exclusions.request
     listed, absent = (None, 0) if labels is None else _published_patches(study, settings, labels)
@@ -83,19 +89,22 @@ def run_patch_extraction(
                     problem_table.replace_open_problems(con, [NO_PATCH], problems)
             if not len(patches):
                 raise _no_patch_error(dropped, settings)
-            n_classes = settings.patches.classes
-            if n_classes == 3 and _lacks_normal_images(study, patches):
+            classes = settings.class_definition
+            if len(classes.outputs) > 2 and _lacks_normal_images(study, patches):
                 # Weak labels without a normal image cannot teach what normal is, so the question
-                # becomes malignant against all other.
-                n_classes = 2
-                patches["label"] = np.where(patches["label"] == 2, 2, 0).astype(np.int32)
+                # becomes malignant (the positive class) against all other.
+                classes = classes.with_outputs(2)
+                positive = classes.positive_code
+                is_positive = patches["label"] == positive
+                patches["label"] = np.where(is_positive, positive, 0).astype(np.int32)
             split_rows = {"patient_id": list(splits), "split": list(splits.values())}
             run.add_table("splits", pd.DataFrame(split_rows))
             run.add_table("patches", patches)
             run.manifest |= {
                 "patches": len(patches),
                 "dropped": dropped,
-                "classes": n_classes,
+                "classes": len(classes.outputs),
+                "class_definition": classes.to_dict(),
                 "labels": "own" if listed is None else "published",
                 "left_out": sorted(exclusions.magnification_views),
             }
@@ -133,6 +142,16 @@ class _Exclusions:
         return {"exclusions": content} if any(content.values()) else {}
 
 
+def _save_chosen_classes(study: Path, settings: Settings) -> None:
+    """Store the positive and the compared class, which may be chosen anew."""
+    chosen = settings.class_definition.with_outputs(len(settings.class_definition.names))
+    with store.read(study) as con:
+        is_stored = dataset_table.load_classes(con) == chosen
+    if not is_stored:
+        with store.write(study) as con:
+            dataset_table.save_classes(con, chosen)
+
+
 def _load_exclusions(study: Path, settings: Settings) -> _Exclusions:
     with store.read(study) as con:
         decisions = problem_table.finding_decisions(con)
@@ -159,6 +178,11 @@ def _load_exclusions(study: Path, settings: Settings) -> _Exclusions:
 
 def _published_patches(study: Path, settings: Settings, labels: Path) -> tuple[pd.DataFrame, int]:
     """Return the published windows of the study's mammograms, and the number of absent films."""
+    if settings.class_definition.names != MAMMOGRAPHY.names:
+        raise UserError(
+            f"The release labels the classes {', '.join(MAMMOGRAPHY.names)}, but study.toml names"
+            " others; use a study with these classes for it."
+        )
     with store.read(study) as con:
         mammogram_ids = set(dataset_table.load_mammograms(con)["mammogram_id"])
     return read_published_patches(labels, settings.patches.classes, mammogram_ids)
@@ -213,7 +237,7 @@ def _label_mammograms(
         min_overlap=settings.patches.min_overlap,
         rule=settings.patches.rule,
         ambiguous=settings.patches.ambiguous,
-        classes=settings.patches.classes,
+        classes=settings.class_definition,
     )
     with store.read(study) as con:
         mammograms = dataset_table.load_mammograms(con)
@@ -264,7 +288,7 @@ def _label_mammograms(
         dropped["ambiguous"] += patches.dropped_ambiguous
         dropped["films_without_tissue"] += int(len(patches) == 0)
         split = splits[mammogram.patient_id]
-        frames.append(_patch_rows(patches, mammogram.mammogram_id, split, rule.classes == 2))
+        frames.append(_patch_rows(patches, mammogram.mammogram_id, split))
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     rows.insert(0, "patch_id", np.arange(len(rows), dtype=np.int32))
     return rows, dropped, problems
@@ -336,7 +360,7 @@ def _label_mammogram(
             mammogram.width / mammogram.source_width,
             mammogram.height / mammogram.source_height,
         )
-        return published_patches(listed, scale, tissue, masks, side)
+        return published_patches(listed, scale, tissue, masks, side, rule.classes)
     if mammogram.unlocated:
         # A finding lies somewhere in this mammogram, so none of its patches can be called normal.
         return image_label_patches(tissue, "UNPROVEN", side, rule)
@@ -345,7 +369,7 @@ def _label_mammogram(
     return label_patches(tissue, masks, side, rule)
 
 
-def _patch_rows(patches: Patches, mammogram_id: str, split: str, two_classes: bool) -> pd.DataFrame:
+def _patch_rows(patches: Patches, mammogram_id: str, split: str) -> pd.DataFrame:
     """Return the table rows of a mammogram's patches, without patch_id."""
     return pd.DataFrame(
         {
@@ -354,12 +378,15 @@ def _patch_rows(patches: Patches, mammogram_id: str, split: str, two_classes: bo
             "x": patches.x.astype(np.int32),
             "side": np.int32(patches.side),
             "tissue": patches.tissue,
-            "benign_cover": patches.union_benign,
-            "benign_part": patches.share_benign,
-            "malignant_cover": patches.union_malignant,
-            "malignant_part": patches.share_malignant,
-            # Malignant is stored as 2 with two classes as well.
-            "label": patches.label.astype(np.int32) * (2 if two_classes else 1),
+            **{
+                column: values
+                for name in patches.union
+                for column, values in (
+                    (f"{name}_cover", patches.union[name]),
+                    (f"{name}_part", patches.share[name]),
+                )
+            },
+            "label": patches.label.astype(np.int32),
             "split": split,
         }
     )

@@ -18,7 +18,7 @@ from core.progress import ProgressCallback
 from core.sources.phantom.concepts import Concept
 from core.store import run_table, unit_table
 
-_VERSION = 1
+_VERSION = 2
 
 
 def run_phantom_concepts(study: Path, report: ProgressCallback, dissect: str) -> StepResult:

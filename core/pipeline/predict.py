@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import distributed
+from core import distributed, lineage
+from core.class_labels import ClassDefinition
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
 from core.interpretation.explanation import ImageScores, compute_image_scores
@@ -22,7 +23,6 @@ from core.networks.auxiliary_inputs import IMAGE_SOURCE, AuxiliaryColumns
 from core.pipeline.inputs import load_mammogram_table, load_patch_table, open_training_images
 from core.progress import ProgressCallback
 
-SCORE_COLUMNS = ("s_normal", "s_benign", "s_malignant")
 ATTENTION_COLUMNS = ["mammogram_id", "place", "source", "value", "missing", "weight"]
 
 
@@ -30,17 +30,18 @@ ATTENTION_COLUMNS = ["mammogram_id", "place", "source", "value", "missing", "wei
 class SplitPredictions:
     """Predictions of a classifier on some splits.
 
-    classes: number of classes of the classifier.
-    patches: the patch table with p_normal, p_benign, p_malignant (missing for a class that the
-        classifier does not have).
-    mammograms: mammogram_id, patient_id, split, truth, s_normal, s_benign, s_malignant.
+    classes: what the outputs of the classifier are.
+    patches: the patch table with p_<class> for every class that has a score.
+    mammograms: mammogram_id, patient_id, split, truth, and s_<class> for the same classes.
     attention: one row per mammogram and input of a classifier with auxiliary columns, else empty.
+    inference: form in which the classifier ran (`Classifier.inference`).
     """
 
-    classes: int
+    classes: ClassDefinition
     patches: pd.DataFrame
     mammograms: pd.DataFrame
     attention: pd.DataFrame
+    inference: dict[str, str | float]
 
 
 def predict_splits(
@@ -51,22 +52,25 @@ def predict_splits(
     Under torchrun, batches and mammograms are distributed; every rank returns all tables.
     """
     network = inference.load_network(study, train_run)
+    classes = lineage.run_classes(study, train_run)
     images = open_training_images(study, train_run)
     patches = load_patch_table(study, patches_run, splits)
-    probabilities = _predict_patches(study, network, images, patches, report)
+    probabilities = _predict_patches(study, network, classes, images, patches, report)
     mammograms = load_mammogram_table(study, patches_run, splits)
-    scores, attention = _score_mammograms(study, network, images, mammograms, report)
+    scores, attention = _score_mammograms(study, network, classes, images, mammograms, report)
     return SplitPredictions(
-        classes=network.classes,
+        classes=classes,
         patches=patches.merge(probabilities, on="patch_id"),
         mammograms=scores,
         attention=attention,
+        inference=network.inference,
     )
 
 
 def _predict_patches(
     study: Path,
     network: Classifier,
+    classes: ClassDefinition,
     images: WorkingImages,
     patches: pd.DataFrame,
     report: ProgressCallback,
@@ -74,22 +78,18 @@ def _predict_patches(
     columns = inference.encode_patient_columns(study, network.columns, patches["patient_id"])
     reader = PatchReader(images, patches)
     probability = inference.predict_probabilities(network, reader, report, columns=columns)
-    absent = np.full(len(probability), np.nan, np.float32)
-    three_classes = probability.shape[1] == 3
-    return pd.DataFrame(
-        {
-            "patch_id": patches["patch_id"],
-            "p_normal": probability[:, 0] if three_classes else absent,
-            "p_benign": probability[:, 1] if three_classes else absent,
-            # Malignant is the last output with two classes and with three.
-            "p_malignant": probability[:, -1],
-        }
-    )
+    scored = {
+        f"p_{name}": probability[:, c]
+        for c, name in enumerate(classes.outputs.values())
+        if name in classes.scored
+    }
+    return pd.DataFrame({"patch_id": patches["patch_id"], **scored})
 
 
 def _score_mammograms(
     study: Path,
     network: Classifier,
+    classes: ClassDefinition,
     images: WorkingImages,
     mammograms: pd.DataFrame,
     report: ProgressCallback,
@@ -112,15 +112,13 @@ def _score_mammograms(
         scores.append(score)
         weights.append(weight)
         report(i + 1, len(mammograms), "mammograms")
+    rows = [score.row(classes) for score in scores]
     table = mammograms[["mammogram_id", "patient_id", "split", "truth"]].assign(
-        s_normal=[s.normal for s in scores],
-        s_benign=[s.benign for s in scores],
-        s_malignant=[s.malignant for s in scores],
+        **{f"s_{name}": np.array([row[name] for row in rows], float) for name in classes.scored}
     )
     # A mammogram without tissue has no score. It is left out here, and the length of the table
     # shows how many were.
-    table = table[table["s_malignant"].notna()].reset_index(drop=True)
-    table = table.astype(dict.fromkeys(SCORE_COLUMNS, float))
+    table = table[table[f"s_{classes.positive}"].notna()].reset_index(drop=True)
     if columns is None:
         return table, pd.DataFrame()
     patients = inference.load_patient_columns(study)

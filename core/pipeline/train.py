@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from core import distributed, lineage, networks, runs, store
-from core.class_labels import CLASSES
+from core.class_labels import ClassDefinition
 from core.errors import UserError
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation.inference import encode_patient_columns, load_patient_columns
@@ -46,10 +46,11 @@ def run_training(
     patches_run = patches_of_architecture(study, settings.training.architecture, patches)
     table = load_patch_table(study, patches_run, ["train", "holdout"])
     columns = _fit_auxiliary_columns(study, settings.training.auxiliary, table)
-    classes = lineage.class_count(study, patches_run)
+    lineage.check_named_classes(study, patches_run, settings.class_definition)
+    classes = lineage.run_classes(study, patches_run)
     request = {
         "training": run_name_settings(settings.training),
-        "classes": classes,
+        "classes": len(classes.outputs),
         **network_request(study, settings, settings.training.architecture, patches_run),
     }
     # The content of a weights file names the run, and not its path.
@@ -59,7 +60,7 @@ def run_training(
             # Before the network is created: its initial weights are drawn from this seed.
             torch.manual_seed(settings.training.seed)
             network, left_out = _create_network(
-                settings.training, request["input_side"], classes, columns
+                settings.training, request, len(classes.outputs), columns
             )
             images = open_images(study, request)
             encoded = {
@@ -75,7 +76,7 @@ def run_training(
             history, best = train_classifier(
                 network, train, holdout, settings.training, run.folder, run.track_progress(report)
             )
-            numbers = ["learning_rate", "seconds", *(f"auc_{name}" for name in CLASSES)]
+            numbers = ["learning_rate", "seconds", *(f"auc_{name}" for name in classes.names)]
             run.add_table("history", pd.DataFrame(history).astype(dict.fromkeys(numbers, float)))
             if distributed.is_rank_zero():
                 run.manifest |= _manifest(run, settings.training, network, columns, best)
@@ -119,6 +120,8 @@ def network_request(study: Path, settings: Settings, arch: str, patches_run: str
         request["module"] = own_modules.source_hash(arch)
     elif architectures.family_of(arch).half_normalization:
         request["half_normalization"] = True
+    if settings.images.colour:
+        request["channels"] = 3
     return request | breast_rule(settings.images)
 
 
@@ -133,7 +136,10 @@ def check_input_side(network: Classifier, input_side: int) -> None:
 
 
 def _create_network(
-    training: TrainingSettings, input_side: int, classes: int, columns: AuxiliaryColumns
+    training: TrainingSettings,
+    request: Mapping[str, Any],
+    classes: int,
+    columns: AuxiliaryColumns,
 ) -> tuple[Classifier, list[str]]:
     """Create the network on its device; return it and the parameters of the file left out.
 
@@ -148,13 +154,14 @@ def _create_network(
         "none" if is_file else weights,
         training.units,
         training.pool,
+        request.get("channels", 1),
     )
     left_out = []
     if is_file:
         path = Path(weights)
         left_out = checkpoints.load_body(network, networks.read_state(path), path)
-    check_input_side(network, input_side)
-    network.input_side = input_side
+    check_input_side(network, request["input_side"])
+    network.input_side = request["input_side"]
     network.precision = training.precision
     networks.attach_auxiliary_block(network, columns)
     network.to(select_device())
@@ -218,13 +225,14 @@ def _fit_auxiliary_columns(
 
 
 def _labeled_patches(
-    images: WorkingImages, table: pd.DataFrame, classes: int, columns: np.ndarray | None
+    images: WorkingImages,
+    table: pd.DataFrame,
+    classes: ClassDefinition,
+    columns: np.ndarray | None,
 ) -> LabeledPatches:
-    codes = table["label"].to_numpy()
-    # The network's outputs: with two classes 0 (other) and 1 (malignant, code 2).
-    labels = codes if classes == 3 else (codes == 2).astype(codes.dtype)
     return LabeledPatches(
         PatchReader(images, table),
-        labels,
+        classes.output_indices(table["label"].to_numpy()),
         columns,
+        classes,
     )

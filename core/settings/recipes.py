@@ -65,7 +65,7 @@ def training_recipe(architecture: object) -> dict[str, Any]:
     'none'
     """
     name = str(architecture)
-    if name == "small":
+    if name in ("small", "medium"):
         return dict(SMALL_NETWORK_RECIPE)
     # A module of the user's own brings its initial weights itself.
     own = {"weights": "none"} if ":" in name else {}

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.class_labels import MAX_CLASSES
+
 
 class SettingsSection(BaseModel):
     """A section of study.toml: unknown names are errors, and values are immutable."""
@@ -61,12 +63,47 @@ class ImageSettings(SettingsSection):
             ' "pixels" of the working image'
         ),
     )
+    subject: Literal["breast", "any"] = Field(
+        "breast",
+        description=(
+            '"breast": tissue is segmented, and laterality and view are known; "any": patches are'
+            " cut from the whole image, and laterality and view are optional"
+        ),
+    )
+    colour: bool = Field(False, description="keep colours; otherwise images are grey")
+    inversion: Literal["automatic", "never"] = Field(
+        "automatic",
+        description=(
+            '"automatic" inverts grey images of the breast that appear negative; "never" keeps all'
+            " images as they are stored"
+        ),
+    )
     magnification_views: Literal["keep", "leave_out"] = Field(
         "keep",
         description=(
             "magnification and spot views, as DICOM headers mark them: used like other mammograms"
             ' ("keep"), or in no step ("leave_out")'
         ),
+    )
+
+
+class ClassSettings(SettingsSection):
+    """Classes of findings and images: `docs/reference/definitions.md`, "Classes"."""
+
+    normal: str = Field("normal", description="class of patches and images without a finding")
+    lesions: list[str] = Field(
+        ["benign", "malignant"],
+        description=(
+            "classes of findings, 1 to 19; where several count in one patch or image, the later one"
+            " decides"
+        ),
+    )
+    positive: str = Field(
+        "malignant",
+        description="class that scores, operating points and reading studies are about",
+    )
+    comparison: str = Field(
+        "benign", description="class that reading studies compare with the positive one"
     )
 
 
@@ -115,10 +152,13 @@ class PatchSettings(SettingsSection):
             'patches that touch a finding below the threshold: "keep" as normal (paper) or "drop"'
         ),
     )
-    classes: Literal[2, 3] = Field(
+    classes: int = Field(
         3,
+        ge=2,
+        le=MAX_CLASSES,
         description=(
-            "3: normal, benign, malignant (HDSR 2021); 2: malignant against all other (SPIE 2018)"
+            "3: normal, benign, malignant (HDSR 2021), or the number of classes that [classes]"
+            " names; 2: the positive class against all other (SPIE 2018)"
         ),
     )
 
@@ -129,9 +169,9 @@ class TrainingSettings(SettingsSection):
     architecture: str = Field(
         "resnet152",
         description=(
-            '"small" (six convolutions, from scratch), a torchvision classifier (resnet152,'
-            ' alexnet, vgg16, inception_v3, ...), or "package.module:function" of a network of'
-            " your own"
+            '"small" or "medium" (six or seven convolutions, from scratch), a torchvision'
+            " classifier (resnet152, alexnet, vgg16, inception_v3, ...), or"
+            ' "package.module:function" of a network of your own'
         ),
     )
     weights: str = Field(
@@ -248,11 +288,12 @@ class DissectionSettings(SettingsSection):
     select: int = Field(
         20, ge=1, description="units selected per class: those most often among the top"
     )
-    rule: Literal["influence", "spie"] = Field(
+    rule: Literal["influence", "spie", "groups"] = Field(
         "influence",
         description=(
-            'rule of selection: "influence" (HDSR 2021), or "spie" (SPIE 2018: 45 units, mostly'
-            " cancer among their top patches, and a random share)"
+            'rule of selection: "influence" (HDSR 2021), "spie" (SPIE 2018: 45 units, mostly'
+            ' cancer among their top patches, and a random share), or "groups" (groups of similar'
+            " units as wholes; select is then the number of groups)"
         ),
     )
 
@@ -274,8 +315,8 @@ class AnnotationSettings(SettingsSection):
     order_of_experts: list[str] = Field(
         [],
         description=(
-            "expert codes in order of precedence: the first expert who named a unit gives its"
-            " label; empty: people before simulated experts, then by date of first answer"
+            "expert codes in order: where experts agree on a label, it is printed in the words of"
+            " the first; empty: people before simulated experts, then by date of first answer"
         ),
     )
     repeats: int = Field(
@@ -286,6 +327,13 @@ class AnnotationSettings(SettingsSection):
     )
     show_patch_labels: bool = Field(
         False, description="show each patch's label to annotators, as the published survey did"
+    )
+    by_group: bool = Field(
+        False,
+        description=(
+            "annotate units that respond to the same thing once, as a group (`deepminer group`);"
+            " false: every selected unit by itself, as published"
+        ),
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError
 
+from core.class_labels import MAX_CLASSES, ClassDefinition, ImageDomain, names_fault
 from core.errors import MissingStudyError, UserError
 from core.settings.recipes import training_recipe
 from core.settings.sections import (
     AnnotationSettings,
+    ClassSettings,
     DissectionSettings,
     EvaluationSettings,
     ExplanationSettings,
@@ -35,6 +37,7 @@ class Settings(SettingsSection):
 
     study: StudySettings = Field(default_factory=StudySettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
+    classes: ClassSettings = Field(default_factory=ClassSettings)
     splits: SplitSettings = Field(default_factory=SplitSettings)
     patches: PatchSettings = Field(default_factory=PatchSettings)
     training: TrainingSettings = Field(
@@ -70,6 +73,25 @@ class Settings(SettingsSection):
             content[section] = content[section] | changes
         return _validate(content, "the command's options", options)
 
+    @property
+    def class_definition(self) -> ClassDefinition:
+        """The classes that study.toml names."""
+        named = self.classes
+        definition = ClassDefinition(
+            (named.normal, *named.lesions), named.positive, named.comparison
+        )
+        return definition.with_outputs(self.patches.classes)
+
+    @property
+    def image_domain(self) -> ImageDomain:
+        """What study.toml states about images and classes."""
+        return ImageDomain(
+            names=self.class_definition.names,
+            subject=self.images.subject,
+            colour=self.images.colour,
+            inversion=self.images.inversion,
+        )
+
     def training_origins(self) -> dict[str, str]:
         """Return where each training value comes from.
 
@@ -95,17 +117,51 @@ def _validate(
         written = training | options
         recipe = training_recipe(written.get("architecture", "small"))
         values = {**values, "training": {"architecture": "small"} | recipe | written}
+    values = _with_class_count(values)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise UserError(_first_error(error, origin)) from error
     settings._written, settings._options = dict(training), dict(options)
+    fault = _class_fault(settings)
+    if fault:
+        raise UserError(f"{origin}: {fault}.")
     if settings.splits.train + settings.splits.holdout >= 1:
         raise UserError(
             f"{origin}: splits.train + splits.holdout must be less than 1, or no patient is left"
             " for the test split."
         )
     return settings
+
+
+def _with_class_count(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with patches.classes, where it is not written, as [classes] names them."""
+    named, patches = values.get("classes", {}), values.get("patches", {})
+    lesions = named.get("lesions") if isinstance(named, dict) else None
+    if not isinstance(lesions, list) or not isinstance(patches, dict):
+        return values  # the defaults, or reported by the validation
+    if not 2 <= 1 + len(lesions) <= MAX_CLASSES:
+        return values  # reported with the names
+    return {**values, "patches": {"classes": 1 + len(lesions)} | patches}
+
+
+def _class_fault(settings: Settings) -> str | None:
+    """Return the fault of the classes and its remedy; None for valid classes."""
+    classes, count = settings.classes, settings.patches.classes
+    fault = names_fault(classes.normal, classes.lesions)
+    if fault:
+        return f"[classes]: {fault}; correct classes.normal or classes.lesions"
+    if classes.positive not in classes.lesions:
+        return f"classes.positive is {classes.positive!r}; name one of {', '.join(classes.lesions)}"
+    others = [n for n in (classes.normal, *classes.lesions) if n != classes.positive]
+    if classes.comparison not in others:
+        return f"classes.comparison is {classes.comparison!r}; name one of {', '.join(others)}"
+    if count not in (2, len(others) + 1):
+        return (
+            f"patches.classes is {count}, but [classes] names {len(others) + 1} classes; write"
+            f" {len(others) + 1}, or 2 for {classes.positive} against all other"
+        )
+    return None
 
 
 def _first_error(error: ValidationError, origin: str) -> str:

@@ -1,7 +1,7 @@
-"""The tables of annotations and of adjudicated labels.
+"""The table of annotations.
 
 An annotation is one expert's answer on one unit. It is never overwritten: a changed answer is a new
-version, and the latest one counts.
+version, and the latest one counts. What follows from the answers belongs in `core.store.labels`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class SavedAnnotation:
 class StoredAnnotation:
     """One stored version of an annotation."""
 
+    run: str
     unit: int
     code: str
     repeat: bool
@@ -61,32 +62,24 @@ class StoredAnnotation:
     made: datetime
 
 
-@dataclass(frozen=True)
-class UnitLabel:
-    """The label of a unit, the annotations it rests on, and whether any of them is simulated."""
-
-    text: str
-    annotation_ids: tuple[str, ...]
-    simulated: bool
-
-
 def find_annotation(con: Connection, annotation_id: str) -> StoredAnnotation | None:
     """Return the annotation with this id, or None."""
     row = con.execute(
-        "SELECT unit, code, repeat, practice, answer, version, made FROM annotations"
+        "SELECT run, unit, code, repeat, practice, answer, version, made FROM annotations"
         " WHERE annotation_id = ?",
         [annotation_id],
     ).fetchone()
     if row is None:
         return None
     return StoredAnnotation(
-        unit=row[0],
-        code=row[1],
-        repeat=row[2],
-        practice=row[3],
-        answer=json.loads(row[4]),
-        version=row[5],
-        made=row[6],
+        run=row[0],
+        unit=row[1],
+        code=row[2],
+        repeat=row[3],
+        practice=row[4],
+        answer=json.loads(row[5]),
+        version=row[6],
+        made=row[7],
     )
 
 
@@ -151,6 +144,41 @@ def append_imported_annotation(
     # Imported answers carry their origin in the answer itself, so that every export shows it.
     answer = {**answer, "origin": origin}
     return _insert(con, run=run, unit=unit, code=code, answer=answer, annotation_id=annotation_id)
+
+
+def append_group_answer(
+    con: Connection,
+    *,
+    run: str,
+    unit: int,
+    code: str,
+    answer: Mapping[str, Any],
+    annotation_id: str,
+    group_of: int,
+    patch_labels_shown: bool = False,
+) -> SavedAnnotation:
+    """Append the answer that an expert gave on a group, for one more of its units.
+
+    answer: in its stored form. group_of: the unit on which it was given; the stored answer names it
+    (`is_group_answer`), and the expert's time belongs to that unit alone.
+    """
+    return _insert(
+        con,
+        run=run,
+        unit=unit,
+        code=code,
+        answer={**answer, "group_of": group_of},
+        annotation_id=annotation_id,
+        patch_labels_shown=patch_labels_shown,
+    )
+
+
+def is_group_answer(answer: Mapping[str, Any]) -> bool:
+    """Return whether an answer was given on another unit of the same group.
+
+    Counts of answers and measures of agreement leave such answers out: the expert gave one.
+    """
+    return "group_of" in answer
 
 
 def _insert(
@@ -243,6 +271,21 @@ def load_expert_annotations(con: Connection, run: str, code: str) -> pd.DataFram
     return _decode_column(frame, "answer")
 
 
+def latest_answered_run(con: Connection, code: str) -> str | None:
+    """Return the dissect run on which an expert answered last, or None."""
+    row = con.execute(
+        "SELECT run FROM annotations WHERE code = ? ORDER BY made DESC, annotation_id LIMIT 1",
+        [code],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def practised_runs(con: Connection, code: str) -> set[str]:
+    """Return the dissect runs on which an expert answered practice units."""
+    rows = con.execute("SELECT DISTINCT run FROM annotations WHERE code = ? AND practice", [code])
+    return {row[0] for row in rows.fetchall()}
+
+
 def load_latest_answer(
     con: Connection, *, run: str, unit: int, code: str, repeat: bool, practice: bool
 ) -> dict[str, Any] | None:
@@ -258,17 +301,11 @@ def load_latest_answer(
     return json.loads(row[0]) if row else None
 
 
-def annotation_counts(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[str, int]:
-    """Return units_selected, units_annotated (selected and labelled) and experts (who answered)."""
-    units = set(unit_table.selected_unit_ids(con, run))
-    experts = fetch_integer(
+def count_annotators(con: Connection, run: str) -> int:
+    """Return the number of experts with an answer on a dissect run, practice excluded."""
+    return fetch_integer(
         con, "SELECT count(DISTINCT code) FROM annotations WHERE run = ? AND NOT practice", [run]
     )
-    return {
-        "units_selected": len(units),
-        "units_annotated": len(units & set(unit_labels(con, run, order_of_experts))),
-        "experts": experts,
-    }
 
 
 def annotation_progress_by_expert(con: Connection, run: str) -> pd.DataFrame:
@@ -300,101 +337,11 @@ def annotation_progress_by_expert(con: Connection, run: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_PROGRESS_COLUMNS)
 
 
-def record_decision(
-    con: Connection,
-    run: str,
-    unit: int,
-    label: str,
-    sources: Sequence[str],
-    reason: str,
-    decided_by: str,
-    origin: str = "",
-) -> None:
-    """Append an adjudicated label with its reason; the latest decision on a unit counts.
+def expert_ranks(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[str, int]:
+    """Return each expert's rank: those of the setting, then people before simulated experts.
 
-    label: "" decides that the unit has none. sources: ids of the annotations it rests on. origin:
-    "imported" for a label that was published elsewhere. UserError if a text is too long.
+    Each by the date of the first answer on the dissect run.
     """
-    text = " ".join(label.split())
-    limit = birads_lexicon.MAX_CHARACTERS
-    if len(text) > limit or len(reason) > limit:
-        raise UserError(
-            f"A decision's label and reason may have {limit} characters each; shorten them."
-        )
-    con.execute(
-        "INSERT INTO decisions (run, layer, unit, label, sources, reason, decided_by, made, origin)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run,
-            unit_table.unit_layer(con, run, unit),
-            unit,
-            text,
-            json.dumps(list(sources)),
-            reason.strip(),
-            decided_by,
-            utc_now(),
-            origin,
-        ],
-    )
-
-
-def load_decisions(con: Connection, run: str, imported: bool = False) -> pd.DataFrame:
-    """Return the latest decision on each unit of a run; imported: among imported ones only.
-
-    Columns: unit, label, sources (list of annotation ids), reason, decided_by, made.
-    """
-    frame = con.execute(
-        """
-        SELECT unit, label, sources, reason, decided_by, made FROM decisions
-        WHERE run = ? AND (NOT ? OR origin = 'imported')
-        QUALIFY row_number() OVER (PARTITION BY unit ORDER BY made DESC) = 1
-        ORDER BY unit
-        """,
-        [run, imported],
-    ).df()
-    return _decode_column(frame, "sources")
-
-
-def unit_labels(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[int, UnitLabel]:
-    """Return the label of each unit that has one.
-
-    It is the adjudicated text, else the first substantive latest answer among the experts: those in
-    `order_of_experts` (the setting of the study), then people before simulated experts, each by the
-    date of the first answer. See docs/reference/definitions.md, "Annotation".
-    """
-    frame = load_annotations(con, run)
-    # Repeats measure consistency and practice units are not selected; neither becomes a label.
-    frame = frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
-    rank = _expert_ranks(con, run, order_of_experts)
-    labels: dict[int, UnitLabel] = {}
-    for unit, answers in frame.groupby("unit"):
-        # Only latest versions are in the frame: an answer that its author changed to "nothing"
-        # gives no label, and the next expert's counts.
-        for row in sorted(answers.itertuples(), key=lambda row: rank[row.code]):
-            if birads_lexicon.is_substantive(row.answer):
-                labels[int(unit)] = UnitLabel(
-                    row.answer["label"], (row.annotation_id,), bool(row.simulated)
-                )
-                break
-    simulated = dict(
-        con.execute(
-            "SELECT annotation_id, simulated FROM annotations WHERE run = ?", [run]
-        ).fetchall()
-    )
-    # A decision replaces every answer on its unit, also where it decides that there is no label.
-    for row in load_decisions(con, run).itertuples():
-        labels.pop(int(row.unit), None)
-        if row.label:
-            labels[int(row.unit)] = UnitLabel(
-                row.label,
-                tuple(row.sources),
-                any(simulated.get(source, False) for source in row.sources),
-            )
-    return dict(sorted(labels.items()))
-
-
-def _expert_ranks(con: Connection, run: str, order_of_experts: Sequence[str]) -> dict[str, int]:
-    """Return each expert's rank when the label of a unit is chosen."""
     rows = con.execute(
         "SELECT code FROM annotations WHERE run = ? GROUP BY code"
         " ORDER BY bool_or(simulated), min(made), code",

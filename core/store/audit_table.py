@@ -25,7 +25,8 @@ class Audit:
     """One audit of a dissect run's labels.
 
     patches: per unit and kind. simulated: whether a label in it comes from a simulated expert. who:
-    code of the person who started it. ended: None while it is open.
+    code of the person who started it. ended: None while it is open. label_set: name of the labels
+    that it judges.
     """
 
     audit: str
@@ -36,6 +37,7 @@ class Audit:
     who: str
     made: datetime
     ended: datetime | None
+    label_set: str = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,8 @@ class AuditItem:
 def list_audits(con: Connection) -> list[Audit]:
     """Return every audit, oldest first."""
     cursor = con.execute("""
-        SELECT a.audit, run, seed, patches, simulated, a.who, a.made, e.made AS ended
+        SELECT a.audit, run, seed, patches, simulated, a.who, a.made, e.made AS ended,
+            label_set
         FROM audits a LEFT JOIN audit_ends e USING (audit)
         ORDER BY a.made, a.audit
     """)
@@ -77,6 +80,7 @@ def create_audit(
     actor: str,
     items: Sequence[AuditItem],
     simulated: bool = False,
+    label_set: str = "default",
 ) -> Audit:
     """Store an audit with its items, which never change.
 
@@ -95,8 +99,9 @@ def create_audit(
     # Audits are never deleted, so their count numbers the next one.
     name = f"audit-{len(list_audits(con)) + 1}"
     con.execute(
-        "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [name, run, seed, patches, simulated, actor, utc_now()],
+        "INSERT INTO audits (audit, run, seed, patches, simulated, who, made, label_set)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [name, run, seed, patches, simulated, actor, utc_now(), label_set],
     )
     con.executemany(
         "INSERT INTO audit_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

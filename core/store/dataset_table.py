@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.class_labels import MAMMOGRAPHY, UNPROVEN, ClassDefinition
 from core.store.connection import Connection, fetch_integer
 from core.store.problem_table import remove_patient_problems
+
+# Condition on a table of patients, with their list as the only parameter; one scan for all.
+_IS_GIVEN = "patient_id IN (SELECT unnest(?::VARCHAR[]))"
 
 
 def set_meta(con: Connection, name: str, value: str) -> None:
@@ -22,6 +27,19 @@ def get_meta(con: Connection, name: str) -> str | None:
     """Return one property of the whole study, or None."""
     row = con.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
     return row[0] if row else None
+
+
+def save_classes(con: Connection, classes: ClassDefinition) -> None:
+    """Store the classes under whose names the images are ingested."""
+    set_meta(con, "classes", json.dumps(classes.to_dict()))
+
+
+def load_classes(con: Connection) -> ClassDefinition:
+    """Return the classes under whose names the images were ingested."""
+    stored = get_meta(con, "classes")
+    if stored is None:  # from before classes could be named
+        return MAMMOGRAPHY
+    return ClassDefinition.from_dict(json.loads(stored))
 
 
 def append_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:
@@ -80,53 +98,67 @@ def origin_sources(con: Connection, origin: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def is_stored(con: Connection, record: dict[str, Any]) -> bool:
-    """Return whether the study holds a staged patient with exactly this content."""
-    patient = record["patient"]
-    identifier = patient["patient_id"]
-    own = "SELECT mammogram_id FROM mammograms WHERE patient_id = ?"
+def unchanged_patients(con: Connection, records: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the staged patients that the study holds with exactly this content.
+
+    records: of different patients, as `core.pipeline.ingestion.staging` writes them.
+    """
+    names = [record["patient"]["patient_id"] for record in records]
+    own = f"SELECT mammogram_id, patient_id FROM mammograms WHERE {_IS_GIVEN}"
     stored = {
-        "patients": _records(con, "patients WHERE patient_id = ?", identifier),
-        "mammograms": _records(con, "mammograms WHERE patient_id = ?", identifier),
-        "findings": _records(con, f"findings WHERE mammogram_id IN ({own})", identifier),
-    }
-    staged = {
-        "patients": [patient],
-        "mammograms": record["mammograms"],
-        "findings": record["findings"],
+        "patient": _rows_by_patient(con, f"SELECT * FROM patients WHERE {_IS_GIVEN}", names),
+        "mammograms": _rows_by_patient(con, f"SELECT * FROM mammograms WHERE {_IS_GIVEN}", names),
+        "findings": _rows_by_patient(
+            con, f"SELECT * FROM findings JOIN ({own}) USING (mammogram_id)", names
+        ),
     }
 
-    def content(rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
+    def is_stored(record: dict[str, Any]) -> bool:
+        """Return whether the rows of a record are those of the study."""
+        name = record["patient"]["patient_id"]
+        staged = record | {"patient": [record["patient"]]}
+        return all(_same_rows(staged[part], rows.get(name, [])) for part, rows in stored.items())
+
+    return {record["patient"]["patient_id"] for record in records if is_stored(record)}
+
+
+def _same_rows(staged: list[dict[str, Any]], stored: list[dict[str, Any]]) -> bool:
+    """Return whether rows are equal in the columns that are staged, in any order."""
+    columns = sorted(staged[0]) if staged else []
+
+    def content(rows: list[dict[str, Any]]) -> list[str]:
         """Return the rows as texts in an order that does not depend on the table."""
         return sorted(json.dumps([row.get(name) for name in columns]) for row in rows)
 
-    for table, rows in staged.items():
-        columns = sorted(rows[0]) if rows else []
-        if len(rows) != len(stored[table]):
-            return False
-        if content(rows, columns) != content(stored[table], columns):
-            return False
-    return True
+    return len(staged) == len(stored) and content(staged) == content(stored)
 
 
-def _records(con: Connection, selection: str, value: str) -> list[dict[str, Any]]:
-    cursor = con.execute(f"SELECT * FROM {selection}", [value])
+def _rows_by_patient(
+    con: Connection, query: str, patient_ids: Collection[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a query with `_IS_GIVEN` by their patient_id."""
+    cursor = con.execute(query, [list(patient_ids)])
     names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for values in cursor.fetchall():
+        row = dict(zip(names, values))
+        rows.setdefault(row["patient_id"], []).append(row)
+    return rows
 
 
-def remove_patient(con: Connection, patient_id: str) -> list[str]:
-    """Remove a patient with mammograms, findings and their problems; results of runs stay.
+def remove_patients(con: Connection, patient_ids: Collection[str]) -> list[str]:
+    """Remove patients with mammograms, findings and their problems; results of runs stay.
 
     Return the names of the working images, which belong to no mammogram any more.
     """
-    own = "SELECT mammogram_id FROM mammograms WHERE patient_id = ?"
-    files = con.execute("SELECT file FROM mammograms WHERE patient_id = ?", [patient_id])
+    given = [list(patient_ids)]
+    remove_patient_problems(con, patient_ids)
+    files = con.execute(f"SELECT file FROM mammograms WHERE {_IS_GIVEN}", given)
     names = [row[0] for row in files.fetchall()]
-    remove_patient_problems(con, patient_id)
-    con.execute(f"DELETE FROM findings WHERE mammogram_id IN ({own})", [patient_id])
+    own = f"SELECT mammogram_id FROM mammograms WHERE {_IS_GIVEN}"
+    con.execute(f"DELETE FROM findings WHERE mammogram_id IN ({own})", given)
     for table in ("mammograms", "patients"):
-        con.execute(f"DELETE FROM {table} WHERE patient_id = ?", [patient_id])
+        con.execute(f"DELETE FROM {table} WHERE {_IS_GIVEN}", given)
     return names
 
 
@@ -292,28 +324,30 @@ def dataset_counts(con: Connection) -> dict[str, int]:
 def load_image_truth(con: Connection) -> pd.DataFrame:
     """Return the truth of each mammogram: mammogram_id, patient_id, truth.
 
-    0 normal, 1 benign, 2 malignant: the worst finding of the image, else its image label. Missing
-    where the only findings are UNPROVEN. See docs/reference/definitions.md, "Image and case
-    scores".
+    A class code: the last class among the findings of the image (malignant before benign), else the
+    image label, else 0. Missing where the only findings are UNPROVEN. See
+    docs/reference/definitions.md, "Image and case scores".
     """
+    codes = load_classes(con).pathology_codes
     # -1 marks findings that are all UNPROVEN: these must not fall through to the image label.
-    return con.execute("""
-        WITH worst AS (
-            SELECT mammogram_id,
-                max(CASE pathology WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1
-                    WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1 WHEN 'NORMAL' THEN 0 ELSE -1 END) AS code
-            FROM findings GROUP BY mammogram_id
+    return con.execute(
+        """
+        WITH codes AS (SELECT unnest(?) AS pathology, unnest(?) AS code),
+        worst AS (
+            SELECT mammogram_id, max(coalesce(codes.code, -1)) AS worst_code
+            FROM findings LEFT JOIN codes USING (pathology) GROUP BY mammogram_id
         )
         SELECT mammogram_id, patient_id,
-            CASE WHEN code = -1 THEN NULL
-                ELSE coalesce(code,
-                    CASE image_label WHEN 'MALIGNANT' THEN 2 WHEN 'BENIGN' THEN 1
-                        WHEN 'BENIGN_WITHOUT_CALLBACK' THEN 1 WHEN 'UNPROVEN' THEN NULL
-                        ELSE 0 END)
+            CASE WHEN worst_code = -1 THEN NULL
+                ELSE coalesce(worst_code,
+                    CASE WHEN image_label = ? THEN NULL ELSE coalesce(codes.code, 0) END)
             END AS truth
         FROM mammograms LEFT JOIN worst USING (mammogram_id)
+            LEFT JOIN codes ON codes.pathology = image_label
         ORDER BY mammogram_id
-    """).df()
+        """,
+        [list(codes), list(codes.values()), UNPROVEN],
+    ).df()
 
 
 def content_hash(con: Connection) -> str:

@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.store import run_table
 from core.store.connection import Connection, fetch_integer
 from core.store.evidence import record_group, record_row
+from core.store.labels import assignment_table
 from core.timestamps import utc_now
 
 ROLES = ("team", "annotator", "reader")
@@ -71,8 +72,14 @@ def participant_role(con: Connection, code: str) -> str | None:
     return row[0] if row else None
 
 
-def add_participant(con: Connection, code: str, role: str, simulated: bool = False) -> None:
-    """Add a participant without an invitation. UserError if the code is taken or invalid."""
+def add_participant(
+    con: Connection, code: str, role: str, simulated: bool = False, dissection: str | None = None
+) -> None:
+    """Add a participant without an invitation. UserError if the code is taken or invalid.
+
+    dissection: what an annotator is assigned, by default the current one; `assignment_table`
+    changes it.
+    """
     check_code(code)
     _check_role(role)
     if participant_role(con, code) is not None:
@@ -82,6 +89,8 @@ def add_participant(con: Connection, code: str, role: str, simulated: bool = Fal
         )
     con.execute("INSERT INTO people VALUES (?, ?, ?, ?)", [code, role, simulated, utc_now()])
     record_group(con, "participant", code, code=code)
+    if role == "annotator":
+        assignment_table.assign_new_annotator(con, code, dissection)
 
 
 def invite_participant(con: Connection, code: str, role: str, token_hash: str) -> None:
@@ -110,6 +119,33 @@ def revoke_invitations(con: Connection, code: str) -> None:
     ).fetchall()
     for (token_hash,) in revoked:
         record_group(con, "withdrawal", code, token_hash=token_hash)
+
+
+def undo_revocation(con: Connection, code: str) -> None:
+    """Make the link of a participant that was revoked last work again, with its open pages.
+
+    The record of the revocation stays in the evidence chain, followed by that of its undo.
+    UserError if no link was revoked, a newer link is valid, or the participant withdrew.
+    """
+    if valid_token_hashes(con, code):
+        raise UserError(f"{code} has a valid link; there is no revoked link to restore.")
+    if f"participant {code}" in set(run_table.load_log(con, "participant withdrawn")["detail"]):
+        raise UserError(f"{code} withdrew from the study; the links of {code} stay revoked.")
+    restored = con.execute(
+        "UPDATE invitations SET revoked_at = NULL WHERE code = ? AND revoked_at ="
+        " (SELECT max(revoked_at) FROM invitations WHERE code = ?) RETURNING token_hash, made",
+        [code, code],
+    ).fetchall()
+    if not restored:
+        raise UserError(f"No link of {code} was revoked; there is nothing to undo.")
+    for token_hash, time in restored:
+        # The row is no revocation any more: code and time name the removed record.
+        record_group(con, "withdrawal", code, token_hash=token_hash, code=code, made=time)
+
+
+def has_revoked_link_only(con: Connection, code: str) -> bool:
+    """Return whether a participant has a revoked link and no valid one."""
+    return not valid_token_hashes(con, code) and revoked_invitation_count(con, code) > 0
 
 
 def revoked_invitation_count(con: Connection, code: str) -> int:

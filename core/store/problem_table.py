@@ -6,7 +6,7 @@ The checks that produce problems belong in `core.images`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,9 +176,9 @@ def replace_open_problems(
     con.execute(
         """
         DELETE FROM problems WHERE list_contains(?, code) AND resolution IS NULL
-            AND (? IS NULL OR list_contains(?, mammogram_id))
+            AND (? OR mammogram_id IN (SELECT unnest(?::VARCHAR[])))
         """,
-        [list(codes), mammograms, list(mammograms or ())],
+        [list(codes), mammograms is None, list(mammograms or ())],
     )
     add_problems(con, rows)
 
@@ -191,12 +191,14 @@ def replace_source_problems(
         "DELETE FROM problems WHERE code = ? AND list_contains(?, source_id)",
         [SOURCE, list(source_ids)],
     )
-    for row in rows:
-        # Rows of studies from before the code was recorded.
-        con.execute(
-            "DELETE FROM problems WHERE code = '' AND item = ? AND cause = ?",
-            [row["item"], row["cause"]],
-        )
+    # Rows of studies from before the code was recorded.
+    con.execute(
+        """
+        DELETE FROM problems WHERE code = ''
+            AND (item, cause) IN (SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]))
+        """,
+        [[row["item"] for row in rows], [row["cause"] for row in rows]],
+    )
     add_problems(con, [row | {"code": SOURCE} for row in rows])
 
 
@@ -206,32 +208,47 @@ def clear_skipped_problems(con: Connection, items: list[str]) -> None:
         """
         UPDATE sources SET skipped = skipped - removed.n FROM (
             SELECT source_id, count(*) AS n FROM problems
-            WHERE skipped AND list_contains(?, item) GROUP BY source_id
+            WHERE skipped AND item IN (SELECT unnest(?::VARCHAR[])) GROUP BY source_id
         ) AS removed
         WHERE sources.source_id = removed.source_id
         """,
         [items],
     )
-    con.execute("DELETE FROM problems WHERE skipped AND list_contains(?, item)", [items])
+    con.execute(
+        "DELETE FROM problems WHERE skipped AND item IN (SELECT unnest(?::VARCHAR[]))", [items]
+    )
 
 
-def remove_patient_problems(con: Connection, patient_id: str) -> int:
-    """Remove what is listed about a patient, its mammograms and findings; return the number.
+def remove_patient_problems(con: Connection, patient_ids: Collection[str]) -> int:
+    """Remove what is listed about patients, their mammograms and findings; return the number.
 
     The items of a source are named after the patient, a mammogram, or a finding of it.
     """
+    own = con.execute(
+        "SELECT mammogram_id FROM mammograms WHERE patient_id IN (SELECT unnest(?::VARCHAR[]))",
+        [list(patient_ids)],
+    )
+    mammograms = {row[0] for row in own.fetchall()}
+    named = set(patient_ids) | mammograms
+    items = [row[0] for row in con.execute("SELECT DISTINCT item FROM problems").fetchall()]
     rows = con.execute(
         """
-        DELETE FROM problems WHERE item = ? OR EXISTS (
-            SELECT 1 FROM mammograms m WHERE m.patient_id = ? AND (
-                problems.mammogram_id = m.mammogram_id OR item = m.mammogram_id
-                OR starts_with(item, m.mammogram_id || ', ')
-            )
-        ) RETURNING 1
+        DELETE FROM problems WHERE item IN (SELECT unnest(?::VARCHAR[]))
+            OR mammogram_id IN (SELECT unnest(?::VARCHAR[])) RETURNING 1
         """,
-        [patient_id, patient_id],
-    )
-    return len(rows.fetchall())
+        [
+            [item for item in items if item in named or _names_one_of(item, mammograms)],
+            sorted(mammograms),
+        ],
+    ).fetchall()
+    return len(rows)
+
+
+def _names_one_of(item: str, mammograms: Collection[str]) -> bool:
+    """Return whether an item is a mammogram and, after a comma, a part of it."""
+    # The name of a mammogram can hold commas itself.
+    commas = [k for k in range(len(item)) if item.startswith(", ", k)]
+    return any(item[:k] in mammograms for k in commas)
 
 
 def finding_decisions(con: Connection) -> list[FindingDecision]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.class_labels import ClassDefinition
 from core.errors import MissingRunError, UserError
 from core.store.connection import Connection, fetch_integer
 from core.store.evidence import record_row
@@ -33,6 +34,14 @@ RUN_TABLES = (
     "descriptor_associations",
     "attention",
 )
+# Tables with a column for each class, of this beginning or end.
+_CLASS_COLUMNS = {
+    "patches": ("_cover", "_part"),
+    "history": ("auc_",),
+    "predictions": ("p_",),
+    "image_scores": ("s_",),
+    "explanations": ("p_",),
+}
 
 
 def register_run(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
@@ -50,6 +59,7 @@ def register_run(con: Connection, folder: Path, manifest: dict[str, Any]) -> Non
                 f"{path} is not a table of the store; the run was made by another version of"
                 " DeepMiner."
             )
+        _add_class_columns(con, table, path)
         con.execute(
             f"INSERT INTO {table} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)",
             [name, str(path)],
@@ -67,6 +77,23 @@ def register_run(con: Connection, folder: Path, manifest: dict[str, Any]) -> Non
             manifest["seconds"],
         ],
     )
+
+
+def _add_class_columns(con: Connection, table: str, path: Path) -> None:
+    """Add the columns of classes that no earlier run of the study had."""
+    existing = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
+    columns = con.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
+    for name in (column[0] for column in columns if column[0] not in existing):
+        affixes = _CLASS_COLUMNS.get(table, ())
+        if any(name.startswith(affix) or name.endswith(affix) for affix in affixes):
+            quoted = name.replace('"', '""')
+            con.execute(f'ALTER TABLE {table} ADD COLUMN "{quoted}" DOUBLE')
+
+
+def run_classes(con: Connection, run: str) -> ClassDefinition:
+    """Return the classes of the patches that a run was built on."""
+    patches = load_run(con, ancestor(con, run, "patches"))
+    return ClassDefinition.from_manifest(patches["manifest"])
 
 
 def load_runs(con: Connection, kind: str | None = None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -32,8 +33,53 @@ class Tile:
     label: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dissection:
+    """One dissection, as menus and messages name it.
+
+    architecture: of the network, "" where it is unknown. title: network and layer, with the time
+    (UTC) and the end of the run's id where two dissections would have one title.
+    """
+
+    run: str
+    architecture: str
+    layer: str
+    made: datetime
+    title: str
+
+
+def list_dissections(con: Connection) -> list[Dissection]:
+    """Return the dissections of the study, the one made or used last at the end."""
+    rows = run_table.load_runs(con, "dissect").to_dict("records")
+    networks = {row["run"]: _network_and_layer(con, row) for row in rows}
+    titles = {run: ", ".join(filter(None, names)) for run, names in networks.items()}
+    for row in rows:
+        # All of several equal titles: a short one would seem to be the only one.
+        if list(networks.values()).count(networks[row["run"]]) > 1:
+            titles[row["run"]] += f", {row['made']:%d %b %H:%M}, {row['run'][-6:]}"
+    return [
+        Dissection(
+            run=row["run"],
+            architecture=networks[row["run"]][0],
+            layer=networks[row["run"]][1],
+            made=row["made"],
+            title=titles[row["run"]],
+        )
+        for row in rows
+    ]
+
+
+def _network_and_layer(con: Connection, row: dict[str, Any]) -> tuple[str, str]:
+    train = run_table.find_ancestor(con, row["run"], "train")
+    architecture = run_table.load_run(con, train)["manifest"]["architecture"] if train else ""
+    return architecture, row["manifest"].get("layer") or unit_layer(con, row["run"], 0)
+
+
 def current_dissection(con: Connection) -> str | None:
-    """Return the dissect run whose units are annotated, which is the latest, or None."""
+    """Return the dissect run that was made or used last, or None.
+
+    Annotators keep the one that they are assigned (`core.store.labels.assignment_table`).
+    """
     return run_table.latest_run(con, "dissect")
 
 
@@ -255,8 +301,7 @@ def load_explanations(con: Connection, run: str) -> pd.DataFrame:
 def load_image_scores(con: Connection, run: str, split: str | None = None) -> pd.DataFrame:
     """Return the image scores of an evaluate run, of one split or all.
 
-    Columns: mammogram_id, patient_id, view, scanner, s_normal, s_benign, s_malignant, truth,
-    predicted, split.
+    Columns: mammogram_id, patient_id, view, scanner, s_<class>, truth, predicted, split.
     """
     return con.execute(
         """
@@ -272,12 +317,11 @@ def load_image_scores(con: Connection, run: str, split: str | None = None) -> pd
 def load_predictions(con: Connection, run: str, patches_run: str, split: str) -> pd.DataFrame:
     """Return the patch probabilities of an evaluate run for one split.
 
-    Columns: patch_id, label, p_normal, p_benign, p_malignant, mammogram_id, patient_id.
+    Columns: patch_id, label, p_<class>, mammogram_id, patient_id.
     """
     return con.execute(
         """
-        SELECT p.patch_id, p.label, e.p_normal, e.p_benign, e.p_malignant,
-            p.mammogram_id, m.patient_id
+        SELECT e.* EXCLUDE run, p.label, p.mammogram_id, m.patient_id
         FROM predictions e
             JOIN patches p ON p.run = ? AND p.patch_id = e.patch_id
             JOIN mammograms m USING (mammogram_id)

@@ -6,6 +6,7 @@ evidence chain.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from core.errors import UserError
@@ -13,7 +14,7 @@ from core.store import dataset_table, participant_table, problem_table, run_tabl
 from core.store.connection import Connection
 from core.store.evidence import record_group
 from core.store.reading.protocol_states import OPEN_STATES
-from core.store.reading.protocol_table import load_protocol
+from core.store.reading.protocol_table import list_protocols, load_protocol
 from core.timestamps import utc_now
 
 # Rows of a patient by the column that identifies them, in an order in which each is still known.
@@ -73,14 +74,14 @@ def withdraw_patient(con: Connection, patient_id: str, actor: str) -> Withdrawal
         raise UserError(
             f"There is no patient {patient_id!r} in the study; the Data page lists the cases."
         )
-    check_not_shown(con, patient_id, "withdraw the patient")
+    check_not_shown(con, [patient_id], "withdraw the patient")
     studies = _studies_with(con, "reading_cases", "patient_id", patient_id)
     own = "SELECT mammogram_id FROM mammograms WHERE patient_id = ?"
     files = con.execute("SELECT file FROM mammograms WHERE patient_id = ?", [patient_id])
     names = tuple(row[0] for row in files.fetchall())
     runs = _runs_with_patient(con, patient_id)
     removed = {table: _delete_patch_results(con, table, patient_id) for table in _PATCH_TABLES}
-    removed["problems"] = problem_table.remove_patient_problems(con, patient_id)
+    removed["problems"] = problem_table.remove_patient_problems(con, [patient_id])
     for table in (*_MAMMOGRAM_TABLES, "patches"):
         removed[table] = _delete(con, table, f"mammogram_id IN ({own})", patient_id)
     for table in ("mammograms", "splits", "patients", "ingested_patients"):
@@ -98,17 +99,26 @@ def withdraw_patient(con: Connection, patient_id: str, actor: str) -> Withdrawal
     )
 
 
-def check_not_shown(con: Connection, patient_id: str, purpose: str) -> None:
-    """Raise UserError if an open reading study shows images of a patient.
+def check_not_shown(con: Connection, patient_ids: Collection[str], purpose: str) -> None:
+    """Raise UserError if an open reading study shows images of one of the patients.
 
     purpose: what is to be done with the patient, for the message.
     """
-    for name, state in _studies_with(con, "reading_cases", "patient_id", patient_id):
-        if state in OPEN_STATES:
-            raise UserError(
-                f"{name} shows images or explanations of patient {patient_id} and is open; close"
-                f" it, then {purpose}."
-            )
+    wanted = set(patient_ids)
+    for study in list_protocols(con):
+        if study.state not in OPEN_STATES:
+            continue
+        shown = con.execute(
+            "SELECT DISTINCT patient_id FROM reading_cases WHERE protocol = ? AND version = ?"
+            " ORDER BY patient_id",
+            [study.protocol, study.version],
+        ).fetchall()
+        for (patient,) in shown:
+            if patient in wanted:
+                raise UserError(
+                    f"{study.protocol}, version {study.version} shows images or explanations of"
+                    f" patient {patient} and is open; close it, then {purpose}."
+                )
 
 
 def withdraw_participant(con: Connection, code: str, actor: str) -> Withdrawal:

@@ -17,6 +17,7 @@ from core.images.finding_checks import (
     DOUBTFUL_SOURCE,
     MISPLACED,
     OTHER_SIDE,
+    UNCLEAR_SIDE,
     ImageIssue,
     PlacedOutline,
     check_finding,
@@ -25,7 +26,7 @@ from core.images.finding_checks import (
     pixel_count,
 )
 from core.images.polygons import fill_polygons, scale_polygons
-from core.images.tissue_segmentation import Segmentation, with_margin
+from core.images.tissue_segmentation import Segmentation, chest_wall_side, with_margin
 from core.sources.records import Mammogram, Problem
 
 # Outlines may lie on the skin: margin around the tissue as a share of the image width.
@@ -58,11 +59,17 @@ def mammogram_problems(
     """
     issues = attribute_issues(mammogram.attributes, mammogram.laterality, mammogram.view)
     rows = [issue_row(mammogram.id, issue, "imported") for issue in issues]
+    if mammogram.whole_image:
+        # The checks below compare findings with a breast.
+        return rows
     mask = segmentation.mask
     if segmentation.doubt:
         action = "imported" if mask.any() else "imported without patches"
         issue = ImageIssue(DOUBTFUL_TISSUE if mask.any() else NO_TISSUE, segmentation.doubt)
         rows.append(issue_row(mammogram.id, issue, action))
+    elif mammogram.laterality in ("LEFT", "RIGHT") and not chest_wall_side(mask):
+        cause = "no side of the film is recognised as the chest wall: its side was not checked"
+        rows.append(issue_row(mammogram.id, ImageIssue(UNCLEAR_SIDE, cause), "imported"))
     outlined = [finding for finding in mammogram.findings if finding.outline]
     if not outlined:
         return rows

@@ -12,9 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from core import store
+from core.class_labels import MAMMOGRAMS, MAMMOGRAPHY, ClassDefinition
 from core.errors import UserError
 from core.runs import canonical_json
+from core.settings import Settings
 from core.sources.records import Problem
+from core.store import dataset_table
 
 # Module of core.sources by kind of source.
 SOURCE_MODULES = {
@@ -41,18 +45,27 @@ _KEYS = ("pseudonym_key",)
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRequest:
-    """What identifies a source: kind, location, options, shard and input side."""
+    """What identifies a source: kind, location, options, shard and input side.
+
+    classes: of the study, under which the findings are stored; no part of the identity.
+    """
 
     kind: str
     path: Path | None
     options: dict[str, Any]
     shard: tuple[int, int]
     input_side: int
+    classes: ClassDefinition = MAMMOGRAPHY
 
     @property
     def location(self) -> str:
         """The path as text, "" without one."""
         return "" if self.path is None else str(self.path)
+
+    @property
+    def shows_breasts(self) -> bool:
+        """Whether the images are mammograms."""
+        return bool(self.options.get("domain", MAMMOGRAMS).subject == "breast")
 
     def source_id(self, *content: str) -> str:
         """Return the id of the source, which also depends on the given content."""
@@ -95,6 +108,18 @@ class SourceRequest:
                 return ""
         return "".join(digests)
 
+    def without_folders(self, problem: Problem) -> Problem:
+        """Return a problem without the folders of the source: a full path can identify people."""
+        cause = problem.cause
+        for path in (self.path, *self.options.values()):
+            if not isinstance(path, Path):
+                continue
+            folder = path if path.is_dir() else path.parent
+            # The current folder has no name that could be removed: a dot occurs in every sentence.
+            if folder != Path():
+                cause = cause.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
+        return dataclasses.replace(problem, cause=cause)
+
     def stored_options(self) -> dict[str, Any]:
         """Return the options without folders: a full path can identify people."""
         return {
@@ -123,10 +148,30 @@ def check_options(module: ModuleType, kind: str, options: dict[str, Any]) -> Non
             )
 
 
-def without_folder(problem: Problem, path: Path | None) -> Problem:
-    """Return a problem without the folder of the source: a full path can identify people."""
-    if path is None:
-        return problem
-    folder = path if path.is_dir() else path.parent
-    cause = problem.cause.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
-    return dataclasses.replace(problem, cause=cause)
+def domain_options(module: ModuleType, kind: str, settings: Settings) -> dict[str, Any]:
+    """Return the option of a source that states images and classes other than mammography's.
+
+    UserError for a source that describes mammograms only.
+    """
+    domain = settings.image_domain
+    if domain == MAMMOGRAMS:
+        return {}
+    if "domain" not in inspect.signature(module.list_tasks).parameters:
+        raise UserError(
+            f"The source {kind} describes mammograms, but study.toml names other classes or images;"
+            " describe the images in a table and use `deepminer ingest manifest`."
+        )
+    return {"domain": domain}
+
+
+def check_study_classes(study: Path, settings: Settings) -> None:
+    """Raise UserError if study.toml names other classes than the images of the study have."""
+    with store.read(study) as con:
+        has_images = bool(dataset_table.dataset_counts(con)["mammograms"])
+        ingested = dataset_table.load_classes(con).names
+    named = settings.class_definition.names
+    if has_images and ingested != named:
+        raise UserError(
+            f"study.toml names the classes {', '.join(named)}, but the images were ingested with"
+            f" {', '.join(ingested)}; restore the names, or ingest into a new study."
+        )

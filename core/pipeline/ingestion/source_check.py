@@ -19,8 +19,8 @@ from core.pipeline.ingestion.problem_rows import joint_problem_rows, problem_row
 from core.pipeline.ingestion.request import (
     SourceRequest,
     check_options,
+    domain_options,
     source_module,
-    without_folder,
 )
 from core.pipeline.ingestion.staging import load_record, stage_patients
 from core.progress import ProgressCallback
@@ -75,6 +75,7 @@ def check_source(
         If the source cannot be read at all.
     """
     module = source_module(kind)
+    options |= domain_options(module, kind, settings)
     check_options(module, kind, options)
     request = SourceRequest(
         kind=kind,
@@ -82,6 +83,7 @@ def check_source(
         options=dict(options),
         shard=(1, 1),
         input_side=settings.images.input_side,
+        classes=settings.class_definition,
     )
     # Outside the study: a check may concern data that must never enter it.
     with tempfile.TemporaryDirectory(prefix="deepminer-check-") as name:
@@ -104,16 +106,20 @@ def check_source(
             # Patients of this source would be left as they are, or replaced.
             known = dataset_table.load_stamps(con, request.source_id())
         problems = exclude_duplicates(study, records, [*problems, *left_out], True, known)[1]
-        rows = [problem_row(without_folder(problem, path)) for problem in problems]
+        rows = [problem_row(request.without_folders(problem)) for problem in problems]
         rows += [row for record in records for row in record["problems"]]
-        rows += joint_problem_rows(
-            [film for record in records for film in record["mammograms"]],
-            [
-                finding | {"outline": json.loads(finding["outline"])}
-                for record in records
-                for finding in record["findings"]
-            ],
-            rows,
+        rows += (
+            []
+            if not request.shows_breasts
+            else joint_problem_rows(
+                [film for record in records for film in record["mammograms"]],
+                [
+                    finding | {"outline": json.loads(finding["outline"])}
+                    for record in records
+                    for finding in record["findings"]
+                ],
+                rows,
+            )
         )
         if sheet is not None:
             save_contact_sheets(_record_entries(folder, records, rows), sheet)

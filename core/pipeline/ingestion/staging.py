@@ -25,7 +25,7 @@ import numpy as np
 from core.errors import UserError
 from core.images.decoding import working_image
 from core.images.polygons import scale_polygons
-from core.images.tissue_segmentation import chest_wall_side, segment_tissue
+from core.images.tissue_segmentation import Segmentation, chest_wall_side, segment_tissue
 from core.pipeline.ingestion.problem_rows import CHEST_WALL, mammogram_problems, problem_row
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
@@ -224,14 +224,18 @@ def _stage_mammogram(
         # Of the pixels, because one film can occur in two encodings.
         pixel_hash = hasher.submit(_hash_pixels, pixels)
         working, factors = working_image(pixels, mammogram.maximum, width)
-        segmentation = segment_tissue(working)
+        segmentation = (
+            Segmentation(np.ones(working.shape[:2], bool))
+            if mammogram.whole_image
+            else segment_tissue(working)
+        )
     tissue = segmentation.mask
     # New content gets new files: a transaction that fails must leave the earlier ones as they are.
     name = _file_name(f"{mammogram.id} {pixel_hash.result()} {mammogram.maximum} {width}")
     np.save(folder / f"{name}.npy", working)
     np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
     if mammogram.concepts is not None:
-        np.save(folder / f"{name}.concepts.npy", mammogram.concepts)
+        np.save(folder / f"{name}.concepts.npy", _resize_bits(mammogram.concepts, working.shape))
     row = {
         "mammogram_id": mammogram.id,
         "patient_id": patient_id,
@@ -258,9 +262,18 @@ def _stage_mammogram(
     return _StagedMammogram(row, findings, mammogram_problems(mammogram, segmentation, factors))
 
 
+def _resize_bits(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return concept bits [h, w] in the pixels of the working image: the nearest of each pixel."""
+    # Bits of neighbours cannot be averaged. Positions are pixel centres.
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, bits.shape)
+    )
+    return bits[rows[:, None], columns]
+
+
 def _check_size(mammogram: Mammogram, width: int) -> None:
     """Raise UserError if a mammogram is smaller than one patch."""
-    height, source_width = mammogram.pixels.shape
+    height, source_width = mammogram.pixels.shape[:2]
     side = max(width // 4, source_width // 4)
     if min(height, source_width) < side:
         raise UserError(

@@ -373,4 +373,77 @@ MIGRATIONS: tuple[Migration, ...] = (
         UPDATE decisions SET origin = 'imported' WHERE starts_with(reason, 'imported from ');
         """,
     ),
+    Migration(
+        "0018_annotation_assignments",
+        "2026-11-28",
+        # Annotators used to see the current dissection, whichever that was: those who have answered
+        # keep what they answered on, the others get the current one.
+        """
+        CREATE TABLE annotation_assignments (
+            number BIGINT PRIMARY KEY, code VARCHAR NOT NULL, run VARCHAR NOT NULL,
+            assigned BOOLEAN NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL
+        );
+        INSERT INTO annotation_assignments
+        WITH used AS (SELECT run, max(made) AS used FROM uses GROUP BY run),
+        current AS (
+            SELECT runs.run FROM runs LEFT JOIN used USING (run) WHERE kind = 'dissect'
+            ORDER BY greatest(runs.made, coalesce(used, runs.made)) DESC, runs.made DESC,
+                runs.run DESC
+            LIMIT 1
+        ),
+        answered AS (
+            SELECT code, run, min(made) AS made FROM annotations
+            WHERE run IN (SELECT run FROM runs) GROUP BY code, run
+        ),
+        waiting AS (
+            SELECT code, current.run, people.made FROM people, current
+            WHERE role = 'annotator' AND code NOT IN (SELECT code FROM answered)
+        )
+        SELECT row_number() OVER (ORDER BY made, code, run), code, run, TRUE, 'automatic', made
+        FROM (
+            SELECT * FROM answered WHERE code IN (SELECT code FROM people WHERE role = 'annotator')
+            UNION ALL SELECT * FROM waiting
+        );
+        """,
+    ),
+    Migration(
+        "0019_undone_decisions_and_finished_annotators",
+        "2026-11-28",
+        """
+        ALTER TABLE decisions ADD COLUMN undone BOOLEAN DEFAULT FALSE;
+        ALTER TABLE decisions ADD COLUMN number BIGINT;
+        UPDATE decisions SET number = ordered.place FROM (
+            SELECT rowid AS id, row_number() OVER (ORDER BY made, rowid) AS place FROM decisions
+        ) AS ordered WHERE decisions.rowid = ordered.id;
+        CREATE TABLE annotator_finishes (
+            number BIGINT PRIMARY KEY, run VARCHAR NOT NULL, code VARCHAR NOT NULL,
+            finished BOOLEAN NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL
+        );
+        """,
+    ),
+    Migration(
+        "0020_separated_units_and_label_sets_of_audits",
+        "2026-11-28",
+        """
+        ALTER TABLE audits ADD COLUMN label_set VARCHAR DEFAULT 'default';
+        CREATE TABLE group_separations (
+            number BIGINT PRIMARY KEY, run VARCHAR NOT NULL, unit INTEGER NOT NULL,
+            separated BOOLEAN NOT NULL, who VARCHAR NOT NULL, made TIMESTAMP NOT NULL
+        );
+        """,
+    ),
+    Migration(
+        "0021_classes_named_by_the_study",
+        "2026-11-28",
+        # Studies with other classes have columns of their own for them.
+        """
+        ALTER TABLE patches ALTER COLUMN benign_cover DROP NOT NULL;
+        ALTER TABLE patches ALTER COLUMN benign_part DROP NOT NULL;
+        ALTER TABLE patches ALTER COLUMN malignant_cover DROP NOT NULL;
+        ALTER TABLE patches ALTER COLUMN malignant_part DROP NOT NULL;
+        ALTER TABLE predictions ALTER COLUMN p_malignant DROP NOT NULL;
+        ALTER TABLE image_scores ALTER COLUMN s_malignant DROP NOT NULL;
+        ALTER TABLE explanations ALTER COLUMN p_malignant DROP NOT NULL;
+        """,
+    ),
 )
