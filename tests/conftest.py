@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.requirements import skip_unmet
+from support.study_templates import use_template_folder
 
 # `make test` starts several workers (pytest-xdist); without them a test may use both cores.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     users = [item.path for item in items if "demonstration" in getattr(item, "fixturenames", ())]
     parts = dict.fromkeys(users, 2) | dict.fromkeys(users[:1], 0)
     items.sort(key=lambda item: parts.get(item.path, 1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def template_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the studies that tests copy in a folder of this process."""
+    use_template_folder(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from core.store import annotation_table
 from support import synthetic_study
 from support.annotation_browser import (
     DEAD_TIME_MS,
+    continue_with,
     enter_annotation,
     press,
     wait_for_unit,
@@ -139,6 +140,7 @@ def test_drafts_survive_a_reload_and_answers_can_be_revised(context, served: Ser
     names = page.evaluate("() => JSON.stringify(localStorage)")
     assert "ZQX" not in names and "unit_" not in names
     page.reload()
+    continue_with(page, "Start with unit 1")
     wait_until_ready(page, "Unit 1 / 24")
     assert page.input_value(".own") == "Mass with microlobulated margin, uncertain"
     assert stored_answers(served, "K2") == []
@@ -286,7 +288,7 @@ def test_skip_list_viewer_and_own_words_by_keyboard(context, served: Served) -> 
     assert "take it back" in page.locator(".fault").first.inner_text()
     press(page, "Escape S")
     assert page.input_value(".own") == "Amorphous calcifications, suspicious"
-    assert page.locator(".tabs").count() == 0
+    assert page.locator(".form .tabs").count() == 0
     press(page, "+ + 3")
     tab_to(page, "Own words")
     press(page, "Enter")
@@ -295,10 +297,11 @@ def test_skip_list_viewer_and_own_words_by_keyboard(context, served: Served) -> 
     assert page.inner_text(".words") == "Own words, written"
     tab_to(page, "All units")
     press(page, "Enter")
-    page.wait_for_selector(".drawer .list button")
+    page.wait_for_selector(".preview .list button")
     page.wait_for_function("arg => (" + FOCUSED_TEXT + ")().startsWith(arg)", arg="3")
-    tab_to(page, "4")  # the next row, and nothing behind the list
+    tab_to(page, "4")  # the next row, and nothing of the hidden form
     press(page, "Escape")
+    page.wait_for_timeout(DEAD_TIME_MS)
     press(page, "z w Shift+L")
     assert page.inner_text(".wlt").split() == ["150", "%", "W", "239", "L", "136"]
     press(page, "r")
@@ -395,6 +398,7 @@ def test_two_windows_store_one_answer_and_no_secret_is_sent(wire, context, serve
     complete_practice(page)
     other = context.new_page()
     other.goto(wire.base)
+    continue_with(other, "Start with unit 1")
     wait_until_ready(other, "Unit 1 / 24")
     press(page, "N 3 Enter")
     wait_until_ready(page, "Unit 2 / 24")

@@ -28,9 +28,9 @@ from support.paths import ROOT
 BASE = {
     "architecture": "small",
     "units": 16,
-    "epochs": 3,
+    "epochs": 2,
     "batch": 32,
-    "draws": 500,
+    "draws": 250,
     "auxiliary": ["density"],
 }
 FROZEN = {
@@ -87,7 +87,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
     chosen = settings.settings_from_preset(settings.PHANTOM_PRESET | {"training": BASE})
     study.create_study(one, chosen)
     ingest.ingest(
-        one, chosen, "phantom", None, quiet, patients=15, seed=2, width=4 * chosen.images.input_side
+        one, chosen, "phantom", None, quiet, patients=8, seed=2, width=4 * chosen.images.input_side
     )
     patches.run_patch_extraction(one, chosen, quiet)
     two, trained = one.with_name("two"), one.with_name("trained")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import networks, training
+from core.class_labels import MAMMOGRAPHY
 from core.errors import UserError
 from core.interpretation import inference
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram
@@ -18,6 +19,8 @@ from core.interpretation.mammogram_influence import gradient_influence
 from core.settings import TrainingSettings
 from core.training import LabeledPatches
 from support.array_patches import ArrayPatches, no_progress
+
+TWO_OUTPUTS = MAMMOGRAPHY.with_outputs(2)
 
 SETTINGS = TrainingSettings(
     architecture="small",
@@ -231,13 +234,14 @@ def test_history_auc_is_the_share_of_ordered_pairs(pairs: list[tuple[int, int]])
         for a in score[labels == 1]
         for b in score[labels == 0]
     ]
-    auc = training.class_aucs(labels, np.stack([-score, score], 1), 2)["auc_malignant"]
+    auc = training.class_aucs(labels, np.stack([-score, score], 1), TWO_OUTPUTS)["auc_malignant"]
     assert auc is None if not slow else auc == pytest.approx(np.mean(slow))
 
 
 def test_history_auc_of_scores_that_are_not_numbers() -> None:
     probabilities = np.array([[0.5, 0.5], [0.5, np.nan]])
-    assert training.class_aucs(np.array([0, 1]), probabilities, 2) == {"auc_malignant": None}
+    aucs = training.class_aucs(np.array([0, 1]), probabilities, TWO_OUTPUTS)
+    assert aucs == {"auc_malignant": None}
 
 
 def test_bfloat16_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from support import synthetic_study
 from support.expert_client import ExpertClient, begin_reading, token_of
 from support.live_server import Served, start_server, stop_server
 from support.paths import ROOT
+from support.waiting import wait_until
 
 
 def test_the_printed_link_signs_the_team_in(served: Served) -> None:
@@ -259,9 +260,7 @@ def test_kills_neither_lose_nor_repeat_answers(reading_study: Path, port: int) -
     for thread in threads:
         thread.start()
     for least in (5, 25):
-        deadline = time.monotonic() + 30
-        while sum(map(len, acknowledged.values())) < least and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda least=least: sum(map(len, acknowledged.values())) >= least)
         os.kill(served.process.pid, signal.SIGKILL)
         served.process.wait()
         served = start_server(reading_study, port)

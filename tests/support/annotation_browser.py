@@ -21,6 +21,11 @@ def enter_annotation(context, served: Served, code: str):
     return page
 
 
+def continue_with(page, button: str) -> None:
+    """Leave the page of all units by the button of the next unit."""
+    page.get_by_role("button", name=button).click()
+
+
 def press(page, keys: str) -> None:
     """Press keys separated by blanks, one after another."""
     for key in keys.split():

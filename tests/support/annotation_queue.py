@@ -20,7 +20,7 @@ def finish_queue(con: Connection, session: AnnotationSession, leave_open: int = 
                 code=session.code,
                 answer=birads_lexicon.empty_answer(),
                 seconds=1.0,
-                annotation_id=session.slot_token(queue, slot),
+                annotation_id=session.slot_token(slot),
                 repeat=slot.repeat,
                 practice=slot.practice,
             )

@@ -87,8 +87,8 @@ def _add_findings_and_explanations(con: Connection) -> None:
                 "predicted": 2,
                 "lesion_class": 2,
                 "truth": 2 if is_malignant(i) else 1,
-                "p_normal": 0.1,
-                "p_benign": 0.9 - score * 0.9,
+                "p_normal": 1.0 - score,
+                "p_benign": score * 0.1,
                 "p_malignant": score * 0.9,
                 "file": f"maps{i:03d}.npz",
             }

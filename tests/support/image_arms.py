@@ -15,7 +15,7 @@ def freeze_image_study(
 ) -> protocol_table.Protocol:
     """Create and freeze a reading study with these arms."""
     design = design_preset(
-        "Recommended", name=name, arms=arms, comparison_share=1.0, repeats=2, readers=1
+        "Recommended", name=name, arms=arms, comparison_share=1.0, repeats=2, readers=1, seed=2
     )
     workflow.create_protocol(study, name, design, "team")
     _, issues = workflow.check_protocol(study, name, "team")

@@ -1,4 +1,4 @@
-"""The four published networks as plain functions, and checkpoints in their published format.
+"""The four published networks as plain functions.
 
 Written from torchvision's definitions at the time of the papers (v0.1.9 for ResNet, v0.2.0 for the
 other three), with functional operations only, so that no layer of the product is used.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,31 +44,6 @@ def published_input(patches: np.ndarray) -> Tensor:
     """Return grey patches uint8 [n, 1, h, w] as the published programs normalised them."""
     grey = torch.from_numpy(patches).float() / 255
     return (grey.repeat(1, 3, 1, 1) - _IMAGENET_MEAN) / _IMAGENET_DEVIATION
-
-
-def save_published(state: State, arch: str, path: Path) -> None:
-    """Save a state dict as the published programs did.
-
-    `module.` stands in front of the names, or for AlexNet and VGG inside `features.` only; there
-    are no counters of batch normalisation; the best accuracy is a NumPy number.
-    """
-    published = {
-        (
-            k.replace("features.", "features.module.", 1)
-            if arch in ("alexnet", "vgg16")
-            else f"module.{k}"
-        ): v
-        for k, v in state.items()
-        if not k.endswith("num_batches_tracked")
-    }
-    content = {
-        "epoch": 5,
-        "arch": arch,
-        "state_dict": published,
-        "best_prec1": np.float64(0.8),
-        "optimizer": {"state": {}, "param_groups": []},
-    }
-    torch.save(content, path)
 
 
 def alexnet(state: State, x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,15 +12,19 @@ from core import store
 StudyBuilder = Callable[[Path], object]
 
 
-@functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Return the folder of the templates; it is removed when the process ends."""
-    return tempfile.TemporaryDirectory(prefix="deepminer-studies-")
+_folder: Path | None = None
+
+
+def use_template_folder(folder: Path) -> None:
+    """Keep the templates in a folder of pytest, which removes it also after a killed run."""
+    global _folder
+    _folder = folder
 
 
 @functools.cache
 def _template(build: StudyBuilder) -> Path:
-    path = Path(_folder().name) / f"{build.__module__}.{build.__qualname__}"
+    assert _folder is not None, "the fixture template_folder of tests/conftest.py has not run"
+    path = _folder / f"{build.__module__}.{build.__qualname__}"
     build(path)
     return path
 

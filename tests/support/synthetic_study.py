@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,25 @@ def _add_runs(
     folder = path / "runs" / DISSECT
     folder.mkdir(parents=True)
     np.save(folder / "top_maps.npy", maps.astype(np.float16))
+
+
+def add_dissection(con: Connection, run: str, architecture: str, layer: str, days: int) -> str:
+    """Add a dissection of another network, `days` after the study's own, with the same units."""
+    train = run.replace("dissect", "train")
+    for name, kind, parents, manifest in (
+        (train, "train", [PATCHES], {"architecture": architecture}),
+        (run, "dissect", [train, PATCHES], {"layer": layer}),
+    ):
+        con.execute(
+            "INSERT INTO runs VALUES (?, ?, '{}', ?, ?, ?, 1.0)",
+            [name, kind, json.dumps(parents), json.dumps(manifest), MADE + timedelta(days=days)],
+        )
+    for table in ("units", "top_patches", "selected"):
+        con.execute(
+            f"INSERT INTO {table} SELECT * REPLACE (? AS run) FROM {table} WHERE run = ?",
+            [run, DISSECT],
+        )
+    return run
 
 
 LABELS = (

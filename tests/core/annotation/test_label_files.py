@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import joblib
 import pytest
 
 from core import store
@@ -13,6 +15,7 @@ from core.annotation.label_files import read_label_file
 from core.errors import UserError
 from core.lexicon import birads_lexicon
 from core.store import annotation_table, participant_table
+from core.store.labels import decision_table, label_states
 from evaluation.annotation import category_agreement
 from support import synthetic_study
 from support.paths import REFERENCE
@@ -49,7 +52,8 @@ def test_published_labels(large: Path, tmp_path: Path) -> None:
         and raw.units == 51
     )
     with store.read(large) as con:
-        assert len(annotation_table.unit_labels(con, RUN, [])) == 51
+        # The two experts agree on no unit in the same words.
+        assert label_states.unit_labels(con, RUN, []) == {}
         frame = annotation_table.load_annotations(con, RUN)
     answer = frame[(frame["code"] == "expert_1") & (frame["unit"] == 587)].iloc[0]["answer"]
     assert (
@@ -65,7 +69,7 @@ def test_published_labels(large: Path, tmp_path: Path) -> None:
         (),
     ) and cleaned.flagged == ("unit_1065", "unit_1118", "unit_1405")
     with store.read(large) as con:
-        labels = annotation_table.unit_labels(con, RUN, [])
+        labels = label_states.unit_labels(con, RUN, [])
     assert (
         labels[587].text == "Masses with spiculations, suspicious for breast cancer"
         and answer is not None
@@ -76,7 +80,7 @@ def test_published_labels(large: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=rf"{name}, .*nothing was imported"):
             label_exchange.import_labels(large, PUBLISHED / name, "team")
     exported = label_exchange.export_labels(large, tmp_path / "all.csv")
-    assert exported["sets"] == {"consensus": 46, "expert_1": 16, "expert_2": 50, "label": 54}
+    assert exported["sets"] == {"consensus": 46, "expert_1": 16, "expert_2": 50, "label": 46}
     assert {"first": "expert_1", "second": "expert_2", "both": 15, "same_words": 0} in exported[
         "pairs"
     ]
@@ -105,7 +109,7 @@ def test_export_import_round_trip(large: Path, tmp_path: Path, name: str) -> Non
             5,
             {**synthetic_study.mass_answer(), "words": 'message "so",\nand <b>more</b>'},
         )
-        annotation_table.record_decision(
+        decision_table.record_decision(
             con, RUN, 3, "Mass; seen by one", ["a0"], "looked again", "team"
         )
     first = label_exchange.export_labels(large, tmp_path / name)
@@ -116,7 +120,7 @@ def test_export_import_round_trip(large: Path, tmp_path: Path, name: str) -> Non
             (r.code, int(r.unit)): r.answer
             for r in annotation_table.load_annotations(con, RUN).itertuples()
         }
-        assert annotation_table.load_decisions(con, RUN).iloc[0]["label"] == "Mass; seen by one"
+        assert decision_table.load_decisions(con, RUN, True).iloc[0]["label"] == "Mass; seen by one"
     with store.read(large) as con:
         before = {
             (r.code, int(r.unit)): r.answer
@@ -155,7 +159,7 @@ CSV = "unit,set,label\n"
         ("[1]", "x.json", "something else"),
         ("{", "x.json", "is not JSON"),
         ({}, "x.json", "holds no label"),
-        ("a", "x.txt", "end in .json or .csv"),
+        ("a", "x.txt", "label files end in .json, .csv, .jbl"),
         (
             CSV + "unit_0001,E1,Mass\nunit_0001,E1,Mass\n",
             "x.csv",
@@ -190,3 +194,29 @@ def test_without_dissection(tmp_path: Path) -> None:
             create_study(tmp_path / "empty"), write_labels(tmp_path, {"unit_0001": "Mass"}), "team"
         )
     assert [e.unit for e in read_label_file(tmp_path / "labels.json")] == [0]
+
+
+@pytest.mark.parametrize("suffix", [".jbl", ".joblib", ".pkl"])
+def test_published_joblib_files(suffix: str, tmp_path: Path) -> None:
+    cleaned = {"unit_0003": "Dense tissue", "unit_0588": "Mass"}
+    for content in (cleaned, {"expert_1": cleaned, "expert_2": {"unit_0003": "N/A"}}):
+        binary = tmp_path / f"labels{suffix}"
+        joblib.dump(content, binary)
+        assert read_label_file(binary) == read_label_file(write_labels(tmp_path, content))
+
+
+def test_joblib_file_that_wants_to_run_code(tmp_path: Path) -> None:
+    target = tmp_path / "written"
+
+    class Attack:
+        """Creates a folder when it is unpickled."""
+
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(target),)
+
+    joblib.dump({"unit_0003": Attack()}, tmp_path / "labels.jbl")
+    with pytest.raises(UserError, match=r"labels.jbl contains .*Nothing was executed"):
+        read_label_file(tmp_path / "labels.jbl")
+    assert not target.exists()
+    joblib.load(tmp_path / "labels.jbl")  # a reader that runs code creates it
+    assert target.exists()

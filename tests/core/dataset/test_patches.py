@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.class_labels import MAMMOGRAPHY
 from core.dataset.patches import (
     PatchRule,
     image_label_patches,
     label_patches,
     window_origins,
 )
+
+TWO_OUTPUTS = MAMMOGRAPHY.with_outputs(2)
 
 
 def literal_labels(
@@ -63,11 +66,11 @@ def literal_labels(
             if numbers["u"][2] and not numbers["m"][2]:
                 unproven += 1
                 continue
-            if rule.classes == 3:
+            if len(rule.classes.outputs) == 3:
                 label = 2 if numbers["m"][2] else 1 if numbers["b"][2] else 0
                 touched = any(numbers[name][0] > 0 for name in "bmu")
             else:
-                label = 1 if numbers["m"][2] else 0
+                label = 2 if numbers["m"][2] else 0
                 touched = any(numbers[name][0] > 0 for name in "mu")
             if rule.ambiguous == "drop" and label == 0 and touched:
                 ambiguous += 1
@@ -105,7 +108,7 @@ def images(draw: st.DrawFn) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
         min_overlap=st.sampled_from([0.1, 0.3, 0.5, 1.0]),
         rule=st.sampled_from(["or", "and"]),
         ambiguous=st.sampled_from(["keep", "drop"]),
-        classes=st.sampled_from([2, 3]),
+        classes=st.sampled_from([MAMMOGRAPHY.with_outputs(2), MAMMOGRAPHY]),
     ),
 )
 def test_labels_equal_the_literal_definition(image: tuple, side: int, rule: PatchRule) -> None:
@@ -116,10 +119,10 @@ def test_labels_equal_the_literal_definition(image: tuple, side: int, rule: Patc
         got.y,
         got.x,
         got.tissue,
-        got.union_benign,
-        got.share_benign,
-        got.union_malignant,
-        got.share_malignant,
+        got.union["benign"],
+        got.share["benign"],
+        got.union["malignant"],
+        got.share["malignant"],
         got.label,
     )
     np.testing.assert_allclose(
@@ -154,16 +157,22 @@ def test_malignant_precedes_benign() -> None:
         both, [("BENIGN", both), ("MALIGNANT", both)], 4, PatchRule()
     ).label.tolist() == [2]
     assert label_patches(
-        both, [("BENIGN", both), ("MALIGNANT", both)], 4, PatchRule(classes=2)
-    ).label.tolist() == [1]
+        both, [("BENIGN", both), ("MALIGNANT", both)], 4, PatchRule(classes=TWO_OUTPUTS)
+    ).label.tolist() == [2]
 
 
 def test_image_label_patches() -> None:
     tissue = np.ones((8, 8), bool)
     weak = image_label_patches(tissue, "BENIGN_WITHOUT_CALLBACK", 4, PatchRule())
-    assert weak.weak and set(weak.label) == {1} and len(weak) == 9 and not weak.union_benign.any()
-    assert set(image_label_patches(tissue, "MALIGNANT", 4, PatchRule(classes=2)).label) == {1}
-    assert set(image_label_patches(tissue, "BENIGN", 4, PatchRule(classes=2)).label) == {0}
+    assert (
+        weak.weak and set(weak.label) == {1} and len(weak) == 9 and not weak.union["benign"].any()
+    )
+    assert set(
+        image_label_patches(tissue, "MALIGNANT", 4, PatchRule(classes=TWO_OUTPUTS)).label
+    ) == {2}
+    assert set(image_label_patches(tissue, "BENIGN", 4, PatchRule(classes=TWO_OUTPUTS)).label) == {
+        0
+    }
     none = image_label_patches(tissue, "UNPROVEN", 4, PatchRule())
     assert len(none) == 0 and none.dropped_unproven == 9
 
@@ -173,7 +182,6 @@ def test_image_label_patches() -> None:
     [
         {"rule": "xor"},
         {"ambiguous": "maybe"},
-        {"classes": 4},
         {"min_overlap": 0.0},
         {"min_tissue": 1.5},
     ],

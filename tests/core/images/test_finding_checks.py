@@ -60,6 +60,25 @@ def test_mirrored_position_is_more_plausible(breast: np.ndarray) -> None:
     assert issue_codes(breast, 10, 94, 60, 134) == ["mirrored_position"]
 
 
+def test_a_small_difference_suffices_where_the_mirrored_outline_fits(breast: np.ndarray) -> None:
+    # 91 % of it are inside, then 96 %; mirrored top to bottom, all of it would be.
+    assert issue_codes(breast, 2, 100, 42, 130) == ["mirrored_position"]
+    assert issue_codes(breast, 2, 102, 42, 132) == []
+
+
+def test_small_outlines_that_fit_when_enlarged(breast: np.ndarray) -> None:
+    """An outline in units of an image of a quarter of the width lies in the upper left corner."""
+    whole = np.ones(SHAPE, bool)
+    original = box(40, 180, 60, 200)
+    mask = fill_polygons([original / 4], SHAPE)
+    assert [i.code for i in check_finding(mask, whole, 400.0)] == ["other_units"]
+    assert check_finding(mask, whole, 400.0, is_calcification=True) == []
+    # Enlarged it would lie in the air, or leave the film, or it is not small.
+    assert check_finding(mask, whole & (np.arange(SHAPE[1]) < 30), 400.0) == []
+    assert check_finding(fill_polygons([box(60, 20, 65, 25)], SHAPE), whole, 400.0) == []
+    assert check_finding(fill_polygons([box(20, 20, 27, 27)], SHAPE), whole, 400.0) == []
+
+
 def test_shares_inside_by_hand() -> None:
     breast = np.zeros((4, 4), bool)
     breast[3, :3] = True

@@ -52,6 +52,43 @@ def test_zeroed_units_match_changed_maps(
     assert ablation.exact == (layer == "last") and not np.allclose(logits, ablation.logits)
 
 
+@pytest.mark.parametrize(
+    ("arch", "layer", "pool"),
+    [
+        ("small", "last", "global"),
+        ("resnet18", "last", "top_left_7"),
+        ("resnet18", "layer3", "global"),
+    ],
+)
+def test_kept_units_alone_match_maps_with_all_others_constant(
+    arch: str, layer: str, pool: str, reader: ArrayPatches
+) -> None:
+    torch.manual_seed(0)
+    network = networks.build(arch, 3, pool=pool, units=16).eval().requires_grad_(False)
+    ablation = Ablation(network, layer, reader, no_progress, batch=4)
+    fill = np.linspace(0.1, 2.0, ablation.means.shape[1]).astype(np.float32)
+    kept = [1, 5, 7]
+    x = torch.from_numpy(reader.x)
+
+    def keep(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        changed = torch.from_numpy(fill)[None, :, None, None].expand_as(output).clone()
+        for unit in kept:
+            changed[:, unit] = output[:, unit]
+        return changed
+
+    with torch.inference_mode():
+        module = network.layer(layer)
+        if module is None:
+            expected = network.logits(keep(None, None, network.feature_maps(x)))
+        else:
+            with module.register_forward_hook(keep):
+                expected = network(x)
+    logits = ablation.logits_keeping_units(kept, fill)
+    assert np.allclose(logits, expected.numpy(), atol=1e-4)
+    everything = ablation.logits_keeping_units(np.arange(len(fill)), fill)
+    assert np.allclose(everything, ablation.logits, atol=1e-4)
+
+
 def test_matched_units_are_similar_and_alive() -> None:
     activity = np.array([0.0, 1, 1.1, 1.2, 5, 5.1, 5.2, 9])
     for seed in range(30):

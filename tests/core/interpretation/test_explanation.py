@@ -8,10 +8,10 @@ import pytest
 from core.interpretation.explanation import (
     ImageScores,
     compute_image_scores,
-    displayed_units,
-    lesion_class,
+    displayed_phenomena,
+    lesion_output,
     most_influential_units,
-    predicted_class,
+    predicted_output,
     reading_texts,
 )
 from core.interpretation.feature_maps import tissue_positions
@@ -25,20 +25,19 @@ def test_image_scores() -> None:
         (p[0, y, x], p[1, y, x], p[2, y, x]) for y in range(6) for x in range(5) if tissue[y, x]
     ]
     scores = compute_image_scores(p, tissue)
-    assert scores.malignant == max(m for _, _, m in inside)
-    assert scores.benign == max(b for _, b, _ in inside)
+    assert scores.lesions == (max(b for _, b, _ in inside), max(m for _, _, m in inside))
     assert scores.normal == pytest.approx(1 - max(b + m for _, b, m in inside))
-    assert compute_image_scores(p, np.zeros((6, 5), bool)) == ImageScores(None, None, None)
+    assert compute_image_scores(p, np.zeros((6, 5), bool)) == ImageScores(None, ())
 
 
-def test_predicted_class() -> None:
-    assert predicted_class(ImageScores(0.5, 0.2, 0.4), 0.5) == 0
-    assert predicted_class(ImageScores(0.49, 0.2, 0.4), 0.5) == 2
-    assert predicted_class(ImageScores(0.49, 0.5, 0.4), 0.5) == 1
-    assert lesion_class(ImageScores(0.9, 0.5, 0.4)) == 1
-    assert predicted_class(ImageScores(None, None, 0.7), 0.6) == 2
-    assert predicted_class(ImageScores(None, None, 0.5), 0.6) == 0
-    assert predicted_class(ImageScores(None, None, None), 0.5) is None
+def test_predicted_output() -> None:
+    assert predicted_output(ImageScores(0.5, (0.2, 0.4)), 0.5) == 0
+    assert predicted_output(ImageScores(0.49, (0.2, 0.4)), 0.5) == 2
+    assert predicted_output(ImageScores(0.49, (0.5, 0.4)), 0.5) == 1
+    assert lesion_output(ImageScores(0.9, (0.5, 0.4))) == 1
+    assert predicted_output(ImageScores(None, (0.7,)), 0.6) == 1
+    assert predicted_output(ImageScores(None, (0.5,)), 0.6) == 0
+    assert predicted_output(ImageScores(None, ()), 0.5) is None
 
 
 def test_tissue_positions_are_half_full_or_fullest() -> None:
@@ -58,10 +57,18 @@ def test_only_labelled_units_are_displayed() -> None:
     influence = np.array([0.0, 0, 0, 4, 1, 3, 2, 0, 0, 9])
     units = most_influential_units(influence, labels, depth=8)
     assert [(u.rank, u.unit, u.label) for u in units[:3]] == [(1, 9, "i"), (2, 3, "c"), (3, 5, "e")]
-    assert [u.label for u in displayed_units(units, 2)] == ["i", "c"]
+    assert [shown.label for shown in displayed_phenomena(units, 2)] == ["i", "c"]
+
+
+def test_a_label_of_several_units_is_displayed_once_with_their_number() -> None:
+    labels = {3: "mass", 5: "vessel", 9: "mass"}
+    influence = np.array([0.0, 0, 0, 4, 1, 3, 2, 0, 0, 9])
+    shown = displayed_phenomena(most_influential_units(influence, labels))
+    assert [phenomenon.text for phenomenon in shown] == ["mass (2 units)", "vessel"]
+    assert [unit.unit for unit in shown[0].units] == [9, 3] and shown[0].leading.rank == 1
 
 
 def test_tie_of_benign_and_malignant_is_malignant() -> None:
-    assert lesion_class(ImageScores(0.1, 0.45, 0.45)) == 2
-    assert lesion_class(ImageScores(0.1, 0.46, 0.45)) == 1
-    assert predicted_class(ImageScores(0.1, 0.45, 0.45), 0.5) == 2
+    assert lesion_output(ImageScores(0.1, (0.45, 0.45))) == 2
+    assert lesion_output(ImageScores(0.1, (0.46, 0.45))) == 1
+    assert predicted_output(ImageScores(0.1, (0.45, 0.45)), 0.5) == 2

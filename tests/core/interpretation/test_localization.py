@@ -45,3 +45,16 @@ def test_random_weights_leave_the_network_unchanged() -> None:
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert not torch.equal(random.class_weights(), network.class_weights())
     assert torch.equal(random.class_weights(), with_random_weights(network, 1).class_weights())
+
+
+@torch.inference_mode()
+def test_random_weights_replace_the_fused_form() -> None:
+    """The fused form of a trained network would give the trained maps."""
+    network = networks.build("small", 3, units=8).eval()
+    network.fuse()
+    patches = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    maps = network.feature_maps(patches)
+    random = with_random_weights(network, 1)
+    assert network.fused is not None and random.fused is None
+    assert not torch.allclose(random.feature_maps(patches), maps)
+    assert torch.equal(network.feature_maps(patches), maps)

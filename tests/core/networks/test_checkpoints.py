@@ -154,6 +154,9 @@ def test_empty_state_is_refused(tmp_path: Path) -> None:
         torch.save(content, tmp_path / "w.pt")
         with pytest.raises(UserError, match=r"w.pt holds no weights: its state dict is empty"):
             networks.read_state(tmp_path / "w.pt")
+    (tmp_path / "w.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"w.pt is not a readable checkpoint \(it is empty or ends"):
+        networks.read_state(tmp_path / "w.pt")
 
 
 def test_newer_file_format_is_named(small_state: State, tmp_path: Path) -> None:

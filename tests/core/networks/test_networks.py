@@ -72,7 +72,7 @@ def test_published_checkpoint(arch: str, tmp_path: Path) -> None:
 
 @torch.inference_mode()
 def test_class_map_identity_at_any_size() -> None:
-    for arch in ("small", "resnet18", "densenet121"):
+    for arch in ("small", "medium", "resnet18", "densenet121"):
         network = networks.build(arch, 3).eval()
         x = torch.randint(0, 256, (1, 1, 301, 214), dtype=torch.uint8)
         class_maps = networks.to_fully_convolutional(network)(x)

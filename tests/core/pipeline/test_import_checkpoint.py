@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.reproduction.release_tree import save_published
 from core import lineage, networks, settings, store
 from core.errors import UserError
 from core.images.working_images import PatchReader, WorkingImages
@@ -23,7 +24,6 @@ from support.published_networks import (
     FORWARD,
     cheap_initial_weights,
     published_input,
-    save_published,
 )
 from support.strip_study import SIDE, create_strip_study
 

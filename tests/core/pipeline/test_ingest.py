@@ -14,12 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from core import settings, store
 from core.errors import UserError
+from core.images.working_images import WorkingImages
 from core.pipeline import ingest
 from core.pipeline.ingestion import staging
 from core.sources import phantom
+from core.sources.phantom.concepts import Concept
 from core.sources.records import Patient
 from core.store import dataset_table
 from core.study_folder import create_study
@@ -41,6 +44,26 @@ def ingest_phantom(study: Path, patients: int = 5, **more: object) -> ingest.Ing
     return ingest.ingest(
         study, CHOSEN, "phantom", None, quiet, patients=patients, width=256, **more
     )  # type: ignore[arg-type]
+
+
+def test_concepts_have_the_size_of_the_working_image(study: Path) -> None:
+    """Phantoms that are wider or narrower than a working image keep concepts and pixels in line."""
+    ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=2, width=512)
+    images = WorkingImages(study)
+    with store.read(study) as con:
+        films = dataset_table.load_mammograms(con)
+    for film in films.itertuples():
+        concepts = images.concepts(film.file)
+        assert concepts.shape == images[film.file].shape == (film.height, 256)
+        muscle = (concepts & Concept.PECTORAL_MUSCLE) > 0
+        skin = (concepts & Concept.SKIN_LINE) > 0
+        # The skin line lies on the border of the breast.
+        tissue = images.tissue(film.file)
+        edge = ndimage.binary_dilation(tissue, iterations=6) & ~ndimage.binary_erosion(
+            tissue, iterations=6
+        )
+        assert edge[skin].mean() > 0.7
+        assert not muscle.any() or tissue[muscle].mean() > 0.9
 
 
 def content(study: Path) -> tuple[dict[str, int], str | None, list[str]]:
@@ -244,6 +267,19 @@ def test_skip_bad(study: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG cut")
     result = ingest_manifest(study, path, skip_bad=True)
     assert result.patients == 2 and [p["item"] for p in result.problems if p["skipped"]] == ["3"]
+
+
+def test_problems_of_a_table_in_the_current_folder(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is removed from a cause, and nothing else of its text."""
+    write_manifest(tmp_path, [row("a.png", "1"), row("broken.png", "3")])
+    (tmp_path / "broken.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    result = ingest_manifest(study, Path("m.csv"), skip_bad=True)
+    assert [p["cause"] for p in result.problems if p["skipped"]] == [
+        "m.csv, row 3: The image broken.png is empty (0 bytes): copy it again or leave the row out."
+    ]
 
 
 def test_skipped_patient_is_added_after_correction(study: Path, tmp_path: Path) -> None:

@@ -107,6 +107,22 @@ def test_truth_table_of_dicom_files(study: Path, tmp_path: Path) -> None:
     assert sorted(labels) == ["BENIGN", "MALIGNANT"]
 
 
+def test_problems_name_no_folder_of_an_option(study: Path, tmp_path: Path) -> None:
+    folder, truth = dicom_export(tmp_path), tmp_path / "name of a person" / "truth.csv"
+    truth.parent.mkdir()
+    truth.write_text("accession,pathology\nA0,MALIGNANT\nA1,NORMAL\nA2,NORMAL\n")
+    # An image without a patient is left out, with the row of the table.
+    write_mammogram(
+        folder / "2.dcm", breast_film(2), PatientID="", AccessionNumber="A2", SOPInstanceUID="1.2.2"
+    )
+    result = run_ingestion(
+        study, "dicom", folder, truth=truth, pseudonym_key=tmp_path / "k.key", skip_bad=True
+    )
+    causes = [problem["cause"] for problem in result.problems]
+    assert any(cause.startswith("truth.csv, row 4: ") for cause in causes)
+    assert not any(str(tmp_path) in cause or "person" in cause for cause in causes)
+
+
 def test_results_state_that_truth_is_no_biopsy(study: Path, tmp_path: Path) -> None:
     (tmp_path / "vindr").mkdir()
     (tmp_path / "vindr" / "breast-level_annotations.csv").write_text(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -143,8 +145,9 @@ def test_patient_of_an_open_reading_study_is_not_replaced(
 ) -> None:
     before = state(study)
 
-    def refuse(con: store.Connection, patient: str, purpose: str) -> None:
-        raise UserError(f"a study shows {patient}; close it, then {purpose}.")
+    def refuse(con: store.Connection, patients: Collection[str], purpose: str) -> None:
+        if patients:
+            raise UserError(f"a study shows {min(patients)}; close it, then {purpose}.")
 
     monkeypatch.setattr(withdrawal, "check_not_shown", refuse)
     write_film(tmp_path / "0.png", 77)
@@ -214,6 +217,24 @@ def test_outlines_of_a_whole_source_in_other_units(tmp_path: Path) -> None:
         assert len(problem_table.list_problems(con)) == 0
 
 
+def test_film_without_a_clear_side_is_listed_and_used(tmp_path: Path) -> None:
+    """Its breast fills the film, so that its side cannot be compared with the table."""
+    study = create_study(tmp_path / "study", CHOSEN)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    texture = np.random.default_rng(0).normal(110, 12, (HEIGHT, WIDTH))
+    breast = ((x - 128) / 125) ** 2 + ((y - 150) / 110) ** 2 < 1
+    Image.fromarray(np.where(breast, texture, 2).clip(0, 255).astype(np.uint8)).save(
+        tmp_path / "0.png"
+    )
+    run_ingestion(study, write_table(tmp_path, ["box 100 120 150 170"]))
+    with store.read(study) as con:
+        listed = problem_table.list_problems(con)
+    assert list(zip(listed["item"], listed["code"])) == [("P0.LEFT_CC", "unclear_side")]
+    step = patches.run_patch_extraction(study, CHOSEN, quiet)
+    with store.read(study) as con:
+        assert dataset_table.load_patches(con, step.run)["label"].max() == 2
+
+
 def test_film_of_the_other_side_is_listed(tmp_path: Path) -> None:
     """Its chest wall is at the right, that of the other left breasts at the left."""
     study = create_study(tmp_path / "study", CHOSEN)
@@ -245,3 +266,46 @@ def test_remarks_about_a_patient_leave_the_list_when_repaired(tmp_path: Path) ->
     assert "leaves the film" in cause
     run_ingestion(study, write_table(tmp_path, [INSIDE, INSIDE]))
     assert state(study)[3] == []
+
+
+class _CountingConnection:
+    """Counts the statements of a connection."""
+
+    def __init__(self, con: store.Connection, statements: list[str]) -> None:
+        self._con, self._statements = con, statements
+
+    def execute(self, query: str, *parameters: object) -> store.Connection:
+        self._statements.append(query)
+        return self._con.execute(query, *parameters)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._con, name)
+
+
+def test_the_number_of_statements_does_not_depend_on_that_of_patients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the time of a whole corrected source grows with its patients, not their square."""
+    counts = []
+    for patients in (2, 6):
+        folder = tmp_path / str(patients)
+        folder.mkdir()
+        study = create_study(folder / "study", CHOSEN)
+        run_ingestion(study, write_table(folder, [IN_THE_AIR] * patients))
+        write_table(folder, [INSIDE] * patients)
+        statements: list[str] = []
+        with monkeypatch.context() as patch:
+            for name in ("read", "write"):
+                patch.setattr(store, name, _counted(getattr(store, name), statements))
+            assert run_ingestion(study, folder / "table.csv").replaced == patients
+        counts.append(len(statements))
+    assert counts[0] == counts[1] > 10
+
+
+def _counted(opened: Callable[..., AbstractContextManager], statements: list[str]) -> Callable:
+    @contextmanager
+    def open_counted(*given: object, **more: object) -> Iterator[_CountingConnection]:
+        with opened(*given, **more) as con:
+            yield _CountingConnection(con, statements)
+
+    return open_counted

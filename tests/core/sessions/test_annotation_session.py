@@ -12,6 +12,7 @@ from core.lexicon import birads_lexicon
 from core.sessions.annotation_session import AnnotationSession, queue_order
 from core.sessions.tokens import load_secret_key, one_time_token
 from core.store import annotation_table, participant_table, unit_table
+from core.store.labels import decision_table, label_states
 from support import synthetic_study
 
 RUN = synthetic_study.DISSECT
@@ -28,9 +29,7 @@ def start_session(study: Path, code: str = "A1", repeats: int = 4) -> Annotation
 def finish_practice(con, session: AnnotationSession) -> None:
     for slot in session.queue(con).slots[:2]:
         assert slot.practice
-        session.save_answer(
-            con, session.slot_token(session.queue(con), slot), birads_lexicon.empty_answer(), 1.0
-        )
+        session.save_answer(con, session.slot_token(slot), birads_lexicon.empty_answer(), 1.0)
 
 
 def test_versions_are_appended(study: Path) -> None:
@@ -58,6 +57,7 @@ def test_versions_are_appended(study: Path) -> None:
 
 def test_label_of_a_unit(study: Path) -> None:
     with store.write(study) as con:
+        own = synthetic_study.annotate(con, "A1", 4, synthetic_study.mass_answer("obscured"))
         synthetic_study.annotate(con, "A1", 1, birads_lexicon.empty_answer())
         second = synthetic_study.annotate(
             con, "A2", 1, synthetic_study.mass_answer("spiculated"), simulated=True
@@ -65,29 +65,18 @@ def test_label_of_a_unit(study: Path) -> None:
         synthetic_study.annotate(con, "A1", 2, synthetic_study.mass_answer("obscured"))
         # Its author changed the answer on unit 2 to nothing.
         synthetic_study.annotate(con, "A1", 2, birads_lexicon.empty_answer())
-        own = synthetic_study.annotate(con, "A1", 4, synthetic_study.mass_answer("obscured"))
         other = synthetic_study.annotate(con, "A2", 4, synthetic_study.mass_answer("indistinct"))
         # Repeats and practice give no label.
-        synthetic_study.annotate(con, "A2", 5, synthetic_study.mass_answer(), repeat=True)
-        synthetic_study.annotate(con, "A2", 6, synthetic_study.mass_answer(), practice=True)
-        labels = annotation_table.unit_labels(con, RUN, [])
-        assert set(labels) == {1, 4} and labels[1].simulated and not labels[4].simulated
-        assert labels[1].annotation_ids == (second.annotation_id,)
+        synthetic_study.annotate(con, "A1", 5, synthetic_study.mass_answer(), repeat=True)
+        synthetic_study.annotate(con, "A1", 6, synthetic_study.mass_answer(), practice=True)
+        # Nobody has finished: the answers of the one who began count, and no others.
+        labels = label_states.unit_labels(con, RUN, ["A2", "A1"])
+        assert set(labels) == {4} and not labels[4].simulated
         assert labels[4].annotation_ids == (own.annotation_id,)
-        early = synthetic_study.annotate(
-            con, "S1", 7, synthetic_study.mass_answer("obscured"), simulated=True
+        assert label_states.unit_states(con, RUN, [])[1].label.annotation_ids == (
+            second.annotation_id,
         )
-        assert annotation_table.unit_labels(con, RUN, [])[7].annotation_ids == (
-            early.annotation_id,
-        )
-        # People come before simulated experts.
-        late = synthetic_study.annotate(con, "A9", 7, synthetic_study.mass_answer("indistinct"))
-        assert annotation_table.unit_labels(con, RUN, [])[7].annotation_ids == (late.annotation_id,)
-        annotation_table.record_decision(con, RUN, 7, "", [], "only for this test", "team")
-        assert annotation_table.unit_labels(con, RUN, ["A2", "A1"])[4].annotation_ids == (
-            other.annotation_id,
-        )
-        annotation_table.record_decision(
+        decision_table.record_decision(
             con,
             RUN,
             4,
@@ -96,17 +85,18 @@ def test_label_of_a_unit(study: Path) -> None:
             "both see it",
             "team",
         )
-        annotation_table.record_decision(
+        decision_table.record_decision(
             con, RUN, 1, "", [second.annotation_id], "not convincing", "team"
         )
-        labels = annotation_table.unit_labels(con, RUN, [])
+        labels = label_states.unit_labels(con, RUN, [])
         assert set(labels) == {4} and labels[4].text == "Edge of a mass"
         assert len(labels[4].annotation_ids) == 2
-        assert annotation_table.annotation_counts(con, RUN, []) == {
+        assert label_states.annotation_counts(con, RUN, []) == {
             "units_selected": synthetic_study.SELECTED,
             "units_annotated": 1,
-            "experts": 4,
+            "experts": 2,
         }
+        assert label_states.unit_states(con, RUN, [])[1].label is None
 
 
 def test_queue_order_is_individual_and_blind_to_class(study: Path) -> None:
@@ -130,20 +120,18 @@ def test_session_goes_through_the_queue(study: Path) -> None:
         finish_practice(con, session)
         slot = session.queue(con).next()
         assert slot.number == 1
-        session.skip_slot(con, session.slot_token(session.queue(con), slot))
+        session.skip_slot(con, session.slot_token(slot))
         queue = session.queue(con)
         assert queue.real[0].status == "skipped" and queue.next(queue.real[0]).number == 2
         for _ in range(len(queue.real) - 1):
             queue = session.queue(con)
             slot = queue.next()
             assert slot.status == "todo"
-            session.save_answer(
-                con, session.slot_token(queue, slot), synthetic_study.mass_answer(), 1.0
-            )
+            session.save_answer(con, session.slot_token(slot), synthetic_study.mass_answer(), 1.0)
         queue = session.queue(con)
         assert queue.next().number == 1 and queue.next().status == "skipped"
         session.save_answer(
-            con, session.slot_token(queue, queue.next()), birads_lexicon.empty_answer(), 1.0
+            con, session.slot_token(queue.next()), birads_lexicon.empty_answer(), 1.0
         )
         assert session.queue(con).next() is None
 
@@ -152,7 +140,7 @@ def test_token_saves_once(study: Path) -> None:
     session = start_session(study)
     with store.write(study) as con:
         queue = session.queue(con)
-        token = session.slot_token(queue, queue.next())
+        token = session.slot_token(queue.next())
         saved, _ = session.save_answer(con, token, synthetic_study.mass_answer(), 2.0)
         again, _ = session.save_answer(con, token, synthetic_study.mass_answer(), 9.0)
         assert again.made == saved.made
@@ -163,10 +151,9 @@ def test_token_saves_once(study: Path) -> None:
                 con, one_time_token(b"guess", "annotate"), synthetic_study.mass_answer(), 2.0
             )
         assert con.execute("SELECT count(*), sum(seconds) FROM annotations").fetchone() == (1, 2.0)
-        changed = session.queue(con)
-        slot = session.find_slot(changed, session.slot_name(queue, queue.slots[0]))
+        slot = session.find_slot(con, session.slot_name(queue.slots[0]))
         second, _ = session.save_answer(
-            con, session.slot_token(changed, slot), synthetic_study.mass_answer("obscured"), None
+            con, session.slot_token(slot), synthetic_study.mass_answer("obscured"), None
         )
         assert second.version == 2
 
@@ -175,13 +162,13 @@ def test_sessions_are_separate(study: Path) -> None:
     one, two = start_session(study, "A1"), start_session(study, "A2")
     with store.write(study) as con:
         queue = one.queue(con)
-        token = one.slot_token(queue, queue.next())
+        token = one.slot_token(queue.next())
         one.save_answer(con, token, synthetic_study.mass_answer(), 1.0)
-        assert two.latest_answer(con, two.queue(con), two.queue(con).slots[0]) is None
+        assert two.latest_answer(con, two.queue(con).slots[0]) is None
         with pytest.raises(RequestRefused):
             two.save_answer(con, token, synthetic_study.mass_answer(), 1.0)
         with pytest.raises(RequestRefused):
-            two.find_slot(two.queue(con), one.slot_name(queue, queue.slots[3]))
+            two.find_slot(con, one.slot_name(queue.slots[3]))
 
 
 def test_consent_and_units_are_required(study: Path, empty: Path) -> None:

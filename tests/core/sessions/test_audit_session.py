@@ -164,7 +164,7 @@ def test_the_audit_opens_after_consent_and_the_own_queue(study: Path) -> None:
         assert refusals(con) == {"queue"}
         finish_queue(con, annotation, leave_open=1)
         open_slot = annotation.queue(con).slots[-1]
-        annotation.skip_slot(con, annotation.slot_token(annotation.queue(con), open_slot))
+        annotation.skip_slot(con, annotation.slot_token(open_slot))
         assert refusals(con) == {"queue"}  # a skipped unit is not answered
         finish_queue(con, annotation)
         assert session.current_audit(con) == audit

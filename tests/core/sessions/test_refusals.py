@@ -29,7 +29,7 @@ def test_without_consent_no_order_and_no_answer(study: Path) -> None:
         synthetic_study.add_audit(con)
         queue = annotator.queue(con)
         # Everything but the consent is right, tokens and answers included.
-        unit_token = annotator.slot_token(queue, queue.next())
+        unit_token = annotator.slot_token(queue.next())
         mass = synthetic_study.mass_answer()
         refused: list[Callable[[], object]] = [
             lambda: reader.start_study(con, ""),
@@ -67,7 +67,7 @@ def test_practice_units_cannot_be_skipped(study: Path) -> None:
         assert len(practice) == 2
         for slot in practice:
             with pytest.raises(RequestRefused) as error:
-                session.skip_slot(con, session.slot_token(queue, slot))
+                session.skip_slot(con, session.slot_token(slot))
             assert error.value.code == "answer"
         assert con.execute("SELECT count(*) FROM skips").fetchone() == (0,)
 
@@ -76,7 +76,14 @@ def queue_of(statuses: str) -> AnnotationQueue:
     """Return a queue without practice; t, s and d for to do, skipped and done."""
     names = {"t": "todo", "s": "skipped", "d": "done"}
     slots = tuple(
-        QueueSlot(unit=100 + i, repeat=False, practice=False, number=i, status=names[status])
+        QueueSlot(
+            run="run",
+            unit=100 + i,
+            repeat=False,
+            practice=False,
+            number=i,
+            status=names[status],
+        )
         for i, status in enumerate(statuses, start=1)
     )
     return AnnotationQueue("run", slots)

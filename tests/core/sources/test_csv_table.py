@@ -62,10 +62,11 @@ def test_spreadsheets(tmp_path: Path) -> None:
             read_table(tmp_path / name, COLUMNS)
 
 
-def test_empty_file(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").touch()
+@pytest.mark.parametrize("name", ["t.csv", "t.xlsx"])
+def test_empty_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
     with pytest.raises(UserError, match=r"empty \(0 bytes\)"):
-        read_table(tmp_path / "t.csv", COLUMNS)
+        read_table(tmp_path / name, COLUMNS)
 
 
 def test_large_tables_are_refused_before_reading(tmp_path: Path) -> None:

@@ -113,6 +113,39 @@ def test_width_keeps_anatomy(patients: list[Patient]) -> None:
     )
 
 
+def test_wide_mammograms_keep_anatomy() -> None:
+    """Anatomy of wide mammograms is drawn at half their size."""
+    task = phantom.list_tasks(patients=1, width=516, seed=2)[0][0]
+    small = phantom.list_tasks(patients=1, width=258, seed=2)[0][0]
+    wide, narrow = (phantom.read_patient(t).mammograms[1] for t in (task, small))
+    assert wide.pixels.shape == wide.concepts.shape == (826, 516)
+    rows = narrow.pixels.shape[0]
+    halved = wide.pixels[: 2 * rows].reshape(rows, 2, 258, 2).mean((1, 3))
+    assert np.corrcoef(halved.ravel(), narrow.pixels.ravel())[0, 1] > 0.98
+    both = (wide.concepts[::2, ::2][:rows] & Concept.PECTORAL_MUSCLE) > 0
+    muscle = (narrow.concepts & Concept.PECTORAL_MUSCLE) > 0
+    assert (both & muscle).sum() > 0.9 * (both | muscle).sum() > 0
+
+
+def test_skin_markers_lie_beside_malignant_findings() -> None:
+    def patients(share: float) -> list[Patient]:
+        tasks, _ = phantom.list_tasks(patients=14, width=64, seed=5, marker=share)
+        return [phantom.read_patient(task) for task in tasks]
+
+    marked = 0
+    for plain, other in zip(patients(0.0), patients(1.0), strict=True):
+        for a, b in zip(plain.mammograms, other.mammograms, strict=True):
+            ring = (b.concepts & Concept.SKIN_MARKER) > 0
+            assert not (a.concepts & Concept.SKIN_MARKER).any()
+            assert (a.pixels == b.pixels)[~ring].mean() > 0.99, "the rest is the same mammogram"
+            malignant = any(f.pathology == "MALIGNANT" for f in b.findings)
+            assert ring.any() >= malignant
+            marked += ring.any()
+            if malignant:
+                assert b.pixels[ring].mean() > a.pixels[ring].mean() + 10
+    assert 4 <= marked < 24
+
+
 def test_without_swap_appearance_matches_pathology() -> None:
     tasks, _ = phantom.list_tasks(patients=25, width=64, seed=4, swap=0.0)
     benign = sum(int(appearance.concept) for appearance in APPEARANCES if not appearance.malignant)
@@ -147,7 +180,13 @@ def test_concept_descriptions() -> None:
 
 
 def test_invalid_input(tmp_path: object) -> None:
-    for invalid in ({"patients": 0}, {"width": 8}, {"sides": 3}, {"normal": 0.8, "malignant": 0.4}):
+    for invalid in (
+        {"patients": 0},
+        {"width": 8},
+        {"sides": 3},
+        {"normal": 0.8, "malignant": 0.4},
+        {"marker": 1.5},
+    ):
         with pytest.raises(UserError):
             phantom.list_tasks(**invalid)
     with pytest.raises(UserError, match="takes no path"):

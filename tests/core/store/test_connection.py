@@ -29,12 +29,12 @@ for i in range(int(sys.argv[3])):
     print(i, flush=True)
 """
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from core import store
 with store.write(Path(sys.argv[1])):
     print('in', flush=True)
-    time.sleep(30)
+    sys.stdin.read()
 """
 
 
@@ -110,7 +110,10 @@ def test_four_writing_processes_lose_nothing(empty: Path) -> None:
 
 def test_timeout_names_the_holder(empty: Path) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(empty)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(empty)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "in\n"

@@ -11,6 +11,7 @@ from core import store
 from core.sessions.reading_session import ReadingSession
 from core.sessions.tokens import load_secret_key
 from core.store import annotation_table, dataset_table, participant_table
+from core.store.labels import decision_table, label_states
 from core.store.reading import bundle_table
 from support import synthetic_study
 
@@ -82,9 +83,9 @@ def test_the_last_consent_counts_and_a_bundle_holds_all(study: Path) -> None:
 def test_the_last_decision_on_a_unit_counts(study: Path) -> None:
     with store.write(study) as con:
         for unit, label in ((7, "First"), (3, "Other"), (7, "Second"), (7, "Third")):
-            annotation_table.record_decision(con, RUN, unit, label, [], f"why {label}", "T1")
-        decisions = annotation_table.load_decisions(con, RUN)
-        labels = annotation_table.unit_labels(con, RUN, [])
+            decision_table.record_decision(con, RUN, unit, label, [], f"why {label}", "T1")
+        decisions = decision_table.load_decisions(con, RUN)
+        labels = label_states.unit_labels(con, RUN, [])
     assert decisions[["unit", "label", "reason"]].to_numpy().tolist() == [
         [3, "Other", "why Other"],
         [7, "Third", "why Third"],

@@ -34,11 +34,11 @@ migrations.utc_now = kill  # called after a migration's statements and before it
 store.create(Path(sys.argv[1]))
 """
 HOLD_DATABASE = """
-import sys, time
+import sys
 import duckdb
 con = duckdb.connect(sys.argv[1])
 print('in', flush=True)
-time.sleep(30)
+sys.stdin.read()
 """
 
 
@@ -174,6 +174,7 @@ def test_store_in_use_is_not_migrated(
 def test_store_open_in_another_program_is_not_migrated(old_study: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD_DATABASE, str(old_study / STORE_NAME)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )

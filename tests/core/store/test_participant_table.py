@@ -9,6 +9,8 @@ import pytest
 from core import store
 from core.errors import UserError
 from core.store import participant_table
+from core.store.evidence import verify_chain
+from core.store.withdrawal import withdraw_participant
 from support import synthetic_study
 
 
@@ -35,6 +37,31 @@ def test_invitation_is_valid_until_revoked(empty: Path) -> None:
             [con.execute(f"SELECT * FROM {t}").fetchall() for t in ("people", "invitations", "log")]
         )
     assert token not in everything and other not in everything
+
+
+def test_undone_revocation(empty: Path) -> None:
+    """The link that was revoked last works again; the chain holds revocation and undo."""
+    with store.write(empty) as con:
+        participant_table.invite_participant(con, "R1", "reader", "a" * 64)
+        participant_table.reissue_invitation(con, "R1", "b" * 64)
+        with pytest.raises(UserError, match="R1 has a valid link"):
+            participant_table.undo_revocation(con, "R1")
+        participant_table.revoke_invitations(con, "R1")
+        assert participant_table.has_revoked_link_only(con, "R1")
+        participant_table.undo_revocation(con, "R1")
+        # The link that was replaced stays revoked.
+        assert participant_table.valid_token_hashes(con, "R1") == ["b" * 64]
+        participant_table.revoke_invitations(con, "R1")
+        participant_table.add_participant(con, "R2", "reader")
+        with pytest.raises(UserError, match="No link of R2 was revoked"):
+            participant_table.undo_revocation(con, "R2")
+    with store.read(empty) as con:
+        result = verify_chain(con)
+        assert result.valid and result.counts["withdrawal"] == 4
+    with store.write(empty) as con:
+        withdraw_participant(con, "R1", "team")
+        with pytest.raises(UserError, match="R1 withdrew"):
+            participant_table.undo_revocation(con, "R1")
 
 
 @pytest.mark.parametrize("code", ["", "Dr. Anna Schmidt", "<b>R1</b>", "R" * 300, "-x", "R1\n"])

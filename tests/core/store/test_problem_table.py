@@ -90,3 +90,58 @@ def test_repaired_patients_leave_the_list(study: Path) -> None:
         problem_table.clear_skipped_problems(con, ["P2", "P9"])
         assert problem_table.list_problems(con)["item"].tolist() == ["P1"]
         assert con.execute("SELECT skipped FROM sources").fetchall() == [(1,)]
+
+
+def test_problems_of_several_patients_are_removed(study: Path) -> None:
+    """Those of the patient, its mammograms and their parts; a longer name is another patient."""
+    mammogram_ids = {"A.LEFT_CC": "A", "A, b.LEFT_CC": "A", "B.LEFT_CC": "B", "C.LEFT_CC": "C"}
+    items = ["A", "A, b.LEFT_CC, row 3", "B.LEFT_CC", "B.LEFT_CC, finding 1", "elsewhere"]
+    kept = ["AB", "A, bc.LEFT_CC, row 3", "B.LEFT_CC_2", "C.LEFT_CC, finding 1", "row 7"]
+    with store.write(study) as con:
+        con.executemany(
+            "INSERT INTO mammograms BY NAME SELECT ? AS mammogram_id, ? AS patient_id,"
+            " 'LEFT' AS laterality, 'CC' AS view, 'f' AS file, 1 AS width, 1 AS height,"
+            " 1 AS source_width, 1 AS source_height, '' AS scanner, false AS inverted,"
+            " .5 AS tissue,"
+            " 'h' AS pixel_hash, false AS has_concepts, false AS unlocated",
+            list(mammogram_ids.items()),
+        )
+        problem_table.add_problems(
+            con,
+            [
+                row(
+                    item=item,
+                    code=f"code {k}",
+                    finding=None,
+                    mammogram_id="A.LEFT_CC" if item == "elsewhere" else None,
+                )
+                for k, item in enumerate(items + kept)
+            ],
+        )
+        assert problem_table.remove_patient_problems(con, ["A", "B", "unknown"]) == len(items)
+        assert sorted(problem_table.list_problems(con)["item"]) == sorted(kept)
+        assert problem_table.remove_patient_problems(con, []) == 0
+
+
+def test_what_a_source_reports_takes_the_place_of_what_it_reported(study: Path) -> None:
+    def report(item: str, cause: str, source: str = "s") -> dict[str, Any]:
+        return row(None, item=item, cause=cause, source_id=source, code="", mammogram_id=None)
+
+    with store.write(study) as con:
+        problem_table.replace_source_problems(
+            con, ["s"], [report("row 1", "c"), report("row 2", "c")]
+        )
+        problem_table.replace_source_problems(con, ["t"], [report("row 9", "c", "t")])
+        # From before the code was recorded: item and cause identify it, not one of them alone.
+        problem_table.add_problems(con, [report("row 2", "d"), report("row 3", "c")])
+        problem_table.replace_source_problems(
+            con, ["s"], [report("row 2", "d"), report("row 4", "c")]
+        )
+        listed = problem_table.list_problems(con)
+    found = sorted(zip(listed["source_id"], listed["item"], listed["cause"], listed["code"]))
+    assert found == [
+        ("s", "row 2", "d", "source"),
+        ("s", "row 3", "c", ""),
+        ("s", "row 4", "c", "source"),
+        ("t", "row 9", "c", "source"),
+    ]

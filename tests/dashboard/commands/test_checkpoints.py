@@ -134,7 +134,7 @@ def test_imported_checkpoint_is_explained(study: Path, deepminer: Command, tmp_p
         train_row, dissect_row = run_table.load_run(con, run), run_table.load_run(con, dissect)
         assert len(unit_table.load_explanations(con, explained)) == 2
     assert dissect_row["manifest"]["influence"] == "activation x gradient"
-    assert "activation times gradient" in unit_sentences(dissect_row)
+    assert "activation times gradient" in unit_sentences(dissect_row, "malignant")
     assert "was imported as it is and was not trained" in training_sentences(train_row)
     note = lineage.influence_note(study, explained)
     assert note.startswith("Influence is activation x gradient of the class score")

@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from core import lineage, runs, store
-from core.class_labels import CLASSES
+from core.class_labels import MAMMOGRAPHY
 from core.interpretation.inference import load_network
 from core.pipeline.inputs import open_training_images
 from core.store import annotation_table, dataset_table, participant_table, run_table, unit_table
@@ -86,12 +86,23 @@ def test_status_has_the_published_fields(demonstration: Path, result: Result) ->
         "patches",
         "runs",
         "coverage",
+        "sufficiency",
         "annotations",
+        "labels",
         "reading",
         "truth",
     }
     assert status["patients"] == 80 and status["mammograms"] == 160
-    assert set(status["patches"]) == set(status["coverage"]) == set(CLASSES)
+    assert set(status["patches"]) == set(status["coverage"]) == set(MAMMOGRAPHY.names)
+    # The labels on which both simulated experts agree count; the others wait for a decision.
+    assert set(status["labels"]) == {
+        "provisional",
+        "agreed",
+        "adjudicated",
+        "published",
+        "machine",
+    }
+    assert status["annotations"]["units_annotated"] == status["labels"]["agreed"] > 0
     assert (
         set(status["annotations"]) == {"units_selected", "units_annotated", "experts"}
         and status["annotations"]["experts"] == 2
@@ -157,7 +168,7 @@ def test_auc_equals_that_of_the_stored_predictions(demonstration: Path) -> None:
             con, run, run_table.latest_run(con, "patches") or "", "test"
         )
         metrics = run_table.load_metrics(con, run, "test")
-    for code, name in enumerate(CLASSES):
+    for code, name in enumerate(MAMMOGRAPHY.names):
         stored = metrics[
             (metrics["level"] == "patch") & (metrics["class"] == name) & (metrics["name"] == "auc")
         ]["estimate"].iloc[0]

@@ -11,6 +11,7 @@ from core import store
 from core.sessions.annotation_session import AnnotationSession
 from core.sessions.reading_session import DisplayedCase
 from core.settings import load_settings
+from core.store import participant_table
 from dashboard.components.annotation import routes as annotation_routes
 from dashboard.components.reading import routes as reading_routes
 from dashboard.server import context
@@ -30,18 +31,18 @@ def test_region_is_relative_to_the_largest_activation_of_the_unit(
     session = AnnotationSession("A1", b"key", 2)
     threshold = load_settings(study).dissection.threshold
     with store.write(study) as con:
-        queue = session.queue(con)
-        slot = queue.next()
+        participant_table.add_participant(con, "A1", "annotator")
+        slot = session.queue(con).next()
         con.execute("UPDATE units SET largest = 7")
         con.execute("UPDATE units SET largest = ? WHERE unit = ?", [largest, slot.unit])
-        patches = annotation_routes._patches(con, session, queue, slot)
+        patches = annotation_routes._patches(con, session, slot)
     levels = [values["level"] for values in sent if values["kind"] == "unit"]
     assert levels == [pytest.approx(threshold * largest)] * len(patches) and len(patches) == 32
     # Patch labels are sent only where the study shows them.
     assert not any("label" in patch for patch in patches)
     shown = AnnotationSession("A1", b"key", 2, patch_labels_shown=True)
     with store.read(study) as con:
-        assert all(patch["label"] for patch in annotation_routes._patches(con, shown, queue, slot))
+        assert all(patch["label"] for patch in annotation_routes._patches(con, shown, slot))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import store, study_folder
-from core.store import annotation_table, run_table, unit_table
+from core.store import run_table, unit_table
+from core.store.labels import decision_table
 from dashboard.commands.exports import export_tables_command
 from dashboard.commands.study import status_command
 from evaluation.queries.study_overview import step_cards
@@ -31,9 +32,7 @@ def change_label(study: Path) -> None:
     with store.write(study) as con:
         run = run_table.latest_run(con, "dissect")
         unit = unit_table.selected_unit_ids(con, run)[0]
-        annotation_table.record_decision(
-            con, run, unit, "Another label", [], "second review", "team"
-        )
+        decision_table.record_decision(con, run, unit, "Another label", [], "second review", "team")
 
 
 def count_openings(study: Path) -> int:

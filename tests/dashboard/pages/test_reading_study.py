@@ -122,7 +122,7 @@ def test_design_to_results(own_study: Path, team: Open) -> None:
     page.run()
     text = page_text(page)
     primary = workflow.score_protocol(own_study, NAME)[1].primary
-    assert f"{primary.correct} of {primary.n}" in text
+    assert f"{primary.correct} / {primary.n}" in text
     assert "not estimable: all answers are right" in text
     assert "AUC of the ratings" in text
     assert "SIMULATED" in text

@@ -136,4 +136,4 @@ def test_stages_show_the_present_state_and_what_comes_next(
     page.text_input(key="close_name").set_value(NAME).run()
     button(page, "Close and unblind version 1").click().run()
     assert marks(page) == ["done"] * 5 + ["present"]
-    assert "Next: None. A change needs a new version" in page_text(page)
+    assert "Next: Read the results below. Version 1 is complete" in page_text(page)

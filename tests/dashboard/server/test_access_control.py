@@ -6,6 +6,7 @@ import asyncio
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from core import store
 from core.sessions import tokens
 from core.store import StoreLockedError, participant_table
-from dashboard.server import context
+from dashboard.server import context, invitations
 from dashboard.server.access_control import is_allowed
 from dashboard.server.invitations import invitation_cache
 from dashboard.server.sessions import SESSION_S, SessionCookies
@@ -126,8 +127,9 @@ def test_revocation_takes_effect_at_once(guarded: GuardedStudy) -> None:
     cookie = guarded.cookie("R1")
     with store.write(guarded.path) as con:  # as a command in another process does
         participant_table.reissue_invitation(con, "R1", participant_table.hash_token("new"))
-    time.sleep(1.1)
-    assert guarded.ask("/", headers=[cookie])[0] == 401
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + invitations.RECHECK_S)
+    with mock.patch.object(invitations, "time", later):
+        assert guarded.ask("/", headers=[cookie])[0] == 401
     assert guarded.post_token("new")[0] == 303
 
 

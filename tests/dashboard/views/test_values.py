@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from core import store
-from core.store import annotation_table
+from core.class_labels import MAMMOGRAPHY
+from core.store.labels import decision_table
 from dashboard.components import mammograms
 from dashboard.server import context as served_study
 from dashboard.server import identity
@@ -116,6 +117,7 @@ def test_download_of_the_classes(monkeypatch: pytest.MonkeyPatch, simulated: boo
         evaluations={},
         summary=SimpleNamespace(results=results),  # type: ignore[arg-type]
         simulated=simulated,
+        classes=MAMMOGRAPHY,
     )
     performance_tabs._render_download(view)
     _, content, name, kind = stub.download_button.call_args.args
@@ -179,7 +181,7 @@ def test_decision_names_who_decided(study: Path, monkeypatch: pytest.MonkeyPatch
     run = synthetic_study.DISSECT
     adjudication._decide(run, 4, "Mass", ["a1", "a2"], "both see it", "T7")
     with store.read(study) as con:
-        (row,) = annotation_table.load_decisions(con, run).to_dict("records")
+        (row,) = decision_table.load_decisions(con, run).to_dict("records")
     row.pop("made")
     assert row == {
         "unit": 4,

@@ -78,25 +78,34 @@ def test_label_checks(
     units: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     table = associations(units)
-    assert (
-        descriptor_association.check_label(table, 0, "Spiculated mass", SPICULATED).verdict
-        == "holds"
-    )
-    assert (
-        descriptor_association.check_label(table, 0, "Round calcifications", ROUND).verdict
-        == "contradicted"
-    )
-    assert (
-        descriptor_association.check_label(table, 1, "Spiculated mass", SPICULATED).verdict
-        == "contradicted"
-    )
-    assert (
-        descriptor_association.check_label(table, 2, "Spiculated mass", SPICULATED).verdict
-        == "not shown"
-    )
+
+    def verdicts(unit: int, label: str, answer: dict) -> list[tuple[str | None, str]]:
+        checks = descriptor_association.check_label(table, unit, label, answer)
+        return [(check.descriptor, check.verdict) for check in checks]
+
+    spiculated, rounded = "mass margin: spiculated", "calcification type: round"
+    # Every descriptor of the label is tested, and the category that no report has is listed.
+    assert verdicts(0, "Spiculated mass", SPICULATED) == [
+        (spiculated, "holds"),
+        ("mass", "not checked"),
+    ]
+    assert verdicts(0, "Round calcifications", ROUND)[0] == (rounded, "contradicted")
+    assert verdicts(1, "Spiculated mass", SPICULATED)[0] == (spiculated, "contradicted")
+    assert verdicts(2, "Spiculated mass", SPICULATED)[0] == (spiculated, "not shown")
+    # One descriptor that holds does not hide another that is contradicted.
+    both = {"phenomena": [*SPICULATED["phenomena"], *ROUND["phenomena"]]}
+    assert dict(verdicts(0, "Both", both)) == {
+        spiculated: "holds",
+        rounded: "contradicted",
+        "mass": "not checked",
+        "calcification": "not checked",
+    }
     pectoral = {"phenomena": [{"category": "other", "terms": {"structure": "pectoral muscle"}}]}
     unknown = descriptor_association.check_label(table, 0, "Pectoral muscle", pectoral)
-    assert unknown.verdict == "no word to check" and "cannot be checked" in unknown.sentence()
+    assert {check.verdict for check in unknown} == {"not checked"}
+    assert all("cannot be checked" in check.sentence() for check in unknown)
+    (free,) = descriptor_association.check_label(table, 0, "Blurred", {"phenomena": []})
+    assert free.descriptor is None and "no descriptor" in free.sentence()
 
 
 def test_finding_descriptors() -> None:

@@ -44,10 +44,10 @@ def test_minutes_and_coverage(study: Path) -> None:
     nothing = birads_lexicon.empty_answer()
     with store.write(study) as con:
         synthetic_study.annotate(con, "A1", 5, synthetic_study.mass_answer(), practice=True)
-        for unit, answer in ((1, nothing), (30, synthetic_study.mass_answer())):
-            synthetic_study.annotate(con, "A1", unit, answer)
+        synthetic_study.annotate(con, "A1", 1, nothing)
+        synthetic_study.annotate(con, "A2", 30, synthetic_study.mass_answer())
         synthetic_study.annotate(con, "A2", 0, synthetic_study.mass_answer())
-        # A second expert names unit 1, which the first did not recognise.
+        # A2 names unit 1, which A1 did not recognise, and is the only one who finishes.
         synthetic_study.annotate(con, "A2", 1, synthetic_study.mass_answer())
         annotation_table.append_imported_annotation(
             con,

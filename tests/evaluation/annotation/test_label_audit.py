@@ -14,7 +14,8 @@ from core import store
 from core.annotation import simulated_experts
 from core.errors import UserError
 from core.sources.phantom.concepts import Concept
-from core.store import annotation_table, audit_table, participant_table
+from core.store import audit_table, participant_table
+from core.store.labels import decision_table, label_states
 from evaluation.annotation import audit_workflow
 from evaluation.annotation.label_audit import (
     compute_audit_result,
@@ -23,6 +24,7 @@ from evaluation.annotation.label_audit import (
     wilson_bounds,
 )
 from evaluation.proportion import proportion_interval
+from support import synthetic_study
 
 
 def table(
@@ -158,7 +160,7 @@ def test_without_an_audit(tmp_path: Path) -> None:
         lambda: audit_workflow.end_audit(tmp_path, "team"),
         lambda: audit_workflow.start_audit(tmp_path, 4, 1, "team"),
     ):
-        with pytest.raises(UserError, match="no label audit|No label audit|No unit is labelled"):
+        with pytest.raises(UserError, match="no label audit|No label audit|no dissect run"):
             work()
 
 
@@ -210,7 +212,7 @@ def test_audit_of_the_demonstration(own_study: Path) -> None:
     audit = audit_workflow.start_audit(own_study, 4, 1, "team")
     assert audit.audit == "audit-2"
     with store.read(own_study) as con:
-        labels = annotation_table.unit_labels(con, audit.run, [])
+        labels = label_states.unit_labels(con, audit.run, [])
         items = audit_table.load_audit_items(con, audit.audit)
     assert (
         audit.simulated
@@ -243,12 +245,21 @@ def test_audit_of_the_demonstration(own_study: Path) -> None:
         and result.pooled[2].interval.estimate == 0
         and result.difference_of(None).estimate == 1
     )
-    frame = audit_workflow.audit_result_table(audit, result)
+    frame = audit_workflow.audit_result_table(audit, result, {})
     assert len(frame) == 3 * len(labels) + 3 and frame["precision"].tolist() == [1, 0, 0] * (
         len(labels) + 1
     )
     assert frame["simulated_labels"].all() and not frame["simulated_judgements"].any()
     assert len(audit_workflow.load_judgement_versions(own_study, audit)) == len(items)
+    assert audit_workflow.outdated_labels(own_study, audit.audit) == {}
+    unit = result.units[0].unit
+    with store.write(own_study) as con:
+        decision_table.record_decision(con, audit.run, unit, "Skin fold", [], "looked again", "T1")
+    outdated = audit_workflow.outdated_labels(own_study, audit.audit)
+    assert set(outdated) == {unit} and "it is now “Skin fold”" in outdated[unit]
+    with store.write(own_study) as con:
+        decision_table.undo_decision(con, audit.run, unit, "T1")
+    assert audit_workflow.outdated_labels(own_study, audit.audit) == {}
     assert (
         audit_workflow.end_audit(own_study, "team").ended is not None
         and audit_workflow.latest_audit(own_study).audit == audit.audit
@@ -271,3 +282,24 @@ def test_unsure_counts_as_not_shown_in_both_sets() -> None:
         ("top", 6 / 10),
         ("random", 2 / 16),
     ]
+
+
+def test_audit_belongs_to_the_label_that_it_judged(tmp_path: Path) -> None:
+    study = synthetic_study.create_study(tmp_path / "study")
+    run = synthetic_study.DISSECT
+    with store.write(study) as con:
+        audit = synthetic_study.add_audit(con, units=2)
+        for unit, label in enumerate(synthetic_study.LABELS[:2]):
+            decision_table.record_decision(con, run, unit, f"{label}, suspicious", [], "", "T1")
+    # The association was not judged: it makes no label outdated.
+    assert audit_workflow.outdated_labels(study, audit.audit) == {}
+    with store.write(study) as con:
+        decision_table.record_decision(con, run, 0, "Lymph node", [], "seen again", "T1")
+        decision_table.record_decision(con, run, 1, "", [], "seen again", "T1")
+    outdated = audit_workflow.outdated_labels(study, audit.audit)
+    judged = synthetic_study.LABELS[0]
+    assert outdated[0] == f"Outdated: audit-1 judged “{judged}”; it is now “Lymph node”."
+    assert "no label of the unit counts now" in outdated[1]
+    with store.write(study) as con:
+        decision_table.undo_decision(con, run, 0, "T1")
+    assert set(audit_workflow.outdated_labels(study, audit.audit)) == {1}

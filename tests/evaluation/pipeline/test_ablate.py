@@ -131,7 +131,7 @@ def test_class_map_localizes_findings(
 ) -> None:
     rows = faithfulness.load_ablation_table(demonstration, dissection(demonstration))
     found = rows[rows["class"] == 2].set_index(["subject", "name"])["estimate"]
-    assert found["map", "mass"] > 2 * found["random weights", "mass"]
+    assert found["map", "mass"] > 1.5 * found["random weights", "mass"]
     assert found["map", "peak"] > found["map", "chance"] + 0.2
 
 
@@ -143,6 +143,5 @@ def test_on_the_phantom_some_units_know_a_concept(demonstration: Path) -> None:
         if d.startswith("mass margin: spiculated")
     ]
     assert frames and frames[0]["auc"].max() > 0.65
-    assert {c.verdict for c in association_queries.label_checks(demonstration, run).values()} & {
-        "holds"
-    }
+    checks = association_queries.label_checks(demonstration, run).values()
+    assert "holds" in {check.verdict for of_unit in checks for check in of_unit}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core import store
-from core.class_labels import class_names
+from core.class_labels import MAMMOGRAPHY
 from core.lineage import run_class_names
 from core.store import run_table
 from evaluation.queries import explanations, unit_summaries
@@ -36,12 +36,10 @@ def latest(path: Path, kind: str) -> str:
 
 
 def test_names_by_code(demonstration: Path) -> None:
-    assert class_names(3) == {0: "normal", 1: "benign", 2: "malignant"} and class_names(2) == {
-        0: "other",
-        2: "malignant",
-    }
+    assert MAMMOGRAPHY.outputs == {0: "normal", 1: "benign", 2: "malignant"}
+    assert MAMMOGRAPHY.with_outputs(2).outputs == {0: "other", 2: "malignant"}
     for kind in ("patches", "dissect", "explain", "evaluate"):
-        assert run_class_names(demonstration, latest(demonstration, kind)) == class_names(3)
+        assert run_class_names(demonstration, latest(demonstration, kind)) == MAMMOGRAPHY.outputs
 
 
 def test_units_and_coverage_say_other(two_classes: Path) -> None:

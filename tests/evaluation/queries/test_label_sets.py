@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from core import lineage, store
 from core.errors import UserError
 from core.pipeline import explain
 from core.settings import load_settings
-from core.store import annotation_table, run_table, unit_table
-from core.store.labels import label_sets
+from core.store import run_table, unit_table
+from core.store.labels import decision_table, label_sets
 from core.store.reading import protocol_table
 from evaluation.queries.explanations import load_explanation
 from evaluation.reading_study import DESIGN_PRESETS, Design, workflow
@@ -32,7 +33,7 @@ def test_chosen_label_set_reaches_every_result(own_study: Path) -> None:
         decided = int(unit_table.load_explanations(con, run)["predicted"].iloc[0])
         influences = unit_table.load_influences(con, run, mammogram)
         unit = int(influences[influences["class"] == decided]["unit"].iloc[0])
-        annotation_table.record_decision(con, dissect, unit, "Pectoral muscle", [], "seen", "team")
+        decision_table.record_decision(con, dissect, unit, "Pectoral muscle", [], "seen", "team")
         sizes = label_sets.list_label_sets(con, dissect)
     assert sizes["consensus"] == 1 and sizes["default"] > 1
     # Without a choice nothing changes, and the default has a name.
@@ -69,10 +70,16 @@ def test_chosen_label_set_reaches_every_result(own_study: Path) -> None:
         for design in designs
     ]
     assert texts[1] == {"Pectoral muscle"} and len(texts[0]) > 1
-    assert 'Label set "consensus"' in reading_sentences(designs[1], "now")
     created = workflow.create_protocol(own_study, "Named", designs[1], "team", explain=run)
     with store.read(own_study) as con:
         protocol = protocol_table.find_protocol(con, "Named", created.version)
+    assert 'Label set "consensus"' in reading_sentences(protocol)
     rows = dict(frozen_protocol_table(protocol).rows)
+    assert rows["labels"].endswith("Labels: 1 adjudicated.")
+    # A protocol of an earlier version has no such record: the rule of that time is stated.
+    earlier = {k: v for k, v in protocol.design.items() if k not in ("labels", "label_set")}
+    assert "the first expert's latest answer" in workflow.frozen_label_sentence(
+        replace(protocol, design=earlier)
+    )
     assert rows["labels"].startswith('Label set "consensus"')
     assert all(preset.label_set == "default" for preset in DESIGN_PRESETS.values())

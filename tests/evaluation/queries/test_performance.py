@@ -6,18 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.class_labels import MAMMOGRAPHY
 from evaluation.queries.observations import Observations
 from evaluation.queries.performance import compute_subgroups, confusion_matrix
 from evaluation.roc import auc
 
-CLASSES = ("normal", "benign", "malignant")
+CLASSES = MAMMOGRAPHY.names
 
 
 def observations(truth: list[int], scores: list[list[float]]) -> Observations:
     names = CLASSES if len(scores[0]) == 3 else ("malignant",)
     n = len(truth)
     return Observations(
-        names, np.arange(n), np.array(truth), np.array(scores), np.arange(n).astype(str)
+        classes=names,
+        key=np.arange(n),
+        truth=np.array(truth),
+        scores=np.array(scores),
+        patient=np.arange(n).astype(str),
+        definition=MAMMOGRAPHY.with_outputs(len(CLASSES) if names == CLASSES else 2),
     )
 
 
@@ -88,7 +94,9 @@ def test_subgroups_of_malignant_findings():
         ],
         columns=["mammogram_id", "pathology", "lesion_type", "subtlety"],
     )
-    groups = {(g.variable, g.value): g for g in compute_subgroups(scores, patients, findings)}
+    groups = {
+        (g.variable, g.value): g for g in compute_subgroups(scores, patients, findings, MAMMOGRAPHY)
+    }
     # Views hold one class only, or fewer than five of one.
     assert set(groups) == {
         ("density", "3"),

@@ -15,7 +15,7 @@ import pytest
 import statsmodels.api as sm
 
 from core import store
-from core.class_labels import CLASSES
+from core.class_labels import MAMMOGRAPHY
 from core.store import run_table
 from evaluation.queries import performance, performance_cache
 from evaluation.queries.observations import LEVELS, Observations, load_observations, to_observations
@@ -160,14 +160,18 @@ def test_results_go_through_json_unchanged() -> None:
 def test_splits_without_observations_are_kept_as_such(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     some = Observations(
-        CLASSES,
-        np.arange(40),
-        rng.integers(0, 3, 40),
-        rng.random((40, 3)),
-        rng.integers(0, 5, 40).astype(str),
+        classes=MAMMOGRAPHY.names,
+        key=np.arange(40),
+        truth=rng.integers(0, 3, 40),
+        scores=rng.random((40, 3)),
+        patient=rng.integers(0, 5, 40).astype(str),
     )
     none = Observations(
-        CLASSES, np.array([]), np.array([], int), np.zeros((0, 3)), np.array([], str)
+        classes=MAMMOGRAPHY.names,
+        key=np.array([]),
+        truth=np.array([], int),
+        scores=np.zeros((0, 3)),
+        patient=np.array([], str),
     )
     performance_cache.write_summaries(
         tmp_path,
@@ -194,7 +198,7 @@ def test_case_scores_pool_the_images() -> None:
             "s_malignant": [0.05, 0.7, 0.2],
         }
     )
-    observations = to_observations(table, "case", 3)
+    observations = to_observations(table, "case", MAMMOGRAPHY)
     assert observations.truth.tolist() == [2, 1] and observations.scores.tolist() == [
         [0.2, 0.3, 0.7],
         [0.5, 0.4, 0.2],

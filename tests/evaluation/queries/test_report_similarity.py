@@ -13,7 +13,8 @@ import pytest
 
 from core import lineage, store
 from core.errors import UserError
-from core.store import annotation_table, run_table, unit_table
+from core.store import run_table, unit_table
+from core.store.labels import label_states
 from core.store.reading import reading_table
 from evaluation.queries import architectures, performance
 from evaluation.queries.report_similarity import descriptive_part, measure_report_similarity
@@ -45,9 +46,7 @@ def test_concept_f1_of_the_top_unit_equals_a_plain_loop(demonstration: Path) -> 
     with store.read(demonstration) as con:
         table, labels = (
             unit_table.load_explanations(con, run),
-            annotation_table.unit_labels(
-                con, lineage.ancestor_run(demonstration, run, "dissect"), []
-            ),
+            label_states.unit_labels(con, lineage.ancestor_run(demonstration, run, "dissect"), []),
         )
         lines = con.execute(
             "SELECT mammogram_id, report FROM findings ORDER BY mammogram_id, number"
@@ -114,7 +113,7 @@ def test_architectures_repeat_the_stored_metrics(demonstration: Path) -> None:
 
 def test_the_networks_threshold_comes_from_hold_out_and_is_used(demonstration: Path) -> None:
     run = latest(demonstration, "explain")
-    threshold = workflow.holdout_threshold(demonstration, run)
+    threshold = workflow.holdout_threshold(demonstration, run, Design())
     assert threshold is not None
     protocol, score = workflow.score_protocol(demonstration)
     with store.read(demonstration) as con:

@@ -16,10 +16,11 @@ from PIL import Image
 from pypdf import PdfReader
 
 from core import store, study_folder
-from core.class_labels import CLASSES
+from core.class_labels import MAMMOGRAPHY
 from core.errors import UserError
 from core.sessions.reading_session import ReadingSession
-from core.store import annotation_table, participant_table, run_table, unit_table
+from core.store import participant_table, run_table, unit_table
+from core.store.labels import decision_table
 from core.store.reading import reading_table
 from evaluation.intervals import decimal
 from evaluation.queries import explanations, performance, provenance
@@ -194,7 +195,7 @@ def test_coverage_without_interval(own_study: Path) -> None:
 
 def test_class_lines_are_distinct() -> None:
     for table in (style.CLASS_LINES, style.CLASS_MARKERS):
-        assert len({table[name] for name in CLASSES}) == 3
+        assert len({table[name] for name in MAMMOGRAPHY.names}) == 3
 
 
 def test_provenance_command_repeats_export(
@@ -260,7 +261,7 @@ def test_changed_labels_make_export_stale(own_study: Path, tmp_path: Path) -> No
     with store.write(own_study) as con:
         run = run_table.latest_run(con, "dissect")
         unit = unit_table.selected_unit_ids(con, run)[0]
-        annotation_table.record_decision(con, run, unit, "Something new", [], "reviewed", "team")
+        decision_table.record_decision(con, run, unit, "Something new", [], "reviewed", "team")
     now = provenance.current_inputs(own_study, provenance.INPUT_NAMES)
     changed = {
         p["name"]: provenance.changed_inputs(p, now) for p in provenance.load_records(tmp_path)
@@ -391,5 +392,6 @@ def test_reports_are_printed_whole_and_up_to_five_units(own_study: Path) -> None
     assert result.data["units"]["panel"].nunique() == len(reports) == result.counts["mammograms"]
     assert result.figure.get_size_inches()[1] * 25.4 <= style.MAX_HEIGHT
     units = result.data["units"]
-    labelled = units[units["label"] != ""].groupby("panel").size().clip(upper=5)
-    assert sum("of 8, unit_" in text for text in texts) == labelled.sum() and labelled.max() == 5
+    # A label stands once, with the number of its units.
+    labelled = units[units["label"] != ""].groupby("panel")["label"].nunique().clip(upper=5)
+    assert sum("of 8, unit_" in text for text in texts) == labelled.sum() > 0

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from core import lineage, store
+from core.class_labels import MAMMOGRAPHY
 from core.store import run_table, unit_table
 from dashboard.commands.exports import _opens_test_split
 from evaluation.queries.study_overview import _run_facts
-from evaluation.reading_study import design_preset, score_study
+from evaluation.reading_study import Design, design_preset, score_study
 from evaluation.reading_study.workflow import candidates
 from evaluation.reporting import base, report
 from evaluation.reporting.figures import classifier, coverage, reading_study
@@ -148,7 +149,7 @@ def test_answer_at_the_threshold_is_malignant(
     monkeypatch: pytest.MonkeyPatch, empty_tables: SimpleNamespace, threshold: int, right: list
 ) -> None:
     """Answers 4, 3 and 2 on a malignant, a malignant and a benign case."""
-    design = SimpleNamespace(arms=("explanation",), threshold=threshold)
+    design = SimpleNamespace(positive="malignant", arms=("explanation",), threshold=threshold)
     monkeypatch.setattr(base.workflow, "protocol_design", lambda protocol: design)
     if threshold == 4:
         empty_tables.answers.loc[2, "answer"] = 4
@@ -254,7 +255,7 @@ def test_normal_mammograms_do_not_move_the_threshold(
     study_with_scores: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Youden's index of malignant against benign is largest at .6; normal ones would make it .8."""
-    threshold = candidates.holdout_threshold(Path("study"), "explain-1")
+    threshold = candidates.holdout_threshold(Path("study"), "explain-1", Design())
     assert threshold == 0.6
     with_all = candidates.fixed_threshold(
         study_with_scores["truth"] == 2, study_with_scores["s_malignant"], "youden"
@@ -263,7 +264,7 @@ def test_normal_mammograms_do_not_move_the_threshold(
     for codes in ([0, 1], [0, 2], [0]):
         part = study_with_scores[study_with_scores["truth"].isin(codes)]
         monkeypatch.setattr(candidates.unit_table, "load_image_scores", lambda *_, part=part: part)
-        assert candidates.holdout_threshold(Path("study"), "explain-1") is None
+        assert candidates.holdout_threshold(Path("study"), "explain-1", Design()) is None
 
 
 @pytest.fixture
@@ -277,6 +278,7 @@ def study_with_scores(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     )
     monkeypatch.setattr(candidates.store, "read", lambda study: _Nothing())
     monkeypatch.setattr(candidates.run_table, "ancestor", lambda *_: "evaluate-1")
+    monkeypatch.setattr(candidates.run_table, "run_classes", lambda *_: MAMMOGRAPHY)
     monkeypatch.setattr(candidates.unit_table, "load_image_scores", lambda *_: scores)
     return scores
 

@@ -6,7 +6,6 @@ Column names, values and spelling variants are those of the cited descriptions, 
 
 from __future__ import annotations
 
-import csv
 import plistlib
 from pathlib import Path
 from typing import Any
@@ -16,44 +15,10 @@ import openpyxl
 import pytest
 from pydicom.dataset import Dataset
 
-from core.pipeline.ingestion.request import source_module
-from core.sources.records import Finding, Mammogram, Patient, Problem
 from support.breast_films import breast_film, write_mammogram
+from support.public_layouts import box, films_by_view, read_source, write_csv
 
 MAPPING = "1-3=BENIGN,4-6=MALIGNANT"
-
-
-def read_source(kind: str, path: Path, **options: Any) -> tuple[dict[str, Patient], list[Problem]]:
-    """Return the patients of a source by identifier, and the problems of the source as a whole."""
-    module = source_module(kind)
-    tasks, problems = module.list_tasks(path, **options)
-    return {task.patient: module.read_patient(task) for task in tasks}, problems
-
-
-def films_by_view(patient: Patient) -> dict[tuple[str, str], Mammogram]:
-    """Return the mammograms of a patient by side and view, of which there is one each."""
-    films = {(film.laterality, film.view): film for film in patient.mammograms}
-    assert len(films) == len(patient.mammograms)
-    return films
-
-
-def box(finding: Finding) -> list[float]:
-    """Return left, top, right and bottom of an outline."""
-    points = np.concatenate(finding.outline)
-    return [float(value) for value in (*points.min(0), *points.max(0))]
-
-
-def write_csv(path: Path, rows: list[dict[str, str]], delimiter: str = ",") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), delimiter=delimiter)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def view_code(value: str) -> Dataset:
@@ -428,92 +393,3 @@ def test_cmmd(cmmd_tree: Path) -> None:
     assert {f.image_label for f in patients["D1-0002"].mammograms} == {"MALIGNANT"}
     assert {f.image_label for f in patients["D2-0001"].mammograms} == {"MALIGNANT"}
     assert patients["D2-0001"].age == 64
-
-
-# EMBED: README of Emory-HITI/EMBED_Open_Data (sections IV, VI, VII, VIII) and its notebooks:
-# ROI_coords is "()" or "((ymin, xmin, ymax, xmax),)"; side B or empty concerns both breasts; bside
-# is the side of the pathology; spot_mag is 1 or empty.
-EMBED_FILES = (
-    # number, side, view, FinalImageType, spot_mag, ROI_coords
-    (1, "L", "CC", "2D", "", "((60, 20, 100, 60),)"),
-    (2, "L", "MLO", "cview", "", "[[60, 110, 100, 140], [110, 120, 130, 145]]"),
-    (3, "R", "CC", "2D", "", "()"),
-    (4, "R", "MLO", "2D", "", "()"),
-    (5, "L", "CC", "3D", "", "()"),
-    (6, "L", "ML", "2D", "1", "()"),
-)
-
-
-@pytest.fixture
-def embed_tree(tmp_path: Path) -> Path:
-    patient, exam = "66685715", "5571517201709311"
-    rows = []
-    for number, side, view, kind, magnified, regions in EMBED_FILES:
-        inner = f"cohort_1/{patient}/1.2.847.1/1.2.844.{number}/1.2.826.{number}.dcm"
-        if kind != "3D":
-            film = breast_film(number, right=side == "R")
-            write_mammogram(tmp_path / "images" / inner, film)
-        count = 0 if regions == "()" else regions.count("),") or regions.count("], [") + 1
-        rows.append(
-            {
-                "empi_anon": patient,
-                "acc_anon": exam,
-                "anon_dicom_path": f"/mnt/NAS2/mammo/anon_dicom/{inner}",
-                "FinalImageType": kind,
-                "ImageLateralityFinal": side,
-                "ViewPosition": view,
-                "spot_mag": magnified,
-                "num_roi": str(count),
-                "ROI_coords": regions,
-                "match_level": "[1]",
-            }
-        )
-    write_csv(tmp_path / "tables" / "EMBED_OpenData_metadata.csv", rows)
-    common = {"empi_anon": patient, "acc_anon": exam, "desc": "MG Diagnostic", "tissueden": "2.0"}
-    findings = [
-        {"numfind": "1", "side": "L", "asses": "M", "bside": "L", "path_severity": "0.0"},
-        {"numfind": "2", "side": "R", "asses": "B", "bside": "", "path_severity": ""},
-    ]
-    write_csv(
-        tmp_path / "tables" / "EMBED_OpenData_clinical.csv",
-        [common | {"age_at_study": "57.2"} | finding for finding in findings],
-    )
-    return tmp_path
-
-
-def test_embed(embed_tree: Path) -> None:
-    patients, _ = read_source("embed", embed_tree, pathology_from_birads="1-2=BENIGN")
-    (patient,) = patients.values()
-    films = films_by_view(patient)
-    assert patient.density == 2 and patient.age == 57
-    # No tomosynthesis, which the release does not contain.
-    assert len(films) == 5
-    (mass,) = films["LEFT", "CC"].findings
-    assert mass.pathology == "MALIGNANT" and box(mass) == [20, 60, 60, 100]
-    # This list refers to the flipped image: of 150 pixels width, 110 to 140 is 10 to 40.
-    flipped = films["LEFT", "MLO"].findings
-    # Whether coordinates count pixels or edges is not documented: one pixel either way.
-    assert [box(f) for f in flipped] == [
-        pytest.approx([10, 60, 40, 100], abs=1),
-        pytest.approx([5, 110, 30, 130], abs=1),
-    ]
-    assert {f.pathology for f in flipped} == {"MALIGNANT"}
-    # Assessed benign, without a mark: a finding in an unknown place.
-    assert films["RIGHT", "CC"].unlocated and films["RIGHT", "MLO"].unlocated
-    assert films["LEFT", "ML"].unlocated
-
-
-def test_embed_pathology_of_one_side_of_a_bilateral_row(embed_tree: Path) -> None:
-    """A row without a side concerns both breasts, its pathology only the side of the biopsy."""
-    table = embed_tree / "tables" / "EMBED_OpenData_clinical.csv"
-    rows = read_csv(table)
-    rows = [rows[0] | {"side": "", "bside": "L"}]
-    write_csv(table, rows)
-    metadata = embed_tree / "tables" / "EMBED_OpenData_metadata.csv"
-    images = read_csv(metadata)
-    images[2] |= {"ROI_coords": "((60, 100, 100, 140),)", "num_roi": "1"}
-    write_csv(metadata, images)
-    (patient,) = read_source("embed", embed_tree)[0].values()
-    films = films_by_view(patient)
-    assert [f.pathology for f in films["LEFT", "CC"].findings] == ["MALIGNANT"]
-    assert [f.pathology for f in films["RIGHT", "CC"].findings] == ["UNPROVEN"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from core.errors import UserError
 from core.sources import deepminer_release
 from core.sources.records import Mammogram, Patient
 from core.sources.release_metadata.keywords import find_words
+from support.paths import REFERENCE
+from support.requirements import needs_publication
 
 SHAPE = (60, 40)
 FILM = "benign_07-A_1632_1.LEFT_CC.LJPEG.1"
@@ -152,6 +157,78 @@ def test_meta_data(root: Path, form: str) -> None:
     patient, film = read(root)
     assert (patient.age, patient.density) == (61, 3) and words_of(film) == EXPECTED
     assert film.findings[1].report.endswith("ASSESSMENT 4 SUBTLETY 4 PATHOLOGY MALIGNANT")
+
+
+def published_lines(*findings: tuple[int, str, str]) -> list[list[str]]:
+    """Return abnormalities as the published file lists them; core outlines follow as own parts."""
+    blocks = [
+        [
+            f"ABNORMALITY {k} ",
+            f"LESION_TYPE {lesion}",
+            f"ASSESSMENT {assessment} ",
+            "SUBTLETY 4 ",
+            f"PATHOLOGY {pathology}",
+            "TOTAL_OUTLINES 2 ",
+            "BOUNDARY",
+        ]
+        for k, (assessment, lesion, pathology) in enumerate(findings, start=1)
+    ]
+    return [*blocks, ["\tCORE"]]
+
+
+@pytest.mark.parametrize("folder", ["", "deepminer/data", "../deepminer/data"])
+def test_published_form_and_place(root: Path, folder: str) -> None:
+    # The films lie in `data` of the published repository, the words in `deepminer/data`.
+    data = root / "data"
+    data.mkdir()
+    for name in ("ddsm_raw", "ddsm_masks"):
+        (root / name).rename(data / name)
+    lines = published_lines((3, CALCIFICATION, "BENIGN"), (4, MASS, "MALIGNANT"))
+    other = published_lines((5, MASS, "MALIGNANT"))
+    content = {
+        "meta": {
+            f"benigns/{FILM}.jpg": lines,
+            # The same film in another volume, and a film that is not at hand.
+            f"cancers/cancer_03-{FILM.partition('-')[2]}.jpg": lines,
+            "cancers/cancer_01-B_3084_1.RIGHT_CC.LJPEG.1.jpg": other,
+        }
+    }
+    (data / folder).mkdir(parents=True, exist_ok=True)
+    joblib.dump(content, data / folder / "ddsm_meta_data.jbl")
+    patient, film = read(data)
+    assert words_of(film) == EXPECTED and patient.problems[1:] == ()
+    assert film.findings[0].report == (
+        f"LESION_TYPE {CALCIFICATION} ASSESSMENT 3 SUBTLETY 4 PATHOLOGY BENIGN"
+    )
+    joblib.dump(content, data / "ddsm_meta_data")
+    if folder:
+        with pytest.raises(UserError, match="describe the same films; keep one of them"):
+            read(data)
+
+
+def test_equal_abnormalities_of_one_film_count_each() -> None:
+    lines = published_lines((4, MASS, "MALIGNANT"), (4, MASS, "MALIGNANT"))
+    words = find_words({"meta": {FILM: lines, f"benigns/{FILM}.jpg": lines}}, "")
+    assert [finding.number for finding in words.findings["A_1632_1.LEFT_CC"]] == [1, 2]
+
+
+@needs_publication
+def test_every_published_report_is_read() -> None:
+    key = REFERENCE / "published_study" / "explanations-benchmark-answer-key.csv"
+    with key.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    reports = {f"films/{row['Image Name']}": ast.literal_eval(row["GT Report"]) for row in rows}
+    words = find_words({"meta": reports}, key.name)
+    assert len(rows) == 416 and len(words.findings) >= 400
+    for name, lines in reports.items():
+        match = re.search(r"-(\w_\d+_\d+\.\w+)\.LJPEG", name)
+        assert match is not None
+        stated = [line for block in lines for line in block if line.startswith("PATHOLOGY")]
+        found = words.findings[match[1]]
+        assert {f"PATHOLOGY {finding.pathology}" for finding in found} >= {
+            line.strip() for line in stated
+        }
+        assert all(finding.assessment is not None and finding.report for finding in found)
 
 
 def test_descriptions_that_cannot_be_told_apart(root: Path) -> None:
