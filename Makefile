@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # Build the demonstration study once, then serve it and print the sign-in link.
 run: .venv/installed
-	@test -f $(STUDY)/study.toml || echo "Building the demonstration study in $(STUDY) (about two minutes) ..."
+	@test -f $(STUDY)/study.toml || echo "Building the demonstration study in $(STUDY) (about three minutes) ..."
 	@.venv/bin/deepminer demo $(STUDY)
 	@.venv/bin/deepminer serve --study $(STUDY) --port $(PORT)
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from benchmarks.timing import BenchmarkRow, time_limit_row, wall_time
 from core import store, study_folder
-from core.interpretation import dissection
+from core.interpretation import dissection, unit_groups
 from core.store import dataset_table, run_table, unit_table
 from evaluation.queries import units as unit_queries
 
@@ -31,6 +31,7 @@ MEMORY_SAMPLE = 8_000  # patches of the two passes in the memory test
 # Side of the patches in the memory test, pixels. Larger patches would only add arithmetic.
 MEMORY_SIDE = 32
 BLOCK_ROWS = 4_000  # rows written at a time
+GROUPED_PATCHES, GROUPING_LIMIT_S = 40_000, 20.0
 QUERY_LIMIT_S, STORE_LIMIT_S, TOP_PATCHES_LIMIT_S, MEMORY_LIMIT_GIB = 0.05, 0.05, 1.5, 4.0
 
 
@@ -330,9 +331,29 @@ def top_patches_row() -> BenchmarkRow:
     return time_limit_row("top 64 of 2,048 units x 40,000 patches", shortest, TOP_PATCHES_LIMIT_S)
 
 
+def grouping_row() -> BenchmarkRow:
+    """Return the time in which all units of a layer are grouped."""
+    rng = np.random.default_rng(0)
+    # A cause for about ten units each, so that there are groups to find.
+    causes = rng.gamma(0.4, 1.0, (GROUPED_PATCHES, UNITS // 10)).astype(np.float32)
+    cause_of_unit = rng.integers(0, UNITS // 10, UNITS)
+    noise = rng.random((GROUPED_PATCHES, UNITS), dtype=np.float32)
+    activations = causes[:, cause_of_unit] + 0.3 * noise
+    top = dissection.compute_top_patches(activations).rows
+    groups = unit_groups.group_units(activations, top, GROUPED_PATCHES)
+    pure = sum(len(set(cause_of_unit[group])) == 1 for group in groups)
+    seconds = wall_time(lambda: unit_groups.group_units(activations, top, GROUPED_PATCHES))
+    note = (
+        f"{UNITS:,} units on {GROUPED_PATCHES:,} hold-out patches, {len(groups)} groups for"
+        f" {UNITS // 10} causes, {pure} of them of one cause"
+    )
+    return time_limit_row("units grouped", seconds, GROUPING_LIMIT_S, note)
+
+
 def measure_paper_scale() -> Iterator[BenchmarkRow]:
     """Yield the rows of this subject."""
     yield top_patches_row()
+    yield grouping_row()
     with tempfile.TemporaryDirectory() as name:
         study = create_paper_scale_study(Path(name) / "study")
         size = f"{MAMMOGRAMS:,} mammograms, {PATCHES:,} patches, {UNITS:,} units, {RUNS} runs"

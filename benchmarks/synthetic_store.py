@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmarks.timing import BenchmarkRow, time_limit_row
 from core import store, study_folder
-from core.class_labels import CLASSES
+from core.class_labels import MAMMOGRAPHY
 from core.store import dataset_table
 from evaluation.pipeline.evaluate import split_metrics
 from evaluation.queries import performance_cache
@@ -157,7 +157,7 @@ def _insert_network(
     _insert_rows(con, "history", _training_history(train))
     p = _probabilities(patches, 1.2 + 0.2 * number, rng)
     predictions = patches[["patch_id"]].assign(
-        **{f"p_{name}": p[:, c].astype(np.float32) for c, name in enumerate(CLASSES)}
+        **{f"p_{name}": p[:, c].astype(np.float32) for c, name in enumerate(MAMMOGRAPHY.names)}
     )
     _insert_rows(con, "predictions", predictions.assign(run=evaluate))
     images = mammograms[["mammogram_id", "patient_id", "split"]].assign(
@@ -170,7 +170,9 @@ def _insert_network(
     _insert_rows(con, "image_scores", images.drop(columns="patient_id").assign(run=evaluate))
     scored = patches.merge(predictions, on="patch_id")
     metrics = [
-        row for split in ("holdout", "test") for row in split_metrics(split, scored, images, 3)
+        row
+        for split in ("holdout", "test")
+        for row in split_metrics(split, scored, images, MAMMOGRAPHY)
     ]
     _insert_rows(con, "metrics", pd.DataFrame(metrics).assign(run=evaluate))
     evaluated: dict[str, object] = {"normal_threshold": 0.5, "classes": 3}

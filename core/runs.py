@@ -33,6 +33,7 @@ from core.atomic_files import atomic_write, write_text
 from core.errors import DiskFullError, MissingRunError, UserError
 from core.progress import ProgressCallback
 from core.store import run_table
+from core.store.labels import assignment_table
 
 RECORDED_PACKAGES = (
     "torch",
@@ -222,6 +223,8 @@ def _register(study: Path, folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     with store.write(study) as con:
         run_table.register_run(con, folder, manifest)
+        if manifest["kind"] == "dissect":
+            assignment_table.assign_first_dissection(con, manifest["run"])
 
 
 def _find_run(study: Path, name: str) -> bool:

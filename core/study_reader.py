@@ -10,7 +10,8 @@ import pandas as pd
 from core import lineage, runs, store
 from core.class_labels import unit_name
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
+from core.store.labels import label_states
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import require_results
 
@@ -101,13 +102,13 @@ class StudyReader:
         return table
 
     def labels(self, run: str | None = None) -> pd.DataFrame:
-        """Return the labels of the units of a dissect run: unit, name, label, simulated."""
+        """Return the labels of the units of a dissect run: unit, name, label, state, simulated."""
         run = lineage.resolve_run(self.folder, "dissect", run)
         order = load_order_of_experts(self.folder)
         with store.read(self.folder) as con:
-            labels = annotation_table.unit_labels(con, run, order)
-        rows = [(unit, unit_name(unit), x.text, x.simulated) for unit, x in labels.items()]
-        return pd.DataFrame(rows, columns=["unit", "name", "label", "simulated"])
+            labels = label_states.unit_labels(con, run, order)
+        rows = [(u, unit_name(u), x.text, x.state, x.simulated) for u, x in labels.items()]
+        return pd.DataFrame(rows, columns=["unit", "name", "label", "state", "simulated"])
 
     def explanations(self, run: str | None = None) -> pd.DataFrame:
         """Return one row an explained mammogram: decision, truth and class scores.

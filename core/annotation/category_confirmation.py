@@ -15,11 +15,11 @@ from core.store.labels import category_table
 
 
 def list_texts(study: Path, dissect: str | None = None) -> list[dict[str, Any]]:
-    """Return the labels in free text of a dissection, by default the newest.
+    """Return the labels in free text of a dissection, which is named where there are several.
 
     Each with unit (its name), text, sets (experts' codes or "consensus"), categories, and state.
     """
-    run = lineage.resolve_run(study, "dissect", dissect)
+    run = lineage.choose_dissection(study, dissect)
     with store.read(study) as con:
         return [_row(text) for text in free_texts(con, run)]
 
@@ -49,7 +49,7 @@ def confirm_text(
     UserError
         If the unit has no such text or several, or its words propose no category.
     """
-    run = lineage.resolve_run(study, "dissect", dissect)
+    run = lineage.choose_dissection(study, dissect)
     with store.write(study) as con:
         text = _find_text(con, run, unit, label_set)
         names = text.categories.names if categories is None else categories
@@ -66,7 +66,7 @@ def undo_text(
     study: Path, unit: str, label_set: str | None, decided_by: str, dissect: str | None = None
 ) -> dict[str, Any]:
     """Undo the confirmation of one text; UserError if it is not confirmed."""
-    run = lineage.resolve_run(study, "dissect", dissect)
+    run = lineage.choose_dissection(study, dissect)
     with store.write(study) as con:
         text = _find_text(con, run, unit, label_set)
         if text.categories.state != CONFIRMED:

@@ -21,13 +21,15 @@ from core.annotation.label_files import (
     read_label_file,
     write_label_file,
 )
-from core.annotation.unit_categories import PROPOSED, free_texts
-from core.class_labels import unit_name
+from core.annotation.unit_categories import PROPOSED, free_texts, text_categories
+from core.class_labels import unit_index, unit_name
 from core.errors import UserError
 from core.lexicon.birads_lexicon import is_substantive
 from core.settings import load_settings
 from core.store import annotation_table, participant_table, unit_table
 from core.store.connection import Connection
+from core.store.labels import assignment_table, decision_table, label_states
+from core.store.labels.finished_annotators import first_answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +38,11 @@ class LabelImport:
 
     answers: imported answers per expert. substantive: those of them that name something. units:
     distinct units of the study with such an answer. decided: imported consensus labels. traced:
-    those with a raw answer. flagged: names of those whose raw answers name nothing. without: names
-    of those without any raw answer. proposed: texts of the dissection whose categories are proposed
-    from their words and wait for confirmation.
+    those with a raw answer. kept: names of units whose label stays as it is, because it was
+    adjudicated or agreed in this study; the imported one is in the label set "published". disputed:
+    names of units that the imported answers leave without an agreed label. flagged: names of those
+    whose raw answers name nothing. without: names of those without any raw answer. proposed: texts
+    of the dissection whose categories are proposed from their words and wait for confirmation.
     """
 
     run: str
@@ -47,33 +51,38 @@ class LabelImport:
     units: int
     decided: int
     traced: int
+    kept: tuple[str, ...]
+    disputed: tuple[str, ...]
     flagged: tuple[str, ...]
     without: tuple[str, ...]
     proposed: int
 
 
 def import_labels(study: Path, file: Path, author: str, dissect: str | None = None) -> LabelImport:
-    """Add the labels of a file to a dissection, by default the newest.
+    """Add the labels of a file to a dissection, which is named where the study has several.
 
-    Raw answers become annotations of their experts. A consensus becomes decisions that refer to the
-    raw answers of the same unit, which must be imported first. The categories of free text are
-    proposed from its words (`core.annotation.unit_categories`); confirmed ones stay as they are.
-    The import is atomic: UserError, and no change, if any entry is invalid.
+    Raw answers become annotations of their experts, who are assigned the dissection beside those
+    that they have. A consensus becomes decisions that refer to the raw answers of the same unit,
+    which must be imported first. The categories of free text are proposed from its words
+    (`core.annotation.unit_categories`); confirmed ones stay as they are. The import is atomic:
+    UserError, and no change, if any entry is invalid.
     """
     entries = read_label_file(file)
-    run = lineage.resolve_run(study, "dissect", dissect)
+    run = lineage.choose_dissection(study, dissect)
     raw = [entry for entry in entries if entry.set != CONSENSUS]
     consensus = [entry for entry in entries if entry.set == CONSENSUS]
     # One transaction: an error in any entry below rolls back all of them.
     with store.write(study) as con:
         _check_units(con, run, file, entries)
-        _add_experts(con, file, raw)
+        before = label_states.unit_states(con, run, ())
+        _add_experts(con, run, file, raw)
         for entry in raw:
             _add_answer(con, run, file, entry)
         # After the answers, so that decisions can refer to answers of the same file.
         flagged, without = _add_decisions(con, run, file, consensus, author)
         annotations = annotation_table.load_annotations(con, run)
         texts = free_texts(con, run)
+        after = label_states.unit_states(con, run, ())
     named_units = {
         int(row.unit)
         for row in annotations.itertuples()
@@ -90,6 +99,16 @@ def import_labels(study: Path, file: Path, author: str, dissect: str | None = No
         units=len(named_units),
         decided=len(consensus),
         traced=len(consensus) - len(without),
+        kept=tuple(
+            unit_name(entry.unit)
+            for entry in consensus
+            if after[entry.unit].state in (label_states.AGREED, label_states.ADJUDICATED)
+        ),
+        disputed=tuple(
+            unit_name(unit)
+            for unit, state in after.items()
+            if state.disputed and unit in before and before[unit].counts
+        ),
         flagged=flagged,
         without=without,
         proposed=sum(text.categories.state == PROPOSED for text in texts),
@@ -107,8 +126,8 @@ def _check_units(con: Connection, run: str, file: Path, entries: list[LabelEntry
             )
 
 
-def _add_experts(con: Connection, file: Path, entries: list[LabelEntry]) -> None:
-    """Add the experts that the study does not have yet."""
+def _add_experts(con: Connection, run: str, file: Path, entries: list[LabelEntry]) -> None:
+    """Add the experts that the study does not have yet, and assign them the dissection."""
     for entry in {entry.set: entry for entry in entries}.values():
         try:
             role = participant_table.participant_role(con, participant_table.check_code(entry.set))
@@ -116,12 +135,14 @@ def _add_experts(con: Connection, file: Path, entries: list[LabelEntry]) -> None
             raise UserError(f"{file}, {entry.position}: {error}") from error
         # A reader who labels units would recognise the labels in the reading study.
         if role is None:
-            participant_table.add_participant(con, entry.set, "annotator")
+            participant_table.add_participant(con, entry.set, "annotator", dissection=run)
         elif role != "annotator":
             raise UserError(
                 f"{file}, {entry.position}: {entry.set} is a {role} in this study; give the expert"
                 " another code in the file."
             )
+        else:
+            assignment_table.add_assignment(con, entry.set, run)
 
 
 def _add_answer(con: Connection, run: str, file: Path, entry: LabelEntry) -> None:
@@ -149,15 +170,15 @@ def _add_decisions(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Record consensus labels as decisions; return (flagged, without) of `LabelImport`."""
     # Practice answers are no basis for a decision, and a repeat only measures consistency.
-    annotations = _first_answers(annotation_table.load_annotations(con, run))
-    decisions = annotation_table.load_decisions(con, run)
+    annotations = first_answers(annotation_table.load_annotations(con, run))
+    decisions = decision_table.load_decisions(con, run, imported=True)
     decided = {(int(decision.unit), decision.label) for decision in decisions.itertuples()}
     flagged, without = [], []
     for entry in entries:
         # Decisions are stored with single spaces.
         if (entry.unit, " ".join(entry.text.split())) in decided:
             raise UserError(
-                f"{file}, {entry.position}: this label is decided in the study already; nothing was"
+                f"{file}, {entry.position}: this label is in the study already; nothing was"
                 " imported. A consensus is imported once."
             )
         raw = annotations[annotations["unit"] == entry.unit] if len(annotations) else annotations
@@ -172,38 +193,34 @@ def _add_decisions(
         # A consensus such as "n/a" is the decision that the unit has no label.
         label = entry.text if substantive else ""
         reason = entry.reason or f"imported from {file.name}"
-        annotation_table.record_decision(
-            con, run, entry.unit, label, sources, reason + note, author, "imported"
+        decision_table.record_decision(
+            con, run, entry.unit, label, sources, reason + note, author, decision_table.IMPORTED
         )
     return tuple(flagged), tuple(without)
 
 
-def _first_answers(annotations: pd.DataFrame) -> pd.DataFrame:
-    """Return the annotations without practice and without repeated units."""
-    if not len(annotations):
-        return annotations
-    return annotations[~annotations["practice"] & ~annotations["repeat"]]
+def export_labels(study: Path, file: Path, dissect: str | None = None) -> dict[str, Any]:
+    """Write every label set of a dissection to a file; it is named where the study has several.
 
-
-def export_labels(study: Path, file: Path) -> dict[str, Any]:
-    """Write every label set of the newest dissection to a file.
-
-    Sets are the latest answers of each expert, the decided labels (consensus), and the label of
-    each unit as the study uses it (label). Returns file, run, rows, named units per set, and for
-    each pair of sets how many units both name and how many of those in the same words.
+    Each row has the BI-RADS categories of its text and where they come from
+    (`core.annotation.unit_categories`). Sets are the latest answers of each expert, the decided
+    labels (consensus), and the label of each unit as the study uses it (label). Returns file, run,
+    rows, named units per set, and for each pair of sets how many units both name and how many of
+    those in the same words.
     """
-    run = lineage.resolve_run(study, "dissect")
+    run = lineage.choose_dissection(study, dissect)
     order = tuple(load_settings(study).annotation.order_of_experts)
     with store.read(study) as con:
-        annotations = _first_answers(annotation_table.load_annotations(con, run))
-        decisions = annotation_table.load_decisions(con, run)
-        labels = annotation_table.unit_labels(con, run, order)
+        annotations = first_answers(annotation_table.load_annotations(con, run))
+        decisions = decision_table.load_consensus(con, run)
+        labels = label_states.unit_labels(con, run, order)
     rows = [_answer_row(row) for row in annotations.itertuples()]
     rows += [
         _label_row(
             int(decision.unit),
             CONSENSUS,
             decision.label,
+            state=label_states.PUBLISHED if decision.imported else label_states.ADJUDICATED,
             annotation_ids=list(decision.sources),
             reason=decision.reason,
             decided_by=decision.decided_by,
@@ -216,12 +233,18 @@ def export_labels(study: Path, file: Path) -> dict[str, Any]:
             unit,
             LABEL,
             label.text,
+            state=label.state,
             annotation_ids=list(label.annotation_ids),
             simulated=label.simulated,
         )
         for unit, label in labels.items()
     ]
     rows.sort(key=lambda row: (row["unit"], *_set_order(row["set"])))
+    texts = [(unit_index(row["unit"]), row["label"], row["annotation_ids"]) for row in rows]
+    with store.read(study) as con:
+        categories = text_categories(con, run, texts)
+    for row, of_text in zip(rows, categories):
+        row |= {"categories": list(of_text.names), "category_state": of_text.state}
     # One simulated row marks the file, because its counts include that row.
     head = {"schema": 1, "run": run, "simulated": any(row["simulated"] for row in rows)}
     write_label_file(file, rows, head)
@@ -236,9 +259,12 @@ def _set_order(name: str) -> tuple[bool, bool, str]:
 def _label_row(unit: int, name: str, label: str, **cells: Any) -> dict[str, Any]:
     """Return a row of an export, with neutral values for the columns that are not given."""
     neutral: dict[str, Any] = {
+        "state": "",
         "words": "",
         "recognisable": "yes" if label else "nothing",
         "phenomena": [],
+        "categories": [],
+        "category_state": "",
         "confidence": None,
         "seconds": None,
         "version": None,

@@ -1,4 +1,4 @@
-"""Files of unit labels: the published JSON forms, and the JSON and CSV forms of an export.
+"""Files of unit labels: the published forms as joblib or JSON, and the JSON and CSV of an export.
 
 The study database is not used here; import and export belong in `core.annotation.label_exchange`.
 """
@@ -17,15 +17,20 @@ from core.annotation.spreadsheet_cells import neutral_text, restored_text
 from core.atomic_files import atomic_write, write_text
 from core.errors import UserError
 from core.lexicon import birads_lexicon
+from core.sources.release_metadata.restricted_pickle import PICKLE_SUFFIXES, read_plain_values
 
 CONSENSUS, LABEL = "consensus", "label"
+LABEL_SUFFIXES = (".json", ".csv", *PICKLE_SUFFIXES)
 LABEL_COLUMNS = (
     "unit",
     "set",
     "label",
+    "state",
     "words",
     "recognisable",
     "phenomena",
+    "categories",
+    "category_state",
     "confidence",
     "seconds",
     "version",
@@ -66,8 +71,9 @@ def read_label_file(file: Path) -> list[LabelEntry]:
     ----------
     file : Path
         JSON of the form {expert: {unit: text}} (raw answers), {unit: text} (one consensus) or
-        {"labels": [rows]} (an export), or CSV with at least the columns unit, set and label. Unit
-        names count from 1.
+        {"labels": [rows]} (an export); a joblib or pickle file of the first two forms, as published
+        (.jbl, .joblib, .pkl); or CSV with at least the columns unit, set and label. Unit names
+        count from 1.
 
     Returns
     -------
@@ -77,7 +83,8 @@ def read_label_file(file: Path) -> list[LabelEntry]:
     Raises
     ------
     UserError
-        If any entry is invalid; the message names the file and the entry.
+        If any entry is invalid; the message names the file and the entry. If a joblib file holds
+        anything but plain values; nothing of it is executed.
 
     Examples
     --------
@@ -90,16 +97,18 @@ def read_label_file(file: Path) -> list[LabelEntry]:
     ('line 2', 'E1', 11, 'Spiculated mass')
     >>> folder.cleanup()
     """
-    text = _read_text(file)
-    if file.suffix.lower() == ".csv":
-        entries = _parse_csv(file, text)
-    elif file.suffix.lower() == ".json":
-        entries = _parse_json(file, text)
-    else:
+    suffix = file.suffix.lower()
+    if suffix not in LABEL_SUFFIXES:
         raise UserError(
-            f"{file}: label files end in .json or .csv; rename it or export it in one of these"
-            " forms."
+            f"{file}: label files end in {', '.join(LABEL_SUFFIXES)}; rename it or export it in one"
+            " of these forms."
         )
+    if suffix in PICKLE_SUFFIXES:
+        entries = _parse_names(file, read_plain_values(file))
+    elif suffix == ".csv":
+        entries = _parse_csv(file, _read_text(file))
+    else:
+        entries = _parse_json(file, _read_text(file))
     if not entries:
         raise UserError(f"{file} holds no label; give a file with at least one.")
     # Two texts for one unit would make the order of the file decide.
@@ -147,6 +156,11 @@ def _parse_json(file: Path, text: str) -> list[LabelEntry]:
         content = json.loads(text, object_pairs_hook=unique_names)
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); correct it there.") from error
+    return _parse_names(file, content)
+
+
+def _parse_names(file: Path, content: object) -> list[LabelEntry]:
+    """Return the entries of an export, or of units by name, with or without experts above them."""
     if isinstance(content, dict) and isinstance(content.get("labels"), list):
         rows = [(f"entry {i}", row) for i, row in enumerate(content["labels"], start=1)]
         return _parse_rows(file, rows)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from core.lexicon.birads_lexicon import phenomena_in_label
 from core.lexicon.category_words import propose_categories
 from core.store import annotation_table
-from core.store.annotation_table import UnitLabel
 from core.store.connection import Connection
-from core.store.labels import category_table
+from core.store.labels import category_table, decision_table
 from core.store.labels.category_table import label_key
+from core.store.labels.finished_annotators import first_answers
+from core.store.labels.label_states import UnitLabel
 
 ANSWERED, CONFIRMED, PROPOSED, UNKNOWN = "answered", "confirmed", "proposed", "unknown"
 
@@ -57,19 +59,34 @@ def unit_categories(
     labels : mapping of int to UnitLabel
         Labels by 0-based unit, of any label set.
     """
-    answers = {row.annotation_id: row.answer for row in _answers(con, run).itertuples()}
+    texts = [(unit, label.text, label.annotation_ids) for unit, label in labels.items()]
+    return dict(zip(labels, text_categories(con, run, texts)))
+
+
+def text_categories(
+    con: Connection, run: str, texts: Iterable[tuple[int, str, Sequence[str]]]
+) -> list[LabelCategories]:
+    """Return the categories of texts in their order.
+
+    Parameters
+    ----------
+    con, run
+        See `unit_categories`.
+    texts : iterable of (int, str, sequence of str)
+        0-based unit, text, and ids of the annotations that it rests on.
+    """
+    answers = _answers_by_id(con, run)
     confirmed = category_table.confirmed_categories(con, run)
-    return {
-        unit: _categories_of(
-            unit, label.text, [answers[i] for i in label.annotation_ids if i in answers], confirmed
-        )
-        for unit, label in labels.items()
-    }
+    return [
+        _categories_of(unit, text, [answers[i] for i in ids if i in answers], confirmed)
+        for unit, text, ids in texts
+    ]
 
 
-def _answers(con: Connection, run: str) -> pd.DataFrame:
-    frame = annotation_table.load_annotations(con, run)
-    return frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
+def _answers_by_id(con: Connection, run: str) -> dict[str, Mapping[str, Any]]:
+    """Return every version of every answer: of a person who left, an earlier one may count."""
+    frame = annotation_table.load_annotations(con, run, versions=True)
+    return dict(zip(frame["annotation_id"], frame["answer"]))
 
 
 def _categories_of(
@@ -78,8 +95,12 @@ def _categories_of(
     sources: Iterable[Mapping[str, Any]],
     confirmed: Mapping[tuple[int, str], tuple[str, ...]],
 ) -> LabelCategories:
-    """Return the categories of one text and the answers that it rests on."""
-    chosen = [p["category"] for answer in sources for p in answer["phenomena"]]
+    """Return the categories of one text and the answers that it rests on.
+
+    Categories of an answer count where the text states them: a person who decides may write other
+    words than the answers that were compared.
+    """
+    chosen = [p["category"] for p in phenomena_in_label(text, sources)]
     if chosen:
         return LabelCategories(tuple(dict.fromkeys(chosen)), ANSWERED)
     key = (unit, label_key(text))
@@ -95,8 +116,8 @@ def free_texts(con: Connection, run: str) -> list[CategorizedText]:
     Equal words of one unit are listed once.
     """
     confirmed = category_table.confirmed_categories(con, run)
-    annotations = _answers(con, run)
-    answers = {row.annotation_id: row.answer for row in annotations.itertuples()}
+    annotations = first_answers(annotation_table.load_annotations(con, run))
+    answers = _answers_by_id(con, run)
     texts: dict[tuple[int, str], tuple[str, list[str], LabelCategories]] = {}
 
     def add(unit: int, text: str, name: str, sources: list[Mapping[str, Any]]) -> None:
@@ -108,7 +129,7 @@ def free_texts(con: Connection, run: str) -> list[CategorizedText]:
     for row in annotations.itertuples():
         if row.answer["recognisable"] == "yes":
             add(int(row.unit), row.answer["label"], row.code, [row.answer])
-    for row in annotation_table.load_decisions(con, run).itertuples():
+    for row in decision_table.load_consensus(con, run).itertuples():
         sources = [answers[i] for i in row.sources if i in answers]
         add(int(row.unit), row.label, "consensus", sources)
     return [

@@ -6,7 +6,7 @@ The categories belong in `core.lexicon.birads_categories`, storage of annotation
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,10 +20,19 @@ MAX_CHARACTERS = 2000
 _ASSOCIATION_NAMES = tuple(term.name for term in ASSOCIATIONS)
 
 
+# The questions of the published survey, in its words.
+SURVEY_QUESTIONS = (
+    "Do these images show recognizable phenomena?",
+    "Please describe each of the phenomena you see. For each phenomenon please indicate its"
+    " association with breast cancer.",
+)
+
+
 def lexicon_data() -> dict[str, Any]:
     """Return the lexicon as JSON-compatible data for the annotation page."""
     return {
         "version": LEXICON_VERSION,
+        "questions": SURVEY_QUESTIONS,
         "most": MAX_PHENOMENA,
         "categories": [asdict(c) for c in CATEGORIES],
         "associations": [asdict(t) for t in ASSOCIATIONS],
@@ -86,6 +95,31 @@ def without_association(text: str) -> str:
         for phenomenon in text.split(";")
     ]
     return ";".join(phenomena).strip()
+
+
+def phenomena_in_label(label: str, answers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the phenomena of answers that a label states, in the order of the answers.
+
+    A phenomenon is stated where its words without the association, or the whole label of its
+    answer, stand in the label; capitals do not distinguish words.
+
+    Examples
+    --------
+    >>> mass = {"category": "mass", "terms": {"margin": "spiculated"}, "association": "suspicious"}
+    >>> answers = [create_answer([mass], confidence=3)]
+    >>> [p["category"] for p in phenomena_in_label("Mass with spiculated margin", answers)]
+    ['mass']
+    >>> phenomena_in_label("Pectoral muscle", answers)
+    []
+    """
+    text = " ".join(label.lower().split())
+    return [
+        phenomenon
+        for answer in answers
+        for phenomenon in answer["phenomena"]
+        if format_phenomenon(phenomenon, association=False).lower() in text
+        or (answer["label"] and answer["label"].lower() in text)
+    ]
 
 
 def empty_answer(recognisable: str = "nothing") -> dict[str, Any]:

@@ -23,9 +23,7 @@ from core.store.connection import Connection
 from core.store.unit_table import Tile
 
 CONSENT_FIRST = "Please give your consent first."
-QUEUE_FIRST = (
-    "The audit opens when you have named all units of your queue; skipped units count as open."
-)
+QUEUE_FIRST = "The audit opens when you have named all your units; skipped units count as open."
 NO_OPEN_AUDIT = (
     "There is no audit at the moment. The research team will tell you when there is one."
 )
@@ -52,8 +50,8 @@ class DisplayedPatch:
 class AuditSession:
     """One expert in one study's label audit.
 
-    It opens once this expert has named all units of the own queue: the labels of an audit are those
-    of colleagues, which must not influence the own names.
+    It opens once this expert has named all units of the own queues: the labels of an audit are
+    those of colleagues, which must not influence the own names.
     """
 
     def __init__(self, annotation: AnnotationSession, secret: bytes) -> None:
@@ -69,7 +67,7 @@ class AuditSession:
         """
         if not self._annotation.has_consented(con):
             raise RequestRefused("consent", CONSENT_FIRST)
-        if not self._annotation.queue(con).finished:
+        if not all(queue.finished for queue in self._annotation.queues(con)):
             raise RequestRefused("queue", QUEUE_FIRST)
         audit = audit_table.current_audit(con)
         if audit is None:

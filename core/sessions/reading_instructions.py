@@ -13,15 +13,9 @@ from typing import Any
 from core.sessions.arms import shows_images
 from core.store.reading.protocol_table import answer_scale
 
-SIX_POINT_SCALE = (
-    "Definitely benign",
-    "Probably benign",
-    "Possibly benign",
-    "Possibly malignant",
-    "Probably malignant",
-    "Definitely malignant",
-)
-TWO_POINT_SCALE = ("Benign", "Malignant")
+_DEGREES = ("Definitely", "Probably", "Possibly")
+# What a design states where it names no classes.
+_MALIGNANT, _BENIGN = "malignant", "benign"
 SIX_POINT_QUESTION = "How likely is it that this breast contains a malignant finding?"
 TWO_POINT_QUESTION = "Do these texts indicate a benign or a malignant finding?"
 TWO_POINT_IMAGE_QUESTION = "Does this case indicate a benign or a malignant finding?"
@@ -61,14 +55,25 @@ def reading_instructions(design: Mapping[str, Any], has_images: bool) -> Reading
     has_images: whether any case shows an image.
     """
     is_binary = answer_scale(design) == 2
-    if not is_binary:
+    positive = str(design.get("positive", _MALIGNANT))
+    comparison = str(design.get("comparison", _BENIGN))
+    if (positive, comparison) != (_MALIGNANT, _BENIGN):
+        shown = "this case" if has_images else "these texts"
+        question = f"Does {shown} indicate {comparison} or {positive}?".replace(
+            "Does these", "Do these"
+        )
+    elif not is_binary:
         question = SIX_POINT_QUESTION
     else:
         question = TWO_POINT_IMAGE_QUESTION if has_images else TWO_POINT_QUESTION
+    six_points = (
+        *(f"{degree} {comparison}" for degree in _DEGREES),
+        *(f"{degree} {positive}" for degree in reversed(_DEGREES)),
+    )
     prevalence = design.get("told")
     return ReadingInstructions(
         question=str(design.get("question") or question),
-        answers=TWO_POINT_SCALE if is_binary else SIX_POINT_SCALE,
+        answers=(comparison.capitalize(), positive.capitalize()) if is_binary else six_points,
         paragraphs=(
             *(IMAGE_INSTRUCTIONS if has_images else INSTRUCTIONS),
             *((str(prevalence),) if prevalence else ()),

@@ -6,7 +6,7 @@ File formats of a single archive belong in the module of its source.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from core.class_labels import SPLITS
 from core.images.decoding import DecodedImage
@@ -111,12 +111,12 @@ def normalize_pathology(text: str) -> str:
     return text.upper().replace(" ", "_")
 
 
-def row_pathology(row: CsvRow) -> str:
-    """Return the pathology of a row, one of PATHOLOGIES; UserError for an unknown one."""
+def row_pathology(row: CsvRow, allowed: Sequence[str] = PATHOLOGIES) -> str:
+    """Return the pathology of a row, one of those allowed; UserError for an unknown one."""
     pathology = normalize_pathology(row.get("pathology"))
-    if pathology not in PATHOLOGIES:
+    if pathology not in allowed:
         raise row.error(
-            f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(PATHOLOGIES)}"
+            f"unknown pathology {row.get('pathology')!r}", f"use one of {', '.join(allowed)}"
         )
     return pathology
 
@@ -157,6 +157,7 @@ def mammogram_from_image(
     source_file: str,
     image_label: str | None = None,
     unlocated: bool = False,
+    whole_image: bool = False,
 ) -> Mammogram:
     """Return the mammogram record of a decoded image file and its findings."""
     return Mammogram(
@@ -174,4 +175,5 @@ def mammogram_from_image(
         source_file=source_file,
         unlocated=unlocated,
         attributes=image.attributes,
+        whole_image=whole_image,
     )

@@ -130,14 +130,14 @@ def stream_table(
 
     optional: columns that rows carry beside the required ones; None: all.
     """
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"The table {path} is empty (0 bytes): export or copy it again.")
     if path.suffix.lower() in (".xlsx", ".xlsm"):
         yield from _parse_rows(path, _sheet_cells(path), required, optional)
         return
     with _open_text(path) as file:
         try:
             header = file.readline()
-            if not header:
-                raise UserError(f"The table {path} is empty (0 bytes): export or copy it again.")
             file.seek(0)
             # Spreadsheet programs write semicolons where the comma is the decimal mark.
             reader = csv.reader(file, delimiter=max(",;\t", key=header.count))

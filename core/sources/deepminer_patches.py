@@ -11,14 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.dataset.patches import (
-    BENIGN,
-    CLASS_OF_PATHOLOGY,
-    MALIGNANT,
-    Patches,
-    box_sums,
-    window_overlaps,
-)
+from core.class_labels import MAMMOGRAPHY, ClassDefinition
+from core.dataset.patches import Patches, box_sums, class_overlaps
 from core.errors import UserError
 from core.sources.deepminer_release import IMAGE_NAME, read_patch_labels
 
@@ -84,6 +78,7 @@ def published_patches(
     tissue: np.ndarray,
     findings: Sequence[tuple[str, np.ndarray]],
     side: int,
+    classes: ClassDefinition = MAMMOGRAPHY,
 ) -> Patches:
     """Return the published patches of one working image.
 
@@ -101,6 +96,8 @@ def published_patches(
         Pathology and mask; the overlaps are stored beside the published label.
     side : int
         Side of a patch, in working pixels.
+    classes : ClassDefinition
+        The three classes of the publication, or malignant against all other.
 
     Raises
     ------
@@ -129,22 +126,14 @@ def published_patches(
         .max()
     )
     origins = worst[["y", "x"]].to_numpy(np.int64)
-    benign, malignant = (
-        window_overlaps(
-            [mask for pathology, mask in findings if CLASS_OF_PATHOLOGY.get(pathology) == code],
-            origins,
-            side,
-        )
-        for code in (BENIGN, MALIGNANT)
-    )
+    overlaps = class_overlaps(classes, findings, origins, side)
     return Patches(
         side=side,
         y=origins[:, 0],
         x=origins[:, 1],
         tissue=box_sums(tissue, origins, side) / side**2,
-        union_benign=benign[0],
-        share_benign=benign[1],
-        union_malignant=malignant[0],
-        share_malignant=malignant[1],
-        label=worst["label"].to_numpy(np.int64),
+        union={name: union for name, (union, _) in overlaps.items()},
+        share={name: share for name, (_, share) in overlaps.items()},
+        # The release numbers the outputs of the network.
+        label=np.array(classes.codes)[worst["label"].to_numpy(np.int64)],
     )

@@ -2,8 +2,9 @@
 
 The syntax of cells belongs in `core.sources.manifest_cells`.
 
-Required columns are image (or file), patient (or patient_id) and pathology; laterality and view are
-required without image labels, and are taken from DICOM tags or the file name if a cell is empty.
+Required columns are image (or file), patient (or patient_id) and pathology, which is one of the
+study's classes; laterality and view are required for mammograms without image labels, and are taken
+from DICOM tags or the file name if a cell is empty.
 outline holds one of the notations of `core.sources.outlines`, the name of a mask file, or nothing.
 Optional columns are lesion_type, assessment (0-6), subtlety (1-5), report, age, density (1-4 or
 A-D), split, and feature_<name> for auxiliary features. Paths are relative to the folder of the
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.class_labels import MAMMOGRAMS, ImageDomain
 from core.errors import UserError
 from core.images.decoding import DecodedImage, ensure_positive_polarity, read_image
 from core.images.polygons import trace_mask
@@ -51,7 +53,7 @@ from core.sources.outlines.notations import NOTATIONS
 from core.sources.outlines.records import place_on_film
 from core.sources.plans.cells import IMAGE_SUFFIXES
 from core.sources.plans.reading import unique_film_id
-from core.sources.records import PATHOLOGIES, Finding, Mammogram, Patient, Problem
+from core.sources.records import Finding, Mammogram, Patient, Problem
 
 SIMULATED = False
 TRUTH_BASIS = "table"
@@ -64,15 +66,20 @@ class ManifestTask:
     """The rows of one patient.
 
     image_labels: an image without outlines takes its pathology as the label of the whole image.
+    domain: what the images are.
     """
 
     patient: str
     rows: tuple[CsvRow, ...]
     image_labels: bool
+    domain: ImageDomain = MAMMOGRAMS
 
 
 def list_tasks(
-    path: Path | None, image_labels: bool = False, skip_bad: bool = False
+    path: Path | None,
+    image_labels: bool = False,
+    skip_bad: bool = False,
+    domain: ImageDomain = MAMMOGRAMS,
 ) -> tuple[list[ManifestTask], list[Problem]]:
     """Return one task per patient, in the order of the table, and the problems found.
 
@@ -80,13 +87,13 @@ def list_tasks(
     fault; with skip_bad the patient is left out and listed instead. A patient is left out as a
     whole, because one row less could turn a finding into normal tissue.
     """
-    patients = _rows_by_patient(path, image_labels)
+    patients = _rows_by_patient(path, image_labels, domain)
     owners = _ImageOwners()
     tasks, problems = [], []
     for patient, rows in patients.items():
         try:
             for row in rows:
-                _check_row(row, image_labels)
+                _check_row(row, image_labels, domain)
                 # An image with two patients could be in the training and in the test split.
                 owners.add(row)
             published_split(rows)
@@ -101,25 +108,30 @@ def list_tasks(
                 Problem(patient, f"row {row.line} repeats an earlier row", "used once")
                 for row in repeated
             ]
-            tasks.append(ManifestTask(patient, tuple(distinct), image_labels))
+            tasks.append(ManifestTask(patient, tuple(distinct), image_labels, domain))
     return tasks, problems
 
 
-def _rows_by_patient(path: Path | None, image_labels: bool) -> dict[str, list[CsvRow]]:
+def _rows_by_patient(
+    path: Path | None, image_labels: bool, domain: ImageDomain
+) -> dict[str, list[CsvRow]]:
     """Return the rows of the table by patient; UserError for a table that cannot be used."""
     if path is None:
         raise UserError(
             "The manifest source needs the path of a CSV table: give it after `manifest`."
         )
     rows = read_table(Path(path), _REQUIRED)
-    abnormal = any(normalize_pathology(row.get("pathology")) in PATHOLOGIES[:-1] for row in rows)
+    abnormal = any(
+        normalize_pathology(row.get("pathology")) in domain.pathologies[:-1] for row in rows
+    )
     # Without outlines every patch would be labelled normal, also those of cancers.
     if not image_labels and abnormal and not any(row.get("outline") for row in rows):
         raise UserError(
             f"The table {path} outlines no finding: fill a column 'outline', or request weak labels"
             " of whole images with --image-labels."
         )
-    if not image_labels and not _VIEW_COLUMNS.keys() <= rows[0].cells.keys():
+    needs_views = not image_labels and domain.subject == "breast"
+    if needs_views and not _VIEW_COLUMNS.keys() <= rows[0].cells.keys():
         rows = read_table(Path(path), _REQUIRED | _VIEW_COLUMNS)
     patients: dict[str, list[CsvRow]] = {}
     for row in rows:
@@ -214,9 +226,9 @@ class _ImageOwners:
         others.append(row)
 
 
-def _check_row(row: CsvRow, image_labels: bool) -> None:
+def _check_row(row: CsvRow, image_labels: bool, domain: ImageDomain) -> None:
     """Raise UserError for each fault that can be detected without pixels."""
-    row_pathology(row)
+    row_pathology(row, domain.pathologies)
     for column in ("patient", "image", "outline"):
         hidden = control_characters(row.get(column))
         if hidden:
@@ -238,12 +250,13 @@ def _check_row(row: CsvRow, image_labels: bool) -> None:
     row.whole_number("subtlety", 1, 5)
     row.whole_number("age", 0, 120)
     breast_density(row)
-    _check_outline(row, image_labels)
+    _check_outline(row, image_labels, domain)
 
 
-def _check_outline(row: CsvRow, image_labels: bool) -> None:
+def _check_outline(row: CsvRow, image_labels: bool, domain: ImageDomain) -> None:
     """Raise UserError for a fault of the outline, as far as it shows without pixels."""
-    outline, pathology = row.get("outline"), row_pathology(row)
+    outline, pathology = row.get("outline"), row_pathology(row, domain.pathologies)
+    normal = domain.pathologies[-1]
     if names_mask(outline):
         if not is_file(mask_path(row)):
             is_image_name = mask_path(row).suffix.lower() in IMAGE_SUFFIXES
@@ -255,15 +268,16 @@ def _check_outline(row: CsvRow, image_labels: bool) -> None:
             raise row.error(fault, f"correct the path, or {NOTATIONS}")
     elif outline:
         row_outline(row)
-    elif not image_labels and pathology != "NORMAL":
+    elif not image_labels and pathology != normal:
         raise row.error(
             f"{pathology} without an outline",
             "give a polygon, a box or a mask, or request weak labels of whole images with"
             " --image-labels",
         )
-    if outline and pathology == "NORMAL":
+    if outline and pathology == normal:
         raise row.error(
-            "a NORMAL row has an outline", "give the pathology of the finding or remove the outline"
+            f"a {normal} row has an outline",
+            "give the pathology of the finding or remove the outline",
         )
 
 
@@ -271,14 +285,22 @@ def _read_mammogram(
     task: ManifestTask, path: Path, rows: list[CsvRow], used_ids: set[str]
 ) -> tuple[Mammogram, list[Problem]]:
     """Return one image with the findings of its rows, under an id that is not used yet."""
+    domain = task.domain
     with rows[0].error_context():
-        image = ensure_positive_polarity(read_image(path))
+        image = read_image(path, domain.colour)
+        if domain.subject == "breast" and domain.inversion == "automatic":
+            image = ensure_positive_polarity(image)
     outlined = [row for row in rows if row.get("outline")]
-    laterality, view = _laterality_and_view(rows[0], image, unknown_allowed=task.image_labels)
+    laterality, view = _laterality_and_view(
+        rows[0],
+        image,
+        unknown_allowed=task.image_labels or domain.subject == "any",
+        in_names=domain.subject == "breast",
+    )
     film_id = unique_film_id(task.patient, laterality, view, path.stem, used_ids)
     findings, problems = [], []
     for number, row in enumerate(outlined, start=1):
-        finding, warnings = _finding(number, row, image)
+        finding, warnings = _finding(number, row, image, domain)
         findings.append(finding)
         problems += [Problem(f"{film_id}, finding {number}", *warning) for warning in warnings]
     mammogram = mammogram_from_image(
@@ -288,19 +310,22 @@ def _read_mammogram(
         view=view,
         findings=findings,
         source_file=rows[0].get("image"),
-        image_label=_worst_pathology(rows) if task.image_labels and not outlined else None,
+        image_label=(
+            _worst_pathology(rows, domain) if task.image_labels and not outlined else None
+        ),
+        whole_image=domain.subject == "any",
     )
     return mammogram, problems
 
 
 def _finding(
-    number: int, row: CsvRow, image: DecodedImage
+    number: int, row: CsvRow, image: DecodedImage, domain: ImageDomain
 ) -> tuple[Finding, list[tuple[str, str]]]:
     """Return the finding of a row, and warnings; UserError if its outline leaves the image."""
     shape = image.pixels.shape
     warnings: list[tuple[str, str]] = []
     if names_mask(row.get("outline")):
-        outline = _mask_outline(row, shape)
+        outline = _mask_outline(row, shape, domain)
     else:
         try:
             outline, warnings = place_on_film(row_outline(row), (shape[0], shape[1]))
@@ -308,7 +333,7 @@ def _finding(
             raise row.error(f"{error}, {row.get('image')}", "correct it") from None
     finding = Finding(
         number=number,
-        pathology=row_pathology(row),
+        pathology=row_pathology(row, domain.pathologies),
         lesion_type=row.get("lesion_type").upper(),
         assessment=row.whole_number("assessment", 0, 6),
         subtlety=row.whole_number("subtlety", 1, 5),
@@ -318,18 +343,28 @@ def _finding(
     return finding, warnings
 
 
-def _mask_outline(row: CsvRow, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
+def _mask_outline(row: CsvRow, shape: Sequence[int], domain: ImageDomain) -> tuple[np.ndarray, ...]:
     """Return the outline of the row's mask file, which must fit an image of shape [h, w]."""
     with row.error_context():
-        mask = read_mask_file(mask_path(row), mask_reference(row), (shape[0], shape[1]))
+        mask = read_mask_file(
+            mask_path(row),
+            mask_reference(row),
+            (shape[0], shape[1]),
+            may_fill=domain.subject == "any",
+        )
     return trace_mask(mask)
 
 
 def _laterality_and_view(
-    row: CsvRow, image: DecodedImage, *, unknown_allowed: bool
+    row: CsvRow, image: DecodedImage, *, unknown_allowed: bool, in_names: bool
 ) -> tuple[str, str]:
-    """Return laterality and view: of the row, else of the DICOM tags, else of the file name."""
-    laterality, view = view_from_file_name(Path(row.get("image")).name)
+    """Return laterality and view: of the row, else of the DICOM tags, else of the file name.
+
+    in_names: whether file names may contain them.
+    """
+    laterality, view = UNKNOWN, UNKNOWN
+    if in_names:
+        laterality, view = view_from_file_name(Path(row.get("image")).name)
     laterality = parse_laterality(row.get("laterality")) or image.laterality or laterality
     view = parse_view(row.get("view")) or image.view or view
     for column, value in (("laterality", laterality), ("view", view)):
@@ -342,5 +377,6 @@ def _laterality_and_view(
     return laterality, view
 
 
-def _worst_pathology(rows: list[CsvRow]) -> str:
-    return min((row_pathology(row) for row in rows), key=PATHOLOGIES.index)
+def _worst_pathology(rows: list[CsvRow], domain: ImageDomain) -> str:
+    allowed = domain.pathologies
+    return min((row_pathology(row, allowed) for row in rows), key=allowed.index)

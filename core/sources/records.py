@@ -34,7 +34,8 @@ WEAK_TRUTH_BASES = ("birads", "pathology_or_birads", "radiologists", "annotators
 class Finding:
     """One outlined abnormality.
 
-    number: counts from 1 within the mammogram. pathology: one of PATHOLOGIES. lesion_type: MASS,
+    number: counts from 1 within the mammogram. pathology: one of PATHOLOGIES, or
+    of the study's own. lesion_type: MASS,
     CALCIFICATION, ..., or several joined by "+". descriptors: BI-RADS keyword to value, such as
     {"shape": "IRREGULAR", "margins": "SPICULATED"}. assessment (0 to 6) and subtlety (1 to 5): None
     if unknown. outline: polygons, each float [n, 2] of (x, y) in pixels of the source image; the
@@ -58,12 +59,14 @@ class Mammogram:
     """One view of one breast, digital or digitised.
 
     id: unique in the study, such as "S_0001_1.LEFT_CC". pixels: uint8 or uint16 [h, w], bright for
-    dense tissue, monotone in optical density. maximum: grey value of white (255, 4095, ...).
-    pixel_mm: size of one source pixel, None if unknown. image_label: pathology of the whole image
+    dense tissue, monotone in optical density; [h, w, 3] in colour. maximum: grey
+    value of white (255, 4095, ...). pixel_mm: size of one source pixel, None if unknown.
+    image_label: pathology of the whole image
     if the source has no outlines, else None. inverted: the stored values were negative and have
     been inverted. file_hash: SHA-256 of the source file (phantom: of the pixels). unlocated: the
     source reports a finding without an outline, so no patch of this mammogram can be labelled.
     attributes: facts of the file's header, see `core.images.dicom_attributes`.
+    whole_image: patches are cut from the whole image, which need not show a breast.
     concepts: uint32 [h, w] of phantom concept bits; phantom only.
     """
 
@@ -81,6 +84,7 @@ class Mammogram:
     source_file: str = ""
     unlocated: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
+    whole_image: bool = False
     concepts: np.ndarray | None = field(default=None, repr=False)
 
 

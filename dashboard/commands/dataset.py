@@ -308,7 +308,7 @@ def patches_command(
 ) -> None:
     """Split the patients and label every patch."""
     from core import settings, store
-    from core.class_labels import class_names
+    from core.class_labels import ClassDefinition
     from core.pipeline import patches as patch_step
     from core.store import dataset_table, run_table
     from dashboard.commands.pipeline import emit_run
@@ -322,14 +322,20 @@ def patches_command(
     with store.read(folder) as con:
         counts = dataset_table.load_patch_counts(con, step_result.run)
         manifest = run_table.load_run(con, step_result.run)["manifest"]
-    classes, absent = manifest["classes"], manifest.get("listed_films_absent", 0)
-    names = class_names(classes)
+    classes, absent = (
+        ClassDefinition.from_manifest(manifest),
+        manifest.get("listed_films_absent", 0),
+    )
+    names = classes.outputs
     text = "; ".join(
         f"{split}: " + ", ".join(f"{row.patches} {names[row.label]}" for row in rows.itertuples())
         for split, rows in counts.groupby("split")
     )
-    if classes != study_settings.patches.classes:
-        text += "; two classes, malignant against all other, because no image is labelled normal"
+    if len(names) != study_settings.patches.classes:
+        text += (
+            f"; two classes, {classes.positive} against all other, because no image is labelled"
+            f" {classes.normal}"
+        )
     if absent:
         text += f"; {absent} listed images are not in the study"
     if "ingested_side" in manifest:

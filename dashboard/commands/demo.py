@@ -18,7 +18,11 @@ demo_app = typer.Typer()
 def demo_command(
     folder: Annotated[Path, typer.Argument(help="folder of the demonstration study")],
     quick: Annotated[
-        bool, typer.Option("--quick", help="80 patients, 64 units: about a minute")
+        bool, typer.Option("--quick", help="narrower mammograms, fewer patients, a smaller network")
+    ] = False,
+    shortcut: Annotated[
+        bool,
+        typer.Option("--shortcut", help="plant a shortcut: a ring beside most malignant findings"),
     ] = False,
     no_simulated_experts: Annotated[
         bool, typer.Option("--no-simulated-experts", help="leave annotation and reading to people")
@@ -34,6 +38,7 @@ def demo_command(
         folder.resolve(),
         quick=quick,
         experts=not no_simulated_experts,
+        shortcut=shortcut,
         progress=progress_bar,
     )
     result = {

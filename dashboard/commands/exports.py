@@ -102,8 +102,8 @@ def export_figures_command(
         str | None,
         typer.Option(
             help=(
-                "labels in the figures explanations and units: default, consensus, published, or an"
-                " expert's code"
+                "labels in the figures that show or count them: default, consensus, published, or"
+                " an expert's code; ablation shows those of its run"
             )
         ),
     ] = None,

@@ -27,7 +27,8 @@ labels_app = typer.Typer(
 )
 
 DissectOption = Annotated[
-    str | None, typer.Option("--dissect", help="id of the dissect run; by default the newest")
+    str | None,
+    typer.Option("--dissect", help="id of the dissect run, needed where the study has several"),
 ]
 
 
@@ -36,7 +37,7 @@ def import_command(
     file: Annotated[
         Path,
         typer.Argument(
-            help="JSON or CSV; raw answers per expert, then a consensus of the same units"
+            help="JSON, CSV or the published .jbl; raw answers per expert, then a consensus"
         ),
     ],
     study: StudyOption = Path("."),
@@ -55,6 +56,16 @@ def import_command(
     if imported.decided:
         lines.append(
             f"{imported.decided} consensus labels, {imported.traced} of them traced to raw answers."
+        )
+    if imported.kept:
+        lines.append(
+            f"{', '.join(imported.kept)}: adjudicated or agreed in this study; that label stays in"
+            ' use, and the imported one is in the label set "published".'
+        )
+    if imported.disputed:
+        lines.append(
+            f"{', '.join(imported.disputed)}: the imported answers differ from the agreed label,"
+            " which is no longer used; decide on the Annotations page, Adjudication."
         )
     if imported.flagged:
         lines.append(
@@ -77,13 +88,14 @@ def import_command(
 def export_command(
     file: Annotated[Path, typer.Argument(help="new file that ends in .json or .csv")],
     study: StudyOption = Path("."),
+    dissect: DissectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all label sets side by side: each expert, the consensus and the label in use."""
+    """Write all label sets side by side, with categories: experts, consensus, label in use."""
     from core.annotation import label_exchange
 
     path = resolve_study(study)
-    exported = label_exchange.export_labels(path, file)
+    exported = label_exchange.export_labels(path, file, dissect)
     counts = ", ".join(f"{name} {count}" for name, count in exported["sets"].items())
     text = f"{file}: {exported['rows']} rows; labelled units: {counts or 'none'}."
     emit_result("labels export", path, exported, as_json, text)
@@ -104,6 +116,54 @@ def categories_command(
         for text in texts
     ]
     emit_result("labels categories", path, texts, as_json, "\n".join(lines) or "No free text.")
+
+
+@labels_app.command("assign")
+def assign_command(
+    code: Annotated[str, typer.Argument(help="code of the annotator")],
+    dissect: Annotated[
+        list[str], typer.Option("--dissect", help="id of a dissect run; repeat it for several")
+    ],
+    study: StudyOption = Path("."),
+    as_json: JsonOption = False,
+) -> None:
+    """Set which networks and layers an annotator names the units of; answers are kept."""
+    from core import store
+    from core.store.labels import assignment_table
+
+    path = resolve_study(study)
+    with store.write(path) as con:
+        assignment_table.assign_dissections(con, code, dissect, command_actor())
+        titles = assignment_table.assigned_titles(con, code)
+    text = f"{code} names the units of {titles}."
+    emit_result("labels assign", path, {"code": code, "dissect": dissect}, as_json, text)
+
+
+@labels_app.command("assignments")
+def assignments_command(study: StudyOption = Path("."), as_json: JsonOption = False) -> None:
+    """List the networks and layers of the study, and who names the units of each."""
+    from core import store
+    from core.store import unit_table
+    from core.store.labels import assignment_table
+
+    path = resolve_study(study)
+    with store.read(path) as con:
+        assignments = assignment_table.load_assignments(con)
+        dissections = unit_table.list_dissections(con)
+    rows = [
+        {
+            "dissect": one.run,
+            "title": one.title,
+            "annotators": [code for code, runs in assignments.items() if one.run in runs],
+        }
+        for one in dissections
+    ]
+    lines = [
+        f"{row['dissect']} ({row['title']}): {', '.join(row['annotators']) or 'no annotator'}"
+        for row in rows
+    ]
+    text = "\n".join(lines) or "No network has been dissected yet."
+    emit_result("labels assignments", path, rows, as_json, text)
 
 
 _UNIT_HELP = "unit name, such as unit_0588"
@@ -151,6 +211,44 @@ def undo_command(
     emit_result("labels undo", path, text, as_json, message)
 
 
+@labels_app.command("machine")
+def machine_command(
+    images: Annotated[Path, typer.Option(help=".npz of patches: patches_run, patch_id, embedding")],
+    words: Annotated[Path, typer.Option(help=".npz of a word list: word, embedding")],
+    study: StudyOption = Path("."),
+    dissect: DissectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name units by a vision-language model: the label set "machine", which experts never see.
+
+    A unit gets a word only if it is nearer to the top patches than to random ones.
+    """
+    from core import lineage, store
+    from core.class_labels import unit_name
+    from core.progress import progress_bar
+    from core.store.labels.machine_names import load_machine_names
+    from evaluation.annotation.machine_names import machine_agreement
+    from evaluation.pipeline.machine_names import run_machine_names
+
+    path = resolve_study(study)
+    with progress_bar("labels machine") as report:
+        step_result = run_machine_names(path, images, words, report, dissect)
+    run = lineage.ancestor_run(path, step_result.run, "dissect")
+    with store.read(path) as con:
+        names = load_machine_names(con, run) or {}
+    agreement = machine_agreement(path, run)
+    named = sum(name.named for name in names.values())
+    text = f'{named} of {len(names)} selected units have a name in the label set "machine".'
+    if agreement is not None:
+        text += f" {agreement.sentence()}"
+    result = {
+        "run": step_result.run,
+        "names": {unit_name(unit): vars(name) for unit, name in names.items()},
+        "agreement": None if agreement is None else vars(agreement),
+    }
+    emit_result("labels machine", path, result, as_json, text)
+
+
 @labels_app.command("audit-start")
 def audit_start_command(
     study: StudyOption = Path("."),
@@ -158,13 +256,17 @@ def audit_start_command(
         int, typer.Option(help="patches of each kind (top, middle, random) a unit")
     ] = 6,
     seed: Annotated[int, typer.Option(help="seed of the patches and the orders")] = 1,
+    dissect: DissectOption = None,
+    label_set: Annotated[
+        str, typer.Option(help="labels that are judged: default, machine, published, or a code")
+    ] = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Start an audit of all labels: annotators judge blindly whether patches show the label."""
     from evaluation.annotation import audit_workflow
 
     path = resolve_study(study)
-    audit = audit_workflow.start_audit(path, patches, seed, command_actor())
+    audit = audit_workflow.start_audit(path, patches, seed, command_actor(), dissect, label_set)
     text = (
         f"{audit.audit} is open; annotators reach it with the button Audit on their page. Results:"
         " deepminer labels audit"
@@ -212,7 +314,8 @@ def audit_command(
 
     path = resolve_study(study)
     audit, result = audit_workflow.load_audit_result(path, name)
-    table = audit_workflow.audit_result_table(audit, result)
+    outdated = audit_workflow.outdated_labels(path, audit.audit)
+    table = audit_workflow.audit_result_table(audit, result, outdated)
     # Existing files are never replaced: a table may have been published.
     exports = {}
     if csv is not None:
@@ -232,6 +335,7 @@ def audit_command(
     ]
     gap = result.difference_of(None)
     lines.append(f"top minus random: {decimal(gap.estimate)} ({bounds(gap)}, {gap.method})")
+    lines += list(outdated.values())
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     output = {"audit": audit, "rows": rows, "agreement": result.agreement}
     emit_result("labels audit", path, output, as_json, "\n".join(lines))

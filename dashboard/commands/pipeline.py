@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +53,7 @@ def train_command(
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier on the training patches; an interrupted training resumes."""
-    from core import settings, store
+    from core import lineage, settings, store
     from core.pipeline import train
     from core.store import run_table
     from evaluation.intervals import decimal
@@ -71,8 +72,10 @@ def train_command(
     text = f"{(history['part'] == 'train').sum()} epochs"
     if len(holdout):
         text += f", hold-out accuracy {decimal(holdout['accuracy'].max())}"
-    if holdout["auc_malignant"].notna().any():
-        text += f", malignant AUC {decimal(holdout['auc_malignant'].iloc[-1])} after the last"
+    positive = lineage.run_classes(folder, step_result.run).positive
+    aucs = holdout[f"auc_{positive}"]
+    if aucs.notna().any():
+        text += f", {positive} AUC {decimal(aucs.iloc[-1])} after the last"
     text = ". ".join([text, *_training_notes(study_settings, manifest)])
     result = {
         "history": history.to_dict("records"),
@@ -257,14 +260,13 @@ def dissect_command(
 
 def _dissection_result(folder: Path, run: str, coverage_run: str) -> tuple[dict[str, Any], str]:
     from core import lineage, store
-    from core.class_labels import class_names
     from core.store import run_table, unit_table
 
     with store.read(folder) as con:
         selected = unit_table.load_selected_units(con, run)
         coverage = unit_table.load_coverage(con, coverage_run)
         dead = run_table.load_run(con, run)["manifest"]["dead_units"]
-    names = class_names(lineage.class_count(folder, run))
+    names = lineage.run_class_names(folder, run)
     shares = ", ".join(
         f"{names[row['class']]} {100 * row['estimate']:.1f} %"
         for row in coverage[coverage["name"] == "selected"].to_dict("records")
@@ -351,7 +353,7 @@ def ablate_command(
     Class scores after setting the labelled units to zero, compared with random units; deletion
     curves; localization of the class maps.
     """
-    from core import store
+    from core import lineage, store
     from core.store import unit_table
     from evaluation.pipeline import ablate
 
@@ -361,5 +363,65 @@ def ablate_command(
     with store.read(folder) as con:
         frame = unit_table.load_ablations(con, step_result.run)
     result = {"numbers": frame[frame["name"] != "deletion"].to_dict("records")}
-    text = f"{ablate.summary_line(frame)}. Next: deepminer serve"
+    classes = lineage.run_classes(folder, step_result.run)
+    text = f"{ablate.summary_line(frame, classes)}. Next: deepminer serve"
     emit_run("ablate", folder, step_result, result, as_json, text)
+
+
+@pipeline_app.command("sufficiency")
+def sufficiency_command(
+    study: StudyOption = Path("."),
+    run: Annotated[str | None, typer.Option(help="dissect run, instead of the newest")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what the named units carry alone, against random sets of as many units.
+
+    AUC on the test split with all other units at their hold-out mean, and its share above chance.
+    """
+    from core import lineage, store
+    from core.store import unit_table
+    from evaluation.annotation.sufficiency import load_sufficiency
+    from evaluation.pipeline import sufficiency
+
+    folder = resolve_study(study)
+    with progress_bar("sufficiency") as report:
+        step_result = sufficiency.run_sufficiency(folder, report, run)
+    with store.read(folder) as con:
+        frame = unit_table.load_ablations(con, step_result.run)
+    dissect = lineage.ancestor_run(folder, step_result.run, "dissect")
+    malignant = load_sufficiency(folder, dissect)
+    assert malignant is not None
+    result = {"numbers": frame.drop(columns="step").to_dict("records")}
+    emit_run("sufficiency", folder, step_result, result, as_json, malignant.sentence())
+
+
+@pipeline_app.command("group")
+def group_command(
+    study: StudyOption = Path("."),
+    run: Annotated[str | None, typer.Option(help="dissect run, instead of the newest")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Group the units that respond to the same thing, and measure what the groups save.
+
+    With annotation.by_group in study.toml experts answer once for a group.
+    """
+    from core import lineage, store
+    from core.pipeline import unit_groups
+    from core.store.labels import group_table
+    from evaluation.annotation.group_measures import measure_groups
+
+    folder = resolve_study(study)
+    with progress_bar("group") as report:
+        step_result = unit_groups.run_grouping(folder, report, run)
+    dissect = lineage.ancestor_run(folder, step_result.run, "dissect")
+    with store.read(folder) as con:
+        groups = group_table.load_groups(con, dissect) or ()
+    measures = measure_groups(folder, dissect)
+    sentences = [] if measures is None else measures.sentences()
+    shared = sum(len(group) for group in groups if len(group) > 1)
+    text = f"{len(groups)} groups; {shared} units are in groups of several. {' '.join(sentences)}"
+    result = {
+        "groups": [list(group) for group in groups],
+        "measures": None if measures is None else asdict(measures),
+    }
+    emit_run("group", folder, step_result, result, as_json, text.strip())

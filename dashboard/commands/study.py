@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from core.class_labels import ClassDefinition
 from core.errors import UserError
 from dashboard.commands.common import JsonOption, StudyOption, emit_result, resolve_study
 
@@ -23,8 +24,6 @@ def status_command(
 ) -> None:
     """Show the state of the study: data, runs, coverage, annotations, reading."""
     from core import lineage, runs, store
-    from core.class_labels import CLASSES
-    from core.lineage import run_class_names
     from core.store import run_table
     from evaluation.queries.provenance import stale_exports
     from evaluation.queries.study_status import study_status
@@ -33,14 +32,13 @@ def status_command(
     result = study_status(path)
     with store.read(path) as con:
         patches_run = run_table.latest_run(con, "patches")
-    names = run_class_names(path, patches_run) if patches_run else {}
-    class_names = {CLASSES[code]: name for code, name in names.items()}
+    classes = lineage.run_classes(path, patches_run) if patches_run else None
     lines = [
-        f"{name}: {_status_text(value, class_names)}"
+        f"{name}: {_status_text(value, classes)}"
         for name, value in result.items()
         if name != "runs"
     ]
-    lines += [_run_text(row) for row in result["runs"] or []]
+    lines += [_run_text(row, lineage.run_classes(path, row["id"])) for row in result["runs"] or []]
     if lineage.has_image_level_labels(path):
         lines.append("Labels are image-level, and so are all results derived from them.")
     truth = lineage.truth_statements(path)
@@ -54,31 +52,32 @@ def status_command(
     emit_result("status", path, result | {"truth": truth}, as_json, "\n".join(lines))
 
 
-def _run_text(row: dict[str, Any]) -> str:
+def _run_text(row: dict[str, Any], classes: ClassDefinition) -> str:
     from evaluation.intervals import decimal
 
-    auc = (row.get("auc") or {}).get("malignant")
+    auc = (row.get("auc") or {}).get(classes.positive)
     return f"run {row['id']}" + (
-        f": patch AUC malignant, test, {decimal(auc)}" if auc is not None else ""
+        f": patch AUC {classes.positive}, test, {decimal(auc)}" if auc is not None else ""
     )
 
 
-def _status_text(value: Any, class_names: dict[str, str]) -> str:
+def _status_text(value: Any, classes: ClassDefinition | None) -> str:
     """Return a value of the status as text, with the class names of the study.
 
-    A study of two classes has no value for the third, which is left out.
+    A network of two outputs has no value for the other classes, which are left out.
     """
-    from core.class_labels import CLASSES
     from evaluation.intervals import decimal
 
     if value is None:
         return "none yet"
     if not isinstance(value, dict):
         return f"{value:,}"
+    outputs = {} if classes is None else classes.outputs
+    codes = {} if classes is None else {name: code for code, name in enumerate(classes.names)}
     numbers = {
-        class_names.get(name, name.replace("_", " ")): number
+        outputs[codes[name]] if name in codes else name.replace("_", " "): number
         for name, number in value.items()
-        if name not in CLASSES or name in class_names
+        if codes.get(name, 0) in outputs or name not in codes
     }
     return ", ".join(
         f"{name} {f'{number:,}' if isinstance(number, int) else decimal(number)}"
@@ -196,9 +195,14 @@ def invite_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Invite a participant and print the link, which cannot be printed again."""
+    """Invite a participant and print the link, which cannot be printed again.
+
+    An annotator names the units of the current network and layer; `deepminer labels assign` changes
+    that.
+    """
     from core import store
     from core.store import participant_table
+    from core.store.labels import assignment_table
     from dashboard.server import links
 
     path = resolve_study(study)
@@ -207,6 +211,8 @@ def invite_command(
         # The store keeps a hash only, so that a copy of it opens no session.
         code = name or participant_table.next_free_code(con, role)
         participant_table.invite_participant(con, code, role, participant_table.hash_token(token))
+        titles = assignment_table.assigned_titles(con, code)
     link = links.invitation_link(base or links.server_address(path), token)
     result = {"code": code, "role": role, "link": link}
-    emit_result("invite", path, result, as_json, f"{code} ({role}), shown only once: {link}")
+    summary = f"{code} ({role})" + (f", names the units of {titles}" if titles else "")
+    emit_result("invite", path, result, as_json, f"{summary}; the link is shown only once: {link}")

@@ -9,16 +9,23 @@ import streamlit as st
 
 from core import lineage
 from core.annotation.unit_categories import with_confirmed_categories
-from core.class_labels import unit_name
-from core.settings import load_order_of_experts
 from core.store import annotation_table, unit_table
-from core.store.labels import category_table
-from dashboard.server import context, identity
+from core.store.labels import (
+    assignment_table,
+    category_table,
+    decision_table,
+    finished_annotators,
+)
+from dashboard.server import identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.ui.controls import select_choice
 from dashboard.views.adjudication import render_adjudication
 from dashboard.views.annotations.efficiency import render_efficiency
+from dashboard.views.annotations.finished_experts import render_finish_controls, state_text
 from dashboard.views.annotations.label_categories import render_label_categories
+from dashboard.views.annotations.machine_labels import render_machine_labels
+from dashboard.views.annotations.unit_labels import render_unit_labels
 from dashboard.views.label_audit import render_label_audit
 from evaluation.annotation import category_agreement
 from evaluation.annotation.category_agreement import AgreementEstimate
@@ -30,10 +37,17 @@ def _render_progress(run: str) -> None:
     progress = cached_query(annotation_table.annotation_progress_by_expert, run)
     total = len(cached_query(unit_table.selected_unit_ids, run))
     slots = cached_query(unit_table.selection_slot_count, run)
+    assigned = [
+        code
+        for code, runs in cached_query(assignment_table.load_assignments).items()
+        if run in runs
+    ]
     elements.section_heading(
-        "Progress", f"{total} distinct units of {slots} slots in the class lists"
+        "Progress",
+        f"{total} distinct units of {slots} slots in the class lists; assigned to"
+        f" {', '.join(assigned) or 'no annotator'}",
     )
-    if not len(progress) and len(cached_query(annotation_table.load_decisions, run)):
+    if not len(progress) and len(cached_query(decision_table.load_consensus, run)):
         # Imported consensus labels need no annotator.
         st.caption("No expert has answered in this study; its labels were imported or decided.")
         return
@@ -42,10 +56,15 @@ def _render_progress(run: str) -> None:
             "No annotations yet. Invite an expert on the Participants page, or in a terminal:",
             "deepminer invite annotator",
         )
+    # A person with practice or repeated units only has no state.
+    states = cached_query(finished_annotators.annotator_states, run)
     table = pd.DataFrame(
         {
             "Expert": progress["code"],
             "Simulated": progress["simulated"],
+            "State": [
+                state_text(states[code]) if code in states else "" for code in progress["code"]
+            ],
             "Units": [f"{units} / {total}" for units in progress["units"]],
             "With a label": progress["named"],
             "Revised": progress["revised"],
@@ -60,47 +79,21 @@ def _render_progress(run: str) -> None:
     )
 
 
-def _render_labels(run: str) -> None:
-    """Render every label with the answers that it is based on."""
-    order = tuple(load_order_of_experts(context.served_study()))
-    labels = cached_query(annotation_table.unit_labels, run, order)
-    every_version = cached_query(annotation_table.load_annotations, run, True)
-    answers = {
-        row.annotation_id: f"{row.code}, version {row.version}"
-        for row in every_version.itertuples()
-    }
-    elements.section_heading(
-        "Labels",
-        f"{len(labels)} labelled units",
-        simulated=any(label.simulated for label in labels.values()),
-    )
-    rows = [
-        {
-            "Unit": unit_name(unit),
-            "Label": label.text,
-            "From answers": "; ".join(answers.get(i, i) for i in label.annotation_ids),
-            "Simulated": label.simulated,
-        }
-        for unit, label in labels.items()
-    ]
-    elements.data_table(pd.DataFrame(rows), hide_index=True, width="stretch")
-
-
 def _render_agreement(run: str) -> None:
     """Render agreement between experts, and of each expert with themselves."""
     answers = with_confirmed_categories(
-        cached_query(annotation_table.load_annotations, run),
+        cached_query(finished_annotators.load_finished_answers, run),
         cached_query(category_table.confirmed_categories, run),
     )
     if category_agreement.count_experts(answers) < 2:
         st.info(
-            "Agreement is not estimable with one expert: invite a second annotator on the"
-            " Participants page."
+            "Agreement is not estimable with fewer than two experts who have finished. The"
+            " Progress tab shows who has; the Participants page invites a further annotator."
         )
     else:
         elements.section_heading(
             "Between experts",
-            "presence of each category, per unit",
+            "presence of each category, per unit; experts who have finished",
             bool(answers["simulated"].any()),
         )
         _render_estimates(
@@ -138,28 +131,37 @@ def _render_estimates(estimates: Sequence[AgreementEstimate]) -> None:
 
 _user = identity.require_role("team").code
 theme.apply_team_style()
-_dissect = cached_query(unit_table.current_dissection)
-elements.page_heading(
-    "Annotations",
-    "labels that experts gave to the selected units",
-    simulated=bool(_dissect and cached_result(lineage.has_simulated_labels, _dissect)),
-)
-if _dissect is None:
+_dissections = cached_query(unit_table.list_dissections)
+if not _dissections:
+    elements.page_heading("Annotations", "labels that experts gave to the selected units")
     elements.stop_with_hint(
         "There are no units yet. Dissect the trained network first:", "deepminer dissect"
+    )
+_heading = st.container()
+_dissect = _dissections[-1].run
+if len(_dissections) > 1:
+    _titles = {dissection.run: dissection.title for dissection in reversed(_dissections)}
+    _dissect = select_choice(st.columns([2, 3])[0], "Network and layer", _titles, key="run")
+with _heading:
+    elements.page_heading(
+        "Annotations",
+        "labels that experts gave to the selected units",
+        simulated=cached_result(lineage.has_simulated_answers, _dissect),
     )
 _progress_tab, _category_tab, _agreement_tab, _adjudication_tab, _audit_tab = st.tabs(
     ["Progress", "Categories", "Agreement", "Adjudication", "Audit"]
 )
 with _progress_tab:
     _render_progress(_dissect)
+    render_finish_controls(_dissect, _user)
     render_efficiency(_dissect)
-    _render_labels(_dissect)
+    render_unit_labels(_dissect)
 with _category_tab:
     render_label_categories(_dissect, _user)
 with _agreement_tab:
     _render_agreement(_dissect)
+    render_machine_labels(_dissect)
 with _adjudication_tab:
     render_adjudication(_dissect, _user)
 with _audit_tab:
-    render_label_audit(_user)
+    render_label_audit(_dissect, _user)

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core import lineage
-from core.class_labels import CLASSES, SPLIT_NAMES, class_names, view_name
+from core.class_labels import SPLIT_NAMES, ClassDefinition, view_name
 from core.store import dataset_table, problem_table, run_table
 from dashboard.components.mammograms import Box, Panel, show_mammograms
 from dashboard.server import identity, image_routes
@@ -17,6 +17,7 @@ from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.views.data_problems import render_problems
 from dashboard.views.flash_messages import show_flash
+from evaluation.class_colors import class_fill
 from evaluation.intervals import DASH, count_text, percent
 
 _ANY = "Any"
@@ -44,7 +45,10 @@ def _case_table() -> pd.DataFrame:
     # A patient counts as the worst of the images; "unproven" has no proven image.
     truth = cached_query(dataset_table.load_image_truth)
     worst = truth.assign(truth=truth["truth"].astype("Int64")).groupby("patient_id")["truth"].max()
-    pathology = worst.map(lambda code: CLASSES[int(code)], na_action="ignore").fillna("unproven")
+    class_names = cached_query(dataset_table.load_classes).names
+    pathology = worst.map(lambda code: class_names[int(code)], na_action="ignore").fillna(
+        "unproven"
+    )
     findings = _findings.merge(_mammograms[["mammogram_id", "patient_id"]], on="mammogram_id")
     by_patient = findings.groupby("patient_id")
     lesions = by_patient["lesion_type"].agg(
@@ -99,7 +103,8 @@ def _patch_boxes(mammogram: dict[str, Any]) -> list[Box]:
         dataset_table.load_mammogram_patches, _patches_run, mammogram["mammogram_id"]
     )
     run = cached_query(run_table.load_run, _patches_run)
-    names = class_names(run["manifest"]["classes"])
+    classes = ClassDefinition.from_manifest(run["manifest"])
+    names = classes.outputs
     threshold = percent(run["settings"]["patches"]["min_overlap"], 0)
     width, height = mammogram["width"], mammogram["height"]
     return [
@@ -108,21 +113,28 @@ def _patch_boxes(mammogram: dict[str, Any]) -> list[Box]:
             y=patch["y"] / height,
             width=patch["side"] / width,
             height=patch["side"] / height,
-            kind=names[int(patch["label"])],
-            text=_overlap_text(patch, names[int(patch["label"])], threshold),
+            kind=theme.class_style(names[int(patch["label"])]),
+            # The images are dark in either theme.
+            color=class_fill(theme.class_style(names[int(patch["label"])]), "dark"),
+            text=_overlap_text(patch, classes, threshold),
         )
         # Malignant patches last, so that they are drawn above the others.
         for patch in patches.sort_values("label").to_dict("records")
     ]
 
 
-def _overlap_text(patch: dict[str, Any], label: str, threshold: str) -> str:
-    return (
-        f"{label}: malignant findings cover {percent(patch['malignant_cover'], 0)} of the patch,"
-        f" which contains {percent(patch['malignant_part'], 0)} of a finding; benign"
-        f" {percent(patch['benign_cover'], 0)}, {percent(patch['benign_part'], 0)}"
-        f" (threshold {threshold})"
+def _overlap_text(patch: dict[str, Any], classes: ClassDefinition, threshold: str) -> str:
+    # Of several classes the later one decides, so it comes first.
+    first, *others = classes.names[:0:-1]
+    text = (
+        f"{classes.outputs[int(patch['label'])]}: {first} findings cover"
+        f" {percent(patch[f'{first}_cover'], 0)} of the patch, which contains"
+        f" {percent(patch[f'{first}_part'], 0)} of a finding"
     )
+    for name in others:
+        cover, part = patch[f"{name}_cover"], patch[f"{name}_part"]
+        text += f"; {name} {percent(cover, 0)}, {percent(part, 0)}"
+    return f"{text} (threshold {threshold})"
 
 
 def _view_titles(mammograms: list[dict[str, Any]]) -> list[str]:
@@ -242,7 +254,7 @@ def _render_counts() -> None:
         elements.stop_with_hint("No patches yet.", "deepminer patches")
     table = cached_query(dataset_table.load_patch_counts, _patches_run)
     manifest = cached_query(run_table.load_run, _patches_run)["manifest"]
-    names, dropped = class_names(manifest["classes"]), manifest["dropped"]
+    names, dropped = ClassDefinition.from_manifest(manifest).outputs, manifest["dropped"]
     elements.data_table(
         pd.DataFrame(
             {

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core import lineage, store
-from core.lineage import run_class_names
+from core.lineage import run_classes
 from core.settings import load_settings
 from core.store import run_table, unit_table
 from core.store.labels import label_sets
@@ -74,13 +74,16 @@ def _render_controls(run: str) -> tuple[str, _CaseSelection]:
 
 def _kind_control(column: Any, run: str) -> str:
     """Render the groups: the classes by prediction, wrong decisions, all."""
-    names = reversed(cached_result(run_class_names, run).values())
-    titles = {name: name.capitalize() for name in names} | {"wrong": "Wrong", "all": "All"}
+    classes = cached_result(run_classes, run)
+    titles = {name: name.capitalize() for name in reversed(classes.outputs.values())} | {
+        "wrong": "Wrong",
+        "all": "All",
+    }
     return segment_choice(
         column,
         "Cases",
         titles,
-        default="malignant",
+        default=classes.positive,
         key="kind",
         help_text="by the network's decision; Wrong: decision differs from the truth",
     )
@@ -138,7 +141,7 @@ def _label_set_control(run: str) -> str:
     names = sorted(sizes, key=lambda name: name != own)
     if len(names) == 1:
         return names[0]
-    chosen = st.selectbox(
+    return st.selectbox(
         "Labels",
         names,
         format_func=lambda name: f"{name} ({sizes[name]} units)",
@@ -146,8 +149,6 @@ def _label_set_control(run: str) -> str:
         bind="query-params",
         help="Whose labels name the units",
     )
-    st.caption(label_sets.set_sentence(chosen))
-    return chosen
 
 
 def _render_case(run: str, mammogram_id: str) -> None:
@@ -169,6 +170,7 @@ def _render_case(run: str, mammogram_id: str) -> None:
         cached_result(lineage.has_simulated_images),
     )
     render_unit_strip(run, case)
+    st.caption(elements.escape_markdown(case.label_sentence()))
     render_class_faithfulness(run, case)
     render_report_similarity(run, case.simulated, label_set)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core import lineage, runs
-from core.class_labels import CLASSES
+from core.class_labels import ClassDefinition
 from core.settings import load_settings
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from dashboard.server import context, identity
@@ -21,7 +21,6 @@ from evaluation.queries import reading_states, study_overview, unit_summaries
 from evaluation.queries.reading_states import ReadingState
 from evaluation.queries.study_overview import StepCard
 
-_MALIGNANT = CLASSES.index("malignant")
 _SECONDS_GOAL = 30
 _RUNNING_STATE = "running"  # runs that the fragment has shown
 
@@ -55,15 +54,16 @@ def _simulated_images() -> bool:
 
 
 def _render_auc() -> None:
-    """Render the malignant AUC on hold-out patches."""
-    title = "Malignant AUC"
+    """Render the malignant AUC (of the positive class) on hold-out patches."""
     run = cached_query(run_table.latest_run, "evaluate")
+    positive = _newest_classes().positive
+    title = f"{positive.capitalize()} AUC"
     if run is None:
         _render_metric(title, DASH, ["not evaluated yet", "deepminer evaluate"])
         return
     table = cached_query(run_table.load_metrics, run, "holdout")
     rows = table[
-        (table["level"] == "patch") & (table["class"] == "malignant") & (table["name"] == "auc")
+        (table["level"] == "patch") & (table["class"] == positive) & (table["name"] == "auc")
     ]
     if not len(rows):
         _render_metric(title, DASH, ["hold-out has no patches"])
@@ -78,13 +78,22 @@ def _render_auc() -> None:
     _render_metric(title, decimal(row["estimate"]), lines, _simulated_images())
 
 
-def _load_malignant_coverage(dissect: str | None) -> dict[str, dict[str, Any]]:
-    """Return the coverage of malignant by name; empty without a coverage run."""
+def _newest_classes() -> ClassDefinition:
+    """Return the classes of the newest patches run, or else of the ingested images."""
+    run = cached_query(run_table.latest_run, "patches")
+    if run is None:
+        return cached_query(dataset_table.load_classes)
+    return cached_result(lineage.run_classes, run)
+
+
+def _load_positive_coverage(dissect: str | None) -> dict[str, dict[str, Any]]:
+    """Return the coverage of the positive class by name; empty without a coverage run."""
     run = cached_query(run_table.latest_run, "coverage", dissect) if dissect else None
     if run is None:
         return {}
     table = cached_query(unit_table.load_coverage, run)
-    rows = table[table["class"] == _MALIGNANT].to_dict("records")
+    code = cached_result(lineage.run_classes, run).positive_code
+    rows = table[table["class"] == code].to_dict("records")
     return {row["name"]: row for row in rows}
 
 
@@ -95,7 +104,7 @@ def _render_selected_coverage(rows: dict[str, dict[str, Any]]) -> None:
         return
     bounds = percent_range(rows["interval"]["low"], rows["interval"]["high"])
     lines = [
-        f"malignant; chance {percent(rows['chance']['estimate'])}",
+        f"{_newest_classes().positive}; chance {percent(rows['chance']['estimate'])}",
         f"split-half {percent(rows['split_half']['estimate'])}, CI {bounds}",
     ]
     _render_metric(title, percent(rows["selected"]["estimate"]), lines, _simulated_images())
@@ -107,9 +116,10 @@ def _render_labelled_coverage(dissect: str | None, rows: dict[str, dict[str, Any
         _render_metric(title, DASH, ["no units dissected yet"])
         return
     coverage = cached_result(unit_summaries.labelled_coverage_by_class, dissect)
-    share, labelled, total = coverage[_MALIGNANT]
+    classes = cached_result(lineage.run_classes, dissect)
+    share, labelled, total = coverage[classes.positive_code]
     lines = [
-        f"malignant; {labelled} of {total} units named",
+        f"{classes.positive}; {labelled} of {total} units named",
         f"{rows['selected']['n']} hold-out mammograms",
     ]
     simulated = cached_result(lineage.has_simulated_labels, dissect) or _simulated_images()
@@ -233,7 +243,7 @@ for _column, _step in zip(st.columns(len(_steps), gap="xsmall"), _steps):
     with _column:
         _render_step(_step)
 _dissect = cached_query(run_table.latest_run, "dissect")
-_coverage = _load_malignant_coverage(_dissect)
+_coverage = _load_positive_coverage(_dissect)
 _metric_columns = st.columns(5, gap="xsmall")
 with _metric_columns[0]:
     _render_auc()

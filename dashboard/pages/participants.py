@@ -9,7 +9,8 @@ import streamlit as st
 
 from core import store
 from core.errors import UserError
-from core.store import participant_table
+from core.store import participant_table, unit_table
+from core.store.labels import assignment_table
 from dashboard.server import context, identity, links
 from dashboard.server.invitations import invitation_cache
 from dashboard.ui import elements, theme
@@ -20,6 +21,7 @@ from dashboard.views.flash_messages import flash, show_flash
 _INVITED_ROLES = ("annotator", "reader", "team")
 _ROLE_STATE = "invite_role"
 _LINK_STATE = "participant_link"
+_ASSIGNED_STATE = "assigned_to_"
 
 
 def _server_address() -> str:
@@ -41,6 +43,20 @@ def _invite(code: str) -> None:
         flash(str(error), error=True)
         return
     _keep_link(code, token)
+
+
+def _assign(code: str) -> None:
+    """Assign the selected dissections to an annotator."""
+    runs = st.session_state[_ASSIGNED_STATE + code]
+    user = identity.current_identity().code
+    try:
+        with store.write(context.served_study()) as con:
+            assignment_table.assign_dissections(con, code, runs, user)
+    except UserError as error:
+        flash(str(error), error=True)
+        return
+    titles = cached_query(assignment_table.assigned_titles, code)
+    flash(f"{code} names the units of {titles}; earlier answers are kept.")
 
 
 def _reissue(code: str) -> None:
@@ -67,6 +83,18 @@ def _revoke(code: str) -> None:
     invitation_cache(context.served_study()).refresh()
     st.session_state[_LINK_STATE] = None
     flash(f"The link of {code} no longer works; open pages of this participant end now.")
+
+
+def _undo_revocation(code: str) -> None:
+    """Make the link that was revoked last work again."""
+    try:
+        with store.write(context.served_study()) as con:
+            participant_table.undo_revocation(con, code)
+    except UserError as error:
+        flash(str(error), error=True)
+        return
+    invitation_cache(context.served_study()).refresh()
+    flash(f"The link of {code} works again.")
 
 
 def _keep_link(code: str, token: str) -> None:
@@ -133,6 +161,10 @@ def _render_participants(participants: pd.DataFrame) -> None:
             "Link": ["valid" if valid else "none" for valid in participants["link"]],
             "Consent": ["yes" if consented else "" for consented in participants["consented"]],
             "Experience": participants["experience"],
+            "Names units of": [
+                cached_query(assignment_table.assigned_titles, code)
+                for code in participants["code"]
+            ],
             "Units annotated": participants["annotated"],
             "Patches judged": participants["audited"],
             "Cases read": participants["answered"],
@@ -141,6 +173,8 @@ def _render_participants(participants: pd.DataFrame) -> None:
             "Invited": _time_texts(participants["made"]),
         }
     )
+    if not any(table["Names units of"]):
+        table = table.drop(columns="Names units of")
     if not any(also_annotated):
         table = table.drop(columns="Also annotated")
     config = {name: st.column_config.TextColumn(help="UTC") for name in ("Last seen", "Invited")}
@@ -148,9 +182,9 @@ def _render_participants(participants: pd.DataFrame) -> None:
 
 
 def _render_actions(codes: list[str]) -> None:
-    """Render the buttons that replace or revoke the link of one participant."""
-    code_column, link_column, revoke_column, _ = st.columns(
-        [2, 1, 1, 3], vertical_alignment="bottom"
+    """Render the buttons that replace, revoke or restore the link of one participant."""
+    code_column, link_column, revoke_column, undo_column, _ = st.columns(
+        [2, 1, 1, 1, 2], vertical_alignment="bottom"
     )
     code = code_column.selectbox("Participant", codes, key="participant_code")
     link_column.button(
@@ -167,6 +201,34 @@ def _render_actions(codes: list[str]) -> None:
         args=(code,),
         help="Ends the link and every open page at once; all answers are kept.",
     )
+    undo_column.button(
+        "Undo revoke",
+        width="stretch",
+        on_click=_undo_revocation,
+        args=(code,),
+        disabled=not code or not cached_query(participant_table.has_revoked_link_only, code),
+        help="The link that was revoked last works again.",
+    )
+
+
+def _render_assignment(annotators: list[str]) -> None:
+    """Render the networks and layers of one annotator, where the study has several."""
+    titles = {one.run: one.title for one in cached_query(unit_table.list_dissections)}
+    if len(titles) < 2 or not annotators:
+        return
+    elements.section_heading(
+        "Who names what", "an assignment stays when a newer network is dissected"
+    )
+    code_column, runs_column, button_column = st.columns([2, 6, 1], vertical_alignment="bottom")
+    code = code_column.selectbox("Annotator", annotators, key="assigned_code")
+    runs_column.multiselect(
+        "Networks and layers",
+        list(titles),
+        default=cached_query(assignment_table.assigned_dissections, code),
+        format_func=titles.__getitem__,
+        key=_ASSIGNED_STATE + code,
+    )
+    button_column.button("Assign", type="primary", width="stretch", on_click=_assign, args=(code,))
 
 
 identity.require_role("team")
@@ -191,6 +253,7 @@ if len(_participants):
     # Last, the link that the server prints: revoking it signs out everybody who used it, and the
     # next start of the server prints a new one.
     _render_actions([*_offered["code"], links.TEAM_CODE])
+    _render_assignment(list(_offered.loc[_offered["role"] == "annotator", "code"]))
 else:
     st.info(
         "No participants yet. Invite an annotator or a reader above, or run `deepminer invite"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import runs, store
+from core import lineage, runs, store
 from core.class_labels import SPLIT_NAMES
 from core.store import run_table
 from dashboard.server import context, identity
@@ -71,6 +71,7 @@ def _render_view_controls(study: StudyContext) -> tuple[PerformanceView, int]:
         level=level,
         with_2021_formula=with_2021_formula,
         evaluations=evaluations,
+        classes=cached_result(lineage.run_classes, run),
         summary=performance_cache.load_summary(context.served_study(), run, split, level),
         simulated=study.simulated,
     )
@@ -102,13 +103,13 @@ def _render_roc(view: PerformanceView, openings: int) -> None:
     """Render the ROC curves and what they are based on."""
     point = _operating_point(view)
     st.plotly_chart(
-        charts.roc_figure(view.summary.results, point),
+        charts.roc_figure(view.summary.results, view.positive, point),
         config=PLOT_CONFIG,
-        alt="ROC curves of every class with the band of malignant",
+        alt=f"ROC curves of every class with the band of {view.positive}",
     )
     note = (
         f"{_split_title(view.split)}, {view.summary.n:,} {view.noun} of"
-        f" {view.summary.patients} patients. Band: 95 % pointwise for malignant, patients"
+        f" {view.summary.patients} patients. Band: 95 % pointwise for {view.positive}, patients"
         " resampled."
     )
     if point is not None:

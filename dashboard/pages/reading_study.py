@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import UserError
 from core.store import run_table
+from core.store.labels.label_sets import DEFAULT_SET
 from core.store.reading import protocol_table
 from core.store.reading.protocol_states import DRAFT_STATES, OPEN_STATES
 from core.store.reading.protocol_table import Protocol
@@ -34,8 +35,10 @@ def _render_heading(protocol: Protocol | None, run: str | None) -> None:
     if protocol is not None:
         hash_text = f", hash {protocol.hash[:12]}" if protocol.hash else ""
         note = f"{version_title(protocol)}: {protocol.state}{hash_text}"
+    # The labels that the design names decide, not those that the study uses by default.
+    label_set = workflow.protocol_design(protocol).label_set if protocol else DEFAULT_SET
     simulated = bool(protocol and protocol.simulated) or (
-        bool(run) and cached_result(workflow.has_simulated_material, run)
+        bool(run) and cached_result(workflow.has_simulated_material, run, label_set)
     )
     elements.page_heading("Reading study", note, simulated)
 

@@ -155,7 +155,7 @@ def _render_gallery(dissect: str, rule: str) -> None:
 def _gallery_row(
     row: dict[str, Any], names: list[str], urls: list[str], rule: str
 ) -> dict[str, Any]:
-    """Return a row of the gallery component; names: classes, malignant first."""
+    """Return a row of the gallery component; names: classes, the last one first."""
     images = f"{row['count']} of {row['images']} images"
     if not pd.isna(row["iou"]):
         images += f", IoU {decimal(row['iou'], 2)}"
@@ -167,9 +167,19 @@ def _gallery_row(
         "under": ", ".join(row["classes"]),
         "tiles": urls,
         "counts": {name: row[name] for name in names},
+        "colors": {name: theme.class_color(name) for name in names},
+        "short": unit_gallery.short_names(names),
         "label": row["label"],
-        "source": count_text(row["answers"], "answer")
-        + (", simulated" if row["simulated"] else ""),
+        "source": ", ".join(
+            filter(
+                None,
+                (
+                    row["state"],
+                    count_text(row["answers"], "answer"),
+                    "simulated" if row["simulated"] else "",
+                ),
+            )
+        ),
         "share": "dead" if rule == "dead" else percent(row["share"], 0),
         "images": images,
     }

@@ -133,9 +133,8 @@ def tile_region(
 
 def highlight_region(tile: Image.Image, inside: np.ndarray) -> Image.Image:
     """Return the tile with the region unchanged, the rest dimmed and a thin outline between."""
-    gray = np.asarray(tile.convert("L"), np.float32)
-    dimmed = np.where(inside, gray, gray * DIMMING)
-    color = np.repeat(dimmed[..., None], 3, axis=2)
+    pixels = np.asarray(tile.convert("RGB"), np.float32)
+    color = np.where(inside[..., None], pixels, pixels * DIMMING)
     mask = Image.fromarray(inside.astype(np.uint8) * 255)
     # The margin keeps the outline of regions that touch the tile's border.
     framed = Image.new("L", (mask.width + 6, mask.height + 6))

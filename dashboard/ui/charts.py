@@ -90,9 +90,11 @@ def error_bars(
 
 
 def roc_figure(
-    results: Sequence[ClassResult], point: tuple[float, float] | None = None
+    results: Sequence[ClassResult],
+    positive: str,
+    point: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Return ROC curves with the band of malignant and the region of sensitivity >= .8.
+    """Return ROC curves with the band of the positive class and the region of sensitivity >= .8.
 
     point: (1 - specificity, sensitivity) at the threshold fixed on hold-out.
     """
@@ -110,7 +112,7 @@ def roc_figure(
     )
     figure.add_trace(_diagonal())
     for result in results:
-        if result.name == "malignant":
+        if result.name == positive:
             figure.add_traces(_confidence_band(result))
         figure.add_trace(
             go.Scatter(
@@ -235,7 +237,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
     )
 
 
-def subgroup_forest(groups: Sequence[Subgroup], overall: float | None) -> go.Figure:
+def subgroup_forest(groups: Sequence[Subgroup], positive: str, overall: float | None) -> go.Figure:
     """Return the AUC with its interval for each subgroup, and a line at the overall AUC."""
     centers = [g.auc.estimate for g in groups]
     figure = go.Figure(
@@ -253,7 +255,7 @@ def subgroup_forest(groups: Sequence[Subgroup], overall: float | None) -> go.Fig
         figure.add_vline(x=overall, line={"color": muted_color(), "dash": "dash", "width": 1})
     figure.update_layout(showlegend=False)
     height = 40 + 26 * len(groups)
-    return style_figure(figure, None, height, "AUC, malignant, image level").update_yaxes(
+    return style_figure(figure, None, height, f"AUC, {positive}, image level").update_yaxes(
         autorange="reversed"
     )
 

@@ -56,8 +56,9 @@ def sign_out_link(prefix: str) -> None:
 
 def class_marker(name: str) -> str:
     """Return the name of a class after its line."""
+    style = f"border-top-color:{theme.class_color(name)}"
     return (
-        f'<span class="dm-line {name}" style="border-top-color:{theme.class_color(name)}"></span>'
+        f'<span class="dm-line {theme.class_style(name)}" style="{style}"></span>'
         f"{escape_html(name)}"
     )
 

@@ -37,7 +37,10 @@ _NEXT_ACTIONS = {
     FROZEN: "Invite readers to version {version} on the Participants page.",
     READING: "Close version {version} when the readers have finished.",
     CLOSED: "Version {version} is scored when its results are opened.",
-    SCORED: "None. A change needs a new version: save a new design under the same name.",
+    SCORED: (
+        "Read the results below. Version {version} is complete; a change needs a new version: save"
+        " a new design under the same name."
+    ),
 }
 
 

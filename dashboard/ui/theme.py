@@ -7,9 +7,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from evaluation.class_colors import CLASS_FILL, CLASS_INK
+from core.store import dataset_table
+from dashboard.ui.cached_queries import cached_query
+from evaluation.class_colors import CLASS_INK, class_fill, class_styles
 
 CLASS_DASH = {"normal": "dot", "benign": "dash", "malignant": "solid", "other": "longdash"}
+_FURTHER_DASH = "dashdot"
 ACCENT = {"light": "#4F46A5", "dark": "#6E62D2"}
 ACCENT_INK = {"light": "#4F46A5", "dark": "#B1A9FA"}
 
@@ -19,20 +22,31 @@ def theme_mode() -> str:
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
+def class_style(name: str) -> str:
+    """Return the style of a class of the study, see `evaluation.class_colors.class_styles`."""
+    if name in CLASS_DASH:
+        return name
+    return class_styles(cached_query(dataset_table.load_classes)).get(name, "other")
+
+
 def class_color(name: str) -> str:
     """Return the colour of a class for lines and areas, in the theme in use."""
-    fills = CLASS_FILL[theme_mode()]
-    return fills.get(name, fills["other"])
+    return class_fill(class_style(name), theme_mode())
 
 
 def class_ink(name: str) -> str:
     """Return the colour of a class for text; "inherit" for a name that is no class."""
-    return CLASS_INK[theme_mode()].get(name, "inherit")
+    if name in CLASS_INK["light"]:
+        return CLASS_INK[theme_mode()][name]
+    names = cached_query(dataset_table.load_classes).names
+    style = class_style(name)
+    return CLASS_INK[theme_mode()].get(style, "inherit") if name in names else "inherit"
 
 
 def class_line(name: str) -> dict[str, str]:
     """Return the plotly `line` of a class: its colour in the theme in use, and its dash."""
-    return {"color": class_color(name), "dash": CLASS_DASH.get(name, "solid")}
+    dash = CLASS_DASH.get(class_style(name), _FURTHER_DASH)
+    return {"color": class_color(name), "dash": dash}
 
 
 # The files are part of the package and do not change while the server runs.

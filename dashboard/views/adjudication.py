@@ -10,9 +10,10 @@ import streamlit as st
 
 from core import store
 from core.class_labels import unit_name
+from core.errors import UserError
 from core.lexicon import birads_lexicon
 from core.settings import load_settings
-from core.store import annotation_table
+from core.store.labels import decision_table, finished_annotators, label_states
 from dashboard.server import context, image_routes
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query
@@ -20,36 +21,38 @@ from dashboard.ui.patch_images import top_patch_urls
 from evaluation.annotation.category_agreement import Disagreement, list_disagreements
 
 _TILES = 16
-# Letters name the answers, so that the adjudicator does not see whose they are. E is the key of the
-# button "Write".
-_LETTERS = "ABCDFGHI"
+# Letters name the answers, so that the adjudicator does not see whose they are. E and M are keys of
+# the buttons "Write" and "Merge"; Streamlit reserves C and R.
+_LETTERS = "ABDFGHIJKL"
 _POSITION_STATE = "dispute"
 _FORM_STATE = "writing"
 
 
 def render_adjudication(run: str, user: str) -> None:
-    """Render open disagreements, the strongest first, and earlier decisions.
+    """Render disagreements of experts who have finished, and earlier decisions with their undo.
 
     A decision never changes the answers that it is based on.
     """
-    answers = cached_query(annotation_table.load_annotations, run)
+    answers = cached_query(finished_annotators.load_finished_answers, run)
     disagreements = list_disagreements(answers)
-    if not disagreements:
-        st.info("Nothing to adjudicate: no unit has been answered by two experts.")
+    decisions = cached_query(decision_table.load_decisions, run)
+    if not disagreements and not len(decisions):
+        st.info(
+            "Nothing to adjudicate: no unit has been answered by two experts who have finished."
+        )
         return
-    decisions = cached_query(annotation_table.load_decisions, run)
-    decided_units = set(decisions["unit"])
-    agreed = sum(item.conflict == 0 for item in disagreements)
-    waiting = [d for d in disagreements if d.unit not in decided_units and d.conflict > 0]
+    disputed = set(cached_query(label_states.disputed_units, run))
+    waiting = [d for d in disagreements if d.unit in disputed]
+    agreed = cached_query(label_states.count_label_states, run)[label_states.AGREED]
     elements.section_heading(
         "Adjudication",
-        f"{len(waiting)} disagreements left, {len(decisions)} decided, {agreed} agreed",
-        simulated=bool(answers["simulated"].any()),
+        f"{len(waiting)} disagreements left, {len(decisions)} decided, {agreed} labels agreed",
+        simulated=bool(len(answers) and answers["simulated"].any()),
     )
     if waiting:
         _render_waiting(run, waiting, user)
     if len(decisions):
-        _render_decisions(decisions)
+        _render_decisions(run, decisions, user)
 
 
 def _render_waiting(run: str, waiting: Sequence[Disagreement], user: str) -> None:
@@ -128,7 +131,7 @@ def _render_form(run: str, unit: int, suggestion: str, sources: list[str], user:
 
 def _decide(run: str, unit: int, label: str, sources: list[str], reason: str, user: str) -> None:
     with store.write(context.served_study()) as con:
-        annotation_table.record_decision(con, run, unit, label, sources, reason, user)
+        decision_table.record_decision(con, run, unit, label, sources, reason, user)
 
 
 def _answer_text(answer: dict[str, Any]) -> str:
@@ -147,7 +150,8 @@ def _render_patches(run: str, unit: int) -> None:
     st.html(f'<div class="dm-patches">{images}</div>')
 
 
-def _render_decisions(decisions: pd.DataFrame) -> None:
+def _render_decisions(run: str, decisions: pd.DataFrame, user: str) -> None:
+    """Render the decisions that count, and a way to take back the last one on a unit."""
     elements.section_heading("Decided")
     table = pd.DataFrame(
         {
@@ -159,3 +163,19 @@ def _render_decisions(decisions: pd.DataFrame) -> None:
         }
     )
     elements.data_table(table, hide_index=True, width="stretch")
+    labels = dict(zip(decisions["unit"], decisions["label"]))
+    choice, button = st.columns([4, 1], vertical_alignment="bottom")
+    unit = choice.selectbox(
+        "Decision to undo",
+        list(labels),
+        format_func=lambda unit: f"{unit_name(int(unit))}: {labels[unit][:60] or 'no label'}",
+    )
+    if button.button("Undo", key="undo_decision", width="stretch"):
+        try:
+            with store.write(context.served_study()) as con:
+                decision_table.undo_decision(con, run, int(unit), user)
+        except UserError as error:
+            # Another window was faster.
+            st.error(str(error))
+        else:
+            st.rerun()

@@ -8,16 +8,19 @@ import pandas as pd
 import streamlit as st
 
 from core import lineage
-from core.class_labels import CLASSES, SPLIT_NAMES, unit_name
+from core.class_labels import SPLIT_NAMES, unit_name
 from core.errors import UserError
-from core.interpretation.explanation import NamedUnit
-from core.lineage import run_class_names
+from core.interpretation.explanation import NamedUnit, Phenomenon, displayed_phenomena
 from dashboard.components.mammograms import Panel, show_mammograms
 from dashboard.server import image_routes
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_result
 from dashboard.ui.patch_images import top_patch_urls
-from dashboard.views.units.faithfulness import missing_result_reason, render_summary_lines
+from dashboard.views.units.faithfulness import (
+    missing_result_reason,
+    render_sufficiency,
+    render_summary_lines,
+)
 from evaluation.intervals import decimal, p_text, percent
 from evaluation.queries import faithfulness
 from evaluation.queries.explanations import ExplainedMammogram
@@ -63,14 +66,13 @@ def render_outside_warning(case: ExplainedMammogram) -> None:
         st.caption(f"{share}.")
 
 
-def render_maps(case: ExplainedMammogram, most_units: int) -> None:
-    """Render mammogram, class map and the maps of up to `most_units` labelled units."""
-    # Unlabelled units have no words: they appear in the strip below only.
-    labelled = [unit for unit in case.units if unit.label][:most_units]
+def render_maps(case: ExplainedMammogram, most_labels: int) -> None:
+    """Render mammogram, class map, and a map for each of up to `most_labels` labels."""
     panels = [
         _mammogram_panel(case),
         _class_panel(case),
-        *(_unit_panel(case, unit) for unit in labelled),
+        # Unlabelled units have no words: they appear in the strip below only.
+        *(_unit_panel(case, shown) for shown in displayed_phenomena(case.units, most_labels)),
     ]
     show_mammograms(panels, key="explanation", height=212)
 
@@ -100,12 +102,12 @@ def _mammogram_panel(case: ExplainedMammogram) -> Panel:
 
 
 def _class_panel(case: ExplainedMammogram) -> Panel:
-    name = case.predicted or "malignant"
+    name = case.predicted or case.classes.positive
     score = case.scores.get(name)
     note = "probability"
     if score is not None:
         # A mammogram is normal only if all of its tissue is.
-        extreme = "smallest" if name == "normal" else "largest"
+        extreme = "smallest" if name == case.classes.normal else "largest"
         note += f"; {extreme} in tissue {decimal(score, 2)}"
     return _panel(
         case,
@@ -119,13 +121,15 @@ def _class_panel(case: ExplainedMammogram) -> Panel:
     )
 
 
-def _unit_panel(case: ExplainedMammogram, unit: NamedUnit) -> Panel:
+def _unit_panel(case: ExplainedMammogram, shown: Phenomenon) -> Panel:
+    """Return the panel of a label with the map of its most influential unit."""
+    unit = shown.leading
     influence = decimal(unit.influence, 2)
     return _panel(
         case,
         title=f"{unit.rank} of 8, {unit_name(unit.unit)}",
         right=influence,
-        caption=unit.label,
+        caption=shown.text,
         alt=f"map of {unit_name(unit.unit)}, influence {influence}",
         heat=case.unit_heat(unit),
         scale=("0", decimal(case.scale, 2)),
@@ -137,7 +141,7 @@ def render_unit_strip(run: str, case: ExplainedMammogram) -> None:
     dissect = cached_result(lineage.ancestor_run, run, "dissect")
     urls = top_patch_urls(dissect, [unit.unit for unit in case.units], 1, _STRIP_PIXELS)
     elements.section_heading(
-        f"All 8 units with the largest influence on {case.predicted or 'malignant'}",
+        f"All 8 units with the largest influence on {case.predicted or case.classes.positive}",
         "unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to"
         f" {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
         case.simulated,
@@ -153,16 +157,17 @@ def _strip_cell(unit: NamedUnit, url: str) -> str:
         f'<div class="{"" if unit.label else "unlabelled"}">'
         f'<img src="{url}" alt="top patch of {name}"><div class="text"><b>{unit.rank}</b> {number}'
         f' <span class="value">&nbsp;{decimal(unit.influence, 2)}</span>'
-        f'<div class="label" title="{label}">{label or "no label"}</div></div></div>'
+        f'<div class="label" title="{label}">{label or "no label"}'
+        f"{f' ({unit.state})' if unit.state else ''}</div></div></div>"
     )
 
 
 def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
     """Render the measures of the predicted class over all test mammograms, not of this case."""
     dissect = cached_result(lineage.ancestor_run, run, "dissect")
-    names = cached_result(run_class_names, run)
+    names = case.classes.outputs
     codes = {name: code for code, name in names.items()}
-    code = codes.get(case.predicted or "", CLASSES.index("malignant"))
+    code = codes.get(case.predicted or "", case.classes.positive_code)
     lines = cached_result(faithfulness.summary_lines, dissect, code)
     elements.section_heading(
         f"Faithfulness: {names[code]}, all test mammograms",
@@ -178,6 +183,7 @@ def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
             "Not tested yet: deepminer ablate sets the named units to zero and compares with random"
             " units."
         )
+    render_sufficiency(dissect, code)
 
 
 def render_report_similarity(run: str, simulated: bool, label_set: str) -> None:

@@ -9,8 +9,9 @@ from core.annotation.spreadsheet_cells import csv_text
 from core.class_labels import unit_name
 from core.errors import UserError
 from core.settings import load_order_of_experts
-from core.store import annotation_table, audit_table, unit_table
+from core.store import audit_table
 from core.store.audit_table import Audit
+from core.store.labels import label_states
 from dashboard.server import context
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query, cached_result
@@ -24,12 +25,12 @@ SECONDS_PER_JUDGEMENT = 4
 _SELECTED_AUDIT = "audit_shown"
 
 
-def render_label_audit(user: str) -> None:
-    """Render the newest or the selected audit, and the form to start one where none is open."""
+def render_label_audit(dissect: str, user: str) -> None:
+    """Render the newest or the selected audit, and the form to start one of a dissection."""
     show_flash()
     newest = cached_result(audit_workflow.latest_audit)
     if newest is None or newest.ended is not None:
-        _render_start_form(user)
+        _render_start_form(dissect, user)
     if newest is not None:
         audit = _selected_audit(newest)
         if _render_progress(audit, user):
@@ -48,12 +49,11 @@ def _selected_audit(newest: Audit) -> Audit:
     return audits[name]
 
 
-def _render_start_form(user: str) -> None:
+def _render_start_form(dissect: str, user: str) -> None:
     """Render the size of a new audit and the button that starts it."""
-    run = cached_query(unit_table.current_dissection)
     # A tuple: arguments of cached queries must be hashable.
     order = tuple(load_order_of_experts(context.served_study()))
-    units = len(cached_query(annotation_table.unit_labels, run, order)) if run else 0
+    units = len(cached_query(label_states.unit_labels, dissect, order))
     if not units:
         st.info("No unit carries a label yet, so there is nothing to audit.")
         return
@@ -75,13 +75,17 @@ def _render_start_form(user: str) -> None:
         " and one patch at a time, nothing else. The order is shuffled for each annotator."
     )
     button_column.button(
-        "Start the audit", type="primary", width="stretch", on_click=_start, args=(number, user)
+        "Start the audit",
+        type="primary",
+        width="stretch",
+        on_click=_start,
+        args=(dissect, number, user),
     )
 
 
-def _start(number: int, user: str) -> None:
+def _start(dissect: str, number: int, user: str) -> None:
     try:
-        audit = audit_workflow.start_audit(context.served_study(), number, 1, user)
+        audit = audit_workflow.start_audit(context.served_study(), number, 1, user, dissect)
     except UserError as error:
         flash(str(error), error=True)
         return
@@ -158,15 +162,21 @@ def _render_results(audit: Audit) -> None:
     reasons = sorted({interval.reason for interval in intervals if interval.reason})
     if reasons:
         st.caption("Not estimable: " + "; ".join(reasons) + ".")
-    elements.data_table(_precision_by_unit(result), hide_index=True, width="stretch")
-    _render_downloads(current, result)
+    outdated = cached_result(audit_workflow.outdated_labels, audit.audit)
+    if outdated:
+        st.warning(
+            f"Outdated: {count_text(len(outdated), 'label')} changed since this audit; precision"
+            " belongs to the label that was judged. Start another audit for the present labels."
+        )
+    elements.data_table(_precision_by_unit(result, outdated), hide_index=True, width="stretch")
+    _render_downloads(current, result, outdated)
 
 
-def _render_downloads(audit: Audit, result: AuditResult) -> None:
+def _render_downloads(audit: Audit, result: AuditResult, outdated: dict[int, str]) -> None:
     results_column, judgements_column, _ = st.columns([1, 1, 3])
     results_column.download_button(
         "Results, CSV",
-        csv_text(audit_workflow.audit_result_table(audit, result)),
+        csv_text(audit_workflow.audit_result_table(audit, result, outdated)),
         f"{audit.audit}-precision.csv",
         "text/csv",
         width="stretch",
@@ -193,14 +203,15 @@ def _agreement_metric(result: AuditResult) -> list[tuple[str, str]]:
     return [("Agreement, alpha", value)]
 
 
-def _precision_by_unit(result: AuditResult) -> pd.DataFrame:
-    """Return one row per unit: label, precision of the three kinds, top minus random."""
+def _precision_by_unit(result: AuditResult, outdated: dict[int, str]) -> pd.DataFrame:
+    """Return one row per unit: judged label, precision of the three kinds, top minus random."""
     rows: dict[int, dict[str, object]] = {}
     for share in result.units:
         unit = share.unit or 0
         row = rows.setdefault(unit, {"Unit": unit_name(unit), "Label": share.label})
+        row["Outdated"] = "yes" if unit in outdated else ""
         row[share.kind.capitalize()] = share.text()
         if share.kind == "top":
             row["Top minus random"] = result.difference_of(share.unit).short()
-    columns = ["Unit", "Label", "Top", "Middle", "Random", "Top minus random"]
+    columns = ["Unit", "Label", "Outdated", "Top", "Middle", "Random", "Top minus random"]
     return pd.DataFrame(list(rows.values()))[columns]

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from core.annotation.spreadsheet_cells import csv_text
-from core.class_labels import CLASSES, SPLIT_NAMES
+from core.class_labels import MAMMOGRAPHY, SPLIT_NAMES, ClassDefinition
 from core.store import run_table
 from dashboard.server import context
 from dashboard.ui import charts, elements
@@ -54,7 +54,8 @@ class PerformanceView:
     """What the page shows: a run at one split and level.
 
     evaluations: every evaluate run by its id, oldest first; with_2021_formula: whether the partial
-    AUC by the formula of DeepMiner 2021 is shown; simulated: whether the mammograms are synthetic.
+    AUC by the formula of DeepMiner 2021 is shown; simulated: whether the mammograms are synthetic;
+    classes: of the run.
     """
 
     run: str
@@ -64,6 +65,17 @@ class PerformanceView:
     evaluations: Mapping[str, EvaluatedRun]
     summary: PerformanceSummary
     simulated: bool
+    classes: ClassDefinition
+
+    @property
+    def positive(self) -> str:
+        """Name of the class that the study is about, such as malignant."""
+        return self.classes.positive
+
+    @property
+    def has_published_classes(self) -> bool:
+        """Whether the classes are those of the papers, whose values then stand beside these."""
+        return self.classes.names == MAMMOGRAPHY.names
 
     @property
     def noun(self) -> str:
@@ -77,8 +89,8 @@ def run_title(run: EvaluatedRun) -> str:
 
 
 def _render_classes(view: PerformanceView) -> None:
-    """Render the table of classes, confusion, and the calibration of malignant."""
-    # Malignant first: it is the class that the study is about.
+    """Render the table of classes, confusion, and the calibration of the positive class."""
+    # Malignant, the last class, first: it is the class that the study is about.
     rows = [_class_row(view, result) for result in reversed(view.summary.results)]
     elements.html_table(pd.DataFrame(rows))
     note_column, download_column = st.columns([6, 1.3], vertical_alignment="top")
@@ -95,20 +107,20 @@ def _render_classes(view: PerformanceView) -> None:
             alt="confusion of true and predicted classes",
         )
     with right:
-        malignant = {
+        positive = {
             name: calibration
             for name, calibration in view.summary.calibrations.items()
-            if name == "malignant"
+            if name == view.positive
         }
         note = "".join(
-            f"malignant, {view.noun}; ECE {decimal(calibration.ece)}"
-            for calibration in malignant.values()
+            f"{name}, {view.noun}; ECE {decimal(calibration.ece)}"
+            for name, calibration in positive.items()
         )
         elements.section_heading("Calibration", note)
         st.plotly_chart(
-            charts.calibration_figure(malignant, 190),
+            charts.calibration_figure(positive, 190),
             config=PLOT_CONFIG,
-            alt="calibration of malignant",
+            alt=f"calibration of {view.positive}",
         )
 
 
@@ -128,7 +140,7 @@ def _class_row(view: PerformanceView, result: ClassResult) -> dict[str, str]:
     }
     if view.with_2021_formula:
         row["2021 formula"] = decimal(result.partial.deepminer_2021)
-    if view.level == "patch":
+    if view.level == "patch" and view.has_published_classes:
         row["Published AUC"] = decimal(architectures.PUBLISHED_AUC[result.name])
     return row
 
@@ -142,7 +154,7 @@ def _class_note(view: PerformanceView) -> str:
         " .2, chance .02. Second line of pAUC and specificity: 95 % CI, Bayesian bootstrap of"
         " patients."
     )
-    if view.level == "patch":
+    if view.level == "patch" and view.has_published_classes:
         note += " Published AUC: HDSR 2021, DDSM, test patches."
     if view.with_2021_formula:
         note += (
@@ -203,16 +215,16 @@ def _bracketed(interval: Interval | AucInterval, digits: int = 3) -> str:
 
 
 def _render_thresholds(view: PerformanceView) -> None:
-    """Render the operating points of malignant at thresholds fixed on hold-out."""
+    """Render the operating points of the positive class at thresholds fixed on hold-out."""
     points = view.summary.points
     if not points:
         st.caption("Hold-out has one class only: no threshold can be fixed on it.")
         return
     elements.html_table(pd.DataFrame([_point_row(rule, p) for rule, p in points.items()]))
     st.caption(
-        f"Malignant against the rest, {view.noun}, {SPLIT_NAMES[view.split]}. Second line: 95 % CI"
-        f" clustered by patient. PPV and NPV apply to the proportion of malignant {view.noun} in"
-        " this split only."
+        f"{view.positive.capitalize()} against the rest, {view.noun}, {SPLIT_NAMES[view.split]}."
+        " Second line: 95 % CI clustered by patient. PPV and NPV apply to the proportion of"
+        f" {view.positive} {view.noun} in this split only."
     )
 
 
@@ -250,7 +262,9 @@ def _render_networks(view: PerformanceView) -> None:
     table = architectures.load_architecture_rows(
         context.served_study(), tuple(view.evaluations), view.split, view.level
     )
-    elements.html_table(pd.DataFrame([_network_row(row, row.run == view.run) for row in table]))
+    elements.html_table(pd.DataFrame([_network_row(view, row) for row in table]))
+    if not view.has_published_classes:
+        return
     published = "; ".join(
         f"{name} {decimal(values.get('malignant (two classes)', values['malignant']), 4)}"
         for name, (values, _) in architectures.PUBLISHED_ARCHITECTURES.items()
@@ -261,13 +275,13 @@ def _render_networks(view: PerformanceView) -> None:
     )
 
 
-def _network_row(row: ArchitectureRow, is_current: bool) -> dict[str, str]:
+def _network_row(view: PerformanceView, row: ArchitectureRow) -> dict[str, str]:
     training = f"{row.epochs} epochs" if row.epochs else "imported as it is"
     name = elements.escape_html(f"{row.architecture}, {row.weights}, {training}")
     published = "; ".join(f"{name} {decimal(auc, 4)}" for name, auc in row.published.items())
     return {
-        "Network": name + (" <b>(shown)</b>" if is_current else ""),
-        **{f"AUC {name}": _auc_cell(row.auc.get(name)) for name in reversed(CLASSES)},
+        "Network": name + (" <b>(shown)</b>" if row.run == view.run else ""),
+        **{f"AUC {name}": _auc_cell(row.auc.get(name)) for name in reversed(view.classes.names)},
         "n / patients": f"{row.n:,} / {row.patients}",
         "Published": elements.escape_html(published or DASH),
     }
@@ -296,8 +310,9 @@ def _render_comparison(view: PerformanceView) -> None:
     ]
     elements.html_table(pd.DataFrame(rows))
     st.caption(
-        f"Exploratory. Malignant AUC on the same {view.noun}, {SPLIT_NAMES[view.split]}; paired"
-        " test, clustered by patient. Adjusted P by Holm's method over all rows."
+        f"Exploratory. {view.positive.capitalize()} AUC on the same {view.noun},"
+        f" {SPLIT_NAMES[view.split]}; paired test, clustered by patient. Adjusted P by Holm's"
+        " method over all rows."
     )
 
 
@@ -315,7 +330,7 @@ def _comparison_row(
     view: PerformanceView, other: str, comparison: AucDifference | str, adjusted: float | None
 ) -> dict[str, str]:
     title = elements.escape_html(run_title(view.evaluations[other]))
-    columns = ("This run minus", "AUC, malignant", "95 % CI", "P, two-sided", "adjusted P")
+    columns = ("This run minus", f"AUC, {view.positive}", "95 % CI", "P, two-sided", "adjusted P")
     if isinstance(comparison, str):
         return dict(zip(columns, (title, DASH, elements.escape_html(comparison), DASH, DASH)))
     bounds = (
@@ -341,10 +356,11 @@ def _render_training(view: PerformanceView) -> None:
     left, right = st.columns(2)
     _plot_history(left, history, "loss")
     _plot_history(right, history, "accuracy")
-    measured = history[history["auc_malignant"].notna()]
+    metric = f"auc_{view.positive}"
+    measured = history[history[metric].notna()]
     if len(measured):
         column, _ = st.columns(2)
-        _plot_history(column, measured, "auc_malignant", "AUC, malignant")
+        _plot_history(column, measured, metric, f"AUC, {view.positive}")
 
 
 def _plot_history(column: Any, history: pd.DataFrame, metric: str, title: str = "") -> None:
@@ -356,18 +372,18 @@ def _plot_history(column: Any, history: pd.DataFrame, metric: str, title: str = 
 
 
 def _render_subgroups(view: PerformanceView) -> None:
-    """Render the malignant AUC by density, view, scanner, lesion type and subtlety."""
+    """Render the AUC of the positive class by density, view, scanner, lesion type and subtlety."""
     groups = performance_cache.load_subgroup_summary(context.served_study(), view.run, view.split)
     if not groups.subgroups:
         st.caption("No subgroup has five images of either class in this split.")
         return
     aucs = {result.name: result.auc.estimate for result in view.summary.results}
     # Subgroups are at image level: the line would mislead at another one.
-    overall = aucs.get("malignant") if view.level == "image" else None
+    overall = aucs.get(view.positive) if view.level == "image" else None
     st.plotly_chart(
-        charts.subgroup_forest(groups.subgroups, overall),
+        charts.subgroup_forest(groups.subgroups, view.positive, overall),
         config=PLOT_CONFIG,
-        alt="malignant AUC by subgroup",
+        alt=f"{view.positive} AUC by subgroup",
     )
     tests = adjusted_sentences(groups.interactions)
     note = (
@@ -384,11 +400,12 @@ def _render_subgroups(view: PerformanceView) -> None:
 def _render_failures(view: PerformanceView) -> None:
     """Render the largest errors; a selected row opens its explanation."""
     errors = performance.load_extreme_errors(context.served_study(), view.run, view.split)
+    score = f"{view.positive.capitalize()} score"
     names = {
         "kind": "Failure",
         "mammogram_id": "Mammogram",
         "patient_id": "Patient",
-        "s_malignant": "Malignant score",
+        "score": score,
     }
     selection = elements.data_table(
         errors.rename(columns=names),
@@ -396,13 +413,13 @@ def _render_failures(view: PerformanceView) -> None:
         height=330,
         on_select="rerun",
         selection_mode="single-row",
-        column_config={"Malignant score": st.column_config.NumberColumn(format="%.4f")},
+        column_config={score: st.column_config.NumberColumn(format="%.4f")},
         key="failures",
     ).selection
     st.caption(
-        "The 8 normal images with the highest and the 8 malignant ones with the lowest malignant"
-        " score, the most extreme first; in a small split not all of them are errors. Select a row"
-        " to open its explanation."
+        f"The 8 {view.classes.normal} images with the highest and the 8 {view.positive} ones with"
+        f" the lowest {view.positive} score, the most extreme first; in a small split not all of"
+        " them are errors. Select a row to open its explanation."
     )
     if selection.rows and st.button("Open its explanation", type="primary"):
         st.switch_page(

@@ -80,15 +80,15 @@ def _render_accuracy(score: ReadingScore) -> None:
     answers = "2" if design.scale == 2 else f"{design.threshold} to {design.scale}"
     elements.section_heading(
         "3  Answers against truth",
-        f"malignant = answer {answers}; n = {score.primary.given} answers",
+        f"{design.positive} = answer {answers}; n = {score.primary.given} answers",
     )
     left, right = st.columns(2)
     with left:
         rows = [
-            ["Answer malignant", table.tp, table.fp, table.tp + table.fp],
-            ["Answer benign", table.fn, table.tn, table.fn + table.tn],
+            [f"Answer {design.positive}", table.tp, table.fp, table.tp + table.fp],
+            [f"Answer {design.comparison}", table.fn, table.tn, table.fn + table.tn],
         ]
-        columns = ["", "Truth malignant", "Truth benign", "All"]
+        columns = ["", f"Truth {design.positive}", f"Truth {design.comparison}", "All"]
         elements.html_table(pd.DataFrame(rows, columns=columns))
     with right:
         elements.metric_row(

@@ -324,7 +324,7 @@ def _available_rules(path: Path) -> list[str]:
     The folder rule needs a source that files patients under a diagnosis.
     """
     with store.read(path) as con:
-        truth = workflow.load_truth_by_rule(con)
+        truth = workflow.load_truth_by_rule(con, Design())
     return [rule for rule in RULE_NAMES if rule != "folder" or truth["folder"].notna().any()]
 
 
@@ -345,6 +345,7 @@ def _count_labels(path: Path, explain: str, design: Design) -> int:
 
 def _preview_cases(path: Path, explain: str, design: Design) -> tuple[pd.DataFrame, CaseFlow]:
     """Return the cases that the design would choose now, and the flow to them."""
+    design = workflow.study_design(path, explain, design)
     return choose_cases(workflow.candidate_images(path, explain, design), design)
 
 

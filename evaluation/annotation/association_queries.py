@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from core import store
+from core.lexicon.birads_lexicon import phenomena_in_label
 from core.settings import load_order_of_experts
 from core.store import annotation_table, run_table, unit_table
+from core.store.labels import label_states
 from evaluation.annotation.descriptor_association import LabelCheck, check_label
 
 
@@ -40,8 +42,10 @@ def unit_associations(study: Path, dissect: str, unit: int) -> pd.DataFrame:
 
 def label_checks(
     study: Path, dissect: str, units: Sequence[int] | None = None
-) -> dict[int, LabelCheck]:
-    """Check the labels of a dissection against the reports.
+) -> dict[int, tuple[LabelCheck, ...]]:
+    """Check every descriptor of the labels of a dissection against the reports.
+
+    The labels are those that count now, so that no check belongs to an earlier label.
 
     Parameters
     ----------
@@ -55,22 +59,23 @@ def label_checks(
     Returns
     -------
     dict
-        Unit to check; empty without an association run.
+        Unit to the checks of its descriptors; empty without an association run.
     """
     run = association_run(study, dissect)
     if run is None:
         return {}
     with store.read(study) as con:
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
-        annotations = annotation_table.load_annotations(con, dissect)
+        labels = label_states.unit_labels(con, dissect, load_order_of_experts(study))
+        # Every version: of a person who left, the answer of that time counts.
+        annotations = annotation_table.load_annotations(con, dissect, versions=True)
         associations = unit_table.load_descriptor_associations(con, run)
     answers = annotations.set_index("annotation_id")["answer"]
     checks = {}
     for unit, label in labels.items():
         if units is None or unit in units:
-            # An adjudicated label may rest on several annotations; their phenomena are joined.
+            # A label may rest on several annotations, and a decision may word it otherwise.
             sources = [answers.loc[i] for i in label.annotation_ids if i in answers.index]
-            phenomena = [phenomenon for answer in sources for phenomenon in answer["phenomena"]]
+            phenomena = phenomena_in_label(label.text, sources)
             checks[unit] = check_label(associations, unit, label.text, {"phenomena": phenomena})
     return checks
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import runs, store
+from core import lineage, runs, store
 from core.class_labels import unit_name
 from core.errors import UserError
 from core.lexicon.birads_lexicon import without_association
 from core.settings import load_order_of_experts
-from core.store import annotation_table, audit_table, run_table, unit_table
+from core.store import audit_table, run_table
 from core.store.audit_table import Audit, AuditItem
+from core.store.labels import label_sets
 from evaluation.annotation.label_audit import (
     AuditResult,
     compute_audit_result,
@@ -22,6 +23,14 @@ from evaluation.annotation.label_audit import (
 )
 
 MAX_PATCHES_PER_KIND = 32
+
+
+def judged_text(label: str) -> str:
+    """Return the words of a label that experts judge.
+
+    Words for malignancy are left out: they would invite a judgement of cancer.
+    """
+    return without_association(label) or label
 
 
 def draw_items(
@@ -62,8 +71,7 @@ def draw_items(
                     AuditItem(
                         item=len(items) + 1,
                         unit=unit,
-                        # Words for malignancy would invite a judgement of cancer.
-                        label=without_association(label) or label,
+                        label=judged_text(label),
                         kind=kind,
                         patch_id=int(patch_ids[row]),
                         rank=int(rank),
@@ -73,8 +81,15 @@ def draw_items(
     return items
 
 
-def start_audit(study: Path, number: int, seed: int, user: str) -> Audit:
-    """Draw patches of every labelled unit of the current dissection and open the audit.
+def start_audit(
+    study: Path,
+    number: int,
+    seed: int,
+    user: str,
+    dissect: str | None = None,
+    label_set: str = label_sets.DEFAULT_SET,
+) -> Audit:
+    """Draw patches of every labelled unit of a dissection and open the audit.
 
     Parameters
     ----------
@@ -86,6 +101,10 @@ def start_audit(study: Path, number: int, seed: int, user: str) -> Audit:
         Seed of the sample.
     user : str
         Code of the acting person, for the log.
+    dissect : str, optional
+        Id of the dissect run; it is named where the study has several.
+    label_set : str
+        Name of the labels that are judged.
 
     Returns
     -------
@@ -94,20 +113,21 @@ def start_audit(study: Path, number: int, seed: int, user: str) -> Audit:
     Raises
     ------
     UserError
-        If the number is not allowed, no unit is labelled, or an audit is open.
+        If several dissections exist and none is named, the number is not allowed, no unit is
+        labelled, or an audit is open.
     """
     if not 1 <= number <= MAX_PATCHES_PER_KIND:
         raise UserError(
             f"An audit has 1 to {MAX_PATCHES_PER_KIND} patches of each kind, not {number}."
         )
     order_of_experts = load_order_of_experts(study)
+    run = lineage.choose_dissection(study, dissect)
     with store.read(study) as con:
-        run = unit_table.current_dissection(con)
-        labels = annotation_table.unit_labels(con, run, order_of_experts) if run else {}
-    if run is None or not labels:
+        labels = label_sets.load_label_set(con, run, label_set, order_of_experts)
+    if not labels:
         raise UserError(
-            "No unit is labelled yet, so there are no labels to audit; let an expert annotate first"
-            " (Participants page, then Annotate)."
+            "No unit is labelled yet, so there are no labels to audit; let an expert annotate"
+            " (Participants page), or decide where experts differ (Annotations page, Adjudication)."
         )
     # Stored with the items: a label that changes later does not change what was judged.
     texts = {unit: label.text for unit, label in labels.items()}
@@ -115,7 +135,9 @@ def start_audit(study: Path, number: int, seed: int, user: str) -> Audit:
     # Recorded now, because other labels can replace the simulated ones later.
     has_simulated_labels = any(label.simulated for label in labels.values())
     with store.write(study) as con:
-        audit = audit_table.create_audit(con, run, seed, number, user, items, has_simulated_labels)
+        audit = audit_table.create_audit(
+            con, run, seed, number, user, items, has_simulated_labels, label_set
+        )
         run_table.append_log(
             con,
             user,
@@ -218,7 +240,41 @@ def load_unit_audit(study: Path, run: str, unit: int) -> tuple[Audit, AuditResul
     return None
 
 
-def audit_result_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
+def outdated_labels(study: Path, name: str) -> dict[int, str]:
+    """Return the units whose label is no longer the one that an audit judged.
+
+    Parameters
+    ----------
+    study : Path
+        The study folder.
+    name : str
+        Name of the audit.
+
+    Returns
+    -------
+    dict
+        0-based unit to a sentence with both labels. A change of the association alone does
+        not count: it was not judged.
+    """
+    audit = _find_audit(study, name)
+    order = load_order_of_experts(study)
+    with store.read(study) as con:
+        judged = {item.unit: item.label for item in audit_table.load_audit_items(con, name)}
+        # The set of a participant who withdrew since is gone, and so are its labels.
+        exists = audit.label_set in label_sets.list_label_sets(con, audit.run)
+        labels = label_sets.load_label_set(con, audit.run, audit.label_set, order) if exists else {}
+    outdated = {}
+    for unit, text in judged.items():
+        now = judged_text(labels[unit].text) if unit in labels else ""
+        if now != text:
+            current = f"it is now “{now}”" if now else "no label of the unit counts now"
+            outdated[unit] = f"Outdated: {name} judged “{text}”; {current}."
+    return outdated
+
+
+def audit_result_table(
+    audit: Audit, result: AuditResult, outdated: Mapping[int, str]
+) -> pd.DataFrame:
     """Return the result as a table for the page and the CSV file.
 
     Parameters
@@ -227,6 +283,8 @@ def audit_result_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
         The audit.
     result : AuditResult
         Its result.
+    outdated : mapping
+        `outdated_labels` of the audit.
 
     Returns
     -------
@@ -241,6 +299,7 @@ def audit_result_table(audit: Audit, result: AuditResult) -> pd.DataFrame:
             {
                 "unit": unit_name(precision.unit) if precision.unit is not None else "all units",
                 "label": precision.label,
+                "outdated": outdated.get(precision.unit, "") if precision.unit is not None else "",
                 "kind": precision.kind,
                 "yes": precision.yes,
                 "no": precision.no,

@@ -17,6 +17,7 @@ import pandas as pd
 
 from core.lexicon import birads_lexicon
 from core.lexicon.birads_categories import CATEGORIES
+from core.store.annotation_table import is_group_answer
 from evaluation.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from evaluation.proportion import proportion_interval
 
@@ -109,13 +110,24 @@ def _first_answers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["practice"] & ~frame["repeat"]] if len(frame) else frame
 
 
+def _own_answers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the first answers, of each group of units the one that its expert gave.
+
+    Its copies on the other units of the group are no further observations of agreement.
+    """
+    first = _first_answers(frame)
+    if not len(first):
+        return first
+    return first[[not is_group_answer(answer) for answer in first["answer"]]]
+
+
 def _categorized_answers(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the first answers of the experts who use categories.
 
     An expert with any free text is excluded: the "nothing" answers alone would be a biased
     selection.
     """
-    first = _first_answers(frame)
+    first = _own_answers(frame)
     if not len(first):
         return first
     free_text_codes = set(first.loc[[is_free_text(answer) for answer in first["answer"]], "code"])
@@ -133,7 +145,7 @@ def _category_sets(frame: pd.DataFrame) -> list[list[frozenset[str]]]:
 
 def _rating_table(frame: pd.DataFrame, rate: Callable[[dict[str, Any]], float]) -> np.ndarray:
     """Return the ratings of all first answers, float [experts, units]; NaN without an answer."""
-    first = _first_answers(frame)
+    first = _own_answers(frame)
     codes, units = sorted(first["code"].unique()), sorted(first["unit"].unique())
     table = np.full((len(codes), len(units)), np.nan)
     for row in first.itertuples():
@@ -358,7 +370,8 @@ def list_disagreements(frame: pd.DataFrame) -> list[Disagreement]:
     Returns
     -------
     list of Disagreement
-        Units on which the experts agree come last, with a conflict of 0.
+        Units whose categories and associations agree come last, with a conflict of 0; whether
+        the labels agree in every descriptor says `core.store.labels.label_states.answer_key`.
     """
     disagreements = []
     for unit, rows in _first_answers(frame).groupby("unit"):

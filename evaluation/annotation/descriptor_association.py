@@ -23,13 +23,14 @@ from evaluation.validation import Array, cluster_codes
 
 ASSOCIATION_LEVEL, ASSOCIATION_ALPHA = 0.95, 0.05
 MIN_PATIENTS_PER_SIDE = 3
+NOT_CHECKED = "not checked"
 # Units whose covariance matrix is computed at once: bounds memory at 2,048 units.
 _UNIT_BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCheck:
-    """Check of a unit's label against the reports.
+    """Check of one descriptor of a unit's label against the reports.
 
     Parameters
     ----------
@@ -38,14 +39,14 @@ class LabelCheck:
     label : str
         The label.
     descriptor : str or None
-        The descriptor that was checked; None if the reports have none of the label's.
+        The descriptor; None if the label has none.
     auc, low, high, p_adjusted : float or None
         Association with the descriptor among findings.
     iou : float or None
         Overlap of the unit's region with the outlines of these findings.
     verdict : str
         "holds" (AUC above .5, adjusted P below .05), "contradicted" (interval below .5), "not
-        shown", or "no word to check".
+        shown", or "not checked" (too few reports have the descriptor).
     """
 
     unit: int
@@ -61,7 +62,9 @@ class LabelCheck:
     def sentence(self) -> str:
         """Return the check as one sentence for the unit's page."""
         if self.descriptor is None:
-            return "No report uses a descriptor of this label, so it cannot be checked."
+            return "The label has no descriptor of the lexicon, so it cannot be checked."
+        if self.verdict == NOT_CHECKED:
+            return f"“{self.descriptor}” is in too few reports, so it cannot be checked."
         numbers = f"AUC {decimal(self.auc, 2)} ({decimal(self.low, 2)} to {decimal(self.high, 2)})"
         return (
             f"“{self.descriptor}” {self.verdict}: {numbers} among findings, adjusted"
@@ -141,8 +144,8 @@ def adjusted_p_values(associations: pd.DataFrame) -> pd.Series:
 
 def check_label(
     associations: pd.DataFrame, unit: int, label: str, answer: dict[str, Any]
-) -> LabelCheck:
-    """Check whether a unit responds more to findings with the label's descriptor than to others.
+) -> tuple[LabelCheck, ...]:
+    """Check every descriptor of a label: whether its findings activate the unit more than others.
 
     Parameters
     ----------
@@ -153,35 +156,31 @@ def check_label(
     label : str
         The label.
     answer : dict
-        The expert's answer. The first of its descriptors with an AUC is checked.
+        The phenomena that the label states.
 
     Returns
     -------
-    LabelCheck
+    tuple of LabelCheck
+        One per descriptor, in the order of the label, specific terms before bare categories; a
+        single one without a descriptor for a label that has none. A label holds where each of its
+        descriptors does: the best of several would hold by chance more often.
     """
     rows = associations[associations["unit"] == unit].set_index("descriptor")
-    # Only the first is checked: the best of several is high by chance more often.
-    for descriptor in answer_descriptors(answer):
-        if descriptor in rows.index and pd.notna(rows.loc[descriptor, "auc"]):
-            row = rows.loc[descriptor]
-            values = {
-                name: None if pd.isna(row[name]) else float(row[name])
-                for name in ("auc", "low", "high", "p_adjusted", "iou")
-            }
-            return LabelCheck(
-                unit=unit, label=label, descriptor=descriptor, **values, verdict=_verdict(values)
-            )
-    return LabelCheck(
-        unit=unit,
-        label=label,
-        descriptor=None,
-        auc=None,
-        low=None,
-        high=None,
-        p_adjusted=None,
-        iou=None,
-        verdict="no word to check",
-    )
+    names: list[str | None] = list(dict.fromkeys(answer_descriptors(answer)))
+    return tuple(_check_descriptor(rows, unit, label, name) for name in names or [None])
+
+
+def _check_descriptor(
+    rows: pd.DataFrame, unit: int, label: str, descriptor: str | None
+) -> LabelCheck:
+    """Return the check of one descriptor; rows: associations of the unit, by descriptor."""
+    values: dict[str, float | None] = dict.fromkeys(("auc", "low", "high", "p_adjusted", "iou"))
+    verdict = NOT_CHECKED
+    if descriptor in rows.index and pd.notna(rows.loc[descriptor, "auc"]):
+        row = rows.loc[descriptor]
+        values = {name: None if pd.isna(row[name]) else float(row[name]) for name in values}
+        verdict = _verdict(values)
+    return LabelCheck(unit=unit, label=label, descriptor=descriptor, **values, verdict=verdict)
 
 
 def _verdict(values: dict[str, float | None]) -> str:

@@ -17,6 +17,7 @@ from core.lexicon import birads_lexicon
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import annotation_table, run_table, unit_table
+from core.store.labels import label_states
 from evaluation.coverage import labelled_coverage, top_unit_arrays
 from evaluation.intervals import count_text, decimal, percent
 
@@ -93,12 +94,14 @@ def annotation_efficiency(study: Path, dissect: str) -> AnnotationEfficiency | N
         top = run["settings"]["dissection"]["top"]
         influences = unit_table.load_top_influences(con, dissect, top)
         selected = unit_table.load_selected_units(con, dissect)
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        labels = label_states.unit_labels(con, dissect, load_order_of_experts(study))
         answers = annotation_table.load_annotations(con, dissect, versions=True)
     if influences.empty:
         return None
     answers = answers[~answers["practice"].astype(bool)].sort_values("made", kind="stable")
-    timed = answers["seconds"].dropna()
+    # The answer of a group is one answer: its copies on the other units took no time.
+    is_copy = answers["answer"].map(annotation_table.is_group_answer).astype(bool)
+    given, timed = answers[~is_copy], answers["seconds"].dropna()
     codes, tops, _ = top_unit_arrays(influences)
     names = run_class_names(study, dissect)
     chosen = {code: set(selected[selected["class"] == code]["unit"].astype(int)) for code in codes}
@@ -117,17 +120,18 @@ def annotation_efficiency(study: Path, dissect: str) -> AnnotationEfficiency | N
         unit = int(row.unit)
         # Coverage rises at the first answer that names a unit which has a label now.
         is_new = unit in labels and unit not in named and birads_lexicon.is_substantive(row.answer)
-        if is_new and not pd.isna(row.seconds):
+        is_timed = not pd.isna(row.seconds) or annotation_table.is_group_answer(row.answer)
+        if is_new and is_timed:
             named.add(unit)
             rows.append({"minutes": float(spent), "units": len(named), **coverage(named)})
     return AnnotationEfficiency(
         minutes=float(timed.sum()) / 60 if len(timed) else None,
-        answers=len(answers),
+        answers=len(given),
         timed=len(timed),
         units=len(labels),
         median_seconds=float(timed.median()) if len(timed) else None,
         coverage=coverage(set(labels)),
         curve=pd.DataFrame(rows, columns=["minutes", "units", *(names[code] for code in codes)]),
         images=int(tops.shape[1]),
-        simulated=bool(answers["simulated"].any()),
+        simulated=bool(given["simulated"].any()),
     )

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, runs, store
-from core.class_labels import CLASSES
+from core.class_labels import ClassDefinition
 from core.pipeline.ablate import (
     EXACT_DRAWS,
     AblationRun,
@@ -26,7 +26,7 @@ from core.pipeline.ablate import (
 from core.pipeline.inputs import StepResult
 from core.progress import ProgressCallback
 from core.settings import load_order_of_experts
-from core.store import annotation_table
+from core.store.labels import label_states
 from evaluation.intervals import Interval
 from evaluation.resampling import clustered_mean
 from evaluation.roc.ablated_scores import auc_drop
@@ -45,14 +45,14 @@ def run_ablation(study: Path, report: ProgressCallback, dissect: str | None = No
     dissected = lineage.resolve_run(study, "dissect", dissect)
     with store.read(study) as con:
         order = load_order_of_experts(study)
-        labelled = sorted(annotation_table.unit_labels(con, dissected, order))
+        labelled = sorted(label_states.unit_labels(con, dissected, order))
     # New labels change the settings, hence the run's name: the step runs again.
     settings = {"labelled": labelled, "draws": EXACT_DRAWS}
     try:
         with runs.create_run(study, "ablate", _VERSION, settings, [dissected], "") as run:
             results = ablate_units(study, dissected, set(labelled), run.track_progress(report))
             run.add_table("ablations", ablation_table(results))
-            run.manifest |= {"labelled": labelled}
+            run.manifest |= {"labelled": labelled, "inference": results.inference}
         return StepResult(run.name, created=True)
     except runs.RunExists as existing:
         return StepResult(existing.name, created=False)
@@ -146,12 +146,12 @@ def _localization_rows(subject: str, table: pd.DataFrame) -> Iterator[_Row]:
             yield _row(int(code), subject, name, mean, len(scores))
 
 
-def summary_line(table: pd.DataFrame) -> str:
+def summary_line(table: pd.DataFrame, classes: ClassDefinition) -> str:
     """Return one line for the terminal: the logit fall beyond random of the selected units."""
     rows = table[(table["subject"] == "selected") & (table["name"] == "logit_beyond_random")]
     return "; ".join(
-        f"{CLASSES[int(row['class'])]} logit falls {row['estimate']:.2f} more than with random"
-        f" units ({row['low']:.2f} to {row['high']:.2f})"
+        f"{classes.names[int(row['class'])]} logit falls {row['estimate']:.2f} more than with"
+        f" random units ({row['low']:.2f} to {row['high']:.2f})"
         for row in rows.to_dict("records")
         if pd.notna(row["low"])
     )

@@ -61,26 +61,42 @@ def coverage_table(study: Path, dissect: str) -> pd.DataFrame:
     if used.get("rule") == "spie":
         selected = sorted(set(chosen["unit"].astype(int)))
         rows = _fixed_selection_rows(codes, tops, patients, units, selected)
+    elif used.get("rule") == "groups":
+        groups = run["manifest"]["groups"]
+        group_of = np.empty(units, int)
+        for number, group in enumerate(groups):
+            group_of[group] = number
+        rows = _frequency_selection_rows(
+            codes, group_of[tops], patients, len(groups), used["select"], "groups"
+        )
     else:
         rows = _frequency_selection_rows(codes, tops, patients, units, used["select"])
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _frequency_selection_rows(
-    codes: list[int], tops: np.ndarray, patients: np.ndarray, units: int, select: int
+    codes: list[int],
+    tops: np.ndarray,
+    patients: np.ndarray,
+    units: int,
+    select: int,
+    noun: str = "units",
 ) -> Iterator[_Row]:
-    """Yield the rows of the published rule: the units most often among the top ones."""
+    """Yield the rows of the published rule: the units most often among the top ones.
+
+    noun: what is selected, for the texts; groups of units are treated as units are.
+    """
     coverage = coverage_from_top_units(tops, units, select)
     halves = split_half_coverage(tops, patients, units, select)
     counts, n = count_units(tops, units), tops.shape[1]
     for i, code in enumerate(codes):
         part = coverage.per_class[i]
-        method = f"{len(part.selected)} units most often among the top {tops.shape[2]}"
+        method = f"{len(part.selected)} {noun} most often among the top {tops.shape[2]}"
         yield code, "selected", part.coverage, None, None, method, n
         yield _interval_row(code, "split_half", halves[i], n)
         # The interval is that of the split-half value: one of the optimistic share does not exist.
         yield _interval_row(code, "interval", halves[i], n)
-        arbitrary = f"{select} arbitrary of {units} units"
+        arbitrary = f"{select} arbitrary of {units} {noun}"
         yield code, "chance", part.chance, None, None, arbitrary, n
         falling = np.sort(counts[i])[::-1]
         for k in range(1, min(units, 3 * select) + 1):

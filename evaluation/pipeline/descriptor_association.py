@@ -36,7 +36,11 @@ def run_descriptor_association(study: Path, report: ProgressCallback, dissect: s
         ) as run:
             sample = measure_sample(study, dissect, run.track_progress(report))
             run.add_table("descriptor_associations", association_table(sample))
-            run.manifest |= {"patches": len(sample.patients), "descriptors": sample.descriptors}
+            run.manifest |= {
+                "patches": len(sample.patients),
+                "descriptors": sample.descriptors,
+                "inference": sample.inference,
+            }
         return StepResult(run.name, created=True)
     except runs.RunExists as existing:
         return StepResult(existing.name, created=False)

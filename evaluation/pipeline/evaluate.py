@@ -8,7 +8,7 @@ docs/reference/definitions.md, "Classifier statistics" and "Image and case score
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from core import distributed, lineage, runs, store
-from core.class_labels import CLASSES
-from core.interpretation.explanation import ImageScores, predicted_class
+from core.class_labels import ClassDefinition
+from core.interpretation.explanation import ImageScores, predicted_output
 from core.pipeline.inputs import StepResult
-from core.pipeline.predict import SCORE_COLUMNS, SplitPredictions, predict_splits
+from core.pipeline.predict import SplitPredictions, predict_splits
 from core.progress import ProgressCallback
 from core.runs import Run
 from core.store import dataset_table
@@ -55,16 +55,17 @@ def run_evaluation(study: Path, report: ProgressCallback, train: str | None = No
 
 def _measure(study: Path, run: Run, patches_run: str, predictions: SplitPredictions) -> None:
     """Compute and store the statistics of predicted patches and mammograms."""
-    columns = ["patch_id", "p_normal", "p_benign", "p_malignant"]
+    classes, mammograms = predictions.classes, predictions.mammograms
+    columns = ["patch_id", *(f"p_{name}" for name in classes.scored)]
     run.add_table("predictions", predictions.patches[columns])
     if len(predictions.attention):
         run.add_table("attention", predictions.attention)
-    classes, mammograms = predictions.classes, predictions.mammograms
     # Hold-out alone: a threshold chosen on test would make its accuracy optimistic.
     threshold = normal_threshold(mammograms[mammograms["split"] == "holdout"], classes)
-    mammograms = mammograms.assign(
-        predicted=[predicted_class(_scores(row), threshold) for row in mammograms.itertuples()]
-    )
+    outputs = [
+        predicted_output(_scores(row, classes), threshold) for row in mammograms.to_dict("records")
+    ]
+    mammograms = mammograms.assign(predicted=[classes.codes[k] for k in outputs if k is not None])
     run.add_table("image_scores", mammograms.drop(columns="patient_id"))
     metrics = [
         row
@@ -74,15 +75,20 @@ def _measure(study: Path, run: Run, patches_run: str, predictions: SplitPredicti
     run.add_table("metrics", pd.DataFrame(metrics))
     run.manifest |= {
         "normal_threshold": threshold,
-        "classes": classes,
+        "inference": predictions.inference,
+        "classes": len(classes.outputs),
         "image_labels": lineage.has_image_level_labels(study),
         "truth": lineage.truth_statements(study),
     }
-    _store_summaries(study, run, patches_run, predictions.patches, mammograms)
+    _store_summaries(study, run, patches_run, predictions, mammograms)
 
 
 def _store_summaries(
-    study: Path, run: Run, patches_run: str, patches: pd.DataFrame, mammograms: pd.DataFrame
+    study: Path,
+    run: Run,
+    patches_run: str,
+    predictions: SplitPredictions,
+    mammograms: pd.DataFrame,
 ) -> None:
     """Store what the Performance page shows, so that the page need not compute it."""
     with store.read(study) as con:
@@ -91,18 +97,19 @@ def _store_summaries(
         findings = dataset_table.load_findings(con)
     # The store keeps scores in single precision. The page must equal what is computed from it.
     mammograms = mammograms.merge(described, on="mammogram_id")
-    mammograms = mammograms.astype(dict.fromkeys(SCORE_COLUMNS, np.float32))
-    tables = {"patch": patches, "image": mammograms, "case": mammograms}
+    classes = predictions.classes
+    mammograms = mammograms.astype({f"s_{name}": np.float32 for name in classes.scored})
+    tables = {"patch": predictions.patches, "image": mammograms, "case": mammograms}
     observations = {
         (split, level): to_observations(
-            tables[level][tables[level]["split"] == split], level, run.manifest["classes"]
+            tables[level][tables[level]["split"] == split], level, classes
         )
         for split in EVALUATED_SPLITS
         for level in LEVELS
     }
     subgroups = {
         split: performance.compute_subgroups(
-            mammograms[mammograms["split"] == split], patients, findings
+            mammograms[mammograms["split"] == split], patients, findings, classes
         )
         for split in EVALUATED_SPLITS
     }
@@ -115,29 +122,29 @@ def _store_summaries(
     )
 
 
-def _scores(row: Any) -> ImageScores:
-    values = (row.s_normal, row.s_benign, row.s_malignant)
-    return ImageScores(*(None if np.isnan(value) else float(value) for value in values))
+def _scores(row: Mapping[Any, Any], classes: ClassDefinition) -> ImageScores:
+    normal, *lesions = (float(row[f"s_{name}"]) for name in classes.scored)
+    # Of two outputs only the positive one has a score.
+    return ImageScores(normal, tuple(lesions)) if lesions else ImageScores(None, (normal,))
 
 
-def normal_threshold(holdout: pd.DataFrame, classes: int) -> float:
+def normal_threshold(holdout: pd.DataFrame, classes: ClassDefinition) -> float:
     """Return the decision threshold from hold-out mammograms.
 
-    On s_normal for three classes, on s_malignant for two; .5 if hold-out has one class.
+    On s_normal for three or more classes, on s_malignant for two; .5 if hold-out has one class.
     """
     # Without a truth: mammograms with UNPROVEN findings only.
     known = holdout[holdout["truth"].notna()]
-    if classes == 3:
-        positive, score = known["truth"] == 0, known["s_normal"]
-    else:
-        positive, score = known["truth"] == 2, known["s_malignant"]
+    # The first class that has a score: normal, or of two outputs the positive one.
+    name = classes.scored[0]
+    positive, score = known["truth"] == classes.names.index(name), known[f"s_{name}"]
     if positive.nunique() < 2:
         return 0.5
     return fixed_threshold(positive.to_numpy(bool), score.to_numpy(float), "youden")
 
 
 def split_metrics(
-    split: str, patches: pd.DataFrame, mammograms: pd.DataFrame, classes: int
+    split: str, patches: pd.DataFrame, mammograms: pd.DataFrame, classes: ClassDefinition
 ) -> Iterator[dict[str, Any]]:
     """Yield the metrics of one split, for every class and level.
 
@@ -145,10 +152,9 @@ def split_metrics(
     """
     split_patches = patches[patches["split"] == split]
     images = mammograms[(mammograms["split"] == split) & mammograms["truth"].notna()]
-    cases = pool_cases(images)
-    # With two classes the score of malignant determines the other one.
-    for name in CLASSES if classes == 3 else ("malignant",):
-        code = CLASSES.index(name)
+    cases = pool_cases(images, classes)
+    for name in classes.scored:
+        code = classes.names.index(name)
         for level, table, truth, score in (
             ("patch", split_patches, "label", f"p_{name}"),
             ("image", images, "truth", f"s_{name}"),

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, runs, store
-from core.class_labels import CLASSES, view_name
+from core.class_labels import ClassDefinition, view_name
 from core.interpretation.explanation import NamedUnit
-from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import dataset_table, run_table, unit_table
 from core.store.labels import label_sets
+from core.store.labels.label_states import states_sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class ExplainedMammogram:
     findings: pd.DataFrame
     simulated: bool
     outside: float | None
+    classes: ClassDefinition
     label_set: str = label_sets.DEFAULT_SET
 
     def unit_heat(self, unit: NamedUnit) -> np.ndarray:
@@ -61,13 +62,21 @@ class ExplainedMammogram:
         """
         return np.sqrt(np.clip(self.unit_maps[unit.rank - 1] / self.scale, 0, 1))
 
+    def label_sentence(self) -> str:
+        """Return the label set, and how many labels of the units are in which state."""
+        states = states_sentence(unit.state for unit in self.units if unit.label)
+        return f"{label_sets.set_sentence(self.label_set)} {states}".rstrip()
+
     @property
     def verdict(self) -> str:
-        """True or false positive or negative, for malignant; empty without decision or truth."""
+        """True or false positive or negative, for malignant (the positive class).
+
+        Empty without decision or truth.
+        """
         if self.predicted is None or self.truth is None:
             return ""
-        positive = self.predicted == "malignant"
-        correct = positive == (self.truth == "malignant")
+        positive = self.predicted == self.classes.positive
+        correct = positive == (self.truth == self.classes.positive)
         return f"{'true' if correct else 'false'} {'positive' if positive else 'negative'}"
 
 
@@ -79,9 +88,9 @@ def list_explained(study: Path, run: str, kind: str, seed: int) -> pd.DataFrame:
     """
     with store.read(study) as con:
         table = unit_table.load_explanations(con, run)
-    names = run_class_names(study, run)
-    # With two classes, code 0 stands for all mammograms that are not malignant.
-    truth = table["truth"] if len(names) == 3 else table["truth"].replace(1, 0)
+    names = lineage.run_classes(study, run).outputs
+    # With two outputs, code 0 stands for all mammograms that are not malignant (positive).
+    truth = table["truth"].where(table["truth"].isna() | table["truth"].isin(list(names)), 0)
     table = table.assign(right=table["predicted"] == truth)
     if kind == "wrong":
         table = table[table["truth"].notna() & ~table["right"]]
@@ -105,13 +114,14 @@ def load_explanation(
         labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
         findings = dataset_table.load_findings(con, mammogram_id)
         manifest = run_table.load_run(con, run)["manifest"]
+        classes = run_table.run_classes(con, run)
     # np.load keeps an .npz file open until it is closed, hence the block.
     with np.load(runs.run_folder(study, run) / row["file"]) as arrays:
         probability = arrays["probability"].astype(np.float32)
         order, unit_maps = arrays["units"], arrays["maps"].astype(np.float32)
     decided = int(row["predicted"]) if row["predicted"] >= 0 else None
-    # A mammogram without a decision is explained for malignant.
-    code = 2 if decided is None else decided
+    # A mammogram without a decision is explained for malignant, the positive class.
+    code = classes.positive_code if decided is None else decided
     influence = influences[influences["class"] == code].set_index("unit")["influence"]
     units = tuple(
         NamedUnit(
@@ -119,11 +129,11 @@ def load_explanation(
             int(unit),
             float(influence.get(int(unit), np.nan)),
             labels[int(unit)].text if int(unit) in labels else None,
+            labels[int(unit)].state if int(unit) in labels else "",
         )
         for rank, unit in enumerate(order, start=1)
     )
-    # With two classes the channels are other (code 0) and malignant (code 2).
-    channel = code if len(probability) == 3 else (1 if code == 2 else 0)
+    channel = classes.codes.index(code)
     return ExplainedMammogram(
         mammogram_id=mammogram_id,
         patient_id=row["patient_id"],
@@ -132,11 +142,13 @@ def load_explanation(
         height=int(row["height"]),
         view=view_name(row["laterality"], row["view"]),
         split=row["split"],
-        predicted=None if decided is None else run_class_names(study, run)[decided],
-        truth=None if pd.isna(row["truth"]) else CLASSES[int(row["truth"])],
+        predicted=None if decided is None else classes.outputs[decided],
+        truth=None if pd.isna(row["truth"]) else classes.names[int(row["truth"])],
         scores={
-            name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"]) for name in CLASSES
+            name: None if pd.isna(row[f"p_{name}"]) else float(row[f"p_{name}"])
+            for name in classes.scored
         },
+        classes=classes,
         units=units,
         class_map=probability[channel],
         unit_maps=unit_maps,

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 
 from core import store
-from core.class_labels import CLASSES
+from core.class_labels import MAMMOGRAPHY, ClassDefinition
 from core.store import run_table, unit_table
 
 LEVELS = ("patch", "image", "case")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Observations:
     """Observations of one level.
 
     classes: names of the classes with a score; key: patch, mammogram or patient id [n]; truth: int
-    [n] class codes; scores: float [n, classes]; patient: str [n].
+    [n] class codes; scores: float [n, classes]; patient: str [n]; definition: of the codes.
     """
 
     classes: tuple[str, ...]
@@ -29,10 +29,16 @@ class Observations:
     truth: np.ndarray
     scores: np.ndarray
     patient: np.ndarray
+    definition: ClassDefinition = MAMMOGRAPHY
 
     def against_rest(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return truth (bool [n]) and score (float [n]) of one class against the rest."""
-        return self.truth == CLASSES.index(name), self.scores[:, self.classes.index(name)]
+        code = self.definition.names.index(name)
+        return self.truth == code, self.scores[:, self.classes.index(name)]
+
+    def positive_against_rest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return truth (bool [n]) and score (float [n]) of malignant, the positive class."""
+        return self.against_rest(self.definition.positive)
 
     @property
     def patients(self) -> int:
@@ -49,7 +55,7 @@ def load_observations(study: Path, run: str, split: str, level: str) -> Observat
     Observations without a truth (UNPROVEN findings only) are left out.
     """
     with store.read(study) as con:
-        classes = run_table.load_run(con, run)["manifest"]["classes"]
+        classes = run_table.run_classes(con, run)
         if level == "patch":
             patches_run = run_table.ancestor(con, run, "patches")
             table = unit_table.load_predictions(con, run, patches_run, split)
@@ -58,7 +64,7 @@ def load_observations(study: Path, run: str, split: str, level: str) -> Observat
     return to_observations(table, level, classes)
 
 
-def to_observations(table: pd.DataFrame, level: str, classes: int) -> Observations:
+def to_observations(table: pd.DataFrame, level: str, classes: ClassDefinition) -> Observations:
     """Return the observations of one level from a table of one split.
 
     Parameters
@@ -68,37 +74,37 @@ def to_observations(table: pd.DataFrame, level: str, classes: int) -> Observatio
         patient_id, truth, s_<class>; a case pools its mammograms.
     level : {"patch", "image", "case"}
         Level of the observations.
-    classes : int
-        2 or 3; with two classes only malignant has a score.
+    classes : ClassDefinition
+        Of the run; `scored` names the columns.
     """
-    names = CLASSES if classes == 3 else ("malignant",)
+    names = classes.scored
     if level == "patch":
         key, truth, columns = "patch_id", table["label"], [f"p_{name}" for name in names]
     else:
         # Before pooling: the truth of a case is the worst of its known ones.
         table = table[table["truth"].notna()]
-        table = pool_cases(table) if level == "case" else table
+        table = pool_cases(table, classes) if level == "case" else table
         key = "mammogram_id" if level == "image" else "patient_id"
         truth, columns = table["truth"], [f"s_{name}" for name in names]
     return Observations(
-        names,
-        table[key].to_numpy(),
-        truth.to_numpy(int),
-        table[columns].to_numpy(float),
-        table["patient_id"].to_numpy(str),
+        classes=names,
+        key=table[key].to_numpy(),
+        truth=truth.to_numpy(int),
+        scores=table[columns].to_numpy(float),
+        patient=table["patient_id"].to_numpy(str),
+        definition=classes,
     )
 
 
-def pool_cases(mammograms: pd.DataFrame) -> pd.DataFrame:
+def pool_cases(mammograms: pd.DataFrame, classes: ClassDefinition) -> pd.DataFrame:
     """Return one row per patient: pooled scores, and the truth of the worst mammogram.
 
-    s_benign and s_malignant are the largest, s_normal is the smallest of the patient's mammograms.
+    s_normal is the smallest, every other score the largest of the patient's mammograms.
     """
-    return mammograms.groupby("patient_id", as_index=False).agg(
+    columns = {
         # 1 - max over all positions of a case is the smallest of its mammograms' values.
-        s_normal=("s_normal", "min"),
-        s_benign=("s_benign", "max"),
-        s_malignant=("s_malignant", "max"),
-        # Class codes rise with severity.
-        truth=("truth", "max"),
-    )
+        f"s_{name}": (f"s_{name}", "min" if name == classes.normal else "max")
+        for name in classes.scored
+    }
+    # Of several classes the later one decides.
+    return mammograms.groupby("patient_id", as_index=False).agg(**columns, truth=("truth", "max"))

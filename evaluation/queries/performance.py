@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from core import store
-from core.class_labels import class_names
-from core.store import dataset_table, unit_table
+from core.class_labels import ClassDefinition, pathology_name
+from core.store import dataset_table, run_table, unit_table
 from evaluation.intervals import Interval
 from evaluation.queries.observations import Observations, load_observations
 from evaluation.roc import AucDifference, AucInterval, auc_interval, compare_aucs
@@ -107,20 +107,19 @@ def confusion_matrix(observations: Observations, level: str, threshold: float) -
     the threshold fixed on hold-out (docs/reference/definitions.md, "Image and case scores").
     """
     scores = observations.scores
+    codes, names = observations.definition.codes, list(observations.definition.outputs.values())
+    truth = observations.truth
     if len(observations.classes) == 1:
         # Patches are called by the larger probability, mammograms by a threshold from hold-out.
         cut = 0.5 if level == "patch" else threshold
-        predicted = np.where(scores[:, 0] >= cut, 2, 0)
-        codes, truth = [0, 2], np.where(observations.truth == 2, 2, 0)
+        predicted = np.where(scores[:, 0] >= cut, codes[1], 0)
+        truth = np.where(truth == codes[1], codes[1], 0)
+    elif level == "patch":
+        predicted = scores.argmax(1)
     else:
-        if level == "patch":
-            predicted = scores.argmax(1)
-        else:
-            # The tie rule of `core.interpretation.explanation.lesion_class`.
-            lesion = np.where(scores[:, 2] >= scores[:, 1], 2, 1)
-            predicted = np.where(scores[:, 0] >= threshold, 0, lesion)
-        codes, truth = [0, 1, 2], observations.truth
-    names = list(class_names(len(codes)).values())
+        # The tie rule of `core.interpretation.explanation.lesion_output`: the last of equal ones.
+        lesion = scores.shape[1] - 1 - scores[:, :0:-1].argmax(1)
+        predicted = np.where(scores[:, 0] >= threshold, 0, lesion)
     return pd.DataFrame(
         [[int(((truth == t) & (predicted == p)).sum()) for p in codes] for t in codes],
         index=names,
@@ -157,12 +156,12 @@ def operating_points(
 
     Empty if hold-out has one class.
     """
-    truth, score = holdout.against_rest("malignant")
+    truth, score = holdout.positive_against_rest()
     if len(set(truth.tolist())) < 2:
         return {}
     return {
         rule: operating_point(
-            *observations.against_rest("malignant"),
+            *observations.positive_against_rest(),
             fixed_threshold(truth, score, *OPERATING_RULES[rule]),
             observations.patient,
         )
@@ -174,7 +173,7 @@ def operating_points(
 def load_calibration(study: Path, run: str, split: str) -> Calibration:
     """Return the calibration of the patch probability of malignant."""
     observations = load_observations(study, run, split, "patch")
-    return calibration(*observations.against_rest("malignant"), cluster=observations.patient)
+    return calibration(*observations.positive_against_rest(), cluster=observations.patient)
 
 
 @_remember_by_run
@@ -184,13 +183,16 @@ def load_subgroups(study: Path, run: str, split: str) -> list[Subgroup]:
         scores = unit_table.load_image_scores(con, run, split)
         patients = dataset_table.load_patients(con)[["patient_id", "density"]]
         findings = dataset_table.load_findings(con)
-    return compute_subgroups(scores, patients, findings)
+        classes = run_table.run_classes(con, run)
+    return compute_subgroups(scores, patients, findings, classes)
 
 
 def compute_subgroups(
-    scores: pd.DataFrame, patients: pd.DataFrame, findings: pd.DataFrame
+    scores: pd.DataFrame, patients: pd.DataFrame, findings: pd.DataFrame, classes: ClassDefinition
 ) -> list[Subgroup]:
     """Return the AUC for malignant by density, view, scanner, lesion type and subtlety.
+
+    Malignant stands for the positive class of the study.
 
     Groups with fewer than five mammograms of either class are left out.
 
@@ -202,24 +204,27 @@ def compute_subgroups(
         patient_id and density.
     findings : DataFrame
         mammogram_id, pathology, lesion_type, subtlety.
+    classes : ClassDefinition
+        Of the run.
     """
-    malignant = findings[findings["pathology"] == "MALIGNANT"]
+    code = classes.positive_code
+    positive = findings[findings["pathology"] == pathology_name(classes.positive)]
     table = scores[scores["truth"].notna()].merge(patients, on="patient_id")
     groups = [
-        _subgroup(variable, value, rows)
+        _subgroup(variable, value, rows, classes)
         for variable in ("density", "view", "scanner")
         for value, rows in table.groupby(variable)
     ]
     # Lesion type and subtlety belong to findings: the malignant mammograms with such a finding are
     # compared with all mammograms that are not malignant.
-    controls = table[table["truth"] != 2]
+    controls = table[table["truth"] != code]
     for variable in ("lesion_type", "subtlety"):
         # A mammogram with two malignant findings may count in two groups.
-        described = malignant.dropna(subset=[variable])
+        described = positive.dropna(subset=[variable])
         for value, ids in described.groupby(variable)["mammogram_id"]:
-            cases = table[(table["truth"] == 2) & table["mammogram_id"].isin(set(ids))]
+            cases = table[(table["truth"] == code) & table["mammogram_id"].isin(set(ids))]
             rows = pd.concat([cases, controls])
-            groups.append(_subgroup(variable.replace("_", " "), value, rows))
+            groups.append(_subgroup(variable.replace("_", " "), value, rows, classes))
     return [group for group in groups if group is not None]
 
 
@@ -231,10 +236,12 @@ def printed_subgroups(groups: Iterable[Subgroup], n: int) -> list[Subgroup]:
     return [group for group in groups if group.n < n]
 
 
-def _subgroup(variable: str, value: object, rows: pd.DataFrame) -> Subgroup | None:
+def _subgroup(
+    variable: str, value: object, rows: pd.DataFrame, classes: ClassDefinition
+) -> Subgroup | None:
     """Return the AUC of these mammograms; None if either class has fewer than five."""
-    truth = (rows["truth"] == 2).to_numpy(bool)
-    score = rows["s_malignant"].to_numpy(float)
+    truth = (rows["truth"] == classes.positive_code).to_numpy(bool)
+    score = rows[f"s_{classes.positive}"].to_numpy(float)
     patient = rows["patient_id"].to_numpy(str)
     if min(truth.sum(), (~truth).sum()) < LEAST_IN_SUBGROUP or not str(value):
         return None
@@ -269,8 +276,8 @@ def compare_observations(first: Observations, second: Observations) -> AucDiffer
     common, left, right = np.intersect1d(first.key, second.key, return_indices=True)
     if not len(common):
         raise ValueError("the two runs share no observation")
-    truth, score = first.against_rest("malignant")
-    other = second.against_rest("malignant")[1]
+    truth, score = first.positive_against_rest()
+    other = second.positive_against_rest()[1]
     return compare_aucs(truth[left], score[left], other[right], first.patient[left], method="logit")
 
 
@@ -278,16 +285,18 @@ def compare_observations(first: Observations, second: Observations) -> AucDiffer
 def load_extreme_errors(study: Path, run: str, split: str, most: int = 8) -> pd.DataFrame:
     """Return normal mammograms with the highest, and malignant ones with the lowest score.
 
-    Columns: kind, mammogram_id, patient_id, s_malignant.
+    Columns: kind, mammogram_id, patient_id, score (of malignant, the positive class).
     """
     with store.read(study) as con:
         scores = unit_table.load_image_scores(con, run, split)
-    normal = scores[scores["truth"] == 0].nlargest(most, "s_malignant")
-    malignant = scores[scores["truth"] == 2].nsmallest(most, "s_malignant")
+        classes = run_table.run_classes(con, run)
+    scores = scores.rename(columns={f"s_{classes.positive}": "score"})
+    normal = scores[scores["truth"] == 0].nlargest(most, "score")
+    positive = scores[scores["truth"] == classes.positive_code].nsmallest(most, "score")
     rows = pd.concat(
         [
-            malignant.assign(kind="malignant, scored low"),
-            normal.assign(kind="normal, scored high"),
+            positive.assign(kind=f"{classes.positive}, scored low"),
+            normal.assign(kind=f"{classes.normal}, scored high"),
         ]
     )
-    return rows[["kind", "mammogram_id", "patient_id", "s_malignant"]].reset_index(drop=True)
+    return rows[["kind", "mammogram_id", "patient_id", "score"]].reset_index(drop=True)

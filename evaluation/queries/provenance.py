@@ -20,11 +20,21 @@ from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.evidence import chain_head
-from core.store.labels import category_table, label_sets
+from core.store.labels import category_table, label_sets, label_states
 from core.store.reading import protocol_table
 from core.store.reading.protocol_states import RESULT_STATES
 
-RUN_KINDS = ("patches", "train", "evaluate", "dissect", "coverage", "concepts", "explain", "ablate")
+RUN_KINDS = (
+    "patches",
+    "train",
+    "evaluate",
+    "dissect",
+    "coverage",
+    "concepts",
+    "explain",
+    "ablate",
+    "sufficiency",
+)
 # For each input that may be missing: its step, the reason, and the command that supplies it.
 MISSING_INPUTS = {
     "data": ("Source", "there are no mammograms yet", "deepminer ingest phantom"),
@@ -39,6 +49,11 @@ MISSING_INPUTS = {
     ),
     "explain": ("Explanations", "no mammogram has been explained yet", "deepminer explain"),
     "ablate": ("Ablation", "no unit has been ablated yet", "deepminer ablate"),
+    "sufficiency": (
+        "Sufficiency",
+        "the named units have not been measured alone",
+        "deepminer sufficiency",
+    ),
     "labels": ("Annotation", "no selected unit carries a label yet", "deepminer invite annotator"),
     "annotations": ("Annotation", "no unit has been annotated yet", "deepminer invite annotator"),
     "protocol": ("Reading", "no reading study has been closed", "deepminer reading close"),
@@ -50,7 +65,7 @@ MISSING_INPUTS = {
 }
 RECORD_SUFFIX = ".provenance.json"
 # Inputs that contain numbers of the test split: an export made from one counts as an opening of it.
-TEST_SPLIT_INPUTS = frozenset({"evaluate", "explain", "ablate"})
+TEST_SPLIT_INPUTS = frozenset({"evaluate", "explain", "ablate", "sufficiency"})
 INPUT_NAMES = ("data", *RUN_KINDS, "labels", "annotations", "picks", "protocol", "screenshot")
 
 
@@ -198,7 +213,7 @@ def _input_version(con: Connection, study: Path, name: str) -> str:
 
 def _unit_labels(
     con: Connection, study: Path, label_set: str | None = None
-) -> dict[int, annotation_table.UnitLabel]:
+) -> dict[int, label_states.UnitLabel]:
     """Return the labels of the newest dissected units, by unit."""
     dissect = run_table.latest_run(con, "dissect")
     if dissect is None:

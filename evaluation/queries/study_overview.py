@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +16,14 @@ from core.settings import load_order_of_experts
 from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.labels import assignment_table, label_states
 from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES, next_command
 from evaluation.intervals import count_text
 from evaluation.queries import provenance
 from evaluation.queries.reading_states import load_reading_states
 
 FEW_PATIENTS = 8
+MAX_LISTED_UNITS = 6
 RUN_STEPS = {
     "patches": "Patches",
     "train": "Classifier",
@@ -188,22 +191,22 @@ def _run_facts(con: Connection, row: dict[str, Any]) -> tuple[str, tuple[str, ..
         epochs = count_text(used["training"]["epochs"], "epoch")
         return manifest["architecture"], (epochs, f"best: epoch {manifest['best_epoch'] + 1}")
     if kind == "evaluate":
-        return _evaluation_facts(run_table.load_metrics(con, row["run"], "holdout"))
+        positive = run_table.run_classes(con, row["run"]).positive
+        return _evaluation_facts(run_table.load_metrics(con, row["run"], "holdout"), positive)
     if kind == "dissect":
         selected = len(unit_table.selected_unit_ids(con, row["run"]))
         dead = len(manifest["dead_units"])
         return f"{manifest['units']:,} units", (f"{selected} selected", f"{dead} dead")
     explained = unit_table.load_explanations(con, row["run"])
-    malignant = (explained["predicted"] == 2).sum()
+    classes = run_table.run_classes(con, row["run"])
+    positive = (explained["predicted"] == classes.positive_code).sum()
     headline = count_text(len(explained), "mammogram")
-    return headline, (f"{malignant} malignant", "hold-out and test")
+    return headline, (f"{positive} {classes.positive}", "hold-out and test")
 
 
-def _evaluation_facts(metrics: pd.DataFrame) -> tuple[str, tuple[str, ...]]:
+def _evaluation_facts(metrics: pd.DataFrame, positive: str) -> tuple[str, tuple[str, ...]]:
     rows = metrics[
-        (metrics["level"] == "patch")
-        & (metrics["class"] == "malignant")
-        & (metrics["name"] == "auc")
+        (metrics["level"] == "patch") & (metrics["class"] == positive) & (metrics["name"] == "auc")
     ]
     if not len(rows):
         return "no patches", ("hold-out", "")
@@ -221,7 +224,7 @@ def _annotation_card(con: Connection, study: Path) -> StepCard:
             headline="no units yet",
             command="deepminer dissect",
         )
-    counts = annotation_table.annotation_counts(con, run, load_order_of_experts(study))
+    counts = label_states.annotation_counts(con, run, load_order_of_experts(study))
     progress = annotation_table.annotation_progress_by_expert(con, run)
     return StepCard(
         kind="annotate",
@@ -317,7 +320,9 @@ def study_warnings(study: Path) -> list[str]:
         ]
         run = run_table.latest_run(con, "dissect")
         if run is not None:
+            warnings += _label_warnings(con, run, load_order_of_experts(study))
             warnings += _few_patient_warnings(con, run)
+            warnings += _assignment_warnings(con, run)
         opened = run_table.load_log(con, "test split opened")
     if len(opened):
         warnings.append(
@@ -325,6 +330,35 @@ def study_warnings(study: Path) -> list[str]:
             f" {opened['made'].iloc[0]:%d %b %H:%M}."
         )
     return warnings
+
+
+def _assignment_warnings(con: Connection, run: str) -> list[str]:
+    """Return whether annotators exist, and none names the units of the latest dissection."""
+    assignments = assignment_table.load_assignments(con)
+    if not assignments or any(run in assigned for assigned in assignments.values()):
+        return []
+    title = next(one.title for one in unit_table.list_dissections(con) if one.run == run)
+    return [
+        f"No annotator names the units of {title}, the latest dissection; the Participants page"
+        " assigns it."
+    ]
+
+
+def _label_warnings(con: Connection, run: str, order_of_experts: Sequence[str]) -> list[str]:
+    """Return where experts who have finished differ, and whether one expert named all units."""
+    warnings = []
+    disputed = [unit_name(unit) for unit in label_states.disputed_units(con, run)]
+    if disputed:
+        names = ", ".join(disputed[:MAX_LISTED_UNITS])
+        more = (
+            f" and {len(disputed) - MAX_LISTED_UNITS} more" if disputed[MAX_LISTED_UNITS:] else ""
+        )
+        warnings.append(
+            f"Experts differ on {count_text(len(disputed), 'unit')}, which have no label until a"
+            f" person decides (Annotations page, Adjudication): {names}{more}."
+        )
+    note = label_states.single_expert_note(con, run, order_of_experts)
+    return [*warnings, note] if note else warnings
 
 
 def _few_patient_warnings(con: Connection, run: str) -> list[str]:

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from core import store
-from core.class_labels import CLASSES
 from core.sessions.arms import ARMS
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.labels import label_states
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES
+from evaluation.annotation.sufficiency import read_sufficiency
 
 
 def study_status(study: Path) -> dict[str, Any]:
     """Return the numbers of `deepminer status --json`; None for parts that do not exist yet.
 
-    Keys: patients, mammograms, findings, patches, runs, coverage, annotations, reading.
+    Keys: patients, mammograms, findings, patches, runs, coverage, annotations, labels (by
+    state), sufficiency and reading.
     """
     with store.read(study) as con:
         counts: dict[str, Any] = dataset_table.dataset_counts(con)
@@ -29,6 +31,8 @@ def study_status(study: Path) -> dict[str, Any]:
             "runs": _runs(con),
             "coverage": _coverage(con),
             "annotations": _annotations(con, study),
+            "labels": _label_states(con),
+            "sufficiency": _sufficiency(con),
         }
     return result | {"reading": _reading(study)}
 
@@ -38,7 +42,8 @@ def _patches(con: Connection) -> dict[str, int] | None:
     if run is None:
         return None
     counts = dataset_table.load_patch_counts(con, run).groupby("label")["patches"].sum()
-    return {name: int(counts.get(code, 0)) for code, name in enumerate(CLASSES)}
+    names = run_table.run_classes(con, run).names
+    return {name: int(counts.get(code, 0)) for code, name in enumerate(names)}
 
 
 def _runs(con: Connection) -> list[dict[str, Any]] | None:
@@ -83,7 +88,8 @@ def _auc(con: Connection, run: str | None) -> dict[str, float | None] | None:
     metrics = run_table.load_metrics(con, run, "test")
     rows = metrics[(metrics["level"] == "patch") & (metrics["name"] == "auc")]
     estimates = {row["class"]: row["estimate"] for row in rows.to_dict("records")}
-    return {name: estimates.get(name) for name in CLASSES} if estimates else None
+    names = run_table.run_classes(con, run).names
+    return {name: estimates.get(name) for name in names} if estimates else None
 
 
 def _coverage(con: Connection) -> dict[str, float | None] | None:
@@ -92,15 +98,34 @@ def _coverage(con: Connection) -> dict[str, float | None] | None:
         return None
     frame = unit_table.load_coverage(con, run)
     rows = frame[frame["name"] == "selected"]
-    estimates = {CLASSES[int(row["class"])]: row["estimate"] for row in rows.to_dict("records")}
-    return {name: estimates.get(name) for name in CLASSES}
+    names = run_table.run_classes(con, run).names
+    estimates = {names[int(row["class"])]: row["estimate"] for row in rows.to_dict("records")}
+    return {name: estimates.get(name) for name in names}
 
 
 def _annotations(con: Connection, study: Path) -> dict[str, int] | None:
     run = unit_table.current_dissection(con)
     if run is None:
         return None
-    return annotation_table.annotation_counts(con, run, load_order_of_experts(study))
+    return label_states.annotation_counts(con, run, load_order_of_experts(study))
+
+
+def _label_states(con: Connection) -> dict[str, int] | None:
+    run = unit_table.current_dissection(con)
+    return None if run is None else label_states.count_label_states(con, run)
+
+
+def _sufficiency(con: Connection) -> dict[str, float | None] | None:
+    """Return the AUC of the positive class from the named units alone, and that of random sets."""
+    run = unit_table.current_dissection(con)
+    result = None if run is None else read_sufficiency(con, run)
+    if result is None:
+        return None
+    return {
+        "auc": result.auc,
+        "random_low": result.random_low,
+        "random_high": result.random_high,
+    }
 
 
 def _reading(study: Path) -> dict[str, Any] | None:

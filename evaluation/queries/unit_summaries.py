@@ -15,7 +15,7 @@ from core.lexicon import birads_lexicon
 from core.lexicon.category_words import category_title
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
-from core.store import annotation_table, run_table, unit_table
+from core.store import run_table, unit_table
 from core.store.labels import label_sets
 from core.store.labels.label_sets import DEFAULT_SET
 from evaluation.coverage import labelled_coverage, share_of_slots, top_unit_arrays
@@ -66,23 +66,32 @@ def labelled_units_by_category(
     )
 
 
-def units_by_network_and_category(study: Path) -> pd.DataFrame:
+def units_by_network_and_category(study: Path, label_set: str = DEFAULT_SET) -> pd.DataFrame:
     """Return the labelled units of all dissected networks (the form of SPIE 2018, Fig. 4).
 
     One row per network, unit and category. Columns: network (architecture and layer), run, and
-    those of `labelled_units_by_category`. Networks are in the order of their dissection.
+    those of `labelled_units_by_category`. Networks are in the order of their dissection; those
+    without the label set are left out. UserError if no network has it.
     """
     with store.read(study) as con:
         dissections = run_table.load_runs(con, "dissect").to_dict("records")
+        has_set = {
+            row["run"]: label_set in label_sets.list_label_sets(con, row["run"])
+            for row in dissections
+        }
+        if dissections and not any(has_set.values()):
+            # Raises, and lists the sets of the newest dissection.
+            label_sets.load_label_set(con, dissections[-1]["run"], label_set, ())
         train_of = {row["run"]: run_table.ancestor(con, row["run"], "train") for row in dissections}
         trained = run_table.load_runs(con, "train").to_dict("records")
     architecture = {row["run"]: row["manifest"]["architecture"] for row in trained}
     tables = []
-    for row in dissections:
+    for row in (one for one in dissections if has_set[one["run"]]):
         run, layer = row["run"], row["manifest"]["layer"]
         # Several dissections of one network and layer differ by the end of their id.
         title = f"{architecture[train_of[run]]}, {layer} ({run[-4:]})"
-        tables.append(labelled_units_by_category(study, run).assign(network=title, run=run))
+        units = labelled_units_by_category(study, run, label_set)
+        tables.append(units.assign(network=title, run=run))
     if not tables:
         return pd.DataFrame(columns=["network", "run", "category", "state", "unit"])
     return pd.concat(tables, ignore_index=True)
@@ -203,17 +212,18 @@ def _selected(chosen: pd.DataFrame, code: int) -> set[int]:
 
 
 def labelled_coverage_by_class(
-    study: Path, dissect: str
+    study: Path, dissect: str, label_set: str = DEFAULT_SET
 ) -> dict[int, tuple[float | None, int, int]]:
     """Return by class code: labelled coverage, labelled units, distinct selected units.
 
-    Labelled coverage is the share of a class's top places taken by selected units with a label.
+    Labelled coverage is the share of a class's top places taken by selected units with a label of
+    the set.
     """
     with store.read(study) as con:
         top = run_table.load_run(con, dissect)["settings"]["dissection"]["top"]
         influences = unit_table.load_top_influences(con, dissect, top)
         chosen = unit_table.load_selected_units(con, dissect)
-        labels = annotation_table.unit_labels(con, dissect, load_order_of_experts(study))
+        labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
     codes, tops, _ = top_unit_arrays(influences)
     labelled = set(labels)
     counts = len(set(chosen["unit"]) & labelled), chosen["unit"].nunique()

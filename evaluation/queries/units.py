@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, runs, store
-from core.class_labels import class_names, unit_name
+from core.class_labels import unit_name
 from core.interpretation.influence import select_spie_units
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
-from core.store.labels import label_sets
+from core.store.labels import label_sets, label_states
 from core.store.labels.label_sets import DEFAULT_SET
 
 # A larger share of a response outside the breast is a warning: labels and edges lie there.
@@ -33,6 +33,7 @@ _COLUMNS = (
     "images",
     "layer",
     "label",
+    "state",
     "simulated",
     "answers",
     "top_patients",
@@ -46,7 +47,7 @@ class _UnitTables:
 
     units: pd.DataFrame
     chosen: pd.DataFrame
-    labels: dict[int, annotation_table.UnitLabel]
+    labels: dict[int, label_states.UnitLabel]
     answers: Counter[int]
     patch_counts: pd.Series
     images: int
@@ -60,8 +61,8 @@ def selected_units(
 
     Columns: unit, name, classes for which it is selected, rank, count and share of hold-out
     mammograms that have it among their top units (in the class where that is largest), images,
-    layer, label, simulated, answers, top_patients, outside (share of the response outside the
-    breast), and per class the number of its top 8 patches.
+    layer, label, state (of the label), simulated, answers, top_patients, outside (share of the
+    response outside the breast), and per class the number of its top 8 patches.
 
     Parameters
     ----------
@@ -133,6 +134,7 @@ def _unit_row(unit: int, tables: _UnitTables) -> dict[str, Any]:
         "images": tables.images,
         "layer": facts["layer"],
         "label": label.text if label else "",
+        "state": label.state if label else "",
         "simulated": bool(label and label.simulated),
         "answers": tables.answers.get(unit, 0),
         "top_patients": int(facts["top_patients"]),
@@ -268,7 +270,7 @@ def influence_quartiles(
     influence = np.load(path, mmap_mode="r")[:, :, unit]
     quartiles = {}
     # [mammogram, class]
-    for column, name in enumerate(class_names(influence.shape[1]).values()):
+    for column, name in enumerate(run_class_names(study, dissect).values()):
         low, median, high = np.quantile(influence[:, column], (0.25, 0.5, 0.75))
         quartiles[name] = float(low), float(median), float(high)
     return quartiles

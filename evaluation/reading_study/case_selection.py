@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.lexicon.birads_lexicon import without_association
 from core.sessions.arms import shows_texts
 from core.sessions.case_order import assign_blocks, reader_case_order, text_keys
-from evaluation.reading_study.design import BENIGN, MALIGNANT, TRUTH_RULES, Design, check_looks
+from evaluation.reading_study.design import TRUTH_RULES, Design, check_looks
 from evaluation.reading_study.sealed_key import KEY_COLUMNS
 
 _NEEDED_COLUMNS = (
@@ -167,8 +167,8 @@ def _eligible_images(
     """Apply the inclusion criteria one by one and count what remains after each."""
     table = candidates[candidates["split"] == design.split]
     steps = [_flow_step(f"{design.split} split", table)]
-    table = table[table[design.truth_rule].isin([MALIGNANT, BENIGN])]
-    steps.append(_flow_step("malignant or benign finding", table))
+    table = table[table[design.truth_rule].isin([design.positive, design.comparison])]
+    steps.append(_flow_step(f"{design.positive} or {design.comparison} finding", table))
     rules = [rule for rule in TRUTH_RULES if rule in table.columns and table[rule].notna().any()]
     if design.discrepant == "out" and len(rules) > 1:
         # A missing value beside a class counts as a difference.
@@ -200,12 +200,13 @@ def _balanced_sample(
     table = table.assign(patient_key=table["patient_id"].map(patient_keys))
     table = table.sort_values(["patient_key", "image_key"])
     counts = table[design.truth_rule].value_counts()
-    available = min(int(counts.get(truth, 0)) for truth in (MALIGNANT, BENIGN))
+    classes = (design.positive, design.comparison)
+    available = min(int(counts.get(truth, 0)) for truth in classes)
     per_class = available if design.cases_per_class is None else design.cases_per_class
     if available < per_class or not available:
         raise UserError(
-            f"The {design.split} split has {counts.get(MALIGNANT, 0)} malignant and"
-            f" {counts.get(BENIGN, 0)} benign eligible images and the design requires"
+            f"The {design.split} split has {counts.get(classes[0], 0)} {classes[0]} and"
+            f" {counts.get(classes[1], 0)} {classes[1]} eligible images and the design requires"
             f" {per_class or 1} of each; ask for fewer cases, allow more images a patient, or"
             " annotate more units."
         )

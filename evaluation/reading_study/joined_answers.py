@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from core.errors import UserError
-from evaluation.reading_study.design import MALIGNANT, Design
+from evaluation.reading_study.design import Design
 
 _ANSWER_COLUMNS = ("code", "case_number", "repeat", "answer")
 _SCORED_KEY_COLUMNS = ("case_number", "patient_id", "arm", "texts", "truth", "network_score")
@@ -17,12 +17,15 @@ def primary_rows(joined: pd.DataFrame, design: Design) -> pd.DataFrame:
 
 
 def join_answers(answers: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """Return the answers with their key and the columns malignant, called_malignant, correct."""
+    """Return the answers with their key and the columns malignant, called_malignant, correct.
+
+    malignant stands for the positive class of the design.
+    """
     _check_answers(answers, key, design)
     # many_to_one: a key with repeated case numbers would multiply answers silently.
     joined = answers.merge(key, on="case_number", how="left", validate="many_to_one")
     joined["repeat"] = joined["repeat"].astype(bool)
-    joined["malignant"] = joined["truth"] == MALIGNANT
+    joined["malignant"] = joined["truth"] == design.positive
     joined["called_malignant"] = joined["answer"] >= design.threshold
     return joined.assign(correct=joined["malignant"] == joined["called_malignant"])
 

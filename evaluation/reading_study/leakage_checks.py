@@ -33,7 +33,9 @@ _VERDICT_PATTERN = "|".join(VERDICT_PATTERNS.values())
 
 
 def leakage_table(
-    cases: pd.DataFrame, order: Sequence[tuple[int, bool]] | None = None
+    cases: pd.DataFrame,
+    order: Sequence[tuple[int, bool]] | None = None,
+    positive: str = MALIGNANT,
 ) -> pd.DataFrame:
     """Return the sealed key in the form that `check_leakage` takes.
 
@@ -43,6 +45,8 @@ def leakage_table(
         Cases of one arm or of all, with the columns `design.KEY_COLUMNS`.
     order : sequence of (int, bool), optional
         A reader's order, see `case_selection.reader_order`; hidden repeats are ignored.
+    positive : str
+        The class for which `truth` stands.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def leakage_table(
         {
             "case": cases["case_number"],
             "texts": cases["texts"],
-            "truth": cases["truth"] == MALIGNANT,
+            "truth": cases["truth"] == positive,
             "patient": cases["patient_id"],
             "score": cases["network_score"].astype(float),
             "arm": cases["arm"],
@@ -394,10 +398,7 @@ def design_issues(
         issues.append(truth_conflict_issue(conflicts))
     positives = int(_truth(table).sum())
     if positives in (0, n):
-        finding = (
-            f"all cases are {'malignant' if positives else 'benign'}: discrimination cannot be"
-            " measured"
-        )
+        finding = "all cases are of one class: discrimination cannot be measured"
         issues.append(
             LeakageIssue(
                 field="truth", severity=ERROR, finding=finding, code=IssueCode.SINGLE_CLASS

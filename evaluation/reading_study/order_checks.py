@@ -11,7 +11,7 @@ import pandas as pd
 from evaluation.intervals import count_text
 from evaluation.permutation import Association, PatientPermutations
 from evaluation.reading_study.case_selection import reader_order
-from evaluation.reading_study.design import MALIGNANT, Design
+from evaluation.reading_study.design import Design
 from evaluation.reading_study.leakage_checks import leakage_table, order_issues
 from evaluation.reading_study.leakage_issues import (
     ERROR,
@@ -49,13 +49,13 @@ def reader_order_issues(
     positions = []
     for code in codes:
         order = reader_order(cases, design, code)
-        table = leakage_table(cases, order)
+        table = leakage_table(cases, order, design.positive)
         positions.append(table["order"].rank())
-        issues = _position_issues(table, design.seed) + _repeat_issues(cases, order, design.seed)
+        issues = _position_issues(table, design.seed) + _repeat_issues(cases, order, design)
         errors += [replace(issue, field=f"order of {code}") for issue in issues]
     if len(codes) > 1:
         # A preference that is weak in each order adds up over the readers.
-        together = leakage_table(cases).assign(order=sum(positions))
+        together = leakage_table(cases, positive=design.positive).assign(order=sum(positions))
         errors += [
             replace(issue, field="order of all planned readers")
             for issue in _position_issues(together, design.seed)
@@ -135,7 +135,7 @@ def position_by_category(categories: Array, tests: PatientPermutations) -> Assoc
 
 
 def _repeat_issues(
-    cases: pd.DataFrame, order: Sequence[tuple[int, bool]], seed: int
+    cases: pd.DataFrame, order: Sequence[tuple[int, bool]], design: Design
 ) -> list[LeakageIssue]:
     """Test where hidden repeats are, and which cases are repeated."""
     repeated = {case for case, is_repeat in order if is_repeat}
@@ -145,7 +145,7 @@ def _repeat_issues(
     # All repeats are in the second half; their place in it must not show which they are.
     half = order[(len(order) + 1) // 2 :]
     flags = np.array([is_repeat for _, is_repeat in half])
-    tests = PatientPermutations(np.arange(len(half)), seed)
+    tests = PatientPermutations(np.arange(len(half)), design.seed)
     results = [
         (
             "the position in the second half",
@@ -155,9 +155,9 @@ def _repeat_issues(
         ("the run of neighbouring cases", "hidden repeats", tests.runs_test(flags)),
     ]
     flags = key.index.isin(repeated)
-    tests = PatientPermutations(np.arange(len(key)), seed)
+    tests = PatientPermutations(np.arange(len(key)), design.seed)
     scores = key["network_score"].to_numpy(dtype=float)
-    truth = (key["truth"] == MALIGNANT).to_numpy()
+    truth = (key["truth"] == design.positive).to_numpy()
     results += [
         ("being repeated", "truth", tests.ordinal_association(flags.astype(float), truth)),
         (

@@ -12,7 +12,7 @@ from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.permutation import PatientPermutations
 from evaluation.proportion import exact_binomial_test, proportion_interval
 from evaluation.reading_study.arms import arm_scores, compare_arms
-from evaluation.reading_study.design import MALIGNANT, TRUTH_RULES, UNPROVEN, Design
+from evaluation.reading_study.design import TRUTH_RULES, UNPROVEN, Design
 from evaluation.reading_study.joined_answers import join_answers, primary_rows
 from evaluation.reading_study.primary import (
     MISSING_NAMES,
@@ -122,7 +122,7 @@ def score_study(
         clusters=clusters,
         **_proportion_tests(tested, level),
         **_answers_against_truth(primary, design),
-        rules=_rule_results(primary, level),
+        rules=_rule_results(primary, design.positive, level),
         discrepant=_discrepant_cases(primary),
         repeats=_text_repeats(primary),
         hidden_repeats=_hidden_repeat_agreement(joined, level),
@@ -221,14 +221,14 @@ def _permutation_p(answers: pd.DataFrame) -> float | None:
     )
 
 
-def _rule_results(primary: pd.DataFrame, level: float) -> tuple[RuleResult, ...]:
+def _rule_results(primary: pd.DataFrame, positive: str, level: float) -> tuple[RuleResult, ...]:
     results = []
     for rule in TRUTH_RULES:
         if rule not in primary.columns or primary[rule].isna().all():
             continue
         # Unproven cases have no truth by this rule; they are counted separately.
         proven = primary[primary[rule].notna() & (primary[rule] != UNPROVEN)]
-        correct = int(((proven[rule] == MALIGNANT) == proven["called_malignant"]).sum())
+        correct = int(((proven[rule] == positive) == proven["called_malignant"]).sum())
         differs = primary[rule].fillna("") != primary["truth"]
         results.append(
             RuleResult(

@@ -13,8 +13,10 @@ import pandas as pd
 from core import lineage, store
 from core.annotation.unit_categories import with_confirmed_categories
 from core.errors import UserError
-from core.store import annotation_table, run_table
+from core.store import run_table
 from core.store.labels import category_table
+from core.store.labels.finished_annotators import load_finished_answers
+from core.store.labels.label_sets import DEFAULT_SET
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import next_command
 from evaluation.annotation import category_agreement
@@ -153,7 +155,7 @@ def primary_answers(study: Path) -> pd.DataFrame:
     practice = items[items["practice"].astype(bool)].groupby("code")["position"].max()
     table["position"] = table["position"] - table["code"].map(practice).fillna(0).astype(int)
     table = table[table["arm"] == design.arms[0]]
-    malignant = table["truth"] == "malignant"
+    malignant = table["truth"] == design.positive
     return table.assign(
         malignant=malignant,
         right=malignant == (table["answer"] >= design.threshold),
@@ -162,7 +164,7 @@ def primary_answers(study: Path) -> pd.DataFrame:
 
 
 def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementEstimate], int]:
-    """Return the agreement between annotators, and the number of annotators.
+    """Return the agreement between annotators who have finished, and their number.
 
     In the order of the Annotations page: each category, the first category, the overlap of
     categories, hidden repeats. Free text counts with its confirmed categories. MissingInput for
@@ -171,14 +173,14 @@ def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementE
     dissect = newest_run(study, "dissect")
     with store.read(study) as con:
         annotations = with_confirmed_categories(
-            annotation_table.load_annotations(con, dissect),
+            load_finished_answers(con, dissect),
             category_table.confirmed_categories(con, dissect),
         )
     count = category_agreement.count_experts(annotations)
     if count < 2:
         raise MissingInput(
             "Annotation",
-            f"agreement needs at least two annotators, and this study has {count}",
+            f"agreement needs two annotators who have finished, and this study has {count}",
             "deepminer invite annotator",
         )
     return [
@@ -189,12 +191,12 @@ def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementE
     ], count
 
 
-def labelled_units_of_networks(study: Path) -> pd.DataFrame:
+def labelled_units_of_networks(study: Path, label_set: str = DEFAULT_SET) -> pd.DataFrame:
     """Return the labelled units of all dissected networks; MissingInput without any.
 
     Columns: see `evaluation.queries.unit_summaries.units_by_network_and_category`.
     """
-    units = unit_summaries.units_by_network_and_category(study)
+    units = unit_summaries.units_by_network_and_category(study, label_set)
     if not len(units):
         raise MissingInput(*MISSING_INPUTS["labels"])
     return units

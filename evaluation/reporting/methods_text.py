@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from core import lineage, store
-from core.class_labels import class_names
+from core.class_labels import MAMMOGRAPHY, ClassDefinition
 from core.sessions.arms import ARMS, shows_texts
 from core.store import annotation_table, run_table
-from core.store.labels.label_sets import set_sentence
+from core.store.labels.finished_annotators import annotator_states
+from core.store.reading.protocol_table import Protocol
 from evaluation.intervals import count_text, decimal, display_name, percent
 from evaluation.queries.provenance import closed_protocol
 from evaluation.reading_study import Design, workflow
@@ -69,7 +70,11 @@ def methods_sentences(study: Path) -> list[str]:
             if newest["dissect"]
             else None
         )
+        states = annotator_states(con, newest["dissect"]) if newest["dissect"] else {}
         closed = closed_protocol(con)
+        classes = (
+            run_table.run_classes(con, newest["patches"]) if newest["patches"] else MAMMOGRAPHY
+        )
     paragraphs = []
     if "patches" in runs:
         has_image_labels = lineage.has_image_level_labels(study)
@@ -81,13 +86,19 @@ def methods_sentences(study: Path) -> list[str]:
         paragraphs.append(training_sentences(runs["train"]))
     if "evaluate" in runs and metrics is not None:
         methods = metrics.loc[metrics["name"] == "auc", "method"].drop_duplicates()
-        paragraphs.append(evaluation_sentences(runs["evaluate"], list(methods)))
+        paragraphs.append(evaluation_sentences(runs["evaluate"], list(methods), classes))
     if "dissect" in runs:
-        paragraphs.append(unit_sentences(runs["dissect"]))
+        paragraphs.append(unit_sentences(runs["dissect"], classes.positive))
     if annotators is not None and len(annotators):
-        paragraphs.append(_annotation_sentence(len(annotators), int(annotators["simulated"].sum())))
+        paragraphs.append(
+            _annotation_sentence(
+                len(annotators),
+                int(annotators["simulated"].sum()),
+                sum(state.finished for state in states.values()),
+            )
+        )
     if closed is not None:
-        paragraphs.append(reading_sentences(workflow.protocol_design(closed), closed.hash))
+        paragraphs.append(reading_sentences(closed))
     return paragraphs or ["No step of the pipeline has been run: there are no methods to describe."]
 
 
@@ -120,7 +131,7 @@ def patch_sentences(run: _Run, has_image_labels: bool) -> str:
             "The patches and their classes are those of the published list; patches of mammograms"
             " that are absent from this study were left out."
         )
-    *others, lesion = list(class_names(manifest["classes"]).values())
+    classes = ClassDefinition.from_manifest(manifest)
     if has_image_labels:
         return f"{taken} Every patch carries the diagnosis of its mammogram (image-level labels)."
     overlap, join = percent(patches["min_overlap"], 0), _RULES[patches["rule"]]
@@ -129,16 +140,19 @@ def patch_sentences(run: _Run, has_image_labels: bool) -> str:
         if patches["ambiguous"] == "drop"
         else ""
     )
-    if len(others) == 1:
+    if len(classes.outputs) == 2:
+        lesion, rest = classes.positive, classes.outputs[0]
         return (
-            f"{taken} A patch was {lesion} if malignant findings covered {overlap} of the patch"
-            f" {join} {overlap} of one malignant finding was inside the patch; all other patches"
-            f" formed the other class.{ambiguous}"
+            f"{taken} A patch was {lesion} if {lesion} findings covered {overlap} of the patch"
+            f" {join} {overlap} of one {lesion} finding was inside the patch; all other patches"
+            f" formed the {'other class' if rest == 'other' else f'class {rest}'}.{ambiguous}"
         )
+    precedence = " over ".join(classes.names[:0:-1])
     return (
         f"{taken} A patch was assigned to a lesion class if findings of that class covered"
-        f" {overlap} of the patch {join} {overlap} of one finding was inside the patch; malignant"
-        f" took precedence over benign, and all other patches were normal.{ambiguous}"
+        f" {overlap} of the patch {join} {overlap} of one finding was inside the patch;"
+        f" {precedence.replace(' over ', ' took precedence over ', 1)}, and all other patches were"
+        f" {classes.normal}.{ambiguous}"
     )
 
 
@@ -232,24 +246,25 @@ def kept_epoch_sentence(training: _Run, manifest: _Run) -> str:
     )
 
 
-def evaluation_sentences(run: _Run, methods: list[str]) -> str:
+def evaluation_sentences(run: _Run, methods: list[str], classes: ClassDefinition) -> str:
     """Return how performance was measured; methods: of the stored intervals of the AUC."""
     compared = (
         "each class against the rest"
-        if run["manifest"]["classes"] == 3
-        else "malignant against all other"
+        if len(classes.outputs) > 2
+        else f"{classes.positive} against all other"
     )
     intervals = f" ({'; '.join(methods)})" if methods else ""
     return (
         f"Performance was measured by the area under the ROC curve (AUC) of {compared}, with 95 %"
         f" confidence intervals clustered by patient{intervals}, and by the partial area over"
         " sensitivities of .8 to 1. Thresholds were fixed on the hold-out split and applied to the"
-        " test split. The score of a mammogram is the largest probability of malignant over its"
-        " tissue, and the score of a case the largest over its mammograms."
+        " test split. The score of a mammogram is the largest probability of"
+        f" {classes.positive} over its tissue, and the score of a case the largest over its"
+        " mammograms."
     )
 
 
-def unit_sentences(run: _Run) -> str:
+def unit_sentences(run: _Run, positive: str) -> str:
     """Return what units are, how their influence is defined, and how they were selected."""
     dissection, manifest = run["settings"]["dissection"], run["manifest"]
     layer = (
@@ -264,7 +279,7 @@ def unit_sentences(run: _Run) -> str:
     if dissection.get("rule", "influence") == "spie":
         return (
             f"{units} Units were selected by the rule of SPIE 2018: units whose top patches are"
-            " mostly malignant, and others drawn at random, together at most 45; the same units"
+            f" mostly {positive}, and others drawn at random, together at most 45; the same units"
             " serve every class."
         )
     return (
@@ -273,22 +288,33 @@ def unit_sentences(run: _Run) -> str:
     )
 
 
-def _annotation_sentence(annotators: int, simulated: int) -> str:
+def _annotation_sentence(annotators: int, simulated: int, finished: int) -> str:
     kind = ""
     if simulated == annotators:
         kind = ", all simulated,"
     elif simulated:
         kind = f", {simulated} of them simulated,"
-    return f"{count_text(annotators, 'annotator')}{kind} named units from their top patches."
+    unfinished = "" if finished == annotators else f"; {finished} of them finished"
+    rule = (
+        " Labels were used where all annotators who had finished agreed on categories, descriptors"
+        " and association, or where a person had decided."
+        if finished > 1
+        else ""
+    )
+    return (
+        f"{count_text(annotators, 'annotator')}{kind} named units from their top"
+        f" patches{unfinished}.{rule}"
+    )
 
 
-def reading_sentences(design: Design, frozen: str) -> str:
+def reading_sentences(protocol: Protocol) -> str:
     """Return the design of a reading study as it was frozen."""
+    design = workflow.protocol_design(protocol)
     arms = "; ".join(f"{display_name(arm)}: {ARM_CONTENTS[arm]}" for arm in design.arms)
     texts = (
         f" A case with labels showed at most {design.texts} of them,"
         f" {'with' if design.association_words else 'without'} words of the annotators' verdict."
-        f" {set_sentence(design.label_set)}"
+        f" {workflow.frozen_label_sentence(protocol)}"
         if any(map(shows_texts, design.arms))
         else ""
     )
@@ -300,12 +326,13 @@ def reading_sentences(design: Design, frozen: str) -> str:
     )
     return (
         f"The reading study was planned with {count_text(design.readers, 'reader')} and"
-        f" {count_text(len(design.arms), 'arm')} ({arms}).{texts} Answers ranged from 1 (benign) to"
-        f" {design.scale} (malignant); {design.threshold} or higher counted as malignant. Truth was"
-        f" defined by the rule {display_name(design.truth_rule)}; cases whose truth rules differ"
+        f" {count_text(len(design.arms), 'arm')} ({arms}).{texts} Answers ranged from 1"
+        f" ({design.comparison}) to {design.scale} ({design.positive}); {design.threshold} or"
+        f" higher counted as {design.positive}. Truth was defined by the rule"
+        f" {display_name(design.truth_rule)}; cases whose truth rules differ"
         f" were {discrepant}. The study used {images} of each patient."
         f" {analysis_sentences(design)} The protocol was frozen before reading (hash"
-        f" {frozen[:12]}). Hypothesis: {design.hypothesis}"
+        f" {protocol.hash[:12]}). Hypothesis: {design.hypothesis}"
     )
 
 

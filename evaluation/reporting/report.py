@@ -13,6 +13,8 @@ from core.atomic_files import write_text
 from core.errors import UserError
 from core.progress import ProgressCallback
 from evaluation.annotation.efficiency import annotation_efficiency
+from evaluation.annotation.group_measures import measure_groups
+from evaluation.annotation.sufficiency import load_sufficiency
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
 from evaluation.reading_study.narrative import narrative_paragraphs
@@ -35,7 +37,7 @@ from evaluation.reporting.report_text import (
 )
 from evaluation.reporting.tables import TABLES
 
-_READING_STUDY = "Reading study"
+_READING_STUDY, _EXPLANATIONS = "Reading study", "Explanations"
 _UNITS = "Units and their names"
 # The parts of the results in the order of a paper, with the names of their figures and tables.
 RESULTS = (
@@ -50,7 +52,7 @@ RESULTS = (
         ("units", "categories", "coverage", "agreement", "ablation"),
         ("categories", "coverage", "agreement"),
     ),
-    ("Explanations", ("explanations",), ("similarity",)),
+    (_EXPLANATIONS, ("explanations",), ("similarity",)),
     (_READING_STUDY, ("reading", "time_order"), ("reading", "truth_rules", "examples")),
 )
 REPORT_INPUTS = ("data", *provenance.RUN_KINDS, "labels", "annotations", "picks", "protocol")
@@ -80,6 +82,8 @@ def _build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
             blocks += _reading_study_paragraphs(study)
         if title == _UNITS:
             blocks += _efficiency_paragraph(study)
+        if title == _EXPLANATIONS:
+            blocks += _sufficiency_paragraph(study)
         for build, names in ((_figure_blocks, figures), (_table_blocks, tables)):
             for name in names:
                 blocks += build(study, name)
@@ -148,7 +152,24 @@ def _efficiency_paragraph(study: Path) -> list[Block]:
         return []
     if efficiency is None or not efficiency.answers:
         return []
-    return [Paragraph(efficiency.sentence())]
+    measures = measure_groups(study, newest_run(study, "dissect"))
+    sentences = [] if measures is None else measures.sentences()
+    return [Paragraph(text) for text in (efficiency.sentence(), *sentences)]
+
+
+def _sufficiency_paragraph(study: Path) -> list[Block]:
+    """Return what the named units carry alone of the decision, or the step that measures it."""
+    try:
+        result = load_sufficiency(study, newest_run(study, "dissect"))
+    except MissingInput:
+        # The figures of explanations name the missing step.
+        return []
+    if result is None:
+        text = (
+            "Sufficiency of the named units is not available. Next command: deepminer sufficiency."
+        )
+        return [Paragraph(text)]
+    return [Paragraph(result.sentence())]
 
 
 def _reading_study_paragraphs(study: Path) -> list[Block]:

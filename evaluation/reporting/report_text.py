@@ -16,8 +16,6 @@ from evaluation.reading_study.leakage_issues import acceptance_reason
 from evaluation.reading_study.narrative import primary_sentences, verdict
 from evaluation.reporting.base import REPORTED_SPLIT, load_closed_study
 
-_LESION = "malignant"
-
 
 def summary_sentences(study: Path) -> list[str]:
     """Return the conclusion of the reading study in plain language, its prespecified result and
@@ -30,18 +28,19 @@ def summary_sentences(study: Path) -> list[str]:
         sentences = [f"There is no result of a reading study: {error}.".replace("..", ".")]
     with store.read(study) as con:
         evaluate = run_table.latest_run(con, "evaluate")
+        positive = None if evaluate is None else run_table.run_classes(con, evaluate).positive
     if evaluate is None:
         return [*sentences, "No classifier has been evaluated."]
     results = performance.load_class_results(study, evaluate, REPORTED_SPLIT, "image")
-    return [*sentences, *(_auc_sentence(result) for result in results if result.name == _LESION)]
+    return [*sentences, *(_auc_sentence(result) for result in results if result.name == positive)]
 
 
 def _auc_sentence(result: performance.ClassResult) -> str:
     auc = result.auc
     return (
-        f"The classifier's AUC for malignant on the mammograms of the {REPORTED_SPLIT} split is"
+        f"The classifier's AUC for {result.name} on the mammograms of the {REPORTED_SPLIT} split is"
         f" {decimal(auc.estimate)} ({interval_text(auc.low, auc.high, auc.level, auc.reason)};"
-        f" {count_text(auc.positives, 'malignant mammogram')} and"
+        f" {count_text(auc.positives, f'{result.name} mammogram')} and"
         f" {count_text(auc.negatives, 'other')})."
     )
 

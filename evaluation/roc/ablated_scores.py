@@ -1,4 +1,4 @@
-"""Fall of the AUC when the scores of the same observations change."""
+"""AUCs of the same observations when their scores change: fall, and share that is left."""
 
 from __future__ import annotations
 
@@ -72,3 +72,68 @@ def auc_drop(
     low, high = percentile_bounds(drops[~np.isnan(drops)], _LEVEL, clusters)
     tolerance = 1e-12 * max(1.0, abs(estimate))
     return interval_with_width(estimate, low, high, _LEVEL, method, tolerance)
+
+
+def share_above_chance(
+    labels: Array, whole: Array, part: Array, patients: Any, level: float = _LEVEL
+) -> Interval:
+    """Return the share of an AUC above chance that other scores of the same observations reach.
+
+    Share = (AUC of `part` - .5) / (AUC of `whole` - .5): 1 where the part separates the classes as
+    well as the whole, 0 where it does not separate them. Both AUCs are taken on the same resampled
+    patients.
+
+    Parameters
+    ----------
+    labels : ndarray of bool, shape (n,)
+        Truth.
+    whole, part : ndarray of float, shape (n,)
+        Scores of the whole classifier and of a part of it.
+    patients : sequence of hashable, shape (n,)
+        Patient of each observation.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Interval
+        Without an estimate where the AUC of `whole` is not above .5, or there is one class only.
+        Without bounds where at least (1 - level) / 2 of the resamples have an AUC of `whole` at or
+        below .5, because the ratio has no finite interval then.
+
+    Examples
+    --------
+    >>> labels = np.array([True, True, True, False, False, False])
+    >>> whole = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])
+    >>> part = np.array([0.9, 0.2, 0.7, 0.3, 0.8, 0.1])
+    >>> share = share_above_chance(labels, whole, part, list("abcabc"))
+    >>> round(share.estimate, 3)
+    0.333
+    >>> share_above_chance(labels, whole, np.zeros(6), list("abcabc")).estimate
+    0.0
+    """
+    method = f"patient bootstrap, {_RESAMPLES} resamples"
+    if labels.all() or not labels.any():
+        return Interval.without_bounds(level, method, "one class only", unit="patient")
+    above = float(auc(labels, whole)) - 0.5
+    if above <= 0:
+        reason = "the AUC of the whole network is not above .5"
+        return Interval.without_bounds(level, method, reason, unit="patient")
+    estimate = (float(auc(labels, part)) - 0.5) / above
+    codes, clusters = cluster_codes(patients, len(labels))
+    if clusters < 2:
+        reason = "one patient cannot be resampled"
+        return Interval.without_bounds(level, method, reason, estimate, unit="patient")
+    wholes, parts = (
+        bootstrap_aucs(labels, scores, codes, clusters, _RESAMPLES, 1) - 0.5
+        for scores in (whole, part)
+    )
+    known = ~np.isnan(wholes)
+    if (wholes[known] <= 0).mean() >= (1 - level) / 2:
+        reason = "the AUC of the whole network is not reliably above .5"
+        return Interval.without_bounds(level, method, reason, estimate, unit="patient")
+    positive = known & (wholes > 0)
+    low, high = percentile_bounds(parts[positive] / wholes[positive], level, clusters)
+    tolerance = 1e-12 * max(1.0, abs(estimate))
+    same = "the value is the same in every resample"
+    return interval_with_width(estimate, low, high, level, method, tolerance, same)

@@ -51,7 +51,9 @@ def parse_mask_reference(text: str) -> MaskReference:
     return MaskReference(name, int(value) if value else None, bool(inverted))
 
 
-def read_mask_file(path: Path, reference: MaskReference, shape: tuple[int, int]) -> np.ndarray:
+def read_mask_file(
+    path: Path, reference: MaskReference, shape: tuple[int, int], *, may_fill: bool = False
+) -> np.ndarray:
     """Return the finding that a mask file marks.
 
     Parameters
@@ -62,6 +64,8 @@ def read_mask_file(path: Path, reference: MaskReference, shape: tuple[int, int])
         The chosen value, or that the finding is black.
     shape : (int, int)
         Height and width of the film.
+    may_fill : bool
+        Whether a finding may fill the image; otherwise a mask of most of it counts as a negative.
 
     Returns
     -------
@@ -89,7 +93,8 @@ def read_mask_file(path: Path, reference: MaskReference, shape: tuple[int, int])
         raise UserError(
             f"the mask {path.name} is empty; give a mask with the finding or leave the cell empty"
         )
-    _check_not_ground(mask, path, reference)
+    if not may_fill:
+        _check_not_ground(mask, path, reference)
     return mask
 
 

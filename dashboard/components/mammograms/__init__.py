@@ -20,7 +20,8 @@ from dashboard.components.http import component_source
 class Box:
     """A patch on a mammogram, in shares of its width and height.
 
-    kind: normal, benign, malignant or mark; text: shown while the pointer is over the box.
+    kind: style of a class, or mark; text: shown while the pointer is over the box; color: of the
+    line, "" for that of the kind.
     """
 
     x: float
@@ -29,6 +30,7 @@ class Box:
     height: float
     kind: str
     text: str = ""
+    color: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

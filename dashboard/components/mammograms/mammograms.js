@@ -30,6 +30,7 @@ function overlay(sheet, panel, tip) {
   for (const b of panel.boxes) {
     const r = document.createElementNS(SVG, "rect");
     Object.entries({x: 100 * b.x, y: 100 * b.y, width: 100 * b.width, height: 100 * b.height, class: "box " + b.kind}).forEach(([k, v]) => r.setAttribute(k, v));
+    if (b.color) r.style.stroke = b.color;
     r.onmouseenter = () => { tip.textContent = b.text; };
     r.onmouseleave = () => { tip.textContent = ""; };
     boxes.append(r);

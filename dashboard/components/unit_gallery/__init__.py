@@ -27,3 +27,18 @@ def show_unit_gallery(rows: Sequence[dict[str, Any]], *, key: str) -> int | None
         key=key, data={"rows": list(rows)}, height="content", on_open_change=lambda: None
     )
     return None if result.open is None else int(result.open)
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return the shortest beginnings of names that are distinct, with a capital first letter.
+
+    Examples
+    --------
+    >>> short_names(["normal", "benign"]), short_names(["sky", "stone"])
+    ({'normal': 'N', 'benign': 'B'}, {'sky': 'Sk', 'stone': 'St'})
+    """
+    longest = max(map(len, names))
+    length = next(
+        (n for n in range(1, longest) if len({name[:n] for name in names}) == len(names)), longest
+    )
+    return {name: name[:length].capitalize() for name in names}

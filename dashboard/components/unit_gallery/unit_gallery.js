@@ -9,8 +9,8 @@ function row(item, open) {
   item.tiles.forEach((url, i) => { const img = make("img", "", tiles); img.src = url; img.alt = `patch ${i + 1}`; img.loading = "lazy"; });
   const counts = make("div", "", r), bar = make("div", "bar", counts), text = [];
   for (const [kind, n] of Object.entries(item.counts)) {
-    if (n) make("i", kind, bar).style.flex = n;
-    text.push(kind[0].toUpperCase() + " " + n);
+    if (n) { const part = make("i", "", bar); part.style.flex = n; part.style.background = item.colors[kind]; part.title = kind; }
+    text.push(item.short[kind] + " " + n);
   }
   make("div", "mute", counts, text.join("   "));
   const label = make("div", "", r); make("div", item.label ? "label" : "label none", label, item.label || "No label"); make("div", "mute", label, item.source);

@@ -95,7 +95,7 @@ def _render_named_units(dissect: str) -> None:
                 "Category": row["category"] + (" (proposed)" if row["state"] == PROPOSED else ""),
                 "Annotation": elements.escape_html(row["label"]),
                 "Selected for": ", ".join(row["classes"]) or DASH,
-                "Report check": verdicts.get(unit, DASH),
+                "Report check": elements.escape_html(verdicts.get(unit, DASH)),
                 "Unit": f"{unit_name(unit)} {tiles}",
             }
         )
@@ -103,9 +103,15 @@ def _render_named_units(dissect: str) -> None:
 
 
 def _label_verdicts(path: Path, dissect: str) -> dict[int, str]:
-    """Return by unit whether the reports support its label."""
+    """Return by unit whether the reports support its label: one verdict per descriptor."""
     checks = association_queries.label_checks(path, dissect)
-    return {unit: check.verdict for unit, check in checks.items()}
+    return {
+        unit: "; ".join(
+            f"{check.descriptor}: {check.verdict}" if check.descriptor else check.verdict
+            for check in of_unit
+        )
+        for unit, of_unit in checks.items()
+    }
 
 
 def _render_cross_table(dissect: str) -> None:

@@ -17,6 +17,7 @@ from dashboard.ui import elements, unit_charts
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.ui.controls import segment_choice
 from dashboard.ui.patch_images import patch_url, unit_patch_url
+from dashboard.views.units.groups import render_group
 from evaluation.annotation import association_queries, audit_workflow, descriptor_association
 from evaluation.intervals import DASH, count_text, decimal, percent
 from evaluation.queries import study_overview, units
@@ -37,10 +38,16 @@ def render_unit(dissect: str, unit: int) -> None:
         _render_charts(dissect, unit, details)
     with right:
         _render_facts(dissect, details)
+        render_group(dissect, unit)
         _render_associations(dissect, unit)
         _render_counts(details)
         _render_annotations(details["answers"])
         _render_audit(dissect, unit)
+
+
+def _label_text(row: pd.Series) -> str:
+    """Return the label of a selected unit with its state."""
+    return f"{row['label']} ({row['state']})" if row["label"] else "no label that is used yet"
 
 
 def _open(unit: int | None) -> None:
@@ -66,7 +73,7 @@ def _render_header(dissect: str, unit: int) -> None:
     with title:
         elements.page_heading(
             unit_name(unit),
-            "not selected" if row is None else row["label"] or "no label",
+            "not selected" if row is None else _label_text(row),
             cached_result(lineage.has_simulated_images)
             or bool(row is not None and row["simulated"]),
         )
@@ -229,9 +236,10 @@ def _render_associations(dissect: str, unit: int) -> None:
     if not len(rows):
         st.caption("No known descriptor raises this unit's activation (adjusted p < .05).")
     elements.key_value_table([_association_row(row) for row in rows.to_dict("records")])
-    check = cached_result(association_queries.label_checks, dissect).get(unit)
-    if check is not None:
-        st.caption(f"Label check: {check.sentence()}")
+    checks = cached_result(association_queries.label_checks, dissect).get(unit, ())
+    if checks:
+        sentences = " ".join(check.sentence() for check in checks)
+        st.caption(f"Label check of “{checks[0].label}”: {sentences}")
 
 
 def _association_row(row: dict[str, Any]) -> tuple[str, str]:
@@ -299,6 +307,8 @@ def _render_audit(dissect: str, unit: int) -> None:
         f"patches that show the label, {audit.audit}",
         simulated=audit.simulated or result.simulated,
     )
+    if outdated := cached_result(audit_workflow.outdated_labels, audit.audit).get(unit):
+        st.warning(elements.escape_markdown(outdated))
     elements.key_value_table(
         [
             (f"{share.kind.capitalize()} patches", elements.escape_html(share.text()))

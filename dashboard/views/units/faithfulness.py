@@ -10,6 +10,7 @@ from core.lineage import run_class_names
 from core.store import unit_table
 from dashboard.ui import elements, unit_charts
 from dashboard.ui.cached_queries import cached_query, cached_result
+from evaluation.annotation.sufficiency import load_sufficiency
 from evaluation.queries import faithfulness
 from evaluation.queries.faithfulness import SummaryLine
 
@@ -21,6 +22,17 @@ def render_summary_lines(lines: Sequence[SummaryLine]) -> None:
     elements.metric_row(
         [(line.title, f"{_MARKS[line.good]}{line.value}") for line in lines],
         notes=[line.note for line in lines],
+    )
+
+
+def render_sufficiency(dissect: str, code: int) -> None:
+    """Render what the named units carry alone of the decision for a class, in one sentence."""
+    result = cached_result(load_sufficiency, dissect, code)
+    st.caption(
+        elements.escape_markdown(result.sentence())
+        if result is not None
+        else "Sufficiency not measured yet: deepminer sufficiency compares the named units alone"
+        " with the whole network and with random units."
     )
 
 
@@ -51,6 +63,7 @@ def _render_class(dissect: str, code: int, name: str) -> None:
     lines = cached_result(faithfulness.summary_lines, dissect, code)
     curves = cached_result(faithfulness.deletion_curves, dissect, code)
     elements.class_heading(name)
+    render_sufficiency(dissect, code)
     if not lines:
         st.caption(missing_result_reason(name))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluation.reading_study.design.planned_power import design_power, planned_power
 from evaluation.reading_study.design.presets import (
     DESIGN_PRESETS,
+    design_for_classes,
     design_from_dict,
     design_preset,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "UNPROVEN",
     "Design",
     "check_looks",
+    "design_for_classes",
     "design_from_dict",
     "design_power",
     "design_preset",

@@ -83,6 +83,29 @@ def design_preset(name: str, /, **changes: Any) -> Design:
     return replace(preset, **changes)
 
 
+def design_for_classes(design: Design, positive: str, comparison: str) -> Design:
+    """Return a design about two classes of a study.
+
+    A hypothesis and an influence class that name the classes of mammography name these instead.
+
+    Examples
+    --------
+    >>> design_for_classes(design_preset("Recommended"), "cat", "dog").hypothesis
+    'Readers of the explanations alone tell cat from dog cases better than chance.'
+    """
+    influence = design.influence_class
+    return replace(
+        design,
+        positive=positive,
+        comparison=comparison,
+        influence_class=positive if influence == design.positive else influence,
+        hypothesis=design.hypothesis.replace(
+            f"tell {design.positive} from {design.comparison} cases",
+            f"tell {positive} from {comparison} cases",
+        ),
+    )
+
+
 def _default_hypothesis(design: Design) -> str | None:
     """Return the hypothesis of a design whose test is not that of the preset; None otherwise."""
     first = display_name(design.arms[0])

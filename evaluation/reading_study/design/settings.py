@@ -36,7 +36,6 @@ STOPPING_AT_LOOKS = (
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "truth_rule": TRUTH_RULES,
     "discrepant": ("in", "out"),
-    "influence_class": ("predicted", MALIGNANT),
     "scale": (6, 2),
     "side": TEST_SIDES,
     "primary": PRIMARY_ANALYSES,
@@ -68,6 +67,8 @@ _LATER_SETTINGS = (
     "looks",
     "spending",
     "label_set",
+    "positive",
+    "comparison",
 )
 
 
@@ -97,7 +98,7 @@ class Design:
         Whether cases with conflicting truth rules are included.
     texts : int
         Largest number of texts per case.
-    influence_class : {"predicted", "malignant"}
+    influence_class : {"predicted", "malignant"}, or the positive class
         Class whose most influential units explain a case.
     depth : int or None
         Number of most influential units searched for labelled ones; None for all units.
@@ -144,6 +145,8 @@ class Design:
         Planned analyses, the final one included.
     spending : {"obrien_fleming", "pocock"}
         Alpha-spending function where there are interim looks.
+    positive, comparison : str
+        Classes of findings that readers tell apart; answers from `threshold` on mean the positive.
 
     Raises
     ------
@@ -194,6 +197,8 @@ class Design:
     missing_answers: str = "complete_case"
     looks: int = 1
     spending: str = "obrien_fleming"
+    positive: str = MALIGNANT
+    comparison: str = BENIGN
 
     def __post_init__(self) -> None:
         # JSON returns the arms as a list; a frozen dataclass is set through object.
@@ -205,7 +210,8 @@ class Design:
         check_analysis_plan(self)
 
     def _check_choices(self) -> None:
-        for name, allowed in _CHOICES.items():
+        choices = _CHOICES | {"influence_class": ("predicted", self.positive)}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise UserError(
                     f"The design's {name} is {getattr(self, name)!r}; it must be one of"
@@ -263,7 +269,7 @@ class Design:
 
     @property
     def threshold(self) -> int:
-        """Lowest answer that counts as malignant: 4 of 6, or 2 of 2."""
+        """Lowest answer that counts as malignant (the positive class): 4 of 6, or 2 of 2."""
         return self.scale // 2 + 1
 
     def as_dict(self) -> dict[str, Any]:

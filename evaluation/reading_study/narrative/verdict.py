@@ -39,7 +39,7 @@ def verdict(score: ReadingScore) -> str:
     if score.primary.endpoint == "auc_difference":
         return " ".join(_arm_verdict(score, test) for test in score.primary.comparisons)
     readers = "The reader" if len(score.readers) == 1 else "The readers"
-    task = "distinguished malignant from benign cases"
+    task = f"distinguished {score.design.positive} from {score.design.comparison} cases"
     primary = score.primary
     if primary.significant is None:
         return (

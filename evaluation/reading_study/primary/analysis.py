@@ -102,7 +102,8 @@ def analysed_answers(
     missing : DataFrame
         As of `missing_answers`, of the analysed arms.
     """
-    missing = missing_answers(joined, key, (design.arms[0], *design.compared_arms))
+    arms = (design.arms[0], *design.compared_arms)
+    missing = missing_answers(joined, key, arms, design.positive)
     if (look_number or design.looks) < design.looks:
         # Not read yet is not missing.
         missing = missing.iloc[:0]

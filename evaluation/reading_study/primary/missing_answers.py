@@ -10,7 +10,9 @@ import pandas as pd
 from evaluation.reading_study.design import MALIGNANT, Design
 
 
-def missing_answers(joined: pd.DataFrame, key: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+def missing_answers(
+    joined: pd.DataFrame, key: pd.DataFrame, arms: Sequence[str], positive: str = MALIGNANT
+) -> pd.DataFrame:
     """Return the cases of some arms that a reader with any answer has not answered.
 
     Parameters
@@ -21,6 +23,8 @@ def missing_answers(joined: pd.DataFrame, key: pd.DataFrame, arms: Sequence[str]
         The sealed key.
     arms : sequence of str
         Arms that count.
+    positive : str
+        The class for which the column malignant stands.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def missing_answers(joined: pd.DataFrame, key: pd.DataFrame, arms: Sequence[str]
         pair not in given for pair in assigned[["code", "case_number"]].itertuples(index=False)
     ]
     return assigned[np.array(is_missing, dtype=bool)].assign(
-        repeat=False, malignant=lambda table: table["truth"] == MALIGNANT
+        repeat=False, malignant=lambda table: table["truth"] == positive
     )
 
 

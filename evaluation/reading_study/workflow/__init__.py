@@ -13,6 +13,7 @@ from evaluation.reading_study.workflow.candidates import (
     has_simulated_material,
     holdout_threshold,
     load_truth_by_rule,
+    study_design,
 )
 from evaluation.reading_study.workflow.checks import check_protocol, planned_reader_codes
 from evaluation.reading_study.workflow.closing import close_protocol
@@ -24,7 +25,11 @@ from evaluation.reading_study.workflow.interim_looks import (
     taken_looks,
 )
 from evaluation.reading_study.workflow.lookups import log_lookup
-from evaluation.reading_study.workflow.protocols import create_protocol, protocol_design
+from evaluation.reading_study.workflow.protocols import (
+    create_protocol,
+    frozen_label_sentence,
+    protocol_design,
+)
 from evaluation.reading_study.workflow.scores import (
     ClosedStudy,
     count_correct,
@@ -42,6 +47,7 @@ __all__ = [
     "create_protocol",
     "find_protocol",
     "freeze_protocol",
+    "frozen_label_sentence",
     "has_simulated_material",
     "holdout_threshold",
     "load_closed_study",
@@ -51,6 +57,7 @@ __all__ = [
     "planned_reader_codes",
     "protocol_design",
     "score_protocol",
+    "study_design",
     "take_interim_look",
     "taken_looks",
 ]

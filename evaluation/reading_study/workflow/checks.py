@@ -16,7 +16,7 @@ from core.store.labels import label_sets
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import CHECKED, check_transition
 from core.store.reading.protocol_table import Protocol
-from evaluation.reading_study.design import MALIGNANT, TRUTH_RULES, UNPROVEN, Design
+from evaluation.reading_study.design import TRUTH_RULES, UNPROVEN, Design
 from evaluation.reading_study.leakage_checks import (
     check_leakage,
     image_issues,
@@ -82,7 +82,7 @@ def check_protocol(
         current = protocol_table.find_protocol(con, protocol, version)
         check_transition(current.protocol, current.version, current.state, CHECKED)
         cases = reading_table.load_reading_cases(con, current.protocol, current.version)
-        truth = load_truth_by_rule(con)
+        truth = load_truth_by_rule(con, protocol_design(current))
     # Before the checks: what changes while they run is not taken for checked.
     draft = draft_content(study, current, cases)
     dissect = lineage.ancestor_run(study, current.run, "dissect")
@@ -94,7 +94,7 @@ def check_protocol(
     conflicts = _count_conflicts(truth[truth["mammogram_id"].isin(cases["mammogram_id"])])
     issues = [
         *check_leakage(
-            leakage_table(cases),
+            leakage_table(cases, positive=design.positive),
             labels={str(unit): label.text for unit, label in unit_labels.items()},
             conflicts=conflicts,
             annotators=annotators,
@@ -135,7 +135,7 @@ def image_arm_issues(study: Path, cases: pd.DataFrame, design: Design) -> list[L
     displayed = cases[cases["arm"].isin(IMAGE_ARMS)]
     if displayed.empty:
         return []
-    table = _picture_properties(study, displayed.drop_duplicates("mammogram_id"))
+    table = _picture_properties(study, displayed.drop_duplicates("mammogram_id"), design)
     mammograms = displayed[displayed["arm"].isin(MAMMOGRAM_ARMS)]["mammogram_id"]
     maps = displayed[~displayed["arm"].isin(MAMMOGRAM_ARMS)]["mammogram_id"]
     issues = []
@@ -149,7 +149,7 @@ def image_arm_issues(study: Path, cases: pd.DataFrame, design: Design) -> list[L
     return issues
 
 
-def _picture_properties(study: Path, displayed: pd.DataFrame) -> pd.DataFrame:
+def _picture_properties(study: Path, displayed: pd.DataFrame, design: Design) -> pd.DataFrame:
     """Return the properties that `image_issues` checks, one row a displayed mammogram."""
     with store.read(study) as con:
         mammograms = dataset_table.load_mammograms(con).set_index("mammogram_id")
@@ -158,13 +158,17 @@ def _picture_properties(study: Path, displayed: pd.DataFrame) -> pd.DataFrame:
     brightness, outline = [], []
     for file in mammograms["file"]:
         pixels = np.load(study / "images" / f"{file}.npy")[::_PIXEL_STEP, ::_PIXEL_STEP]
-        breast = blinded_rendering.breast_mask(np.ascontiguousarray(pixels))
+        breast = (
+            blinded_rendering.breast_mask(np.ascontiguousarray(pixels))
+            if pixels.ndim == 2
+            else np.ones(pixels.shape[:2], bool)
+        )
         brightness.append(float(pixels[breast].mean()) if breast.any() else 0.0)
         outline.append(float(breast.mean()))
     return pd.DataFrame(
         {
             "mammogram": displayed["mammogram_id"].to_numpy(),
-            "truth": (displayed["truth"] == MALIGNANT).to_numpy(),
+            "truth": (displayed["truth"] == design.positive).to_numpy(),
             "patient": displayed["patient_id"].to_numpy(),
             "height": (mammograms["height"] / mammograms["width"]).to_numpy(),
             "outline": outline,

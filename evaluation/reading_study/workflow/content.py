@@ -31,6 +31,7 @@ from evaluation.reading_study.design import TRUTH_RULES
 from evaluation.reading_study.sealed_key import KEY_COLUMNS, canonical_hash, canonical_rows
 from evaluation.reading_study.workflow.candidates import load_truth_by_rule
 from evaluation.reading_study.workflow.pictures import case_pictures
+from evaluation.reading_study.workflow.protocols import protocol_design
 
 # The parts in the order in which a difference is reported.
 PART_NAMES = {
@@ -71,7 +72,7 @@ def draft_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[
     """
     practice, pictures = case_pictures(study, protocol, cases)
     with store.read(study) as con:
-        truth = load_truth_by_rule(con)
+        truth = load_truth_by_rule(con, protocol_design(protocol))
     parts = _store_parts(protocol, cases, practice, truth)
     instructions = reading_instructions(protocol.design, has_images=bool(pictures))
     return parts | {
@@ -211,7 +212,7 @@ def check_frozen_content(
         return
     with store.read(study) as con:
         stored = reading_table.load_case_pictures(con, protocol.protocol, protocol.version)
-        truth = load_truth_by_rule(con)
+        truth = load_truth_by_rule(con, protocol_design(protocol))
         withdrawn = withdrawal.withdrawn_patients(con)
     practice = protocol.design.get("practice") or PRACTICE_TEXTS
     now = frozen_content(

@@ -11,17 +11,20 @@ import pandas as pd
 
 from core import lineage, store
 from core.errors import UserError
+from core.settings import load_order_of_experts
 from core.store.connection import Connection
+from core.store.labels import label_sets
+from core.store.labels.label_states import states_sentence
 from core.store.reading import bundle_table, protocol_table, reading_table
 from core.store.reading.protocol_states import DESIGN, DRAFT_STATES
 from core.store.reading.protocol_table import Protocol
 from core.store.reading.reading_table import ReadingCase
 from evaluation.reading_study.case_selection import CaseFlow, choose_cases
 from evaluation.reading_study.design import MALIGNANT, Design, design_from_dict
-from evaluation.reading_study.workflow.candidates import candidate_images
+from evaluation.reading_study.workflow.candidates import candidate_images, study_design
 
 # Keys that the store keeps beside the settings of the design and that the hash does not cover.
-STORED_EXTRAS = ("flow", "reasons", "told", "practice")
+STORED_EXTRAS = ("flow", "reasons", "told", "practice", "labels")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def create_protocol(
         Name of the reading study. A version that is not frozen yet is replaced and its leakage
         check discarded; otherwise a new version is added. Versions count from 1.
     design : Design
-        The design.
+        The design; the classes that it compares are those of the study.
     user : str
         Code of the acting person.
     explain : str, optional
@@ -116,8 +119,12 @@ def create_protocol(
         require_original_study(con)
     run = lineage.resolve_run(study, "explain", explain)
     # Outside the transaction: the selection reads many rows and must not hold the write lock.
+    design = study_design(study, run, design)
     cases, flow = choose_cases(candidate_images(study, run, design), design)
-    settings = design.as_dict() | {"flow": [list(step) for step in flow.steps]}
+    settings = design.as_dict() | {
+        "flow": [list(step) for step in flow.steps],
+        "labels": _label_sentence(study, run, design),
+    }
     with store.write(study) as con:
         versions = [p for p in protocol_table.list_protocols(con) if p.protocol == protocol]
         unfrozen = next((p.version for p in versions if p.state in DRAFT_STATES), None)
@@ -137,15 +144,39 @@ def create_protocol(
     return DesignedProtocol(protocol, version, cases, flow)
 
 
+def _label_sentence(study: Path, explain: str, design: Design) -> str:
+    """Return which labels the texts consist of, and their states now, for reports."""
+    dissect = lineage.ancestor_run(study, explain, "dissect")
+    order = load_order_of_experts(study)
+    with store.read(study) as con:
+        sizes = label_sets.list_label_sets(con, dissect)
+        if not sizes.get(design.label_set):
+            return label_sets.set_sentence(design.label_set)
+        labels = label_sets.load_label_set(con, dissect, design.label_set, order)
+    states = states_sentence(label.state for label in labels.values())
+    return f"{label_sets.set_sentence(design.label_set)} {states}"
+
+
+def frozen_label_sentence(protocol: Protocol) -> str:
+    """Return the label set of a protocol and the states of its labels when it was designed.
+
+    A protocol of an earlier version states the rule by which labels were chosen then.
+    """
+    recorded = protocol.design.get("labels")
+    return recorded or label_sets.earlier_set_sentence(protocol_design(protocol).label_set)
+
+
 def _prevalence_instruction(cases: pd.DataFrame, design: Design) -> dict[str, str]:
     """Return the sentence about prevalence for the readers' instructions, if the design has one."""
     if not design.prevalence_told:
         return {}
-    percentage = 100 * float((cases["truth"] == MALIGNANT).mean())
+    percentage = 100 * float((cases["truth"] == design.positive).mean())
     return {
         "told": (
             f"Of every 100 cases, about {percentage:.0f} come from a breast with a malignant"
             " finding."
+            if design.positive == MALIGNANT
+            else f"Of every 100 cases, about {percentage:.0f} are {design.positive}."
         )
     }
 

@@ -66,7 +66,7 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
         )
         items = reading_table.load_reading_items(con, name, version)
         looks = taken_looks(con, name, version)
-        truth = load_truth_by_rule(con)
+        truth = load_truth_by_rule(con, protocol_design(current))
         withdrawn = withdrawal.withdrawn_patients(con)
     # A changed key would score other cases than the readers saw.
     design = protocol_design(current)
@@ -130,7 +130,7 @@ def score_protocol(
         closed.key,
         closed.design,
         first_answers=closed.first_answers,
-        threshold=holdout_threshold(study, run),
+        threshold=holdout_threshold(study, run, closed.design),
         assigned=int((~closed.items["practice"]).sum()) if len(closed.items) else None,
         # False in the protocol means undecided: the answers' own flags then decide.
         simulated=closed.protocol.simulated or None,

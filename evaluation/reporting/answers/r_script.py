@@ -9,7 +9,6 @@ import pandas as pd
 
 from core.annotation.spreadsheet_cells import csv_text
 from evaluation.permutation import EXACT_SIGN_FLIP_LIMIT
-from evaluation.reading_study.design import MALIGNANT
 from evaluation.reading_study.joined_answers import join_answers
 from evaluation.reading_study.primary import final_alpha, missing_answers, primary_analysis
 from evaluation.reading_study.workflow import ClosedStudy
@@ -103,11 +102,11 @@ def _data(rows: pd.DataFrame, joined: pd.DataFrame, closed: ClosedStudy) -> pd.D
     arms = (closed.design.arms[0], *closed.design.compared_arms)
     latest = first_readings(rows)
     latest = latest[latest["arm"].isin(arms)].assign(
-        malignant=lambda table: (table["truth"] == MALIGNANT).astype(int)
+        malignant=lambda table: (table["truth"] == closed.design.positive).astype(int)
     )
-    missing = missing_answers(joined, with_pseudonyms(closed.key), arms).rename(
-        columns={"code": "reader"}
-    )
+    missing = missing_answers(
+        joined, with_pseudonyms(closed.key), arms, closed.design.positive
+    ).rename(columns={"code": "reader"})
     if closed.stopped_at is not None:
         # What was not read when the study stopped is not missing.
         missing = missing.iloc[:0]

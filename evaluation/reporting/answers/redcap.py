@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from evaluation.reading_study.design import BENIGN, MALIGNANT, TRUTH_RULES, UNPROVEN, Design
+from evaluation.reading_study.design import TRUTH_RULES, UNPROVEN, Design
 
 FORM = "reading_answers"
 # Columns of a data dictionary, as REDCap exports and imports it.
@@ -30,7 +30,6 @@ DICTIONARY_COLUMNS = (
     "Matrix Ranking?",
     "Field Annotation",
 )
-_TRUTH = (MALIGNANT, BENIGN, UNPROVEN)
 _COMPLETE = 2  # REDCap's code of a form that is complete
 
 
@@ -118,7 +117,8 @@ def redcap_dictionary(design: Design) -> pd.DataFrame:
 
 
 def _fields(design: Design) -> list[RedcapField]:
-    truth = " | ".join(f"{value}, {value}" for value in _TRUTH)
+    truths = (design.positive, design.comparison, UNPROVEN)
+    truth = " | ".join(f"{value}, {value}" for value in truths)
     arms = " | ".join(f"{arm}, {arm.replace('_', ' ')}" for arm in design.arms)
     return [
         RedcapField("record_id", "text", "Reader, position and revision"),
@@ -134,7 +134,7 @@ def _fields(design: Design) -> list[RedcapField]:
         RedcapField(
             "answer",
             "text",
-            f"Answer, 1 to {design.scale}; malignant from {design.threshold}",
+            f"Answer, 1 to {design.scale}; {design.positive} from {design.threshold}",
             validation="integer",
             least="1",
             largest=str(design.scale),

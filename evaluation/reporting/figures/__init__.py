@@ -34,6 +34,7 @@ FIGURES: dict[str, FigureSpec] = {
             required=("data",),
             width=_TWO_COLUMNS,
             plot=diagrams.plot_framework,
+            labelled=True,
         ),
         FigureSpec(
             name="flow",
@@ -67,6 +68,7 @@ FIGURES: dict[str, FigureSpec] = {
             required=("dissect", "labels"),
             width=_TWO_COLUMNS,
             plot=categories.plot_categories,
+            labelled=True,
         ),
         FigureSpec(
             name="annotation_screen",
@@ -92,6 +94,7 @@ FIGURES: dict[str, FigureSpec] = {
             required=("dissect", "coverage"),
             width=_ONE_COLUMN,
             plot=coverage.plot_coverage,
+            labelled=True,
         ),
         FigureSpec(
             name="reading",

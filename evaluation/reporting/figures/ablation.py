@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from core.lineage import influence_note, run_class_names
+from core.class_labels import ClassDefinition
+from core.lineage import influence_note, run_classes
+from evaluation.class_colors import class_styles
 from evaluation.intervals import decimal
 from evaluation.queries import faithfulness
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput
@@ -17,21 +19,22 @@ from evaluation.reporting.figures.base import FigureResult
 
 
 def plot_ablation(study: Path, width: float) -> FigureResult:
-    """Plot the deletion curve of malignant (a) and the decrease of each class's logit (b).
+    """Plot the deletion curve of the positive class (a) and the decrease of each class's logit (b).
 
     The decrease is that beyond the ablation of as many random units.
     """
     dissect = newest_run(study, "dissect")
-    frame, names = faithfulness.load_ablation_table(study, dissect), run_class_names(study, dissect)
+    frame, classes = faithfulness.load_ablation_table(study, dissect), run_classes(study, dissect)
+    names, positive = classes.outputs, classes.positive
     if not len(frame):
         raise MissingInput(*MISSING_INPUTS["ablate"])
     figure, axes = style.create_panels(width, 2, 66)
-    curve = frame[(frame["class"] == 2) & (frame["name"] == "deletion")]
-    _plot_deletion(axes[0], curve)
+    curve = frame[(frame["class"] == classes.positive_code) & (frame["name"] == "deletion")]
+    _plot_deletion(axes[0], curve, classes)
     decreases = frame[
         (frame["name"] == "logit_beyond_random") & frame["subject"].isin(["selected", "labelled"])
     ].sort_values(["class", "subject"], ascending=False)
-    _plot_decreases(axes[1], decreases, names)
+    _plot_decreases(axes[1], decreases, classes)
     n = int(curve["n"].max()) if len(curve) else 0
     estimates = "; ".join(
         f"{names[int(r['class'])]}, {int(r['n'])} {r['subject']} units {decimal(r['estimate'], 2)}"
@@ -39,8 +42,8 @@ def plot_ablation(study: Path, width: float) -> FigureResult:
         for r in decreases.to_dict("records")
     )
     caption = (
-        f"Unit ablation on the test split. (a) Mean malignant logit on {n} malignant patches after"
-        " the first k units are set to zero, in the order of their mean influence on hold-out"
+        f"Unit ablation on the test split. (a) Mean {positive} logit on {n} {positive} patches"
+        " after the first k units are set to zero, in the order of their mean influence on hold-out"
         " mammograms (solid, 95 % interval clustered by patient) and in random orders (dashed,"
         " range of the orders); the horizontal axis is linear from 0 to 1 and logarithmic from 1"
         " on. (b) Decrease of the logit of a class on its patches beyond the"
@@ -51,15 +54,18 @@ def plot_ablation(study: Path, width: float) -> FigureResult:
         figure=figure,
         data={"ablation": frame},
         caption=caption,
-        counts={"malignant patches": n},
+        counts={f"{positive} patches": n},
         method="; ".join(dict.fromkeys([*curve["method"], *decreases["method"]])),
     )
 
 
-def _plot_deletion(ax: Axes, curve: pd.DataFrame) -> None:
+def _plot_deletion(ax: Axes, curve: pd.DataFrame, classes: ClassDefinition) -> None:
     style.draw_grid(ax)
     appearance = {
-        "by influence": {"color": style.CLASS_COLOURS["malignant"], "linestyle": "-"},
+        "by influence": {
+            "color": style.class_colour(class_styles(classes)[classes.positive]),
+            "linestyle": "-",
+        },
         "at random": {"color": style.MUTED, "linestyle": "--"},
     }
     for subject, line in appearance.items():
@@ -74,25 +80,26 @@ def _plot_deletion(ax: Axes, curve: pd.DataFrame) -> None:
     ticks = sorted({int(step) for step in curve["step"]})[::2]
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="Units set to zero (logarithmic scale)", ylabel="Mean malignant logit")
+    ax.set(xlabel="Units set to zero (logarithmic scale)", ylabel=f"Mean {classes.positive} logit")
     ax.legend(loc="upper right")
 
 
-def _plot_decreases(ax: Axes, decreases: pd.DataFrame, names: dict[int, str]) -> None:
+def _plot_decreases(ax: Axes, decreases: pd.DataFrame, classes: ClassDefinition) -> None:
+    names, styles = classes.outputs, class_styles(classes)
     style.draw_grid(ax, "x")
     rows = decreases.to_dict("records")
     for i, r in enumerate(rows):
-        name = names[int(r["class"])]
+        key = styles[names[int(r["class"])]]
         # Solid for every class: a dashed or dotted line hides where an interval ends.
         ax.errorbar(
             r["estimate"],
             i,
             xerr=style.error_bar_lengths([[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]),
-            marker=style.CLASS_MARKERS[name],
+            marker=style.class_marker(key),
             markersize=3,
             elinewidth=1,
             capsize=3,
-            color=style.CLASS_COLOURS[name],
+            color=style.class_colour(key),
         )
     ax.axvline(0, color=style.MUTED, linewidth=0.7, linestyle="--")
     ax.set(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.annotation.unit_categories import PROPOSED
 from core.class_labels import unit_name
+from core.store.labels.label_sets import DEFAULT_SET, set_sentence
 from evaluation.queries import unit_summaries
 from evaluation.reporting.base import labelled_units_of_networks
 from evaluation.reporting.figures import style
@@ -20,9 +21,13 @@ _SHADES = "Greys"
 _DARKEST = 0.45
 
 
-def plot_categories(study: Path, width: float) -> FigureResult:
-    """Plot the number of labelled units in each category of every dissected network."""
-    units = labelled_units_of_networks(study)
+def plot_categories(study: Path, width: float, label_set: str | None = None) -> FigureResult:
+    """Plot the number of labelled units in each category of every dissected network.
+
+    label_set: name of the labels; None for those that the study uses.
+    """
+    label_set = label_set or DEFAULT_SET
+    units = labelled_units_of_networks(study, label_set)
     counts = _count(units)
     proposed = _count(units[units["state"] == PROPOSED]).reindex_like(counts).fillna(0).astype(int)
     totals = unit_summaries.network_totals(units)
@@ -63,6 +68,7 @@ def plot_categories(study: Path, width: float) -> FigureResult:
         caption=(
             "Labelled units by BI-RADS category and network; n, distinct labelled units. A unit"
             f" with several phenomena is counted in each of its categories.{note}"
+            f" {set_sentence(label_set)}"
         ),
         counts={"networks": len(totals), "units": int(totals.sum())},
         method="Categories are those that annotators chose; for labels in free text, those that a"

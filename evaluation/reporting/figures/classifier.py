@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from core.class_labels import ClassDefinition
+from core.lineage import run_classes
+from evaluation.class_colors import class_styles
 from evaluation.intervals import count_text, decimal, interval_text
 from evaluation.queries import performance
 from evaluation.queries.observations import load_observations
@@ -26,9 +29,10 @@ EMPTY_SPLIT = ("Evaluation", f"the {REPORTED_SPLIT} split is empty", "deepminer 
 def plot_roc(study: Path, width: float) -> FigureResult:
     """Plot the ROC curves of every class on patches (a) and mammograms (b) of the test split.
 
-    With the confidence band of malignant and the region of the partial AUC.
+    With the confidence band of the positive class and the region of the partial AUC.
     """
     run = newest_run(study, "evaluate")
+    classes = run_classes(study, run)
     figure, axes = style.create_panels(width, 2, 84)
     curves, table, summaries, points = [], [], [], []
     counts: dict[str, int] = {}
@@ -39,7 +43,7 @@ def plot_roc(study: Path, width: float) -> FigureResult:
         observations = load_observations(study, run, REPORTED_SPLIT, level)
         n, patients = len(observations.truth), observations.patients
         point = performance.load_operating_point(study, run, REPORTED_SPLIT, level)
-        _plot_roc_panel(ax, results, point)
+        _plot_roc_panel(ax, results, classes, point)
         ax.set_title(LEVEL_NOUNS[level].capitalize())
         counts |= {LEVEL_NOUNS[level]: n, "patients": patients}
         curves += [_curve_rows(level, result) for result in results]
@@ -48,11 +52,12 @@ def plot_roc(study: Path, width: float) -> FigureResult:
         summaries.append(
             f"{LEVEL_NOUNS[level]} (n = {n:,}, {patients} patients): {_auc_summary(results)}"
         )
-    compared = "one class against the rest" if len(results) > 1 else "malignant against all other"
+    positive = classes.positive
+    compared = "one class against the rest" if len(results) > 1 else f"{positive} against all other"
     caption = (
         f"Receiver operating characteristic of {compared}, {REPORTED_SPLIT} split. (a)"
         f" {summaries[0]}. (b) {summaries[1]}. Shaded band: pointwise 95 % interval for"
-        " malignant. Grey: region of the partial AUC (sensitivity at least .8)."
+        f" {positive}. Grey: region of the partial AUC (sensitivity at least .8)."
         " Open circle: threshold fixed on the hold-out split at a sensitivity of .8"
         + "".join(points)
         + ". AUC, area under the curve; CI, confidence interval."
@@ -98,7 +103,7 @@ def _point_summary(level: str, point: OperatingPoint | None) -> str:
 
 
 def _auc_summary(results: list[ClassResult]) -> str:
-    """Return the AUC of each class with its interval, malignant first."""
+    """Return the AUC of each class with its interval, the last class first."""
     return "; ".join(
         f"{r.name} AUC {decimal(r.auc.estimate)}"
         f" ({interval_text(r.auc.low, r.auc.high, r.auc.level, r.auc.reason)})"
@@ -106,23 +111,26 @@ def _auc_summary(results: list[ClassResult]) -> str:
     )
 
 
-def _plot_roc_panel(ax: Axes, results: list[ClassResult], point: OperatingPoint | None) -> None:
+def _plot_roc_panel(
+    ax: Axes, results: list[ClassResult], classes: ClassDefinition, point: OperatingPoint | None
+) -> None:
+    styles = class_styles(classes)
     style.draw_grid(ax)
     # The region of the partial AUC, behind everything else.
     ax.axhspan(0.8, 1, color="#E9ECEF", zorder=0, linewidth=0)
     ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.6)
     for r in results:
-        if r.name == "malignant" and r.curve.low is not None and r.curve.high is not None:
+        if r.name == classes.positive and r.curve.low is not None and r.curve.high is not None:
             ax.fill_between(
                 r.curve.grid,
                 r.curve.low,
                 r.curve.high,
-                color=style.CLASS_COLOURS[r.name],
+                color=style.class_colour(styles[r.name]),
                 alpha=0.18,
                 linewidth=0,
             )
         label = f"{r.name} {decimal(r.auc.estimate)}"
-        ax.plot(r.curve.fpr, r.curve.tpr, label=label, **style.class_line_style(r.name))
+        ax.plot(r.curve.fpr, r.curve.tpr, label=label, **style.class_line_style(styles[r.name]))
     if point is not None and point.table.specificity.estimate is not None:
         ax.plot(
             1 - point.table.specificity.estimate,
@@ -130,7 +138,7 @@ def _plot_roc_panel(ax: Axes, results: list[ClassResult], point: OperatingPoint 
             "o",
             markersize=5,
             markerfacecolor="white",
-            markeredgecolor=style.CLASS_COLOURS["malignant"],
+            markeredgecolor=style.class_colour(styles[classes.positive]),
             markeredgewidth=1.2,
             zorder=5,
         )
@@ -153,7 +161,7 @@ def _plot_roc_panel(ax: Axes, results: list[ClassResult], point: OperatingPoint 
 
 
 def plot_subgroups(study: Path, width: float) -> FigureResult:
-    """Plot the malignant AUC of mammograms by density, view and scanner, and overall."""
+    """Plot the AUC of malignant, the positive class, by density, view and scanner, and overall."""
     run = newest_run(study, "evaluate")
     groups = performance.load_subgroups(study, run, REPORTED_SPLIT)
     observations = load_observations(study, run, REPORTED_SPLIT, "image")
@@ -167,16 +175,17 @@ def plot_subgroups(study: Path, width: float) -> FigureResult:
             "deepminer ingest",
         )
     results = performance.load_class_results(study, run, REPORTED_SPLIT, "image")
-    overall = next(r for r in results if r.name == "malignant").auc
+    positive = observations.definition.positive
+    overall = next(r for r in results if r.name == positive).auc
     table = _subgroup_rows(
         [("all", "", overall, n, patients)]
         + [(*_group_name(g.variable, g.value), g.auc, g.n, g.patients) for g in groups]
     )
     figure, (ax,) = style.create_panels(width, 1, 16 + 6 * len(table))
-    _plot_subgroup_aucs(ax, table)
+    _plot_subgroup_aucs(ax, table, positive)
     tests = _interaction_text(interactions(groups))
     caption = (
-        f"Exploratory analysis: AUC for malignant on {count_text(n, 'mammogram')} of"
+        f"Exploratory analysis: AUC for {positive} on {count_text(n, 'mammogram')} of"
         f" {count_text(patients, 'patient')}, {REPORTED_SPLIT} split, by subgroup (mammograms;"
         " patients in brackets). Bars: 95 % intervals; dashed: all mammograms. Groups with fewer"
         f" than {performance.LEAST_IN_SUBGROUP} mammograms of either class are omitted, and so are"
@@ -231,7 +240,7 @@ def _subgroup_rows(groups: list[tuple[str, str, AucInterval, int, int]]) -> pd.D
     )
 
 
-def _plot_subgroup_aucs(ax: Axes, table: pd.DataFrame) -> None:
+def _plot_subgroup_aucs(ax: Axes, table: pd.DataFrame, positive: str) -> None:
     """Plot one row a subgroup; the first is the overall value."""
     style.draw_grid(ax, "x")
     rows = table.to_dict("records")
@@ -242,7 +251,8 @@ def _plot_subgroup_aucs(ax: Axes, table: pd.DataFrame) -> None:
     overall = rows[0]["auc"]
     chance = 0.5 if pd.isna(overall) else overall
     ax.axvline(chance, color=style.MUTED, linewidth=0.7, linestyle="--")
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, malignant (95 % CI)")
+    limits = (len(rows) - 0.5, -0.5)
+    ax.set(yticks=range(len(rows)), ylim=limits, xlabel=f"AUC, {positive} (95 % CI)")
     ax.set_yticklabels(
         [
             f"{row['variable']} {row['value']}".strip()

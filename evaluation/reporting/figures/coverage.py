@@ -9,8 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from core import store
-from core.lineage import influence_note, run_class_names
+from core.lineage import influence_note, run_classes
 from core.store import run_table, unit_table
+from core.store.labels.label_sets import DEFAULT_SET, set_sentence
+from evaluation.class_colors import class_styles
 from evaluation.intervals import percent, percent_range
 from evaluation.queries import unit_summaries
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput
@@ -19,11 +21,13 @@ from evaluation.reporting.figures import style
 from evaluation.reporting.figures.base import FigureResult
 
 
-def plot_coverage(study: Path, width: float) -> FigureResult:
+def plot_coverage(study: Path, width: float, label_set: str | None = None) -> FigureResult:
     """Plot the coverage of each class by the first k units.
 
     At the number of selected units: its interval, the split-half and the labelled coverage.
+    label_set: name of the labels; None for those that the study uses.
     """
+    label_set = label_set or DEFAULT_SET
     dissect = newest_run(study, "dissect")
     with store.read(study) as con:
         run = run_table.latest_run(con, "coverage", dissect)
@@ -34,15 +38,17 @@ def plot_coverage(study: Path, width: float) -> FigureResult:
         raise MissingInput(*MISSING_INPUTS["coverage"])
     figure, (ax,) = style.create_panels(width, 1, 70)
     style.draw_grid(ax)
-    select, names = settings["select"], run_class_names(study, dissect)
+    select, classes = settings["select"], run_classes(study, dissect)
+    names, styles = classes.outputs, class_styles(classes)
+    coverage_of_labels = unit_summaries.labelled_coverage_by_class(study, dissect, label_set)
     summaries, rows = [], []
     for shift, code in enumerate(sorted(frame["class"].unique())):
         name = names[int(code)]
         values = frame[frame["class"] == code].set_index("name")
-        labelled, _, _ = unit_summaries.labelled_coverage_by_class(study, dissect)[int(code)]
-        ax.plot(*zip(*_curve(values)), label=name, **style.class_line_style(name))
+        labelled, _, _ = coverage_of_labels[int(code)]
+        ax.plot(*zip(*_curve(values)), label=name, **style.class_line_style(styles[name]))
         # The marks of the classes stand beside each other, not on top of each other.
-        _plot_marks(ax, name, values, select + (shift - 1) * 0.35)
+        _plot_marks(ax, styles[name], values, select + (shift - 1) * 0.35)
         summaries.append(_summary(name, values, labelled))
         rows += _estimate_rows(name, values, labelled)
     chance = frame[frame["name"] == "chance"]["estimate"].iloc[0]
@@ -71,7 +77,8 @@ def plot_coverage(study: Path, width: float) -> FigureResult:
         + f"; {select} arbitrary units {percent(chance)}. Filled symbols:"
         " measured on the mammograms that selected the units, hence optimistic; open symbols with"
         " 95 % intervals: selected on one half of the patients, measured on the other."
-        f" CI, confidence interval. {influence_note(study, dissect)}".rstrip()
+        f" CI, confidence interval. {set_sentence(label_set)}"
+        f" {influence_note(study, dissect)}".rstrip()
     )
     measured = frame[frame["name"].isin(["interval", "split_half"])]
     return FigureResult(
@@ -106,11 +113,14 @@ def _summary(name: str, values: pd.DataFrame, labelled: float | None) -> str:
     )
 
 
-def _plot_marks(ax: Axes, name: str, values: pd.DataFrame, x: float) -> None:
-    """Mark the coverage of the selected units (filled) and split half (open, with interval)."""
+def _plot_marks(ax: Axes, key: str, values: pd.DataFrame, x: float) -> None:
+    """Mark the coverage of the selected units (filled) and split half (open, with interval).
+
+    key: style of the class.
+    """
     selected, interval = values.loc["selected", "estimate"], values.loc["interval"]
-    marker: dict[str, Any] = {"marker": style.CLASS_MARKERS[name], "markersize": 4}
-    colour = style.CLASS_COLOURS[name]
+    marker: dict[str, Any] = {"marker": style.class_marker(key), "markersize": 4}
+    colour = style.class_colour(key)
     split_half, centre = values.loc["split_half", "estimate"], interval["estimate"]
     ax.errorbar(
         [x],
@@ -132,7 +142,7 @@ def _plot_chance(ax: Axes, per_unit: float, largest: int) -> None:
 
 
 def _place_legend(ax: Axes, columns: int) -> None:
-    """Place the legend above the axes: malignant first, arbitrary units last."""
+    """Place the legend above the axes: the last class first, arbitrary units last."""
     handles, labels = ax.get_legend_handles_labels()
     order = [*range(len(handles) - 2, -1, -1), len(handles) - 1]
     # Above, because the curves may run anywhere inside the axes.

@@ -11,6 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from core import store
+from core.settings import load_order_of_experts
+from core.store import unit_table
+from core.store.labels import label_sets
+from core.store.labels.label_sets import DEFAULT_SET
 from evaluation.intervals import count_text
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput, closed_protocol
 from evaluation.queries.study_status import study_status
@@ -75,8 +79,11 @@ def create_canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def framework_steps(study: Path) -> list[tuple[str, str]]:
-    """Return the title and text of each step of the framework, with the numbers of the study."""
+def framework_steps(study: Path, label_set: str = DEFAULT_SET) -> list[tuple[str, str]]:
+    """Return the title and text of each step of the framework, with the numbers of the study.
+
+    label_set: the labels that count as named units.
+    """
     state = study_status(study)
     if not state["mammograms"]:
         raise MissingInput(*MISSING_INPUTS["data"])
@@ -91,7 +98,7 @@ def framework_steps(study: Path) -> list[tuple[str, str]]:
         else "not yet"
     )
     names = (
-        f"{annotations['units_annotated']} named by\n"
+        f"{_count_named(study, label_set)} named by\n"
         + count_text(annotations["experts"], "expert")
         if annotations
         else "not yet"
@@ -110,9 +117,23 @@ def framework_steps(study: Path) -> list[tuple[str, str]]:
     ]
 
 
-def plot_framework(study: Path, width: float) -> FigureResult:
-    """Draw the method, from mammograms to the blinded reading study."""
-    steps = framework_steps(study)
+def _count_named(study: Path, label_set: str) -> int:
+    """Return how many of the selected units of the newest dissection carry a label of a set."""
+    with store.read(study) as con:
+        run = unit_table.current_dissection(con)
+        if run is None:
+            return 0
+        labels = label_sets.load_label_set(con, run, label_set, load_order_of_experts(study))
+        return len(set(unit_table.selected_unit_ids(con, run)) & set(labels))
+
+
+def plot_framework(study: Path, width: float, label_set: str | None = None) -> FigureResult:
+    """Draw the method, from mammograms to the blinded reading study.
+
+    label_set: name of the labels that count as named units; None for those that the study uses.
+    """
+    label_set = label_set or DEFAULT_SET
+    steps = framework_steps(study, label_set)
     per_row = 4 if width >= 120 else 2
     rows = -(-len(steps) // per_row)
     w, h, gap = (width - 8) / per_row - 7, 18.0, 9.0
@@ -138,6 +159,7 @@ def plot_framework(study: Path, width: float) -> FigureResult:
     caption = (
         "Framework. A classifier is trained on patches; experts name its most influential units;"
         f" readers judge cases without knowing the truth{_shown_content(study)}."
+        f" {label_sets.set_sentence(label_set)}"
     )
     return FigureResult(
         figure=figure,

@@ -18,10 +18,11 @@ from PIL import Image
 
 from core import store
 from core.class_labels import unit_name
-from core.interpretation.explanation import NamedUnit
-from core.lineage import influence_note, run_class_names
+from core.interpretation.explanation import displayed_phenomena
+from core.lineage import influence_note, run_classes
 from core.store import dataset_table, unit_table
 from core.store.labels.label_sets import set_sentence
+from core.store.labels.label_states import states_sentence
 from evaluation.intervals import decimal
 from evaluation.queries.explanations import ExplainedMammogram, list_explained, load_explanation
 from evaluation.queries.provenance import MissingInput, study_seed
@@ -43,8 +44,14 @@ _MAX_LABEL_LINES = 12
 
 
 def _illustrated_decisions(study: Path, explain: str) -> list[str]:
-    """Return the decisions to illustrate: malignant and benign, or malignant and other."""
-    return list(run_class_names(study, explain).values())[::-1][:2]
+    """Return the decisions to illustrate: malignant and benign (the compared classes).
+
+    Of two outputs: malignant and other.
+    """
+    classes = run_classes(study, explain)
+    if len(classes.outputs) == 2:
+        return list(classes.outputs.values())[::-1]
+    return [classes.positive, classes.comparison]
 
 
 def choose_example_cases(study: Path, explain: str, seed: int) -> list[tuple[str, str, str]]:
@@ -82,7 +89,8 @@ def plot_explanations(study: Path, width: float, label_set: str | None = None) -
     if not chosen:
         raise MissingInput(
             "Explanations",
-            "no explained mammogram with a known truth was classified as malignant or benign",
+            "no explained mammogram with a known truth was classified as"
+            f" {' or '.join(_illustrated_decisions(study, run))}",
             "deepminer explain",
         )
     max_units = PRINTED_UNITS if width >= 120 else 1
@@ -104,12 +112,14 @@ def plot_explanations(study: Path, width: float, label_set: str | None = None) -
             for panel, (role, _, how), case in panels
         )
         + ". Left to right: mammogram with outlined findings (red), beneath the row its report;"
-        f" probability map of the predicted class; maps of up to {max_units} of the labelled units"
+        f" probability map of the predicted class; maps of up to {max_units} labelled units"
         " among the 8 with the largest influence on the decision, with rank, unit, influence and"
-        " label. Colours, one scale for all cases: class maps from 0 to 1; unit maps by square"
+        " label. A label of several units is printed once, with the map of the most influential"
+        " one. Colours, one scale for all cases: class maps from 0 to 1; unit maps by square"
         " root from 0 to the largest contribution of any unit to any explained mammogram."
         + (f" White bar: {SCALE_BAR_MM} mm." if scale_bars else "")
         + f" {set_sentence(cases[0].label_set)}"
+        + f" {states_sentence(u.state for case in cases for u in case.units if u.label)}".rstrip()
     )
     rows = [
         row for panel, (role, _, how), case in panels for row in _unit_rows(panel, role, how, case)
@@ -212,15 +222,11 @@ def _write_report(ax: Axes, case: ExplainedMammogram, width: float) -> None:
     ax.text(0, 1, "\n".join(_report_lines(case, width)), va="top", fontsize=7, linespacing=1.1)
 
 
-def _printed_units(case: ExplainedMammogram, max_units: int) -> list[NamedUnit]:
-    """Return the labelled units that are printed, the most influential first."""
-    return [unit for unit in case.units if unit.label][:max_units]
-
-
 def _label_lines(case: ExplainedMammogram, width: float, max_units: int) -> list[list[str]]:
     """Return the lines of each printed label, wrapped to the width of an image."""
     column = _column_width(width, max_units + 2)
-    return [_wrap_lines(unit.label or "", column) for unit in _printed_units(case, max_units)]
+    shown = displayed_phenomena(case.units, max_units)
+    return [_wrap_lines(phenomenon.text, column) for phenomenon in shown]
 
 
 def _unit_rows(panel: str, role: str, how: str, case: ExplainedMammogram) -> list[dict[str, Any]]:
@@ -238,6 +244,7 @@ def _unit_rows(panel: str, role: str, how: str, case: ExplainedMammogram) -> lis
             "unit": unit_name(unit.unit),
             "influence": unit.influence,
             "label": unit.label or "",
+            "state": unit.state,
         }
         for unit in case.units
     ]
@@ -273,8 +280,9 @@ def _plot_case(
     _plot_mammogram(axes[1], pixels, case, case.class_map)
     probability = decimal(case.scores.get(case.predicted or ""), 2)
     _write_below(axes[1], [f"{case.predicted} {probability}", f"truth {case.truth}"])
-    units, labels = _printed_units(case, max_units), _label_lines(case, width, max_units)
-    for ax, unit, lines in zip(axes[2:], units, labels):
+    shown = displayed_phenomena(case.units, max_units)
+    for ax, phenomenon, lines in zip(axes[2:], shown, _label_lines(case, width, max_units)):
+        unit = phenomenon.leading
         _plot_mammogram(ax, pixels, case, case.unit_heat(unit))
         heading = [f"{unit.rank} of 8, {unit_name(unit.unit)}", decimal(unit.influence, 2)]
         _write_below(ax, [*heading, *lines])
@@ -307,8 +315,8 @@ def _blend(image: Image.Image, heat: np.ndarray) -> np.ndarray:
     clipped = Image.fromarray(np.clip(heat, 0, 1).astype(np.float32))
     values = np.asarray(clipped.resize(image.size, Image.Resampling.BILINEAR))
     weight = np.clip(1.6 * values, 0, 0.75)[..., None]
-    grey = np.asarray(image, float)[..., None] / 255
-    return grey * (1 - weight) + colormaps["inferno"](values)[..., :3] * weight
+    pixels = np.asarray(image.convert("RGB"), float) / 255
+    return pixels * (1 - weight) + colormaps["inferno"](values)[..., :3] * weight
 
 
 def _draw_colour_bar(figure: Figure, scale: float) -> None:

@@ -35,7 +35,7 @@ def render_figure(
 ) -> tuple[FigureResult, str]:
     """Return a figure with its mark of simulated data, and the names of the simulated parts.
 
-    label_set: of figures that print labels; None for the labels that the study uses.
+    label_set: of figures that show labels; None for the labels that the study uses.
     MissingInput where an input does not exist.
     """
     with style.print_style():
@@ -111,7 +111,7 @@ def export_figures(
 ) -> list[Export]:
     """Write several figures into a folder, which is created if it is missing.
 
-    label_set: of the figures that print labels; None for the labels that the study uses.
+    label_set: of the figures that show labels; None for the labels that the study uses.
     No name or "all": every figure. An unknown name or format is a UserError.
     """
     selected = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from core.lineage import run_classes
 from evaluation.intervals import count_text, decimal
 from evaluation.queries import performance
 from evaluation.queries.observations import load_observations
@@ -25,8 +26,9 @@ COUNTED_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def plot_calibration(study: Path, width: float) -> FigureResult:
-    """Plot the calibration of the malignant probability on patches of the test split."""
+    """Plot the calibration of malignant, the positive class, on patches of the test split."""
     run = newest_run(study, "evaluate")
+    positive = run_classes(study, run).positive
     calibration = performance.load_calibration(study, run, REPORTED_SPLIT)
     patients = load_observations(study, run, REPORTED_SPLIT, "patch").patients
     bins = [
@@ -37,9 +39,9 @@ def plot_calibration(study: Path, width: float) -> FigureResult:
     figure = style.create_figure(width, min(width, 84) + 22)
     ax, count_ax = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     _plot_bins(ax, bins)
-    _plot_bin_counts(count_ax, bins)
+    _plot_bin_counts(count_ax, bins, positive)
     caption = (
-        f"Calibration of the malignant probability on {calibration.n:,} patches of"
+        f"Calibration of the {positive} probability on {calibration.n:,} patches of"
         f" {count_text(patients, 'patient')}, {REPORTED_SPLIT} split, in ten bins of equal width."
         " Bars: 95 % intervals clustered by patient (Korn and Graubard); solid line: perfect"
         " calibration; below: patches in each bin (logarithmic scale). Expected calibration error"
@@ -83,7 +85,7 @@ def _plot_bins(ax: Axes, bins: list[CalibrationBin]) -> None:
     )
 
 
-def _plot_bin_counts(ax: Axes, bins: list[CalibrationBin]) -> None:
+def _plot_bin_counts(ax: Axes, bins: list[CalibrationBin], positive: str) -> None:
     """Plot the number of patches in each bin, with the number above its bar."""
     counts = [b.n for b in bins]
     centres = [(b.low + b.high) / 2 for b in bins]
@@ -91,7 +93,8 @@ def _plot_bin_counts(ax: Axes, bins: list[CalibrationBin]) -> None:
         centres, counts, width=0.09, color=style.GRID_COLOUR, edgecolor=style.MUTED, linewidth=0.5
     )
     ax.set_yscale("log")
-    ax.set(ylim=(0.8, 12 * max(counts)), xlabel="Predicted probability of malignant", ylabel="n")
+    xlabel = f"Predicted probability of {positive}"
+    ax.set(ylim=(0.8, 12 * max(counts)), xlabel=xlabel, ylabel="n")
     for centre, count in zip(centres, counts):
         ax.annotate(
             f"{count:,}",
@@ -124,12 +127,13 @@ def _bin_rows(calibration: Calibration) -> pd.DataFrame:
 
 
 def plot_decision_curve(study: Path, width: float) -> FigureResult:
-    """Plot the net benefit of acting on the malignant probability of patches, with counts."""
+    """Plot the net benefit of acting on the probability of the positive class, with counts."""
     run = newest_run(study, "evaluate")
     observations = load_observations(study, run, REPORTED_SPLIT, "patch")
     if not len(observations.truth):
         raise MissingInput(*EMPTY_SPLIT)
-    truth, probability = observations.against_rest("malignant")
+    positive = observations.definition.positive
+    truth, probability = observations.positive_against_rest()
     truth = np.asarray(truth, bool)
     curve = pd.DataFrame(
         [
@@ -143,7 +147,7 @@ def plot_decision_curve(study: Path, width: float) -> FigureResult:
             {
                 "threshold": t,
                 "called": int((probability >= t).sum()),
-                "malignant": int((truth & (probability >= t)).sum()),
+                positive: int((truth & (probability >= t)).sum()),
             }
             for t in COUNTED_THRESHOLDS
         ]
@@ -151,14 +155,14 @@ def plot_decision_curve(study: Path, width: float) -> FigureResult:
     figure = style.create_figure(width, 78)
     ax, count_ax = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     _plot_benefits(ax, curve, float(truth.mean()))
-    _write_counts(count_ax, counts)
+    _write_counts(count_ax, counts, positive)
     n, patients = len(truth), observations.patients
     caption = (
         f"Decision curve on {n:,} patches of {count_text(patients, 'patient')}"
-        f" ({int(truth.sum()):,} malignant), {REPORTED_SPLIT} split: net benefit of calling a patch"
-        " malignant at or above the threshold probability (solid), of calling all (dashed) and none"
-        " (dotted) malignant. Below: patches called malignant, and how many of them are. The"
-        " proportion of malignant patches is that of this split."
+        f" ({int(truth.sum()):,} {positive}), {REPORTED_SPLIT} split: net benefit of calling a"
+        f" patch {positive} at or above the threshold probability (solid), of calling all (dashed)"
+        f" and none (dotted) {positive}. Below: patches called {positive}, and how many of them"
+        f" are. The proportion of {positive} patches is that of this split."
     )
     return FigureResult(
         figure=figure,
@@ -180,12 +184,12 @@ def _plot_benefits(ax: Axes, curve: pd.DataFrame, prevalence: float) -> None:
     ax.legend(loc="upper right")
 
 
-def _write_counts(ax: Axes, counts: pd.DataFrame) -> None:
-    """Write the numbers called malignant below the curve, as numbers at risk are written."""
+def _write_counts(ax: Axes, counts: pd.DataFrame, positive: str) -> None:
+    """Write the numbers called positive below the curve, as numbers at risk are written."""
     ax.set(ylim=(0, 2), yticks=(0.5, 1.5), xlabel="Threshold probability")
-    ax.set_yticklabels(["malignant", "called"])
+    ax.set_yticklabels([positive, "called"])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     for row in counts.to_dict("records"):
-        for y, name in ((1.5, "called"), (0.5, "malignant")):
+        for y, name in ((1.5, "called"), (0.5, positive)):
             ax.text(row["threshold"], y, f"{row[name]:,}", ha="center", va="center", fontsize=7)

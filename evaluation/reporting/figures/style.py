@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from evaluation.class_colors import CLASS_FILL
+from evaluation.class_colors import CLASS_FILL, class_fill
 
 MM = 1 / 25.4
 # Millimetres: the tallest figure a page of a journal holds, and the strip of the simulated mark.
@@ -29,6 +29,8 @@ PRINT_DPI = {"image": 300, "mixed": 600, "line": 1200}
 CLASS_COLOURS = CLASS_FILL["light"]
 CLASS_LINES = {"normal": ":", "benign": "--", "malignant": "-", "other": "-."}
 CLASS_MARKERS = {"normal": "^", "benign": "s", "malignant": "o", "other": "D"}
+# Of further classes, by the position in `FURTHER_FILL`.
+FURTHER_MARKERS = "vPX*<"
 INK = "#1B2026"
 MUTED = "#57606B"
 GRID_COLOUR = "#D5D9DE"
@@ -122,9 +124,19 @@ def draw_grid(ax: Axes, axis: str = "both") -> None:
     ax.grid(True, axis=axis, color=GRID_COLOUR, linewidth=0.5)  # type: ignore[arg-type]
 
 
-def class_line_style(name: str) -> dict[str, Any]:
-    """Return colour and line style of a class, which always go together."""
-    return {"color": CLASS_COLOURS[name], "linestyle": CLASS_LINES[name]}
+def class_colour(key: str) -> str:
+    """Return the colour of a style of `evaluation.class_colors.class_styles`."""
+    return class_fill(key)
+
+
+def class_marker(key: str) -> str:
+    """Return the marker of a style of `evaluation.class_colors.class_styles`."""
+    return FURTHER_MARKERS[int(key)] if key.isdigit() else CLASS_MARKERS[key]
+
+
+def class_line_style(key: str) -> dict[str, Any]:
+    """Return colour and line style, which always go together; key: as for `class_colour`."""
+    return {"color": class_colour(key), "linestyle": CLASS_LINES.get(key, (0, (3, 1, 1, 1, 1, 1)))}
 
 
 def error_bar_lengths(pairs: list[list[float]]) -> list[list[float]]:

@@ -14,10 +14,12 @@ from PIL import Image
 from core import lineage, runs, store
 from core.class_labels import unit_name
 from core.interpretation.highlighted_region import upsample_map
-from core.lineage import influence_note, run_class_names
+from core.lineage import influence_note, run_class_names, run_classes
 from core.store import run_table, unit_table
 from core.store.labels.label_sets import DEFAULT_SET, set_sentence
+from core.store.labels.label_states import states_sentence
 from evaluation.annotation.category_agreement import AgreementEstimate
+from evaluation.class_colors import class_styles
 from evaluation.intervals import count_text
 from evaluation.queries.provenance import MISSING_INPUTS, MissingInput
 from evaluation.queries.units import selected_units
@@ -36,8 +38,8 @@ def select_named_units(
 ) -> pd.DataFrame:
     """Return the labelled units of each class that are most often among the most influential.
 
-    The rows of `evaluation.queries.units.selected_units` with `under`, the class; malignant first,
-    and every unit under one class only.
+    The rows of `evaluation.queries.units.selected_units` with `under`, the class; the last class
+    first, and every unit under one class only.
     """
     with store.read(study) as con:
         selected = unit_table.load_selected_units(con, dissect)
@@ -78,23 +80,37 @@ def plot_units(study: Path, width: float, label_set: str | None = None) -> Figur
         settings = run_table.load_run(con, dissect)["settings"]["dissection"]
     figure, cells = _create_unit_grid(len(units), width)
     maps = np.load(runs.run_folder(study, dissect) / "top_maps.npy", mmap_mode="r")
+    classes = run_classes(study, dissect)
+    styles = class_styles(classes)
     for row, axes in zip(units.to_dict("records"), cells):
-        _write_unit(axes[0], row)
+        _write_unit(axes[0], row, styles[row["under"]])
         unit_tiles = tiles[tiles["unit"] == row["unit"]].to_dict("records")
         level = settings["threshold"] * float(largest[row["unit"]])
         for ax, patch in zip(axes[1:], unit_tiles):
             unit_map = np.asarray(maps[row["unit"], patch["rank"]], np.float32)
             _plot_tile(ax, study, patch, unit_map, level)
     caption = (
-        f"Units that carry a label, at most {UNITS_PER_CLASS} of each class (malignant, benign,"
-        f" normal), ordered by how often they are among the {settings['top']} units with the"
-        " largest influence on hold-out mammograms. Each row: unit, class, label, and its"
+        f"Units that carry a label, at most {UNITS_PER_CLASS} of each class"
+        f" ({', '.join(reversed(classes.outputs.values()))}), ordered by how often they are among"
+        f" the {settings['top']} units with the largest influence on hold-out mammograms. Each row:"
+        " unit, class, label, and its"
         f" {TILES_PER_UNIT} patches with the largest activation; outlined: the map of the unit"
         f" above {settings['threshold']:g} of its largest activation. All patches of one row may"
         f" come from few patients (listed in the data). {set_sentence(label_set)}"
+        f" {states_sentence(units['state'])}"
         f" {influence_note(study, dissect)}".rstrip()
     )
-    described = ["unit", "name", "under", "label", "rank", "count", "share", "top_patients"]
+    described = [
+        "unit",
+        "name",
+        "under",
+        "label",
+        "state",
+        "rank",
+        "count",
+        "share",
+        "top_patients",
+    ]
     return FigureResult(
         figure=figure,
         data={
@@ -133,14 +149,17 @@ def _create_unit_grid(count: int, width: float) -> tuple[Any, list[np.ndarray]]:
     return figure, list(cells[:count])
 
 
-def _write_unit(ax: Axes, row: dict[str, Any]) -> None:
-    """Write the id, the class and the label of a unit, the label on at most four lines."""
+def _write_unit(ax: Axes, row: dict[str, Any], key: str) -> None:
+    """Write the id, the class and the label of a unit, the label on at most four lines.
+
+    key: style of the class.
+    """
     lines = wrap(row["label"], 23)
     if len(lines) > 4:
         lines = [*lines[:3], lines[3].rstrip(",") + " …"]
     for y, text, style_of_text in (
         (0.98, unit_name(row["unit"]), {"fontweight": "bold"}),
-        (0.80, row["under"], {"color": style.CLASS_COLOURS[row["under"]]}),
+        (0.80, row["under"], {"color": style.class_colour(key)}),
         (0.62, "\n".join(lines), {"linespacing": 1.05}),
     ):
         ax.text(0, y, text, transform=ax.transAxes, va="top", fontsize=7, **style_of_text)

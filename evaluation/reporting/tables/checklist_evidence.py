@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from core import store
+from core import lineage, store
 from core.store import annotation_table, dataset_table, participant_table, run_table, unit_table
 from core.store.connection import Connection
+from core.store.labels.finished_annotators import annotator_states
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import FROZEN_STATES
 from evaluation.intervals import count_text, decimal, display_name, interval_text
@@ -187,7 +188,7 @@ def _performance_evidence(study: Path, evaluate: str | None, closed: bool) -> di
         ),
         "accuracy": (
             True,
-            "".join(f"{text}; " for text in _malignant_aucs(study, evaluate))
+            "".join(f"{text}; " for text in _positive_aucs(study, evaluate))
             + "tables classifiers and operating_points, figure roc",
         ),
         "crosstab": (True, f"{confusion}; for readers: table reading" if closed else confusion),
@@ -201,12 +202,12 @@ def _performance_evidence(study: Path, evaluate: str | None, closed: bool) -> di
     }
 
 
-def _malignant_aucs(study: Path, evaluate: str) -> list[str]:
-    """Return the AUC for malignant of each level with its interval, as text."""
-    texts = []
+def _positive_aucs(study: Path, evaluate: str) -> list[str]:
+    """Return the AUC of the positive class at each level with its interval, as text."""
+    texts, positive = [], lineage.run_classes(study, evaluate).positive
     for level in LEVELS:
         for result in performance.load_class_results(study, evaluate, REPORTED_SPLIT, level):
-            if result.name == "malignant":
+            if result.name == positive:
                 auc = result.auc
                 interval = interval_text(auc.low, auc.high, auc.level, auc.reason)
                 texts.append(f"{level} AUC {decimal(auc.estimate)} ({interval})")
@@ -233,11 +234,15 @@ def _annotation_evidence(con: Connection, dissect: str | None) -> dict[str, Evid
         f"{count_text(count, 'annotator')} of {count_text(units, 'selected unit')};"
         f" {stated} stated their experience (Participants page)"
     )
+    states = annotator_states(con, dissect).values() if dissect else ()
+    finished = sum(state.finished for state in states)
     return {
         "annotators": (count > 0, annotators if count else invite),
         "agreement": (
-            count > 1,
-            "table and figure agreement" if count > 1 else f"two annotators are needed: {invite}",
+            finished > 1,
+            "table and figure agreement"
+            if finished > 1
+            else f"two annotators who have finished are needed: {invite}",
         ),
     }
 

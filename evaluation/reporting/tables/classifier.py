@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from core import store
-from core.class_labels import CLASSES, SPLITS
-from core.lineage import run_class_names
+from core.class_labels import SPLITS
+from core.lineage import run_class_names, run_classes
 from core.store import dataset_table
 from evaluation.intervals import decimal, join_reasons, percent
 from evaluation.queries import architectures, performance
@@ -193,8 +193,12 @@ def build_classifier_table(study: Path) -> Table:
 
 
 def build_operating_point_table(study: Path) -> Table:
-    """Tabulate sensitivity and specificity for malignant at the thresholds fixed on hold-out."""
+    """Tabulate sensitivity and specificity for malignant (the positive class).
+
+    At the thresholds fixed on hold-out.
+    """
     run = newest_run(study, "evaluate")
+    positive = run_classes(study, run).positive
     rows: list[tuple[object, ...]] = []
     for level in LEVELS:
         points = performance.load_operating_points(study, run, REPORTED_SPLIT, level)
@@ -222,15 +226,15 @@ def build_operating_point_table(study: Path) -> Table:
         TableColumn("Fixed on hold-out at", wrap=True),
         TableColumn("Threshold", lambda value: decimal(value, 4)),
         TableColumn("Sensitivity", decimal, interval=True),
-        TableColumn("Malignant"),
+        TableColumn(positive.capitalize()),
         TableColumn("Specificity", decimal, interval=True),
         TableColumn("Others"),
     )
     return Table(
         columns,
         rows,
-        f"Malignant against the rest, {REPORTED_SPLIT} split, at thresholds fixed on hold-out."
-        " Intervals clustered by patient (Korn and Graubard).",
+        f"{positive.capitalize()} against the rest, {REPORTED_SPLIT} split, at thresholds fixed on"
+        " hold-out. Intervals clustered by patient (Korn and Graubard).",
         {},
         "Thresholds were fixed on the hold-out split.",
     )
@@ -238,7 +242,7 @@ def build_operating_point_table(study: Path) -> Table:
 
 def build_architecture_table(study: Path) -> Table:
     """Tabulate every evaluated network with the published values (SPIE 2018, Table 1)."""
-    newest_run(study, "evaluate")
+    names = run_classes(study, newest_run(study, "evaluate")).names[::-1]
     networks = architectures.load_architectures(study, REPORTED_SPLIT, "patch")
     rows: list[tuple[object, ...]] = [
         (
@@ -247,7 +251,7 @@ def build_architecture_table(study: Path) -> Table:
             r.epochs,
             r.n,
             r.patients,
-            *(v for name in CLASSES[::-1] for v in _estimate_and_bounds(r.auc.get(name))),
+            *(v for name in names for v in _estimate_and_bounds(r.auc.get(name))),
             r.published.get("malignant"),
             r.published.get("malignant (two classes)"),
             r.source,
@@ -260,7 +264,7 @@ def build_architecture_table(study: Path) -> Table:
         (
             name,
             "",
-            *(None,) * (3 + 3 * len(CLASSES)),
+            *(None,) * (3 + 3 * len(names)),
             values.get("malignant"),
             values.get("malignant (two classes)"),
             source,
@@ -275,7 +279,7 @@ def build_architecture_table(study: Path) -> Table:
         TableColumn("Epochs"),
         TableColumn("n patches"),
         TableColumn("Patients"),
-        *(TableColumn(f"AUC {name}", decimal, True, True) for name in CLASSES[::-1]),
+        *(TableColumn(f"AUC {name}", decimal, True, True) for name in names),
         TableColumn("Published malignant", lambda v: decimal(v, 4)),
         TableColumn("Published, two classes", lambda v: decimal(v, 4)),
         TableColumn("Published in", wrap=True),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from core import store
-from core.store.labels.label_sets import set_sentence
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import FROZEN_STATES
 from core.store.reading.protocol_table import Protocol
@@ -73,7 +72,8 @@ def build_example_table(study: Path) -> Table:
         ),
         rows,
         f"The first {EXAMPLE_COUNT} cases of the frozen protocol, not selected by hand. Answers"
-        f" from 1 to {score.design.scale}; {score.design.threshold} or higher means malignant.",
+        f" from 1 to {score.design.scale}; {score.design.threshold} or higher means"
+        f" {score.design.positive}.",
         {"cases": len(rows)},
     )
 
@@ -258,13 +258,16 @@ def build_truth_rule_table(study: Path) -> Table:
     _, score = load_closed_study(study)
     answers = primary_answers(study)
     with store.read(study) as con:
-        answers = answers.merge(workflow.load_truth_by_rule(con), on="mammogram_id", how="left")
-    called_malignant = answers["answer"] >= score.design.threshold
+        answers = answers.merge(
+            workflow.load_truth_by_rule(con, score.design), on="mammogram_id", how="left"
+        )
+    called_positive = answers["answer"] >= score.design.threshold
     rows: list[tuple[Any, ...]] = []
     for r in score.rules:
         # A case that is unproven by this rule has no truth, and so no correct answer.
-        known = answers[r.rule].isin(["malignant", "benign"])
-        correct = ((answers[r.rule] == "malignant") == called_malignant)[known].to_numpy(bool)
+        known = answers[r.rule].isin([score.design.positive, score.design.comparison])
+        is_positive = answers[r.rule] == score.design.positive
+        correct = (is_positive == called_positive)[known].to_numpy(bool)
         clusters = clustered_proportion(correct, answers["patient_id"][known].to_numpy())
         two_sided = exact_binomial_test(int(correct.sum()), len(correct), alternative="two-sided")
         rows.append(
@@ -334,12 +337,12 @@ def frozen_protocol_table(protocol: Protocol) -> Table:
         ("explain run", protocol.run),
         # Settings at their defaults are not part of the stored design, but of the plan.
         ("analysis plan", analysis_sentences(design)),
-        ("labels", set_sentence(design.label_set)),
+        ("labels", workflow.frozen_label_sentence(protocol)),
     ]
     rows += [
         (display_name(key), _format_setting(key, value))
         for key, value in protocol.design.items()
-        if key not in ("flow", "reasons", "name", "label_set")
+        if key not in ("flow", "reasons", "name", "label_set", "labels")
     ]
     for issue in protocol.lint:
         text = issue["finding"]

@@ -10,6 +10,8 @@ from core.annotation.unit_categories import PROPOSED
 from core.class_labels import unit_name
 from core.lineage import influence_note, run_class_names
 from core.store import annotation_table, unit_table
+from core.store.labels.label_sets import DEFAULT_SET, set_sentence
+from core.store.labels.label_states import states_sentence
 from evaluation.intervals import decimal, percent
 from evaluation.queries import unit_summaries
 from evaluation.queries.provenance import MissingInput
@@ -41,6 +43,7 @@ def build_unit_table(study: Path) -> Table:
             r["top_patients"],
             *(r[name] for name in names),
             r["label"],
+            r["state"],
             answers.get(r["unit"], ""),
         )
         for r in table.to_dict("records")
@@ -56,13 +59,14 @@ def build_unit_table(study: Path) -> Table:
         TableColumn("Patients of top 32"),
         *(TableColumn(f"Top 8 {name}") for name in names),
         TableColumn("Label", wrap=True),
+        TableColumn("State"),
         TableColumn("Answers", wrap=True),
     )
     return Table(
         columns,
         rows,
-        "Units selected for a class (a unit may be selected for several). The label is the"
-        " adjudicated text, else the first expert's substantive answer.",
+        "Units selected for a class (a unit may be selected for several)."
+        f" {set_sentence(DEFAULT_SET)} {states_sentence(filter(None, table['state']))}".rstrip(),
         {"units": len(table), "labelled": int((table["label"] != "").sum())},
     )
 
@@ -168,7 +172,7 @@ def build_agreement_table(study: Path) -> Table:
     return Table(
         columns,
         [(e.name, e.estimate, e.low, e.high, e.n, e.method, e.reason or "") for e in estimates],
-        f"{annotators} annotators, first answers; practice units excluded.",
+        f"{annotators} annotators who have finished, first answers; practice units excluded.",
         {"annotators": annotators},
     )
 
