@@ -55,8 +55,16 @@ def test_no_association_is_found(showings: pd.DataFrame, codes: tuple[str, ...])
     group = showings[showings["reader"].isin(codes)].reset_index(drop=True)
     tests = blinding.blinding_tests(group)
     assert len(tests) == 45
+    # Times depend on what other tests run beside this one: `python -m benchmarks.blinding` tests
+    # them on a quiet machine.
+    found = {
+        (test.received, test.withheld): test.p_value
+        for test in tests
+        if test.p_value is not None and not test.received.endswith("_seconds")
+    }
+    assert {withheld for _, withheld in found} >= {"truth", "score", "repeat"}
     # A leak gives the smallest P that is possible, .0001.
-    assert min(test.p_value for test in tests if test.p_value is not None) > 0.0002
+    assert {pair: p for pair, p in found.items() if p <= 0.0002} == {}
 
 
 def test_a_leak_would_be_found(showings: pd.DataFrame) -> None:
