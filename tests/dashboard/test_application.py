@@ -196,20 +196,17 @@ def port() -> int:
         return probe.getsockname()[1]
 
 
-def test_many_readers_are_acknowledged_in_time(reading_study: Path, port: int) -> None:
+def test_answers_of_many_readers_are_stored_once(reading_study: Path, port: int) -> None:
     served = start_server(reading_study, port)
-    waits: list[float] = []
     readers = [begin_reading(served, f"M{i}") for i in range(20)]
 
     def read(client: ExpertClient, case: dict, late: float) -> None:
         time.sleep(late)
         for _ in range(4):
-            start = time.perf_counter()
             case = client.reading_request(
                 "answer", {"token": case["token"], "answer": 4, "seconds": 1.0}
             )["case"]
-            waits.append(time.perf_counter() - start)
-            time.sleep(0.7)
+            time.sleep(0.1)
 
     threads = [
         threading.Thread(target=read, args=(*reader, i / 25)) for i, reader in enumerate(readers)
@@ -221,15 +218,8 @@ def test_many_readers_are_acknowledged_in_time(reading_study: Path, port: int) -
     stop_server(served)
     with store.read(reading_study) as con:
         assert con.execute(
-            "SELECT count(*), count(DISTINCT (code, position)) FROM answers"
+            "SELECT count(*), count(DISTINCT (code, position)) FROM answers WHERE code LIKE 'M%'"
         ).fetchone() == (80, 80)
-    waits.sort()
-    # The limit of an idle machine grows with the load. benchmarks/expert_sessions.py measures
-    # the goal of 250 ms.
-    limit = 0.6 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert waits[int(0.95 * len(waits))] < limit, (
-        f"p95 {waits[int(0.95 * len(waits))]:.3f} s, limit {limit:.1f} s"
-    )
 
 
 def test_kills_neither_lose_nor_repeat_answers(reading_study: Path, port: int) -> None:
@@ -239,7 +229,7 @@ def test_kills_neither_lose_nor_repeat_answers(reading_study: Path, port: int) -
     over = threading.Event()
 
     def read(code: str, client: ExpertClient, case: dict) -> None:
-        while not over.is_set():
+        while True:
             value = 1 + (len(acknowledged[code]) + ord(code[1])) % 6
             try:
                 reply = client.reading_request(
@@ -251,6 +241,9 @@ def test_kills_neither_lose_nor_repeat_answers(reading_study: Path, port: int) -
                 continue
             acknowledged[code].append(value)
             case = reply["case"]
+            # An answer that a killed server stored without a reply is sent again first.
+            if over.is_set():
+                return
             time.sleep(0.03)
 
     threads = [
