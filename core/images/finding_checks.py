@@ -6,7 +6,7 @@ of patches, which needs their labels, in `core.pipeline.patches`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +45,8 @@ _MIN_EXTENT = 0.01
 _MIN_MISPLACED, _MAX_MISPLACED_SHARE = 3, 0.1
 # ... or if at least so many outlines all lie in this share of the films' height.
 _MIN_OUTLINES, _CROWDED_HEIGHT = 8, 0.4
-# Films are compared with the others of their source if at least so many tell their side, and are
-# listed if at most this share of them deviates.
-_MIN_FILMS, _MAX_DEVIATING_SHARE = 20, 0.05
+# Films are compared with the others of their source if the side of at least so many is known.
+_MIN_FILMS = 20
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,9 @@ def check_outlines_jointly(outlines: Sequence[PlacedOutline]) -> str:
 def films_of_other_side(films: Mapping[str, tuple[str, str]]) -> list[str]:
     """Return the films whose chest wall is not where that side's is in the rest of the source.
 
-    Such a film is flipped or of the other breast, and its outlines belong to another film.
+    Such a film is flipped or of the other breast, and its outlines belong to another film. A source
+    shows the chest wall of the left breast at the left, or at the right, or that of all films at
+    the left, or at the right: that with the fewest deviating films is taken as its rule.
 
     Parameters
     ----------
@@ -239,21 +240,27 @@ def films_of_other_side(films: Mapping[str, tuple[str, str]]) -> list[str]:
 
     Examples
     --------
-    >>> films = {f"{k}": ("LEFT", "left") for k in range(30)}
+    >>> films = {f"{k}": (side, side.lower()) for k in range(30) for side in ("LEFT", "RIGHT")}
     >>> films_of_other_side(films | {"flipped": ("LEFT", "right")})
     ['flipped']
     """
-    same = {
-        name: laterality.lower() == wall
+    placed = {
+        name: (laterality.lower(), wall)
         for name, (laterality, wall) in films.items()
         if laterality in ("LEFT", "RIGHT") and wall in ("left", "right")
     }
-    # Some sources show every chest wall at the left: half of their films then deviate.
-    agreeing = sum(same.values())
-    usual = agreeing >= len(same) - agreeing
-    deviating = sorted(name for name, value in same.items() if value != usual)
-    few = len(deviating) <= _MAX_DEVIATING_SHARE * len(same)
-    return deviating if len(same) >= _MIN_FILMS and few else []
+    if len(placed) < _MIN_FILMS:
+        return []
+    rules: list[Callable[[str, str], bool]] = [
+        lambda side, wall: wall == side,
+        lambda side, wall: wall != side,
+        lambda side, wall: wall == "left",
+        lambda side, wall: wall == "right",
+    ]
+    deviating = [
+        sorted(name for name, film in placed.items() if not is_usual(*film)) for is_usual in rules
+    ]
+    return min(deviating, key=len)
 
 
 def pixel_count(polygons: Sequence[np.ndarray]) -> float:

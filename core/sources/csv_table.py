@@ -17,6 +17,7 @@ from core.errors import UserError
 
 # Rows are held in memory, where they take several times the size of the file.
 MAX_TABLE_BYTES = 256_000_000
+_LINE_BREAKS_AND_TABS = str.maketrans("", "", "\r\n\t")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class CsvRow:
     """One row of a table.
 
     table: the file. line: where the row begins in the file; the header is line 1. cells: stripped
-    texts by lower-case column name.
+    texts by lower-case column name, which may hold control characters; `get` refuses these.
     """
 
     table: Path
@@ -32,8 +33,20 @@ class CsvRow:
     cells: dict[str, str]
 
     def get(self, column: str) -> str:
-        """Return a cell, or "" if the table has no such column."""
-        return self.cells.get(column, "")
+        """Return a cell, or "" if the table has no such column.
+
+        UserError for control characters, which make two names look the same. Importers leave out
+        the patient of such a row where they leave out those of other faults.
+        """
+        text = self.cells.get(column, "")
+        if not text.isprintable():
+            # Line breaks and tabs occur in reports and, at their ends, in paths.
+            hidden = control_characters(text.translate(_LINE_BREAKS_AND_TABS))
+            if hidden:
+                raise self.error(
+                    f"the cell of {column!r} holds the control character {hidden}", "remove it"
+                )
+        return text
 
     def error(self, fault: str, remedy: str) -> UserError:
         """Return the exception that reports a fault of this row."""
@@ -89,8 +102,7 @@ def read_table(path: Path, required: Mapping[str, tuple[str, ...]]) -> list[CsvR
     Raises
     ------
     UserError
-        If the file cannot be read, is too large, lacks a column, repeats one, or has no rows, or if
-        a cell holds a control character.
+        If the file cannot be read, is too large, lacks a column, repeats one, or has no rows.
 
     Examples
     --------
@@ -249,22 +261,7 @@ def _parse_rows(
                 f"it has {len(cells)} cells where the header has {len(columns)}",
                 "put quotes around cells that hold the separator",
             )
-        _check_characters(row)
         yield row
-
-
-def _check_characters(row: CsvRow) -> None:
-    """Raise UserError for control characters, which make two names look the same."""
-    for column, text in row.cells.items():
-        if text.isprintable():
-            continue
-        # Line breaks and tabs occur in reports and, at their ends, in paths.
-        hidden = control_characters(text.replace("\n", "").replace("\r", "").replace("\t", ""))
-        if hidden:
-            raise row.error(
-                f"the cell of {column!r} holds the control character {hidden}",
-                "remove it",
-            )
 
 
 def control_characters(text: str) -> str:

@@ -121,11 +121,12 @@ def _rows_by_patient(
             "The manifest source needs the path of a CSV table: give it after `manifest`."
         )
     rows = read_table(Path(path), _REQUIRED)
+    # The cells themselves: a row with a control character is refused or left out with its patient.
     abnormal = any(
-        normalize_pathology(row.get("pathology")) in domain.pathologies[:-1] for row in rows
+        normalize_pathology(row.cells["pathology"]) in domain.pathologies[:-1] for row in rows
     )
     # Without outlines every patch would be labelled normal, also those of cancers.
-    if not image_labels and abnormal and not any(row.get("outline") for row in rows):
+    if not image_labels and abnormal and not any(row.cells.get("outline") for row in rows):
         raise UserError(
             f"The table {path} outlines no finding: fill a column 'outline', or request weak labels"
             " of whole images with --image-labels."

@@ -233,13 +233,16 @@ def _check_source(
 
 
 def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
+    from evaluation.intervals import count_text
+
     if ingested.already_ingested:
         text = "This source is in the study already; nothing was added."
     else:
         text = (
-            f"Added {ingested.patients} patients and {ingested.mammograms} mammograms"
-            f" ({ingested.inverted_count} of inverted polarity were corrected); the study contains"
-            f" {patients} patients."
+            f"Added {count_text(ingested.patients, 'patient')} and"
+            f" {count_text(ingested.mammograms, 'mammogram')} ({ingested.inverted_count} of"
+            f" inverted polarity were corrected); the study contains"
+            f" {count_text(patients, 'patient')}."
         )
     if ingested.replaced:
         text += (

@@ -167,5 +167,10 @@ def test_films_of_the_other_side() -> None:
     # Sources that show every chest wall at the left, films of unknown side, and small sources.
     assert films_of_other_side({name: (side, "left") for name, (side, _) in usual.items()}) == []
     assert films_of_other_side(usual | {"X": ("UNKNOWN", "left"), "Y": ("LEFT", "")}) == []
+    # A third of the films may deviate, and one film of a source with all chest walls at the left.
+    many = {f"X{k}": ("LEFT", "right") for k in range(9)}
+    assert films_of_other_side(usual | many) == sorted(many)
+    at_left = {name: (side, "left") for name, (side, _) in usual.items()}
+    assert films_of_other_side(at_left | {"X": ("RIGHT", "right")}) == ["X"]
     few = dict(list(usual.items())[:18])
     assert films_of_other_side(few | {"X": ("RIGHT", "left")}) == []

@@ -290,6 +290,26 @@ def test_skip_bad_leaves_out_whole_patients(folder: Path) -> None:
     assert [(p.item, p.skipped) for p in problems] == [("a", True)] and "row 3" in problems[0].cause
 
 
+@pytest.mark.parametrize(
+    "cells",
+    ["f2.png,b,L,CC,NOR\u200bMAL,", "f2.png,b,L\x08,CC,NORMAL,", "f2.png,b,L,CC,NORMAL,\u202e"],
+)
+def test_skip_bad_leaves_out_rows_with_hidden_characters(folder: Path, cells: str) -> None:
+    path = write(folder, f"{HEADER}f0.png,a,L,CC,NORMAL,\n{cells}\n")
+    with pytest.raises(UserError, match=r"row 3: the cell of .* holds the control character U\+"):
+        manifest.list_tasks(path)
+    tasks, problems = manifest.list_tasks(path, skip_bad=True)
+    assert [task.patient for task in tasks] == ["a"]
+    assert [(p.item, p.skipped) for p in problems] == [("b", True)]
+
+
+def test_a_hidden_character_in_a_patients_name_refuses_the_table(folder: Path) -> None:
+    """Without the row, a finding of that patient could turn into normal tissue."""
+    rows = "f0.png,a,L,CC,NORMAL,\nf1.png,a\u200b,L,MLO,NORMAL,\n"
+    with pytest.raises(UserError, match=r"row 3: the cell of 'patient' .* U\+200B"):
+        manifest.list_tasks(write(folder, HEADER + rows), skip_bad=True)
+
+
 def test_image_shared_by_two_patients(folder: Path) -> None:
     (folder / "copy.png").write_bytes((folder / "f0.png").read_bytes())
     rows = "f0.png,a,L,CC,NORMAL,\nf0.png,a,L,CC,NORMAL,\ncopy.png,b,L,CC,NORMAL,\n"
