@@ -21,12 +21,14 @@ from core.annotation.label_files import (
     read_label_file,
     write_label_file,
 )
+from core.annotation.lexicon_adoption import adopt_lexicon
 from core.annotation.unit_categories import PROPOSED, free_texts, text_categories
 from core.class_labels import unit_index, unit_name
 from core.errors import UserError
-from core.lexicon.birads_lexicon import is_substantive
+from core.lexicon.annotation_answers import is_substantive
+from core.lexicon.birads_categories import BIRADS
 from core.settings import load_settings
-from core.store import annotation_table, participant_table, unit_table
+from core.store import annotation_table, dataset_table, participant_table, unit_table
 from core.store.connection import Connection
 from core.store.labels import assignment_table, decision_table, label_states
 from core.store.labels.finished_annotators import first_answers
@@ -67,7 +69,7 @@ def import_labels(study: Path, file: Path, author: str, dissect: str | None = No
     (`core.annotation.unit_categories`); confirmed ones stay as they are. The import is atomic:
     UserError, and no change, if any entry is invalid.
     """
-    entries = read_label_file(file)
+    entries = read_label_file(file, adopt_lexicon(study))
     run = lineage.choose_dissection(study, dissect)
     raw = [entry for entry in entries if entry.set != CONSENSUS]
     consensus = [entry for entry in entries if entry.set == CONSENSUS]
@@ -131,18 +133,18 @@ def _add_experts(con: Connection, run: str, file: Path, entries: list[LabelEntry
     for entry in {entry.set: entry for entry in entries}.values():
         try:
             role = participant_table.participant_role(con, participant_table.check_code(entry.set))
+            if role is None:
+                participant_table.add_participant(con, entry.set, "annotator", dissection=run)
+                continue
         except UserError as error:
             raise UserError(f"{file}, {entry.position}: {error}") from error
         # A reader who labels units would recognise the labels in the reading study.
-        if role is None:
-            participant_table.add_participant(con, entry.set, "annotator", dissection=run)
-        elif role != "annotator":
+        if role != "annotator":
             raise UserError(
                 f"{file}, {entry.position}: {entry.set} is a {role} in this study; give the expert"
                 " another code in the file."
             )
-        else:
-            assignment_table.add_assignment(con, entry.set, run)
+        assignment_table.add_assignment(con, entry.set, run)
 
 
 def _add_answer(con: Connection, run: str, file: Path, entry: LabelEntry) -> None:
@@ -202,7 +204,7 @@ def _add_decisions(
 def export_labels(study: Path, file: Path, dissect: str | None = None) -> dict[str, Any]:
     """Write every label set of a dissection to a file; it is named where the study has several.
 
-    Each row has the BI-RADS categories of its text and where they come from
+    Each row has the categories of its text and where they come from
     (`core.annotation.unit_categories`). Sets are the latest answers of each expert, the decided
     labels (consensus), and the label of each unit as the study uses it (label). Returns file, run,
     rows, named units per set, and for each pair of sets how many units both name and how many of
@@ -243,10 +245,17 @@ def export_labels(study: Path, file: Path, dissect: str | None = None) -> dict[s
     texts = [(unit_index(row["unit"]), row["label"], row["annotation_ids"]) for row in rows]
     with store.read(study) as con:
         categories = text_categories(con, run, texts)
+        lexicon = dataset_table.load_lexicon(con)
     for row, of_text in zip(rows, categories):
         row |= {"categories": list(of_text.names), "category_state": of_text.state}
     # One simulated row marks the file, because its counts include that row.
-    head = {"schema": 1, "run": run, "simulated": any(row["simulated"] for row in rows)}
+    head: dict[str, Any] = {
+        "schema": 1,
+        "run": run,
+        "simulated": any(row["simulated"] for row in rows),
+    }
+    if lexicon != BIRADS:
+        head |= {"lexicon": lexicon.to_dict()}  # by which the answers are read
     write_label_file(file, rows, head)
     return {"file": str(file), "run": run, "rows": len(rows), **_compare_sets(rows)}
 

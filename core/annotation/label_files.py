@@ -16,7 +16,8 @@ from typing import Any
 from core.annotation.spreadsheet_cells import neutral_text, restored_text
 from core.atomic_files import atomic_write, write_text
 from core.errors import UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
+from core.lexicon.lexicon import Lexicon
 from core.sources.release_metadata.restricted_pickle import PICKLE_SUFFIXES, read_plain_values
 
 CONSENSUS, LABEL = "consensus", "label"
@@ -62,7 +63,7 @@ class LabelEntry:
     reason: str = ""
 
 
-def read_label_file(file: Path) -> list[LabelEntry]:
+def read_label_file(file: Path, lexicon: Lexicon) -> list[LabelEntry]:
     """Return the entries of a label file, in the order of the file.
 
     Rows of the set "label" are derived from the other sets and are skipped.
@@ -74,6 +75,8 @@ def read_label_file(file: Path) -> list[LabelEntry]:
         {"labels": [rows]} (an export); a joblib or pickle file of the first two forms, as published
         (.jbl, .joblib, .pkl); or CSV with at least the columns unit, set and label. Unit names
         count from 1.
+    lexicon : Lexicon
+        The lexicon of the study, to which answers with phenomena must belong.
 
     Returns
     -------
@@ -89,10 +92,11 @@ def read_label_file(file: Path) -> list[LabelEntry]:
     Examples
     --------
     >>> import tempfile
+    >>> from core.lexicon.birads_categories import BIRADS
     >>> folder = tempfile.TemporaryDirectory()
     >>> file = Path(folder.name) / "labels.csv"
     >>> _ = file.write_text("unit,set,label\\nunit_0012,E1,Spiculated mass\\n")
-    >>> [entry] = read_label_file(file)
+    >>> [entry] = read_label_file(file, BIRADS)
     >>> entry.position, entry.set, entry.unit, entry.text
     ('line 2', 'E1', 11, 'Spiculated mass')
     >>> folder.cleanup()
@@ -104,11 +108,11 @@ def read_label_file(file: Path) -> list[LabelEntry]:
             " of these forms."
         )
     if suffix in PICKLE_SUFFIXES:
-        entries = _parse_names(file, read_plain_values(file))
+        entries = _parse_names(file, read_plain_values(file), lexicon)
     elif suffix == ".csv":
-        entries = _parse_csv(file, _read_text(file))
+        entries = _parse_csv(file, _read_text(file), lexicon)
     else:
-        entries = _parse_json(file, _read_text(file))
+        entries = _parse_json(file, _read_text(file), lexicon)
     if not entries:
         raise UserError(f"{file} holds no label; give a file with at least one.")
     # Two texts for one unit would make the order of the file decide.
@@ -138,7 +142,7 @@ def _read_text(file: Path) -> str:
         ) from error
 
 
-def _parse_json(file: Path, text: str) -> list[LabelEntry]:
+def _parse_json(file: Path, text: str, lexicon: Lexicon) -> list[LabelEntry]:
     def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return a JSON object; UserError if a name is repeated."""
         names = [name for name, _ in pairs]
@@ -156,14 +160,14 @@ def _parse_json(file: Path, text: str) -> list[LabelEntry]:
         content = json.loads(text, object_pairs_hook=unique_names)
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); correct it there.") from error
-    return _parse_names(file, content)
+    return _parse_names(file, content, lexicon)
 
 
-def _parse_names(file: Path, content: object) -> list[LabelEntry]:
+def _parse_names(file: Path, content: object, lexicon: Lexicon) -> list[LabelEntry]:
     """Return the entries of an export, or of units by name, with or without experts above them."""
     if isinstance(content, dict) and isinstance(content.get("labels"), list):
         rows = [(f"entry {i}", row) for i, row in enumerate(content["labels"], start=1)]
-        return _parse_rows(file, rows)
+        return _parse_rows(file, rows, lexicon)
     if not isinstance(content, dict):
         raise UserError(
             f'{file}: labels are an object {{"expert": {{"unit_0001": "text"}}}} or {{"unit_0001":'
@@ -204,8 +208,8 @@ def _parse_free_text(file: Path, code: str, name: str, value: Any, position: str
 def _free_text_answer(text: str) -> dict[str, Any]:
     """Return free text as an answer; a text such as "n/a" becomes the answer "nothing"."""
     if text.strip().lower() in _EMPTY_TEXTS:
-        return {**birads_lexicon.empty_answer(), "words": text.strip()}
-    return birads_lexicon.free_answer(text)
+        return {**annotation_answers.empty_answer(), "words": text.strip()}
+    return annotation_answers.free_answer(text)
 
 
 def _parse_unit(file: Path, position: str, name: object) -> int:
@@ -220,15 +224,15 @@ def _parse_unit(file: Path, position: str, name: object) -> int:
 
 
 def _check_length(file: Path, position: str, text: str) -> str:
-    if len(text) > birads_lexicon.MAX_CHARACTERS:
+    if len(text) > annotation_answers.MAX_CHARACTERS:
         raise UserError(
             f"{file}, {position}: the text has {len(text)} characters; shorten it to"
-            f" {birads_lexicon.MAX_CHARACTERS}."
+            f" {annotation_answers.MAX_CHARACTERS}."
         )
     return text
 
 
-def _parse_csv(file: Path, text: str) -> list[LabelEntry]:
+def _parse_csv(file: Path, text: str, lexicon: Lexicon) -> list[LabelEntry]:
     try:
         # keepends: a quoted cell keeps its line breaks.
         reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
@@ -240,7 +244,8 @@ def _parse_csv(file: Path, text: str) -> list[LabelEntry]:
                 " label (and what an export adds)."
             )
         reader.fieldnames = names
-        return _parse_rows(file, [(f"line {reader.line_num}", _restored(row)) for row in reader])
+        rows = [(f"line {reader.line_num}", _restored(row)) for row in reader]
+        return _parse_rows(file, rows, lexicon)
     except csv.Error as error:
         raise UserError(
             f"{file}: this is not a CSV file ({error}); save it as CSV with commas."
@@ -254,7 +259,7 @@ def _restored(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parse_rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[LabelEntry]:
+def _parse_rows(file: Path, rows: Iterable[tuple[str, Any]], lexicon: Lexicon) -> list[LabelEntry]:
     """Return the entries of rows, given with their position in the file."""
     entries = []
     for position, row in rows:
@@ -270,7 +275,7 @@ def _parse_rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[LabelEntry]
             )
         if row["set"] == LABEL:
             continue
-        answer = _structured_answer(file, position, row)
+        answer = _structured_answer(file, position, row, lexicon)
         text = row["label"]
         if not text and answer is None and row["set"] != CONSENSUS:
             text = str(row.get("words") or "")
@@ -288,7 +293,9 @@ def _parse_rows(file: Path, rows: Iterable[tuple[str, Any]]) -> list[LabelEntry]
     return entries
 
 
-def _structured_answer(file: Path, position: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+def _structured_answer(
+    file: Path, position: str, row: Mapping[str, Any], lexicon: Lexicon
+) -> dict[str, Any] | None:
     """Return the structured answer of a row, None for free text."""
     raw = row.get("phenomena") or None
     try:
@@ -297,14 +304,15 @@ def _structured_answer(file: Path, position: str, row: Mapping[str, Any]) -> dic
             return None
         confidence = int(row["confidence"]) if row.get("confidence") not in (None, "") else None
         # Imported answers pass the same checks as those from the annotation page.
-        return birads_lexicon.validate_answer(
+        return annotation_answers.validate_answer(
             {
                 "recognisable": row.get("recognisable") or "yes",
                 "phenomena": phenomena or [],
                 "confidence": confidence,
                 "words": row.get("words"),
                 "label": row["label"],
-            }
+            },
+            lexicon,
         )
     except UserError as error:
         raise UserError(f"{file}, {position}: {error}") from error

@@ -15,7 +15,8 @@ import pandas as pd
 
 from core.images.working_images import WorkingImages
 from core.interpretation.highlighted_region import highlighted_region
-from core.lexicon.birads_lexicon import create_answer, empty_answer, format_label
+from core.lexicon.annotation_answers import create_answer, empty_answer, format_label
+from core.lexicon.birads_categories import BIRADS
 from core.sources.phantom.concepts import (
     CONCEPT_DESCRIPTIONS,
     FINDING_CONCEPTS,
@@ -171,7 +172,7 @@ def simulate_annotation(
         }
         for description in descriptions
     ]
-    return create_answer(phenomena, confidence=3 if named[0].share >= 0.8 else 2)
+    return create_answer(phenomena, 3 if named[0].share >= 0.8 else 2, BIRADS)
 
 
 def _named_concepts(shares: Sequence[ConceptShare]) -> list[ConceptShare]:
@@ -237,7 +238,7 @@ def _concepts_of_label(label: str) -> int:
                 "terms": dict(description.descriptors),
                 "association": None,
             }
-            if format_label([phenomenon]).lower() == part:
+            if format_label([phenomenon], BIRADS).lower() == part:
                 bits |= int(concept)
     return bits
 

@@ -1,4 +1,4 @@
-"""The BI-RADS categories of unit labels: answered, confirmed, proposed from the words, or none."""
+"""The categories of unit labels: answered, confirmed, proposed from the words, or none."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from core.lexicon.birads_lexicon import phenomena_in_label
+from core.lexicon.annotation_answers import phenomena_in_label
 from core.lexicon.category_words import propose_categories
-from core.store import annotation_table
+from core.lexicon.lexicon import Lexicon
+from core.store import annotation_table, dataset_table
 from core.store.connection import Connection
 from core.store.labels import category_table, decision_table
 from core.store.labels.category_table import label_key
@@ -77,8 +78,9 @@ def text_categories(
     """
     answers = _answers_by_id(con, run)
     confirmed = category_table.confirmed_categories(con, run)
+    lexicon = dataset_table.load_lexicon(con)
     return [
-        _categories_of(unit, text, [answers[i] for i in ids if i in answers], confirmed)
+        _categories_of(unit, text, [answers[i] for i in ids if i in answers], confirmed, lexicon)
         for unit, text, ids in texts
     ]
 
@@ -94,19 +96,20 @@ def _categories_of(
     text: str,
     sources: Iterable[Mapping[str, Any]],
     confirmed: Mapping[tuple[int, str], tuple[str, ...]],
+    lexicon: Lexicon,
 ) -> LabelCategories:
     """Return the categories of one text and the answers that it rests on.
 
     Categories of an answer count where the text states them: a person who decides may write other
     words than the answers that were compared.
     """
-    chosen = [p["category"] for p in phenomena_in_label(text, sources)]
+    chosen = [p["category"] for p in phenomena_in_label(text, sources, lexicon)]
     if chosen:
         return LabelCategories(tuple(dict.fromkeys(chosen)), ANSWERED)
     key = (unit, label_key(text))
     if key in confirmed:
         return LabelCategories(confirmed[key], CONFIRMED)
-    proposed = propose_categories(text)
+    proposed = propose_categories(text, lexicon)
     return LabelCategories(proposed, PROPOSED if proposed else UNKNOWN)
 
 
@@ -118,11 +121,12 @@ def free_texts(con: Connection, run: str) -> list[CategorizedText]:
     confirmed = category_table.confirmed_categories(con, run)
     annotations = first_answers(annotation_table.load_annotations(con, run))
     answers = _answers_by_id(con, run)
+    lexicon = dataset_table.load_lexicon(con)
     texts: dict[tuple[int, str], tuple[str, list[str], LabelCategories]] = {}
 
     def add(unit: int, text: str, name: str, sources: list[Mapping[str, Any]]) -> None:
         """Add a text of a set, unless its annotators chose categories."""
-        categories = _categories_of(unit, text, sources, confirmed)
+        categories = _categories_of(unit, text, sources, confirmed, lexicon)
         if text and categories.state != ANSWERED:
             texts.setdefault((unit, label_key(text)), (text, [], categories))[1].append(name)
 

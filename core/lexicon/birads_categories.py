@@ -1,7 +1,7 @@
-"""Categories of the annotation lexicon: BI-RADS descriptors, with keys and words for labels.
+"""The default lexicon: BI-RADS descriptors as categories, with keys and words for labels.
 
-Labels and answers made from them belong in `core.lexicon.birads_lexicon`. Categories are defined in
-`docs/reference/definitions.md` ("Annotation").
+Labels and answers made from them belong in `core.lexicon.annotation_answers`. Categories are
+defined in `docs/reference/definitions.md` ("Annotation").
 
 References
 ----------
@@ -11,61 +11,8 @@ American College of Radiology. ACR BI-RADS Atlas, 5th edition: Mammography (2013
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from core.errors import UserError
-
-LEXICON_VERSION = "birads5-1"
-
-
-@dataclass(frozen=True)
-class Term:
-    """One choice of a field.
-
-    name: stored value. title: text of the button. key: digit that selects it. printed: its words in
-    a label; they end in a noun if the field names the phenomenon. opens: the choice opens a second
-    list instead of being an answer.
-    """
-
-    name: str
-    title: str
-    key: str
-    printed: str
-    opens: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """One question about a phenomenon.
-
-    place: position of its words in the label: "before" the noun, as the "noun" itself, "with" it or
-    "after" it. optional: collapsed, and never selected by a digit alone. benign: the second list
-    behind the term that `opens`.
-    """
-
-    name: str
-    title: str
-    place: str
-    terms: tuple[Term, ...]
-    optional: bool = False
-    benign: tuple[Term, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All terms that can be stored."""
-        return tuple(t.name for t in (*self.terms, *self.benign) if not t.opens)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Category:
-    """A kind of phenomenon; association is "required", "optional" or "none" (normal tissue)."""
-
-    name: str
-    title: str
-    key: str
-    noun: str
-    association: str
-    fields: tuple[Field, ...] = ()
+from core.lexicon.lexicon import Category, Field, Lexicon, Term
 
 
 def _terms(
@@ -118,6 +65,30 @@ _CALCIFICATION_TYPE = Field(
     ),
 )
 
+# Words of each category in free text, in the spellings of radiologists, common misspellings
+# included. The published labels are the sample that these patterns were written for.
+_WORDS = {
+    "mass": r"mass(?:es)?|nodul\w*|spiculat\w*",
+    "calcification": r"\w*cal(?:c|ci|i)?fi(?:c|e)\w*|(?:micro|macro)?-?calcs?|eggshell",
+    "distortion": r"(?:architectural )?distortions?",
+    "asymmetry": r"asymmetr\w*",
+    "associated": (
+        r"(?:skin|nipple) retractions?|(?:skin|trabecular) thickening|adenopathy|lymphadenopathy"
+    ),
+    "composition": (
+        r"dense (?:breasts?|tissue)|fatty (?:breasts?|tissue)|(?:heterogeneously|extremely) dense"
+        r"|breast density|scattered density"
+    ),
+    "normal": r"(?:normal|breast|healthy) (?:\w+ )?tissue",
+    "other": (
+        # A calcified vessel is a type of calcification; an uncalcified one is another structure.
+        r"(?<!\bcalcified )(?<!\bcalcified blood )(?:blood )?vessels?"
+        r"|lymph nodes?|dilated ducts?|skin lesions?|pectoral\w*|chest walls?"
+        r"|inframammary|nipples?|(?:breast|skin) edges?|edges? of (?:the )?breasts?|folds?"
+        r"|interfaces?|artefacts?|artifacts?|markers?"
+    ),
+}
+
 CATEGORIES: tuple[Category, ...] = (
     Category(
         name="mass",
@@ -125,6 +96,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="M",
         noun="mass",
         association="required",
+        words=_WORDS["mass"],
         fields=(
             Field(
                 name="margin",
@@ -175,6 +147,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="K",
         noun="calcifications",
         association="required",
+        words=_WORDS["calcification"],
         fields=(
             _CALCIFICATION_TYPE,
             Field(
@@ -198,6 +171,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="D",
         noun="architectural distortion",
         association="required",
+        words=_WORDS["distortion"],
     ),
     Category(
         name="asymmetry",
@@ -205,6 +179,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="A",
         noun="asymmetry",
         association="required",
+        words=_WORDS["asymmetry"],
         fields=(
             Field(
                 name="extent",
@@ -225,6 +200,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="F",
         noun="associated feature",
         association="required",
+        words=_WORDS["associated"],
         fields=(
             Field(
                 name="feature",
@@ -249,6 +225,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="G",
         noun="breast composition",
         association="optional",
+        words=_WORDS["composition"],
         fields=(
             Field(
                 name="density",
@@ -271,7 +248,12 @@ CATEGORIES: tuple[Category, ...] = (
         ),
     ),
     Category(
-        name="normal", title="Normal tissue", key="N", noun="normal tissue", association="none"
+        name="normal",
+        title="Normal tissue",
+        key="N",
+        noun="normal tissue",
+        association="none",
+        words=_WORDS["normal"],
     ),
     Category(
         name="other",
@@ -279,6 +261,7 @@ CATEGORIES: tuple[Category, ...] = (
         key="O",
         noun="other structure",
         association="optional",
+        words=_WORDS["other"],
         fields=(
             Field(
                 name="structure",
@@ -308,14 +291,27 @@ ASSOCIATIONS: tuple[Term, ...] = (
     Term("uncertain", "Uncertain", "I", "uncertain"),
     Term("suspicious", "Suspicious", "S", "suspicious"),
 )
-_CATEGORY_BY_NAME = {category.name: category for category in CATEGORIES}
-
-
-def get_category(name: str) -> Category:
-    """Return the category of a name; UserError for an unknown name."""
-    if name not in _CATEGORY_BY_NAME:
-        raise UserError(
-            f"{name!r} is not a category of the lexicon {LEXICON_VERSION}; choose one of"
-            f" {', '.join(_CATEGORY_BY_NAME)}."
-        )
-    return _CATEGORY_BY_NAME[name]
+# The questions of the published survey, in its words.
+SURVEY_QUESTIONS = (
+    "Do these images show recognizable phenomena?",
+    "Please describe each of the phenomena you see. For each phenomenon please indicate its"
+    " association with breast cancer.",
+)
+PRACTICE_TEXTS = (
+    ("Mass with circumscribed margin", "Fatty tissue", "Vascular calcifications"),
+    (
+        "Mass with spiculated margin",
+        "Architectural distortion",
+        "Fine pleomorphic calcifications, grouped distribution",
+    ),
+    ("Lymph node", "Scattered tissue", "Round calcifications"),
+    ("Focal asymmetry", "Heterogeneously dense tissue", "Mass with indistinct margin"),
+    ("Pectoral muscle", "Milk of calcium calcifications", "Mass with obscured margin"),
+)
+BIRADS = Lexicon(
+    name="BI-RADS",
+    categories=CATEGORIES,
+    associations=ASSOCIATIONS,
+    questions=SURVEY_QUESTIONS,
+    practice=PRACTICE_TEXTS,
+)

@@ -14,6 +14,8 @@ from core.settings.sections import (
 from core.settings.study_settings import (
     SETTINGS_NAME,
     Settings,
+    in_study_words,
+    load_image_noun,
     load_order_of_experts,
     load_settings,
     settings_from_preset,
@@ -29,6 +31,8 @@ __all__ = [
     "ImageSettings",
     "Settings",
     "TrainingSettings",
+    "in_study_words",
+    "load_image_noun",
     "load_order_of_experts",
     "load_settings",
     "settings_from_preset",

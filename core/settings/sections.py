@@ -325,6 +325,13 @@ class AnnotationSettings(SettingsSection):
         le=20,
         description="units shown a second time to each annotator, to measure consistency (0: none)",
     )
+    lexicon: str = Field(
+        "",
+        description=(
+            "TOML file of the study's own categories, keys, words and questions"
+            ' (docs/reference/lexicon.md), absolute or inside the study folder; "": BI-RADS'
+        ),
+    )
     show_patch_labels: bool = Field(
         False, description="show each patch's label to annotators, as the published survey did"
     )

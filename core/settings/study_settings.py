@@ -6,6 +6,7 @@ architecture (`core.settings.recipes`), then the default.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,27 @@ def load_settings(study: Path) -> Settings:
         raise UserError(
             f"{path} is not valid TOML ({error}); correct or remove the line."
         ) from error
+
+
+def load_image_noun(study: Path) -> str:
+    """Return what texts call an image of the study: "mammogram", or "image" of other subjects."""
+    # Parts of studies, such as the bundle of a site, have no settings.
+    if not (study / SETTINGS_NAME).is_file():
+        return "mammogram"
+    return "mammogram" if load_settings(study).images.subject == "breast" else "image"
+
+
+def in_study_words(text: str, noun: str) -> str:
+    """Return a text about mammograms with the word that a study has for its images.
+
+    Examples
+    --------
+    >>> in_study_words("Mammograms: 3; column mammogram_id", "image")
+    'Images: 3; column mammogram_id'
+    """
+    # Whole words: names of columns stay.
+    text = re.sub(r"\bmammogram(s?)\b", rf"{noun}\1", text)
+    return re.sub(r"\bMammogram(s?)\b", rf"{noun.capitalize()}\1", text)
 
 
 def load_order_of_experts(study: Path) -> list[str]:

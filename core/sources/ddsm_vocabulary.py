@@ -1,7 +1,7 @@
 """Words of DDSM: descriptive words as terms of the BI-RADS lexicon, and pathologies of a case.
 
-The lexicon belongs in `core.lexicon.birads_lexicon`. DDSM uses the words of an earlier edition. The
-pathology of a case is that of its findings, or of the folder under which the archive files it.
+The lexicon belongs in `core.lexicon.birads_categories`. DDSM uses the words of an earlier edition.
+The pathology of a case is that of its findings, or of the folder under which the archive files it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Concepts that phantom pixels can show, and their description in terms of the annotation form.
 
-Drawing belongs in `findings` and `anatomy`; the lexicon belongs in `core.lexicon.birads_lexicon`.
+Drawing belongs in `findings` and `anatomy`; the lexicon in `core.lexicon.birads_categories`.
 """
 
 from __future__ import annotations

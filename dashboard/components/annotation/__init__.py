@@ -5,7 +5,9 @@ It is mounted once and then uses its own routes.
 
 from __future__ import annotations
 
-from core.lexicon import birads_lexicon
+from core import store
+from core.lexicon import annotation_answers
+from core.store import dataset_table
 from dashboard.components.annotation import audit_routes, routes
 from dashboard.components.http import component_source
 from dashboard.server import context
@@ -29,8 +31,10 @@ def mount_annotation() -> None:
         css="".join(styles),
         js="".join(scripts),
     )
+    with store.read(context.served_study()) as con:
+        lexicon = dataset_table.load_lexicon(con)
     component(
         key="expert",
-        data={"lexicon": birads_lexicon.lexicon_data(), "prefix": context.url_prefix()},
+        data={"lexicon": annotation_answers.lexicon_data(lexicon), "prefix": context.url_prefix()},
         height="content",
     )

@@ -3,9 +3,11 @@
 // C marks the confidence, as does an association, because the confidence is the last row.
 const SURE = "confidence", PHENOMENON = "phenomenon";
 
-const KEYS = [["M K D A F G N O", "choose the phenomenon (again: remove it); 0 nothing, U unsure; + adds another one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
-  ["↓ ↑", "leave the marked row blank and continue; return"], ["B I S", "association: benign, uncertain, suspicious; then the confidence is marked"],
-  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["Tab, arrows", "to the patches; Space pins one, H highlight on or off"], ["Z W L R", "mammogram: zoom, window, level (Shift reverses), reset (or double click)"], ["Esc", "unpin the patch, close this"]];
+// British English has no comma before the last of several.
+const OR = new Intl.ListFormat("en-GB", { type: "disjunction" });
+const KEYS = (lexicon) => [[lexicon.categories.map((one) => one.key).join(" "), "choose the phenomenon (again: remove it); 0 nothing, U unsure; + adds another one"], ["1 – 9", "answer the marked row and mark the next open one; the same digit again clears it"],
+  ["↓ ↑", "leave the marked row blank and continue; return"], ...(lexicon.associations.length ? [[lexicon.associations.map((one) => one.key).join(" "), `association: ${lexicon.associations.map((one) => one.name).join(", ")}; then the confidence is marked`]] : []),
+  ["C", "mark the confidence, then 1, 2 or 3"], ["Enter", "save and go to the next unit"], ["⌫", "previous unit"], ["Tab, arrows", "to the patches; Space pins one, H highlight on or off"], ["Z W L R", "image: zoom, window, level (Shift reverses), reset (or double click)"], ["Esc", "unpin the patch, close this"]];
 
 class Form {
   constructor(root, lexicon, changed) {
@@ -80,7 +82,7 @@ class Form {
     if (at >= 0) {
       this.at = at;
       const noun = this.kinds.get(this.phenomena[at].category).noun;
-      return ["association", `Choose the association of the ${noun}: B benign, I uncertain or S suspicious.`];
+      return ["association", `Choose the association of the ${noun}: ${OR.format(this.lexicon.associations.map((one) => `${one.key} ${one.name}`))}.`];
     }
     if (this.recognisable === "yes" && this.confidence === null) return [SURE, "Choose your confidence: press C, then 1, 2 or 3."];
     return null;
@@ -223,7 +225,9 @@ class Form {
     });
     const confident = createNode("div", { class: "conf" }, this.lab("Confidence ", SURE), ...sure);
     confident.firstElementChild.append(createNode("kbd", { textContent: "C" }));
-    rows.push(this.lab("Association", "association"), createNode("div", { class: "split" }, createNode("div", { class: "o3" }, ...three), confident), this.lab("Printed label"), this.own());
+    if (three.length) rows.push(this.lab("Association", "association"), createNode("div", { class: "split" }, createNode("div", { class: "o3" }, ...three), confident));
+    else rows.push(createNode("div"), confident);
+    rows.push(this.lab("Printed label"), this.own());
     this.node.classList.toggle("tight", shown.length > 1 || shown.some((field) => (this.benign ? field.benign : field.terms).length > 5));
     this.node.replaceChildren(...rows);
     this.details();
@@ -250,7 +254,7 @@ class Form {
       this.pop.replaceChildren(this.lab("Own words"), area);
       area.focus();
     }
-    else if (this.popped === "keys") this.pop.replaceChildren(createNode("dl", {}, ...KEYS.flatMap(([key, text]) => [createNode("dt", {}, createNode("kbd", { textContent: key })), createNode("dd", { textContent: text })])));
+    else if (this.popped === "keys") this.pop.replaceChildren(createNode("dl", {}, ...KEYS(this.lexicon).flatMap(([key, text]) => [createNode("dt", {}, createNode("kbd", { textContent: key })), createNode("dd", { textContent: text })])));
     if (this.popped !== "words") this.pop.querySelector("textarea")?.remove();
   }
 

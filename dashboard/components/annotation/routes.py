@@ -11,7 +11,7 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from core import settings
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.sessions.annotation_session import AnnotationQueue, AnnotationSession, QueueSlot
 from core.store import run_table, unit_table
 from core.store.connection import Connection
@@ -221,7 +221,7 @@ def _queue_row(con: Connection, session: AnnotationSession, slot: QueueSlot) -> 
 def _label(answer: Mapping[str, Any] | None) -> str:
     if answer is None:
         return ""
-    if birads_lexicon.is_substantive(answer):
+    if annotation_answers.is_substantive(answer):
         return str(answer["label"])
     return str(answer["recognisable"]).capitalize()
 

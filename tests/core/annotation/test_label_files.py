@@ -13,7 +13,8 @@ from core import store
 from core.annotation import label_exchange
 from core.annotation.label_files import read_label_file
 from core.errors import UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
+from core.lexicon.birads_categories import BIRADS
 from core.store import annotation_table, participant_table
 from core.store.labels import decision_table, label_states
 from evaluation.annotation import category_agreement
@@ -93,7 +94,7 @@ def test_published_labels(large: Path, tmp_path: Path) -> None:
         rows[0].n == 16
         and rows[1].estimate is None
         and rows[2].estimate is None
-        and category_agreement.agreement_by_category(frame) == []
+        and category_agreement.agreement_by_category(frame, ["mass"]) == []
     )
     assert len(category_agreement.list_disagreements(frame)) == 16
 
@@ -102,7 +103,7 @@ def test_published_labels(large: Path, tmp_path: Path) -> None:
 def test_export_import_round_trip(large: Path, tmp_path: Path, name: str) -> None:
     with store.write(large) as con:
         synthetic_study.annotate(con, "E1", 3, synthetic_study.mass_answer("spiculated"))
-        synthetic_study.annotate(con, "E2", 3, birads_lexicon.empty_answer("unsure"))
+        synthetic_study.annotate(con, "E2", 3, annotation_answers.empty_answer("unsure"))
         synthetic_study.annotate(
             con,
             "E2",
@@ -193,7 +194,7 @@ def test_without_dissection(tmp_path: Path) -> None:
         label_exchange.import_labels(
             create_study(tmp_path / "empty"), write_labels(tmp_path, {"unit_0001": "Mass"}), "team"
         )
-    assert [e.unit for e in read_label_file(tmp_path / "labels.json")] == [0]
+    assert [e.unit for e in read_label_file(tmp_path / "labels.json", BIRADS)] == [0]
 
 
 @pytest.mark.parametrize("suffix", [".jbl", ".joblib", ".pkl"])
@@ -202,7 +203,9 @@ def test_published_joblib_files(suffix: str, tmp_path: Path) -> None:
     for content in (cleaned, {"expert_1": cleaned, "expert_2": {"unit_0003": "N/A"}}):
         binary = tmp_path / f"labels{suffix}"
         joblib.dump(content, binary)
-        assert read_label_file(binary) == read_label_file(write_labels(tmp_path, content))
+        assert read_label_file(binary, BIRADS) == read_label_file(
+            write_labels(tmp_path, content), BIRADS
+        )
 
 
 def test_joblib_file_that_wants_to_run_code(tmp_path: Path) -> None:
@@ -216,7 +219,7 @@ def test_joblib_file_that_wants_to_run_code(tmp_path: Path) -> None:
 
     joblib.dump({"unit_0003": Attack()}, tmp_path / "labels.jbl")
     with pytest.raises(UserError, match=r"labels.jbl contains .*Nothing was executed"):
-        read_label_file(tmp_path / "labels.jbl")
+        read_label_file(tmp_path / "labels.jbl", BIRADS)
     assert not target.exists()
     joblib.load(tmp_path / "labels.jbl")  # a reader that runs code creates it
     assert target.exists()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.annotation.label_files import read_label_file, write_label_file
 from core.annotation.spreadsheet_cells import csv_text, neutral_text, restored_text
+from core.lexicon.birads_categories import BIRADS
 
 # OWASP, CSV Injection: the signs at which spreadsheet programs begin a formula.
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
@@ -77,5 +78,5 @@ def test_label_files_carry_the_label_and_no_formula(tmp_path) -> None:
     write_label_file(file, [row | {"unit": "unit_0003", "set": "R1", "label": label}], {})
     (cells,) = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
     assert cells["label"] == f"'{label}"
-    (entry,) = read_label_file(file)
+    (entry,) = read_label_file(file, BIRADS)
     assert entry.text == label

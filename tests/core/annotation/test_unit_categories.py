@@ -11,6 +11,7 @@ from core import store
 from core.annotation import category_confirmation, label_exchange
 from core.annotation.unit_categories import free_texts, unit_categories, with_confirmed_categories
 from core.errors import UserError
+from core.lexicon.birads_categories import BIRADS
 from core.lexicon.category_words import propose_categories
 from core.store import annotation_table
 from core.store.labels import category_table, decision_table, label_sets, label_states
@@ -20,6 +21,7 @@ from support.paths import REFERENCE
 from support.requirements import needs_publication
 
 RUN = synthetic_study.DISSECT
+CATEGORY_NAMES = [category.name for category in BIRADS.categories]
 PUBLISHED = REFERENCE / "unit_labels" / "cleaned.json"
 RAW = {
     "expert_1": {"unit_0001": "Calcification, Mass", "unit_0002": "Calcified vessels"},
@@ -45,13 +47,13 @@ CONSENSUS = {"unit_0001": "Calcification, Mass", "unit_0003": "Normal Breast Tis
     ],
 )
 def test_proposals(text: str, names: tuple[str, ...]) -> None:
-    assert propose_categories(text) == names
+    assert propose_categories(text, BIRADS) == names
 
 
 @needs_publication
 def test_every_published_label_has_a_proposal() -> None:
     texts = json.loads(PUBLISHED.read_text())
-    assert len(texts) == 46 and all(propose_categories(text) for text in texts.values())
+    assert len(texts) == 46 and all(propose_categories(text, BIRADS) for text in texts.values())
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def test_agreement_counts_confirmed_categories_only(labelled: Path) -> None:
             )
         return [
             category_agreement.category_overlap(frame),
-            *category_agreement.agreement_by_category(frame),
+            *category_agreement.agreement_by_category(frame, CATEGORY_NAMES),
         ]
 
     assert [estimate.n for estimate in estimates()] == [0]

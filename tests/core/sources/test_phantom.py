@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from core.errors import UserError
 from core.images.polygons import fill_polygons
 from core.sources import phantom
 from core.sources.conventions import parse_lesion_type
+from core.sources.phantom import rendering
 from core.sources.phantom.concepts import CONCEPT_DESCRIPTIONS, FINDING_CONCEPTS, Concept
-from core.sources.phantom.findings import APPEARANCES
+from core.sources.phantom.findings import APPEARANCES, draw_finding
+from core.sources.phantom.shapes import rasterize_curves
 from core.sources.records import PATHOLOGIES, Patient
 
 
@@ -191,3 +194,62 @@ def test_invalid_input(tmp_path: object) -> None:
             phantom.list_tasks(**invalid)
     with pytest.raises(UserError, match="takes no path"):
         phantom.list_tasks(tmp_path)
+
+
+@pytest.mark.parametrize("appearance", APPEARANCES, ids=lambda a: str(a.concept.name).lower())
+def test_a_finding_is_bright_within_its_outline_and_fades_outside(appearance) -> None:
+    n, reach = 121, 3.0
+    v, u = np.meshgrid(*[np.linspace(-reach, reach, n)] * 2, indexing="ij")
+    for seed in range(3):
+        exposure, outline = draw_finding(np.random.default_rng(seed), appearance, u, v, 0.4)
+        assert exposure.shape == (n, n) and np.isfinite(exposure).all()
+        inside = fill_polygons([(outline + reach) * (n - 1) / (2 * reach)], (n, n))
+        assert exposure[inside].mean() > 0.02 > 5 * abs(exposure[np.hypot(u, v) > 2.7]).mean()
+        assert exposure[inside].mean() > 4 * abs(exposure[~inside]).mean()
+        # A lucent halo is the only darker part.
+        assert exposure.min() > -0.25
+
+
+def test_rays_of_a_spiculated_mass_are_bright_beyond_its_core() -> None:
+    n = 121
+    v, u = np.meshgrid(*[np.linspace(-2, 2, n)] * 2, indexing="ij")
+    distance = np.hypot(u, v)
+    ring = (distance > 0.9) & (distance < 1.3)
+    for appearance in APPEARANCES:
+        if appearance.concept in (Concept.SPICULATED_MASS, Concept.ARCHITECTURAL_DISTORTION):
+            exposure, _ = draw_finding(np.random.default_rng(1), appearance, u, v, 0.0)
+            assert exposure[ring].max() > 0.2 and exposure[ring].min() >= 0
+
+
+def test_lines_lie_where_they_are_drawn() -> None:
+    """The centre of mass of a straight line that fades equally at both ends is its middle."""
+    start, end = np.array([0.21, 0.33]), np.array([0.73, 0.57])
+    curve = start + np.linspace(0, 1, 1000)[:, None] * (end - start)
+    canvas = rasterize_curves(curve[None], np.array([0.5]), 1.0, 0.004, (120, 160))
+    y, x = np.mgrid[:120, :160]
+    centre = [(canvas * axis).sum() / canvas.sum() for axis in (x, y)]
+    assert centre == pytest.approx((start + end) / 2 * 160, abs=0.1)
+    # The peak of the profile lies on the line, of half a pixel or more in width.
+    middle = canvas[round(centre[1]), round(centre[0])]
+    assert middle == pytest.approx(0.5, rel=0.25)
+    assert canvas[:40].sum() == pytest.approx(0, abs=1e-6) and canvas.min() >= 0
+
+
+def test_mimics_lie_between_the_chest_wall_and_the_nipple(monkeypatch: pytest.MonkeyPatch) -> None:
+    centres: list[tuple[float, float]] = []
+
+    def record(b, at, radius):
+        centres.append(at)
+        return np.s_[:2, :2], *np.meshgrid([0.0, 1.0], [0.0, 1.0])
+
+    monkeypatch.setattr(rendering, "_window", record)
+    monkeypatch.setattr(rendering, "calcification_specks", lambda *_, **__: np.ones((2, 2)))
+    monkeypatch.setattr(rendering, "mass_shape", lambda *_: (np.zeros((2, 2)), None))
+    exposure = np.zeros((60, 40))
+    breast = SimpleNamespace(nipple=(0.5, 0.9), thickness=np.ones((60, 40)))
+    rendering._add_mimics(np.random.default_rng(1), breast, exposure, 90.0)  # type: ignore[arg-type]
+    x, y = np.array(centres).T
+    assert len(centres) > 80 and 0.02 <= x.min() < 0.05 and 0.45 < x.max() <= 0.5
+    assert 0.05 <= y.min() < 0.1 and 1.4 < y.max() <= 1.45
+    # Three in four are specks; the shadows have no weight here.
+    assert exposure[0, 0] == len(centres) - -(-len(centres) // 4)

@@ -285,6 +285,14 @@ def test_meaning_of_labels() -> None:
         label_meaning("benign or malignant", {}, mapping)
 
 
+@pytest.mark.parametrize("path", ["P2/LCC.png", "/data/upload/P2/LCC.png", "..\\P2\\LCC.png"])
+def test_folders_of_a_path_tell_equal_names_apart(tmp_path: Path, images: Path, path: str) -> None:
+    write_png(images / "P2" / "LCC.png", breast_film(7))
+    document = {"images": [{"id": 1, "file_name": path}], "categories": [], "annotations": []}
+    [task], _ = coco.list_tasks(write_json(tmp_path / "coco.json", document), images=images)
+    assert [film.image for film in task.films] == [images / "P2" / "LCC.png"]
+
+
 def test_images_that_are_absent(tmp_path: Path, images: Path) -> None:
     (images / "other.png").unlink()
     (tmp_path / "annotations.xml").write_text(CVAT)

@@ -265,6 +265,25 @@ def test_contradicting_age(root: Path) -> None:
         read(root)
 
 
+@pytest.mark.parametrize(
+    ("field", "lowest", "highest"),
+    [("AGE", 1, 120), ("DENSITY", 1, 4), ("ASSESSMENT", 0, 5), ("SUBTLETY", 1, 5)],
+)
+def test_ranges_of_numbers(field: str, lowest: int, highest: int) -> None:
+    def value(number: float) -> int | None:
+        words = find_words({FILM: {"PATHOLOGY": "BENIGN", field: number}}, "file")
+        case, [finding] = "A_1632_1", words.findings["A_1632_1.LEFT_CC"]
+        if field in ("AGE", "DENSITY"):
+            return (words.ages if field == "AGE" else words.densities).get(case)
+        return getattr(finding, field.lower())
+
+    assert value(lowest) == lowest and value(highest) == highest
+    assert value(0) == (0 if field == "ASSESSMENT" else None)
+    for wrong in (-1, highest + 1, highest - 0.5):
+        with pytest.raises(UserError, match=f"the {field.lower()} is '{wrong}'.*to {highest}"):
+            value(wrong)
+
+
 def test_words_of_a_finding() -> None:
     [finding] = find_words({FILM: {"subtlety": 0, "assessment": 0}}, "").findings[
         "A_1632_1.LEFT_CC"

@@ -1,6 +1,6 @@
-"""Labels and answers of annotations, in terms of the BI-RADS lexicon.
+"""Answers of annotations and the labels made of them, in terms of a lexicon.
 
-The categories belong in `core.lexicon.birads_categories`, storage of annotations in
+The categories belong in `core.lexicon.lexicon`, storage of annotations in
 `core.store.annotation_table`.
 """
 
@@ -11,51 +11,49 @@ from dataclasses import asdict
 from typing import Any
 
 from core.errors import UserError
-from core.lexicon.birads_categories import ASSOCIATIONS, CATEGORIES, LEXICON_VERSION, get_category
+from core.lexicon.lexicon import Lexicon
 
 RECOGNISABLE = ("yes", "nothing", "unsure")
 CONFIDENCE = (1, 2, 3)
 MAX_PHENOMENA = 4
 MAX_CHARACTERS = 2000
-_ASSOCIATION_NAMES = tuple(term.name for term in ASSOCIATIONS)
 
 
-# The questions of the published survey, in its words.
-SURVEY_QUESTIONS = (
-    "Do these images show recognizable phenomena?",
-    "Please describe each of the phenomena you see. For each phenomenon please indicate its"
-    " association with breast cancer.",
-)
-
-
-def lexicon_data() -> dict[str, Any]:
-    """Return the lexicon as JSON-compatible data for the annotation page."""
+def lexicon_data(lexicon: Lexicon) -> dict[str, Any]:
+    """Return a lexicon as JSON-compatible data for the annotation page."""
     return {
-        "version": LEXICON_VERSION,
-        "questions": SURVEY_QUESTIONS,
+        "questions": lexicon.questions,
         "most": MAX_PHENOMENA,
-        "categories": [asdict(c) for c in CATEGORIES],
-        "associations": [asdict(t) for t in ASSOCIATIONS],
+        "categories": [
+            {name: value for name, value in asdict(c).items() if name != "words"}
+            for c in lexicon.categories
+        ],
+        "associations": [asdict(t) for t in lexicon.associations],
     }
 
 
-def format_phenomenon(phenomenon: Mapping[str, Any], association: bool = True) -> str:
+def format_phenomenon(
+    phenomenon: Mapping[str, Any], lexicon: Lexicon, association: bool = True
+) -> str:
     """Return a phenomenon in words, in lower case.
 
     Parameters
     ----------
     phenomenon : mapping
         category, terms (field name to term), association.
+    lexicon : Lexicon
+        The lexicon of the study.
     association : bool
         Whether the association is included.
 
     Examples
     --------
+    >>> from core.lexicon.birads_categories import BIRADS
     >>> phenomenon = {"category": "mass", "terms": {"margin": "spiculated"}}
-    >>> format_phenomenon(phenomenon | {"association": "suspicious"})
+    >>> format_phenomenon(phenomenon | {"association": "suspicious"}, BIRADS)
     'mass with spiculated margin, suspicious'
     """
-    category = get_category(phenomenon["category"])
+    category = lexicon.category(phenomenon["category"])
     selected = phenomenon.get("terms") or {}
     parts: dict[str, list[str]] = {"before": [], "noun": [], "with": [], "after": []}
     for field in category.fields:
@@ -74,30 +72,38 @@ def format_phenomenon(phenomenon: Mapping[str, Any], association: bool = True) -
     return text
 
 
-def format_label(phenomena: Sequence[Mapping[str, Any]], association: bool = True) -> str:
+def format_label(
+    phenomena: Sequence[Mapping[str, Any]], lexicon: Lexicon, association: bool = True
+) -> str:
     """Return the label of phenomena: joined by "; ", with a capital first letter; "" for none."""
-    text = "; ".join(format_phenomenon(p, association) for p in phenomena)
+    text = "; ".join(format_phenomenon(p, lexicon, association) for p in phenomena)
     # str.capitalize would change capitals in the rest.
     return text[:1].upper() + text[1:]
 
 
-def without_association(text: str) -> str:
+def without_association(text: str, associations: Sequence[str]) -> str:
     """Return a label without its associations; other words are unchanged.
+
+    associations: their names, as a lexicon lists them.
 
     Examples
     --------
-    >>> without_association("Mass with spiculated margin, suspicious; lymph node, benign")
+    >>> text = "Mass with spiculated margin, suspicious; lymph node, benign"
+    >>> without_association(text, ("benign", "uncertain", "suspicious"))
     'Mass with spiculated margin; lymph node'
     """
+    names = {name.lower() for name in associations}
     phenomena = [
         # Whole parts between commas only: the rest may be an expert's own wording.
-        ",".join(p for p in phenomenon.split(",") if p.strip().lower() not in _ASSOCIATION_NAMES)
+        ",".join(p for p in phenomenon.split(",") if p.strip().lower() not in names)
         for phenomenon in text.split(";")
     ]
     return ";".join(phenomena).strip()
 
 
-def phenomena_in_label(label: str, answers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def phenomena_in_label(
+    label: str, answers: Iterable[Mapping[str, Any]], lexicon: Lexicon
+) -> list[Mapping[str, Any]]:
     """Return the phenomena of answers that a label states, in the order of the answers.
 
     A phenomenon is stated where its words without the association, or the whole label of its
@@ -105,11 +111,12 @@ def phenomena_in_label(label: str, answers: Iterable[Mapping[str, Any]]) -> list
 
     Examples
     --------
+    >>> from core.lexicon.birads_categories import BIRADS
     >>> mass = {"category": "mass", "terms": {"margin": "spiculated"}, "association": "suspicious"}
-    >>> answers = [create_answer([mass], confidence=3)]
-    >>> [p["category"] for p in phenomena_in_label("Mass with spiculated margin", answers)]
+    >>> answers = [create_answer([mass], 3, BIRADS)]
+    >>> [p["category"] for p in phenomena_in_label("Mass with spiculated margin", answers, BIRADS)]
     ['mass']
-    >>> phenomena_in_label("Pectoral muscle", answers)
+    >>> phenomena_in_label("Pectoral muscle", answers, BIRADS)
     []
     """
     text = " ".join(label.lower().split())
@@ -117,7 +124,7 @@ def phenomena_in_label(label: str, answers: Iterable[Mapping[str, Any]]) -> list
         phenomenon
         for answer in answers
         for phenomenon in answer["phenomena"]
-        if format_phenomenon(phenomenon, association=False).lower() in text
+        if format_phenomenon(phenomenon, lexicon, association=False).lower() in text
         or (answer["label"] and answer["label"].lower() in text)
     ]
 
@@ -149,7 +156,7 @@ def free_answer(text: str, words: str = "") -> dict[str, Any]:
 
 
 def create_answer(
-    phenomena: Sequence[Mapping[str, Any]], confidence: int, words: str = ""
+    phenomena: Sequence[Mapping[str, Any]], confidence: int, lexicon: Lexicon, words: str = ""
 ) -> dict[str, Any]:
     """Return a validated answer with the label of its phenomena."""
     return validate_answer(
@@ -158,8 +165,9 @@ def create_answer(
             "phenomena": list(phenomena),
             "confidence": confidence,
             "words": words,
-            "label": format_label(phenomena),
-        }
+            "label": format_label(phenomena, lexicon),
+        },
+        lexicon,
     )
 
 
@@ -168,13 +176,13 @@ def is_substantive(answer: Mapping[str, Any]) -> bool:
     return answer.get("recognisable") == "yes" and bool(str(answer.get("label", "")).strip())
 
 
-def _validate_phenomenon(raw: Any) -> dict[str, Any]:
+def _validate_phenomenon(raw: Any, lexicon: Lexicon) -> dict[str, Any]:
     """Return a phenomenon in its stored form; UserError for an invalid term or association."""
     if not isinstance(raw, Mapping):
         raise UserError(
             "A phenomenon of the answer is not an object; reload the page and answer again."
         )
-    category = get_category(str(raw.get("category")))
+    category = lexicon.category(str(raw.get("category")))
     fields = {field.name: field for field in category.fields}
     terms = dict(raw.get("terms") or {})
     # A page that was opened before an update can send terms of an earlier lexicon.
@@ -182,16 +190,17 @@ def _validate_phenomenon(raw: Any) -> dict[str, Any]:
         if name not in fields or term not in fields[name].names:
             raise UserError(
                 f"{category.title} has no {name} called {term!r} in the lexicon"
-                f" {LEXICON_VERSION}; reload the page and choose again."
+                f" {lexicon.name}; reload the page and choose again."
             )
-    association = raw.get("association") or None
+    association, names = raw.get("association") or None, lexicon.association_names
     if category.association == "none":
         association = None
     elif association is None and category.association == "required":
-        raise UserError(f"{category.title} needs an association: benign, uncertain or suspicious.")
-    elif association is not None and association not in _ASSOCIATION_NAMES:
+        raise UserError(f"{category.title} needs an association: {' or '.join(names)}.")
+    elif association is not None and association not in names:
         raise UserError(
-            f"{association!r} is not an association; choose benign, uncertain or suspicious."
+            f"{association!r} is not an association of the lexicon {lexicon.name}; choose"
+            f" {' or '.join(names) or 'none'}."
         )
     return {"category": category.name, "terms": terms, "association": association}
 
@@ -204,7 +213,7 @@ def _validate_text(raw: Any, subject: str) -> str:
     return " ".join(text.split())
 
 
-def validate_answer(raw: Any) -> dict[str, Any]:
+def validate_answer(raw: Any, lexicon: Lexicon) -> dict[str, Any]:
     """Return an answer in its stored form.
 
     Parameters
@@ -212,6 +221,8 @@ def validate_answer(raw: Any) -> dict[str, Any]:
     raw : mapping
         recognisable ("yes", "nothing" or "unsure"), phenomena, confidence (1 to 3; optional for
         "nothing" and "unsure"), words, label.
+    lexicon : Lexicon
+        The lexicon of the study.
 
     Returns
     -------
@@ -227,7 +238,9 @@ def validate_answer(raw: Any) -> dict[str, Any]:
         raise UserError("Choose a phenomenon, nothing or unsure first.")
     # "nothing" and "unsure" carry no phenomena, whatever the page sends.
     recognised = raw["recognisable"] == "yes"
-    phenomena = [_validate_phenomenon(p) for p in raw.get("phenomena") or []] if recognised else []
+    phenomena = [
+        _validate_phenomenon(p, lexicon) for p in (raw.get("phenomena") or []) if recognised
+    ]
     if recognised and not 1 <= len(phenomena) <= MAX_PHENOMENA:
         raise UserError(
             f"An answer holds 1 to {MAX_PHENOMENA} phenomena; this one has {len(phenomena)}."
@@ -245,5 +258,5 @@ def validate_answer(raw: Any) -> dict[str, Any]:
         "confidence": confidence,
         "words": _validate_text(raw.get("words"), "The free text"),
         # The expert may have edited the label; otherwise it follows from the phenomena.
-        "label": printed or format_label(phenomena),
+        "label": printed or format_label(phenomena, lexicon),
     }

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from core.lexicon import birads_lexicon
-from core.lexicon.birads_categories import ASSOCIATIONS, CATEGORIES, Category
+from core.lexicon import annotation_answers
+from core.lexicon.birads_categories import ASSOCIATIONS, BIRADS, CATEGORIES
+from core.lexicon.lexicon import Category
 
 
 def phenomena():
@@ -36,10 +37,16 @@ def test_format_label() -> None:
         "terms": {"margin": "spiculated"},
         "association": "suspicious",
     }
-    assert birads_lexicon.format_label([spiculated]) == "Mass with spiculated margin, suspicious"
-    assert birads_lexicon.create_answer([{"category": "normal"}], 2)["label"] == "Normal tissue"
     assert (
-        birads_lexicon.format_label(
+        annotation_answers.format_label([spiculated], BIRADS)
+        == "Mass with spiculated margin, suspicious"
+    )
+    assert (
+        annotation_answers.create_answer([{"category": "normal"}], 2, BIRADS)["label"]
+        == "Normal tissue"
+    )
+    assert (
+        annotation_answers.format_label(
             [
                 spiculated,
                 {
@@ -47,20 +54,23 @@ def test_format_label() -> None:
                     "terms": {"type": "vascular", "distribution": "grouped"},
                     "association": "benign",
                 },
-            ]
+            ],
+            BIRADS,
         )
         == "Mass with spiculated margin, suspicious; vascular calcifications, grouped distribution,"
         " benign"
     )
 
 
-@given(st.lists(phenomena(), min_size=1, max_size=4), st.sampled_from(birads_lexicon.CONFIDENCE))
+@given(
+    st.lists(phenomena(), min_size=1, max_size=4), st.sampled_from(annotation_answers.CONFIDENCE)
+)
 def test_answer_survives_storage(phenomena: list[dict], confidence: int) -> None:
-    answer = birads_lexicon.create_answer(phenomena, confidence)
-    assert birads_lexicon.validate_answer(json.loads(json.dumps(answer))) == answer
-    assert birads_lexicon.is_substantive(answer)
-    bare = birads_lexicon.without_association(answer["label"])
-    assert bare == birads_lexicon.format_label(phenomena, association=False)
+    answer = annotation_answers.create_answer(phenomena, confidence, BIRADS)
+    assert annotation_answers.validate_answer(json.loads(json.dumps(answer)), BIRADS) == answer
+    assert annotation_answers.is_substantive(answer)
+    bare = annotation_answers.without_association(answer["label"], BIRADS.association_names)
+    assert bare == annotation_answers.format_label(phenomena, BIRADS, association=False)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +109,39 @@ def test_answer_survives_storage(phenomena: list[dict], confidence: int) -> None
 )
 def test_incomplete_answers(raw, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        birads_lexicon.validate_answer(raw)
+        annotation_answers.validate_answer(raw, BIRADS)
+
+
+def test_longest_text() -> None:
+    answer = {"recognisable": "nothing", "words": "x" * 2000}
+    assert annotation_answers.validate_answer(answer, BIRADS)["words"] == "x" * 2000
+    with pytest.raises(UserError, match="2001 characters; shorten it to 2000"):
+        annotation_answers.validate_answer(answer | {"words": "x" * 2001}, BIRADS)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "unsure"])
+def test_answer_that_names_nothing_has_no_label(kind: str) -> None:
+    """Whatever a page sends with it."""
+    sent = {
+        "recognisable": kind,
+        "phenomena": [{"category": "normal"}],
+        "label": "Mass",
+        "words": "a  blur",
+        "confidence": 2,
+    }
+    assert annotation_answers.validate_answer(sent, BIRADS) == {
+        "recognisable": kind,
+        "phenomena": [],
+        "confidence": 2,
+        "words": "a blur",
+        "label": "",
+    }
 
 
 def test_empty_answers() -> None:
     for kind in ("nothing", "unsure"):
-        answer = birads_lexicon.validate_answer(birads_lexicon.empty_answer(kind))
-        assert not birads_lexicon.is_substantive(answer) and answer["label"] == ""
+        answer = annotation_answers.validate_answer(annotation_answers.empty_answer(kind), BIRADS)
+        assert not annotation_answers.is_substantive(answer) and answer["label"] == ""
 
 
 def test_keys_are_unique() -> None:
