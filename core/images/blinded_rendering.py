@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,28 @@ from core.images.tissue_segmentation import tissue_mask
 # Stored kinds of pictures.
 MAMMOGRAM, CLASS_MAP = "film", "class_map"
 PICTURES_FOLDER = "pictures"
+
+
+@dataclass(frozen=True)
+class FilmPlace:
+    """Place of a film in the layout of an exam, by laterality and view of the mammogram."""
+
+    laterality: str
+    view: str
+
+    @property
+    def name(self) -> str:
+        """Name of the film for readers, such as right CC."""
+        return f"{self.laterality.lower()} {self.view}"
+
+
+# The index is the stored slot of a film. The usual hanging: the right breast on the left, CC above.
+FILM_PLACES = (
+    FilmPlace("RIGHT", "CC"),
+    FilmPlace("LEFT", "CC"),
+    FilmPlace("RIGHT", "MLO"),
+    FilmPlace("LEFT", "MLO"),
+)
 # Margin around the tissue mask that keeps the skin line, as a share of the image width.
 _SKIN_MARGIN = 0.01
 

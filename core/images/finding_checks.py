@@ -240,7 +240,7 @@ def films_of_other_side(films: Mapping[str, tuple[str, str]]) -> list[str]:
 
     Examples
     --------
-    >>> films = {f"{k}": (side, side.lower()) for k in range(30) for side in ("LEFT", "RIGHT")}
+    >>> films = {f"L{k}": ("LEFT", "left") for k in range(30)}
     >>> films_of_other_side(films | {"flipped": ("LEFT", "right")})
     ['flipped']
     """

@@ -12,9 +12,9 @@ from itertools import zip_longest
 from typing import Any
 
 from core.errors import RequestRefused
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.sessions.tokens import one_time_token, refuse_invalid_answer, valid_seconds
-from core.store import annotation_table, participant_table, unit_table
+from core.store import annotation_table, dataset_table, participant_table, unit_table
 from core.store.annotation_table import SavedAnnotation
 from core.store.connection import Connection
 from core.store.labels import assignment_table, group_table
@@ -278,7 +278,7 @@ class AnnotationSession:
         if stored is not None and stored.code == self.code:
             # Compared in the stored form, because validation normalises spaces.
             with refuse_invalid_answer():
-                valid = birads_lexicon.validate_answer(answer)
+                valid = annotation_answers.validate_answer(answer, dataset_table.load_lexicon(con))
             if stored.answer != valid:
                 raise RequestRefused("stale", STALE_UNIT)
             key = (stored.unit, stored.repeat, stored.practice)
@@ -309,7 +309,7 @@ class AnnotationSession:
 
         A unit that this expert has answered by itself keeps that answer.
         """
-        valid = birads_lexicon.validate_answer(answer)
+        valid = annotation_answers.validate_answer(answer, dataset_table.load_lexicon(con))
         for unit in slot.group[1:]:
             present = annotation_table.load_latest_answer(
                 con, run=slot.run, unit=unit, code=self.code, repeat=False, practice=False

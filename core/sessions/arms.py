@@ -2,16 +2,39 @@
 
 A case shows up to three texts, one image, or both. Every module that has to know takes it from
 here, so that the design, the leakage checks and the reader's page cannot disagree.
+
+In the arms with advice a case shows its image alone until the first answer is stored, and then what
+the arm adds to it.
 """
 
 from __future__ import annotations
 
 # In the order in which a design may list them.
-ARMS = ("explanation", "shuffled", "random_units", "class_map", "image", "image_explanation")
-WORDLESS_ARMS = ("class_map", "image")
-IMAGE_ARMS = ("class_map", "image", "image_explanation")
+SINGLE_ANSWER_ARMS = (
+    "explanation",
+    "shuffled",
+    "random_units",
+    "class_map",
+    "image",
+    "image_explanation",
+)
+# The network's decision alone, with named units, with a class map, with both, with the named units
+# of another patient, and the same two answers without any advice.
+ADVICE_ARMS = (
+    "advice",
+    "advice_units",
+    "advice_map",
+    "advice_units_map",
+    "advice_shuffled",
+    "no_advice",
+)
+# Arms against which the effect of advice, or of its explanation, is measured.
+CONTROL_ARMS = ("advice_shuffled", "no_advice")
+ARMS = (*SINGLE_ANSWER_ARMS, *ADVICE_ARMS)
+WORDLESS_ARMS = ("class_map", "image", "advice", "advice_map", "no_advice")
 # Arms whose image is the mammogram itself; a class map shows the heat map without it.
-MAMMOGRAM_ARMS = ("image", "image_explanation")
+MAMMOGRAM_ARMS = ("image", "image_explanation", *ADVICE_ARMS)
+IMAGE_ARMS = ("class_map", *MAMMOGRAM_ARMS)
 
 
 def shows_texts(arm: str) -> bool:
@@ -22,3 +45,13 @@ def shows_texts(arm: str) -> bool:
 def shows_images(arm: str) -> bool:
     """Return whether the cases of an arm show an image."""
     return arm in IMAGE_ARMS
+
+
+def shows_advice(arm: str) -> bool:
+    """Return whether the cases of an arm state the network's decision after the first answer."""
+    return arm in ADVICE_ARMS and arm != "no_advice"
+
+
+def shows_advice_map(arm: str) -> bool:
+    """Return whether the cases of an arm show a class map after the first answer."""
+    return arm in ("advice_map", "advice_units_map")

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.sessions.arms import shows_images
+from core.sessions.reading.advice_statements import advice_paragraphs, gives_advice
 from core.store.reading.protocol_table import answer_scale
 
 _DEGREES = ("Definitely", "Probably", "Possibly")
 # What a design states where it names no classes.
 _MALIGNANT, _BENIGN = "malignant", "benign"
 SIX_POINT_QUESTION = "How likely is it that this breast contains a malignant finding?"
+SIX_POINT_EXAM_QUESTION = "How likely is it that this exam shows a malignant finding?"
 TWO_POINT_QUESTION = "Do these texts indicate a benign or a malignant finding?"
 TWO_POINT_IMAGE_QUESTION = "Does this case indicate a benign or a malignant finding?"
 INSTRUCTIONS = (
@@ -35,6 +37,11 @@ IMAGE_INSTRUCTIONS = (
     " a double click resets; the keys Z, W, L and R do the same. A map shows where the program"
     " found signs of malignancy, on the same scale for every case.",
     *INSTRUCTIONS[1:],
+)
+EXAM_INSTRUCTION = (
+    "A case is an exam: up to four films of one patient, the right breast on the left and CC above"
+    " MLO. The films zoom, move and change their window together; the key U unlinks them, and the"
+    " arrow keys choose the film that the other keys change. Each description names its film."
 )
 
 
@@ -55,6 +62,7 @@ def reading_instructions(design: Mapping[str, Any], has_images: bool) -> Reading
     has_images: whether any case shows an image.
     """
     is_binary = answer_scale(design) == 2
+    is_exam = design.get("case_unit") == "exam"
     positive = str(design.get("positive", _MALIGNANT))
     comparison = str(design.get("comparison", _BENIGN))
     if (positive, comparison) != (_MALIGNANT, _BENIGN):
@@ -63,7 +71,7 @@ def reading_instructions(design: Mapping[str, Any], has_images: bool) -> Reading
             "Does these", "Do these"
         )
     elif not is_binary:
-        question = SIX_POINT_QUESTION
+        question = SIX_POINT_EXAM_QUESTION if is_exam else SIX_POINT_QUESTION
     else:
         question = TWO_POINT_IMAGE_QUESTION if has_images else TWO_POINT_QUESTION
     six_points = (
@@ -71,11 +79,16 @@ def reading_instructions(design: Mapping[str, Any], has_images: bool) -> Reading
         *(f"{degree} {positive}" for degree in reversed(_DEGREES)),
     )
     prevalence = design.get("told")
+    paragraphs: tuple[str, ...] = IMAGE_INSTRUCTIONS if has_images else INSTRUCTIONS
+    if gives_advice(design):
+        paragraphs = advice_paragraphs(design)
+    if is_exam and has_images:
+        paragraphs = (paragraphs[0], EXAM_INSTRUCTION, *paragraphs[1:])
     return ReadingInstructions(
         question=str(design.get("question") or question),
         answers=(comparison.capitalize(), positive.capitalize()) if is_binary else six_points,
         paragraphs=(
-            *(IMAGE_INSTRUCTIONS if has_images else INSTRUCTIONS),
+            *paragraphs,
             *((str(prevalence),) if prevalence else ()),
         ),
     )

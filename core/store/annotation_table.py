@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
-from core.lexicon import birads_lexicon
-from core.store import unit_table
+from core.lexicon import annotation_answers
+from core.store import dataset_table, unit_table
 from core.store.connection import Connection, fetch_integer
 from core.timestamps import utc_now
 
@@ -100,7 +100,7 @@ def append_annotation(
     """Append a version of one expert's answer on one unit.
 
     A second call with the same annotation_id returns what the first one stored. UserError if the
-    answer is incomplete (`core.lexicon.birads_lexicon.validate_answer`).
+    answer is incomplete (`core.lexicon.annotation_answers.validate_answer`).
     """
     stored = find_annotation(con, annotation_id)
     if stored is not None:
@@ -110,7 +110,7 @@ def append_annotation(
         run=run,
         unit=unit,
         code=code,
-        answer=birads_lexicon.validate_answer(answer),
+        answer=annotation_answers.validate_answer(answer, dataset_table.load_lexicon(con)),
         seconds=seconds,
         annotation_id=annotation_id,
         repeat=repeat,
@@ -132,8 +132,8 @@ def append_imported_annotation(
 ) -> SavedAnnotation:
     """Append an answer that was given elsewhere, marked with its origin.
 
-    Free text (`core.lexicon.birads_lexicon.free_answer`) may name no category. UserError if this
-    expert has answered on the unit already: an import never becomes a revision.
+    Free text (`core.lexicon.annotation_answers.free_answer`) may name no category. UserError if
+    this expert has answered on the unit already: an import never becomes a revision.
     """
     if fetch_integer(
         con,
@@ -327,7 +327,7 @@ def annotation_progress_by_expert(con: Connection, run: str) -> pd.DataFrame:
                 "code": code,
                 "simulated": bool(answers["simulated"].any()),
                 "units": len(first),
-                "named": sum(map(birads_lexicon.is_substantive, first["answer"])),
+                "named": sum(map(annotation_answers.is_substantive, first["answer"])),
                 "revised": int((latest["version"] > 1).sum()),
                 "repeats": int(latest["repeat"].sum()),
                 "median_seconds": float(answers["seconds"].median()) if timed else None,

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from core.store import run_table
 from core.store.connection import Connection
+from core.store.reading.stage_table import FIRST, PREDICTION, QUESTIONNAIRE_POSITION
 from core.store.unit_table import Tile
 
 
@@ -20,7 +21,9 @@ from core.store.unit_table import Tile
 class ReadingPosition:
     """One position of a reader's order with the latest answer; it never leaves the server.
 
-    revision: of the latest answer, 0 without one. made: its time.
+    revision: of the latest answer, 0 without one. made: its time. period: of a crossover, else
+    None. first, prediction: what was entered before advice, in a study with advice; locked_at: the
+    time of the later one.
     """
 
     position: int
@@ -30,6 +33,10 @@ class ReadingPosition:
     revision: int
     answer: int | None
     made: datetime | None
+    period: int | None = None
+    first: int | None = None
+    prediction: int | None = None
+    locked_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +84,25 @@ def load_reading_positions(
     con: Connection, protocol: str, version: int, code: str
 ) -> list[ReadingPosition]:
     """Return one reader's whole order with the latest answers."""
+    stages = (FIRST, PREDICTION)
     # A single query: it runs between the reader's key press and its acknowledgement.
     rows = con.execute(
         """
         SELECT i.position, i.token, i.case_number, i.practice,
-            max(a.revision), arg_max(a.answer, a.revision), max(a.made)
-        FROM reading_items i LEFT JOIN answers a USING (protocol, version, code, position)
+            max(a.revision), arg_max(a.answer, a.revision), max(a.made), i.period,
+            any_value(s.first), any_value(s.prediction), any_value(s.locked_at)
+        FROM reading_items i
+            LEFT JOIN answers a USING (protocol, version, code, position)
+            LEFT JOIN (
+                SELECT protocol, version, code, position,
+                    max(value::INTEGER) FILTER (stage = ?) AS first,
+                    max(value::INTEGER) FILTER (stage = ?) AS prediction, max(made) AS locked_at
+                FROM reading_stages WHERE code = ? AND stage IN (?, ?) GROUP BY ALL
+            ) s USING (protocol, version, code, position)
         WHERE i.protocol = ? AND i.version = ? AND i.code = ?
         GROUP BY ALL ORDER BY i.position
         """,
-        [protocol, version, code],
+        [*stages, code, *stages, protocol, version, code],
     ).fetchall()
     return [
         ReadingPosition(
@@ -97,32 +113,83 @@ def load_reading_positions(
             revision=revision or 0,
             answer=answer,
             made=stored_at,
+            period=period,
+            first=first,
+            prediction=prediction,
+            locked_at=locked_at,
         )
-        for position, token, case_number, practice, revision, answer, stored_at in rows
+        for (
+            position,
+            token,
+            case_number,
+            practice,
+            revision,
+            answer,
+            stored_at,
+            period,
+            first,
+            prediction,
+            locked_at,
+        ) in rows
     ]
 
 
 def load_case_content(
-    con: Connection, protocol: str, version: int, case_number: int
-) -> tuple[list[str] | None, tuple[str, str] | None]:
-    """Return the texts of a case, and the kind and source of its image.
+    con: Connection, protocol: str, version: int, case_number: int, film_slots: int
+) -> tuple[list[str] | None, list[tuple[int, str, str]]]:
+    """Return the texts of a case, and slot, kind and source of each of its images, by slot.
 
-    None for the texts of practice, which are in the design, and for a case without image.
+    None for the texts of practice, which are in the design. Advice has slots from film_slots on,
+    which are not selected.
     """
     # A single query, joined to constants: it runs between key press and acknowledgement.
-    row = con.execute(
+    rows = con.execute(
         """
-        SELECT c.texts, p.kind, p.source
+        SELECT c.texts, p.slot, p.kind, p.source
         FROM (SELECT ? AS protocol, ? AS version, ? AS case_number) w
             LEFT JOIN reading_cases c USING (protocol, version, case_number)
-            LEFT JOIN reading_pictures p USING (protocol, version, case_number)
+            LEFT JOIN (SELECT * FROM reading_pictures WHERE slot < ?) p
+                USING (protocol, version, case_number)
+        ORDER BY p.slot
         """,
-        [protocol, version, case_number],
+        [protocol, version, case_number, film_slots],
+    ).fetchall()
+    texts = rows[0][0] if rows else None
+    pictures = [(slot, kind, source) for _, slot, kind, source in rows if kind is not None]
+    return None if texts is None else json.loads(texts), pictures
+
+
+def load_case_advice(
+    con: Connection, protocol: str, version: int, case_number: int, film_slots: int
+) -> tuple[str | None, list[tuple[int, str, str]]]:
+    """Return what the advice of a case states, and slot, kind and source of its class maps.
+
+    Call it only for a reader whose first answer is stored. None for a case without advice, and for
+    practice, whose advice is in the design.
+    """
+    rows = con.execute(
+        """
+        SELECT c.advice, p.slot, p.kind, p.source
+        FROM (SELECT ? AS protocol, ? AS version, ? AS case_number) w
+            LEFT JOIN reading_cases c USING (protocol, version, case_number)
+            LEFT JOIN (SELECT * FROM reading_pictures WHERE slot >= ?) p
+                USING (protocol, version, case_number)
+        ORDER BY p.slot
+        """,
+        [protocol, version, case_number, film_slots],
+    ).fetchall()
+    maps = [(slot, kind, source) for _, slot, kind, source in rows if kind is not None]
+    return rows[0][0] if rows else None, maps
+
+
+def has_questionnaire_answers(con: Connection, protocol: str, version: int, code: str) -> bool:
+    """Return whether a reader has answered the questionnaire of a version."""
+    row = con.execute(
+        "SELECT 1 FROM reading_stages WHERE protocol = ? AND version = ? AND code = ?"
+        " AND position = ? LIMIT 1",
+        [protocol, version, code, QUESTIONNAIRE_POSITION],
     ).fetchone()
-    if row is None:
-        return None, None
-    texts = None if row[0] is None else json.loads(row[0])
-    return texts, (row[1], row[2]) if row[1] else None
+    return row is not None
 
 
 def load_audit_positions(con: Connection, audit: str, code: str) -> list[AuditPosition]:

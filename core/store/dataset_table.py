@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core.class_labels import MAMMOGRAPHY, UNPROVEN, ClassDefinition
+from core.lexicon.birads_categories import BIRADS
+from core.lexicon.lexicon import Lexicon
 from core.store.connection import Connection, fetch_integer
 from core.store.problem_table import remove_patient_problems
 
@@ -40,6 +43,22 @@ def load_classes(con: Connection) -> ClassDefinition:
     if stored is None:  # from before classes could be named
         return MAMMOGRAPHY
     return ClassDefinition.from_dict(json.loads(stored))
+
+
+def save_lexicon(con: Connection, lexicon: Lexicon) -> None:
+    """Store the lexicon of the study, so that its answers stay readable without the file."""
+    set_meta(con, "lexicon", json.dumps(lexicon.to_dict(), ensure_ascii=False))
+
+
+def load_lexicon(con: Connection) -> Lexicon:
+    """Return the lexicon of the study: that of BI-RADS where no other was stored."""
+    stored = get_meta(con, "lexicon")
+    return BIRADS if stored is None else _parse_lexicon(stored)
+
+
+@lru_cache(maxsize=8)
+def _parse_lexicon(stored: str) -> Lexicon:
+    return Lexicon.from_dict(json.loads(stored))
 
 
 def append_rows(con: Connection, table: str, frame: pd.DataFrame) -> None:

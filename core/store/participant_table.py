@@ -17,6 +17,7 @@ from core.store import run_table
 from core.store.connection import Connection, fetch_integer
 from core.store.evidence import record_group, record_row
 from core.store.labels import assignment_table
+from core.store.labels.set_names import RESERVED_NAMES
 from core.timestamps import utc_now
 
 ROLES = ("team", "annotator", "reader")
@@ -75,13 +76,19 @@ def participant_role(con: Connection, code: str) -> str | None:
 def add_participant(
     con: Connection, code: str, role: str, simulated: bool = False, dissection: str | None = None
 ) -> None:
-    """Add a participant without an invitation. UserError if the code is taken or invalid.
+    """Add a participant without an invitation.
+
+    UserError if the code is taken, invalid, or the name of a label set, which would be ambiguous.
 
     dissection: what an annotator is assigned, by default the current one; `assignment_table`
     changes it.
     """
     check_code(code)
     _check_role(role)
+    if code.lower() in RESERVED_NAMES:
+        raise UserError(
+            f"The code {code} is the name of a label set; choose another code, such as A1."
+        )
     if participant_role(con, code) is not None:
         raise UserError(
             f"The code {code} is taken; choose another, or give {code} a new link on the"

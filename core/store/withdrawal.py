@@ -25,9 +25,17 @@ _MAMMOGRAM_TABLES = (
     "explanations",
     "attention",
     "figure_picks",
+    "comments",
 )
 _PATCH_TABLES = ("predictions", "top_patches")
-_PARTICIPANT_TABLES = ("annotations", "skips", "audit_answers", "answers", "reading_items")
+_PARTICIPANT_TABLES = (
+    "annotations",
+    "skips",
+    "audit_answers",
+    "answers",
+    "reading_stages",
+    "reading_items",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +155,10 @@ def withdraw_participant(con: Connection, code: str, actor: str) -> Withdrawal:
         "SELECT protocol, version, position, revision FROM answers WHERE code = ? ORDER BY ALL",
         [code],
     ).fetchall()
+    stages = con.execute(
+        "SELECT protocol, version, position, stage FROM reading_stages WHERE code = ? ORDER BY ALL",
+        [code],
+    ).fetchall()
     orders = con.execute(
         "SELECT DISTINCT protocol, version FROM reading_items WHERE code = ? ORDER BY ALL", [code]
     ).fetchall()
@@ -162,6 +174,17 @@ def withdraw_participant(con: Connection, code: str, actor: str) -> Withdrawal:
             code=code,
             position=position,
             revision=revision,
+        )
+    for protocol, version, position, stage in stages:
+        record_group(
+            con,
+            "reading_stage",
+            actor,
+            protocol=protocol,
+            version=version,
+            code=code,
+            position=position,
+            stage=stage,
         )
     for protocol, version in orders:
         record_group(con, "reading_order", actor, protocol=protocol, version=version, code=code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.sessions.annotation_session import AnnotationSession
 from core.store import annotation_table
 from core.store.connection import Connection
@@ -18,7 +18,7 @@ def finish_queue(con: Connection, session: AnnotationSession, leave_open: int = 
                 run=queue.run,
                 unit=slot.unit,
                 code=session.code,
-                answer=birads_lexicon.empty_answer(),
+                answer=annotation_answers.empty_answer(),
                 seconds=1.0,
                 annotation_id=session.slot_token(slot),
                 repeat=slot.repeat,

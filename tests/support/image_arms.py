@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core import store
 from core.store.reading import protocol_table
@@ -11,12 +12,15 @@ from evaluation.reading_study.leakage_issues import WARNING
 
 
 def freeze_image_study(
-    study: Path, arms: tuple[str, ...], name: str = "Pictures"
+    study: Path,
+    arms: tuple[str, ...],
+    name: str = "Pictures",
+    preset: str = "Recommended",
+    **settings: Any,
 ) -> protocol_table.Protocol:
-    """Create and freeze a reading study with these arms."""
-    design = design_preset(
-        "Recommended", name=name, arms=arms, comparison_share=1.0, repeats=2, readers=1, seed=2
-    )
+    """Create and freeze a reading study with these arms; settings: more of its design."""
+    given = {"arms": arms, "comparison_share": 1.0, "repeats": 2, "readers": 1, "seed": 2}
+    design = design_preset(preset, name=name, **given | settings)
     workflow.create_protocol(study, name, design, "team")
     _, issues = workflow.check_protocol(study, name, "team")
     reasons = {issue.field: "accepted" for issue in issues if issue.severity == WARNING}

@@ -42,10 +42,13 @@ class Served:
         return f"{self.base}/enter?token={token}"
 
 
-def start_server(study: Path, port: int = 0) -> Served:
-    """Serve a study in a subprocess and wait until it answers; port 0 is a free port."""
+def start_server(study: Path, port: int = 0, before: str = "") -> Served:
+    """Serve a study in a subprocess and wait until it answers; port 0 is a free port.
+
+    before: statements that the process runs first.
+    """
     (study / ADDRESS_FILE).unlink(missing_ok=True)
-    code = (
+    code = before + (
         "import sys; from pathlib import Path; from dashboard.application import serve_study;"
         " serve_study(Path(sys.argv[1]), port=int(sys.argv[2]))"
     )

@@ -71,6 +71,15 @@ ROW_KINDS = {
             ),
         ),
         RowKind(
+            kind="reading_stage",
+            table="reading_stages",
+            key=("protocol", "version", "code", "position", "stage"),
+            order=("protocol", "version", "code", "position", "stage"),
+            subject=(
+                "{protocol}, version {version}: {stage} of reader {code} at position {position}"
+            ),
+        ),
+        RowKind(
             kind="interim_look",
             table="interim_looks",
             key=("protocol", "version", "number"),
@@ -131,6 +140,7 @@ ENDED_KINDS = (
     "reading_pictures",
     "reading_order",
     "reading_answer",
+    "reading_stage",
     "interim_look",
 )
 

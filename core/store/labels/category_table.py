@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 
 from core.errors import UserError
-from core.lexicon.birads_categories import get_category
+from core.store import dataset_table
 from core.store.connection import Connection
 from core.timestamps import utc_now
 
@@ -51,8 +51,9 @@ def confirm_categories(
     UserError
         For an unknown or repeated category, and for none.
     """
+    lexicon = dataset_table.load_lexicon(con)
     for name in categories:
-        get_category(name)
+        lexicon.category(name)
     if len(set(categories)) < len(categories) or not categories:
         raise UserError(
             "A label has one or several different categories; these are"
@@ -116,3 +117,9 @@ def confirmed_categories(con: Connection, run: str) -> dict[tuple[int, str], tup
         for unit, key, categories, state in rows
         if state == CONFIRMED
     }
+
+
+def used_categories(con: Connection) -> set[str]:
+    """Return every category that was ever confirmed in the study."""
+    rows = con.execute("SELECT DISTINCT categories FROM label_categories").fetchall()
+    return {name for (categories,) in rows for name in json.loads(categories)}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.store import unit_table
 from core.store.connection import Connection
 from core.timestamps import utc_now
@@ -38,7 +38,7 @@ def record_decision(
     "imported" for a label that was published elsewhere. UserError if a text is too long.
     """
     text = " ".join(label.split())
-    limit = birads_lexicon.MAX_CHARACTERS
+    limit = annotation_answers.MAX_CHARACTERS
     if len(text) > limit or len(reason) > limit:
         raise UserError(
             f"A decision's label and reason may have {limit} characters each; shorten them."

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.errors import UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.store import annotation_table
 from core.store.connection import Connection
 from core.store.labels import decision_table, label_states, machine_names
 from core.store.labels.finished_annotators import first_answers
 from core.store.labels.label_states import UnitLabel
+from core.store.labels.set_names import (
+    CONSENSUS_SET,
+    DEFAULT_SET,
+    MACHINE_SET,
+    PUBLISHED_SET,
+)
 
-DEFAULT_SET, CONSENSUS_SET, PUBLISHED_SET = "default", "consensus", "published"
-MACHINE_SET = "machine"
 _DESCRIPTIONS = {
     DEFAULT_SET: (
         "adjudicated labels, those on which all experts who have finished agree, and published"
@@ -124,7 +128,7 @@ def _labels_of(con: Connection, run: str, name: str) -> dict[int, UnitLabel]:
                 label_states.PROVISIONAL,
             )
             for row in own.sort_values("unit").itertuples()
-            if birads_lexicon.is_substantive(row.answer)
+            if annotation_answers.is_substantive(row.answer)
         }
     simulated = dict(zip(annotations["annotation_id"], annotations["simulated"]))
     decisions = (

@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.lexicon import birads_lexicon
-from core.store import annotation_table, unit_table
+from core.lexicon import annotation_answers
+from core.lexicon.lexicon import Lexicon
+from core.store import annotation_table, dataset_table, unit_table
 from core.store.connection import Connection
 from core.store.labels import machine_names
 from core.store.labels.decision_table import load_decisions
@@ -75,31 +76,33 @@ class _Tables:
     decided: Mapping[int, Any]
     published: Mapping[int, Any]
     simulated: Mapping[str, bool]
+    lexicon: Lexicon
 
 
-def answer_key(answer: Mapping[str, Any]) -> Hashable:
+def answer_key(answer: Mapping[str, Any], lexicon: Lexicon) -> Hashable:
     """Return a value that is equal for answers on which experts agree.
 
     Phenomena count with their descriptors and association, in any order; confidence does not.
     "Nothing" and "unsure" are equal: neither gives a label. Free text, and a label that was edited
-    by hand, count by their words.
+    by hand, count by their words. lexicon: of the study.
 
     Examples
     --------
+    >>> from core.lexicon.birads_categories import BIRADS
     >>> mass = {"category": "mass", "terms": {"margin": "spiculated"}, "association": "suspicious"}
-    >>> answer = birads_lexicon.create_answer([mass], confidence=3)
-    >>> answer_key(answer) == answer_key(answer | {"confidence": 1})
+    >>> answer = annotation_answers.create_answer([mass], 3, BIRADS)
+    >>> answer_key(answer, BIRADS) == answer_key(answer | {"confidence": 1}, BIRADS)
     True
-    >>> answer_key(answer) == answer_key(birads_lexicon.empty_answer())
+    >>> answer_key(answer, BIRADS) == answer_key(annotation_answers.empty_answer(), BIRADS)
     False
     """
-    if not birads_lexicon.is_substantive(answer):
+    if not annotation_answers.is_substantive(answer):
         return None
     phenomena = frozenset(
         (p["category"], frozenset(p["terms"].items()), p["association"] or "")
         for p in answer["phenomena"]
     )
-    printed = birads_lexicon.format_label(answer["phenomena"])
+    printed = annotation_answers.format_label(answer["phenomena"], lexicon)
     own_words = "" if answer["label"] == printed else " ".join(answer["label"].lower().split())
     return phenomena, own_words
 
@@ -218,6 +221,7 @@ def _load_tables(con: Connection, run: str, order_of_experts: Sequence[str]) -> 
         decided={int(row.unit): row for row in load_decisions(con, run).itertuples()},
         published={int(row.unit): row for row in load_decisions(con, run, True).itertuples()},
         simulated=dict(zip(versions["annotation_id"], versions["simulated"])),
+        lexicon=dataset_table.load_lexicon(con),
     )
 
 
@@ -233,7 +237,9 @@ def _unit_state(unit: int, tables: _Tables) -> UnitState:
     finished = tables.finished.get(unit, [])
     if unit in tables.decided:
         return _decided_state(tables.decided[unit], ADJUDICATED, tables)
-    agreed = len(finished) > 1 and len({answer_key(row.answer) for row in finished}) == 1
+    agreed = (
+        len(finished) > 1 and len({answer_key(row.answer, tables.lexicon) for row in finished}) == 1
+    )
     # The experts of a publication agreed on its consensus, whose words are the published ones.
     is_published = unit in tables.published
     if agreed and not (is_published and all("origin" in row.answer for row in finished)):
@@ -244,14 +250,14 @@ def _unit_state(unit: int, tables: _Tables) -> UnitState:
     own = _label_of(tables.sole.get(unit, []), PROVISIONAL)
     if own is not None:
         return UnitState(label=own, state=PROVISIONAL, counts=True)
-    named = [r for r in tables.latest.get(unit, []) if birads_lexicon.is_substantive(r.answer)]
+    named = [r for r in tables.latest.get(unit, []) if annotation_answers.is_substantive(r.answer)]
     label = _label_of(named[:1], PROVISIONAL)
     return UnitState(label=label, state=PROVISIONAL, counts=False, disputed=disputed)
 
 
 def _label_of(rows: Sequence[Any], state: str) -> UnitLabel | None:
     """Return the label of equal answers, in the words of the first; None if they name nothing."""
-    if not rows or not birads_lexicon.is_substantive(rows[0].answer):
+    if not rows or not annotation_answers.is_substantive(rows[0].answer):
         return None
     return UnitLabel(
         rows[0].answer["label"],

@@ -5,16 +5,8 @@ A migration that has been released is never edited; a change of the schema is a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Migration(NamedTuple):
-    """One change of the schema: a name with its number, the date it was written, its statements."""
-
-    name: str
-    date: str
-    sql: str
-
+from core.store.migrations.migration import Migration
+from core.store.migrations.recent_versions import RECENT_MIGRATIONS
 
 # Tables that a step fills have a `run` column; a run's rows are written once, together. Tables of
 # answers are append-only: their rows have `made`, the person's code and a version or revision.
@@ -446,4 +438,5 @@ MIGRATIONS: tuple[Migration, ...] = (
         ALTER TABLE explanations ALTER COLUMN p_malignant DROP NOT NULL;
         """,
     ),
+    *RECENT_MIGRATIONS,
 )

@@ -39,6 +39,7 @@ class ReadingCase:
 
     texts: the texts shown, in order. truth, network_score, predicted: the sealed key. block: of the
     readers' orders, see `core.sessions.case_order`; None for the order of the first release.
+    advice: what the advice of the case states, see `core.sessions.reading`; None without advice.
     """
 
     number: int
@@ -50,30 +51,34 @@ class ReadingCase:
     network_score: float | None
     predicted: str | None
     block: int | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True)
 class CasePicture:
-    """The image that a case shows beside its texts.
+    """An image that a case shows.
 
-    case_number: negative for practice. kind, source: see `core.images.blinded_rendering`.
+    case_number: negative for practice. kind, source: see `core.images.blinded_rendering`. slot:
+    place of a film; a class map that belongs to advice has 4 more than its film.
     """
 
     case_number: int
     kind: str
     source: str
+    slot: int = 0
 
 
 @dataclass(frozen=True)
 class ReadingItem:
     """One position of a reader's order.
 
-    case_number: -n stands for practice text n of the design.
+    case_number: -n stands for practice text n of the design. period: of a crossover, from 0.
     """
 
     case_number: int
     repeat: bool = False
     practice: bool = False
+    period: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,14 +110,15 @@ def add_reading_cases(
             case.network_score,
             case.predicted,
             case.block,
+            case.advice,
         )
         for case in cases
     ]
     if rows:
         con.executemany(
             "INSERT INTO reading_cases (protocol, version, case_number, mammogram_id, patient_id,"
-            " arm, texts, truth, network_score, predicted, block)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " arm, texts, truth, network_score, predicted, block, advice)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
     actor = _latest_actor(con, protocol, version)
@@ -123,7 +129,7 @@ def load_reading_cases(con: Connection, protocol: str, version: int) -> pd.DataF
     """Return the cases of a version with the sealed key.
 
     Columns: case_number, mammogram_id, patient_id, arm, texts (list), truth, network_score,
-    predicted, block.
+    predicted, block, advice.
     """
     frame = con.execute(
         "SELECT * EXCLUDE (protocol, version) FROM reading_cases WHERE protocol = ? AND version = ?"
@@ -150,8 +156,8 @@ def add_case_pictures(
         )
     if pictures:
         con.executemany(
-            "INSERT INTO reading_pictures VALUES (?, ?, ?, 0, ?, ?)",
-            [(protocol, version, p.case_number, p.kind, p.source) for p in pictures],
+            "INSERT INTO reading_pictures VALUES (?, ?, ?, ?, ?, ?)",
+            [(protocol, version, p.case_number, p.slot, p.kind, p.source) for p in pictures],
         )
         actor = _latest_actor(con, protocol, version)
         record_group(con, "reading_pictures", actor, protocol=protocol, version=version)
@@ -166,8 +172,8 @@ def _latest_actor(con: Connection, protocol: str, version: int) -> str:
 def load_case_pictures(con: Connection, protocol: str, version: int) -> list[CasePicture]:
     """Return the images of a version's cases, by case number."""
     rows = con.execute(
-        "SELECT case_number, kind, source FROM reading_pictures WHERE protocol = ? AND version = ?"
-        " ORDER BY case_number",
+        "SELECT case_number, kind, source, slot FROM reading_pictures"
+        " WHERE protocol = ? AND version = ? ORDER BY case_number, slot",
         [protocol, version],
     )
     return [CasePicture(*row) for row in rows.fetchall()]
@@ -181,6 +187,15 @@ def has_reading_order(con: Connection, protocol: str, version: int, code: str) -
         [protocol, version, code],
     )
     return count > 0
+
+
+def count_reading_orders(con: Connection, protocol: str, version: int) -> int:
+    """Return how many readers have an order."""
+    return fetch_integer(
+        con,
+        "SELECT count(DISTINCT code) FROM reading_items WHERE protocol = ? AND version = ?",
+        [protocol, version],
+    )
 
 
 def assign_reading_order(
@@ -212,10 +227,11 @@ def assign_reading_order(
             item.repeat,
             item.practice,
             secrets.token_hex(16),
+            item.period,
         )
         for position, item in enumerate(items, start=1)
     ]
-    con.executemany("INSERT INTO reading_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    con.executemany("INSERT INTO reading_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     record_group(con, "reading_order", code, protocol=protocol, version=version, code=code)
 
 
@@ -226,6 +242,13 @@ def load_reading_items(con: Connection, protocol: str, version: int) -> pd.DataF
         " AND version = ? ORDER BY code, position",
         [protocol, version],
     ).df()
+
+
+def check_answer(answer: object, highest: int) -> None:
+    """Raise a UserError unless an answer is a whole number from 1 to the highest one."""
+    # bool is a subclass of int: True would be stored as 1.
+    if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= highest:
+        raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {highest}.")
 
 
 def append_reading_answer(
@@ -248,10 +271,7 @@ def append_reading_answer(
         raise RequestRefused(
             "closed", "This reading study has been closed; no further answers are taken. Thank you."
         )
-    highest = answer_scale(protocol.design)
-    # bool is a subclass of int: True would be stored as 1.
-    if isinstance(answer, bool) or not isinstance(answer, int) or not 1 <= answer <= highest:
-        raise UserError(f"{answer!r} is not an answer of this study; answers are 1 to {highest}.")
+    check_answer(answer, answer_scale(protocol.design))
     stored_at = utc_now()
     stored = con.execute(
         "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",

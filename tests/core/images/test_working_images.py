@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import UserError
 from core.images.working_images import (
+    PatchReader,
     WorkingImages,
     move_working_images,
     remove_working_images,
@@ -98,6 +99,23 @@ def test_array_order_of_a_file_is_kept(study: Path, order: str) -> None:
     pixels = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint8).reshape(SHAPE)
     np.save(study / "images" / "f0.npy", np.array(pixels, order=order))  # type: ignore[call-overload]
     assert (WorkingImages(study)["f0"] == pixels).all()
+
+
+def test_windows_keep_their_place_in_resized_images(study: Path) -> None:
+    """Patches of 16 pixels read by a network for 8: half of every origin, rounded to even."""
+    np.save(study / "images" / "f0.npy", np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) // 13)
+    table = pd.DataFrame({"file": "f0", "y": [20, 31, 32], "x": [30, 5, 48], "side": 16})
+    whole, half = WorkingImages(study), WorkingImages(study, None, 8)
+    resized = half["f0"]
+    assert resized.shape == (24, 32)
+    reader = PatchReader(half, table)
+    assert reader.side == 8
+    for patch, (y, x) in zip(reader.batch(np.arange(3)), ((10, 15), (16, 2), (16, 24))):
+        assert np.array_equal(patch[0], resized[y : y + 8, x : x + 8])
+    same = PatchReader(whole, table)
+    assert same.side == 16
+    for patch, (y, x) in zip(same.batch(np.arange(3)), zip(table["y"], table["x"])):
+        assert np.array_equal(patch[0], whole["f0"][y : y + 16, x : x + 16])
 
 
 def test_staged_files_move_once(study: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from core import store
 from core.errors import RequestRefused, UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.sessions.annotation_session import AnnotationSession, queue_order
 from core.sessions.tokens import load_secret_key, one_time_token
 from core.store import annotation_table, participant_table, unit_table
@@ -29,7 +29,7 @@ def start_session(study: Path, code: str = "A1", repeats: int = 4) -> Annotation
 def finish_practice(con, session: AnnotationSession) -> None:
     for slot in session.queue(con).slots[:2]:
         assert slot.practice
-        session.save_answer(con, session.slot_token(slot), birads_lexicon.empty_answer(), 1.0)
+        session.save_answer(con, session.slot_token(slot), annotation_answers.empty_answer(), 1.0)
 
 
 def test_versions_are_appended(study: Path) -> None:
@@ -58,13 +58,13 @@ def test_versions_are_appended(study: Path) -> None:
 def test_label_of_a_unit(study: Path) -> None:
     with store.write(study) as con:
         own = synthetic_study.annotate(con, "A1", 4, synthetic_study.mass_answer("obscured"))
-        synthetic_study.annotate(con, "A1", 1, birads_lexicon.empty_answer())
+        synthetic_study.annotate(con, "A1", 1, annotation_answers.empty_answer())
         second = synthetic_study.annotate(
             con, "A2", 1, synthetic_study.mass_answer("spiculated"), simulated=True
         )
         synthetic_study.annotate(con, "A1", 2, synthetic_study.mass_answer("obscured"))
         # Its author changed the answer on unit 2 to nothing.
-        synthetic_study.annotate(con, "A1", 2, birads_lexicon.empty_answer())
+        synthetic_study.annotate(con, "A1", 2, annotation_answers.empty_answer())
         other = synthetic_study.annotate(con, "A2", 4, synthetic_study.mass_answer("indistinct"))
         # Repeats and practice give no label.
         synthetic_study.annotate(con, "A1", 5, synthetic_study.mass_answer(), repeat=True)
@@ -131,7 +131,7 @@ def test_session_goes_through_the_queue(study: Path) -> None:
         queue = session.queue(con)
         assert queue.next().number == 1 and queue.next().status == "skipped"
         session.save_answer(
-            con, session.slot_token(queue.next()), birads_lexicon.empty_answer(), 1.0
+            con, session.slot_token(queue.next()), annotation_answers.empty_answer(), 1.0
         )
         assert session.queue(con).next() is None
 
@@ -145,7 +145,7 @@ def test_token_saves_once(study: Path) -> None:
         again, _ = session.save_answer(con, token, synthetic_study.mass_answer(), 9.0)
         assert again.made == saved.made
         with pytest.raises(RequestRefused, match="another window"):
-            session.save_answer(con, token, birads_lexicon.empty_answer(), 2.0)
+            session.save_answer(con, token, annotation_answers.empty_answer(), 2.0)
         with pytest.raises(RequestRefused, match="another window"):
             session.save_answer(
                 con, one_time_token(b"guess", "annotate"), synthetic_study.mass_answer(), 2.0

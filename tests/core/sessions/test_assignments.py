@@ -9,7 +9,7 @@ import pytest
 
 from core import lineage, runs, store
 from core.errors import RequestRefused, UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.sessions.annotation_session import AnnotationSession
 from core.store import annotation_table, migrations, participant_table, run_table, unit_table
 from core.store.connection import STORE_NAME
@@ -48,7 +48,7 @@ def test_queue_stays_when_a_newer_dissection_appears(study: Path) -> None:
         assert unit_table.current_dissection(con) == FOURTH
         assert before.queue(con) == queue  # before any answer, and with every number and token
         token = before.slot_token(queue.slots[0])
-        before.save_answer(con, token, birads_lexicon.empty_answer(), 1.0)
+        before.save_answer(con, token, annotation_answers.empty_answer(), 1.0)
         later = add_annotator(con, "A2")
         assert later.queue(con).run == FOURTH
         run_table.record_use(con, SECOND)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from core.sessions.arms import ARMS, shows_images, shows_texts
+from core.sessions.arms import (
+    ADVICE_ARMS,
+    ARMS,
+    shows_advice,
+    shows_advice_map,
+    shows_images,
+    shows_texts,
+)
 from core.sessions.reading_instructions import design_shows_images, reading_instructions
 
 # Key 1 is the first answer: an exchanged order would turn every answer into its opposite.
@@ -65,4 +72,29 @@ def test_what_each_arm_shows() -> None:
         "class_map": (False, True),
         "image": (False, True),
         "image_explanation": (True, True),
+        "advice": (False, True),
+        "advice_units": (True, True),
+        "advice_map": (False, True),
+        "advice_units_map": (True, True),
+        "advice_shuffled": (True, True),
+        "no_advice": (False, True),
     }
+    assert [arm for arm in ARMS if shows_advice(arm)] == list(ADVICE_ARMS[:-1])
+    assert [arm for arm in ARMS if shows_advice_map(arm)] == ["advice_map", "advice_units_map"]
+
+
+def test_instructions_of_a_study_with_advice() -> None:
+    plain = {"scale": 6, "advice": "class"}
+    texts = reading_instructions(plain, True).paragraphs
+    assert "cannot be changed" in texts[0] and "neural network" in texts[1]
+    told = plain | {
+        "predict_network": True,
+        "wrong_advice": 0.25,
+        "wrong_advice_told": True,
+        "washout_days": 14,
+        "told": "Half are malignant.",
+    }
+    added = [text for text in reading_instructions(told, True).paragraphs if text not in texts]
+    assert len(added) == 4 and "expect the program" in added[0]
+    assert "about 25 are wrong" in added[1] and "14 days" in added[2]
+    assert added[3] == "Half are malignant."

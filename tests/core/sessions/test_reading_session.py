@@ -292,9 +292,13 @@ def test_displayed_case_reveals_nothing(study: Path) -> None:
                 "answer",
                 "position",
                 "can_reopen",
-                "picture",
+                "pictures",
+                "step",
+                "first_answer",
+                "advice",
             }
-            assert case["picture"] is None
+            assert case["pictures"] == ()
+            assert case["step"] is case["first_answer"] is case["advice"] is None
             save_answer(con, session)
 
 

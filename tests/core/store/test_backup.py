@@ -12,8 +12,10 @@ import pytest
 
 from core import store
 from core.errors import UserError
-from core.store import run_table
+from core.store import evidence, migrations, run_table
 from core.store.key_files import write_key_file
+from core.store.migrations import MIGRATIONS
+from support import synthetic_study
 
 COMMITS = """
 import os, signal, sys
@@ -40,6 +42,49 @@ def test_backup_is_complete_and_never_overwrites(empty: Path, tmp_path: Path) ->
         assert run_table.load_log(con)["event"].tolist() == ["backup", "precious"]
     with pytest.raises(UserError, match="exists already"):
         store.create_backup(empty, target)
+
+
+def test_restoring_counts_what_the_backup_has_and_what_it_lacks(
+    study: Path, tmp_path: Path
+) -> None:
+    def answer(numbers: range) -> None:
+        with store.write(study) as con:
+            con.executemany(
+                "INSERT INTO answers VALUES ('P', 1, 'R1', ?, 1, 3, 1.0, FALSE, FALSE,"
+                " TIMESTAMP '2026-11-02 03:04:05')",
+                [[number] for number in numbers],
+            )
+            run_table.append_log(con, "t", f"{len(numbers)} answers")
+            for number in numbers[::2]:
+                synthetic_study.annotate(con, "A1", number, synthetic_study.mass_answer())
+
+    answer(range(3))
+    store.create_backup(study, tmp_path / "saved.duckdb")
+    answer(range(3, 10))
+    saved = store.restore_backup(study, tmp_path / "saved.duckdb")
+    assert (saved.annotations, saved.answers) == (2, 3)
+    assert (saved.lost_annotations, saved.lost_answers) == (4, 7)
+    assert (saved.lost_records, saved.kept is not None) == (1, True)
+    # The replaced store has more than the restored one, which lacks nothing of it.
+    again = store.restore_backup(study, saved.kept)
+    assert (again.annotations, again.answers) == (6, 10)
+    assert (again.lost_annotations, again.lost_answers) == (0, 0)
+
+
+def test_store_without_a_chain_is_replaced(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that nothing has opened since the first release has no records to lose."""
+    old = tmp_path / "old"
+    old.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", MIGRATIONS[:8])
+        store.create(old)
+    store.create_backup(empty, tmp_path / "saved.duckdb")
+    restored = store.restore_backup(old, tmp_path / "saved.duckdb")
+    assert (restored.lost_annotations, restored.lost_answers, restored.lost_records) == (0, 0, 0)
+    with store.read(old) as con:
+        assert evidence.verify_chain(con).valid
 
 
 def test_damaged_log_opens_or_is_restored(empty: Path, tmp_path: Path) -> None:

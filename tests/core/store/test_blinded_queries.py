@@ -18,6 +18,8 @@ READING_FUNCTIONS = (
     blinded_queries.has_case_pictures,
     blinded_queries.load_reading_positions,
     blinded_queries.load_case_content,
+    blinded_queries.load_case_advice,
+    blinded_queries.has_questionnaire_answers,
 )
 AUDIT_FUNCTIONS = (blinded_queries.load_audit_positions, blinded_queries.load_audit_tile)
 
@@ -67,8 +69,16 @@ def test_sessions_use_only_blinded_queries() -> None:
         "has_reading_order",
         "assign_reading_order",
         "append_reading_answer",
+        "check_answer",
+        "count_reading_orders",
+    }
+    assert attributes_of(reading_session, "stage_table") == {
+        "append_stage_answer",
+        "question_stage",
+        "QUESTIONNAIRE_POSITION",
     }
     assert attributes_of(reading_session, "protocol_table") == {
+        "answer_scale",
         "current_reading_study",
         "next_reading_study",
     }

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from core import store
 from core.errors import UserError
 from core.store import run_table
+from core.store.locking import store_lock
 
 APPEND = """
 import sys
@@ -126,6 +129,38 @@ def test_timeout_names_the_holder(empty: Path) -> None:
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_an_access_waits_for_the_lock_until_its_time_is_over(empty: Path) -> None:
+    """A thread holds the lock until a second access has begun to wait."""
+    entered, waiting = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store_lock(empty, exclusive=True, timeout_s=5):
+            entered.set()
+            waiting.wait(5)
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(hold)
+        assert entered.wait(5)
+        waiting.set()
+        with store_lock(empty, exclusive=True, timeout_s=5):
+            assert holder.done() or holder.result(5) is None
+        # At the end of its time an access is refused, and the lock is free for others.
+        entered.clear()
+        waiting.clear()
+        holder = pool.submit(hold)
+        assert entered.wait(5)
+        with (
+            pytest.raises(store.StoreLockedError, match="more than 0 s"),
+            store_lock(empty, exclusive=False, timeout_s=0),
+        ):
+            pass
+        waiting.set()
+        holder.result(5)
+    with store_lock(empty, exclusive=False, timeout_s=0):
+        pass
 
 
 def test_acknowledged_write_survives_kill(empty: Path) -> None:

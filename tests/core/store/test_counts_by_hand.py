@@ -8,10 +8,17 @@ import pandas as pd
 import pytest
 
 from core import store
+from core.errors import UserError
 from core.sessions.reading_session import ReadingSession
 from core.sessions.tokens import load_secret_key
-from core.store import annotation_table, dataset_table, participant_table
-from core.store.labels import decision_table, label_states
+from core.store import (
+    annotation_table,
+    audit_table,
+    blinded_queries,
+    dataset_table,
+    participant_table,
+)
+from core.store.labels import category_table, decision_table, label_states
 from core.store.reading import bundle_table
 from support import synthetic_study
 
@@ -173,3 +180,119 @@ def test_first_pathology_has_the_lowest_number(study: Path) -> None:
         dataset_table.append_rows(con, "findings", findings)
         first = dataset_table.load_first_pathologies(con)
     assert first == {"ZQXCASE000": "BENIGN", "ZQXCASE001": "NORMAL"}
+
+
+@pytest.mark.parametrize("simulated", [(), ("A1",), ("A2",), ("A1", "A2")])
+def test_label_with_a_simulated_annotation_is_simulated(
+    study: Path, simulated: tuple[str, ...]
+) -> None:
+    with store.write(study) as con:
+        con.execute("DELETE FROM selected WHERE unit NOT IN (0, 1)")
+        for code in ("A1", "A2"):
+            for unit in (0, 1):
+                is_simulated = code in simulated and unit == 0
+                answer = synthetic_study.mass_answer()
+                synthetic_study.annotate(con, code, unit, answer, simulated=is_simulated)
+        labels = label_states.unit_labels(con, RUN, ())
+        ids = {
+            (row.code, row.unit): row.annotation_id
+            for row in annotation_table.load_annotations(con, RUN).itertuples()
+        }
+        for unit in (0, 1):
+            assert set(labels[unit].annotation_ids) == {ids["A1", unit], ids["A2", unit]}
+        assert labels[0].simulated == bool(simulated) and not labels[1].simulated
+        sources = [ids["A1", 0], ids["A2", 0]]
+        decision_table.record_decision(con, RUN, 0, "Mass", sources, "seen", "T1")
+        assert label_states.unit_labels(con, RUN, ())[0].simulated == bool(simulated)
+
+
+def test_repeated_and_missing_categories_are_refused(study: Path) -> None:
+    with store.write(study) as con:
+        for categories in ((), ("mass", "mass"), ("mass", "calcification", "mass")):
+            with pytest.raises(UserError, match="one or several different categories"):
+                category_table.confirm_categories(con, RUN, 3, "Mass", categories, "T1")
+        assert category_table.confirmed_categories(con, RUN) == {}
+        for unit, categories in ((3, ("mass",)), (4, ("calcification", "mass"))):
+            category_table.confirm_categories(con, RUN, unit, "Mass", categories, "T1")
+        confirmed = category_table.confirmed_categories(con, RUN)
+    assert {unit: names for (unit, _), names in confirmed.items()} == {
+        3: ("mass",),
+        4: ("calcification", "mass"),
+    }
+
+
+def test_latest_answers_of_an_audit_by_one_expert(study: Path) -> None:
+    with store.write(study) as con:
+        audit = synthetic_study.add_audit(con, units=1, each=1)
+        for code, item, version, answer in (
+            ("A1", 1, 1, "no"),
+            ("A2", 1, 1, "unsure"),
+            ("A1", 1, 2, "yes"),
+            ("A1", 3, 1, "no"),
+        ):
+            audit_table.append_audit_answer(con, audit.audit, code, item, version, answer, 1.0)
+        positions = blinded_queries.load_audit_positions(con, audit.audit, "A1")
+    found = {p.item: (p.revision, p.answer, p.made is not None) for p in positions}
+    assert found == {1: (2, "yes", True), 2: (0, None, False), 3: (1, "no", True)}
+    assert {(p.unit, p.label) for p in positions} == {(0, synthetic_study.LABELS[0])}
+
+
+def test_states_are_stored_and_exported_under_these_names() -> None:
+    assert label_states.LABEL_STATES == (
+        "provisional",
+        "agreed",
+        "adjudicated",
+        "published",
+        "machine",
+    )
+    assert label_states.PUBLISHED == "published" and label_states.MACHINE == "machine"
+    assert (label_states.PROVISIONAL, label_states.AGREED) == ("provisional", "agreed")
+    assert label_states.ADJUDICATED == "adjudicated"
+
+
+def test_postponed_units(study: Path) -> None:
+    with store.write(study) as con:
+        annotation_table.record_skip(con, RUN, 3, "A1")
+        annotation_table.record_skip(con, RUN, 4, "A1", repeat=True)
+        annotation_table.record_skip(con, RUN, 3, "A1")
+        annotation_table.record_skip(con, RUN, 5, "A2")
+        assert annotation_table.skipped_units(con, RUN, "A1") == {(3, False), (4, True)}
+        assert annotation_table.skipped_units(con, "dissect-other", "A1") == set()
+
+
+def test_how_an_answer_came_about_is_stored(study: Path) -> None:
+    """Nothing is set that was not stated: an imported answer had no times and no patch labels."""
+    flags = ("repeat", "practice", "simulated", "patch_labels_shown")
+    answer = synthetic_study.mass_answer()
+
+    with store.write(study) as con:
+        participant_table.add_participant(con, "A1", "annotator")
+        for unit, stated in enumerate(({}, *({flag: True} for flag in flags))):
+            annotation_table.append_annotation(
+                con,
+                run=RUN,
+                unit=unit,
+                code="A1",
+                answer=answer,
+                seconds=2.5 + unit,
+                annotation_id=f"own{unit}",
+                **stated,
+            )
+        annotation_table.append_imported_annotation(
+            con,
+            run=RUN,
+            unit=7,
+            code="A1",
+            answer=answer,
+            annotation_id="imported",
+            origin="labels.json: unit_0008",
+        )
+        rows = annotation_table.load_annotations(con, RUN).set_index("annotation_id")
+    for unit, stated in enumerate((None, *flags)):
+        row = rows.loc[f"own{unit}"]
+        assert {flag: bool(row[flag]) for flag in flags} == {flag: flag == stated for flag in flags}
+        assert (row["seconds"], row["version"], row["unit"]) == (2.5 + unit, 1, unit)
+        assert "origin" not in row["answer"]
+    imported = rows.loc["imported"]
+    assert not any(imported[flag] for flag in flags) and pd.isna(imported["seconds"])
+    assert imported["answer"]["origin"] == "labels.json: unit_0008"

@@ -18,7 +18,8 @@ from hypothesis.stateful import (
 
 from core import store
 from core.errors import UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
+from core.lexicon.birads_categories import BIRADS
 from core.store import annotation_table
 from core.store.connection import Connection
 from core.store.labels import decision_table, finished_annotators, label_sets, label_states
@@ -26,7 +27,7 @@ from support import synthetic_study
 
 RUN = synthetic_study.DISSECT
 UNITS = (0, 1, 2)
-NOTHING = birads_lexicon.empty_answer()
+NOTHING = annotation_answers.empty_answer()
 MASS = synthetic_study.mass_answer("spiculated")
 OTHER = synthetic_study.mass_answer("indistinct")
 MASS_TEXT = "Mass with spiculated margin, suspicious"
@@ -125,7 +126,7 @@ def test_single_expert_is_said(small: Path) -> None:
         synthetic_study.annotate(con, "A1", 1, MASS)
         synthetic_study.annotate(con, "A1", 2, NOTHING)
         assert set(texts(con)) == {0, 1} and label_states.sole_expert(con, RUN) == "A1"
-        synthetic_study.annotate(con, "A2", 2, birads_lexicon.empty_answer("unsure"))
+        synthetic_study.annotate(con, "A2", 2, annotation_answers.empty_answer("unsure"))
         # Both have finished: unit 2 is agreed to have no label, the others wait.
         assert texts(con) == {} and label_states.disputed_units(con, RUN) == [0, 1]
         assert label_states.single_expert_note(con, RUN, ()) == ""
@@ -177,7 +178,7 @@ def test_published_consensus_of_imported_experts(small: Path) -> None:
                 run=RUN,
                 unit=0,
                 code=code,
-                answer=birads_lexicon.free_answer("Spiculated mass"),
+                answer=annotation_answers.free_answer("Spiculated mass"),
                 annotation_id=f"{code}-0",
                 origin="file",
             )
@@ -195,18 +196,23 @@ def test_published_consensus_of_imported_experts(small: Path) -> None:
         (MASS, OTHER, False),
         (MASS, synthetic_study.mass_answer("spiculated", "benign"), False),
         (MASS, NOTHING, False),
-        (NOTHING, birads_lexicon.empty_answer("unsure"), True),
+        (NOTHING, annotation_answers.empty_answer("unsure"), True),
         (MASS, MASS | {"label": "Mass beside the nipple"}, False),
-        (birads_lexicon.free_answer("Big  mass"), birads_lexicon.free_answer("big mass"), True),
-        (birads_lexicon.free_answer("Mass"), birads_lexicon.free_answer("Cyst"), False),
+        (
+            annotation_answers.free_answer("Big  mass"),
+            annotation_answers.free_answer("big mass"),
+            True,
+        ),
+        (annotation_answers.free_answer("Mass"), annotation_answers.free_answer("Cyst"), False),
     ],
 )
 def test_which_answers_agree(first: dict[str, Any], second: dict[str, Any], is_same: bool) -> None:
     a, b = (
-        answer if not answer["phenomena"] else birads_lexicon.validate_answer(answer)
+        answer if not answer["phenomena"] else annotation_answers.validate_answer(answer, BIRADS)
         for answer in (first, second)
     )
-    assert (label_states.answer_key(a) == label_states.answer_key(b)) is is_same
+    key_a, key_b = (label_states.answer_key(answer, BIRADS) for answer in (a, b))
+    assert (key_a == key_b) is is_same
 
 
 class LabelMachine(RuleBasedStateMachine):

@@ -10,6 +10,7 @@ from core import store
 from core.errors import UserError
 from core.store import participant_table
 from core.store.evidence import verify_chain
+from core.store.labels.set_names import RESERVED_NAMES
 from core.store.withdrawal import withdraw_participant
 from support import synthetic_study
 
@@ -126,3 +127,12 @@ def test_progress_of_participants(study: Path) -> None:
         "answered",
         "last_seen",
     }
+
+
+@pytest.mark.parametrize("code", [*RESERVED_NAMES, "Machine"])
+def test_names_of_label_sets_are_no_codes(empty: Path, code: str) -> None:
+    for role in participant_table.ROLES:
+        with store.write(empty) as con, pytest.raises(UserError, match="name of a label set"):
+            participant_table.add_participant(con, code, role)
+    with store.read(empty) as con:
+        assert participant_table.participant_role(con, code) is None

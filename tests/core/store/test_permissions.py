@@ -45,6 +45,14 @@ def test_new_study_and_its_store(tmp_path: Path) -> None:
     assert (mode(study), mode(study / "study.duckdb")) == (0o700, 0o600)
 
 
+def test_files_of_the_locks(empty: Path) -> None:
+    for name in (".lock", ".queue"):
+        (empty / name).unlink(missing_ok=True)
+    with store.write(empty) as con:
+        run_table.append_log(con, "t", "e")
+    assert [mode(empty / name) for name in (".lock", ".queue")] == [0o600, 0o600]
+
+
 def test_backup_and_replaced_store(empty: Path, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere" / "backup.duckdb"
     target.parent.mkdir()

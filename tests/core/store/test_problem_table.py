@@ -123,6 +123,27 @@ def test_problems_of_several_patients_are_removed(study: Path) -> None:
         assert problem_table.remove_patient_problems(con, []) == 0
 
 
+def test_problems_of_a_kind_are_the_open_ones_of_mammograms(study: Path) -> None:
+    with store.write(study) as con:
+        problem_table.add_problems(
+            con,
+            [
+                row(),
+                row(finding=2),
+                row(finding=3, code="unreached"),
+                row(finding=None, mammogram_id=None),
+                row(finding=4, mammogram_id="M2"),
+            ],
+        )
+        ids = dict(problem_table.list_problems(con)[["finding", "problem_id"]].dropna().values)
+        problem_table.resolve_problems(con, [ids[2]], problem_table.ACCEPTED, "team")
+        assert set(problem_table.ids_of_kind(con, "outside_breast")) == {ids[1], ids[4]}
+        assert problem_table.ids_of_kind(con, "unreached") == [ids[3]]
+        # A name that is no kind is an id; neither is the missing kind of a problem without one.
+        for name in ("p-17", ""):
+            assert problem_table.ids_of_kind(con, name) == [name]
+
+
 def test_what_a_source_reports_takes_the_place_of_what_it_reported(study: Path) -> None:
     def report(item: str, cause: str, source: str = "s") -> dict[str, Any]:
         return row(None, item=item, cause=cause, source_id=source, code="", mammogram_id=None)

@@ -179,17 +179,25 @@ def test_older_store_begins_its_chain_with_what_it_holds(
         study,
         "INSERT INTO protocols SELECT 'P', 1, state, '{}', '[]', 'h', '', FALSE, 't',"
         " now()::TIMESTAMP FROM (VALUES ('lint'), ('unblinded')) t(state)",
+        "INSERT INTO protocols VALUES"
+        " ('A', 2, 'lint', '{}', '[]', 'h', '', FALSE, 't', now()::TIMESTAMP)",
         "INSERT INTO answers VALUES ('P', 1, 'R1', 3, 1, 5, 1.5, FALSE, FALSE, now()::TIMESTAMP)",
         "INSERT INTO consents VALUES ('R1', 'x', 'I agree', now()::TIMESTAMP)",
         "INSERT INTO log SELECT now()::TIMESTAMP, 't', 'e', 'd' FROM range(2)",
     )
     with store.read(study) as con:
         result = evidence.verify_chain(con)
+        states = con.execute(
+            "SELECT subject FROM evidence WHERE kind = 'protocol_state' ORDER BY number"
+        ).fetchall()
     assert result.valid
+    # By protocol and version.
+    versions = ["A, version 2", "P, version 1", "P, version 1"]
+    assert [subject.partition(":")[0] for (subject,) in states] == versions
     assert result.counts == {
         "adoption": 1,
         "reading_answer": 1,
-        "protocol_state": 2,
+        "protocol_state": 3,
         "consent": 1,
         "log": 2,
     }
