@@ -9,9 +9,9 @@ from __future__ import annotations
 from evaluation.reading_study.case_selection import (
     CaseFlow,
     choose_cases,
-    explanation_texts,
     reader_order,
 )
+from evaluation.reading_study.case_texts import explanation_texts, label_texts
 from evaluation.reading_study.design import (
     DESIGN_PRESETS,
     Design,
@@ -37,6 +37,7 @@ __all__ = [
     "design_power",
     "design_preset",
     "explanation_texts",
+    "label_texts",
     "leakage_table",
     "planned_power",
     "protocol_hash",

@@ -1,20 +1,32 @@
-"""Selection of the cases of a reading study, their texts, and the order of each reader."""
+"""Selection of the cases of a reading study, and the order of each reader."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from core.errors import UserError
-from core.lexicon.birads_lexicon import without_association
 from core.sessions.arms import shows_texts
 from core.sessions.case_order import assign_blocks, reader_case_order, text_keys
-from evaluation.reading_study.design import TRUTH_RULES, Design, check_looks
+from core.sessions.reading.crossover import crossover_case_order
+from evaluation.reading_study.advice.advice_cases import (
+    assign_arms,
+    period_blocks,
+    sample_wrong_share,
+    stated_advice,
+)
+from evaluation.reading_study.case_texts import (
+    name_drawn_films,
+    name_own_films,
+    shuffled_texts,
+)
+from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, Design, check_looks
 from evaluation.reading_study.sealed_key import KEY_COLUMNS
 
+# Patients that an error names.
+_LISTED_PATIENTS = 20
 _NEEDED_COLUMNS = (
     "mammogram_id",
     "patient_id",
@@ -23,44 +35,6 @@ _NEEDED_COLUMNS = (
     "predicted",
     "texts",
 )
-
-
-def explanation_texts(
-    units: Sequence[int], labels: Mapping[int, str], design: Design
-) -> tuple[str, ...]:
-    """Return the texts of a case: the labels of its most influential labelled units.
-
-    Parameters
-    ----------
-    units : sequence of int
-        0-based unit indices, the most influential first.
-    labels : mapping
-        Unit index to label.
-    design : Design
-        Limits the number of texts and the depth of the search, and decides whether repeated labels
-        are merged and words for malignancy removed.
-
-    Returns
-    -------
-    tuple of str
-        At most `design.texts` labels; empty if no unit within the depth is labelled.
-
-    Examples
-    --------
-    >>> labels = {3: "Mass, suspicious", 5: "Dense tissue", 9: "Dense tissue"}
-    >>> explanation_texts([1, 3, 5, 9], labels, Design(texts=2))
-    ('Mass', 'Dense tissue')
-    """
-    texts: list[str] = []
-    for unit in units[: design.depth]:
-        label = labels.get(int(unit), "").strip()
-        text = label if design.association_words else without_association(label)
-        # A label that consists of words for malignancy only is empty without them.
-        if text and not (design.merge_duplicates and text in texts):
-            texts.append(text)
-        if len(texts) == design.texts:
-            break
-    return tuple(texts)
 
 
 @dataclass(frozen=True)
@@ -96,16 +70,19 @@ def choose_cases(candidates: pd.DataFrame, design: Design) -> tuple[pd.DataFrame
     ----------
     candidates : DataFrame
         One row per image with mammogram_id, patient_id, split, network_score, predicted, texts (see
-        `explanation_texts`) and the truth by each available rule in the columns `TRUTH_RULES`
-        (malignant, benign, unproven or None). The arm random_units also needs random_texts.
+        `case_texts.explanation_texts`) and the truth by each available rule in the columns
+        `TRUTH_RULES` (malignant, benign, unproven or None). The arm random_units also needs
+        random_texts. Exams have one row per patient, with films, fits (see
+        `workflow.exams.pool_exams`) and text_films, the film of each text.
     design : Design
         The design.
 
     Returns
     -------
     cases : DataFrame
-        The columns `KEY_COLUMNS`, block (see `core.sessions.case_order.assign_blocks`) and the
-        truth rules, one row per case and arm. case_number counts from 1 in random order.
+        The columns `KEY_COLUMNS`, block (see `core.sessions.case_order.assign_blocks`), the truth
+        rules and, in a study with advice, advice; one row per case and arm. case_number counts from
+        1 in random order.
     flow : CaseFlow
         Images and patients left after each step.
 
@@ -141,24 +118,57 @@ def choose_cases(candidates: pd.DataFrame, design: Design) -> tuple[pd.DataFrame
     chosen = _balanced_sample(eligible, design, generator)
     steps.append(_flow_step("chosen, as many of each class", chosen))
     check_looks(design, len(chosen))
+    members = None if design.advice == NO_ADVICE else assign_arms(chosen, design, generator)
     cases = pd.concat(
-        [_arm_cases(chosen, arm, design, generator) for arm in design.arms], ignore_index=True
+        [
+            _arm_cases(chosen, arm, design, generator, None if members is None else members[arm])
+            for arm in design.arms
+        ],
+        ignore_index=True,
     )
     # Case numbers leave the study in bundles and exports, so they must not follow arm or class.
     cases = cases.iloc[generator.permutation(len(cases))].reset_index(drop=True)
     cases["case_number"] = np.arange(1, len(cases) + 1)
-    cases["block"] = assign_blocks(
-        cases["arm"].tolist(),
-        cases["patient_id"].tolist(),
-        text_keys(cases["texts"].tolist()),
-        design.seed,
-    )
+    cases["block"] = _blocks(cases, design)
     rules = [rule for rule in TRUTH_RULES if rule in cases.columns]
-    return cases[[*KEY_COLUMNS, "block", *rules]], CaseFlow(tuple(steps))
+    if members is None:
+        return cases[[*KEY_COLUMNS, "block", *rules]], CaseFlow(tuple(steps))
+    cases["advice"] = stated_advice(cases, design)
+    return cases[[*KEY_COLUMNS, "advice", "block", *rules]], CaseFlow(tuple(steps))
+
+
+def _blocks(cases: pd.DataFrame, design: Design) -> list[int]:
+    """Return the block of each case of a new key."""
+    texts = text_keys(cases["texts"].tolist())
+    if "base_period" in cases.columns:
+        return period_blocks(cases, texts, design)
+    return assign_blocks(cases["arm"].tolist(), cases["patient_id"].tolist(), texts, design.seed)
 
 
 def _flow_step(description: str, table: pd.DataFrame) -> tuple[str, int, int]:
-    return description, len(table), int(table["patient_id"].nunique())
+    images = int(table["films"].map(len).sum()) if "films" in table.columns else len(table)
+    return description, images, int(table["patient_id"].nunique())
+
+
+def _complete_exams(
+    table: pd.DataFrame, design: Design
+) -> tuple[pd.DataFrame, list[tuple[str, int, int]]]:
+    """Leave out exams that the layout cannot show, and decide about those of a single film."""
+    table = table[table["fits"].astype(bool)]
+    steps = [_flow_step("every film explained, one CC and MLO a side at most", table)]
+    single = table["films"].map(len) == 1
+    if design.single_films == "ask" and single.any():
+        patients = sorted(table.loc[single, "patient_id"])
+        raise UserError(
+            f"{len(patients)} of {len(table)} exams of the {design.split} split have a single film"
+            f" (patients {', '.join(patients[:_LISTED_PATIENTS])}"
+            f"{', ...' if len(patients) > _LISTED_PATIENTS else ''}). State whether they are read:"
+            " set single_films to in, or to out to leave them out."
+        )
+    if design.single_films == "out":
+        table = table[~single]
+        steps.append(_flow_step("two films or more", table))
+    return table, steps
 
 
 def _eligible_images(
@@ -167,6 +177,9 @@ def _eligible_images(
     """Apply the inclusion criteria one by one and count what remains after each."""
     table = candidates[candidates["split"] == design.split]
     steps = [_flow_step(f"{design.split} split", table)]
+    if design.case_unit == "exam":
+        table, exam_steps = _complete_exams(table, design)
+        steps += exam_steps
     table = table[table[design.truth_rule].isin([design.positive, design.comparison])]
     steps.append(_flow_step(f"{design.positive} or {design.comparison} finding", table))
     rules = [rule for rule in TRUTH_RULES if rule in table.columns and table[rule].notna().any()]
@@ -210,89 +223,51 @@ def _balanced_sample(
             f" {per_class or 1} of each; ask for fewer cases, allow more images a patient, or"
             " annotate more units."
         )
-    sample = table.groupby(design.truth_rule, sort=False).head(per_class)
+    if design.wrong_advice is None:
+        sample = table.groupby(design.truth_rule, sort=False).head(per_class)
+    else:
+        sample = sample_wrong_share(table, design)
     return sample.drop(columns=["image_key", "patient_key"])
 
 
 def _arm_cases(
-    chosen: pd.DataFrame, arm: str, design: Design, generator: np.random.Generator
+    chosen: pd.DataFrame,
+    arm: str,
+    design: Design,
+    generator: np.random.Generator,
+    members: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the rows of one arm.
 
-    The first arm holds all cases, every other arm a balanced share of them.
+    The first arm holds all cases, every other arm a balanced share of them. members: the images of
+    the arm in a study with advice.
     """
-    table = chosen.assign(arm=arm, truth=chosen[design.truth_rule])
-    if arm != design.arms[0]:
+    table = chosen if members is None else members
+    table = table.assign(arm=arm, truth=table[design.truth_rule])
+    if arm != design.arms[0] and members is None:
         per_class = max(1, round(design.comparison_share * len(table) / 2))
         shuffled = table.iloc[generator.permutation(len(table))]
         table = shuffled.groupby("truth", sort=False).head(per_class)
     # Texts that an arm does not display must not be in its rows, which site bundles copy.
     if not shows_texts(arm):
         return table.assign(texts=[()] * len(table))
-    if arm == "shuffled":
-        return table.assign(texts=shuffled_texts(table, chosen, generator))
+    if arm in ("shuffled", "advice_shuffled"):
+        texts = shuffled_texts(table, chosen, generator)
+        return table.assign(texts=name_drawn_films(table, texts, generator))
     if arm == "random_units":
         if "random_texts" not in table.columns:
             raise UserError(
                 "The table of images lacks 'random_texts'; the arm random_units shows the texts of"
                 " randomly drawn annotated units."
             )
-        return table.assign(texts=table["random_texts"])
-    return table
+        texts = table["random_texts"].tolist()
+        return table.assign(texts=name_drawn_films(table, texts, generator))
+    return table.assign(texts=name_own_films(table))
 
 
-def shuffled_texts(
-    table: pd.DataFrame, donors: pd.DataFrame, generator: np.random.Generator
-) -> list[tuple[str, ...]]:
-    """Assign to each case the texts of an image of another patient.
-
-    The control arm shows the same kind of texts without information about the case. Donors are
-    drawn without replacement until none of another patient is left; then all are available again.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Cases that receive texts, with patient_id.
-    donors : DataFrame
-        Images with patient_id and texts.
-    generator : numpy.random.Generator
-        Source of the order of the donors.
-
-    Returns
-    -------
-    list of tuple of str
-        Texts in the order of `table`.
-
-    Raises
-    ------
-    UserError
-        If all images are of one patient.
-    """
-    order = list(generator.permutation(len(donors)))
-    patients, texts = donors["patient_id"].to_numpy(), donors["texts"].tolist()
-    assigned = []
-    for patient in table["patient_id"]:
-        # Another image of the same patient can have the same findings and thus the same texts.
-        position = _first_other_patient(order, patients, patient)
-        if position is None:
-            order = list(generator.permutation(len(donors)))
-            position = _first_other_patient(order, patients, patient)
-        if position is None:
-            raise UserError(
-                "All cases are of one patient; an arm with shuffled explanations needs at least"
-                " two."
-            )
-        # Without replacement the control arm repeats each text about as often as the first arm.
-        assigned.append(tuple(texts[order.pop(position)]))
-    return assigned
-
-
-def _first_other_patient(order: list[int], patients: np.ndarray, patient: str) -> int | None:
-    """Return the position of the first donor of another patient, or None."""
-    return next((k for k, donor in enumerate(order) if patients[donor] != patient), None)
-
-
-def reader_order(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[int, bool]]:
+def reader_order(
+    cases: pd.DataFrame, design: Design, code: str, rotation: int = 0
+) -> list[tuple[int, bool]]:
     """Return the order in which a reader sees the cases.
 
     Parameters
@@ -304,6 +279,8 @@ def reader_order(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[i
         Provides the seed and the number of hidden repeats.
     code : str
         Code of the reader, which seeds the order together with the design.
+    rotation : int
+        How many readers of a crossover began before.
 
     Returns
     -------
@@ -323,15 +300,15 @@ def reader_order(cases: pd.DataFrame, design: Design, code: str) -> list[tuple[i
     >>> len(order)
     4
     """
-    return reader_case_order(
-        cases["case_number"].tolist(),
-        cases["patient_id"].tolist(),
-        cases["texts"].tolist(),
-        design.seed,
-        code,
-        design.repeats,
-        stored_blocks(cases),
+    numbers, patients, texts = (
+        cases[name].tolist() for name in ("case_number", "patient_id", "texts")
     )
+    blocks = stored_blocks(cases)
+    if design.washout_days is not None:
+        known = [block or 0 for block in blocks]
+        order = crossover_case_order(numbers, patients, texts, known, design.seed, code, rotation)
+        return [(number, False) for number, _ in order]
+    return reader_case_order(numbers, patients, texts, design.seed, code, design.repeats, blocks)
 
 
 def stored_blocks(cases: pd.DataFrame) -> list[int | None]:

@@ -25,11 +25,14 @@ from evaluation.reading_study.leakage_issues import (
     association_issue,
     truth_conflict_issue,
 )
-from evaluation.reading_study.text_leakage import VERDICT_PATTERNS, text_issues
+from evaluation.reading_study.text_leakage import (
+    MAMMOGRAPHY_VERDICTS,
+    VerdictWords,
+    text_issues,
+)
 from evaluation.validation import Array
 
-IMAGE_PROPERTIES = ("height", "outline", "grey")
-_VERDICT_PATTERN = "|".join(VERDICT_PATTERNS.values())
+IMAGE_PROPERTIES = ("height", "outline", "grey", "films")
 
 
 def leakage_table(
@@ -77,6 +80,7 @@ def check_leakage(
     conflicts: int = 0,
     annotators: Sequence[str] = (),
     seed: int = 1,
+    verdicts: VerdictWords = MAMMOGRAPHY_VERDICTS,
 ) -> tuple[LeakageIssue, ...]:
     """Check everything displayed with the cases for information about truth.
 
@@ -98,6 +102,8 @@ def check_leakage(
         Codes of readers who labelled units.
     seed : int
         Seed of the permutations.
+    verdicts : VerdictWords
+        The words that state a verdict in texts and identifiers.
 
     Returns
     -------
@@ -135,9 +141,9 @@ def check_leakage(
     tests = PatientPermutations(table["patient"].to_numpy(), seed)
     issues: list[LeakageIssue] = []
     for name in identifiers:
-        issues += identifier_issues(name, table[name], table, tests)
+        issues += identifier_issues(name, table[name], table, tests, verdicts)
     issues += order_issues(table, tests)
-    issues += _text_arm_issues(table, seed, labels)
+    issues += _text_arm_issues(table, seed, labels, verdicts)
     issues += design_issues(table, conflicts, annotators)
     # sorted is stable: within a severity the order of the checks remains.
     return tuple(sorted(issues, key=lambda issue: SEVERITIES.index(issue.severity)))
@@ -152,7 +158,11 @@ def _has_scores(table: pd.DataFrame) -> bool:
 
 
 def identifier_issues(
-    name: str, values: pd.Series, table: pd.DataFrame, tests: PatientPermutations
+    name: str,
+    values: pd.Series,
+    table: pd.DataFrame,
+    tests: PatientPermutations,
+    verdicts: VerdictWords = MAMMOGRAPHY_VERDICTS,
 ) -> list[LeakageIssue]:
     """Check that an identifier carries no information about truth or network score.
 
@@ -166,6 +176,8 @@ def identifier_issues(
         Rows as for `check_leakage`, in display order.
     tests : PatientPermutations
         Permutations of the patients of the same rows.
+    verdicts : VerdictWords
+        The words that state a verdict.
 
     Returns
     -------
@@ -176,7 +188,7 @@ def identifier_issues(
     truth, issues = _truth(table), []
     texts = values.astype(str).str.lower()
     # DDSM files its cases under cancer, benign and normal, so a file name can state the diagnosis.
-    has_verdict = texts.str.contains(_VERDICT_PATTERN, regex=True)
+    has_verdict = texts.str.contains(verdicts.any_class, regex=True)
     if has_verdict.any():
         finding = (
             f"{int(has_verdict.sum())} of {len(table)} values of {name} contain a verdict word such"
@@ -324,7 +336,8 @@ def image_issues(
     ----------
     table : DataFrame
         One row per mammogram with truth (bool), patient, scanner and any of height (for a width of
-        1), outline (share of the picture that the breast covers) and grey (mean over the breast).
+        1), outline (share of the picture that the breast covers), grey (mean over the breast) and
+        films (number of films of its exam).
     seed : int
         Seed of the permutations.
     field, subject : str
@@ -354,14 +367,15 @@ def image_issues(
 
 
 def _text_arm_issues(
-    table: pd.DataFrame, seed: int, labels: Mapping[str, str] | None
+    table: pd.DataFrame, seed: int, labels: Mapping[str, str] | None, verdicts: VerdictWords
 ) -> list[LeakageIssue]:
     """Check the texts of those arms that display texts."""
     # Cases of an arm without texts would otherwise be reported as cases with missing texts.
     rows = table[~table["arm"].isin(WORDLESS_ARMS)] if "arm" in table.columns else table
     if rows.empty:
         return []
-    return text_issues(rows, PatientPermutations(rows["patient"].to_numpy(), seed), labels)
+    tests = PatientPermutations(rows["patient"].to_numpy(), seed)
+    return text_issues(rows, tests, labels, verdicts)
 
 
 def design_issues(

@@ -46,6 +46,13 @@ class IssueCode(StrEnum):
     TRUTH_CONFLICT = "truth_conflict"
     TRUTH_CONFLICT_REVIEWED = "truth_conflict_reviewed"
     SINGLE_CLASS = "single_class"
+    ADVICE_STATEMENT = "advice_statement"
+    ADVICE_REPEATED_CASE = "advice_repeated_case"
+    ADVICE_WASHOUT = "advice_washout"
+    ADVICE_BALANCE = "advice_balance"
+    ADVICE_BASE_RATE = "advice_base_rate"
+    ADVICE_TOLD_SHARE = "advice_told_share"
+    ADVICE_ORDER = "advice_order"
     UNCODED = "uncoded"
 
 

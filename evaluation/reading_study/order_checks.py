@@ -47,8 +47,8 @@ def reader_order_issues(
     """
     errors: list[LeakageIssue] = []
     positions = []
-    for code in codes:
-        order = reader_order(cases, design, code)
+    for rotation, code in enumerate(codes):
+        order = reader_order(cases, design, code, rotation)
         table = leakage_table(cases, order, design.positive)
         positions.append(table["order"].rank())
         issues = _position_issues(table, design.seed) + _repeat_issues(cases, order, design)

@@ -12,6 +12,7 @@ from evaluation.intervals import (
 )
 from evaluation.mrmc import StandaloneComparison
 from evaluation.proportion import BinomialTest
+from evaluation.reading_study.advice.reliance import AdviceScore
 from evaluation.reading_study.arms import ArmComparison, ArmScore
 from evaluation.reading_study.design import Design
 from evaluation.reading_study.primary import InterimLook, PrimaryResult
@@ -176,6 +177,8 @@ class ReadingScore:
         Whether the mammograms or the labels are simulated.
     looks : tuple of InterimLook
         The interim looks that were taken.
+    advice : AdviceScore or None
+        Reliance on the network's advice; None in a study without advice.
     """
 
     design: Design
@@ -206,3 +209,4 @@ class ReadingScore:
     readers_auc: Interval | None = None
     synthetic: bool = False
     looks: tuple[InterimLook, ...] = ()
+    advice: AdviceScore | None = None

@@ -11,8 +11,9 @@ from evaluation.intervals import Interval
 from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.permutation import PatientPermutations
 from evaluation.proportion import exact_binomial_test, proportion_interval
+from evaluation.reading_study.advice.reliance import score_advice
 from evaluation.reading_study.arms import arm_scores, compare_arms
-from evaluation.reading_study.design import TRUTH_RULES, UNPROVEN, Design
+from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, UNPROVEN, Design
 from evaluation.reading_study.joined_answers import join_answers, primary_rows
 from evaluation.reading_study.primary import (
     MISSING_NAMES,
@@ -58,7 +59,8 @@ def score_study(
     ----------
     answers : DataFrame
         Latest answers with code, case_number, repeat (bool) and answer (1 to scale); optional:
-        position, seconds, idle, revision, made, simulated.
+        position, seconds, idle, revision, made, simulated. In a study with advice also unaided, see
+        `advice.first_stages.with_first_stages`.
     key : DataFrame
         The sealed key with the columns `design.KEY_COLUMNS` and any truth rules.
     design : Design
@@ -142,6 +144,7 @@ def score_study(
         readers_auc=_mean_reader_auc(primary, level),
         synthetic=synthetic,
         looks=looks,
+        advice=None if design.advice == NO_ADVICE else score_advice(joined, design),
     )
 
 
@@ -192,7 +195,8 @@ def _missing_analyses(
     joined: pd.DataFrame, key: pd.DataFrame, design: Design, result: PrimaryResult
 ) -> tuple[PrimaryResult, ...]:
     """Return the primary analysis under every other rule for missing answers."""
-    if not result.missing:
+    # Filled answers have no first answer, with which advice_change could compare them.
+    if not result.missing or design.primary == "advice_change":
         return ()
     return tuple(
         primary_analysis(joined, key, design, missing_rule=rule)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import UserError
-from evaluation.reading_study.design import Design
+from evaluation.reading_study.design import NO_ADVICE, Design
 
 # Columns of the sealed key that the protocol hash covers: everything that decides a score. Images
 # and tokens are excluded because they are created anew for each reader.
@@ -54,7 +54,9 @@ def protocol_hash(design: Design, cases: pd.DataFrame) -> str:
     'ca47485ab29b'
     """
     # A table has no fixed order of rows; the hash must not depend on it.
-    rows = canonical_rows(cases.sort_values("case_number"), KEY_COLUMNS)
+    # Only a study with advice hashes what its advice states: older hashes stay as they are.
+    columns = KEY_COLUMNS if design.advice == NO_ADVICE else (*KEY_COLUMNS, "advice")
+    rows = canonical_rows(cases.sort_values("case_number"), columns)
     return canonical_hash({"design": design.as_dict(), "key": rows})
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import pandas as pd
 
-from core.lexicon.birads_lexicon import without_association
+from core.class_labels import MAMMOGRAPHY, ClassDefinition
+from core.lexicon.annotation_answers import without_association
+from core.lexicon.birads_categories import BIRADS
 from evaluation.intervals import decimal
 from evaluation.permutation import PatientPermutations
 from evaluation.reading_study.leakage_issues import (
@@ -23,9 +26,11 @@ from evaluation.reading_study.leakage_issues import (
 )
 from evaluation.validation import Array
 
-VERDICT_PATTERNS = {
+# Words of the classes of mammography; those of other classes begin with the name of the class.
+_CLASS_PATTERNS = {
     "malignant": r"malignan\w*|cancer\w*|carcinoma\w*|suspicious",
-    "benign": r"benign\w*|normal",
+    "benign": r"benign\w*",
+    "normal": r"normal",
 }
 # The lexicon's own name of a finding; it states no verdict although it contains "normal".
 NORMAL_TISSUE_PATTERN = r"normal (fatty |glandular |dense )?tissue"
@@ -36,46 +41,102 @@ FEW_DISTINCT_SHARE = 1 / 3
 REPEATED_SHARE = 0.1
 
 
-def verdict_words(texts: Sequence[str]) -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class VerdictWords:
+    """Regular expressions of the words that state a verdict.
+
+    positive: for the positive class; other: for any other class. associations: what annotators add
+    to a label as their verdict, as the lexicon names it.
+    """
+
+    positive: str
+    other: str
+    associations: tuple[str, ...]
+
+    @property
+    def any_class(self) -> str:
+        """The words for any class."""
+        return f"{self.positive}|{self.other}"
+
+
+def study_verdicts(classes: ClassDefinition, associations: Sequence[str]) -> VerdictWords:
+    """Return the verdict words of a study.
+
+    Parameters
+    ----------
+    classes : ClassDefinition
+        The classes of the study, whose names are such words.
+    associations : sequence of str
+        Names of the associations of its lexicon.
+
+    Examples
+    --------
+    >>> classes = ClassDefinition(("empty", "cat", "full moon"), "cat", "full moon")
+    >>> verdict_words(["Round full moons"], study_verdicts(classes, ()))
+    {'positive': [], 'other': ['full moons']}
+    """
+    patterns = {
+        name: _CLASS_PATTERNS.get(name.lower())
+        or r"[ _-]".join(map(re.escape, re.split(r"[ _-]+", name.lower()))) + r"\w*"
+        for name in classes.names
+    }
+    return VerdictWords(
+        positive=patterns[classes.positive],
+        other="|".join(p for name, p in patterns.items() if name != classes.positive),
+        associations=tuple(associations),
+    )
+
+
+MAMMOGRAPHY_VERDICTS = study_verdicts(MAMMOGRAPHY, BIRADS.association_names)
+
+
+def verdict_words(
+    texts: Sequence[str], verdicts: VerdictWords = MAMMOGRAPHY_VERDICTS
+) -> dict[str, list[str]]:
     """Return the words of one case's texts that state a verdict.
 
     Parameters
     ----------
     texts : sequence of str
         Texts of one case. "Normal tissue" is the lexicon's name of a finding and does not count.
+    verdicts : VerdictWords
+        The words that count.
 
     Returns
     -------
     dict
-        "malignant" and "benign" (which includes "normal") to the matching words.
+        "positive" and "other" (any other class) to the matching words.
 
     Examples
     --------
     >>> verdict_words(["Suspicious mass", "Normal tissue", "Benign cyst"])
-    {'malignant': ['suspicious'], 'benign': ['benign']}
+    {'positive': ['suspicious'], 'other': ['benign']}
     """
     # The separator keeps words of neighbouring texts from forming a match.
     joined = re.sub(NORMAL_TISSUE_PATTERN, " ", " ; ".join(texts).lower())
     return {
-        verdict: re.findall(rf"\b(?:{pattern})", joined)
-        for verdict, pattern in VERDICT_PATTERNS.items()
+        "positive": re.findall(rf"\b(?:{verdicts.positive})", joined),
+        "other": re.findall(rf"\b(?:{verdicts.other})", joined),
     }
 
 
-def verdict_balance(texts: Sequence[str]) -> int:
-    """Return the number of words for malignancy minus the number for benignity in a case's texts.
+def verdict_balance(texts: Sequence[str], verdicts: VerdictWords = MAMMOGRAPHY_VERDICTS) -> int:
+    """Return the number of words for the positive class minus the number for any other class.
 
     Examples
     --------
     >>> verdict_balance(["Suspicious mass", "Cancer", "Benign cyst"])
     1
     """
-    counts = verdict_words(texts)
-    return len(counts["malignant"]) - len(counts["benign"])
+    counts = verdict_words(texts, verdicts)
+    return len(counts["positive"]) - len(counts["other"])
 
 
 def text_issues(
-    table: pd.DataFrame, tests: PatientPermutations, labels: Mapping[str, str] | None
+    table: pd.DataFrame,
+    tests: PatientPermutations,
+    labels: Mapping[str, str] | None,
+    verdicts: VerdictWords = MAMMOGRAPHY_VERDICTS,
 ) -> list[LeakageIssue]:
     """Check the displayed texts of the arms with texts.
 
@@ -87,6 +148,8 @@ def text_issues(
         Permutations of the patients of the same rows.
     labels : mapping or None
         Unit id to label, to list labels that are never displayed; None skips this check.
+    verdicts : VerdictWords
+        The words that state a verdict.
 
     Returns
     -------
@@ -118,9 +181,11 @@ def text_issues(
     ):
         result = tests.ordinal_association(values, truth)
         issues += association_issue(code, field, subject, result, "truth", WARNING)
-    issues += _verdict_issues(texts, _case_names(table), truth, tests)
+    issues += _verdict_issues(texts, _case_names(table), truth, tests, verdicts)
     issues += _variety_issues(texts)
-    return issues + (_label_issues(texts, labels) if labels is not None else [])
+    return issues + (
+        _label_issues(texts, labels, verdicts.associations) if labels is not None else []
+    )
 
 
 def _case_names(table: pd.DataFrame) -> list[str]:
@@ -131,18 +196,24 @@ def _case_names(table: pd.DataFrame) -> list[str]:
 
 
 def _verdict_issues(
-    texts: list[tuple[str, ...]], names: Sequence[str], truth: Array, tests: PatientPermutations
+    texts: list[tuple[str, ...]],
+    names: Sequence[str],
+    truth: Array,
+    tests: PatientPermutations,
+    verdicts: VerdictWords,
 ) -> list[LeakageIssue]:
     """Return one warning that lists each verdict word with the cases that display it."""
     cases_by_word: dict[str, list[str]] = {}
     for name, case_texts in zip(names, texts):
-        for word in sorted(set(chain.from_iterable(verdict_words(case_texts).values()))):
+        for word in sorted(set(chain.from_iterable(verdict_words(case_texts, verdicts).values()))):
             cases_by_word.setdefault(word, []).append(name)
     if not cases_by_word:
         return []
     count = len({name for cases in cases_by_word.values() for name in cases})
     # The words alone are a warning; their balance tests whether they also predict truth.
-    balances = np.array([verdict_balance(case_texts) for case_texts in texts], dtype=float)
+    balances = np.array(
+        [verdict_balance(case_texts, verdicts) for case_texts in texts], dtype=float
+    )
     result = tests.ordinal_association(balances, truth)
     test_text = (
         ""
@@ -201,11 +272,15 @@ def _variety_issues(texts: list[tuple[str, ...]]) -> list[LeakageIssue]:
     return _warnings("texts", findings)
 
 
-def _label_issues(texts: list[tuple[str, ...]], labels: Mapping[str, str]) -> list[LeakageIssue]:
+def _label_issues(
+    texts: list[tuple[str, ...]], labels: Mapping[str, str], associations: Sequence[str]
+) -> list[LeakageIssue]:
     """Compare the displayed labels with the list of labelled units."""
     displayed = {label for case_texts in texts for label in case_texts}
     # A design may remove words for malignancy, so a label is displayed in one of two forms.
-    forms = {unit: {label, without_association(label)} for unit, label in labels.items()}
+    forms = {
+        unit: {label, without_association(label, associations)} for unit, label in labels.items()
+    }
     unused = [unit for unit, form in forms.items() if not form & displayed]
     unknown = sorted(displayed.difference(*forms.values()))
     findings: list[tuple[IssueCode, str]] = []

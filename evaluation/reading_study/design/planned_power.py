@@ -55,6 +55,11 @@ def planned_power(design: Design, cases: int) -> tuple[Power, SampleSize]:
     )
 
 
+def least_patients(design: Design) -> int:
+    """Return the smallest number of patients for which `design_power` gives a power."""
+    return 4 if design.primary in ("auc_difference", "advice_change") else 2
+
+
 def design_power(design: Design, patients: int, images: int) -> StudyPower:
     """Return the power of a design's primary analysis for its number of readers.
 
@@ -74,7 +79,8 @@ def design_power(design: Design, patients: int, images: int) -> StudyPower:
     -----
     For an AUC the expected proportion correct p is converted to AUC = Phi(sqrt(2) Phi^-1(p)), as
     for binormal ratings of equal variance with the best threshold. For a difference of arms the
-    other arm is expected at chance. A design effect D of patients with k images each gives the
+    other arm is expected at chance; for advice_change the first answers at expected_first_share. A
+    design effect D of patients with k images each gives the
     correlation (D - 1) / (k - 1) of two images; without one, published averages are assumed.
 
     Examples
@@ -96,10 +102,15 @@ def design_power(design: Design, patients: int, images: int) -> StudyPower:
     normal = scipy.stats.norm
     auc = float(normal.cdf(2**0.5 * normal.ppf(design.expected_share)))
     endpoint = design.primary if design.primary in ("auc", "auc_difference") else "proportion"
+    other = 0.5
+    if design.expected_first_share is not None:
+        # Final and first answers are compared as two arms on the same cases.
+        endpoint = "auc_difference"
+        other = float(normal.cdf(2**0.5 * normal.ppf(design.expected_first_share)))
     expected = {
         "proportion": design.expected_share,
         "auc": auc,
-        "auc_difference": auc - 0.5,
+        "auc_difference": auc - other,
     }[endpoint]
     return study_power(
         StudyPower(
@@ -111,7 +122,7 @@ def design_power(design: Design, patients: int, images: int) -> StudyPower:
             alpha=design.alpha,
             side=design.side,
             correlations=correlations,
-            auc=(auc + 0.5) / 2,
+            auc=(auc + other) / 2,
             exact=exact,
         )
     )

@@ -37,6 +37,17 @@ DESIGN_PRESETS = {
         repeats=0,
         primary="exact_binomial",
     ),
+    "Reading with advice": Design(
+        name="Reading with advice",
+        preset="Reading with advice",
+        arms=("advice_units", "advice_shuffled", "no_advice"),
+        advice="class",
+        repeats=0,
+        primary="advice_change",
+        expected_share=0.8,
+        expected_first_share=0.75,
+        hypothesis="Final answers in the arm advice units are more accurate than first answers.",
+    ),
 }
 
 
@@ -45,8 +56,9 @@ def design_preset(name: str, /, **changes: Any) -> Design:
 
     Parameters
     ----------
-    name : {"Recommended", "DeepMiner 2021"}
-        Preset. "DeepMiner 2021" is the protocol of the published study.
+    name : {"Recommended", "DeepMiner 2021", "Reading with advice"}
+        Preset. "DeepMiner 2021" is the protocol of the published study. "Reading with advice" shows
+        the network's decision after a first answer.
     **changes
         Settings of `Design` that replace those of the preset. With scale 2 "Recommended" analyses
         the proportion correct instead of the AUC. Without a text of their own, the hypothesis
@@ -74,6 +86,8 @@ def design_preset(name: str, /, **changes: Any) -> Design:
     if preset.primary in RATING_ANALYSES and changes.get("scale") == 2:
         # Two answers give no ratings: the preset then takes the proportion correct.
         changes.setdefault("primary", "gee")
+    if changes.get("primary", preset.primary) != "advice_change":
+        changes.setdefault("expected_first_share", None)
     if changes.get("hypothesis", preset.hypothesis) == preset.hypothesis:
         hypothesis = _default_hypothesis(replace(preset, **changes))
         changes |= {} if hypothesis is None else {"hypothesis": hypothesis}
@@ -109,6 +123,8 @@ def design_for_classes(design: Design, positive: str, comparison: str) -> Design
 def _default_hypothesis(design: Design) -> str | None:
     """Return the hypothesis of a design whose test is not that of the preset; None otherwise."""
     first = display_name(design.arms[0])
+    if design.primary == "advice_change":
+        return f"Final answers in the arm {first} are more accurate than first answers."
     if design.primary == "auc_difference":
         others = " and ".join(display_name(arm) for arm in design.compared_arms)
         relation, than = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -56,6 +57,8 @@ def parse_design_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 def _parse_value(value: str, kind: str) -> Any:
     """Convert a text to the annotated type of a setting, such as "int | None"."""
+    if kind.startswith("tuple"):
+        return _parse_list(value)
     if kind == "bool":
         if value.lower() not in ("yes", "no", "true", "false"):
             raise ValueError("it is yes or no")
@@ -69,3 +72,16 @@ def _parse_value(value: str, kind: str) -> Any:
             except ValueError:
                 raise ValueError(f"it is {name}" + (" or none" if "None" in kind else "")) from None
     return value
+
+
+def _parse_list(value: str) -> list[Any]:
+    """Convert a JSON list, such as the questions of a design."""
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, list):
+        raise ValueError(
+            'it is a JSON list, such as [{"text": "How sure are you?", "kind": "text"}]'
+        )
+    return parsed

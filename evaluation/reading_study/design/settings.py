@@ -8,7 +8,15 @@ from typing import Any
 
 from core.errors import UserError
 from core.sessions.arms import ARMS
+from core.sessions.reading.advice_statements import ADVICE_KINDS
 from core.store.labels.label_sets import DEFAULT_SET
+from evaluation.reading_study.design.advice_settings import advice_conflicts
+from evaluation.reading_study.design.questions import (
+    MAX_CASE_QUESTIONS,
+    MAX_QUESTIONNAIRE,
+    Question,
+    parse_questions,
+)
 
 TRUTH_RULES = ("folder", "first_abnormality", "any_malignant")
 # Names in print of the primary analyses, by the value of the setting.
@@ -18,9 +26,10 @@ ANALYSIS_NAMES = {
     "exact_binomial": "proportion correct, exact binomial test",
     "auc": "AUC of the ratings, clustered by patient",
     "auc_difference": "difference in mean AUC between two arms (Obuchowski-Rockette)",
+    "advice_change": "change in mean AUC from first to final answers (Obuchowski-Rockette)",
 }
 PRIMARY_ANALYSES = tuple(ANALYSIS_NAMES)
-RATING_ANALYSES = ("auc", "auc_difference")
+RATING_ANALYSES = ("auc", "auc_difference", "advice_change")
 TEST_SIDES = ("greater", "two-sided")
 GOALS = ("superiority", "noninferiority", "equivalence")
 MULTIPLICITY_RULES = ("none", "holm", "fixed_sequence")
@@ -44,6 +53,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "multiplicity": MULTIPLICITY_RULES,
     "missing_answers": MISSING_RULES,
     "spending": SPENDING_RULES,
+    "advice": ADVICE_KINDS,
+    "case_unit": ("image", "exam"),
+    "single_films": ("ask", "in", "out"),
 }
 _LEAST_INTEGERS = {
     "texts": 1,
@@ -69,6 +81,17 @@ _LATER_SETTINGS = (
     "label_set",
     "positive",
     "comparison",
+    "advice",
+    "wrong_advice",
+    "wrong_advice_told",
+    "predict_network",
+    "washout_days",
+    "duration_days",
+    "expected_first_share",
+    "questions",
+    "questionnaire",
+    "case_unit",
+    "single_films",
 )
 
 
@@ -120,8 +143,8 @@ class Design:
         Alternative hypothesis of the primary analysis.
     alpha : float
         Significance level, in (0, 1).
-    primary : {"gee", "sign_flip", "exact_binomial", "auc", "auc_difference"}
-        Primary analysis, see `ANALYSIS_NAMES`. The last two need ratings (scale 6).
+    primary : {"gee", "sign_flip", "exact_binomial", "auc", "auc_difference", "advice_change"}
+        Primary analysis, see `ANALYSIS_NAMES`. The last three need ratings (scale 6).
     expected_share : float
         Expected proportion correct, for the planned power, in (0, 1).
     design_effect : float
@@ -147,6 +170,30 @@ class Design:
         Alpha-spending function where there are interim looks.
     positive, comparison : str
         Classes of findings that readers tell apart; answers from `threshold` on mean the positive.
+    advice : {"none", "class", "probability_band"}
+        What the advice states after a first answer on the image alone. With advice, all arms are of
+        `ADVICE_ARMS` and comparison_share has no effect: each case is in one arm, or in a crossover
+        in every arm.
+    wrong_advice : float or None
+        Share of wrong decisions of the network among the cases, fixed by sampling, in (0, 1); None
+        for the share that the network has by nature.
+    wrong_advice_told : bool
+        Whether the instructions state that share.
+    predict_network : bool
+        Whether readers predict the network's decision before it is shown (simulatability).
+    washout_days : int or None
+        Days between the readings of a case in a crossover, in which each reader reads every case
+        once in each arm; None without a crossover.
+    duration_days : int or None
+        Days that a crossover may take.
+    expected_first_share : float or None
+        Expected proportion correct of first answers, for the power of advice_change.
+    questions, questionnaire : tuple of Question
+        Further questions on each case, at most 2, and at the end of the study.
+    case_unit : {"image", "exam"}
+        Whether a case is one image, or the films of one patient: at most one CC and one MLO a side.
+    single_films : {"ask", "in", "out"}
+        Whether exams of a single film are cases; under "ask" they are an error that lists them.
 
     Raises
     ------
@@ -199,10 +246,27 @@ class Design:
     spending: str = "obrien_fleming"
     positive: str = MALIGNANT
     comparison: str = BENIGN
+    advice: str = "none"
+    wrong_advice: float | None = None
+    wrong_advice_told: bool = False
+    predict_network: bool = False
+    washout_days: int | None = None
+    duration_days: int | None = None
+    expected_first_share: float | None = None
+    questions: tuple[Question, ...] = ()
+    questionnaire: tuple[Question, ...] = ()
+    case_unit: str = "image"
+    single_films: str = "ask"
 
     def __post_init__(self) -> None:
         # JSON returns the arms as a list; a frozen dataclass is set through object.
         object.__setattr__(self, "arms", tuple(self.arms))
+        for name, most in (
+            ("questions", MAX_CASE_QUESTIONS),
+            ("questionnaire", MAX_QUESTIONNAIRE),
+        ):
+            parsed = parse_questions(getattr(self, name), name, most)
+            object.__setattr__(self, name, parsed)
         self._check_choices()
         self._check_arms()
         self._check_integers()
@@ -261,6 +325,11 @@ class Design:
             raise UserError("The design needs a name of at most 200 characters.")
 
     @property
+    def has_stages(self) -> bool:
+        """Whether readers enter more than one answer to a case."""
+        return self.advice != ADVICE_KINDS[0] or bool(self.questions or self.questionnaire)
+
+    @property
     def compared_arms(self) -> tuple[str, ...]:
         """Arms whose comparison with the first arm is a primary hypothesis."""
         if self.primary != "auc_difference":
@@ -278,18 +347,30 @@ class Design:
         Settings that came after the first release are left out where they have their default.
         """
         defaults = {field.name: field.default for field in fields(self)}
-        # JSON has no tuples: the list makes the result equal to what is read back.
-        settings = {**asdict(self), "arms": list(self.arms)}
+        settings = asdict(self)
         return {
-            name: value
+            name: _without_tuples(value)
             for name, value in settings.items()
             if name not in _LATER_SETTINGS or value != defaults[name]
         }
 
 
+def _without_tuples(value: Any) -> Any:
+    """Return a setting with lists for tuples: JSON then gives back what was written."""
+    if isinstance(value, tuple | list):
+        return [_without_tuples(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _without_tuples(part) for name, part in value.items()}
+    return value
+
+
 def check_analysis_plan(design: Design) -> None:
     """Raise a UserError where the settings of the primary analysis do not fit together."""
-    for is_wrong, sentence in (*_endpoint_conflicts(design), *_test_conflicts(design)):
+    for is_wrong, sentence in (
+        *_endpoint_conflicts(design),
+        *_test_conflicts(design),
+        *advice_conflicts(design),
+    ):
         if is_wrong:
             raise UserError(sentence)
 

@@ -62,6 +62,7 @@ def narrative_paragraphs(score: ReadingScore) -> list[str]:
         _capitalize(score.clusters.clustering_text(score.primary.reason)),
         _binomial_sentence(score),
         *_accuracy_sentences(score),
+        *_advice_sentences(score),
         *_exploratory_sentences(score),
         _limitations(score),
     ]
@@ -187,6 +188,17 @@ def _accuracy_sentences(score: ReadingScore) -> list[str]:
     return sentences
 
 
+def _advice_sentences(score: ReadingScore) -> list[str]:
+    """Return reliance on the network's advice; empty in a study without advice."""
+    if score.advice is None:
+        return []
+    return [
+        "Reliance on the advice (exploratory; readers and patients random).",
+        *(arm.sentence() for arm in score.advice.arms),
+        *(comparison.sentence() for comparison in score.advice.comparisons),
+    ]
+
+
 def _exploratory_sentences(score: ReadingScore) -> list[str]:
     """Return other truth rules, the comparisons that are not primary, and the network."""
     sentences = []
@@ -219,7 +231,7 @@ def _limitations(score: ReadingScore) -> str:
     if len(score.readers) == 1:
         limitations.append("one reader, so the result does not generalise to readers")
     elif score.readers:
-        treated = "random" if score.primary.endpoint == "auc_difference" else "fixed"
+        treated = "random" if score.primary.comparisons else "fixed"
         limitations.append(
             f"{len(score.readers)} readers, treated as {treated} in the primary analysis"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.sessions.arms import ADVICE_ARMS
 from evaluation.intervals import count_text, decimal, display_name, p_text, percent
 from evaluation.reading_study.primary import ArmHypothesis, PrimaryResult, primary_interval_text
 from evaluation.reading_study.results import ReadingScore
@@ -13,6 +14,7 @@ _STIMULI = {
     "class_map": "class maps",
     "image": "images",
     "image_explanation": "images with texts",
+    **dict.fromkeys(ADVICE_ARMS, "images with advice"),
 }
 
 
@@ -36,6 +38,8 @@ def verdict(score: ReadingScore) -> str:
     str
         One or several sentences.
     """
+    if score.primary.endpoint == "advice_change":
+        return _change_verdict(score)
     if score.primary.endpoint == "auc_difference":
         return " ".join(_arm_verdict(score, test) for test in score.primary.comparisons)
     readers = "The reader" if len(score.readers) == 1 else "The readers"
@@ -59,6 +63,20 @@ def verdict(score: ReadingScore) -> str:
         # Absence of evidence is not evidence of absence (Altman and Bland 1995).
         f"The study did not show that {readers.lower()} of the {stimuli(score)} {task} better than"
         f" chance. This does not establish that the {stimuli(score)} are uninformative."
+    )
+
+
+def _change_verdict(score: ReadingScore) -> str:
+    """Return the conclusion about final against first answers in the first arm."""
+    primary, arm = score.primary, display_name(score.design.arms[0])
+    if primary.significant is None:
+        return f"Whether advice changed the accuracy in the arm {arm} is not estimable."
+    if primary.significant:
+        relation = "higher" if (primary.estimate or 0) > 0 else "lower"
+        return f"In the arm {arm} the accuracy of final answers was {relation} than of first ones."
+    return (
+        f"The study did not show that advice in the arm {arm} changed accuracy. This does not"
+        " establish that it has no effect."
     )
 
 
@@ -93,6 +111,12 @@ def primary_sentences(score: ReadingScore) -> list[str]:
     """Return the prespecified result: endpoint, estimate, interval and P."""
     primary, design = score.primary, score.design
     plan = _look_clause(primary, design.looks)
+    if primary.endpoint == "advice_change":
+        return [
+            f"Prespecified analysis: mean AUC of final minus first answers in the arm"
+            f" {display_name(design.arms[0])}: {_hypothesis_text(score, test)}{plan}."
+            for test in primary.comparisons
+        ]
     if primary.endpoint == "auc_difference":
         return [
             f"Prespecified analysis: mean AUC in the arm {display_name(design.arms[0])} minus that"

@@ -11,6 +11,7 @@ from evaluation.reading_study.primary.analysis import (
     final_alpha,
     primary_analysis,
 )
+from evaluation.reading_study.primary.arm_endpoint import change_ratings
 from evaluation.reading_study.primary.interim import InterimLook, stopping_look
 from evaluation.reading_study.primary.missing_answers import missing_answers
 from evaluation.reading_study.primary.record import (
@@ -27,6 +28,7 @@ __all__ = [
     "InterimLook",
     "PrimaryResult",
     "analysed_answers",
+    "change_ratings",
     "comparison_name",
     "final_alpha",
     "missing_answers",

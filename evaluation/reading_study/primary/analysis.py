@@ -8,7 +8,10 @@ import pandas as pd
 
 from evaluation.group_sequential import nominal_levels
 from evaluation.reading_study.design import Design
-from evaluation.reading_study.primary.arm_endpoint import compare_primary_arms
+from evaluation.reading_study.primary.arm_endpoint import (
+    compare_primary_arms,
+    compare_with_first_answers,
+)
 from evaluation.reading_study.primary.auc_endpoint import estimate_auc
 from evaluation.reading_study.primary.missing_answers import apply_missing_rule, missing_answers
 from evaluation.reading_study.primary.proportion_endpoint import estimate_proportion
@@ -74,7 +77,7 @@ def primary_analysis(
         "missing_rule": rule,
         "look": number,
     }
-    if design.primary == "auc_difference":
+    if design.primary in ("auc_difference", "advice_change"):
         return _arm_result(answers, design, alpha, shared)
     return _single_arm_result(primary, design, alpha, shared)
 
@@ -160,8 +163,14 @@ def _estimate(primary: pd.DataFrame, analysis: str, level: float) -> EndpointEst
 def _arm_result(
     answers: pd.DataFrame, design: Design, alpha: float, shared: dict[str, Any]
 ) -> PrimaryResult:
-    """Compare the first arm with the others; the estimate is that of the first comparison."""
-    hypotheses = compare_primary_arms(answers, design, alpha)
+    """Compare the first arm with the others; the estimate is that of the first comparison.
+
+    The analysis advice_change compares its final with its first answers instead.
+    """
+    compare = (
+        compare_with_first_answers if design.primary == "advice_change" else compare_primary_arms
+    )
+    hypotheses = compare(answers, design, alpha)
     first, margin = hypotheses[0], design.margin or 0.0
     readers = "random readers" if first.readers > 1 else "one reader"
     return PrimaryResult(
@@ -173,7 +182,7 @@ def _arm_result(
         p_two_sided=first.p_value if design.side == "two-sided" else None,
         method=f"Obuchowski-Rockette analysis, {readers}, random cases",
         significant=first.significant,
-        endpoint="auc_difference",
+        endpoint=design.primary,
         null=-margin if design.goal == "noninferiority" else margin,
         level=1 - 2 * alpha if design.goal == "equivalence" else 1 - alpha,
         comparisons=hypotheses,

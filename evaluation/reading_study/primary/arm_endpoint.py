@@ -15,6 +15,8 @@ from evaluation.reading_study.primary.record import ArmHypothesis
 from evaluation.validation import Array
 
 _NO_IMAGES = "no image was read by every reader in both arms"
+_NO_CHANGES = "no image has a first and a final answer of every reader"
+FIRST_ANSWERS = "first answers"
 
 
 class PairedRatings(NamedTuple):
@@ -60,6 +62,63 @@ def paired_ratings(joined: pd.DataFrame, first: str, other: str) -> PairedRating
         described["malignant"].to_numpy(dtype=bool),
         described["patient_id"].to_numpy(),
     )
+
+
+def change_ratings(answers: pd.DataFrame) -> PairedRatings | None:
+    """Return final and first ratings of the images that every reader answered; None without any.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        Answers of one arm of a study with advice: code, case_number, patient_id, malignant, answer
+        and unaided, the first answer.
+
+    Returns
+    -------
+    PairedRatings or None
+        Final answers first.
+    """
+    both = answers.set_index(["code", "case_number"])[["answer", "unaided"]].unstack()
+    tables = [both[name].astype(float) for name in ("answer", "unaided")]
+    is_complete = (tables[0].notna() & tables[1].notna()).all(axis=0)
+    cases = tables[0].columns[is_complete.to_numpy(dtype=bool)]
+    if not len(cases) or not len(both):
+        return None
+    described = answers.drop_duplicates("case_number").set_index("case_number").loc[cases]
+    return PairedRatings(
+        np.stack([table[cases].to_numpy(dtype=float) for table in tables]),
+        described["malignant"].to_numpy(dtype=bool),
+        described["patient_id"].to_numpy(),
+    )
+
+
+def compare_with_first_answers(
+    joined: pd.DataFrame, design: Design, alpha: float
+) -> tuple[ArmHypothesis, ...]:
+    """Test the change in mean AUC from first to final answers in the first arm.
+
+    Parameters
+    ----------
+    joined : DataFrame
+        As for `change_ratings`, with arm and repeat. Without first answers, as in answers that were
+        not given in this study, nothing can be tested.
+    design : Design
+        Gives arm and side.
+    alpha : float
+        Significance level.
+
+    Returns
+    -------
+    tuple of ArmHypothesis
+        One.
+    """
+    answers = joined[(joined["arm"] == design.arms[0]) & ~joined["repeat"].astype(bool)]
+    ratings = change_ratings(answers) if "unaided" in answers.columns else None
+    test = _test_pair(FIRST_ANSWERS, ratings, design, alpha)
+    if ratings is None:
+        test = replace(test, reason=_NO_CHANGES)
+    p = test.p_value
+    return (replace(test, adjusted_p_value=p, significant=None if p is None else p <= alpha),)
 
 
 def compare_primary_arms(

@@ -11,6 +11,7 @@ _ENDPOINT_NAMES = {
     "proportion": "proportion correct",
     "auc": "AUC of the ratings",
     "auc_difference": "difference in mean AUC",
+    "advice_change": "change in mean AUC",
 }
 MISSING_NAMES = {
     "complete_case": "left out",
@@ -84,7 +85,7 @@ class PrimaryResult:
         As prespecified in the design.
     significant : bool or None
         Whether p_value is at most the level of this look; None without a P.
-    endpoint : {"proportion", "auc", "auc_difference"}
+    endpoint : {"proportion", "auc", "auc_difference", "advice_change"}
         What is estimated.
     null : float
         Value under the null hypothesis, margin included.

@@ -127,8 +127,8 @@ def create_bundle(
     Raises
     ------
     UserError
-        If the study is itself a bundle, no protocol is open, the protocol was altered, or the
-        folder is not empty.
+        If the study is itself a bundle, no protocol is open or it has more than one answer to a
+        case, the protocol was altered, or the folder is not empty.
     """
     with store.read(study) as con:
         if bundle_table.bundle_identity(con):
@@ -136,6 +136,12 @@ def create_bundle(
                 f"{study} is itself a site bundle; create bundles in the original study folder."
             )
         frozen = _find_open_protocol(con, protocol, version)
+        if protocol_design(frozen).has_stages:
+            raise UserError(
+                f"{frozen.protocol}, version {frozen.version}, gives advice or asks further"
+                " questions; a site bundle holds single answers only. Let its readers read on the"
+                " server of the original study folder."
+            )
         cases = reading_table.load_reading_cases(con, frozen.protocol, frozen.version)
         bundle = _next_id(con, study)
         # The codes that invitations at the other site assign.
@@ -286,7 +292,7 @@ def _render_pictures(study: Path, out: Path, pictures: Sequence[CasePicture]) ->
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(pad_jpeg(image, size))
         source = blinded_rendering.prerendered_source(name)
-        rendered.append(CasePicture(picture.case_number, picture.kind, source))
+        rendered.append(CasePicture(picture.case_number, picture.kind, source, picture.slot))
     return rendered
 
 
@@ -303,7 +309,8 @@ def _sealed_content(
         protocol.design if protocol else {},
         bundle_table.load_bundle_cases(con, name, version),
         [
-            [p.case_number, p.kind, p.source, _picture_digest(study, p)]
+            # Named only where a case has several images, so that the seals of older bundles hold.
+            [p.case_number, p.kind, p.source, _picture_digest(study, p), *([p.slot] * bool(p.slot))]
             for p in reading_table.load_case_pictures(con, name, version)
         ],
     ]

@@ -19,14 +19,17 @@ from core.settings import load_order_of_experts
 from core.store import dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.labels.label_sets import DEFAULT_SET, load_label_set
-from evaluation.reading_study.case_selection import explanation_texts
+from evaluation.reading_study.case_texts import explaining_units, explanation_texts
 from evaluation.reading_study.design import UNPROVEN, Design, design_for_classes
+from evaluation.reading_study.workflow.exams import pool_exams, pool_influences
 from evaluation.roc.diagnostic import fixed_threshold
 
 # Most influential units that an explain run stores per mammogram and class.
 MAX_INFLUENTIAL_UNITS = 64
 # Second seed of the arm random_units, so that its draws are independent of the case selection.
 _RANDOM_UNITS_STREAM = 11
+# Stands for a pathology of no class.
+_OTHER_CLASS = -1.0
 
 
 def has_simulated_material(study: Path, explain: str, label_set: str = DEFAULT_SET) -> bool:
@@ -58,7 +61,9 @@ def candidate_images(study: Path, explain: str, design: Design) -> pd.DataFrame:
     -------
     DataFrame
         mammogram_id, patient_id, split, network_score, predicted (lesion class), texts,
-        random_texts (of randomly drawn labelled units) and the columns of `truth_by_rule`.
+        random_texts (of randomly drawn labelled units) and the columns of `truth_by_rule`. For a
+        design of exams one row per patient, with films, fits (see `exams.pool_exams`) and
+        text_films, the film of each text.
 
     Raises
     ------
@@ -72,8 +77,13 @@ def candidate_images(study: Path, explain: str, design: Design) -> pd.DataFrame:
         unit_labels = load_label_set(con, dissect, design.label_set, load_order_of_experts(study))
         truth = load_truth_by_rule(con, design)
         classes = run_table.run_classes(con, explain)
+        ingested = dataset_table.load_mammograms(con)["patient_id"].value_counts()
+        associations = dataset_table.load_lexicon(con).association_names
     # A mammogram without segmented tissue has neither a decision nor a score.
     frame = frame[frame["predicted"] >= 0]
+    if design.case_unit == "exam":
+        influences = pool_influences(influences, frame)
+        frame = pool_exams(frame, ingested, classes)
     labels = {unit: label.text for unit, label in unit_labels.items()}
     if design.truth_rule == "folder" and truth["folder"].isna().all():
         raise UserError(
@@ -86,24 +96,56 @@ def candidate_images(study: Path, explain: str, design: Design) -> pd.DataFrame:
             " (Participants page), decide where experts differ (Annotations page, Adjudication), or"
             " name another label set."
         )
-    predicted = [_compared_class(row, classes, design) for row in frame.to_dict("records")]
+    decisions = decision_columns(frame, classes, design)
+    predicted = decisions["predicted"]
     positive = classes.positive_code
     codes = [
         classes.names.index(name) if design.influence_class == "predicted" else positive
         for name in predicted
     ]
-    texts, random_texts = _case_texts(frame, codes, influences, labels, design)
-    return pd.DataFrame(
+    texts = _case_texts(frame, codes, influences, labels, design, associations)
+    columns = ["films", "fits"] if design.case_unit == "exam" else []
+    candidates = pd.DataFrame(
         {
             "mammogram_id": frame["mammogram_id"],
             "patient_id": frame["patient_id"],
             "split": frame["split"],
             "network_score": frame[f"p_{design.positive}"],
-            "predicted": predicted,
-            "texts": texts,
-            "random_texts": random_texts,
+            **decisions,
         }
-    ).merge(truth, on="mammogram_id", how="left")
+    )
+    return candidates.join(texts).join(frame[columns]).merge(truth, on="mammogram_id", how="left")
+
+
+def decision_columns(
+    frame: pd.DataFrame, classes: ClassDefinition, design: Design
+) -> dict[str, list[Any]]:
+    """Return the network's decision between the two compared classes for explained images.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Explained images with lesion_class and the probability of each class.
+    classes : ClassDefinition
+        Of the explain run.
+    design : Design
+        Names the two classes.
+
+    Returns
+    -------
+    dict
+        predicted, the name of the class, and advice_probability, that of the positive class among
+        the two.
+    """
+    positive = frame[f"p_{design.positive}"].astype(float)
+    total = 1.0
+    if {design.positive, design.comparison} <= set(classes.scored):
+        total = positive + frame[f"p_{design.comparison}"].astype(float)
+    return {
+        "predicted": [_compared_class(row, classes, design) for row in frame.to_dict("records")],
+        # Without any probability of the two neither is preferred.
+        "advice_probability": (positive / total).fillna(0.5).tolist(),
+    }
 
 
 def _compared_class(row: Mapping[str, Any], classes: ClassDefinition, design: Design) -> str:
@@ -121,23 +163,33 @@ def _case_texts(
     influences: pd.DataFrame,
     labels: Mapping[int, str],
     design: Design,
-) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """Return the texts of each explained mammogram: by influence, and of randomly drawn units."""
-    units_by_influence: dict[tuple[str, int], Sequence[int]] = {
-        key: rows["unit"].tolist() for key, rows in influences.groupby(["mammogram_id", "class"])
-    }
+    associations: Sequence[str],
+) -> pd.DataFrame:
+    """Return the texts of each case: by influence, and of randomly drawn units.
+
+    The index is that of `frame`. For exams also text_films, the film of each text.
+    """
+    key = "patient_id" if design.case_unit == "exam" else "mammogram_id"
+    by_case = dict(iter(influences.groupby([key, "class"])))
+    none = influences.iloc[:0]
     generator = np.random.default_rng([design.seed, _RANDOM_UNITS_STREAM])
     # Sorted, so that the draws depend on the seed and not on the order of the rows.
     labelled_units = sorted(labels)
     # Drawn units are all labelled, so a depth would shorten the texts of this arm only.
     any_depth = replace(design, depth=None)
-    texts, random_texts = [], []
-    for mammogram_id, code in zip(frame["mammogram_id"], codes):
-        units = units_by_influence.get((mammogram_id, code), [])
-        texts.append(explanation_texts(units, labels, design))
+    rows: dict[str, list[tuple[str, ...]]] = {"texts": [], "random_texts": []}
+    if design.case_unit == "exam":
+        rows["text_films"] = []
+    for case, code in zip(frame[key], codes, strict=True):
+        ranked = by_case.get((case, code), none)
+        chosen = explaining_units(ranked["unit"].tolist(), labels, design, associations)
         drawn = list(generator.permutation(labelled_units))
-        random_texts.append(explanation_texts(drawn, labels, any_depth))
-    return texts, random_texts
+        rows["texts"].append(tuple(text for _, text in chosen))
+        rows["random_texts"].append(explanation_texts(drawn, labels, any_depth, associations))
+        if design.case_unit == "exam":
+            films = dict(zip(ranked["unit"], ranked["film"], strict=True))
+            rows["text_films"].append(tuple(films[unit] for unit, _ in chosen))
+    return pd.DataFrame(rows, frame.index)
 
 
 def load_truth_by_rule(con: Connection, design: Design) -> pd.DataFrame:
@@ -148,53 +200,63 @@ def load_truth_by_rule(con: Connection, design: Design) -> pd.DataFrame:
     con : Connection
         To the store of the study.
     design : Design
-        Names the two classes that are compared.
+        Names the two classes that are compared, and says whether a case is an exam.
 
     Returns
     -------
     DataFrame
         mammogram_id and, as malignant (the positive class), benign (the compared class), unproven
         or None (another class): any_malignant (the worst finding), first_abnormality, and folder
-        (the diagnosis under which the source files the patient; None if the source does not).
+        (the diagnosis under which the source files the patient; None if the source does not). The
+        truth of an exam, the worst known one of its films, stands beside each film.
     """
-    patients = dataset_table.load_patients(con)[["patient_id", "filed_as"]]
+    filed_as = dataset_table.load_patients(con)[["patient_id", "filed_as"]]
     diagnoses = {
         patient: diagnosis if isinstance(diagnosis, str) else None
-        for patient, diagnosis in patients.itertuples(index=False)
+        for patient, diagnosis in filed_as.itertuples(index=False)
     }
     # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
     first_pathology = dataset_table.load_first_pathologies(con)
     classes = dataset_table.load_classes(con)
     compared = (design.positive, design.comparison)
 
-    def compared_name(code: int) -> str | None:
-        """Return the name of a class that is compared, else None."""
-        return classes.names[code] if classes.names[code] in compared else None
-
-    def pathology_truth(pathology: str | None) -> str | None:
-        """Return the truth of a finding's pathology."""
+    def pathology_code(pathology: str | None) -> float | None:
+        """Return the code of a pathology: None if unproven, _OTHER_CLASS if it has none."""
         if pathology in classes.pathology_codes:
-            return compared_name(classes.pathology_codes[pathology])
-        return UNPROVEN if pathology == UNPROVEN_PATHOLOGY else None
+            return classes.pathology_codes[pathology]
+        return None if pathology == UNPROVEN_PATHOLOGY else _OTHER_CLASS
 
-    rows = []
-    for mammogram in dataset_table.load_image_truth(con).to_dict("records"):
-        code = mammogram["truth"]
-        # A missing code means that the findings of the image are unproven.
-        worst = UNPROVEN if pd.isna(code) else compared_name(int(code))
-        rows.append(
-            {
-                "mammogram_id": mammogram["mammogram_id"],
-                "any_malignant": worst,
-                "first_abnormality": (
-                    pathology_truth(first_pathology[mammogram["mammogram_id"]])
-                    if mammogram["mammogram_id"] in first_pathology
-                    else worst
-                ),
-                "folder": pathology_truth(diagnoses.get(mammogram["patient_id"])),
-            }
-        )
-    return pd.DataFrame(rows)
+    def compared_name(code: float) -> str | None:
+        """Return the name of a class that is compared, else None."""
+        if pd.isna(code):
+            return UNPROVEN
+        name = classes.names[int(code)] if code != _OTHER_CLASS else None
+        return name if name in compared else None
+
+    images = dataset_table.load_image_truth(con)
+    # A missing code means that the findings of the image are unproven.
+    worst = images["truth"].astype(float)
+    first = pd.Series(
+        [
+            pathology_code(first_pathology[image]) if image in first_pathology else code
+            for image, code in zip(images["mammogram_id"], worst, strict=True)
+        ],
+        index=images.index,
+        dtype=float,
+    )
+    filed = [pathology_code(diagnoses.get(patient)) for patient in images["patient_id"]]
+    if design.case_unit == "exam":
+        # The largest known code; missing only where no film has a known one.
+        patients = images["patient_id"]
+        worst, first = (codes.groupby(patients).transform("max") for codes in (worst, first))
+    return pd.DataFrame(
+        {
+            "mammogram_id": images["mammogram_id"],
+            "any_malignant": [compared_name(code) for code in worst],
+            "first_abnormality": [compared_name(code) for code in first],
+            "folder": [compared_name(code) for code in pd.Series(filed, dtype=float)],
+        }
+    )
 
 
 def holdout_threshold(study: Path, explain: str, design: Design) -> float | None:

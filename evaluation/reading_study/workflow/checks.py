@@ -11,12 +11,15 @@ from core import lineage, store
 from core.images import blinded_rendering
 from core.sessions.arms import IMAGE_ARMS, MAMMOGRAM_ARMS
 from core.settings import load_order_of_experts
-from core.store import annotation_table, dataset_table, participant_table
+from core.store import annotation_table, dataset_table, participant_table, run_table
 from core.store.labels import label_sets
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import CHECKED, check_transition
 from core.store.reading.protocol_table import Protocol
-from evaluation.reading_study.design import TRUTH_RULES, UNPROVEN, Design
+from evaluation.reading_study.advice.advice_checks import advice_issues
+from evaluation.reading_study.case_selection import reader_order
+from evaluation.reading_study.case_texts import label_texts
+from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, UNPROVEN, Design
 from evaluation.reading_study.leakage_checks import (
     check_leakage,
     image_issues,
@@ -29,6 +32,7 @@ from evaluation.reading_study.leakage_issues import (
     truth_conflict_issue,
 )
 from evaluation.reading_study.order_checks import reader_order_issues
+from evaluation.reading_study.text_leakage import study_verdicts
 from evaluation.reading_study.workflow.candidates import load_truth_by_rule
 from evaluation.reading_study.workflow.content import checked_content, draft_content
 from evaluation.reading_study.workflow.protocols import (
@@ -91,17 +95,29 @@ def check_protocol(
         order = load_order_of_experts(study)
         unit_labels = label_sets.load_label_set(con, dissect, design.label_set, order)
         annotators = annotation_table.annotation_progress_by_expert(con, dissect)["code"].tolist()
+        verdicts = study_verdicts(
+            run_table.run_classes(con, current.run),
+            dataset_table.load_lexicon(con).association_names,
+        )
+    codes = planned_reader_codes(study, design)
+    orders = [
+        [number for number, _ in reader_order(cases, design, code, rotation)]
+        for rotation, code in enumerate(codes)
+        if design.advice != NO_ADVICE
+    ]
     conflicts = _count_conflicts(truth[truth["mammogram_id"].isin(cases["mammogram_id"])])
     issues = [
         *check_leakage(
-            leakage_table(cases, positive=design.positive),
+            leakage_table(cases.assign(texts=label_texts(cases, design)), positive=design.positive),
             labels={str(unit): label.text for unit, label in unit_labels.items()},
             conflicts=conflicts,
             annotators=annotators,
             seed=design.seed,
+            verdicts=verdicts,
         ),
-        *reader_order_issues(cases, design, planned_reader_codes(study, design)),
+        *reader_order_issues(cases, design, codes),
         *image_arm_issues(study, cases, design),
+        *advice_issues(cases, design, orders),
     ]
     note = reviewed.strip()
     if note:
@@ -135,6 +151,8 @@ def image_arm_issues(study: Path, cases: pd.DataFrame, design: Design) -> list[L
     displayed = cases[cases["arm"].isin(IMAGE_ARMS)]
     if displayed.empty:
         return []
+    if design.case_unit == "exam":
+        displayed = _displayed_films(study, displayed)
     table = _picture_properties(study, displayed.drop_duplicates("mammogram_id"), design)
     mammograms = displayed[displayed["arm"].isin(MAMMOGRAM_ARMS)]["mammogram_id"]
     maps = displayed[~displayed["arm"].isin(MAMMOGRAM_ARMS)]["mammogram_id"]
@@ -147,6 +165,14 @@ def image_arm_issues(study: Path, cases: pd.DataFrame, design: Design) -> list[L
         shown = table[table["mammogram"].isin(maps)].drop(columns="grey")
         issues += image_issues(shown, design.seed, "class maps", "the class maps'")
     return issues
+
+
+def _displayed_films(study: Path, exams: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per film of the exams, with films, the number of films of its exam."""
+    with store.read(study) as con:
+        films = dataset_table.load_mammograms(con)[["mammogram_id", "patient_id"]]
+    films = films.assign(films=films.groupby("patient_id")["mammogram_id"].transform("size"))
+    return exams.drop(columns="mammogram_id").merge(films, on="patient_id")
 
 
 def _picture_properties(study: Path, displayed: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -175,6 +201,7 @@ def _picture_properties(study: Path, displayed: pd.DataFrame, design: Design) ->
             "grey": brightness,
             "scanner": mammograms["scanner"].to_numpy(),
         }
+        | ({"films": displayed["films"].to_numpy()} if "films" in displayed.columns else {})
     )
 
 

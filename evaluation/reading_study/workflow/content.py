@@ -31,6 +31,7 @@ from evaluation.reading_study.design import TRUTH_RULES
 from evaluation.reading_study.sealed_key import KEY_COLUMNS, canonical_hash, canonical_rows
 from evaluation.reading_study.workflow.candidates import load_truth_by_rule
 from evaluation.reading_study.workflow.pictures import case_pictures
+from evaluation.reading_study.workflow.practice_advice import practice_advice
 from evaluation.reading_study.workflow.protocols import protocol_design
 
 # The parts in the order in which a difference is reported.
@@ -71,9 +72,10 @@ def draft_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[
         Part, a key of `PART_NAMES`, to SHA-256.
     """
     practice, pictures = case_pictures(study, protocol, cases)
+    advice = practice_advice(study, protocol, pictures)
     with store.read(study) as con:
         truth = load_truth_by_rule(con, protocol_design(protocol))
-    parts = _store_parts(protocol, cases, practice, truth)
+    parts = _store_parts(protocol, cases, [practice, advice], truth)
     instructions = reading_instructions(protocol.design, has_images=bool(pictures))
     return parts | {
         "pictures": _pictures_hash(study, pictures),
@@ -102,18 +104,30 @@ def frozen_content(
     """
     return dict(checked) | {
         "rendered": canonical_hash(
-            sorted((picture.case_number, picture.kind, picture.source) for picture in pictures)
+            sorted(_picture_row(picture, picture.source) for picture in pictures)
         ),
         "reasons": canonical_hash(dict(reasons)),
     }
 
 
+def _picture_row(picture: CasePicture, source: str) -> tuple[Any, ...]:
+    """Return a picture for a hash; the slot is named only where there are several."""
+    row = (picture.case_number, picture.kind, source)
+    return (*row, picture.slot) if picture.slot else row
+
+
 def _store_parts(
-    protocol: Protocol, cases: pd.DataFrame, practice: Sequence[Sequence[str]], truth: pd.DataFrame
+    protocol: Protocol, cases: pd.DataFrame, practice: Sequence[Any], truth: pd.DataFrame
 ) -> dict[str, str]:
-    """Return the hashes of the parts that the study's store holds."""
+    """Return the hashes of the parts that the study's store holds.
+
+    practice: the texts of the practice cases, and their advice or None.
+    """
     # Reasons and practice are parts of their own; a draft does not hold them yet.
-    design = {k: v for k, v in protocol.design.items() if k not in ("reasons", "practice")}
+    added = ("reasons", "practice", "practice_advice")
+    design = {k: v for k, v in protocol.design.items() if k not in added}
+    texts, advice = practice
+    case_texts = ["case_number", "texts"] if advice is None else ["case_number", "texts", "advice"]
     ordered = cases.sort_values("case_number")
     blocks = stored_blocks(ordered)
     known = truth[truth["mammogram_id"].isin(cases["mammogram_id"])]
@@ -122,9 +136,13 @@ def _store_parts(
         "cases": canonical_hash(
             canonical_rows(ordered, [name for name in KEY_COLUMNS if name != "texts"])
         ),
-        "texts": canonical_hash(canonical_rows(ordered, ["case_number", "texts"])),
+        "texts": canonical_hash(canonical_rows(ordered, case_texts)),
         "order": canonical_hash([order_rule(blocks), blocks]),
-        "practice": canonical_hash([list(texts) for texts in practice]),
+        "practice": canonical_hash(
+            [list(shown) for shown in texts]
+            if advice is None
+            else [[list(shown) for shown in texts], list(advice)]
+        ),
         "truth": canonical_hash(
             canonical_rows(known.sort_values("mammogram_id"), ["mammogram_id", *TRUTH_RULES])
         ),
@@ -135,13 +153,13 @@ def _pictures_hash(study: Path, pictures: Sequence[CasePicture]) -> str:
     """Return the hash of the pictures: what each is, and the files from which it is drawn."""
     # The names of rendered files, which freezing adds, are hashes of these files already.
     rows = sorted(
-        (picture.case_number, picture.kind, blinded_rendering.original_source(picture.source))
+        _picture_row(picture, blinded_rendering.original_source(picture.source))
         for picture in pictures
     )
     files = sorted(
         {
             file
-            for _, kind, source in rows
+            for _, kind, source, *_ in rows
             for file in blinded_rendering.source_files(study, kind, source)
         }
     )
@@ -214,7 +232,10 @@ def check_frozen_content(
         stored = reading_table.load_case_pictures(con, protocol.protocol, protocol.version)
         truth = load_truth_by_rule(con, protocol_design(protocol))
         withdrawn = withdrawal.withdrawn_patients(con)
-    practice = protocol.design.get("practice") or PRACTICE_TEXTS
+    practice = [
+        protocol.design.get("practice") or PRACTICE_TEXTS,
+        protocol.design.get("practice_advice"),
+    ]
     now = frozen_content(
         checked_content(_store_parts(protocol, cases, practice, truth), protocol.lint),
         protocol.design.get("reasons", {}),

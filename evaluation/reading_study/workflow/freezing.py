@@ -31,6 +31,7 @@ from evaluation.reading_study.workflow.content import (
     frozen_content,
 )
 from evaluation.reading_study.workflow.pictures import case_pictures
+from evaluation.reading_study.workflow.practice_advice import practice_advice
 from evaluation.reading_study.workflow.protocols import append_next_state, protocol_design
 
 
@@ -89,11 +90,14 @@ def freeze_protocol(
     content = checked_content(draft_content(study, current, cases), current.lint)
     check_unchanged_draft(current, content)
     practice, pictures = case_pictures(study, current, cases)
+    advice = practice_advice(study, current, pictures)
     # Before the transaction, because it takes long; before any reader, because a first sight must
     # not take longer than a second one.
     pictures = render_reading_pictures(study, pictures)
     frozen = {
-        "design": current.design | {"reasons": reasons, "practice": practice},
+        "design": current.design
+        | {"reasons": reasons, "practice": practice}
+        | ({} if advice is None else {"practice_advice": advice}),
         # The hash is computed from the stored rows, not from what was in memory at design time.
         "hash": protocol_hash(protocol_design(current), cases),
         "content": frozen_content(content, reasons, pictures),

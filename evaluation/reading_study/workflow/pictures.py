@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core import store
 from core.images import blinded_rendering
-from core.sessions.arms import shows_images, shows_texts
-from core.sessions.reading_session import PRACTICE_TEXTS
+from core.images.blinded_rendering import FILM_PLACES
+from core.sessions.arms import shows_advice_map, shows_images, shows_texts
+from core.sessions.reading.advice_statements import gives_advice
 from core.store import dataset_table, run_table, unit_table
 from core.store.reading.protocol_table import Protocol
 from core.store.reading.reading_table import CasePicture
+from evaluation.reading_study.workflow.exams import film_slots, has_misplaced_films
 
 PRACTICE_CASES_PER_ARM = 2
 # Second seed of the practice cases, so that they are independent of the case selection.
@@ -26,8 +30,9 @@ def case_pictures(
 ) -> tuple[list[list[str]], list[CasePicture]]:
     """Return the practice texts and the images of the cases of the image arms.
 
-    Practice consists of the usual texts if an arm displays texts, then of two mammograms for each
-    image arm. These come from patients outside the study. Practice case i has the number -i.
+    Practice consists of the usual texts if an arm displays texts, then of two mammograms or exams
+    for each image arm. These come from patients outside the study. Practice case i has the number
+    -i. Each film of an exam, and each class map of advice, is an image of its own.
 
     Parameters
     ----------
@@ -46,47 +51,92 @@ def case_pictures(
     """
     arms = [arm for arm in protocol.design["arms"] if shows_images(arm)]
     if not arms:
-        return [list(texts) for texts in PRACTICE_TEXTS], []
-    with store.read(study) as con:
-        explained = unit_table.load_explanations(con, protocol.run).set_index("mammogram_id")
-        classes = run_table.run_classes(con, protocol.run)
-        tissue = dataset_table.load_mammograms(con).set_index("mammogram_id")["tissue"]
-    # Images that do not show a breast are tissue everywhere.
-    explained["whole"] = tissue.reindex(explained.index) == 1
-    output = classes.codes.index(classes.positive_code)
-    # The last output is not stated, as in the sources of earlier versions.
-    output = -1 if output == len(classes.codes) - 1 else output
+        return [list(texts) for texts in usual_practice(study)], []
+    is_exam = protocol.design.get("case_unit") == "exam"
+    explained, output = _explained_films(study, protocol.run, is_exam)
+    # The films of each case, by the id that stands for it in the sealed key.
+    key = "patient_id" if is_exam else "mammogram_id"
+    films = dict(iter(explained.groupby(key)))
     pictures = [
-        _picture(
-            row["case_number"], row["arm"], explained.loc[row["mammogram_id"]], protocol.run, output
-        )
+        picture
         for row in cases.to_dict("records")
         if row["arm"] in arms
+        for picture in _pictures(
+            row["case_number"], row["arm"], films[row[key]], protocol.run, output
+        )
     ]
-    has_texts = any(map(shows_texts, protocol.design["arms"]))
-    practice = [list(texts) for texts in PRACTICE_TEXTS] if has_texts else []
     # A practice image of a study patient would make the reader familiar with a case.
     others = explained[~explained["patient_id"].isin(cases["patient_id"])]
+    names = list(others[key].unique())
+    if is_exam:
+        names = [name for name in names if not has_misplaced_films(films[name])]
+    usual = usual_practice(study)
+    # A case with advice begins with its image; texts alone would not practise it.
+    has_texts = any(map(shows_texts, protocol.design["arms"])) and not gives_advice(protocol.design)
+    practice = [list(texts) for texts in usual] if has_texts else []
     generator = np.random.default_rng([int(protocol.design["seed"]), _PRACTICE_STREAM])
     practice_arms = [arm for arm in arms for _ in range(PRACTICE_CASES_PER_ARM)]
-    drawn = zip(generator.permutation(len(others)), practice_arms)
+    drawn = zip(generator.permutation(len(names)), practice_arms)
     for position, (index, arm) in enumerate(drawn):
-        texts = PRACTICE_TEXTS[position % len(PRACTICE_TEXTS)] if shows_texts(arm) else ()
-        practice.append(list(texts))
+        shown = films[names[index]]
+        texts = usual[position % len(usual)] if shows_texts(arm) else ()
+        practice.append(_with_film_names(texts, shown) if is_exam else list(texts))
         # Case numbers count from 1, so a negative number cannot collide with one.
-        pictures.append(_picture(-len(practice), arm, others.iloc[index], protocol.run, output))
+        pictures += _pictures(-len(practice), arm, shown, protocol.run, output)
     # A small study may have no patient left for practice; one text keeps the practice page usable.
-    return practice or [list(PRACTICE_TEXTS[0])], pictures
+    return practice or [list(usual[0])], pictures
 
 
-def _picture(number: int, arm: str, explanation: Any, run: str, output: int) -> CasePicture:
-    """Return the image of one case: a map of the class of this output, or a mammogram."""
-    if arm == "class_map":
-        kind = blinded_rendering.CLASS_MAP
-        source = blinded_rendering.class_map_source(
-            run, explanation["file"], explanation["film"], output, bool(explanation["whole"])
+def _explained_films(study: Path, run: str, is_exam: bool) -> tuple[pd.DataFrame, int]:
+    """Return the films of an explain run, and the network's output of the positive class.
+
+    The table has the columns of `unit_table.load_explanations`, whole (the image does not show a
+    breast) and slot (the place in an exam, missing without one; 0 outside exams).
+    """
+    with store.read(study) as con:
+        explained = unit_table.load_explanations(con, run)
+        classes = run_table.run_classes(con, run)
+        tissue = dataset_table.load_mammograms(con).set_index("mammogram_id")["tissue"]
+    # Images that do not show a breast are tissue everywhere.
+    explained["whole"] = explained["mammogram_id"].map(tissue) == 1
+    explained["slot"] = film_slots(explained["laterality"], explained["view"]) if is_exam else 0
+    output = classes.codes.index(classes.positive_code)
+    # The last output is not stated, as in the sources of earlier versions.
+    return explained, -1 if output == len(classes.codes) - 1 else output
+
+
+def _with_film_names(texts: Sequence[str], films: pd.DataFrame) -> list[str]:
+    """Return texts of a practice exam that name its films in turn."""
+    names = cycle(FILM_PLACES[int(slot)].name for slot in sorted(films["slot"]))
+    return [f"{text} ({name})" for text, name in zip(texts, names)]
+
+
+def usual_practice(study: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the texts of the practice cases, of the study's lexicon."""
+    with store.read(study) as con:
+        return dataset_table.load_lexicon(con).practice
+
+
+def _pictures(
+    number: int, arm: str, films: pd.DataFrame, run: str, output: int
+) -> list[CasePicture]:
+    """Return the images of one case: its films, or maps of the class of this output, and advice."""
+    pictures = []
+    for film in films.sort_values("slot").to_dict("records"):
+        is_whole, slot = bool(film["whole"]), int(film["slot"])
+        mammogram = CasePicture(
+            int(number),
+            blinded_rendering.MAMMOGRAM,
+            blinded_rendering.mammogram_source(film["film"], is_whole),
+            slot,
         )
-    else:
-        kind = blinded_rendering.MAMMOGRAM
-        source = blinded_rendering.mammogram_source(explanation["film"], bool(explanation["whole"]))
-    return CasePicture(int(number), kind, source)
+        class_map = CasePicture(
+            int(number),
+            blinded_rendering.CLASS_MAP,
+            blinded_rendering.class_map_source(run, film["file"], film["film"], output, is_whole),
+            slot,
+        )
+        pictures.append(class_map if arm == "class_map" else mammogram)
+        if shows_advice_map(arm):
+            pictures.append(replace(class_map, slot=slot + len(FILM_PLACES)))
+    return sorted(pictures, key=lambda picture: picture.slot)

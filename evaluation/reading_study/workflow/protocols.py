@@ -24,7 +24,7 @@ from evaluation.reading_study.design import MALIGNANT, Design, design_from_dict
 from evaluation.reading_study.workflow.candidates import candidate_images, study_design
 
 # Keys that the store keeps beside the settings of the design and that the hash does not cover.
-STORED_EXTRAS = ("flow", "reasons", "told", "practice", "labels")
+STORED_EXTRAS = ("flow", "reasons", "told", "practice", "practice_advice", "labels")
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,6 @@ def _reading_case(row: Mapping[str, Any]) -> ReadingCase:
         network_score=float(row["network_score"]),
         predicted=row["predicted"],
         block=int(row["block"]),
+        # pandas reads None in a column of texts as a missing value.
+        advice=row["advice"] if isinstance(row.get("advice"), str) else None,
     )

@@ -11,10 +11,11 @@ from core import store
 from core.errors import UserError
 from core.store import run_table, withdrawal
 from core.store.evidence import operating_system_user
-from core.store.reading import protocol_table, reading_table
+from core.store.reading import protocol_table, reading_table, stage_table
 from core.store.reading.protocol_states import SCORED, require_results
 from core.store.reading.protocol_table import Protocol
-from evaluation.reading_study.design import Design
+from evaluation.reading_study.advice.first_stages import with_first_stages
+from evaluation.reading_study.design import NO_ADVICE, Design
 from evaluation.reading_study.joined_answers import join_answers, primary_rows
 from evaluation.reading_study.primary import InterimLook, stopping_look
 from evaluation.reading_study.results import ReadingScore
@@ -65,6 +66,11 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
             for first in (False, True)
         )
         items = reading_table.load_reading_items(con, name, version)
+        if protocol_design(current).advice != NO_ADVICE:
+            stages = stage_table.load_stage_answers(con, name, version)
+            answers, first_answers = (
+                with_first_stages(table, stages) for table in (answers, first_answers)
+            )
         looks = taken_looks(con, name, version)
         truth = load_truth_by_rule(con, protocol_design(current))
         withdrawn = withdrawal.withdrawn_patients(con)

@@ -136,10 +136,10 @@ def test_images_appear_only_with_their_cases(own_study: Path) -> None:
                 p for p in at.reading_progress(con, protocol) if p.position == shown.position
             )
             if position.practice:
-                assert (shown.picture is None) == (position.case_number >= -5)
+                assert (not shown.pictures) == (position.case_number >= -5)
             else:
                 arm = cases.loc[position.case_number, "arm"]
-                assert (shown.picture[0] if shown.picture else "") == {
+                assert (shown.pictures[0][1] if shown.pictures else "") == {
                     "image": "film",
                     "class_map": "class_map",
                     "explanation": "",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core.class_labels import ClassDefinition
 from core.errors import UserError
 from evaluation.permutation import PatientPermutations
 from evaluation.reading_study.leakage_checks import check_leakage, natural_ranks
@@ -17,6 +19,7 @@ from evaluation.reading_study.leakage_issues import (
     parse_issues,
     truth_conflict_issue,
 )
+from evaluation.reading_study.text_leakage import study_verdicts
 
 
 def clean(n: int = 120, seed: int = 0, per_patient: int = 1) -> pd.DataFrame:
@@ -268,3 +271,23 @@ def test_review_turns_a_truth_conflict_into_a_warning() -> None:
     assert issue.severity == "warning" and issue.code is IssueCode.TRUTH_CONFLICT_REVIEWED
     assert issue.finding.startswith("2 cases") and "T1: both proven by biopsy" in issue.finding
     assert truth_conflict_issue(2).severity == "error"
+
+
+def test_names_of_the_classes_of_a_study_are_verdict_words() -> None:
+    table = clean()
+    texts = [("Old full moons", "sky")] * 3 + [("sky",)] * (len(table) - 3)
+    classes = ClassDefinition(("empty", "cat", "full moon"), "cat", "full moon")
+    named = study_verdicts(classes, ())
+
+    def findings(**more: Any) -> list[str]:
+        """Return the findings about verdict words in the texts."""
+        issues = check_leakage(table.assign(texts=texts), **more)
+        return [i.finding for i in issues if i.code is IssueCode.TEXT_VERDICT_WORDS]
+
+    (finding,) = findings(verdicts=named)
+    assert finding.startswith("the texts of 3 of") and "'full moons' in cases" in finding
+    assert findings() == []
+    # In file names as well, where the diagnosis may stand.
+    files = table.assign(file=[f"cat_{i}" for i in range(len(table))])
+    issues = check_leakage(files, identifiers=("file",), verdicts=named)
+    assert IssueCode.IDENTIFIER_VERDICT_WORDS in {issue.code for issue in issues}

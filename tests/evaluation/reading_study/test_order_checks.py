@@ -49,7 +49,9 @@ def issues_of(
     orders: Callable[[str], Order],
     codes: Sequence[str] = ("R1", "R2", "R3"),
 ) -> list[LeakageIssue]:
-    monkeypatch.setattr(order_checks, "reader_order", lambda cases, design, code: orders(code))
+    monkeypatch.setattr(
+        order_checks, "reader_order", lambda cases, design, code, rotation=0: orders(code)
+    )
     return reader_order_issues(cases, Design(repeats=0), codes)
 
 

@@ -165,6 +165,24 @@ def test_readers_of_one_arm_and_missing_images(study):
     assert none.p_value is None and "no image was read" in str(none.reason)
 
 
+def test_one_reader_is_a_fixed_factor(study):
+    """Without a variance between readers the difference holds for this reader alone."""
+    answers, key = study
+    alone = answers[answers["code"] == "R1"]
+    found = analyse((alone, key), primary="auc_difference", side="two-sided", readers=1)
+    joined = join_answers(alone, key, design_preset("Recommended", arms=ARMS))
+    ratings = paired_ratings(joined, "explanation", "image")
+    expected = obuchowski_rockette(ratings.scores, ratings.truth, "frrc", cluster=ratings.patients)
+    assert found.estimate == pytest.approx(expected.difference)
+    assert found.p_value == pytest.approx(expected.p_value)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    several = analyse(study, primary="auc_difference", side="two-sided")
+    joined = join_answers(answers, key, design_preset("Recommended", arms=ARMS))
+    ratings = paired_ratings(joined, "explanation", "image")
+    random = obuchowski_rockette(ratings.scores, ratings.truth, "rrrc", cluster=ratings.patients)
+    assert several.p_value == pytest.approx(random.p_value)
+
+
 def test_multiplicity_over_arms(study):
     single = analyse(study, primary="auc_difference")
     assert [test.other for test in single.comparisons] == ["image"]

@@ -8,11 +8,15 @@ import pytest
 import scipy
 import statsmodels.api as sm
 
+from evaluation.clustered import clustered_proportion
+from evaluation.proportion import exact_binomial_test
 from evaluation.reading_study import design_preset, score_study
+from evaluation.reading_study.arms import ArmScore
 from evaluation.reading_study.case_selection import choose_cases
 from evaluation.reading_study.joined_answers import join_answers
 from evaluation.reading_study.leakage_checks import check_leakage
 from evaluation.reading_study.narrative import narrative, verdict
+from evaluation.reading_study.narrative.paragraph import _flip_sentence
 from evaluation.reading_study.primary import primary_analysis
 from evaluation.reading_study.timing import accuracy_trend
 from evaluation.roc import compare_aucs
@@ -258,3 +262,26 @@ def test_one_reader_is_a_fixed_reader():
     assert result.estimate == pytest.approx(pair.difference)
     assert result.p_value is not None and result.significant is not None
     assert result.p_value == pytest.approx(pair.p_greater, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("successes", "sentence"),
+    [
+        (15, "from 15 correct answers; changing one answer would"),
+        (14, "from 15 correct answers; changing one answer would"),
+        (17, "from 15 correct answers; changing 3 answers would"),
+    ],
+)
+def test_answers_that_decide_the_exact_test(successes: int, sentence: str) -> None:
+    """Of 20 answers 15 or more are significant at .05, one-sided: P .021 and .058 for 14."""
+    assert scipy.stats.binom.sf([14, 13], 20, 0.5) == pytest.approx([0.0207, 0.0577], abs=1e-4)
+    assert sentence in _flip_sentence(exact_binomial_test(successes, 20))
+
+
+def test_sentence_of_an_arm() -> None:
+    design = design_preset("Recommended", arms=("explanation", "shuffled"), readers=1)
+    answers, key = small_study()
+    joined = join_answers(answers, key, design)
+    clusters = clustered_proportion(joined["correct"], joined["patient_id"])
+    score = ArmScore(arm="class_map", cases=9, clusters=clusters)
+    assert score.sentence() == f"Arm class map: {clusters.sentence()}"

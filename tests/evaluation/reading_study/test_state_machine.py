@@ -89,8 +89,9 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[ReadingStud
     monkeypatch.setattr(store, "read", read_past_refusals)
     monkeypatch.setattr(PatientPermutations.__init__, "__defaults__", (9,))
     monkeypatch.setattr(scores, "score_study", score_without_statistics)
-    for module in (reading_session, pictures, content):
+    for module in (reading_session, content):
         monkeypatch.setattr(module, "PRACTICE_TEXTS", ONE_PRACTICE_TEXT)
+    monkeypatch.setattr(pictures, "usual_practice", lambda study: ONE_PRACTICE_TEXT)
     # The requests of this test name the study that they are for.
     monkeypatch.setenv(context.STUDY_VARIABLE, "")
     ReadingStudies.empty = explained_study.create_study(tmp_path / "empty")

@@ -208,7 +208,7 @@ def test_changed_instructions_and_practice_need_a_new_check(
         patch.setattr(reading_instructions, "IMAGE_INSTRUCTIONS", ("Most cases are malignant.",))
         with pytest.raises(UserError, match="the instructions to readers changed"):
             freeze(checked)
-    monkeypatch.setattr(pictures, "PRACTICE_TEXTS", (("Mass",),) * 5)
+    monkeypatch.setattr(pictures, "usual_practice", lambda study: (("Mass",),) * 5)
     with pytest.raises(UserError, match="the practice cases changed"):
         freeze(checked)
 

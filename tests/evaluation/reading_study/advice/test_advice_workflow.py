@@ -1,0 +1,98 @@
+"""A reading study with advice in a study folder, from design to report and exported answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core import store
+from core.errors import UserError
+from core.store.reading import reading_table
+from evaluation.reading_study import site_bundles, workflow
+from evaluation.reading_study.narrative import narrative
+from evaluation.reporting.answers import export_reading_answers
+from evaluation.reporting.figures import FIGURES
+from evaluation.reporting.figures.export import render_figure
+from evaluation.reporting.methods_text import reading_sentences
+from evaluation.reporting.tables.reading_study import build_reading_table
+from support.advice_readings import NAME, close_advice_study, freeze_advice_study
+from support.image_arms import close_open_study
+
+QUESTIONS = [{"text": "How sure?", "kind": "scale", "options": ["not", "very"]}]
+ARMS = ("advice_units_map", "advice_shuffled", "no_advice")
+
+
+def test_freezing_fixes_pictures_practice_and_advice(own_study: Path) -> None:
+    close_open_study(own_study)
+    frozen = freeze_advice_study(own_study, arms=ARMS)
+    with store.read(own_study) as con:
+        cases = reading_table.load_reading_cases(con, NAME, 1).set_index("case_number")
+        pictures = reading_table.load_case_pictures(con, NAME, 1)
+    slots: dict[int, list[tuple[int, str]]] = {}
+    for picture in pictures:
+        slots.setdefault(picture.case_number, []).append((picture.slot, picture.kind))
+    for number, row in cases.iterrows():
+        has_map = row["arm"] == "advice_units_map"
+        assert slots[number] == [(0, "film")] + [(4, "class_map")] * has_map
+        assert pd.isna(row["advice"]) == (row["arm"] == "no_advice")
+    practice, advice = frozen.design["practice"], frozen.design["practice_advice"]
+    assert len(practice) == len(advice) == sum(number < 0 for number in slots)
+    # Two practice cases of each arm, in the order of the arms.
+    assert [text is None for text in advice] == [False] * 4 + [True] * 2
+    with pytest.raises(UserError, match="gives advice or asks further questions"):
+        site_bundles.create_bundle(own_study, own_study.parent / "bundle", NAME, "team")
+    # Advice that was altered after freezing is found before the study is closed.
+    number = int(cases.index[cases["advice"].notna()][0])
+    with store.write(own_study) as con:
+        con.execute(
+            "UPDATE reading_cases SET advice = 'other' WHERE protocol = ? AND case_number = ?",
+            [NAME, number],
+        )
+    with pytest.raises(UserError, match="not the one that was frozen"):
+        workflow.close_protocol(own_study, NAME, "team", confirm=NAME)
+
+
+def test_results_report_and_export(own_study: Path, tmp_path: Path) -> None:
+    close_open_study(own_study)
+    close_advice_study(own_study, arms=ARMS, predict_network=True, questions=QUESTIONS)
+    protocol, score = workflow.score_protocol(own_study, NAME, 1)
+    units, _, control = score.advice.arms
+    # Readers follow the network wherever they see its decision.
+    right = units.answers - units.wrong_advice
+    assert round(units.final_correct.estimate * units.answers) == right
+    assert units.reliance_on_network.estimate in (1.0, None)
+    assert control.to_right == control.to_wrong == 0
+    assert score.primary.endpoint == "advice_change"
+    text = narrative(score)
+    assert "SIMULATED" in text and "final minus first answers" in text
+    assert "relative reliance on the network" in text and "Reliance on the advice" in text
+    result, _ = render_figure(own_study, FIGURES["reading"], FIGURES["reading"].width)
+    switches = result.data["switches"].set_index("arm")
+    assert list(switches.index) == list(ARMS) and "null" not in result.data
+    expected = 100 * units.to_right / units.answers
+    assert switches.loc["advice_units_map", "to_right_percent"] == pytest.approx(expected)
+    rows = [row[0] for row in build_reading_table(own_study).rows]
+    assert sum("relative reliance on oneself" in row for row in rows) == 3
+    methods = reading_sentences(protocol)
+    assert "which was locked" in methods and "predicted the network's decision" in methods
+    out = tmp_path / "answers.csv"
+    export_reading_answers(own_study, out, "csv", "team", NAME, 1)
+    table = pd.read_csv(out)
+    assert {"first_answer", "prediction", "question_1", "network_decision"} <= set(table.columns)
+    assert (table["question_1"] == 1).all() and (table["first_answer_seconds"] == 5).all()
+    kept = table[table["arm"] == "no_advice"]
+    assert (kept["answer"] == kept["first_answer"]).all()
+    with pytest.raises(UserError, match="does not contain the primary analysis"):
+        export_reading_answers(own_study, tmp_path / "a.R", "r", "team", NAME, 1)
+
+
+def test_crossover_is_scored_over_all_periods(own_study: Path) -> None:
+    close_open_study(own_study)
+    close_advice_study(own_study, arms=("advice", "no_advice"), washout_days=28, duration_days=60)
+    _, score = workflow.score_protocol(own_study, NAME, 1)
+    advised, control = score.advice.arms
+    # Both arms hold the same images, and each reader read each of them once in each arm.
+    assert advised.answers == control.answers == 2 * advised.cases
+    assert score.comparisons[0].pairs == advised.answers
