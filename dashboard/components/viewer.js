@@ -1,5 +1,5 @@
 // An image in a frame: the wheel zooms, dragging changes window and level, dragging with Shift moves, a double click resets.
-// `frame` contains .stage with .pic and .bx; `filter` is the SVG filter #wl of the same root; `readout` displays zoom, window and level.
+// `frame` contains .stage with .pic and .bx; `filter` is an SVG filter of the same root; `readout` displays zoom, window and level.
 class Viewer {
   constructor(frame, filter, readout) {
     this.frame = frame; this.filter = filter; this.readout = readout;
@@ -42,7 +42,7 @@ class Viewer {
     const slope = 255 / this.window;
     const intercept = 0.5 - this.level / this.window;
     [...this.filter.firstElementChild.children].forEach((node) => { node.setAttribute("slope", slope); node.setAttribute("intercept", intercept); });
-    this.pic.style.filter = plain ? "" : "url(#wl)";
+    this.pic.style.filter = plain ? "" : `url(#${this.filter.id})`;
     this.readout.textContent = `${Math.round(100 * this.zoom)} %\u2002W ${Math.round(this.window)}\u2002L ${Math.round(this.level)}`;
   }
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from core import store
-from core.lexicon import birads_lexicon
-from core.lexicon.birads_categories import CATEGORIES
+from core.lexicon import annotation_answers
+from core.lexicon.birads_categories import BIRADS, CATEGORIES
 from core.store import annotation_table
 from support import synthetic_study
 from support.annotation_browser import (
@@ -128,7 +128,7 @@ def test_every_category_composes_the_label_of_the_lexicon(context, served: Serve
             "terms": terms,
             "association": "benign" if has_association else None,
         }
-        assert page.input_value(".own") == birads_lexicon.format_label([phenomenon])
+        assert page.input_value(".own") == annotation_answers.format_label([phenomenon], BIRADS)
         press(page, category.key)
 
 

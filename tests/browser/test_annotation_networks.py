@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core import store
-from core.lexicon.birads_lexicon import SURVEY_QUESTIONS
+from core.lexicon.birads_categories import SURVEY_QUESTIONS
 from core.store import annotation_table
 from core.store.labels import assignment_table
 from support import synthetic_study

@@ -6,6 +6,7 @@ the elements of this project. A step that runs in a terminal must appear while i
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import TimeoutError
 
 from core import runs, store
 from core.class_labels import unit_name
@@ -64,6 +66,8 @@ SCRIPT_IS_DONE = """() => {
 }"""
 NO_SIDEWAYS_SCROLLING = """width => window.innerWidth === width
     && document.documentElement.scrollWidth <= window.innerWidth"""
+THEME_IS = """scheme => getComputedStyle(document.querySelector('[data-testid="stApp"]'))
+    .colorScheme === scheme"""
 CONTENT_TOP = """() => document
     .querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect().top"""
 # axe also judges the elements of Streamlit itself, which this project cannot change.
@@ -106,16 +110,19 @@ def collect_faults(page) -> list[str]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_have_no_faults(scheme: str, server: Served, browser) -> None:
-    context = browser.new_context(viewport=viewport(SIZES[0]), color_scheme=scheme)
+def test_pages_have_no_faults(server: Served, browser) -> None:
+    """Each page is opened in one theme and then changed to the other, in turns."""
+    context = browser.new_context(viewport=viewport(SIZES[0]), color_scheme="light")
     page = context.new_page()
     faults = collect_faults(page)
-    sign_in(page, server, f"W{scheme}")
+    sign_in(page, server, "W1")
     axe = AXE_FILE_PATH.read_text(encoding="utf-8")
     with store.read(server.study) as con:
-        unit = unit_table.selected_unit_ids(con, run_table.latest_run(con, "dissect") or "")[0]
-    for path in (*PAGES, f"units?unit={unit_name(unit)}", "reading_study?study=New+design"):
+        units = unit_table.selected_unit_ids(con, run_table.latest_run(con, "dissect") or "")
+    unit = f"units?unit={unit_name(units[0])}"
+    pair = f"{unit}&with={unit_name(units[1])}"
+    schemes = ["light", "dark"]
+    for path in (*PAGES, unit, pair, "reading_study?study=New+design"):
         page.goto(f"{server.base}/{path}")
         wait_for_content(page)
         assert page.locator('[data-testid="stException"]').count() == 0, path
@@ -124,9 +131,15 @@ def test_pages_have_no_faults(scheme: str, server: Served, browser) -> None:
             check_layout(page, path, size)
         # The debugger evaluates it, so that the page keeps its content security policy.
         page.evaluate(axe)
-        faults += [
-            f"{path or 'overview'}: {fault}" for fault in page.evaluate(ACCESSIBILITY_FAULTS)
-        ]
+        for scheme in schemes:
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function(THEME_IS, arg=scheme, timeout=10_000)
+            wait_for_content(page)
+            faults += [
+                f"{path or 'overview'}, {scheme}: {fault}"
+                for fault in page.evaluate(ACCESSIBILITY_FAULTS)
+            ]
+        schemes.reverse()
         page.set_viewport_size(viewport(SIZES[0]))
     context.close()
     assert faults == []
@@ -139,7 +152,9 @@ def viewport(size: tuple[int, int]) -> dict[str, int]:
 def check_layout(page, path: str, size: tuple[int, int]) -> None:
     """Check that a page at a size of the window neither scrolls sideways nor begins low."""
     # Charts follow a change of the window's size a moment later.
-    page.wait_for_function(NO_SIDEWAYS_SCROLLING, arg=size[0], timeout=10_000)
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(NO_SIDEWAYS_SCROLLING, arg=size[0], timeout=10_000)
+    assert page.evaluate(NO_SIDEWAYS_SCROLLING, size[0]), f"{path} scrolls sideways at {size}"
     top = page.evaluate(CONTENT_TOP)
     assert top <= 56, f"{path}: content starts at {top}"
     if path == "performance":
@@ -178,3 +193,37 @@ def test_a_step_in_a_terminal_appears_while_it_runs(server: Served, browser) -> 
         training.kill()
         training.wait()
         context.close()
+
+
+@pytest.mark.browser
+def test_images_of_a_case_share_zoom_and_window_and_the_next_step_is_copied(
+    server: Served, browser
+) -> None:
+    context = browser.new_context(viewport=viewport(SIZES[0]))
+    page = context.new_page()
+    sign_in(page, server, "T-zoom")
+    page.goto(f"{server.base}/explanations")
+    page.wait_for_selector(".mammograms .sheet canvas", timeout=60_000)
+    wait_for_content(page)
+    box = page.locator(".mammograms .stage").nth(1).bounding_box()
+    x, y = box["x"] + 60, box["y"] + 80
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -400)
+    page.locator('.mammograms .sheet[style*="scale(2.7"]').last.wait_for()
+    page.mouse.down()
+    page.mouse.move(x + 44, y)
+    page.mouse.up()
+    styles = page.eval_on_selector_all(
+        ".mammograms .sheet",
+        "all => all.map(e => [e.style.transform, e.querySelector('img').style.filter])",
+    )
+    assert len(styles) > 2 and len({tuple(style) for style in styles}) == 1
+    # Dragging over 220 px multiplies the contrast by e.
+    assert styles[0][1] == "brightness(1) contrast(1.2214)"
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(server.base)
+    page.get_by_role("button", name="Copy command").click()
+    page.get_by_role("status").get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("deepminer ") and copied.endswith(f"--study {server.study}")
+    context.close()

@@ -18,7 +18,9 @@ def mount_reading() -> None:
 
     # Streamlit takes one script a component: the files share one scope, in this order.
     scripts = [component_source("", name) for name in ("session.js", "viewer.js")]
-    scripts.append(component_source("reading", "reading.js"))
+    scripts += [
+        component_source("reading", name) for name in ("films.js", "questions.js", "reading.js")
+    ]
     component = st.components.v2.component(
         "expert_read",
         html=component_source("reading", "reading.html"),

@@ -14,7 +14,7 @@ class ReadingPage {
   }
 
   stop() {
-    this.client.stop(); this.stopwatch.stop(); this.viewer?.stop();
+    this.client.stop(); this.stopwatch.stop(); this.pictures?.stop();
     document.removeEventListener("keydown", this.onKey);
     for (const name of ["pointermove", "pointerdown", "keydown"]) document.removeEventListener(name, this.onActivity);
   }
@@ -22,7 +22,7 @@ class ReadingPage {
   async load() { this.show((await this.client.request("state")).data); }
 
   show(state) {
-    this.case = null; this.done = false; this.busy = false; this.shownAt = performance.now();
+    this.case = null; this.done = false; this.busy = false; this.form = null; this.shownAt = performance.now();
     if (state.saved) this.saved = clockTime(state.saved);
     if (state.stage === "instructions") this.saved = null;       // it was of the previous study
     if (state.stage === "case") this.showCase(state.case);
@@ -30,18 +30,22 @@ class ReadingPage {
     else if (state.stage === "instructions") this.page("How it works", state.paragraphs, state.button, false, "begin", { start_token: state.start_token });
     else if (state.stage === "closed" && !state.paragraphs) this.load();
     else if (state.stage === "closed") this.page("Reading study closed", state.paragraphs, state.button, false, "next");
+    else if (state.stage === "washout") this.showWashout(state);
+    else if (state.stage === "questionnaire") this.showQuestionnaire(state);
     else if (state.stage === "done") {
       this.page("All cases are done", ["Every answer has been saved. Thank you for reading."]);
-      const back = createNode("button", { type: "button", class: "btn" }, "Reopen the last case ", createNode("kbd", { textContent: "⌫" }));
-      back.onclick = () => this.reopen();
       const row = this.stage.querySelector(".row");
-      row.prepend(back);
+      this.done = state.can_reopen !== false;      // in studies with advice or questions an answer is final
+      if (this.done) {
+        const back = createNode("button", { type: "button", class: "btn" }, "Reopen the last case ", createNode("kbd", { textContent: "⌫" }));
+        back.onclick = () => this.reopen();
+        row.prepend(back);
+      }
       if (state.button) {
         const on = createNode("button", { type: "button", class: "btn pri", textContent: state.button });
         on.onclick = async () => { on.disabled = true; this.show((await this.client.request("next", { next: true })).data); };
         row.querySelector(".out").before(on);
       }
-      this.done = true;
     }
     else this.page("Reading", [state.message || "Nothing to read yet."]);
   }
@@ -54,6 +58,22 @@ class ReadingPage {
     this.stage.replaceChildren(textPage({ title, paragraphs, button, consent, prefix: this.prefix, onDone }));
   }
 
+  showWashout(state) {
+    const opens = new Date(state.until).toLocaleString([], { dateStyle: "full", timeStyle: "short" });
+    this.page("Pause between the readings", [...state.paragraphs, "The next cases open on " + opens + ". Open this page again with your link then."]);
+  }
+
+  showQuestionnaire(state) {
+    this.form = new QuestionForm(state.questions, async (answers) => {
+      const { ok, data } = await this.client.request("questionnaire", { token: state.token, answers });
+      if (ok) this.show(data); else this.load();
+    }, null);
+    const heading = createNode("h1", { textContent: "Closing questions" });
+    const intro = createNode("p", { textContent: "All cases are done and saved. Please answer " + (state.questions.length === 1 ? "one question" : state.questions.length + " questions") + " about the study." });
+    this.stage.replaceChildren(createNode("div", { class: "page rd asked" }, heading, intro, this.form.node, createNode("div", { class: "row" }, signOutLink(this.prefix))));
+    this.form.show(0);
+  }
+
   showCase(shown) {
     this.case = shown;
     const practised = shown.number - (shown.answer === null ? 1 : 0);
@@ -64,40 +84,55 @@ class ReadingPage {
     const head = createNode("header", { class: "hd" },
       createNode("div", { class: "u" }, (shown.practice ? "Practice " : "") + shown.number + " ", createNode("span", { textContent: "/ " + shown.total })),
       createNode("div", { class: "prog", role: "progressbar", "aria-label": "done", "aria-valuenow": String(practised), "aria-valuemax": String(shown.total) }, bar), this.note, pause, signOutLink(this.prefix));
-    const texts = createNode("ol", { class: "tx" }, ...shown.texts.map((text, i) =>
-      createNode("li", {}, createNode("b", { textContent: text ? String(i + 1) : "" }), createNode("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
-    const image = shown.image ? this.image(shown) : null;
-    const description = shown.texts.length || !image ? texts : createNode("p", { class: "tx none", textContent: "This case has no text." });
-    this.stage.replaceChildren(createNode("main", { class: "rd" + (image ? " pictured" : "") }, head, description, this.answers(shown), this.foot(shown), image));
+    const pictures = this.showPictures(shown);
+    this.answerArea = createNode("div", {}, this.answers(shown));
+    const layout = "rd" + (pictures ? " pictured" : "") + (shown.films ? " exams" : "") + (shown.step ? " steps" : "");
+    this.stage.replaceChildren(createNode("main", { class: layout }, head, this.description(shown, pictures), this.answerArea, this.foot(shown), pictures));
     this.stopwatch.reset();
     const begins = this.practised && !shown.practice;
     this.practised = shown.practice;
     if (begins) {
-      this.pause("Practice is over", ["From here on every answer counts and is saved. There are " + shown.total + " cases.",
-        "You can pause at any time and continue later with the same link. Backspace reopens the previous case, and only that one."], "Start with case 1");
+      const paragraphs = ["From here on every answer counts and is saved. There are " + shown.total + " cases.",
+        "You can pause at any time and continue later with the same link." + (shown.step || shown.questions ? "" : " Backspace reopens the previous case, and only that one.")];
+      this.pause("Practice is over", paragraphs, "Start with case 1");
     } else if (shown.pause) {
       this.pause("Time for a pause?", [shown.number - 1 + " of " + shown.total + " cases are done and saved.", "Continue now, or close the page and come back later with your link."]);
     }
   }
 
-  // The mammogram or map beside the answers. Until it is loaded no answer is accepted and no time is counted.
-  image(shown) {
-    const map = shown.image.kind === "class_map";
-    const frame = createNode("section", { class: "r", "aria-label": map ? "Map" : "Mammogram" }, createNode("div", { class: "stage" }, createNode("div", { class: "pic" })));
-    const readout = createNode("b", { class: "wlt" });
-    const hint = map ? createNode("span", { class: "scale" }, "few signs ", createNode("i"), " many signs of malignancy") : createNode("span", { textContent: "Zoom wheel or Z, window drag or W L, reset R" });
-    frame.append(createNode("div", { class: "ov" }, hint, map ? null : readout));
-    this.viewer?.stop();
-    this.viewer = new Viewer(frame, this.root.querySelector("#wl"), readout);
-    this.viewer.fixed = map;
-    this.waiting = true;
-    const image = createNode("img", { alt: "", draggable: false });
-    image.onload = () => { if (this.case !== shown) return; this.waiting = false; this.shownAt = performance.now(); this.stopwatch.reset(); this.viewer.put(image, image.naturalWidth / image.naturalHeight); };
-    image.onerror = () => {
-      frame.append(retryButton("The image was not loaded. Click to try again.", () => { if (this.case === shown) this.showCase(shown); }));
-    };
-    image.src = shown.image.url;
-    return frame;
+  // The images beside the answers. Until they are loaded no answer is accepted and no time is counted.
+  // At the next step of a case they stay as the reader set them.
+  showPictures(shown) {
+    if (!shown.image && !shown.films) { this.pictures?.stop(); this.pictures = null; return null; }
+    if (!(shown.step && shown.step !== "first" && this.pictures?.shows(shown))) {
+      this.pictures?.stop();
+      const onLoaded = () => { if (this.pictures !== pictures || !this.case) return; this.shownAt = performance.now(); this.stopwatch.reset(); };
+      const pictures = new CasePictures(shown, this.root.querySelector("#wl"), onLoaded, () => { if (this.pictures === pictures && this.case) { this.pictures.stop(); this.pictures = null; this.showCase(this.case); } });
+      this.pictures = pictures;
+    }
+    this.mapBar = this.pictures.addMaps(shown.advice);
+    return this.pictures.node;
+  }
+
+  // What stands above the answers: the texts of the case, or what the step of a case with advice shows.
+  description(shown, pictures) {
+    if (shown.step === "first") return createNode("div", { class: "adv" }, createNode("p", { class: "lead", textContent: "Give your first answer on the " + (shown.films ? "exam" : "image") + " alone. Once saved, it cannot be changed." }));
+    if (shown.step) return this.advice(shown);
+    const texts = this.textList(shown.texts);
+    return shown.texts.length || !pictures ? texts : createNode("p", { class: "tx none", textContent: "This case has no text." });
+  }
+
+  textList(texts) {
+    return createNode("ol", { class: "tx" }, ...texts.map((text, i) =>
+      createNode("li", {}, createNode("b", { textContent: text ? String(i + 1) : "" }), createNode("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
+  }
+
+  advice(shown) {
+    const first = createNode("p", { class: "firstanswer" }, "Your first answer: ", createNode("b", { textContent: shown.first_answer + " " + shown.first_answer_text }));
+    if (shown.step === "prediction") return createNode("div", { class: "adv" }, first, createNode("p", { class: "lead", textContent: "The network's decision comes next. Predict it." }));
+    if (!shown.advice) return createNode("div", { class: "adv" }, first, createNode("p", { class: "lead", textContent: "This case has no advice. Look again and give your final answer." }));
+    const texts = shown.advice.texts.filter(Boolean);
+    return createNode("div", { class: "adv" }, first, createNode("p", { class: "statement", textContent: shown.advice.statement }), texts.length ? this.textList(texts) : null, shown.films ? null : this.mapBar);
   }
 
   answers(shown) {
@@ -105,6 +140,7 @@ class ReadingPage {
       const button = createNode("button", { type: "button" }, createNode("kbd", { textContent: String(i + 1) }), createNode("span", { textContent: text }));
       button.onclick = (event) => { if (event.detail <= 1) this.answer(i + 1); };
       if (shown.answer === i + 1) button.setAttribute("aria-pressed", "true");
+      if (shown.step === "final" && shown.first_answer === i + 1) button.append(createNode("em", { textContent: "first", title: "your first answer" }));
       return button;
     });
     const half = this.buttons.length / 2;
@@ -116,32 +152,54 @@ class ReadingPage {
     const back = createNode("button", { type: "button", class: "btn ghost" }, "Reopen the previous case", createNode("kbd", { textContent: "⌫" }));
     back.onclick = () => this.reopen();
     back.style.visibility = shown.can_reopen ? "visible" : "hidden";
-    const text = shown.answer === null ? "Press 1 " + (shown.answers.length === 2 ? "or 2" : "to " + shown.answers.length) + ". The next case opens when it has been saved."
+    if (shown.step || shown.questions) back.style.display = "none";      // never reopened
+    const follows = shown.questions?.length ? "Further questions follow." : shown.step && shown.step !== "final" ? "The next step opens when it has been saved." : "The next case opens when it has been saved.";
+    const text = shown.answer === null ? "Press 1 " + (shown.answers.length === 2 ? "or 2" : "to " + shown.answers.length) + ". " + follows
       : "Reopened. Choose again to correct it, or press Esc to leave it.";
-    return createNode("footer", { class: "ft" }, createNode("span", { textContent: text }), createNode("span", { class: "sp" }), back);
+    this.hint = createNode("span", { textContent: text });
+    return createNode("footer", { class: "ft" }, this.hint, createNode("span", { class: "sp" }), back);
   }
 
   pause(title = "Paused", paragraphs = ["Every answer so far is saved. The time is not counted."], button = "Continue") {
     if (!this.case) return;
     const shown = this.case;
-    this.case = null; this.stopwatch.paused = true;
+    this.case = null; this.form = null; this.stopwatch.paused = true;
     const onDone = () => { this.stopwatch.paused = false; this.shownAt = performance.now(); this.showCase({ ...shown, pause: false }); };
     const page = textPage({ title, paragraphs, button, prefix: this.prefix, onDone });
     this.stage.replaceChildren(page);
     page.querySelector("button").focus();
   }
 
-  ready() { return this.case && !this.busy && !(this.case.image && this.waiting) && !this.client.lost && performance.now() - this.shownAt >= DEAD_MS; }
+  ready() { return this.case && !this.busy && !this.pictures?.waiting && !this.client.lost && performance.now() - this.shownAt >= DEAD_MS; }
 
   async answer(value) {
     if (!this.ready()) return;
     if (value === this.case.answer) { this.load(); return; }      // reopened and unchanged: nothing to save
+    if (this.case.questions?.length) this.ask(value); else await this.save({ answer: value });
+  }
+
+  // The further questions take the place of the answers; Esc returns to these.
+  ask(value) {
+    const shown = this.case;
+    const back = () => { this.form = null; this.hint.hidden = false; this.shownAt = performance.now(); this.answerArea.replaceChildren(this.answers(shown)); };
+    this.form = new QuestionForm(shown.questions, (questions) => this.save({ answer: value, questions }), back);
+    const given = createNode("p", { class: "firstanswer" }, (shown.step ? "Your final answer: " : "Your answer: "), createNode("b", { textContent: value + " " + shown.answers[value - 1] }));
+    this.answerArea.replaceChildren(given, this.form.node);
+    this.hint.hidden = true;      // the form has a hint of its own
+    this.form.show(0);
+  }
+
+  async save(given) {
     this.busy = true;
-    this.buttons.forEach((button, i) => { button.disabled = true; button.setAttribute("aria-pressed", String(i + 1 === value)); });
-    const sent = { token: this.case.token, answer: value, seconds: this.stopwatch.read(), idle: this.stopwatch.idle };
+    this.buttons.forEach((button, i) => { button.disabled = true; button.setAttribute("aria-pressed", String(i + 1 === given.answer)); });
+    const sent = { token: this.case.token, ...given, seconds: this.stopwatch.read(), idle: this.stopwatch.idle };
     const { ok, data } = await this.client.request("answer", sent);
     if (ok) { this.show(data); return; }
-    if (data.code === "answer") { this.busy = false; this.note.textContent = data.message; this.note.className = "say"; this.buttons.forEach((b) => { b.disabled = false; }); return; }
+    if (data.code === "answer") {
+      this.busy = false; this.form = null; this.hint.hidden = false; this.note.textContent = data.message; this.note.className = "say";
+      this.answerArea.replaceChildren(this.answers(this.case));
+      return;
+    }
     this.saved = null;
     await this.load();
     if (this.note && this.case) this.note.textContent = data.message || "";
@@ -156,8 +214,9 @@ class ReadingPage {
   }
 
   key(event) {
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !(this.case || this.done)) return;
-    if (this.case?.image && this.viewer && viewerKey(this.viewer, event)) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !(this.case || this.done || this.form)) return;
+    if (this.case && this.pictures?.key(event)) return;
+    if (this.form) { if (!this.client.lost) this.form.key(event); return; }
     const value = Number(event.key);
     if (event.key === "Backspace") { event.preventDefault(); this.reopen(); }
     else if (this.done) return;

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from core.errors import RequestRefused
+from core.sessions.reading.steps import locks_answers
 from core.sessions.reading_instructions import design_shows_images, reading_instructions
 from core.sessions.reading_session import (
     NO_OPEN_STUDY,
@@ -24,6 +25,8 @@ from core.store.reading.protocol_table import Protocol
 from dashboard.components.consent import consent_stage, record_consent
 from dashboard.components.http import expert_route, iso_timestamp, run_append, run_read
 from dashboard.components.reading import texts
+from dashboard.components.reading.advice import advice_fields
+from dashboard.components.reading.pictures import picture_fields
 from dashboard.server import context, image_routes
 
 PAUSE_INTERVAL = 50
@@ -34,29 +37,16 @@ def reading_session_of(code: str) -> ReadingSession:
     return ReadingSession(code, context.study_secret(context.served_study()))
 
 
-def _image(code: str, case: DisplayedCase) -> dict[str, str] | None:
-    """Return kind and address of a case's image.
-
-    Addresses of cases that can no longer be reopened end.
-    """
-    if case.picture is None:
-        return None
-    # While a case is reopened, the one after it stays available.
-    position = case.position
-    image_routes.revoke_image_urls(code, (position - 1, position, position + 1))
-    kind, source = case.picture
-    url = image_routes.image_url("blinded", code, content=kind, source=source, position=position)
-    return {"kind": kind, "url": url}
-
-
 def _case(code: str, protocol: Protocol, case: DisplayedCase) -> dict[str, Any]:
     completed = case.number - 1
-    first_visit = not case.practice and case.answer is None
+    first_visit = not case.practice and case.answer is None and case.first_answer is None
     instructions = reading_instructions(protocol.design, design_shows_images(protocol.design))
     return {
         "token": case.token,
         "texts": list(case.texts) if any(case.texts) else [],
-        "image": _image(code, case),
+        **picture_fields(
+            code, case.position, case.pictures, is_exam=protocol.design.get("case_unit") == "exam"
+        ),
         "number": case.number,
         "total": case.total,
         "practice": case.practice,
@@ -66,6 +56,7 @@ def _case(code: str, protocol: Protocol, case: DisplayedCase) -> dict[str, Any]:
         "answers": list(instructions.answers),
         # The same for all cases of a study, so that it reveals no arm.
         "question": instructions.question,
+        **advice_fields(code, protocol.design, case, instructions.answers),
     }
 
 
@@ -113,8 +104,18 @@ def _case_or_end(
 ) -> dict[str, Any]:
     if case is not None:
         return {"stage": "case", "case": _case(session.code, protocol, case)}
+    opens = session.washout_end(con, protocol)
+    if opens is not None:
+        image_routes.revoke_image_urls(session.code, ())
+        return {"stage": "washout", "paragraphs": [texts.WASHOUT], "until": iso_timestamp(opens)}
+    token = session.questionnaire_token(con, protocol)
+    if token is not None:
+        questions = list(protocol.design["questionnaire"])
+        return {"stage": "questionnaire", "token": token, "questions": questions}
     button = {"button": texts.NEXT_STUDY} if session.has_next_study(con) else {}
-    return {"stage": "done", **button}
+    # Absent where the last case can be reopened, as in the replies of earlier versions.
+    locked = {"can_reopen": False} if locks_answers(protocol.design) else {}
+    return {"stage": "done", **locked, **button}
 
 
 async def _get_state(code: str, query: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,13 +143,30 @@ async def _post_next(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
 async def _post_answer(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Save an answer and return the next case."""
     session = reading_session_of(code)
-    answer = [body.get(name) for name in ("answer", "seconds", "idle")]
+    answer = [body.get(name) for name in ("answer", "seconds", "idle", "questions")]
 
     def save(con: Connection) -> dict[str, Any]:
         """Save and read in one transaction: the reader waits for one commit and one reply."""
         saved, case, protocol = session.save_answer(con, str(body.get("token")), *answer)
         state = _case_or_end(con, session, protocol, case)
         return {**state, "saved": iso_timestamp(saved.made)}
+
+    return await run_append(save)
+
+
+async def _post_questionnaire(code: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Save the answers to the questionnaire at the end of a study."""
+    session = reading_session_of(code)
+
+    def save(con: Connection) -> dict[str, Any]:
+        """Save and read in one transaction."""
+        stored_at, protocol = session.save_questionnaire(
+            con, str(body.get("token")), body.get("answers")
+        )
+        return {
+            **_case_or_end(con, session, protocol, None),
+            "saved": iso_timestamp(stored_at),
+        }
 
     return await run_append(save)
 
@@ -171,5 +189,6 @@ READING_ROUTES: list[BaseRoute] = [
     expert_route("/expert/read/begin", "reader", "POST", _post_begin),
     expert_route("/expert/read/answer", "reader", "POST", _post_answer),
     expert_route("/expert/read/reopen", "reader", "POST", _post_reopen),
+    expert_route("/expert/read/questionnaire", "reader", "POST", _post_questionnaire),
     expert_route("/expert/read/next", "reader", "POST", _post_next),
 ]

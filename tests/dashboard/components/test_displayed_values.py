@@ -74,3 +74,55 @@ def test_pause_is_offered_after_each_fifty_cases(
     protocol = SimpleNamespace(design={"name": "x", "scale": 6, "arms": ["explanation"]})
     sent = reading_routes._case("R1", protocol, case)  # type: ignore[arg-type]
     assert sent["pause"] is pause and (sent["number"], sent["total"]) == (number, 120)
+
+
+def test_images_of_the_next_unit_are_loaded_ahead(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a counted unit is shown; after practice the instructions decide what comes next."""
+    session = AnnotationSession("A1", b"key", 2)
+    monkeypatch.setattr(
+        annotation_routes,
+        "_patches",
+        lambda con, session, slot: [
+            {"highlighted": f"{slot.unit} h{k}", "mammogram": f"{slot.unit} m{k}"} for k in (1, 2)
+        ],
+    )
+    with store.write(study) as con:
+        participant_table.add_participant(con, "A1", "annotator")
+        queue = session.queue(con)
+        practice = [slot for slot in queue.slots if slot.practice]
+        first = queue.real[0]
+        assert annotation_routes._prefetched(con, session, queue, practice[0]) == []
+        done = SimpleNamespace(next=lambda after: queue.real[1])
+        unit = queue.real[1].unit
+        assert annotation_routes._prefetched(con, session, done, first) == [  # type: ignore[arg-type]
+            f"{unit} h1",
+            f"{unit} m1",
+            f"{unit} h2",
+            f"{unit} m2",
+        ]
+        for following in (None, first):
+            last = SimpleNamespace(next=lambda after, slot=following: slot)
+            assert annotation_routes._prefetched(con, session, last, first) == []  # type: ignore[arg-type]
+
+
+def test_next_study_is_introduced_after_a_closed_one(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who stays on the page of a study that is over is sent the next one on request."""
+    asked: list[bool] = []
+
+    async def read(work):
+        return work(None)
+
+    monkeypatch.setattr(reading_routes, "run_read", read)
+    monkeypatch.setattr(reading_routes, "reading_session_of", lambda code: code)
+    monkeypatch.setattr(
+        reading_routes, "_state", lambda con, session, next_study=False: asked.append(next_study)
+    )
+    for request in (reading_routes._get_state, reading_routes._post_next):
+        coroutine = request("R1", {})
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+    assert asked == [False, True]
