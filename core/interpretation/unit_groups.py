@@ -92,6 +92,23 @@ def top_patch_agreement(top: np.ndarray, patches: int) -> np.ndarray:
     return (share - expected) / (1 - expected)
 
 
+def unit_similarities(activations: np.ndarray, top: np.ndarray, patches: int) -> np.ndarray:
+    """Return the similarity of every pair of units.
+
+    It is the mean of the correlation of their activations and of the share of top patches in common
+    beyond chance. The parameters are those of `group_units`.
+
+    Returns
+    -------
+    ndarray, float64 [units, units]
+        1 on the diagonal; 0 on average for independent units.
+    """
+    similar = (activation_correlations(activations) + top_patch_agreement(top, patches)) / 2
+    similar = (similar + similar.T) / 2
+    np.fill_diagonal(similar, 1)
+    return similar
+
+
 def group_units(
     activations: np.ndarray,
     top: np.ndarray,
@@ -100,8 +117,7 @@ def group_units(
 ) -> list[list[int]]:
     """Return the groups of units that respond to the same thing.
 
-    The similarity of two units is the mean of the correlation of their activations and of the
-    share of top patches in common beyond chance.
+    Their similarity is that of `unit_similarities`.
 
     Parameters
     ----------
@@ -132,9 +148,7 @@ def group_units(
     units = len(top)
     if units < 2:
         return [[unit] for unit in range(units)]
-    similar = (activation_correlations(activations) + top_patch_agreement(top, patches)) / 2
-    distance = 1 - (similar + similar.T) / 2
-    np.fill_diagonal(distance, 0)
+    distance = 1 - unit_similarities(activations, top, patches)
     # Rounding can make the distance of identical units negative.
     condensed = squareform(np.maximum(distance, 0), checks=False)
     tree = scipy.cluster.hierarchy.linkage(condensed, method="average")

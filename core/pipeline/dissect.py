@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core import distributed, lineage, runs
+from core.annotation.lexicon_adoption import adopt_lexicon
 from core.class_labels import ClassDefinition
 from core.errors import UserError
 from core.images.tissue_segmentation import with_margin
@@ -75,8 +76,11 @@ def run_dissection(
 ) -> StepResult:
     """Dissect a train run, by default the latest one.
 
-    UserError if the dissected splits have no patches or the hold-out split no mammograms.
+    UserError if the dissected splits have no patches, the hold-out split no mammograms, or the
+    lexicon of the study is not valid.
     """
+    # Before the computation: a mistake in the lexicon must not wait for the annotators.
+    distributed.run_on_rank_zero(lambda: adopt_lexicon(study))
     train_run = lineage.resolve_run(study, "train", train)
     # The patches of the training, even if the study has a newer patches run.
     patches_run = lineage.ancestor_run(study, train_run, "patches")

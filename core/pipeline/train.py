@@ -45,7 +45,7 @@ def run_training(
     """
     patches_run = patches_of_architecture(study, settings.training.architecture, patches)
     table = load_patch_table(study, patches_run, ["train", "holdout"])
-    columns = _fit_auxiliary_columns(study, settings.training.auxiliary, table)
+    columns = fit_auxiliary_columns(study, settings.training.auxiliary, table)
     lineage.check_named_classes(study, patches_run, settings.class_definition)
     classes = lineage.run_classes(study, patches_run)
     request = {
@@ -59,20 +59,10 @@ def run_training(
         with runs.create_run(study, "train", _VERSION, request, [patches_run], inputs) as run:
             # Before the network is created: its initial weights are drawn from this seed.
             torch.manual_seed(settings.training.seed)
-            network, left_out = _create_network(
+            network, left_out = create_network(
                 settings.training, request, len(classes.outputs), columns
             )
-            images = open_images(study, request)
-            encoded = {
-                split: encode_patient_columns(
-                    study, columns, table.loc[table["split"] == split, "patient_id"]
-                )
-                for split in ("train", "holdout")
-            }
-            train, holdout = (
-                _labeled_patches(images, table[table["split"] == split], classes, encoded[split])
-                for split in ("train", "holdout")
-            )
+            train, holdout = load_labeled_patches(study, request, table, classes, columns)
             history, best = train_classifier(
                 network, train, holdout, settings.training, run.folder, run.track_progress(report)
             )
@@ -135,7 +125,7 @@ def check_input_side(network: Classifier, input_side: int) -> None:
         )
 
 
-def _create_network(
+def create_network(
     training: TrainingSettings,
     request: Mapping[str, Any],
     classes: int,
@@ -213,7 +203,7 @@ def _weights_hash(weights: str) -> str:
     return runs.file_hash(Path(weights))
 
 
-def _fit_auxiliary_columns(
+def fit_auxiliary_columns(
     study: Path, names: Sequence[str], patches: pd.DataFrame
 ) -> AuxiliaryColumns:
     """Return the auxiliary columns, standardised on the patients that have training patches."""
@@ -222,6 +212,28 @@ def _fit_auxiliary_columns(
     table = load_patient_columns(study)
     training_patients = patches.loc[patches["split"] == "train", "patient_id"]
     return auxiliary_inputs.fit_columns(table[table["patient_id"].isin(training_patients)], names)
+
+
+def load_labeled_patches(
+    study: Path,
+    request: Mapping[str, Any],
+    table: pd.DataFrame,
+    classes: ClassDefinition,
+    columns: AuxiliaryColumns,
+) -> tuple[LabeledPatches, LabeledPatches]:
+    """Return the training and the hold-out patches of a table, as a train run's request asks."""
+    images = open_images(study, request)
+    encoded = {
+        split: encode_patient_columns(
+            study, columns, table.loc[table["split"] == split, "patient_id"]
+        )
+        for split in ("train", "holdout")
+    }
+    train, holdout = (
+        _labeled_patches(images, table[table["split"] == split], classes, encoded[split])
+        for split in ("train", "holdout")
+    )
+    return train, holdout
 
 
 def _labeled_patches(

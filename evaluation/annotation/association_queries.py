@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from core import store
-from core.lexicon.birads_lexicon import phenomena_in_label
+from core.lexicon.annotation_answers import phenomena_in_label
 from core.settings import load_order_of_experts
-from core.store import annotation_table, run_table, unit_table
+from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.labels import label_states
 from evaluation.annotation.descriptor_association import LabelCheck, check_label
 
@@ -69,13 +69,14 @@ def label_checks(
         # Every version: of a person who left, the answer of that time counts.
         annotations = annotation_table.load_annotations(con, dissect, versions=True)
         associations = unit_table.load_descriptor_associations(con, run)
+        lexicon = dataset_table.load_lexicon(con)
     answers = annotations.set_index("annotation_id")["answer"]
     checks = {}
     for unit, label in labels.items():
         if units is None or unit in units:
             # A label may rest on several annotations, and a decision may word it otherwise.
             sources = [answers.loc[i] for i in label.annotation_ids if i in answers.index]
-            phenomena = phenomena_in_label(label.text, sources)
+            phenomena = phenomena_in_label(label.text, sources, lexicon)
             checks[unit] = check_label(associations, unit, label.text, {"phenomena": phenomena})
     return checks
 

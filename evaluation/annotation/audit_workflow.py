@@ -11,9 +11,10 @@ import pandas as pd
 from core import lineage, runs, store
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.lexicon.birads_lexicon import without_association
+from core.lexicon.annotation_answers import without_association
+from core.lexicon.lexicon import Lexicon
 from core.settings import load_order_of_experts
-from core.store import audit_table, run_table
+from core.store import audit_table, dataset_table, run_table
 from core.store.audit_table import Audit, AuditItem
 from core.store.labels import label_sets
 from evaluation.annotation.label_audit import (
@@ -25,12 +26,12 @@ from evaluation.annotation.label_audit import (
 MAX_PATCHES_PER_KIND = 32
 
 
-def judged_text(label: str) -> str:
+def judged_text(label: str, lexicon: Lexicon) -> str:
     """Return the words of a label that experts judge.
 
     Words for malignancy are left out: they would invite a judgement of cancer.
     """
-    return without_association(label) or label
+    return without_association(label, lexicon.association_names) or label
 
 
 def draw_items(
@@ -56,6 +57,8 @@ def draw_items(
     list of AuditItem
     """
     folder = runs.run_folder(study, run)
+    with store.read(study) as con:
+        lexicon = dataset_table.load_lexicon(con)
     # Memory-mapped: only the labelled units' columns are read.
     activations = np.load(folder / "activations.npy", mmap_mode="r")
     patch_ids = np.load(folder / "patch_ids.npy")
@@ -71,7 +74,7 @@ def draw_items(
                     AuditItem(
                         item=len(items) + 1,
                         unit=unit,
-                        label=judged_text(label),
+                        label=judged_text(label, lexicon),
                         kind=kind,
                         patch_id=int(patch_ids[row]),
                         rank=int(rank),
@@ -263,9 +266,10 @@ def outdated_labels(study: Path, name: str) -> dict[int, str]:
         # The set of a participant who withdrew since is gone, and so are its labels.
         exists = audit.label_set in label_sets.list_label_sets(con, audit.run)
         labels = label_sets.load_label_set(con, audit.run, audit.label_set, order) if exists else {}
+        lexicon = dataset_table.load_lexicon(con)
     outdated = {}
     for unit, text in judged.items():
-        now = judged_text(labels[unit].text) if unit in labels else ""
+        now = judged_text(labels[unit].text, lexicon) if unit in labels else ""
         if now != text:
             current = f"it is now “{now}”" if now else "no label of the unit counts now"
             outdated[unit] = f"Outdated: {name} judged “{text}”; {current}."

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.lexicon import birads_lexicon
-from core.lexicon.birads_categories import CATEGORIES
+from core.lexicon import annotation_answers
 from core.store.annotation_table import is_group_answer
 from evaluation.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from evaluation.proportion import proportion_interval
@@ -24,7 +23,6 @@ from evaluation.proportion import proportion_interval
 OVERLAP_RESAMPLES = 1_000
 MIN_OVERLAP_UNITS = 5
 NO_CATEGORY = ("nothing", "unsure")
-_CATEGORIES = (*(category.name for category in CATEGORIES), *NO_CATEGORY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +163,17 @@ def _estimate(name: str, agreement: Agreement) -> AgreementEstimate:
     )
 
 
-def agreement_by_category(frame: pd.DataFrame) -> list[AgreementEstimate]:
+def agreement_by_category(
+    frame: pd.DataFrame, categories: Sequence[str]
+) -> list[AgreementEstimate]:
     """Return the agreement on the presence of each category that was used.
 
     Parameters
     ----------
     frame : DataFrame
         Annotations, see the module.
+    categories : sequence of str
+        Names of the categories of the lexicon, in its order.
 
     Returns
     -------
@@ -180,7 +182,7 @@ def agreement_by_category(frame: pd.DataFrame) -> list[AgreementEstimate]:
     """
     estimates = []
     answers = _categorized_answers(frame)
-    for name in _CATEGORIES:
+    for name in (*categories, *NO_CATEGORY):
         ratings = _rating_table(answers, partial(_names_category, name))
         # Agreement on a category that was never used is undefined.
         if not np.nansum(ratings):
@@ -224,7 +226,8 @@ def first_category_agreement(frame: pd.DataFrame) -> AgreementEstimate:
             n=0,
             reason="the answers are free text without categories",
         )
-    ratings = _rating_table(answers, lambda answer: _CATEGORIES.index(_first_category(answer)))
+    names = sorted({_first_category(answer) for answer in answers["answer"]})
+    ratings = _rating_table(answers, lambda answer: names.index(_first_category(answer)))
     return _estimate("first-named category", krippendorff_alpha(ratings, "nominal"))
 
 
@@ -238,7 +241,7 @@ def naming_agreement(frame: pd.DataFrame) -> AgreementEstimate:
 
     It is the only agreement that also exists for free text.
     """
-    ratings = _rating_table(frame, lambda answer: float(birads_lexicon.is_substantive(answer)))
+    ratings = _rating_table(frame, lambda answer: float(annotation_answers.is_substantive(answer)))
     return _estimate("names something", krippendorff_alpha(ratings, "nominal"))
 
 

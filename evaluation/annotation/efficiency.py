@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from core import store
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
 from core.store import annotation_table, run_table, unit_table
@@ -119,7 +119,9 @@ def annotation_efficiency(study: Path, dissect: str) -> AnnotationEfficiency | N
     for spent, row in zip(minutes, answers.itertuples()):
         unit = int(row.unit)
         # Coverage rises at the first answer that names a unit which has a label now.
-        is_new = unit in labels and unit not in named and birads_lexicon.is_substantive(row.answer)
+        is_new = (
+            unit in labels and unit not in named and annotation_answers.is_substantive(row.answer)
+        )
         is_timed = not pd.isna(row.seconds) or annotation_table.is_group_answer(row.answer)
         if is_new and is_timed:
             named.add(unit)

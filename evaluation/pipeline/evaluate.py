@@ -23,8 +23,9 @@ from core.pipeline.predict import SplitPredictions, predict_splits
 from core.progress import ProgressCallback
 from core.runs import Run
 from core.store import dataset_table
+from evaluation.case_scores import pool_cases
 from evaluation.queries import performance, performance_cache
-from evaluation.queries.observations import LEVELS, pool_cases, to_observations
+from evaluation.queries.observations import LEVELS, to_observations
 from evaluation.roc import auc_interval
 from evaluation.roc.diagnostic import fixed_threshold
 from evaluation.roc.partial_area import partial_auc

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.reproduction.release_tree import save_published
-from core import lineage, networks, settings, store
+from core import networks, settings, store
 from core.errors import UserError
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
@@ -173,7 +173,8 @@ def test_imports_that_do_not_fit(study: Path, tmp_path: Path) -> None:
     refuse("no architecture 'resnet1'", "resnet1")
     refuse("vit_b_16 classifies by a class token", "vit_b_16")
     refuse("no weights file", file="absent.pt")
-    run = lineage.resolve_run(study, "patches")
+    # Another test may have made patches of 227 px, which would be the latest.
+    run = run_patch_extraction(study, chosen, no_progress, input_side=SIDE).run
     refuse("alexnet takes patches of 227 px", "alexnet", patches=run)
     two["fc.bias"][0] = float("nan")
     torch.save(

@@ -5,20 +5,24 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
+from core.lexicon.birads_categories import BIRADS
 from evaluation.annotation import category_agreement
+
+CATEGORY_NAMES = [category.name for category in BIRADS.categories]
 
 
 def answer(*categories: str, association: str = "benign") -> dict:
     """Return an answer that names these categories, or the answer "nothing"."""
     if not categories:
-        return birads_lexicon.empty_answer()
-    return birads_lexicon.create_answer(
+        return annotation_answers.empty_answer()
+    return annotation_answers.create_answer(
         [
             {"category": c, "terms": {}, "association": None if c == "normal" else association}
             for c in categories
         ],
         2,
+        BIRADS,
     )
 
 
@@ -76,7 +80,7 @@ def test_complete_overlap_has_no_interval() -> None:
 
 
 def test_kappa_by_category() -> None:
-    rows = {r.name: r for r in category_agreement.agreement_by_category(TWO)}
+    rows = {r.name: r for r in category_agreement.agreement_by_category(TWO, CATEGORY_NAMES)}
     observed, chance = 4 / 5, (2 / 5) * (3 / 5) + (3 / 5) * (2 / 5)
     assert (
         rows["mass"].estimate == pytest.approx((observed - chance) / (1 - chance))
@@ -94,7 +98,9 @@ def test_category_of_one_expert_has_no_interval() -> None:
         ]
     )
     asymmetry = next(
-        r for r in category_agreement.agreement_by_category(rows) if r.name == "asymmetry"
+        r
+        for r in category_agreement.agreement_by_category(rows, CATEGORY_NAMES)
+        if r.name == "asymmetry"
     )
     assert (
         asymmetry.estimate == pytest.approx(0, abs=1e-12)
@@ -109,7 +115,7 @@ def test_alpha_for_three_experts() -> None:
         [TWO, frame([("C", u, answer("mass")) for u in range(1, 6)])], ignore_index=True
     )
     assert (
-        "alpha" in category_agreement.agreement_by_category(three)[0].method.lower()
+        "alpha" in category_agreement.agreement_by_category(three, CATEGORY_NAMES)[0].method.lower()
         and category_agreement.count_experts(three) == 3
     )
 

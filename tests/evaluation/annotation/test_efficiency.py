@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core import store
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.store import annotation_table
 from evaluation.annotation.efficiency import annotation_efficiency
 from support import synthetic_study
@@ -41,7 +41,7 @@ def study(tmp_path: Path) -> Path:
 
 def test_minutes_and_coverage(study: Path) -> None:
     """Each answer takes 10 s; unit 30 has a label and is not selected."""
-    nothing = birads_lexicon.empty_answer()
+    nothing = annotation_answers.empty_answer()
     with store.write(study) as con:
         synthetic_study.annotate(con, "A1", 5, synthetic_study.mass_answer(), practice=True)
         synthetic_study.annotate(con, "A1", 1, nothing)
@@ -54,7 +54,7 @@ def test_minutes_and_coverage(study: Path) -> None:
             run=RUN,
             unit=2,
             code="A2",
-            answer=birads_lexicon.free_answer("Mass"),
+            answer=annotation_answers.free_answer("Mass"),
             annotation_id="imported",
             origin="file",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from core.annotation.embedding_files import read_patch_embeddings, read_word_emb
 from core.errors import UserError
 from core.sessions.annotation_session import AnnotationSession
 from core.store import annotation_table, participant_table, run_table, unit_table
-from core.store.labels import label_sets, label_states, machine_names
+from core.store.labels import group_table, label_sets, label_states, machine_names
+from core.store.labels.label_states import UnitLabel, UnitState
 from dashboard.components.annotation import routes as annotation_routes
 from dashboard.server import context
 from evaluation.annotation import audit_workflow
@@ -24,6 +26,7 @@ from evaluation.annotation.machine_names import (
     name_units,
 )
 from evaluation.pipeline.machine_names import run_machine_names
+from support import synthetic_study
 from support.array_patches import no_progress
 
 OTHER_WORDS = ("zebra crossing", "cathedral", "teapot")
@@ -251,3 +254,44 @@ def test_agreement_is_corrected_for_chance() -> None:
     assert result.observed == pytest.approx(0.82) and result.kappa == pytest.approx(0, abs=1e-9)
     assert result.low is not None and result.low < 0 < result.high
     assert "is not estimable: no unit has both" in agreement_of_pairs([]).sentence()
+
+
+def test_only_labels_that_count_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of five units one label does not count, one unit has no name, and one agrees on nothing."""
+
+    def state(text: str, counts: bool = True, simulated: bool = False) -> UnitState:
+        label = UnitLabel(text, ("a1",), simulated, "agreed") if text else None
+        return UnitState(label=label, state="agreed", counts=counts)
+
+    states = {
+        0: state("Mass"),
+        1: state("Mass", counts=False, simulated=True),
+        2: state("Round calcifications"),
+        3: state("Mass"),
+        4: state(""),
+    }
+    names = {
+        unit: SimpleNamespace(word=word, named=named)
+        for unit, word, named in (
+            (0, "mass", True),
+            (1, "skin", True),
+            (2, "mass", True),
+            (4, "mass", False),
+        )
+    }
+    study = synthetic_study.create_study(tmp_path / "study", protocol=False)
+    monkeypatch.setattr(label_states, "unit_states", lambda *_: states)
+    monkeypatch.setattr(machine_names, "load_machine_names", lambda *_: names)
+    monkeypatch.setattr(group_table, "annotated_groups", lambda *_: range(5))
+    result = machine_agreement(study, synthetic_study.DISSECT)
+    # Units 0 and 4 agree, on a mass and on nothing; unit 2 does not.
+    assert result is not None and result.units == 3 and not result.simulated
+    assert result.observed == pytest.approx(2 / 3)
+    states[0] = state("Mass", simulated=True)
+    marked = machine_agreement(study, synthetic_study.DISSECT)
+    assert marked is not None and marked.simulated
+    assert marked.sentence().startswith("SIMULATED experts. ")
+    monkeypatch.setattr(machine_names, "load_machine_names", lambda *_: None)
+    assert machine_agreement(study, synthetic_study.DISSECT) is None

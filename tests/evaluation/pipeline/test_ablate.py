@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from core import store
+from core.pipeline.ablate import AblationRun, DeletionStep, UnitAblation
 from core.store import run_table
 from evaluation.annotation import association_queries
+from evaluation.pipeline import ablate
 from evaluation.queries import faithfulness
 from evaluation.resampling import clustered_mean
 from evaluation.roc.ablated_scores import auc_drop
@@ -145,3 +147,83 @@ def test_on_the_phantom_some_units_know_a_concept(demonstration: Path) -> None:
     assert frames and frames[0]["auc"].max() > 0.65
     checks = association_queries.label_checks(demonstration, run).values()
     assert "holds" in {check.verdict for of_unit in checks for check in of_unit}
+
+
+def probability(logits: np.ndarray, column: int) -> np.ndarray:
+    return np.exp(logits[:, column]) / np.exp(logits).sum(1)
+
+
+def area(positive: np.ndarray, score: np.ndarray) -> float:
+    pairs = [(p > o) + (p == o) / 2 for p in score[positive] for o in score[~positive]]
+    return float(np.mean(pairs))
+
+
+def test_rows_of_an_ablation_by_hand() -> None:
+    """The falls of one class's logit and AUC, beyond those of two random sets, on 12 patches."""
+    rng = np.random.default_rng(6)
+    labels = np.array([0, 1, 2] * 4)
+    before, after, one, two = rng.normal(size=(4, 12, 3))
+    group = UnitAblation(
+        code=7,
+        column=1,
+        subject="selected",
+        units=5,
+        before=before,
+        after=after,
+        random=[one, two],
+    )
+    steps = [
+        DeletionStep(
+            code=7,
+            column=1,
+            step=4,
+            by_influence=np.array([1.0, 2.0, 4.0, 8.0]),
+            random_means=[3.0, 5.0, 7.5],
+        )
+    ]
+    scores = pd.DataFrame(
+        {
+            "class": [7, 7],
+            "patient_id": ["a", "b"],
+            "mass": [0.2, 0.4],
+            "peak": [1.0, 0.0],
+            "area": [0.1, 0.2],
+            "chance": [0.05, 0.15],
+        }
+    )
+    results = AblationRun(
+        labels=labels,
+        patients=np.array(list("abcdefabcdef")),
+        groups=[group, *steps],
+        localization={"map": scores},
+        inference={},
+    )
+    table = ablate.ablation_table(results)
+    rows = {(row.subject, row.name): row for row in table.itertuples(index=False)}
+    positive = labels == 1
+    drop = (before - after)[positive, 1].mean()
+    random = ((before - one)[positive, 1].mean() + (before - two)[positive, 1].mean()) / 2
+    old, new = (area(positive, probability(scores, 1)) for scores in (before, after))
+    other = np.mean([area(positive, probability(scores, 1)) for scores in (one, two)])
+    expected = {
+        "logit_drop": drop,
+        "logit_drop_random": random,
+        "logit_beyond_random": drop - random,
+        "auc_drop": old - new,
+        "auc_beyond_random": other - new,
+    }
+    for name, value in expected.items():
+        row = rows["selected", name]
+        assert row.estimate == pytest.approx(value), name
+        assert (row[0], row.n) == (7, 5) and pd.isna(row.step)
+        assert name.startswith("auc") or row.method.endswith("; 2 random draws")
+        assert row.low < row.estimate < row.high
+    ordered, at_random = rows["by influence", "deletion"], rows["at random", "deletion"]
+    assert (ordered.estimate, ordered.step, ordered.n) == (3.75, 4, 4)
+    assert at_random.estimate == pytest.approx(15.5 / 3)
+    assert (at_random.low, at_random.high) == pytest.approx((3.1, 7.375))
+    assert (at_random.step, at_random.n) == (4, 4)
+    assert at_random.method == "range of 3 random orders"
+    shares = {name: rows["map", name].estimate for name in ("mass", "peak", "area", "chance")}
+    assert shares == pytest.approx({"mass": 0.3, "peak": 0.5, "area": 0.15, "chance": 0.1})
+    assert len(table) == 5 + 2 + 4

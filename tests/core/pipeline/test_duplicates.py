@@ -1,0 +1,64 @@
+"""Which of several duplicates is named, and what identifies a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from core.pipeline.ingestion.duplicates import exclude_duplicates
+from core.pipeline.ingestion.request import SourceRequest
+
+
+def record(patient: str, *images: tuple[str, str]) -> dict:
+    mammograms = [{"mammogram_id": name, "pixel_hash": pixels} for name, pixels in images]
+    return {"patient": {"patient_id": patient}, "mammograms": mammograms}
+
+
+RECORDS = [
+    record("A", ("A.1", "p1"), ("A.2", "p2")),
+    # Two images of another patient: the first one is named.
+    record("B", ("B.1", "p2"), ("B.2", "p1")),
+    record("C", ("C.1", "p3"), ("A.2", "p4"), ("C.1", "p5")),
+    # The same image twice in one patient is no leak.
+    record("D", ("D.1", "p6"), ("D.2", "p6")),
+]
+
+
+def test_first_duplicate_of_each_patient_is_named(empty: Path) -> None:
+    accepted, problems = exclude_duplicates(empty, RECORDS, [], True)
+    assert [r["patient"]["patient_id"] for r in accepted] == ["A", "D"]
+    assert [(p.item, p.cause, p.skipped) for p in problems] == [
+        ("B", "B.1 has the same pixels as A.2 of patient A", True),
+        ("C", "A.2 occurs twice", True),
+    ]
+    with pytest.raises(UserError, match=r"B\.1 has the same pixels as A\.2 of patient A: "):
+        exclude_duplicates(empty, RECORDS, [], False)
+
+
+def test_content_of_named_files_identifies_a_source(tmp_path: Path) -> None:
+    table, truth, key = (tmp_path / name for name in ("table.csv", "truth.csv", "key"))
+    for file in (table, truth, key):
+        file.write_text(file.name)
+
+    def request(**options: object) -> SourceRequest:
+        return SourceRequest(
+            kind="dicom",
+            path=tmp_path,
+            options={"truth": truth, **options},
+            shard=(1, 1),
+            input_side=64,
+        )
+
+    content = request().table_hash()
+    name = request().source_id(content)
+    assert len(content) == 64 and name.startswith("dicom-")
+    # A folder has no content of its own, nor has a key or a file that is not there.
+    assert request(pseudonym_key=key).table_hash() == content
+    assert request(other=tmp_path / "absent").table_hash() == content
+    both = request(other=table).table_hash()
+    assert both.startswith(content) and len(both) == 128
+    truth.write_text("changed")
+    assert request().table_hash() != content
+    assert request().source_id(request().table_hash()) != name == request().source_id(content)
