@@ -42,11 +42,13 @@ if _user.role == "team":
         for i, (name, title) in enumerate(_TEAM_PAGES.items())
     ]
     _page = st.navigation(_pages, position="top")
+    st.set_page_config(page_title=f"{_page.title}, DeepMiner")
     elements.sign_out_link(context.url_prefix())
     try:
         settings.load_settings(
             context.served_study()
         )  # the fragments of the pages read the settings too
+        elements.page_help(_page.title)
         _page.run()
     except UserError as error:
         # Such as a mistake in study.toml. Only the team sees it: it can contain paths.

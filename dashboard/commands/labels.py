@@ -118,6 +118,26 @@ def categories_command(
     emit_result("labels categories", path, texts, as_json, "\n".join(lines) or "No free text.")
 
 
+@labels_app.command("comments")
+def comments_command(
+    file: Annotated[Path, typer.Argument(help="the CSV file to write")],
+    study: StudyOption = Path("."),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the team's comments on units and cases, with author and time (UTC), as CSV."""
+    from core import store
+    from core.annotation.spreadsheet_cells import csv_text
+    from core.atomic_files import write_text
+    from core.store.labels.comment_table import load_comments
+
+    path = resolve_study(study)
+    with store.read(path) as con:
+        comments = load_comments(con)
+    write_text(file, csv_text(comments))
+    result = {"file": str(file), "comments": len(comments)}
+    emit_result("labels comments", path, result, as_json, f"{file}: {len(comments)} comments.")
+
+
 @labels_app.command("assign")
 def assign_command(
     code: Annotated[str, typer.Argument(help="code of the annotator")],

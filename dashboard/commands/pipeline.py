@@ -395,6 +395,27 @@ def sufficiency_command(
     emit_run("sufficiency", folder, step_result, result, as_json, malignant.sentence())
 
 
+@pipeline_app.command("stability")
+def stability_command(
+    study: StudyOption = Path("."),
+    run: Annotated[str | None, typer.Option(help="dissect run, instead of the newest")] = None,
+    seeds: Annotated[int, typer.Option(help="number of repeated trainings")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the dissected classifier again with other seeds, and find which names come back."""
+    from core import lineage
+    from core.pipeline.stability.retraining import run_stability
+    from evaluation.annotation.stability import load_stability
+
+    folder = resolve_study(study)
+    with progress_bar("stability") as report:
+        step_result = run_stability(folder, report, seeds, run)
+    stability = load_stability(folder, lineage.ancestor_run(folder, step_result.run, "dissect"))
+    assert stability is not None
+    result = {"stability": asdict(stability)}
+    emit_run("stability", folder, step_result, result, as_json, stability.sentence())
+
+
 @pipeline_app.command("group")
 def group_command(
     study: StudyOption = Path("."),

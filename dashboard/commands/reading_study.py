@@ -48,7 +48,8 @@ def create_command(
         str, typer.Option("--protocol", help="name of the reading study")
     ] = "Reading study",
     design: Annotated[
-        str, typer.Option("--preset", help='"Recommended" or "DeepMiner 2021"')
+        str,
+        typer.Option("--preset", help='"Recommended", "DeepMiner 2021" or "Reading with advice"'),
     ] = "Recommended",
     readers: Annotated[int | None, typer.Option(help="planned readers")] = None,
     cases_per_class: Annotated[
@@ -85,7 +86,11 @@ def create_command(
     from core.store.reading.protocol_states import DESIGN, next_command
     from evaluation.intervals import decimal, percent
     from evaluation.reading_study import design_power, planned_power, workflow
-    from evaluation.reading_study.design import design_preset, parse_design_settings
+    from evaluation.reading_study.design import (
+        design_preset,
+        least_patients,
+        parse_design_settings,
+    )
 
     path = resolve_study(study)
     options: dict[str, Any] = {
@@ -104,7 +109,8 @@ def create_command(
     # The primary arm is tested; texts of the other arms do not add to its power.
     primary = int((created.cases["arm"] == chosen.arms[0]).sum())
     patients = created.cases.loc[created.cases["arm"] == chosen.arms[0], "patient_id"].nunique()
-    plan = design_power(chosen, patients, primary) if patients > 1 else None
+    has_power = patients >= least_patients(chosen)
+    plan = design_power(chosen, patients, primary) if has_power else None
     power = None if plan is None else plan.power
     sample_size = planned_power(chosen, primary)[1]
     result = {

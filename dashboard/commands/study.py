@@ -170,12 +170,14 @@ def serve_command(
 ) -> None:
     """Serve the study in the browser and print the team's link."""
     from core import settings
+    from core.annotation.lexicon_adoption import adopt_lexicon
     from dashboard import application
     from evaluation.reading_study import site_bundles
 
     path = resolve_study(study)
     settings.load_settings(path)  # a mistake in study.toml must not wait for the first page
     site_bundles.check_bundle(path)
+    adopt_lexicon(path)
     application.serve_study(path, host, port, announce=lambda line: print(line, flush=True))
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import lineage
 from core.annotation.unit_categories import with_confirmed_categories
-from core.store import annotation_table, unit_table
+from core.store import annotation_table, audit_table, dataset_table, unit_table
 from core.store.labels import (
     assignment_table,
     category_table,
@@ -27,7 +27,7 @@ from dashboard.views.annotations.label_categories import render_label_categories
 from dashboard.views.annotations.machine_labels import render_machine_labels
 from dashboard.views.annotations.unit_labels import render_unit_labels
 from dashboard.views.label_audit import render_label_audit
-from evaluation.annotation import category_agreement
+from evaluation.annotation import audit_workflow, category_agreement
 from evaluation.annotation.category_agreement import AgreementEstimate
 from evaluation.intervals import bounds_text, decimal
 
@@ -85,6 +85,7 @@ def _render_agreement(run: str) -> None:
         cached_query(finished_annotators.load_finished_answers, run),
         cached_query(category_table.confirmed_categories, run),
     )
+    lexicon = cached_query(dataset_table.load_lexicon)
     if category_agreement.count_experts(answers) < 2:
         st.info(
             "Agreement is not estimable with fewer than two experts who have finished. The"
@@ -94,14 +95,15 @@ def _render_agreement(run: str) -> None:
         elements.section_heading(
             "Between experts",
             "presence of each category, per unit; experts who have finished",
-            bool(answers["simulated"].any()),
         )
         _render_estimates(
             [
                 category_agreement.first_category_agreement(answers),
                 category_agreement.naming_agreement(answers),
                 category_agreement.category_overlap(answers),
-                *category_agreement.agreement_by_category(answers),
+                *category_agreement.agreement_by_category(
+                    answers, [category.name for category in lexicon.categories]
+                ),
             ]
         )
     elements.section_heading("Within each expert", "units repeated without notice")
@@ -129,6 +131,18 @@ def _render_estimates(estimates: Sequence[AgreementEstimate]) -> None:
     elements.html_table(pd.DataFrame(rows))
 
 
+def _simulated_parts(dissect: str) -> dict[str, bool]:
+    """Return which data of the page are simulated."""
+    audits = [audit for audit in cached_result(audit_workflow.load_audits) if audit.run == dissect]
+    judged = [cached_query(audit_table.audit_progress_by_expert, a.audit) for a in audits]
+    return {
+        "images": cached_result(lineage.has_simulated_images),
+        "answers": cached_result(lineage.has_simulated_answers, dissect)
+        or any(audit.simulated for audit in audits)
+        or any(bool(progress["simulated"].any()) for progress in judged),
+    }
+
+
 _user = identity.require_role("team").code
 theme.apply_team_style()
 _dissections = cached_query(unit_table.list_dissections)
@@ -146,7 +160,7 @@ with _heading:
     elements.page_heading(
         "Annotations",
         "labels that experts gave to the selected units",
-        simulated=cached_result(lineage.has_simulated_answers, _dissect),
+        _simulated_parts(_dissect),
     )
 _progress_tab, _category_tab, _agreement_tab, _adjudication_tab, _audit_tab = st.tabs(
     ["Progress", "Categories", "Agreement", "Adjudication", "Audit"]

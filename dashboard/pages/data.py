@@ -15,6 +15,7 @@ from dashboard.components.mammograms import Box, Panel, show_mammograms
 from dashboard.server import identity, image_routes
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.ui.study_words import image_noun, image_nouns, shows_breasts
 from dashboard.views.data_problems import render_problems
 from dashboard.views.flash_messages import show_flash
 from evaluation.class_colors import class_fill
@@ -31,6 +32,8 @@ _COLUMN_WIDTHS = {
     "Density": 62,
     "BI-RADS": 66,
 }
+# Images of other subjects have longer names and no density or assessment.
+_OTHER_COLUMN_WIDTHS = {"Case": 180, "Split": 64, "Pathology": 110, "Lesion": 122}
 
 
 def _load_splits() -> pd.DataFrame:
@@ -139,7 +142,13 @@ def _overlap_text(patch: dict[str, Any], classes: ClassDefinition, threshold: st
 
 def _view_titles(mammograms: list[dict[str, Any]]) -> list[str]:
     """Return the names of the views of a case; mammograms of one view are numbered."""
-    names = [view_name(m["laterality"], m["view"]) for m in mammograms]
+    # Images of other subjects have no view; where they have several, their names differ.
+    names = [
+        view_name(m["laterality"], m["view"])
+        if shows_breasts()
+        else m["mammogram_id"].removeprefix(f"{m['patient_id']}.")
+        for m in mammograms
+    ]
     return [
         name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}"
         for i, name in enumerate(names)
@@ -163,7 +172,7 @@ def _panel(mammogram: dict[str, Any], title: str, large: bool) -> Panel:
         height=int(mammogram["height"]),
         title=title,
         right=source_size if large else "",
-        alt=f"mammogram {title}",
+        alt=f"{image_noun()} {title}",
         outlines=[polygon for polygons in findings["outline"] for polygon in polygons],
         nested=[p for polygons in findings["nested"] for p in polygons] if large else (),
         boxes=_patch_boxes(mammogram) if large else (),
@@ -210,9 +219,15 @@ def _render_facts(patient_id: str, mammogram: dict[str, Any]) -> None:
     elements.key_value_table(
         [
             ("Age", whole(patient["age"])),
-            ("Density", whole(patient["density"])),
-            ("Grey values inverted", "yes" if mammogram["inverted"] else "no"),
-            ("Tissue", percent(mammogram["tissue"], 0)),
+            *(
+                [
+                    ("Density", whole(patient["density"])),
+                    ("Grey values inverted", "yes" if mammogram["inverted"] else "no"),
+                    ("Tissue", percent(mammogram["tissue"], 0)),
+                ]
+                if shows_breasts()
+                else []
+            ),
         ]
     )
     for finding in _findings_of(mammogram).to_dict("records"):
@@ -226,11 +241,10 @@ def _render_cases() -> None:
     with left:
         table = _filter_cases(_case_table())
         st.caption(f"{len(table)} of {len(_patients)} cases")
-        widths = {
-            name: st.column_config.Column(width=width) for name, width in _COLUMN_WIDTHS.items()
-        }
+        columns = _COLUMN_WIDTHS if shows_breasts() else _OTHER_COLUMN_WIDTHS
+        widths = {name: st.column_config.Column(width=width) for name, width in columns.items()}
         selection = elements.data_table(
-            table[list(_COLUMN_WIDTHS)],
+            table[list(columns)],
             hide_index=True,
             height=396,
             placeholder=DASH,
@@ -261,7 +275,7 @@ def _render_counts() -> None:
                 "Split": table["split"].replace(SPLIT_NAMES),
                 "Class": [names[int(code)] for code in table["label"]],
                 "Patches": table["patches"],
-                "Mammograms": table["mammograms"],
+                image_nouns().capitalize(): table["mammograms"],
                 "Patients": table["patients"],
             }
         ),
@@ -269,7 +283,7 @@ def _render_counts() -> None:
     )
     st.caption(
         f"Excluded: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
-        f" ambiguous ones; {dropped['films_without_tissue']} mammograms have no patch,"
+        f" ambiguous ones; {dropped['films_without_tissue']} {image_nouns()} have no patch,"
         # Runs from before these counts lack them.
         f" {dropped.get('undecided_films', 0)} wait for a decision about a finding. Run"
         f" {_patches_run}."
@@ -287,8 +301,8 @@ def _render_splits() -> None:
     # The store refuses identical pixels of two patients: all duplicates are within one patient.
     duplicates = _mammograms.duplicated("pixel_hash", keep=False).sum()
     st.caption(
-        f"{duplicates} mammograms have the same pixels as another mammogram of the same patient."
-        " Ingestion refuses identical mammograms of different patients."
+        f"{duplicates} {image_nouns()} have the same pixels as another one of the same patient."
+        f" Ingestion refuses identical {image_nouns()} of different patients."
     )
 
 
@@ -298,7 +312,7 @@ _counts = cached_query(dataset_table.dataset_counts)
 if not _counts["mammograms"]:
     elements.page_heading("Data")
     elements.stop_with_hint(
-        "No mammograms yet. Ingest a source; the synthetic one needs no data of your own.",
+        f"No {image_nouns()} yet. Ingest a source; the synthetic one needs no data of your own.",
         "deepminer ingest phantom",
     )
 _mammograms = cached_query(dataset_table.load_mammograms)
@@ -310,9 +324,9 @@ _problems = cached_query(problem_table.list_problems)
 elements.page_heading(
     "Data",
     f"{count_text(_counts['patients'], 'patient')},"
-    f" {count_text(_counts['mammograms'], 'mammogram')},"
+    f" {count_text(_counts['mammograms'], image_noun())},"
     f" {count_text(_counts['findings'], 'finding')}",
-    simulated=cached_result(lineage.has_simulated_images),
+    simulated={"images": cached_result(lineage.has_simulated_images)},
 )
 elements.image_level_note()
 _case_tab, _count_tab, _split_tab, _problem_tab = st.tabs(

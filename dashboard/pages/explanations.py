@@ -11,13 +11,15 @@ from core import lineage, store
 from core.lineage import run_classes
 from core.settings import load_settings
 from core.store import run_table, unit_table
-from core.store.labels import label_sets
+from core.store.labels import comment_table, label_sets
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
-from dashboard.ui.controls import segment_choice
-from dashboard.views.attention_weights import render_attention_weights
-from dashboard.views.explanation_details import (
+from dashboard.ui.controls import class_choice
+from dashboard.ui.study_words import image_noun
+from dashboard.views.comments import render_case_comments
+from dashboard.views.explanations.attention_weights import render_attention_weights
+from dashboard.views.explanations.details import (
     render_class_faithfulness,
     render_decision,
     render_maps,
@@ -41,35 +43,50 @@ class _CaseSelection:
     is_random: bool
 
 
-def _render_controls(run: str) -> tuple[str, _CaseSelection]:
-    """Render group, seed and buttons, all in the address; return the group and the selection."""
-    title, kind_column, seed_column, count, previous_column, next_column, pick_column = st.columns(
-        [2.7, 4.5, 1.5, 1.4, 1.35, 1.1, 2.6], vertical_alignment="center"
+def _render_controls(run: str) -> tuple[str, _CaseSelection, str]:
+    """Render the controls, all in the address; return group, selection and label set."""
+    title, kind_column, menu_column, count, previous_column, next_column, pick_column = st.columns(
+        [1.6, 4.1, 2.6, 1.4, 1.3, 1.1, 2.4], vertical_alignment="center"
     )
-    with title:
-        simulated = cached_result(lineage.has_simulated_images) or cached_result(
-            lineage.has_simulated_labels, run
-        )
-        elements.page_heading("Explanations", simulated=simulated)
     kind = _kind_control(kind_column, run)
-    seed = seed_column.number_input(
-        "Seed of the order",
-        1,
-        999,
-        1,
-        label_visibility="collapsed",
-        key="seed",
-        bind="query-params",
-        help="Seed of the random order of the cases",
-    )
-    selection = _select_case(run, kind, int(seed))
+    seed, label_set = _order_and_labels_menu(menu_column, run)
+    with title:
+        simulated = {
+            "images": cached_result(lineage.has_simulated_images),
+            "labels": cached_result(lineage.has_simulated_labels, run, label_set),
+        }
+        elements.page_heading("Explanations", simulated=simulated)
+    selection = _select_case(run, kind, seed)
     total = len(selection.ids)
     count.caption(f"Image {selection.position + 1} of {total}" if total else "no image")
     _step_button(previous_column, "Previous", "ArrowLeft", selection, -1)
     _step_button(next_column, "Next", "ArrowRight", selection, 1)
     if total:
         _pick_button(pick_column, run, selection)
-    return kind, selection
+    return kind, selection, label_set
+
+
+def _order_and_labels_menu(column: Any, run: str) -> tuple[int, str]:
+    """Render the menu of the cases' order and of the label set; return the seed and the set."""
+    # The title names the choices, which are in the session, or in the address at the first visit.
+    seed = st.session_state.get("seed", st.query_params.get("seed", 1))
+    names, sizes = _label_sets(run)
+    chosen = st.session_state.get("labels", st.query_params.get("labels"))
+    chosen = chosen if chosen in names else names[0]
+    with column.popover(
+        elements.escape_markdown(f"Seed {seed}, labels: {chosen}"), width="stretch"
+    ):
+        seed = st.number_input(
+            "Seed of the random order of the cases", 1, 999, 1, key="seed", bind="query-params"
+        )
+        label_set = st.selectbox(
+            "Labels that name the units",
+            names,
+            format_func=lambda name: f"{name} ({sizes[name]} units)",
+            key="labels",
+            bind="query-params",
+        )
+    return int(seed), label_set
 
 
 def _kind_control(column: Any, run: str) -> str:
@@ -79,7 +96,7 @@ def _kind_control(column: Any, run: str) -> str:
         "wrong": "Wrong",
         "all": "All",
     }
-    return segment_choice(
+    return class_choice(
         column,
         "Cases",
         titles,
@@ -132,27 +149,16 @@ def _pick_button(column: Any, run: str, selection: _CaseSelection) -> None:
         st.toast("Added. Build the figure on the Figures page; it states how each case was chosen.")
 
 
-def _label_set_control(run: str) -> str:
-    """Render the choice of label set; the one of the explain run comes first."""
+def _label_sets(run: str) -> tuple[list[str], dict[str, int]]:
+    """Return the names of the label sets, that of the explain run first, and their sizes."""
     own = cached_result(lineage.run_label_set, run)
     dissect = cached_result(lineage.ancestor_run, run, "dissect")
     sizes = cached_query(label_sets.list_label_sets, dissect)
     # The set of a participant who withdrew since is gone.
-    names = sorted(sizes, key=lambda name: name != own)
-    if len(names) == 1:
-        return names[0]
-    return st.selectbox(
-        "Labels",
-        names,
-        format_func=lambda name: f"{name} ({sizes[name]} units)",
-        key="labels",
-        bind="query-params",
-        help="Whose labels name the units",
-    )
+    return sorted(sizes, key=lambda name: name != own), sizes
 
 
-def _render_case(run: str, mammogram_id: str) -> None:
-    label_set = _label_set_control(run)
+def _render_case(run: str, mammogram_id: str, label_set: str) -> None:
     case = cached_result(explanations.load_explanation, run, mammogram_id, label_set)
     settings = load_settings(context.served_study())
     render_decision(case)
@@ -165,14 +171,14 @@ def _render_case(run: str, mammogram_id: str) -> None:
             "None of the 8 most influential units is labelled, so no text explanation is available."
             " Their top patches are shown below."
         )
-    render_attention_weights(
-        cached_result(explanations.load_attention_weights, run, mammogram_id),
-        cached_result(lineage.has_simulated_images),
-    )
+    render_attention_weights(cached_result(explanations.load_attention_weights, run, mammogram_id))
     render_unit_strip(run, case)
     st.caption(elements.escape_markdown(case.label_sentence()))
+    comments = len(cached_query(comment_table.load_case_comments, mammogram_id))
+    with st.expander(f"Comments on this case ({comments})"):
+        render_case_comments(mammogram_id)
     render_class_faithfulness(run, case)
-    render_report_similarity(run, case.simulated, label_set)
+    render_report_similarity(run, label_set)
 
 
 identity.require_role("team")
@@ -182,13 +188,13 @@ if _run is None:
     elements.page_heading("Explanations")
     _is_dissected = cached_query(run_table.latest_run, "dissect") is not None
     elements.stop_with_hint(
-        "No mammogram has been explained yet.",
+        f"No {image_noun()} has been explained yet.",
         "deepminer explain" if _is_dissected else "deepminer dissect",
     )
 elements.image_level_note()
-_kind, _selection = _render_controls(_run)
+_kind, _selection, _label_set = _render_controls(_run)
 if _selection.ids:
-    _render_case(_run, _selection.ids[_selection.position])
+    _render_case(_run, _selection.ids[_selection.position], _label_set)
 else:
     _group = "has a wrong decision" if _kind == "wrong" else f"is predicted {_kind}"
-    st.info(f"No explained mammogram {_group}; choose another group.")
+    st.info(f"No explained {image_noun()} {_group}; choose another group.")

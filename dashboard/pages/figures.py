@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from core import store
+from core.settings import load_settings
 from core.store import run_table
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
@@ -19,15 +21,15 @@ from dashboard.views.flash_messages import flash, show_flash
 from evaluation.intervals import count_text
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput
+from evaluation.reporting.archive import archive_name, zip_exports
 from evaluation.reporting.figures import FIGURES
 from evaluation.reporting.figures.export import (
     FIGURE_FORMATS,
     export_figures,
     preview_figure,
-    zip_exports,
 )
 from evaluation.reporting.tables import TABLES
-from evaluation.reporting.tables.export import export_tables
+from evaluation.reporting.tables.export import build_table, export_tables
 
 _WIDTHS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two columns, 174 mm": 174.0}
 # Keys of exports: "figure NAME" and "table NAME".
@@ -164,9 +166,9 @@ def _build(keys: Sequence[str], width: float | None, formats: Sequence[str]) -> 
 
 
 @st.cache_data(show_spinner=False, max_entries=2)
-def _zip(folder: str, newest_record: float) -> bytes:
+def _zip(folder: str, study_name: str, newest_record: float) -> bytes:
     """Return the exports as one file; the time of the newest record is part of the cache's key."""
-    return zip_exports(Path(folder))
+    return zip_exports(Path(folder), study_name)
 
 
 @st.cache_data(show_spinner=False, max_entries=60)
@@ -175,7 +177,7 @@ def _preview_table(
 ) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
     """Return printed text and note of a table, or step, reason and command of a missing input."""
     try:
-        table = TABLES[name].build(Path(path))
+        table = build_table(Path(path), TABLES[name])
     except MissingInput as missing:
         return missing.step, missing.reason, missing.command
     return table.printed_frame(), table.note
@@ -187,9 +189,17 @@ def _render_missing(step: str, reason: str, command: str) -> None:
         st.code(command, language="bash")
 
 
+@contextmanager
+def _drawing_note(title: str) -> Iterator[None]:
+    """Show that a preview is drawn, in place of the preview that was shown before."""
+    with st.empty(), st.spinner(f"Drawing the preview of {title}", show_time=True):
+        yield
+
+
 def _render_figure(name: str, width: float | None, record: dict[str, Any] | None) -> None:
     """Render a figure at print size with its caption and the record of its last build."""
-    preview = cached_result(preview_figure, name, width)
+    with _drawing_note(FIGURES[name].title):
+        preview = cached_result(preview_figure, name, width)
     if preview.missing is not None:
         _render_missing(*preview.missing)
         return
@@ -214,7 +224,8 @@ def _render_figure(name: str, width: float | None, record: dict[str, Any] | None
 def _render_table(name: str) -> None:
     """Render a table as it is printed, with its note."""
     path = context.served_study()
-    preview = _preview_table(str(path), store.change_token(path), name)
+    with _drawing_note(TABLES[name].title):
+        preview = _preview_table(str(path), store.change_token(path), name)
     if len(preview) == 3:
         _render_missing(*preview)
         return
@@ -263,10 +274,12 @@ def _render_zip_button(has_exports: bool) -> None:
         st.button("Download ZIP", disabled=True, width="stretch", help="Nothing built yet.")
         return
     records = _exports_folder().glob(f"*{provenance.RECORD_SUFFIX}")
+    newest = max(record.stat().st_mtime for record in records)
+    study_name = load_settings(context.served_study()).study.name
     st.download_button(
         "Download ZIP",
-        _zip(str(_exports_folder()), max(record.stat().st_mtime for record in records)),
-        "exports.zip",
+        _zip(str(_exports_folder()), study_name, newest),
+        f"{archive_name(study_name)}.zip",
         "application/zip",
         width="stretch",
         on_click="ignore",
@@ -286,10 +299,12 @@ def _render_preview(width: float | None) -> None:
     if _states[key].missing is None:
         _log_preview(key)
     kind, name = key.split(" ", 1)
-    if kind == "figure":
-        _render_figure(name, width, _records.get(key))
-    else:
-        _render_table(name)
+    # One key for each export: Streamlit would keep the earlier preview until the new one is drawn.
+    with st.container(key=f"preview_{kind}_{name}"):
+        if kind == "figure":
+            _render_figure(name, width, _records.get(key))
+        else:
+            _render_table(name)
 
 
 identity.require_role("team")
@@ -297,10 +312,11 @@ theme.apply_team_style()
 _inputs = cached_result(provenance.current_inputs, provenance.INPUT_NAMES)
 _records = _load_built_records()
 _states = {key: _export_state(key, _records, _inputs) for key in _SPECS}
+_simulated = cached_result(provenance.simulated_parts, provenance.INPUT_NAMES)
 elements.page_heading(
     "Figures",
     _heading_note(_states),
-    bool(cached_result(provenance.simulated_parts, provenance.INPUT_NAMES)),
+    dict.fromkeys(_simulated.split(", "), True) if _simulated else None,
 )
 elements.image_level_note()
 _build_column, _preview_column = st.columns([46, 78], gap="medium")

@@ -13,9 +13,11 @@ from core import lineage, runs
 from core.class_labels import ClassDefinition
 from core.settings import load_settings
 from core.store import annotation_table, dataset_table, run_table, unit_table
+from dashboard.components.next_step import show_next_step
 from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.ui.study_words import image_nouns
 from evaluation.intervals import DASH, count_text, decimal, interval_text, percent, percent_range
 from evaluation.queries import reading_states, study_overview, unit_summaries
 from evaluation.queries.reading_states import ReadingState
@@ -32,25 +34,38 @@ def _load_steps() -> list[StepCard]:
     return cached_result(study_overview.step_cards)
 
 
-def _next_step(steps: Sequence[StepCard]) -> StepCard | None:
-    """Return the first step that needs a command."""
-    return next((s for s in steps if s.state not in ("done", "running") and s.command), None)
+def _simulated_parts() -> dict[str, bool]:
+    """Return which data behind the numbers of the page are simulated."""
+    dissect = cached_query(run_table.latest_run, "dissect")
+    states = cached_query(reading_states.load_reading_states)
+    return {
+        "images": cached_result(lineage.has_simulated_images),
+        "labels": dissect is not None and cached_result(lineage.has_simulated_labels, dissect),
+        "annotations": dissect is not None
+        and cached_result(lineage.has_simulated_answers, dissect),
+        "readings": any(reading.simulated for reading in states),
+    }
 
 
-def _render_step(step: StepCard) -> None:
-    with st.container(border=True, gap="xxsmall"):
+def _render_next_step(step: StepCard | None) -> None:
+    """Render the one next step, or that there is none."""
+    if step is None:
+        elements.small_note("Every step is complete and up to date; nothing needs to be run.")
+    else:
+        show_next_step(step.next_task, step.command, elements.with_study_option(step.command))
+
+
+def _render_step(step: StepCard, is_next: bool) -> None:
+    with st.container(border=True, gap="xxsmall", key="next_card" if is_next else None):
         lines = (*step.lines, elements.age_text(step.made))
         elements.step_card(step.title, step.state, step.headline, lines)
-        st.page_link(f"pages/{step.page}.py", label="Open")
+        # Its label is the name of the page.
+        st.page_link(f"pages/{step.page}.py")
 
 
-def _render_metric(title: str, value: str, lines: Sequence[str], simulated: bool = False) -> None:
+def _render_metric(title: str, value: str, lines: Sequence[str]) -> None:
     with st.container(border=True):
-        elements.metric_card(title, value, lines, simulated)
-
-
-def _simulated_images() -> bool:
-    return cached_result(lineage.has_simulated_images)
+        elements.metric_card(title, value, lines)
 
 
 def _render_auc() -> None:
@@ -75,7 +90,7 @@ def _render_auc() -> None:
         f"{interval}, clustered",
         f"{row['n']:,} hold-out patches, {count_text(row['patients'], 'patient')}",
     ]
-    _render_metric(title, decimal(row["estimate"]), lines, _simulated_images())
+    _render_metric(title, decimal(row["estimate"]), lines)
 
 
 def _newest_classes() -> ClassDefinition:
@@ -107,7 +122,7 @@ def _render_selected_coverage(rows: dict[str, dict[str, Any]]) -> None:
         f"{_newest_classes().positive}; chance {percent(rows['chance']['estimate'])}",
         f"split-half {percent(rows['split_half']['estimate'])}, CI {bounds}",
     ]
-    _render_metric(title, percent(rows["selected"]["estimate"]), lines, _simulated_images())
+    _render_metric(title, percent(rows["selected"]["estimate"]), lines)
 
 
 def _render_labelled_coverage(dissect: str | None, rows: dict[str, dict[str, Any]]) -> None:
@@ -120,10 +135,9 @@ def _render_labelled_coverage(dissect: str | None, rows: dict[str, dict[str, Any
     share, labelled, total = coverage[classes.positive_code]
     lines = [
         f"{classes.positive}; {labelled} of {total} units named",
-        f"{rows['selected']['n']} hold-out mammograms",
+        f"{rows['selected']['n']} hold-out {image_nouns()}",
     ]
-    simulated = cached_result(lineage.has_simulated_labels, dissect) or _simulated_images()
-    _render_metric(title, percent(share), lines, simulated)
+    _render_metric(title, percent(share), lines)
 
 
 def _render_annotation_time(dissect: str | None) -> None:
@@ -143,7 +157,7 @@ def _render_annotation_time(dissect: str | None) -> None:
     if len(human) and len(simulated):
         excluded = count_text(len(simulated), "simulated expert")
         lines.append(f"{excluded} excluded: {_median_seconds(simulated)}")
-    _render_metric(title, _median_seconds(experts), lines, not len(human) or _simulated_images())
+    _render_metric(title, _median_seconds(experts), lines)
 
 
 def _median_seconds(progress: pd.DataFrame) -> str:
@@ -163,8 +177,7 @@ def _render_reading_progress() -> None:
     lines = [f"{first.state}, {readers}: {first.protocol}, v{first.version}"]
     lines += [_reading_line(reading) for reading in states[1:]]
     value = f"{first.done} / {first.total}" if first.total else DASH
-    simulated = any(reading.simulated for reading in states) or _simulated_images()
-    _render_metric(title, value, lines, simulated)
+    _render_metric(title, value, lines)
 
 
 def _reading_line(reading: ReadingState) -> str:
@@ -183,7 +196,7 @@ def _render_warnings(steps: Sequence[StepCard]) -> None:
     elements.section_heading("Needs attention", str(len(rows)))
     with st.container(border=True, height=132):
         if not rows:
-            st.caption("Nothing. Every step is up to date.")
+            st.caption("No step is out of date or failed, and there is no warning.")
         for state, sentence, command in rows:
             code = f"<code>{elements.escape_html(command)}</code>" if command else ""
             st.html(f"{elements.state_badge(state)} &nbsp; {elements.escape_html(sentence)} {code}")
@@ -234,14 +247,14 @@ with _title_column:
     elements.page_heading(
         _settings.study.name,
         f"{count_text(_patients, 'patient')}, split seed {_settings.study.seed}",
-        simulated=_simulated_images(),
+        _simulated_parts(),
     )
+_next = study_overview.next_step(_steps)
 with _command_column:
-    if _step := _next_step(_steps):
-        st.code(elements.with_study_option(_step.command), language="bash")
+    _render_next_step(_next)
 for _column, _step in zip(st.columns(len(_steps), gap="xsmall"), _steps):
     with _column:
-        _render_step(_step)
+        _render_step(_step, _step is _next)
 _dissect = cached_query(run_table.latest_run, "dissect")
 _coverage = _load_positive_coverage(_dissect)
 _metric_columns = st.columns(5, gap="xsmall")

@@ -194,13 +194,12 @@ def _render_actions(codes: list[str]) -> None:
         args=(code,),
         help="Ends the old link; all answers are kept.",
     )
-    revoke_column.button(
-        "Revoke",
-        width="stretch",
-        on_click=_revoke,
-        args=(code,),
-        help="Ends the link and every open page at once; all answers are kept.",
-    )
+    with revoke_column.popover("Revoke", width="stretch"):
+        st.caption(
+            f"The link of {code} stops working and every open page of this participant ends at"
+            " once. All answers are kept, and the link can be restored."
+        )
+        st.button(f"Revoke the link of {code}", type="primary", on_click=_revoke, args=(code,))
     undo_column.button(
         "Undo revoke",
         width="stretch",
@@ -243,7 +242,7 @@ with _heading:
     elements.page_heading(
         "Participants",
         f"{len(_participants)} invited; codes only, names are never stored or exported",
-        simulated=bool(len(_participants) and _participants["simulated"].any()),
+        {"participants": bool(len(_participants) and _participants["simulated"].any())},
     )
 if len(_participants):
     _render_participants(_participants)

@@ -138,7 +138,7 @@ theme.apply_team_style()
 _study = cached_result(architectures.load_study_context)
 if not _study.runs:
     _stop_without_runs(_study.trained)
-elements.page_heading("Performance", "One class against the rest", _study.simulated)
+elements.page_heading("Performance", "One class against the rest", {"images": _study.simulated})
 elements.image_level_note()
 _view, _openings = _render_view_controls(_study)
 if not _view.summary.n:

@@ -14,6 +14,7 @@ from dashboard.server import context, identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.ui.stage_stepper import render_stages
+from dashboard.ui.study_words import image_nouns
 from dashboard.views.flash_messages import show_flash, version_title
 from dashboard.views.reading_conduct import (
     render_check_and_freeze,
@@ -37,16 +38,18 @@ def _render_heading(protocol: Protocol | None, run: str | None) -> None:
         note = f"{version_title(protocol)}: {protocol.state}{hash_text}"
     # The labels that the design names decide, not those that the study uses by default.
     label_set = workflow.protocol_design(protocol).label_set if protocol else DEFAULT_SET
-    simulated = bool(protocol and protocol.simulated) or (
-        bool(run) and cached_result(workflow.has_simulated_material, run, label_set)
-    )
+    simulated = {
+        "answers": bool(protocol and protocol.simulated),
+        "images or labels": run is not None
+        and cached_result(workflow.has_simulated_material, run, label_set),
+    }
     elements.page_heading("Reading study", note, simulated)
 
 
 def _render_design(explain: str | None) -> None:
     if explain is None:
         elements.stop_with_hint(
-            "A reading study needs explained mammograms and named units.", "deepminer explain"
+            f"A reading study needs explained {image_nouns()} and named units.", "deepminer explain"
         )
     render_stages(None)
     render_design_form(explain)

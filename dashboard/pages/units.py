@@ -15,8 +15,10 @@ from dashboard.components import unit_gallery
 from dashboard.server import identity
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_query, cached_result
-from dashboard.ui.controls import segment_choice, select_choice
+from dashboard.ui.controls import class_choice, segment_choice, select_choice
 from dashboard.ui.patch_images import top_patch_urls
+from dashboard.ui.study_words import shows_breasts
+from dashboard.views.units.comparison import render_comparison
 from dashboard.views.units.coverage import render_coverage, render_coverage_band
 from dashboard.views.units.details import render_unit
 from dashboard.views.units.faithfulness import render_faithfulness
@@ -29,6 +31,7 @@ _VIEWS = {"units": "Units", "coverage": "Coverage", "faithfulness": "Faithfulnes
 _RULES = {"influence": "Selected by influence", "spie": "SPIE 2018 rule", "dead": "Dead units"}
 _ANY_DESCRIPTOR = "Any descriptor"
 _ANY_LABEL, _WITH_LABEL, _NO_LABEL = "Any label", "With a label", "No label"
+_OUTSIDE = "Response outside the breast"
 _SORTS = {  # title: (column, ascending)
     "Share of top 8": ("share", False),
     "IoU with findings": ("iou", False),
@@ -36,7 +39,7 @@ _SORTS = {  # title: (column, ascending)
     "Unit": ("unit", True),
     "Fewest patients": ("top_patients", True),
     "Answers": ("answers", False),
-    "Response outside the breast": ("outside", False),
+    _OUTSIDE: ("outside", False),
 }
 _RUN_STATE = "units_run"  # the run of the list stays in use on the page of a unit
 
@@ -87,7 +90,7 @@ def _filter_units(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
     )
     classes = ["all", *reversed(cached_result(run_class_names, dissect).values())]
     titles = {name: name.capitalize() for name in classes}
-    name = segment_choice(class_column, "Class", titles, default="all", key="class")
+    name = class_choice(class_column, "Class", titles, default="all", key="class")
     label = select_choice(
         label_column, "Label", _same(_ANY_LABEL, _WITH_LABEL, _NO_LABEL), key="labelled"
     )
@@ -102,7 +105,8 @@ def _filter_units(table: pd.DataFrame, dissect: str) -> pd.DataFrame:
     descriptor = select_choice(
         descriptor_column, "Descriptor", _same(_ANY_DESCRIPTOR, *descriptors), key="descriptor"
     )
-    order = select_choice(sort_column, "Sort", _same(*_SORTS), key="sort")
+    sorts = [title for title in _SORTS if shows_breasts() or title != _OUTSIDE]
+    order = select_choice(sort_column, "Sort", _same(*sorts), key="sort")
     table = _filter_by_descriptor(table, dissect, descriptor)
     if name != "all":
         table = table[[name in selected for selected in table["classes"]]]
@@ -192,8 +196,10 @@ def _render_list(dissections: pd.DataFrame, dissect: str) -> None:
     elements.page_heading(
         "Units",
         f"{selected} selected of {total} in {dissect}",
-        cached_result(lineage.has_simulated_labels, dissect)
-        or cached_result(lineage.has_simulated_images),
+        {
+            "images": cached_result(lineage.has_simulated_images),
+            "labels": cached_result(lineage.has_simulated_labels, dissect),
+        },
     )
     elements.image_level_note()
     view, rule = _view_controls(dissections)
@@ -205,17 +211,33 @@ def _render_list(dissections: pd.DataFrame, dissect: str) -> None:
         _render_gallery(dissect, rule)
 
 
-def _render_unit_by_name(name: str, dissect: str) -> None:
-    """Render the unit of the address, or an error with a link to the list."""
+def _unit_of_address(name: str, dissect: str) -> int | None:
+    """Return the unit of a name in the address; None, with an error, if there is none."""
     try:
         unit = unit_index(name)
     except ValueError:
         unit = -1
     if 0 <= unit < cached_query(run_table.load_run, dissect)["manifest"]["units"]:
-        render_unit(dissect, unit)
-        return
+        return unit
     st.error(f"There is no unit called {name} in {dissect}. Names are unit_0001 and up.")
     st.page_link("pages/units.py", label="All units")
+    return None
+
+
+def _render_address(dissect: str) -> None:
+    """Render the list, the unit of the address, or the two that it names."""
+    if "unit" not in st.query_params:
+        _render_list(_dissections, dissect)
+        return
+    unit = _unit_of_address(st.query_params["unit"], dissect)
+    if unit is None:
+        return
+    if "with" not in st.query_params:
+        render_unit(dissect, unit)
+        return
+    other = _unit_of_address(st.query_params["with"], dissect)
+    if other is not None:
+        render_comparison(dissect, unit, other)
 
 
 identity.require_role("team")
@@ -225,8 +247,4 @@ if not len(_dissections):
     elements.page_heading("Units")
     elements.stop_with_hint("No network has been dissected yet.", "deepminer dissect")
 _dissect = _current_run(list(_dissections["run"]))
-_unit = st.query_params.get("unit")
-if _unit is None:
-    _render_list(_dissections, _dissect)
-else:
-    _render_unit_by_name(_unit, _dissect)
+_render_address(_dissect)

@@ -233,7 +233,9 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> go.Figure:
         )
     )
     return style_figure(figure, None, 190, "predicted", "true").update_layout(
-        yaxis={"autorange": "reversed"}
+        # Grid lines would cross the numbers, because the cells are translucent.
+        xaxis={"showgrid": False},
+        yaxis={"autorange": "reversed", "showgrid": False},
     )
 
 

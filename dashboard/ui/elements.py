@@ -8,8 +8,10 @@ from __future__ import annotations
 import html
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
@@ -17,11 +19,12 @@ import streamlit as st
 
 from core import lineage, timestamps
 from core.annotation.spreadsheet_cells import neutral_frame
+from core.settings import in_study_words
 from dashboard.server import context
 from dashboard.ui import theme
 from dashboard.ui.cached_queries import cached_result
+from dashboard.ui.study_words import image_noun
 
-SIMULATED_BADGE = '<span class="dm-sim">SIMULATED</span>'
 _STATE_ICONS = {
     "done": "✓",
     "stale": "◷",
@@ -54,6 +57,21 @@ def sign_out_link(prefix: str) -> None:
     st.html(f'<a class="dm-out" href="{escape_html(prefix)}/sign-out" target="_self">Sign out</a>')
 
 
+# The file is part of the package and does not change while the server runs.
+@cache
+def help_sections() -> dict[str, str]:
+    """Return the help of each page by the page's name, in Markdown."""
+    text = Path(__file__).parents[1].joinpath("page_help.md").read_text(encoding="utf-8")
+    sections = (section.split("\n", 1) for section in text.split("\n## ")[1:])
+    return {title.strip(): content.strip() for title, content in sections}
+
+
+def page_help(title: str) -> None:
+    """Show the button that opens the help of a page, beside the navigation."""
+    with st.container(key="page_help"), st.popover("Help", type="tertiary"):
+        st.markdown(in_study_words(help_sections()[title], image_noun()))
+
+
 def class_marker(name: str) -> str:
     """Return the name of a class after its line."""
     style = f"border-top-color:{theme.class_color(name)}"
@@ -72,29 +90,30 @@ def share_bar(head: str, value: str, share: float, color: str | None = None) -> 
     )
 
 
-def _simulated_mark(simulated: bool) -> str:
-    return SIMULATED_BADGE if simulated else ""
+def page_heading(title: str, note: str = "", simulated: Mapping[str, bool] | None = None) -> None:
+    """Write the heading of a page with a note, and the page's mark of simulated data.
 
+    The mark stands beside the navigation, so that it is in sight at every position of the page and
+    beside no number.
 
-def page_heading(title: str, note: str = "", simulated: bool = False) -> None:
-    """Write the heading of a page with a note."""
+    simulated: for each kind of data on the page, such as "images", whether any of it is simulated.
+    """
+    parts = ", ".join(part for part, is_simulated in (simulated or {}).items() if is_simulated)
+    mark = f'<div class="dm-sim" role="note">SIMULATED {escape_html(parts)}</div>' if parts else ""
     st.html(
-        f'<div class="dm-title"><b>{escape_html(title)}</b>{_simulated_mark(simulated)}'
-        f"<span>{escape_html(note)}</span></div>"
+        f'<div class="dm-title"><h1>{escape_html(title)}</h1>'
+        f"<span>{escape_html(note)}</span>{mark}</div>"
     )
 
 
-def section_heading(title: str, note: str = "", simulated: bool = False) -> None:
+def section_heading(title: str, note: str = "") -> None:
     """Write the heading of a section with a note."""
-    st.html(
-        f'<h4 class="dm">{escape_html(title)}{_simulated_mark(simulated)}'
-        f"<span>{escape_html(note)}</span></h4>"
-    )
+    st.html(f'<h2 class="dm">{escape_html(title)}<span>{escape_html(note)}</span></h2>')
 
 
 def class_heading(name: str) -> None:
     """Write the heading of a section about one class."""
-    st.html(f'<h4 class="dm">{class_marker(name)}</h4>')
+    st.html(f'<h2 class="dm">{class_marker(name)}</h2>')
 
 
 def metric_row(metrics: Sequence[tuple[str, str]], notes: Sequence[str] | None = None) -> None:
@@ -148,6 +167,11 @@ def small_note(content: str) -> None:
     st.html(f'<div class="dm-mute dm-small">{content}</div>')
 
 
+def warning_line(sentence: str) -> None:
+    """Write a warning in one line, where the page has no room for a box."""
+    st.html(f'<div class="dm-warning" role="alert">{escape_html(sentence)}</div>')
+
+
 def bullet_list(lines: Iterable[str]) -> None:
     """Write a list of plain sentences."""
     items = "".join(f"<li>{escape_html(line)}</li>" for line in lines)
@@ -183,15 +207,15 @@ def stepper(steps: Sequence[tuple[str, str]], present: int, note: str) -> None:
     )
 
 
-def metric_card(title: str, value: str, lines: Iterable[str], simulated: bool = False) -> None:
+def metric_card(title: str, value: str, lines: Iterable[str]) -> None:
     """Write a large number with what it is based on; long lines are cut and shown on hover."""
     notes = "".join(
         f'<span class="dm-mute line" title="{escape_html(line)}">{escape_html(line)}</span>'
         for line in lines
     )
     st.html(
-        f'<div class="dm-metric"><span class="t">{escape_html(title)}{_simulated_mark(simulated)}'
-        f'</span><div class="v">{escape_html(value)}</div>{notes}</div>'
+        f'<div class="dm-metric"><span class="t">{escape_html(title)}</span>'
+        f'<div class="v">{escape_html(value)}</div>{notes}</div>'
     )
 
 
@@ -227,7 +251,7 @@ def image_level_note() -> None:
     if cached_result(lineage.has_image_level_labels):
         st.html(
             '<div class="dm-warning">Labels are image-level: every tissue patch carries the'
-            " diagnosis of its mammogram. All numbers on this page are based on such weak labels."
+            " diagnosis of its image. All numbers on this page are based on such weak labels."
             "</div>"
         )
     for statement in cached_result(lineage.truth_statements):

@@ -35,12 +35,13 @@ def class_color(name: str) -> str:
 
 
 def class_ink(name: str) -> str:
-    """Return the colour of a class for text; "inherit" for a name that is no class."""
-    if name in CLASS_INK["light"]:
-        return CLASS_INK[theme_mode()][name]
-    names = cached_query(dataset_table.load_classes).names
-    style = class_style(name)
-    return CLASS_INK[theme_mode()].get(style, "inherit") if name in names else "inherit"
+    """Return the CSS colour of a class for text, in both themes; "inherit" if it is no class."""
+    if name not in CLASS_INK["light"]:
+        names = cached_query(dataset_table.load_classes).names
+        name = class_style(name) if name in names else ""
+    if name not in CLASS_INK["light"]:
+        return "inherit"
+    return f"light-dark({CLASS_INK['light'][name]}, {CLASS_INK['dark'][name]})"
 
 
 def class_line(name: str) -> dict[str, str]:
@@ -58,7 +59,9 @@ def _stylesheet(name: str) -> str:
 
 def apply_team_style() -> None:
     """Apply the stylesheets of the team pages; the first call of each of them."""
-    st.html(_stylesheet(f"palette_{theme_mode()}") + _stylesheet("team_pages"))
+    # Streamlit sets the colour scheme of its application alone; dialogs lie outside.
+    scheme = f"<style>:root {{ color-scheme: {theme_mode()}; }}</style>"
+    st.html(scheme + _stylesheet("palette") + _stylesheet("team_pages"))
 
 
 def apply_expert_style() -> None:

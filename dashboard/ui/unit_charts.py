@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dashboard.ui import charts, theme
 from evaluation.intervals import decimal, percent
+from evaluation.queries.units import ActivationCurves
 
 
 def coverage_figure(
@@ -103,34 +104,33 @@ def deletion_figure(curves: pd.DataFrame, name: str, height: int = 250) -> go.Fi
     )
 
 
-def activation_histogram(
-    activations: Mapping[str, np.ndarray], thresholds: Mapping[str, float]
-) -> go.Figure:
-    """Return the distribution of a unit's maximum activations on patches, with its thresholds.
+def activation_figure(curves: ActivationCurves, thresholds: Mapping[str, float]) -> go.Figure:
+    """Return the distribution of a unit's activations by class, with its thresholds.
 
-    activations: class name to float [patches]; thresholds: name to activation.
+    thresholds: name to activation.
     """
     figure = go.Figure()
-    largest = max((float(v.max()) for v in activations.values() if len(v)), default=1.0) or 1.0
-    edges = np.linspace(0, largest, 41)
-    for name, values in activations.items():
-        if len(values):
-            figure.add_trace(
-                go.Scatter(
-                    x=(edges[1:] + edges[:-1]) / 2,
-                    y=np.histogram(values, edges)[0] / len(values),
-                    mode="lines",
-                    line=theme.class_line(name) | {"width": 2, "shape": "spline"},
-                    name=name,
-                )
+    for name, density in curves.densities.items():
+        figure.add_trace(
+            go.Scatter(
+                x=curves.values,
+                y=density,
+                mode="lines",
+                line=theme.class_line(name) | {"width": 2},
+                name=name,
+                hovertemplate=f"{name}, activation %{{x:.2f}}<extra></extra>",
             )
+        )
+    largest = float(curves.values[-1])
     for row, (name, threshold) in enumerate(thresholds.items()):
         _add_threshold(figure, f"{name}: {decimal(threshold, 2)}", threshold, row, largest)
-    figure.update_layout(showlegend=False)
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}}
+    )
     return (
-        charts.style_figure(figure, None, 150, "largest activation on a patch")
-        .update_yaxes(visible=False)
-        .update_layout(margin={"l": 8, "r": 8, "t": 18, "b": 36})
+        charts.style_figure(figure, None, 148, "largest activation on a patch", "density / peak")
+        .update_yaxes(showticklabels=False, rangemode="tozero")
+        .update_layout(margin={"l": 24, "r": 8, "t": 22, "b": 36})
     )
 
 
@@ -177,6 +177,6 @@ def influence_bars(quartiles: Mapping[str, tuple[float, float, float]]) -> go.Fi
             )
         )
     figure.update_layout(showlegend=False, bargap=0.5)
-    return charts.style_figure(figure, None, 150, "median influence, quartiles").update_layout(
+    return charts.style_figure(figure, None, 148, "median influence, quartiles").update_layout(
         margin={"l": 70, "r": 8, "t": 18, "b": 36}
     )

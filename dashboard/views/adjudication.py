@@ -11,9 +11,9 @@ import streamlit as st
 from core import store
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
 from core.settings import load_settings
-from core.store.labels import decision_table, finished_annotators, label_states
+from core.store.labels import decision_table, finished_annotators, group_table, label_states
 from dashboard.server import context, image_routes
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query
@@ -47,7 +47,6 @@ def render_adjudication(run: str, user: str) -> None:
     elements.section_heading(
         "Adjudication",
         f"{len(waiting)} disagreements left, {len(decisions)} decided, {agreed} labels agreed",
-        simulated=bool(len(answers) and answers["simulated"].any()),
     )
     if waiting:
         _render_waiting(run, waiting, user)
@@ -65,7 +64,28 @@ def _render_waiting(run: str, waiting: Sequence[Disagreement], user: str) -> Non
         "Next", width="stretch", on_click=_go_to, args=((position + 1) % len(waiting),)
     )
     write_column.button("Write", shortcut="e", width="stretch", on_click=_toggle_form)
-    _render_disagreement(run, waiting[position], user)
+    _render_disagreement(run, _decided_together(run, waiting[position], waiting), user)
+
+
+def _decided_together(
+    run: str, disagreement: Disagreement, waiting: Sequence[Disagreement]
+) -> list[Disagreement]:
+    """Render the choice to decide for the whole group of a unit; return what is decided at once.
+
+    The unit comes first.
+    """
+    groups = cached_query(group_table.load_groups, run) or ()
+    group = next((members for members in groups if disagreement.unit in members), ())
+    others = [d for d in waiting if d.unit in group and d.unit != disagreement.unit]
+    if not others:
+        return [disagreement]
+    names = ", ".join(unit_name(other.unit) for other in others)
+    together = st.checkbox(
+        f"Decide for its group as well: {names}",
+        key="whole_group",
+        help="These units respond alike, and experts differ on them too. Each can be undone.",
+    )
+    return [disagreement, *others] if together else [disagreement]
 
 
 def _go_to(position: int) -> None:
@@ -80,8 +100,9 @@ def _toggle_form() -> None:
     st.session_state[_FORM_STATE] = not _is_form_open()
 
 
-def _render_disagreement(run: str, disagreement: Disagreement, user: str) -> None:
-    """Render the unit's patches, the answers, and the ways to decide."""
+def _render_disagreement(run: str, together: Sequence[Disagreement], user: str) -> None:
+    """Render patches and answers of the first unit, and the ways to decide for all units."""
+    disagreement = together[0]
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _render_patches(run, disagreement.unit)
@@ -90,17 +111,16 @@ def _render_disagreement(run: str, disagreement: Disagreement, user: str) -> Non
             text = elements.escape_html(_answer_text(answer))
             st.html(f"<p><b>{letter}</b>&ensp;{text}</p>")
         labels = [answer["label"] for _, _, answer in disagreement.answers]
-        ids = [annotation_id for _, annotation_id, _ in disagreement.answers]
         merged = "; ".join(dict.fromkeys(label for label in labels if label))
         *accept_columns, merge_column = st.columns(len(labels) + 1)
-        for letter, label, source, column in zip(_LETTERS, labels, ids, accept_columns):
+        for letter, label, column in zip(_LETTERS, labels, accept_columns):
             column.button(
                 f"Accept {letter}",
                 key=f"accept_{letter}",
                 shortcut=letter.lower(),
                 width="stretch",
                 on_click=_decide,
-                args=(run, disagreement.unit, label, [source], f"answer {letter} accepted", user),
+                args=(run, together, label, f"answer {letter} accepted", user),
             )
         merge_column.button(
             "Merge",
@@ -108,13 +128,13 @@ def _render_disagreement(run: str, disagreement: Disagreement, user: str) -> Non
             shortcut="m",
             width="stretch",
             on_click=_decide,
-            args=(run, disagreement.unit, merged, ids, "answers merged", user),
+            args=(run, together, merged, "answers merged", user),
         )
         if _is_form_open():
-            _render_form(run, disagreement.unit, merged, ids, user)
+            _render_form(run, together, merged, user)
 
 
-def _render_form(run: str, unit: int, suggestion: str, sources: list[str], user: str) -> None:
+def _render_form(run: str, together: Sequence[Disagreement], suggestion: str, user: str) -> None:
     """Render the form for a label of the adjudicator's own, which needs a reason."""
     with st.form("write", border=True, clear_on_submit=True):
         label = st.text_input("Label", value=suggestion, max_chars=200)
@@ -123,20 +143,26 @@ def _render_form(run: str, unit: int, suggestion: str, sources: list[str], user:
         )
         if st.form_submit_button("Decide", type="primary"):
             if reason.strip():
-                _decide(run, unit, label, sources, reason, user)
+                _decide(run, together, label, reason, user)
                 _toggle_form()
                 st.rerun()
             st.error("A label of your own needs a reason.")
 
 
-def _decide(run: str, unit: int, label: str, sources: list[str], reason: str, user: str) -> None:
+def _decide(run: str, together: Sequence[Disagreement], label: str, reason: str, user: str) -> None:
+    """Record one label for all units; it rests on the answers with this label, else on all."""
     with store.write(context.served_study()) as con:
-        decision_table.record_decision(con, run, unit, label, sources, reason, user)
+        for disagreement in together:
+            equal = [id_ for _, id_, answer in disagreement.answers if answer["label"] == label]
+            sources = equal or [id_ for _, id_, _ in disagreement.answers]
+            decision_table.record_decision(
+                con, run, disagreement.unit, label, sources, reason, user
+            )
 
 
 def _answer_text(answer: dict[str, Any]) -> str:
     """Return an answer as the adjudicator reads it."""
-    if not birads_lexicon.is_substantive(answer):
+    if not annotation_answers.is_substantive(answer):
         return answer["recognisable"].capitalize()
     return answer["label"] + (f" (own words: {answer['words']})" if answer["words"] else "")
 

@@ -19,6 +19,7 @@ from dashboard.components.mammograms import Panel, show_mammograms
 from dashboard.server import context, identity, image_routes
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_result
+from dashboard.ui.study_words import image_noun, image_nouns
 from dashboard.views.flash_messages import flash
 from evaluation.intervals import DASH
 
@@ -104,15 +105,15 @@ def _render_decisions(chosen: pd.DataFrame) -> None:
     decidable = chosen[chosen["mammogram_id"].notna()]
     ids = tuple(decidable["problem_id"])
     st.caption(
-        "Select rows to decide. A mammogram with an undecided problem of a finding gives no"
-        " patches; decisions take effect when patches are extracted again."
+        f"Select rows to decide. While a problem of a finding is undecided, its {image_noun()}"
+        " gives no patches; decisions take effect when patches are extracted again."
         if not ids
         else f"{len(ids)} selected"
     )
     columns = st.columns(3)
     for column, label, resolution in (
         (columns[0], "Data are right", problem_table.ACCEPTED),
-        (columns[1], "Leave mammogram out", problem_table.LEFT_OUT),
+        (columns[1], f"Leave {image_noun()} out", problem_table.LEFT_OUT),
         (columns[2], "Undo decision", None),
     ):
         column.button(
@@ -143,7 +144,7 @@ def _render_sheet(table: pd.DataFrame, known: set[str]) -> None:
     """Render thumbnails of the listed mammograms, in the order of the list."""
     names = [name for name in table["mammogram_id"].dropna().drop_duplicates() if name in known]
     if not names:
-        st.caption("None of these problems concerns a single mammogram.")
+        st.caption(f"None of these problems concerns a single {image_noun()}.")
         return
     shown = tuple(names[:_MAMMOGRAMS_SHOWN])
     with st.container(height=_SHEET_HEIGHT, border=False):
@@ -151,11 +152,11 @@ def _render_sheet(table: pd.DataFrame, known: set[str]) -> None:
         text = base64.b64encode(cached_result(_sheet_jpeg, shown)).decode()
         st.html(
             f'<img src="data:image/jpeg;base64,{text}" style="width:100%"'
-            f' alt="{len(shown)} mammograms of the list with their outlines">'
+            f' alt="{len(shown)} {image_nouns()} of the list with their outlines">'
         )
     st.caption(
-        f"{len(shown)} of {len(names)} mammograms of this list, with their outlines. Select a row"
-        " to enlarge one."
+        f"{len(shown)} of {len(names)} {image_nouns()} of this list, with their outlines. Select a"
+        " row to enlarge one."
     )
 
 
@@ -165,7 +166,7 @@ def _render_mammogram(
     """Render the mammogram of the first selected problem with its outlines."""
     known = mammograms[mammograms["mammogram_id"].isin(chosen["mammogram_id"].dropna())]
     if not len(known):
-        st.caption("The selected problem concerns no single mammogram.")
+        st.caption(f"The selected problem concerns no single {image_noun()}.")
         return
     film: dict[str, Any] = known.iloc[0].to_dict()
     own = findings[findings["mammogram_id"] == film["mammogram_id"]]
@@ -178,7 +179,7 @@ def _render_mammogram(
                 width=int(film["width"]),
                 height=int(film["height"]),
                 title=str(film["mammogram_id"]),
-                alt=f"mammogram {film['mammogram_id']} with its outlines",
+                alt=f"{image_noun()} {film['mammogram_id']} with its outlines",
                 outlines=[polygon for polygons in own["outline"] for polygon in polygons],
             )
         ],

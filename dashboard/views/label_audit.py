@@ -108,7 +108,6 @@ def _render_progress(audit: Audit, user: str) -> bool:
         elements.section_heading(
             f"Progress of {audit.audit}",
             f"{state}; {audit.patches} patches of each kind per unit, seed {audit.seed}",
-            simulated=audit.simulated,
         )
     if audit.ended is None:
         right.button(
@@ -146,7 +145,6 @@ def _render_results(audit: Audit) -> None:
         "Label precision",
         f"proportion of patches judged to show the label; unsure counts as not shown;"
         f" {PRECISION_METHOD}",
-        simulated=audit.simulated or result.simulated,
     )
     difference = result.difference_of(None)
     pooled = [

@@ -16,6 +16,7 @@ from core.store import run_table
 from dashboard.server import context
 from dashboard.ui import charts, elements
 from dashboard.ui.cached_queries import cached_query
+from dashboard.ui.study_words import image_noun
 from evaluation.intervals import (
     DASH,
     METHOD_NAMES,
@@ -39,11 +40,11 @@ PLOT_CONFIG = {"displayModeBar": False}
 _SCORES = {
     "patch": "The network's probability of each patch.",
     "image": (
-        "Maximum probability over the tissue of a mammogram. It is not a calibrated probability,"
-        " so the slope need not equal 1."
+        "Maximum probability over the positions of an image with tissue. It is not a calibrated"
+        " probability, so the slope need not equal 1."
     ),
     "case": (
-        "Maximum probability over the mammograms of a patient. It is not a calibrated probability,"
+        "Maximum probability over the images of a patient. It is not a calibrated probability,"
         " so the slope need not equal 1."
     ),
 }
@@ -403,7 +404,7 @@ def _render_failures(view: PerformanceView) -> None:
     score = f"{view.positive.capitalize()} score"
     names = {
         "kind": "Failure",
-        "mammogram_id": "Mammogram",
+        "mammogram_id": image_noun().capitalize(),
         "patient_id": "Patient",
         "score": score,
     }

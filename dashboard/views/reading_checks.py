@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.ui import elements
+from dashboard.ui.study_words import image_noun
 from dashboard.views.reading_design import ARM_NAMES, RULE_NAMES
 from evaluation.intervals import (
     DASH,
@@ -133,7 +134,7 @@ def _render_truth_rules(score: ReadingScore) -> None:
     ]
     elements.html_table(pd.DataFrame(rows))
     if score.discrepant:
-        names = {"case_number": "Case", "mammogram_id": "Mammogram"} | {
+        names = {"case_number": "Case", "mammogram_id": image_noun().capitalize()} | {
             rule: name.capitalize() for rule, name in RULE_NAMES.items()
         }
         elements.data_table(pd.DataFrame(score.discrepant).rename(columns=names), hide_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import streamlit as st
 
 from core import lineage, store
 from core.errors import UserError
+from core.sessions.arms import ADVICE_ARMS, SINGLE_ANSWER_ARMS
 from core.settings import load_order_of_experts
-from core.store import unit_table
+from core.store import dataset_table, unit_table
 from core.store.labels import label_sets
 from dashboard.server import context, identity
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.advice.design_fields import advice_fields
 from dashboard.views.flash_messages import flash, version_title
 from dashboard.views.reading_planner import render_planner
 from evaluation.intervals import decimal, percent
@@ -28,8 +31,10 @@ from evaluation.reading_study import (
     design_power,
     design_preset,
     explanation_texts,
+    label_texts,
     workflow,
 )
+from evaluation.reading_study.design import NO_ADVICE, least_patients
 from evaluation.reading_study.narrative import SIDE_NAMES
 
 STUDY_CHOICE = "study"  # key of the select box of the page, which is also in its address
@@ -40,10 +45,17 @@ ARM_NAMES = {
     "class_map": "Class map",
     "image": "Image",
     "image_explanation": "Image and explanation text",
+    "advice": "Advice",
+    "advice_units": "Advice with named units",
+    "advice_map": "Advice with class map",
+    "advice_units_map": "Advice with named units and class map",
+    "advice_shuffled": "Advice with shuffled units (sham)",
+    "no_advice": "No advice (control)",
 }
 PRIMARY_NAMES = {
     "auc": "AUC of ratings, clustered by patient",
     "auc_difference": "AUC difference of two arms",
+    "advice_change": "AUC change from first to final answers",
     "gee": "proportion correct, GEE clustered by patient",
     "sign_flip": "proportion correct, patient sign-flip",
     "exact_binomial": "proportion correct, exact binomial test",
@@ -67,6 +79,8 @@ RULE_NAMES = {
 }
 _DISCREPANT_NAMES = {"out": "left out", "in": "kept"}
 _IMAGES_PER_PATIENT = {"one": 1, "all": None}
+_CASE_UNIT_NAMES = {"image": "one image", "exam": "an exam: the CC and MLO films of one patient"}
+_SINGLE_FILM_NAMES = {"ask": "are listed first", "in": "are read", "out": "are left out"}
 _DEPTHS = {"8": 8, "20": 20, "all": None}
 _SCALE_NAMES = {6: "six points", 2: "benign or malignant"}
 
@@ -111,6 +125,7 @@ def _render_form() -> Design | None:
     # Two answers give no ratings, and the preset then has another primary analysis.
     base = design_preset(preset, scale=values["scale"])
     try:
+        values |= advice_fields(base)
         return design_preset(preset, **values, **_analysis_fields(base))
     except UserError as error:
         st.error(str(error))
@@ -143,10 +158,11 @@ def _study_fields() -> tuple[str, Design, dict[str, Any]]:
 def _case_fields(base: Design) -> dict[str, Any]:
     """Render arms, split, number of cases and truth rule."""
     arm_column, split_column, number_column, rule_column = st.columns([2, 1, 1, 2])
+    offered = SINGLE_ANSWER_ARMS if base.advice == NO_ADVICE else ADVICE_ARMS
     arms = arm_column.multiselect(
         "Arms",
-        list(ARM_NAMES),
-        [arm for arm in base.arms if arm in ARM_NAMES],
+        offered,
+        list(base.arms),
         format_func=ARM_NAMES.__getitem__,
     )
     split = split_column.selectbox("Split", ["test", "holdout"], index=0)
@@ -292,7 +308,15 @@ def _exclusion_fields(base: Design) -> dict[str, Any]:
     depth = depth_column.selectbox(
         "Units considered for texts", list(_DEPTHS), list(_DEPTHS.values()).index(base.depth)
     )
+    unit_column, single_column, _ = st.columns([3, 2, 3])
+    case_unit = _select(unit_column, "A case is", _CASE_UNIT_NAMES, base.case_unit)
+    single_films = _select(
+        single_column, "Exams of a single film", _SINGLE_FILM_NAMES, base.single_films
+    )
     return {
+        "case_unit": case_unit,
+        # Without exams the question does not arise, and the setting stays at its default.
+        "single_films": single_films if case_unit == "exam" else base.single_films,
         "discrepant": discrepant,
         "images_per_patient": _IMAGES_PER_PATIENT[images],
         "design_effect": effect,
@@ -334,11 +358,12 @@ def _count_labels(path: Path, explain: str, design: Design) -> int:
     with store.read(path) as con:
         order = load_order_of_experts(path)
         labels = label_sets.load_label_set(con, dissect, design.label_set, order)
+        associations = dataset_table.load_lexicon(con).association_names
     return len(
         {
             text
             for label in labels.values()
-            for text in explanation_texts([0], {0: label.text}, design)
+            for text in explanation_texts([0], {0: label.text}, design, associations)
         }
     )
 
@@ -355,8 +380,9 @@ def _render_planned_cases(
     """Render numbers and power of the primary arm; return the plan behind the power."""
     primary_cases = cases[cases["arm"] == design.arms[0]]
     patients = primary_cases["patient_id"].nunique()
-    plan = design_power(design, patients, len(primary_cases)) if patients > 1 else None
-    labels = {text for texts in primary_cases["texts"] for text in texts}
+    has_power = patients >= least_patients(design)
+    plan = design_power(design, patients, len(primary_cases)) if has_power else None
+    labels = set(chain.from_iterable(label_texts(primary_cases, design)))
     elements.metric_row(
         [
             ("Cases", f"{len(primary_cases)}"),

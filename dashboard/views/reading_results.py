@@ -13,6 +13,7 @@ from dashboard.server import context, identity
 from dashboard.ui import charts, elements, theme
 from dashboard.ui.cached_queries import cached_query
 from dashboard.views import reading_checks
+from dashboard.views.advice.reliance import render_reliance
 from dashboard.views.reading_design import RULE_NAMES
 from evaluation.intervals import decimal, p_text, percent
 from evaluation.reading_study import ReadingScore
@@ -42,6 +43,7 @@ def render_results(protocol: Protocol, score: ReadingScore) -> None:
         height="content",
         help="Copy it; it contains no conclusion beyond the data",
     )
+    render_reliance(score)
     reading_checks.render_checks(score)
     st.download_button(
         "Download everything as JSON",

@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import uvicorn
 
 from core import store
 from core.errors import UserError
@@ -166,6 +167,35 @@ def test_a_used_port_is_reported(tmp_path: Path) -> None:
             application.serve_study(
                 synthetic_study.create_study(tmp_path / "study", protocol=False), port=port
             )
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")]
+)
+def test_the_address_is_known_while_the_server_runs(
+    host: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = synthetic_study.create_study(tmp_path / "study", protocol=False)
+    announced: list[str] = []
+    addresses: list[str] = []
+
+    def serve(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        port = sockets[0].getsockname()[1]
+        assert links.server_address(study) == f"http://{name}:{port}"
+        addresses.append(f"http://{name}:{port}")
+
+    bind = application._bind
+    # A machine without IPv6 runs this test as well.
+    monkeypatch.setattr(application, "_bind", lambda _, port: bind("127.0.0.1", port))
+    monkeypatch.setattr(application, "_import_charts_in_background", lambda: None)
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+    application.serve_study(study, host, 0, announced.append)
+    assert len(addresses) == 1 and links.server_address(study) == "http://127.0.0.1:8501"
+    assert str(study) in announced[0] and "do not pass it on" in announced[0]
+    with store.read(study) as con:
+        [valid] = participant_table.valid_token_hashes(con, "team")
+    link, token = announced[-1].strip().split("?token=")
+    assert link == f"{addresses[0]}/enter" and participant_table.hash_token(token) == valid
 
 
 @pytest.fixture(scope="module")

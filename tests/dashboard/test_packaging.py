@@ -15,7 +15,7 @@ from support import synthetic_study
 from support.paths import ROOT
 
 PACKAGES = ("core", "evaluation", "dashboard")
-DATA_SUFFIXES = {".css", ".html", ".js", ".toml", ".txt", ".woff2"}
+DATA_SUFFIXES = {".css", ".html", ".js", ".md", ".toml", ".txt", ".woff2"}
 PROBE = """
 import json, sys
 from pathlib import Path

@@ -39,7 +39,8 @@ class Panel:
 
     url: address of its image; width, height: of the working image; outlines: polygons [n, 2] in
     working-image pixels; nested: inner outlines; heat: float [h, w] in 0..1 of the scale shown
-    below, or None; scale: the labels at the two ends of the color scale.
+    below, or None; scale: the labels at the two ends of the color scale; ramp: colours of the heat,
+    "probability" or "contribution", which differ because their scales do.
     """
 
     url: str
@@ -55,6 +56,7 @@ class Panel:
     boxes: Sequence[Box] = ()
     heat: np.ndarray | None = field(default=None, repr=False)
     scale: tuple[str, str] | None = None
+    ramp: str = "probability"
 
 
 def _svg_paths(polygons: Sequence[np.ndarray], panel: Panel) -> list[str]:
@@ -91,16 +93,18 @@ def panel_data(panel: Panel) -> dict[str, Any]:
         "boxes": [vars(box) for box in panel.boxes],
         "heat": None if panel.heat is None else _heat_data(panel.heat),
         "scale": panel.scale,
+        "ramp": panel.ramp,
     }
 
 
 def show_mammograms(
-    panels: Sequence[Panel], *, key: str, height: int, patches: bool = False
+    panels: Sequence[Panel], *, key: str, height: int, patches: bool = False, linked: bool = False
 ) -> None:
     """Show panels in one row.
 
     height: of the images in pixels on a screen 640 px high, in proportion on taller screens;
-    patches: whether the boxes are visible at first.
+    patches: whether the boxes are visible at first; linked: whether zoom, position, window and
+    level of one panel apply to all, for panels of one mammogram.
     """
     import streamlit as st
 
@@ -112,6 +116,11 @@ def show_mammograms(
     )
     component(
         key=key,
-        data={"panels": [panel_data(p) for p in panels], "height": height, "patches": patches},
+        data={
+            "panels": [panel_data(p) for p in panels],
+            "height": height,
+            "patches": patches,
+            "linked": linked,
+        },
         height="content",
     )

@@ -2,20 +2,23 @@
 // Streamlit calls the component after every script run, and a rebuild would reset the view.
 const built = new WeakMap();
 const SVG = "http://www.w3.org/2000/svg";
-// Matplotlib's inferno at nine stops, dark to light.
-const STOPS = [[0,0,4],[31,12,72],[85,15,109],[136,34,106],[186,54,85],[227,89,51],[249,140,10],[249,201,50],[252,255,164]];
-const colour = v => {
-  const at = v / 255 * (STOPS.length - 1), i = Math.min(Math.floor(at), STOPS.length - 2), f = at - i;
-  return STOPS[i].map((c, k) => c + (STOPS[i + 1][k] - c) * f);
+// Matplotlib's inferno for probabilities and viridis for contributions, at nine stops, dark to light.
+const RAMPS = {
+  probability: [[0,0,4],[31,12,72],[85,15,109],[136,34,106],[186,54,85],[227,89,51],[249,140,10],[249,201,50],[252,255,164]],
+  contribution: [[68,1,84],[71,44,122],[59,81,139],[44,113,142],[33,144,141],[39,173,129],[92,200,99],[170,220,50],[253,231,37]],
+};
+const colour = (v, stops) => {
+  const at = v / 255 * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2), f = at - i;
+  return stops[i].map((c, k) => c + (stops[i + 1][k] - c) * f);
 };
 const make = (tag, name, parent) => { const e = document.createElement(tag); if (name) e.className = name; if (parent) parent.append(e); return e; };
 
-function heat(canvas, grid) {
+function heat(canvas, grid, stops) {
   const bytes = Uint8Array.from(atob(grid.data), c => c.charCodeAt(0));
   const small = document.createElement("canvas");
   small.width = grid.w; small.height = grid.h;
   const image = small.getContext("2d").createImageData(grid.w, grid.h);
-  bytes.forEach((v, i) => { const [r, g, b] = colour(v); image.data.set([r, g, b, Math.min(225, v * 1.5)], 4 * i); });
+  bytes.forEach((v, i) => { const [r, g, b] = colour(v, stops); image.data.set([r, g, b, Math.min(225, v * 1.5)], 4 * i); });
   small.getContext("2d").putImageData(image, 0, 0);
   canvas.width = 8 * grid.w; canvas.height = 8 * grid.h;
   const context = canvas.getContext("2d");
@@ -44,7 +47,8 @@ function overlay(sheet, panel, tip) {
   return {boxes, lines};
 }
 
-function build(panel, height, patches) {
+// view: zoom, position and window of the panels that share it, and the functions that draw them.
+function build(panel, height, patches, view) {
   const figure = make("figure", "panel"), head = make("div", "head", figure);
   make("span", "", head).textContent = panel.title; make("span", "", head).textContent = panel.right;
   const stage = make("div", "stage", figure);
@@ -54,32 +58,35 @@ function build(panel, height, patches) {
   const sheet = make("div", "sheet", stage), img = make("img", "", sheet), tip = make("div", "tip", stage);
   img.alt = panel.alt; img.draggable = false; img.src = panel.url;
   img.onerror = () => { const again = make("button", "lost", stage); again.type = "button"; again.textContent = "Image not loaded. Try again"; again.onclick = () => { again.remove(); img.src = panel.url + "?" + Date.now(); }; };
-  if (panel.heat) heat(make("canvas", "", sheet), panel.heat);
+  const stops = RAMPS[panel.ramp];
+  if (panel.heat) heat(make("canvas", "", sheet), panel.heat, stops);
   const {boxes, lines} = overlay(sheet, panel, tip);
   boxes.style.display = patches || panel.boxes.some(b => b.kind === "mark") ? "" : "none";
-  const view = {zoom: 1, x: 0, y: 0, bright: 1, contrast: 1};
-  const fit = () => {
+  const draw = () => {
     const w = stage.clientWidth, h = stage.clientHeight, width = Math.min(w, h * panel.aspect), tall = width / panel.aspect;
     Object.assign(sheet.style, {width: width + "px", height: tall + "px", left: (w - width) / 2 + "px", top: (h - tall) / 2 + "px",
-      transform: `translate(${view.x}px,${view.y}px) scale(${view.zoom})`});
+      transform: `translate(${view.x * width}px,${view.y * tall}px) scale(${view.zoom})`});
+    sheet.style.setProperty("--zoom", view.zoom);  // outlines keep their width
     img.style.filter = view.bright === 1 && view.contrast === 1 ? "" : `brightness(${view.bright}) contrast(${view.contrast})`;
   };
-  new ResizeObserver(fit).observe(stage);
+  view.draw.push(draw);
+  const fit = () => view.draw.forEach(each => each());
+  new ResizeObserver(draw).observe(stage);
   stage.addEventListener("wheel", event => {
     event.preventDefault();
     const box = sheet.getBoundingClientRect(), old = view.zoom;
     view.zoom = Math.min(12, Math.max(1, old * Math.exp(-event.deltaY / 400)));
-    const px = (event.clientX - box.left) / old, py = (event.clientY - box.top) / old;
-    view.x -= px * (view.zoom - old); view.y -= py * (view.zoom - old);
+    // In shares of the image, so that panels of different sizes show the same place.
+    view.x -= (event.clientX - box.left) / box.width * (view.zoom - old); view.y -= (event.clientY - box.top) / box.height * (view.zoom - old);
     if (view.zoom === 1) view.x = view.y = 0;
     fit();
   }, {passive: false});
   let from = null;
-  stage.onpointerdown = event => { from = {x: event.clientX, y: event.clientY, ...view, ox: view.x, oy: view.y}; stage.setPointerCapture(event.pointerId); };
+  stage.onpointerdown = event => { from = {...view, x: event.clientX, y: event.clientY, ox: view.x, oy: view.y}; stage.setPointerCapture(event.pointerId); };
   stage.onpointermove = event => {
     if (!from) return;
     const dx = event.clientX - from.x, dy = event.clientY - from.y;
-    if (event.shiftKey) { view.x = from.ox + dx; view.y = from.oy + dy; }
+    if (event.shiftKey) { view.x = from.ox + dx / sheet.offsetWidth; view.y = from.oy + dy / sheet.offsetHeight; }
     else { view.contrast = Math.max(.2, from.contrast * Math.exp(dx / 220)); view.bright = Math.max(.2, from.bright * Math.exp(-dy / 220)); }
     fit();
   };
@@ -92,7 +99,7 @@ function build(panel, height, patches) {
   if (panel.scale) {
     const line = make("div", "line", figure);
     make("span", "", line).textContent = panel.scale[0];
-    make("i", "ramp", line).style.background = `linear-gradient(90deg,${STOPS.map(c => `rgb(${c})`).join(",")})`;
+    make("i", "ramp", line).style.background = `linear-gradient(90deg,${stops.map(c => `rgb(${c})`).join(",")})`;
     make("span", "", line).textContent = panel.scale[1];
   }
   if (panel.caption) make("div", "cap", figure).textContent = panel.caption;
@@ -105,5 +112,6 @@ export default function (component) {
   const root = parentElement.querySelector(".mammograms"), signature = JSON.stringify(data);
   if (built.get(root) === signature) return;
   built.set(root, signature);
-  root.replaceChildren(...data.panels.map(panel => build(panel, data.height, data.patches)));
+  const fresh = () => ({zoom: 1, x: 0, y: 0, bright: 1, contrast: 1, draw: []}), shared = fresh();
+  root.replaceChildren(...data.panels.map(panel => build(panel, data.height, data.patches, data.linked ? shared : fresh())));
 }

@@ -21,7 +21,6 @@ def render_efficiency(run: str) -> None:
     elements.section_heading(
         "Annotation efficiency",
         "expert time against labelled coverage (HDSR 2021, section 2.4)",
-        efficiency.simulated,
     )
     st.caption(elements.escape_markdown(efficiency.sentence()))
     measures = cached_result(measure_groups, run)

@@ -11,8 +11,7 @@ from core import store
 from core.annotation.unit_categories import CONFIRMED, CategorizedText, free_texts
 from core.class_labels import unit_name
 from core.errors import UserError
-from core.lexicon.birads_categories import CATEGORIES
-from core.lexicon.category_words import category_title
+from core.store import dataset_table
 from core.store.labels import category_table
 from dashboard.server import context, image_routes
 from dashboard.ui import elements
@@ -54,6 +53,7 @@ def render_label_categories(run: str, user: str) -> None:
 
 def _render_waiting(run: str, waiting: Sequence[CategorizedText], user: str) -> None:
     """Render one text with its proposed categories."""
+    titles = _category_titles()
     # A confirmation shortens the list, so that the position can lie beyond its end.
     position = min(st.session_state.get(_POSITION_STATE, 0), len(waiting) - 1)
     text = waiting[position]
@@ -70,9 +70,9 @@ def _render_waiting(run: str, waiting: Sequence[CategorizedText], user: str) -> 
         st.html(f"<p><b>{elements.escape_html(text.text)}</b></p>")
         chosen = st.multiselect(
             "Categories",
-            [category.name for category in CATEGORIES],
+            list(titles),
             default=list(text.categories.names),
-            format_func=category_title,
+            format_func=titles.__getitem__,
             # A key of its own for each text: the selection must not pass to the next one.
             key=f"categories_{position}_{category_table.label_key(text.text)[:8]}",
         )
@@ -90,6 +90,12 @@ def _render_waiting(run: str, waiting: Sequence[CategorizedText], user: str) -> 
         )
 
 
+def _category_titles() -> dict[str, str]:
+    """Return the titles of the lexicon's categories by name."""
+    lexicon = cached_query(dataset_table.load_lexicon)
+    return {category.name: category.title for category in lexicon.categories}
+
+
 def _go_to(position: int) -> None:
     st.session_state[_POSITION_STATE] = position
 
@@ -97,13 +103,14 @@ def _go_to(position: int) -> None:
 def _render_confirmed(run: str, confirmed: Sequence[CategorizedText], user: str) -> None:
     """Render the confirmed texts, and a way to undo one."""
     elements.section_heading("Confirmed")
+    titles = _category_titles()
     table = pd.DataFrame(
         {
             "Unit": [unit_name(text.unit) for text in confirmed],
             "Text": [text.text for text in confirmed],
             "Written by": [", ".join(text.sets) for text in confirmed],
             "Categories": [
-                ", ".join(map(category_title, text.categories.names)) for text in confirmed
+                ", ".join(map(titles.__getitem__, text.categories.names)) for text in confirmed
             ],
         }
     )

@@ -21,7 +21,6 @@ def render_machine_labels(run: str) -> None:
     elements.section_heading(
         "Machine names",
         "a label set of its own; experts never see it while they annotate",
-        bool(agreement and agreement.simulated),
     )
     if names is None or agreement is None:
         st.caption(

@@ -24,7 +24,6 @@ def render_unit_labels(run: str) -> None:
     elements.section_heading(
         "Labels",
         f"{counted} labelled units; {len(labels) - counted} further names are not used yet",
-        simulated=any(s.label.simulated for s in labels.values() if s.label is not None),
     )
     if note := cached_query(label_states.single_expert_note, run, order):
         st.info(elements.escape_markdown(note))

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import lineage
 from core.annotation.unit_categories import PROPOSED
 from core.class_labels import unit_name
 from core.lineage import run_class_names
-from core.store import run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
 from dashboard.ui import elements, theme, unit_charts
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.ui.patch_images import top_patch_urls
+from dashboard.ui.study_words import image_nouns
 from evaluation.annotation import association_queries
 from evaluation.intervals import DASH, percent, percent_range
 from evaluation.queries import unit_summaries
@@ -35,7 +35,7 @@ def render_coverage(dissect: str) -> None:
     with left:
         top = run["settings"]["dissection"]["top"]
         elements.section_heading(
-            "Coverage curve", f"{rows[0]['images']} hold-out mammograms, top {top}"
+            "Coverage curve", f"{rows[0]['images']} hold-out {image_nouns()}, top {top}"
         )
         st.plotly_chart(
             unit_charts.coverage_figure(rows, 1 / run["manifest"]["units"]),
@@ -46,9 +46,9 @@ def render_coverage(dissect: str) -> None:
         elements.html_table(pd.DataFrame([_coverage_row(row) for row in rows]))
         st.caption(
             "The value for the selected units is optimistic, because it is measured on the"
-            " mammograms that were used for the selection; split-half and test mammograms were"
-            " not. CI: of the split-half value. HDSR 2021, 20 of 2,048 units: malignant 75.82 %,"
-            " benign 69.77 %, normal 59.27 %."
+            f" {image_nouns()} that were used for the selection; split-half and test"
+            f" {image_nouns()} were not. CI: of the split-half value. HDSR 2021, 20 of 2,048"
+            " units: malignant 75.82 %, benign 69.77 %, normal 59.27 %."
         )
     _render_named_units(dissect)
     _render_cross_table(dissect)
@@ -65,7 +65,7 @@ def _coverage_row(row: dict[str, Any]) -> dict[str, str]:
         "Selected": f"<b>{percent(row['selected'])}</b>",
         "Split-half": percent(row["split_half"]),
         "95 % CI": percent_range(row["low"], row["high"]),
-        "Test mammograms": held_out,
+        f"Test {image_nouns()}": held_out,
         "Labelled": percent(row["labelled"]),
         "Chance": percent(row["chance"]),
     }
@@ -77,7 +77,6 @@ def _render_named_units(dissect: str) -> None:
     elements.section_heading(
         "Named units",
         "by category, each with its 4 top patches (HDSR 2021, Fig. 3)",
-        bool(units["simulated"].any()),
     )
     if not len(units):
         st.caption("No unit carries a label yet; invite an expert on the Participants page.")
@@ -118,9 +117,8 @@ def _render_cross_table(dissect: str) -> None:
     table = cached_result(unit_summaries.category_cross_table)
     if len(table.columns):
         elements.section_heading(
-            "Named units by BI-RADS category",
+            f"Named units by {cached_query(dataset_table.load_lexicon).name} category",
             "all dissected networks of the study (SPIE 2018, Fig. 4); * proposed, not confirmed",
-            cached_result(lineage.has_simulated_labels, dissect),
         )
         escaped = table.map(elements.escape_html).rename_axis("Category").reset_index()
         elements.html_table(escaped, left=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -17,32 +18,65 @@ from dashboard.ui import elements, unit_charts
 from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.ui.controls import segment_choice
 from dashboard.ui.patch_images import patch_url, unit_patch_url
-from dashboard.views.units.groups import render_group
-from evaluation.annotation import association_queries, audit_workflow, descriptor_association
-from evaluation.intervals import DASH, count_text, decimal, percent
+from dashboard.views.comments import render_unit_comments
+from dashboard.views.units.facts import render_associations, render_counts, render_facts
+from dashboard.views.units.names import (
+    render_annotations,
+    render_audit,
+    render_label_check,
+)
+from dashboard.views.units.similar import render_similar
+from evaluation.intervals import count_text, percent
 from evaluation.queries import study_overview, units
 
-_PATCH_SETS = {"top": "Top 32", "all": "Top 64", "middle": "Middle", "random": "Random"}
-_TILE_PIXELS = 144
-_MAX_ASSOCIATIONS = 5
+_PATCH_SETS = {"top": "Top 32", "all": "64", "middle": "Middle", "random": "Random"}
+_TILE_PIXELS = 176  # twice the width of a tile on a screen 1,440 px wide
 
 
 def render_unit(dissect: str, unit: int) -> None:
     """Render one unit of a dissect run."""
     _render_header(dissect, unit)
     details = cached_result(units.unit_details, dissect, unit)
-    # 968 px: eight tiles beside the mammogram on a page of 1,280 px.
-    left, right = st.columns([968, 264], gap="small")
+    left, middle, right = st.columns([604, 336, 292], gap="small")
     with left:
-        _render_patches(dissect, unit, details)
+        patches = _render_patches(dissect, unit, details)
         _render_charts(dissect, unit, details)
+    with middle:
+        if patches:
+            patch_tiles.show_patch_mammogram(patches[0], key="mammogram", height=400)
+        _render_warnings(details)
     with right:
-        _render_facts(dissect, details)
-        render_group(dissect, unit)
-        _render_associations(dissect, unit)
-        _render_counts(details)
-        _render_annotations(details["answers"])
-        _render_audit(dissect, unit)
+        _render_tabs(dissect, unit, details)
+
+
+def _render_tabs(dissect: str, unit: int, details: dict[str, Any]) -> None:
+    """Render facts, descriptors, answers, similar units and comments, one of them at a time."""
+    tabs = st.tabs(list(_TABS), key="about", on_change="rerun", bind="query-params")
+    for tab, render in zip(tabs, _TABS.values()):
+        # Streamlit would run the content of all tabs; only the open one is needed.
+        if tab.open:
+            with tab:
+                render(dissect, unit, details)
+
+
+def _render_facts(dissect: str, unit: int, details: dict[str, Any]) -> None:
+    render_facts(dissect, details)
+    render_associations(dissect, unit)
+
+
+def _render_names(dissect: str, unit: int, details: dict[str, Any]) -> None:
+    render_annotations(details["answers"])
+    render_label_check(dissect, unit)
+    render_audit(dissect, unit)
+
+
+_TABS: dict[str, Callable[[str, int, dict[str, Any]], None]] = {
+    "Facts": _render_facts,
+    "Words": lambda _dissect, _unit, details: render_counts(details),
+    "Names": _render_names,
+    "Similar": lambda dissect, unit, _: render_similar(dissect, unit),
+    "Comments": lambda dissect, unit, _: render_unit_comments(dissect, unit),
+}
 
 
 def _label_text(row: pd.Series) -> str:
@@ -74,8 +108,10 @@ def _render_header(dissect: str, unit: int) -> None:
         elements.page_heading(
             unit_name(unit),
             "not selected" if row is None else _label_text(row),
-            cached_result(lineage.has_simulated_images)
-            or bool(row is not None and row["simulated"]),
+            {
+                "images": cached_result(lineage.has_simulated_images),
+                "labels": bool(row is not None and row["simulated"]),
+            },
         )
     is_first = not position
     is_last = position is None or position + 1 >= len(order)
@@ -86,15 +122,13 @@ def _render_header(dissect: str, unit: int) -> None:
         _open(order[(position or 0) + 1])
 
 
-def _render_patches(dissect: str, unit: int, details: dict[str, Any]) -> None:
-    """Render the choice of region and patches, the tiles, and warnings about the unit."""
+def _render_patches(dissect: str, unit: int, details: dict[str, Any]) -> list[dict[str, Any]]:
+    """Render the choice of region and patches, and the tiles; return the items of the tiles."""
     run = cached_query(run_table.load_run, dissect)
     settings, field = run["settings"]["dissection"], run["manifest"].get("receptive_field")
-    region_column, set_column, note_column = st.columns([5, 4, 2], vertical_alignment="center")
+    region_column, set_column = st.columns([7, 6], vertical_alignment="center")
     region = _region_control(region_column, settings, field)
     patch_set = segment_choice(set_column, "Patches", _PATCH_SETS, default="top", key="patches")
-    patients = count_text(details["top_patients"], "patient")
-    note_column.caption(f"top 32 from {patients}")
     patches = _patches_of_set(dissect, unit, details, patch_set)
     # Maps are stored for top patches only: others have no region.
     has_region = patch_set not in ("middle", "random")
@@ -103,22 +137,25 @@ def _render_patches(dissect: str, unit: int, details: dict[str, Any]) -> None:
         has_region = False
     largest = float(details["largest"])
     level = float(details["quantile"]) if region == "quantile" else settings["threshold"] * largest
-    patch_tiles.show_patch_tiles(
-        _tile_items(dissect, patches, level if has_region else None),
-        key="tiles",
-        mammogram_height=330,
-    )
+    items = _tile_items(dissect, patches, level if has_region else None)
+    patch_tiles.show_patch_tiles(items, key="tiles")
+    return items
+
+
+def _render_warnings(details: dict[str, Any]) -> None:
+    """Render what weakens the evidence about the unit."""
     if details["top_patients"] < study_overview.FEW_PATIENTS:
-        st.warning(
+        patients = count_text(details["top_patients"], "patient")
+        elements.warning_line(
             f"The 32 top patches come from {patients} only; the unit may be patient-specific."
         )
     if details["outside"] > units.OUTSIDE_WARNING:
-        st.warning(
+        elements.warning_line(
             f"{percent(details['outside'], 0)} of the unit's response to its leading patches lies"
             " outside the breast; the unit may respond to labels or edges of the image."
         )
     if details["dead"]:
-        st.warning(
+        elements.warning_line(
             "This unit is dead: it is never positive on the dissected patches, so its top patches"
             " carry no information."
         )
@@ -127,18 +164,21 @@ def _render_patches(dissect: str, unit: int, details: dict[str, Any]) -> None:
 def _region_control(column: Any, settings: dict[str, Any], field: int | None) -> str:
     """Render the choice of the highlighted region: "threshold", "quantile" or "field"."""
     regions = {
-        "threshold": f"{settings['threshold']:g} of the largest",
-        "quantile": f"top {settings['quantile']:g} quantile",
+        "threshold": f"{settings['threshold']:g} max",
+        "quantile": f"top {settings['quantile']:g}",
     }
     if field:
-        regions["field"] = f"field, {field} px"
+        regions["field"] = f"field {field} px"
     return segment_choice(
         column,
         "Region",
         regions,
         default="threshold",
         key="region",
-        help_text="field: receptive field at the peak of the unit's map",
+        help_text=(
+            "region above a share of the unit's largest activation; above the quantile of all its"
+            " activations; or the receptive field at the peak of its map"
+        ),
     )
 
 
@@ -163,6 +203,7 @@ def _tile_items(dissect: str, patches: pd.DataFrame, level: float | None) -> lis
         label, split = names[int(patch["label"])], SPLIT_NAMES[patch["split"]]
         items.append(
             {
+                "name": f"patch {patch['rank'] + 1:,}, {label}, {mammogram}",
                 "tile": tile,
                 "plain": plain,
                 "mammogram": image_routes.image_url(
@@ -181,137 +222,25 @@ def _tile_items(dissect: str, patches: pd.DataFrame, level: float | None) -> lis
 def _render_charts(dissect: str, unit: int, details: dict[str, Any]) -> None:
     settings = cached_query(run_table.load_run, dissect)["settings"]["dissection"]
     threshold, quantile = settings["threshold"], settings["quantile"]
-    left, right = st.columns([3, 3])
-    with left:
-        elements.section_heading("Activation", "dissected patches")
-        figure = unit_charts.activation_histogram(
-            cached_result(units.activations_by_class, dissect, unit),
+    left, right = st.columns([7, 6], gap="small")
+    with left, st.container(gap="xxsmall"):
+        curves = cached_result(units.activation_curves, dissect, unit)
+        elements.section_heading(
+            "Activation", f"dissected patches; {percent(curves.zero_share, 0)} at 0 left out"
+        )
+        figure = unit_charts.activation_figure(
+            curves,
             {
                 f"{threshold:g} max": threshold * float(details["largest"]),
                 f"top {quantile:g}": float(details["quantile"]),
             },
         )
-        st.plotly_chart(figure, config={"displayModeBar": False})
-    with right:
-        elements.section_heading("Influence per class", "hold-out mammograms")
+        st.plotly_chart(figure, config={"displayModeBar": False}, key="activation")
+    with right, st.container(gap="xxsmall"):
+        elements.section_heading("Influence per class", "hold-out")
         if note := cached_result(lineage.influence_note, dissect):
             st.caption(note)
         quartiles = cached_result(units.influence_quartiles, dissect, unit)
-        st.plotly_chart(unit_charts.influence_bars(quartiles), config={"displayModeBar": False})
-
-
-def _render_facts(dissect: str, details: dict[str, Any]) -> None:
-    top = details["top"][details["top"]["rank"] < units.CONTEXT_PATCHES]
-    counts = top["label"].value_counts()
-    names = cached_result(run_class_names, dissect)
-    selections = [
-        ("Selected for", f"{names[int(row['class'])]}, rank {row['rank']}")
-        for row in details["selected"]
-    ]
-    classes = ", ".join(
-        f"{name[0].upper()} {counts.get(code, 0)}" for code, name in reversed(names.items())
-    )
-    elements.section_heading("Facts", "hold-out")
-    elements.key_value_table(
-        [
-            ("Layer", elements.escape_html(details["layer"])),
-            *selections,
-            ("Top 32 classes", classes),
-            ("Patients", str(details["top_patients"])),
-            ("Largest", decimal(float(details["largest"]), 2)),
-            ("Outside the breast", percent(details["outside"], 0)),
-        ]
-    )
-
-
-def _render_associations(dissect: str, unit: int) -> None:
-    """Render the descriptors that raise the unit's activation, and the check of its label."""
-    table = cached_result(association_queries.unit_associations, dissect, unit)
-    table = table[table["auc"].notna()]
-    if not len(table):
-        return
-    elements.section_heading("Descriptor associations", "AUC (95 % CI)")
-    significant = table["p_adjusted"] < descriptor_association.ASSOCIATION_ALPHA
-    rows = table[significant & (table["auc"] > 0.5)].head(_MAX_ASSOCIATIONS)
-    if not len(rows):
-        st.caption("No known descriptor raises this unit's activation (adjusted p < .05).")
-    elements.key_value_table([_association_row(row) for row in rows.to_dict("records")])
-    checks = cached_result(association_queries.label_checks, dissect).get(unit, ())
-    if checks:
-        sentences = " ".join(check.sentence() for check in checks)
-        st.caption(f"Label check of “{checks[0].label}”: {sentences}")
-
-
-def _association_row(row: dict[str, Any]) -> tuple[str, str]:
-    value = (
-        f'<span class="dm-nowrap"><b>{decimal(row["auc"], 2)}</b>'
-        f" ({decimal(row['low'], 2)}–{decimal(row['high'], 2)})</span>"
-    )
-    if not pd.isna(row["iou"]):
-        value += f"<br>IoU {decimal(row['iou'], 2)}"
-    # str.capitalize would lower the rest, such as BI-RADS.
-    return row["descriptor"][0].upper() + row["descriptor"][1:], value
-
-
-def _render_counts(details: dict[str, Any]) -> None:
-    """Render report words and phantom concepts of the top patches, where the study has them."""
-    if details["descriptors"]:
-        elements.section_heading("Report descriptors", "top 32")
-        rows = [
-            (
-                keyword.capitalize(),
-                elements.escape_html(
-                    ", ".join(f"{word} {count}" for word, count in counts.most_common(3))
-                ),
-            )
-            for keyword, counts in details["descriptors"].items()
-        ]
-        elements.key_value_table(rows)
-    if details["concepts"]:
-        elements.section_heading("Phantom concepts", "top 16")
-        elements.key_value_table(
-            [
-                (
-                    row["concept"].replace("_", " "),
-                    f"{percent(row['share'], 0)}, IoU {decimal(row['iou'], 2)}",
-                )
-                for row in details["concepts"]
-            ]
+        st.plotly_chart(
+            unit_charts.influence_bars(quartiles), config={"displayModeBar": False}, key="influence"
         )
-
-
-def _render_annotations(rows: list[dict[str, Any]]) -> None:
-    elements.section_heading("Annotations", simulated=any(row["simulated"] for row in rows))
-    if not rows:
-        st.caption("This unit has not been annotated. Invite an expert on the Participants page.")
-    for row in rows:
-        answer = row["answer"]
-        seconds = "" if pd.isna(row["seconds"]) else f", {row['seconds']:.0f} s"
-        label = elements.escape_html(answer["label"] or answer["recognisable"])
-        expert = elements.escape_html(row["code"])
-        confidence = elements.escape_html(answer["confidence"] or DASH)
-        st.html(
-            f'<div class="dm-text">{label}<br><span class="dm-mute">Expert {expert}, confidence'
-            f" {confidence}{seconds}</span></div>"
-        )
-
-
-def _render_audit(dissect: str, unit: int) -> None:
-    """Render the precision of the unit's label; nothing without an audit."""
-    current = cached_result(audit_workflow.load_unit_audit, dissect, unit)
-    if current is None:
-        return
-    audit, result = current
-    elements.section_heading(
-        "Label audit",
-        f"patches that show the label, {audit.audit}",
-        simulated=audit.simulated or result.simulated,
-    )
-    if outdated := cached_result(audit_workflow.outdated_labels, audit.audit).get(unit):
-        st.warning(elements.escape_markdown(outdated))
-    elements.key_value_table(
-        [
-            (f"{share.kind.capitalize()} patches", elements.escape_html(share.text()))
-            for share in result.units
-        ]
-    )

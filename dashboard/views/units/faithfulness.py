@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 from core.lineage import run_class_names
 from core.store import unit_table
 from dashboard.ui import elements, unit_charts
 from dashboard.ui.cached_queries import cached_query, cached_result
+from evaluation.annotation.stability import load_stability
 from evaluation.annotation.sufficiency import load_sufficiency
+from evaluation.intervals import decimal
 from evaluation.queries import faithfulness
 from evaluation.queries.faithfulness import SummaryLine
 
@@ -36,6 +39,30 @@ def render_sufficiency(dissect: str, code: int) -> None:
     )
 
 
+def render_stability(dissect: str) -> None:
+    """Render which names came back in repeated trainings: a sentence, and one row per name."""
+    stability = cached_result(load_stability, dissect)
+    elements.section_heading("Stability", "the same training with other seeds")
+    if stability is None:
+        st.caption(
+            "Not measured yet: deepminer stability --seeds 3 trains the network again and finds the"
+            " units that respond like the named ones."
+        )
+        return
+    st.caption(elements.escape_markdown(stability.sentence()))
+    rows = [
+        {
+            "Name": name.name,
+            "Units": name.units,
+            "Came back": f"{name.returned} of {stability.trainings}",
+            "Median similarity": decimal(name.similarity, 2),
+        }
+        for name in stability.names
+    ]
+    if rows:
+        elements.data_table(pd.DataFrame(rows), hide_index=True)
+
+
 def missing_result_reason(name: str) -> str:
     """Return why an ablate run has no result for a class."""
     # Findings of these classes have no outlines, so that only patches could be tested.
@@ -45,6 +72,7 @@ def missing_result_reason(name: str) -> str:
 
 def render_faithfulness(dissect: str) -> None:
     """Render the results of the latest ablate run for each class with selected units."""
+    render_stability(dissect)
     if cached_result(faithfulness.latest_ablation, dissect) is None:
         elements.stop_with_hint(
             "The faithfulness of these explanations has not been tested yet.", "deepminer ablate"

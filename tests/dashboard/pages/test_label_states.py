@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import store
-from core.lexicon import birads_lexicon
+from core.lexicon import annotation_answers
+from core.store import annotation_table
 from core.store.labels import decision_table, label_states
 from evaluation.queries.study_overview import study_warnings
 from support import synthetic_study
@@ -37,7 +39,7 @@ def test_simulated_answers_mark_the_page_although_they_name_nothing(
         synthetic_study.annotate(con, "E1", 4, MASS)
         assert "SIMULATED" not in heading(team(small, "annotations"))
     with store.write(small) as con:
-        nothing = birads_lexicon.empty_answer()
+        nothing = annotation_answers.empty_answer()
         synthetic_study.annotate(con, "E2", 4, nothing, simulated=True)
     # On the first load: agreement and progress on this page count the answer.
     assert "SIMULATED" in heading(team(small, "annotations"))
@@ -68,3 +70,31 @@ def test_person_who_left_and_decisions_with_their_undo(small: Path, team: Open) 
     assert "0 disagreements left, 0 decided, 2 labels agreed" in page_text(page)
     with store.read(small) as con:
         assert not len(decision_table.load_decisions(con, RUN))
+
+
+def test_a_whole_group_is_adjudicated_at_once_and_each_unit_undone_alone(
+    small: Path, team: Open
+) -> None:
+    alone = [[unit] for unit in range(synthetic_study.UNITS) if unit not in (4, 5)]
+    with store.write(small) as con:
+        con.execute(
+            "INSERT INTO runs VALUES ('groups-000000000003', 'groups', '{}', ?, ?, ?, 1.0)",
+            [json.dumps([RUN]), json.dumps({"groups": [[4, 5], *alone]}), synthetic_study.MADE],
+        )
+        for unit in (4, 5):
+            synthetic_study.annotate(con, "E1", unit, MASS)
+            synthetic_study.annotate(con, "E2", unit, OTHER)
+    page = team(small, "annotations")
+    assert "2 disagreements left" in page_text(page)
+    page.checkbox(key="whole_group").check().run()
+    button(page, "Accept B").click().run()
+    assert "0 disagreements left, 2 decided" in page_text(page)
+    with store.read(small) as con:
+        decisions = decision_table.load_decisions(con, RUN)
+        answers = annotation_table.load_annotations(con, RUN)
+    assert list(decisions["unit"]) == [4, 5] and decisions["label"].nunique() == 1
+    for unit, sources in zip(decisions["unit"], decisions["sources"]):
+        source = answers.set_index("annotation_id").loc[sources]
+        assert list(source["code"]) == ["E2"] and list(source["unit"]) == [unit]
+    page.button(key="undo_decision").click().run()
+    assert "1 disagreements left, 1 decided" in page_text(page)

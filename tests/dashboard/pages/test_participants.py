@@ -39,7 +39,8 @@ def test_invite_use_and_revoke(team, browser, served: Served) -> None:
     page.check("#agree")
     page.click("text=Start with two practice units")
     page.wait_for_selector(".grid img")
-    team.click("button:has-text('Revoke')")
+    team.get_by_role("button", name="Revoke", exact=True).click()
+    team.click("button:has-text('Revoke the link of A7')")
     team.wait_for_selector("text=no longer works")
     assert link not in team.content()
     ended = (

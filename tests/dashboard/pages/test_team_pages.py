@@ -11,6 +11,7 @@ from core import store
 from core.class_labels import unit_name, view_name
 from core.store import run_table, unit_table
 from core.study_folder import create_study
+from dashboard.components import next_step
 from evaluation.intervals import decimal
 from evaluation.queries import performance, performance_cache
 from evaluation.queries.observations import LEVELS
@@ -42,19 +43,33 @@ CONTENT = {
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_shows_content(name: str, demonstration: Path, team: Open) -> None:
+    """With one heading, and one mark of simulated data in it, which no number is beside."""
     page = team(demonstration, name)
     assert not page.exception, [e.message for e in page.exception]
     assert not page.error
     assert CONTENT[name] in page_text(page) + " ".join(
         str(frame.value) for frame in page.dataframe
     ) + " ".join(b.label for b in page.button)
+    bodies = [str(part.proto.body) for part in page.get("html")]
+    (heading,) = (body for body in bodies if '<div class="dm-title">' in body)
+    assert heading.count("<h1>") == 1
+    assert '<div class="dm-sim" role="note">SIMULATED ' in heading
+    assert sum(body.count('class="dm-sim"') for body in bodies) == 1
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_empty_study_shows_the_next_command(name: str, tmp_path: Path, team: Open) -> None:
-    page = team(create_study(tmp_path / "empty"), name)
+def test_empty_study_shows_the_next_command(
+    name: str, tmp_path: Path, team: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, ...]] = []
+    monkeypatch.setattr(next_step, "show_next_step", lambda *texts: steps.append(texts))
+    study = create_study(tmp_path / "empty")
+    page = team(study, name)
     assert not page.exception, [e.message for e in page.exception]
-    if name not in ("participants", "figures"):
+    if name == "overview":
+        command = "deepminer ingest phantom"
+        assert steps == [("Ingest images.", command, f"{command} --study {study}")]
+    elif name not in ("participants", "figures"):
         assert "deepminer" in page_text(page)
 
 
@@ -157,16 +172,6 @@ def test_annotation_times_of_simulated_experts_are_excluded(own_study: Path, tea
         )
     text = page_text(team(own_study, "overview"))
     assert '<div class="v">77 s</div>' in text and "1 simulated expert excluded" in text
-
-
-def test_page_headings_mark_simulated_data(demonstration: Path, team: Open) -> None:
-    for name in ("overview", "data", "performance", "units", "explanations", "figures"):
-        head = next(
-            part.proto.body
-            for part in team(demonstration, name).get("html")
-            if "dm-title" in part.proto.body and "<style>" not in part.proto.body
-        )
-        assert "SIMULATED" in head, name
 
 
 def test_suggested_command_names_the_study(tmp_path: Path, team: Open) -> None:

@@ -48,6 +48,15 @@ def test_large_sign_in_forms_are_refused(guarded: GuardedStudy) -> None:
         assert status == 400 and b"set-cookie" not in headers
 
 
+def test_limits_of_the_sign_in_form(guarded: GuardedStudy) -> None:
+    """Four fields of 4,096 bytes are the most that are read."""
+    token = guarded.tokens["R1"]
+    fields = "&a=1&b=2&c=3"
+    assert guarded.post_token(token + fields)[0] == 303
+    status, headers, _ = guarded.post_token(f"{token}{fields}&d=4")
+    assert status == 400 and b"set-cookie" not in headers
+
+
 def test_markup_in_a_link_stays_text(guarded: GuardedStudy) -> None:
     _, _, body = guarded.ask("/enter", query="token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>" not in body

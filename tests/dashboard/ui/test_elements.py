@@ -32,3 +32,15 @@ def test_pages_use_no_other_table_that_can_be_downloaded() -> None:
         if isinstance(node, ast.Attribute) and node.attr in STREAMLIT_TABLES
     }
     assert users == {"dashboard/ui/elements.py"}
+
+
+def test_every_page_has_its_help_and_no_other() -> None:
+    """The names of the pages are those of the navigation, read without running the script."""
+    tree = ast.parse((ROOT / "dashboard" / "app.py").read_text(encoding="utf-8"))
+    titles = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_TEAM_PAGES"
+    )
+    assert list(elements.help_sections()) == list(titles.values())
+    assert all(len(text) > 80 for text in elements.help_sections().values())

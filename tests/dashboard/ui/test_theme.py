@@ -27,9 +27,10 @@ def test_streamlit_theme_has_the_class_colors(mode: str) -> None:
     assert colors["linkColor"] == theme.ACCENT_INK[mode]
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_palettes_define_every_color_in_use(mode: str) -> None:
+def test_the_palette_defines_every_color_in_use_for_both_themes() -> None:
     folder = ROOT / "dashboard" / "ui"
     used = set(re.findall(r"var\((--dm-[a-z-]+)\)", (folder / "team_pages.css").read_text()))
-    palette = (folder / f"palette_{mode}.css").read_text()
-    assert used == set(re.findall(r"(--dm-[a-z-]+): #", palette))
+    palette = (folder / "palette.css").read_text()
+    defined = re.findall(r"(--dm-[a-z-]+): light-dark\((#\w{6}), (#\w{6})\);", palette)
+    assert used == {name for name, *_ in defined}
+    assert all(light != dark for _, light, dark in defined)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.views.attention_weights import attention_bars
+from dashboard.views.explanations.attention_weights import attention_bars
 from evaluation.queries.explanations import AttentionWeight
 
 

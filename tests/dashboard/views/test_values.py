@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -21,18 +20,11 @@ from dashboard.server import identity
 from dashboard.ui import charts, elements, theme
 from dashboard.views import adjudication, performance_tabs, reading_checks, reading_conduct
 from dashboard.views.units import details
+from evaluation.annotation.category_agreement import Disagreement
 from evaluation.reading_study import design_preset, score_study
 from evaluation.roc.diagnostic import operating_point
 from support import synthetic_study
-
-
-def page_stub() -> MagicMock:
-    """Return a stand-in for Streamlit whose columns can be entered."""
-    stub = MagicMock()
-    stub.columns.side_effect = lambda widths, **_: [
-        MagicMock() for _ in range(widths if isinstance(widths, int) else len(widths))
-    ]
-    return stub
+from support.streamlit_stub import page_stub
 
 
 @pytest.fixture
@@ -179,13 +171,20 @@ def test_top_patches_of_a_unit(patch_set: str, count: int) -> None:
 def test_decision_names_who_decided(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(served_study.STUDY_VARIABLE, str(study))
     run = synthetic_study.DISSECT
-    adjudication._decide(run, 4, "Mass", ["a1", "a2"], "both see it", "T7")
-    with store.read(study) as con:
+    answers = (("E1", "a1", {"label": "Mass"}), ("E2", "a2", {"label": "Round mass"}))
+    disputed = Disagreement(unit=4, answers=answers, conflict=1.0)
+    adjudication._decide(run, [disputed], "Mass", "the margin is round", "T7")
+    adjudication._decide(run, [disputed], "Large mass", "both see it", "T7")
+    with store.write(study) as con:
         (row,) = decision_table.load_decisions(con, run).to_dict("records")
+        decision_table.undo_decision(con, run, 4, "T7")
+        (first,) = decision_table.load_decisions(con, run).to_dict("records")
+    # A label of an expert rests on that answer, another one on all answers.
+    assert (first["label"], first["sources"]) == ("Mass", ["a1"])
     row.pop("made")
     assert row == {
         "unit": 4,
-        "label": "Mass",
+        "label": "Large mass",
         "sources": ["a1", "a2"],
         "reason": "both see it",
         "decided_by": "T7",

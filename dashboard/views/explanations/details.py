@@ -16,6 +16,7 @@ from dashboard.server import image_routes
 from dashboard.ui import elements, theme
 from dashboard.ui.cached_queries import cached_result
 from dashboard.ui.patch_images import top_patch_urls
+from dashboard.ui.study_words import image_noun, image_nouns, shows_breasts
 from dashboard.views.units.faithfulness import (
     missing_result_reason,
     render_sufficiency,
@@ -44,24 +45,30 @@ def render_decision(case: ExplainedMammogram) -> None:
         for name, score in reversed(case.scores.items())
         if score is not None
     )
+    # Why the scores do not add up to 1. A mammogram is normal only if all of its tissue is.
+    meaning = "largest probability" + (" in tissue" if shows_breasts() else "")
+    if case.classes.normal:
+        meaning += f"<br>({case.classes.normal}: smallest)"
+    view = f", {case.view}" if shows_breasts() else ""
     decision, truth = case.predicted or "no tissue found", case.truth or "unproven"
     verdict = elements.state_badge("done", case.verdict) if case.verdict else ""
     st.html(
         '<div class="dm-decision"><div><span class="dm-mute">Predicted</span><br>'
         f'<b class="name" style="color:{theme.class_ink(decision)}">{decision}</b></div>'
         f'<div><span class="dm-mute">Truth</span><br><b class="name">{truth}</b> {verdict}</div>'
-        f'{scores}<div class="case">{elements.escape_html(case.patient_id)},'
-        f" {elements.escape_html(case.view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
+        f'{scores}<div class="dm-mute dm-small">{meaning}</div>'
+        f'<div class="case">{elements.escape_html(case.patient_id)}'
+        f"{elements.escape_html(view)}<br>{SPLIT_NAMES[case.split]}</div></div>"
     )
 
 
 def render_outside_warning(case: ExplainedMammogram) -> None:
     """Render how much of the explanation lies outside the breast, as a warning if it is much."""
-    if case.outside is None:
+    if case.outside is None or not shows_breasts():
         return
     share = f"{percent(case.outside, 0)} of the units' contributions lie outside the breast"
     if case.outside > OUTSIDE_WARNING:
-        st.warning(f"{share}; the decision may rest on labels or edges of the image.")
+        elements.warning_line(f"{share}; the decision may rest on labels or edges of the image.")
     else:
         st.caption(f"{share}.")
 
@@ -74,7 +81,7 @@ def render_maps(case: ExplainedMammogram, most_labels: int) -> None:
         # Unlabelled units have no words: they appear in the strip below only.
         *(_unit_panel(case, shown) for shown in displayed_phenomena(case.units, most_labels)),
     ]
-    show_mammograms(panels, key="explanation", height=212)
+    show_mammograms(panels, key="explanation", height=212, linked=True)
 
 
 def _panel(case: ExplainedMammogram, **content: Any) -> Panel:
@@ -93,11 +100,11 @@ def _mammogram_panel(case: ExplainedMammogram) -> Panel:
     report = "; ".join(line for line in case.findings["report"] if line) or missing
     return _panel(
         case,
-        title="Mammogram",
-        right=case.view,
+        title=image_noun().capitalize(),
+        right=case.view if shows_breasts() else "",
         caption="Report",
         note=report.replace("_", " ").lower(),
-        alt="mammogram with outlined findings",
+        alt=f"{image_noun()} with outlined findings",
     )
 
 
@@ -108,7 +115,8 @@ def _class_panel(case: ExplainedMammogram) -> Panel:
     if score is not None:
         # A mammogram is normal only if all of its tissue is.
         extreme = "smallest" if name == case.classes.normal else "largest"
-        note += f"; {extreme} in tissue {decimal(score, 2)}"
+        region = " in tissue" if shows_breasts() else ""
+        note += f"; {extreme}{region} {decimal(score, 2)}"
     return _panel(
         case,
         title="Class map",
@@ -132,6 +140,7 @@ def _unit_panel(case: ExplainedMammogram, shown: Phenomenon) -> Panel:
         caption=shown.text,
         alt=f"map of {unit_name(unit.unit)}, influence {influence}",
         heat=case.unit_heat(unit),
+        ramp="contribution",
         scale=("0", decimal(case.scale, 2)),
     )
 
@@ -144,7 +153,6 @@ def render_unit_strip(run: str, case: ExplainedMammogram) -> None:
         f"All 8 units with the largest influence on {case.predicted or case.classes.positive}",
         "unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to"
         f" {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
-        case.simulated,
     )
     cells = "".join(_strip_cell(unit, urls[unit.unit][0]) for unit in case.units)
     st.html(f'<div class="dm-strip">{cells}</div>')
@@ -170,9 +178,8 @@ def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
     code = codes.get(case.predicted or "", case.classes.positive_code)
     lines = cached_result(faithfulness.summary_lines, dissect, code)
     elements.section_heading(
-        f"Faithfulness: {names[code]}, all test mammograms",
+        f"Faithfulness: {names[code]}, all test {image_nouns()}",
         "unit ablation, and localization of the class maps",
-        case.simulated,
     )
     if lines:
         render_summary_lines(lines)
@@ -186,7 +193,7 @@ def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
     render_sufficiency(dissect, code)
 
 
-def render_report_similarity(run: str, simulated: bool, label_set: str) -> None:
+def render_report_similarity(run: str, label_set: str) -> None:
     """Render the similarity of all explanations of a run to the report lines."""
     try:
         rows = cached_result(measure_report_similarity, run, label_set)
@@ -196,15 +203,15 @@ def render_report_similarity(run: str, simulated: bool, label_set: str) -> None:
     title = "Explanations against report lines"
     if not rows:
         st.caption(
-            f"{title}: not estimable, because no explained mammogram has a report line or no unit"
-            " has a label."
+            f"{title}: not estimable, because no explained {image_noun()} has a report line or no"
+            " unit has a label."
         )
         return
     note = (
         f"{rows[0].result.pairs} explanations; 95 % patient-bootstrap interval; baseline: reports"
         f" permuted between patients; word vectors: {rows[0].vectors}"
     )
-    elements.section_heading(title, note, simulated)
+    elements.section_heading(title, note)
     elements.html_table(pd.DataFrame([_similarity_row(row) for row in rows]))
 
 

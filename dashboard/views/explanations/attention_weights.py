@@ -20,12 +20,12 @@ def attention_bars(weights: tuple[AttentionWeight, ...]) -> str:
     return f'<div class="dm-weights">{cells}</div>'
 
 
-def render_attention_weights(weights: tuple[AttentionWeight, ...], simulated: bool) -> None:
+def render_attention_weights(weights: tuple[AttentionWeight, ...]) -> None:
     """Render the section of one case; nothing for a classifier without auxiliary columns."""
     if weights:
         note = (
             "weights of the image and of the patient's columns in this decision, together 100 %;"
             " the weight of a column is the same at every position of the class map"
         )
-        elements.section_heading("Attention weights", note, simulated)
+        elements.section_heading("Attention weights", note)
         st.html(attention_bars(weights))
