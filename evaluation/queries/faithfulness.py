@@ -10,6 +10,7 @@ import pandas as pd
 
 from core import store
 from core.lineage import run_class_names
+from core.settings import load_image_noun
 from core.store import run_table, unit_table
 from evaluation.intervals import decimal, interval_text, percent, percent_range
 
@@ -75,7 +76,7 @@ def summary_lines(study: Path, dissect: str, code: int = 2) -> list[SummaryLine]
             lines.append(_ablation_line(rows, subject, name))
             break
     if ("map", "mass") in rows:
-        lines += _localization_lines(rows)
+        lines += _localization_lines(rows, load_image_noun(study))
     return lines
 
 
@@ -95,14 +96,16 @@ def _ablation_line(
     )
 
 
-def _localization_lines(rows: dict[tuple[str, str], dict[str, Any]]) -> list[SummaryLine]:
+def _localization_lines(
+    rows: dict[tuple[str, str], dict[str, Any]], noun: str
+) -> list[SummaryLine]:
     mass, area, peak, chance = (rows["map", name] for name in ("mass", "area", "peak", "chance"))
     random_mass, random_peak = rows["random weights", "mass"], rows["random weights", "peak"]
     return [
         SummaryLine(
             "Class map inside the finding",
             percent(mass["estimate"], 0),
-            f"{_interval_note(mass)}{int(mass['n'])} mammograms; uniform map"
+            f"{_interval_note(mass)}{int(mass['n'])} {noun}s; uniform map"
             f" {percent(area['estimate'], 0)}, random weights"
             f" {percent(random_mass['estimate'], 0)}",
             # A uniform map has the finding's share of the area as its mass: the chance value.
@@ -111,7 +114,7 @@ def _localization_lines(rows: dict[tuple[str, str], dict[str, Any]]) -> list[Sum
         SummaryLine(
             "Peak of the map on the finding",
             percent(peak["estimate"], 0),
-            f"{_interval_note(peak)}{int(peak['n'])} mammograms; by chance"
+            f"{_interval_note(peak)}{int(peak['n'])} {noun}s; by chance"
             f" {percent(chance['estimate'], 0)}, random weights"
             f" {percent(random_peak['estimate'], 0)}",
             _has_interval(peak) and peak["low"] > chance["estimate"],

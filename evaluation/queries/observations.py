@@ -12,6 +12,7 @@ import pandas as pd
 from core import store
 from core.class_labels import MAMMOGRAPHY, ClassDefinition
 from core.store import run_table, unit_table
+from evaluation.case_scores import pool_cases
 
 LEVELS = ("patch", "image", "case")
 
@@ -94,17 +95,3 @@ def to_observations(table: pd.DataFrame, level: str, classes: ClassDefinition) -
         patient=table["patient_id"].to_numpy(str),
         definition=classes,
     )
-
-
-def pool_cases(mammograms: pd.DataFrame, classes: ClassDefinition) -> pd.DataFrame:
-    """Return one row per patient: pooled scores, and the truth of the worst mammogram.
-
-    s_normal is the smallest, every other score the largest of the patient's mammograms.
-    """
-    columns = {
-        # 1 - max over all positions of a case is the smallest of its mammograms' values.
-        f"s_{name}": (f"s_{name}", "min" if name == classes.normal else "max")
-        for name in classes.scored
-    }
-    # Of several classes the later one decides.
-    return mammograms.groupby("patient_id", as_index=False).agg(**columns, truth=("truth", "max"))

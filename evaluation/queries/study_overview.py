@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.labels import assignment_table, label_states
-from core.store.reading.protocol_states import OPEN_STATES, RESULT_STATES, next_command
+from core.store.reading.protocol_states import (
+    CHECKED,
+    DESIGN,
+    OPEN_STATES,
+    RESULT_STATES,
+    next_command,
+)
 from evaluation.intervals import count_text
 from evaluation.queries import provenance
 from evaluation.queries.reading_states import load_reading_states
@@ -44,14 +50,31 @@ PAGE_OF_STEP = {
     "report": "figures",
 }
 
+# What the command of a step does.
+TASK_OF_STEP = {
+    "source": "Ingest images.",
+    "patches": "Cut patches from the images.",
+    "train": "Train a classifier.",
+    "evaluate": "Evaluate the classifier.",
+    "dissect": "Dissect the classifier into units.",
+    "explain": "Explain the images.",
+    "annotate": "Invite an expert to name the units.",
+    "reading": "Design a reading study.",
+    "report": "Build the figures for print.",
+}
+_READING_TASKS = {
+    DESIGN: "Check the reading study for leakage.",
+    CHECKED: "Freeze the reading study.",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepCard:
     """The state of one step.
 
     state: done, stale, running, interrupted, failed or missing; headline, lines: what exists; made:
-    time of the result; command: what to run next; note: reason of a stale, failed or interrupted
-    step.
+    time of the result; command: what to run next; task: what the command does, as a sentence, ""
+    for that of the kind; note: reason of a stale, failed or interrupted step.
     """
 
     kind: str
@@ -61,7 +84,18 @@ class StepCard:
     lines: tuple[str, ...] = ()
     made: datetime | None = None
     command: str = ""
+    task: str = ""
     note: str = ""
+
+    @property
+    def next_task(self) -> str:
+        """What the command does, and why it is due, as one or two sentences."""
+        task = self.task or TASK_OF_STEP[self.kind]
+        if self.state == "stale":
+            return f"{self.title} is out of date. {task}"
+        if self.state in ("interrupted", "failed"):
+            return f"{self.title}: {self.state}. The command continues it."
+        return task
 
     @property
     def page(self) -> str:
@@ -86,7 +120,16 @@ def step_cards(study: Path) -> list[StepCard]:
         # Annotation comes between units and explanations.
         cards.insert(5, _annotation_card(con, study))
         cards.append(_reading_card(con))
-    return [*cards, _report_card(study)]
+    noun = settings.load_image_noun(study)
+    return [_in_words(card, noun) for card in (*cards, _report_card(study))]
+
+
+def _in_words(card: StepCard, noun: str) -> StepCard:
+    return replace(
+        card,
+        headline=settings.in_study_words(card.headline, noun),
+        lines=tuple(settings.in_study_words(line, noun) for line in card.lines),
+    )
 
 
 def _source_card(con: Connection) -> StepCard:
@@ -160,7 +203,7 @@ def _stale_reason(
     if row["kind"] == "patches":
         # The parents of patches are mammograms, which are no run: their hash is compared.
         if row["manifest"]["inputs"] != dataset_table.get_meta(con, "data_hash"):
-            return "mammograms were added since"
+            return "images were added since"
         # The same keys as in the request of `core.pipeline.patches`. The input side is no setting
         # of the study: networks of several sides share its patches.
         requested = {
@@ -261,7 +304,7 @@ def _reading_card(con: Connection) -> StepCard:
         headline=f"{first.done} / {first.total} answers" if first.total else "no answers yet",
         lines=(
             f"{first.state}, {count_text(first.readers, 'reader')}",
-            f"{finished} finished" if finished and first.state in OPEN_STATES else "",
+            f"{finished} other finished" if finished and first.state in OPEN_STATES else "",
         ),
         made=first.made,
         command=(
@@ -269,6 +312,7 @@ def _reading_card(con: Connection) -> StepCard:
             if first.state in RESULT_STATES
             else next_command(first.protocol, first.version, first.state)
         ),
+        task=_READING_TASKS.get(first.state, ""),
     )
 
 
@@ -298,6 +342,11 @@ def _report_card(study: Path) -> StepCard:
         command=command if stale else "",
         note=f"exports out of date: {names}" if stale else "",
     )
+
+
+def next_step(cards: Sequence[StepCard]) -> StepCard | None:
+    """Return the first step that needs a command; None if every step is complete or at work."""
+    return next((c for c in cards if c.state not in ("done", "running") and c.command), None)
 
 
 def _to_datetime(value: Any) -> datetime | None:
@@ -349,13 +398,9 @@ def _label_warnings(con: Connection, run: str, order_of_experts: Sequence[str]) 
     warnings = []
     disputed = [unit_name(unit) for unit in label_states.disputed_units(con, run)]
     if disputed:
-        names = ", ".join(disputed[:MAX_LISTED_UNITS])
-        more = (
-            f" and {len(disputed) - MAX_LISTED_UNITS} more" if disputed[MAX_LISTED_UNITS:] else ""
-        )
         warnings.append(
             f"Experts differ on {count_text(len(disputed), 'unit')}, which have no label until a"
-            f" person decides (Annotations page, Adjudication): {names}{more}."
+            f" person decides (Annotations page, Adjudication): {_listed(disputed)}."
         )
     note = label_states.single_expert_note(con, run, order_of_experts)
     return [*warnings, note] if note else warnings
@@ -364,8 +409,16 @@ def _label_warnings(con: Connection, run: str, order_of_experts: Sequence[str]) 
 def _few_patient_warnings(con: Connection, run: str) -> list[str]:
     units, selected = unit_table.load_units(con, run), unit_table.selected_unit_ids(con, run)
     few = units[units["unit"].isin(set(selected)) & (units["top_patients"] < FEW_PATIENTS)]
+    if not len(few):
+        return []
+    names = [f"{unit_name(int(unit.unit))} ({unit.top_patients})" for unit in few.itertuples()]
     return [
-        f"{unit_name(int(unit.unit))}: its 32 top patches come from {unit.top_patients} patients,"
-        f" fewer than {FEW_PATIENTS}."
-        for unit in few.itertuples()
+        f"The 32 top patches of {count_text(len(few), 'selected unit')} come from fewer than"
+        f" {FEW_PATIENTS} patients: {_listed(names)}."
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - MAX_LISTED_UNITS} more" if names[MAX_LISTED_UNITS:] else ""
+    return ", ".join(names[:MAX_LISTED_UNITS]) + more

@@ -11,11 +11,10 @@ import pandas as pd
 from core import store
 from core.annotation.unit_categories import PROPOSED, unit_categories
 from core.class_labels import unit_name
-from core.lexicon import birads_lexicon
-from core.lexicon.category_words import category_title
+from core.lexicon.lexicon import Lexicon
 from core.lineage import run_class_names
 from core.settings import load_order_of_experts
-from core.store import run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
 from core.store.labels import label_sets
 from core.store.labels.label_sets import DEFAULT_SET
 from evaluation.coverage import labelled_coverage, share_of_slots, top_unit_arrays
@@ -37,11 +36,12 @@ def labelled_units_by_category(
         labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
         chosen = unit_table.load_selected_units(con, dissect)
         categories = unit_categories(con, dissect, labels)
+        lexicon = dataset_table.load_lexicon(con)
     names = run_class_names(study, dissect)
     rows = []
     for unit, label in labels.items():
         codes = sorted(chosen[chosen["unit"] == unit]["class"], reverse=True)
-        titles = [category_title(name) for name in categories[unit].names]
+        titles = [lexicon.category(name).title for name in categories[unit].names]
         rows += [
             {
                 "category": title,
@@ -54,7 +54,7 @@ def labelled_units_by_category(
             for title in titles or [OWN_WORDS]
         ]
     # Own words have no position in the lexicon and follow last.
-    position = {category.title: i for i, category in enumerate(birads_lexicon.CATEGORIES)}
+    position = {category.title: i for i, category in enumerate(lexicon.categories)}
     columns = ["category", "state", "unit", "label", "simulated", "classes"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(
@@ -97,10 +97,10 @@ def units_by_network_and_category(study: Path, label_set: str = DEFAULT_SET) -> 
     return pd.concat(tables, ignore_index=True)
 
 
-def category_order(units: pd.DataFrame) -> list[str]:
+def category_order(units: pd.DataFrame, lexicon: Lexicon) -> list[str]:
     """Return the used categories in the order of the lexicon, own words last."""
     used = set(units["category"])
-    titles = [category.title for category in birads_lexicon.CATEGORIES if category.title in used]
+    titles = [category.title for category in lexicon.categories if category.title in used]
     return titles + ([OWN_WORDS] if OWN_WORDS in used else [])
 
 
@@ -120,7 +120,9 @@ def category_cross_table(study: Path) -> pd.DataFrame:
     several rows; a mark follows a unit whose category is proposed and not confirmed.
     """
     units = units_by_network_and_category(study)
-    titles = category_order(units)
+    with store.read(study) as con:
+        lexicon = dataset_table.load_lexicon(con)
+    titles = category_order(units, lexicon)
     columns: dict[str, pd.Series] = {}
     for title, rows in units.groupby("network", sort=False):
         names = rows["unit"].map(unit_name) + rows["state"].map(

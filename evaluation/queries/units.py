@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter1d
 
 from core import lineage, runs, store
 from core.class_labels import unit_name
 from core.interpretation.influence import select_spie_units
+from core.interpretation.unit_groups import activation_correlations, unit_similarities
 from core.lineage import run_class_names
+from core.pipeline.unit_groups import UnitResponses, load_unit_responses
 from core.settings import load_order_of_experts
 from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.labels import label_sets, label_states
@@ -274,3 +278,102 @@ def influence_quartiles(
         low, median, high = np.quantile(influence[:, column], (0.25, 0.5, 0.75))
         quartiles[name] = float(low), float(median), float(high)
     return quartiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitSimilarity:
+    """How similar another unit is to a unit.
+
+    similarity: see `core.interpretation.unit_groups.unit_similarities`, 1 for identical units;
+    correlation: of the activations on the patches of the split; shared: top patches in common, of
+    `top`; patches: number of patches of the split.
+    """
+
+    unit: int
+    similarity: float
+    correlation: float
+    shared: int
+    top: int
+    patches: int
+    split: str
+
+
+@lru_cache(maxsize=2)
+def _similarity_matrices(study: Path, dissect: str) -> tuple[np.ndarray, UnitResponses]:
+    """Return the similarities of all pairs of units, and what they are measured on.
+
+    Runs do not change. The matrix of 2,048 units has 32 MB and takes two seconds.
+    """
+    responses = load_unit_responses(study, dissect)
+    similar = unit_similarities(responses.activations, responses.top, responses.patches)
+    return similar, responses
+
+
+def similar_units(
+    study: Path, dissect: str, unit: int, number: int = 8
+) -> tuple[UnitSimilarity, ...]:
+    """Return the units most similar to a unit, the most similar first."""
+    similar, _ = _similarity_matrices(study, dissect)
+    order = [int(other) for other in np.argsort(-similar[unit], kind="stable") if other != unit]
+    return tuple(compare_units(study, dissect, unit, other) for other in order[:number])
+
+
+def compare_units(study: Path, dissect: str, unit: int, other: int) -> UnitSimilarity:
+    """Return how similar two units of a dissect run are."""
+    similar, responses = _similarity_matrices(study, dissect)
+    pair = responses.activations[:, [unit, other]]
+    return UnitSimilarity(
+        unit=other,
+        similarity=float(similar[unit, other]),
+        correlation=float(activation_correlations(np.asarray(pair))[0, 1]),
+        shared=len(np.intersect1d(responses.top[unit], responses.top[other])),
+        top=responses.top.shape[1],
+        patches=len(responses.activations),
+        split=responses.split,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationCurves:
+    """Distribution of a unit's largest activations on patches, by class.
+
+    values: activations [points]; densities: class name to density [points] of the activations other
+    than 0, divided by its largest value; zero_share: share of all patches with the activation 0.
+    """
+
+    values: np.ndarray
+    densities: dict[str, np.ndarray]
+    zero_share: float
+
+
+def activation_curves(study: Path, dissect: str, unit: int, points: int = 200) -> ActivationCurves:
+    """Return smoothed densities of a unit's activations, so that few patches give no spikes.
+
+    A Gaussian kernel with the bandwidth of Silverman (1986, equation 3.31) smooths the counts of
+    each class. Densities are divided by their peaks: a class with few different values would
+    flatten the others.
+    Activations of 0, which most units have on many patches, would flatten the rest and are given as
+    a share.
+    """
+    by_class = activations_by_class(study, dissect, unit)
+    everything = np.concatenate(list(by_class.values()))
+    low, high = min(0.0, float(everything.min())), float(everything.max()) or 1.0
+    edges = np.linspace(low, high, points + 1)
+    step = edges[1] - edges[0]
+    densities = {}
+    for name, activations in by_class.items():
+        values = activations[activations != 0]
+        if len(values) > 1 and values.std() > 0:
+            quartiles = np.quantile(values, (0.25, 0.75))
+            spread = min(float(values.std()), float(np.ptp(quartiles)) / 1.34) or float(
+                values.std()
+            )
+            bandwidth = 0.9 * spread * len(values) ** -0.2
+            counts = np.histogram(values, edges)[0].astype(float)
+            density = gaussian_filter1d(counts, bandwidth / step, mode="reflect")
+            densities[name] = density / density.max()
+    return ActivationCurves(
+        values=(edges[1:] + edges[:-1]) / 2,
+        densities=densities,
+        zero_share=float((everything == 0).mean()),
+    )

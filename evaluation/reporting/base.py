@@ -13,7 +13,8 @@ import pandas as pd
 from core import lineage, store
 from core.annotation.unit_categories import with_confirmed_categories
 from core.errors import UserError
-from core.store import run_table
+from core.lexicon.lexicon import Lexicon
+from core.store import dataset_table, run_table
 from core.store.labels import category_table
 from core.store.labels.finished_annotators import load_finished_answers
 from core.store.labels.label_sets import DEFAULT_SET
@@ -58,7 +59,7 @@ def caption_suffix(study: Path, simulated: str) -> str:
     simulated: names of the simulated parts, "" if there are none.
     """
     weak_labels = (
-        " Labels are image-level: every tissue patch carries the diagnosis of its mammogram."
+        " Labels are image-level: every tissue patch carries the diagnosis of its image."
         if lineage.has_image_level_labels(study)
         else ""
     )
@@ -176,6 +177,7 @@ def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementE
             load_finished_answers(con, dissect),
             category_table.confirmed_categories(con, dissect),
         )
+        categories = [c.name for c in dataset_table.load_lexicon(con).categories]
     count = category_agreement.count_experts(annotations)
     if count < 2:
         raise MissingInput(
@@ -184,11 +186,17 @@ def annotator_agreement(study: Path) -> tuple[list[category_agreement.AgreementE
             "deepminer invite annotator",
         )
     return [
-        *category_agreement.agreement_by_category(annotations),
+        *category_agreement.agreement_by_category(annotations, categories),
         category_agreement.first_category_agreement(annotations),
         category_agreement.category_overlap(annotations),
         *category_agreement.repeat_consistency(annotations),
     ], count
+
+
+def study_lexicon(study: Path) -> Lexicon:
+    """Return the lexicon of the study's labels."""
+    with store.read(study) as con:
+        return dataset_table.load_lexicon(con)
 
 
 def labelled_units_of_networks(study: Path, label_set: str = DEFAULT_SET) -> pd.DataFrame:

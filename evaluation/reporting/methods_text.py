@@ -15,7 +15,7 @@ from core.store.reading.protocol_table import Protocol
 from evaluation.intervals import count_text, decimal, display_name, percent
 from evaluation.queries.provenance import closed_protocol
 from evaluation.reading_study import Design, workflow
-from evaluation.reading_study.design import ANALYSIS_NAMES
+from evaluation.reading_study.design import ANALYSIS_NAMES, NO_ADVICE
 from evaluation.reading_study.narrative import SIDE_NAMES
 from evaluation.reading_study.primary import MISSING_NAMES
 from evaluation.reporting.base import REPORTED_SPLIT
@@ -31,6 +31,13 @@ ARM_CONTENTS = dict(
             "the class map without the mammogram",
             "the mammogram",
             "the mammogram with the labels of the most influential labelled units",
+            "the mammogram, then the network's decision",
+            "the mammogram, then the network's decision with the labels of its most influential"
+            " labelled units",
+            "the mammogram, then the network's decision with the class map",
+            "the mammogram, then the network's decision with labels and class map",
+            "the mammogram, then the network's decision with the labels of another case",
+            "the mammogram, and a second look without advice",
         ),
     )
 )
@@ -320,7 +327,9 @@ def reading_sentences(protocol: Protocol) -> str:
     )
     discrepant = "left out" if design.discrepant == "out" else "included"
     images = (
-        "all eligible images"
+        "the exam (the CC and MLO films)"
+        if design.case_unit == "exam"
+        else "all eligible images"
         if design.images_per_patient is None
         else f"at most {count_text(design.images_per_patient, 'image')}"
     )
@@ -331,8 +340,39 @@ def reading_sentences(protocol: Protocol) -> str:
         f" higher counted as {design.positive}. Truth was defined by the rule"
         f" {display_name(design.truth_rule)}; cases whose truth rules differ"
         f" were {discrepant}. The study used {images} of each patient."
-        f" {analysis_sentences(design)} The protocol was frozen before reading (hash"
-        f" {protocol.hash[:12]}). Hypothesis: {design.hypothesis}"
+        f"{advice_sentences(design)} {analysis_sentences(design)} The protocol was frozen before"
+        f" reading (hash {protocol.hash[:12]}). Hypothesis: {design.hypothesis}"
+    )
+
+
+def advice_sentences(design: Design) -> str:
+    """Return how a study gave advice, with a blank in front; "" for one without advice."""
+    if design.advice == NO_ADVICE:
+        return ""
+    stated = "class" if design.advice == "class" else "band of the probability"
+    share = (
+        "The share of wrong decisions was that of the network on these cases"
+        if design.wrong_advice is None
+        else f"Cases were sampled so that {percent(design.wrong_advice, 0)} of the decisions were"
+        " wrong"
+    )
+    stated_share = (
+        "stated in the instructions" if design.wrong_advice_told else "unknown to the readers"
+    )
+    prediction = (
+        " After the first answer readers predicted the network's decision."
+        if design.predict_network
+        else ""
+    )
+    crossover = (
+        f" Each reader read every case once in each arm, with at least {design.washout_days} days"
+        " between the periods."
+        if design.washout_days
+        else " Each case was read in one arm."
+    )
+    return (
+        f" Readers gave a first answer, which was locked; then the network's {stated} was shown,"
+        f" and they gave the final answer. {share} ({stated_share}).{prediction}{crossover}"
     )
 
 

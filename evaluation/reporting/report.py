@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from core import lineage, settings
@@ -14,6 +15,7 @@ from core.errors import UserError
 from core.progress import ProgressCallback
 from evaluation.annotation.efficiency import annotation_efficiency
 from evaluation.annotation.group_measures import measure_groups
+from evaluation.annotation.stability import load_stability
 from evaluation.annotation.sufficiency import load_sufficiency
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
@@ -36,6 +38,7 @@ from evaluation.reporting.report_text import (
     summary_sentences,
 )
 from evaluation.reporting.tables import TABLES
+from evaluation.reporting.tables.export import build_table
 
 _READING_STUDY, _EXPLANATIONS = "Reading study", "Explanations"
 _UNITS = "Units and their names"
@@ -61,7 +64,14 @@ REPORT_INPUTS = ("data", *provenance.RUN_KINDS, "labels", "annotations", "picks"
 def build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
     """Return the whole report as blocks, in order."""
     with remember_scores():
-        return _build_blocks(study, report)
+        blocks = _build_blocks(study, report)
+    noun = settings.load_image_noun(study)
+    return [
+        replace(block, text=settings.in_study_words(block.text, noun))
+        if isinstance(block, Paragraph)
+        else block
+        for block in blocks
+    ]
 
 
 def _build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
@@ -84,6 +94,7 @@ def _build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
             blocks += _efficiency_paragraph(study)
         if title == _EXPLANATIONS:
             blocks += _sufficiency_paragraph(study)
+            blocks += _stability_paragraph(study)
         for build, names in ((_figure_blocks, figures), (_table_blocks, tables)):
             for name in names:
                 blocks += build(study, name)
@@ -133,7 +144,7 @@ def _table_blocks(study: Path, name: str) -> list[Block]:
     """Return a table, or the paragraph that names its missing input."""
     spec = TABLES[name]
     try:
-        return [TableBlock(spec.title, spec.build(study))]
+        return [TableBlock(spec.title, build_table(study, spec))]
     except MissingInput as missing:
         return [_missing_paragraph(f'Table "{spec.title}"', missing)]
 
@@ -170,6 +181,16 @@ def _sufficiency_paragraph(study: Path) -> list[Block]:
         )
         return [Paragraph(text)]
     return [Paragraph(result.sentence())]
+
+
+def _stability_paragraph(study: Path) -> list[Block]:
+    """Return which names came back in repeated trainings; nothing without any."""
+    try:
+        stability = load_stability(study, newest_run(study, "dissect"))
+    except MissingInput:
+        # The figures of units name the missing step.
+        return []
+    return [] if stability is None else [Paragraph(stability.sentence())]
 
 
 def _reading_study_paragraphs(study: Path) -> list[Block]:

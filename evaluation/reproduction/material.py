@@ -9,7 +9,8 @@ from pathlib import Path
 from core import networks
 from core.annotation.label_files import CONSENSUS, LABEL_SUFFIXES, LabelEntry, read_label_file
 from core.errors import UserError
-from core.lexicon.birads_lexicon import is_substantive
+from core.lexicon.annotation_answers import is_substantive
+from core.lexicon.birads_categories import BIRADS
 from core.networks.architectures import supported_architectures
 from core.sources import deepminer_release
 from core.sources.release_metadata import IMAGE_FOLDERS, read_descriptions
@@ -218,7 +219,8 @@ def _find_labels(release: Path, files: list[Path], gaps: list[Gap]) -> tuple[Lab
         stated = re.search(r"([23])class", path)
         architecture = _architecture_of(release, file) or HDSR_ARCHITECTURE
         classes = int(stated[1]) if stated else HDSR_CLASSES
-        label_files.append(LabelFile(file, architecture, classes, tuple(read_label_file(file))))
+        entries = tuple(read_label_file(file, BIRADS))
+        label_files.append(LabelFile(file, architecture, classes, entries))
     networks_of_labels = {(labels.classes, labels.architecture) for labels in label_files}
     if (HDSR_CLASSES, HDSR_ARCHITECTURE) not in networks_of_labels:
         gaps.append(Gap("unit labels of HDSR 2021", "its units have no labels"))

@@ -231,3 +231,16 @@ def test_alpha_of_continuous_ratings():
         result = krippendorff_alpha(ratings, metric)
         assert result.estimate == pytest.approx(1 - observed / expected, rel=1e-9)
         assert result.low < result.estimate < result.high
+
+
+def test_result_without_data_keeps_its_level_and_reason():
+    no_items = fleiss_kappa(np.zeros((0, 3)), level=0.9)
+    assert (no_items.estimate, no_items.low, no_items.high) == (None, None, None)
+    assert (no_items.reason, no_items.level, no_items.n) == ("there are no items", 0.9, 0)
+    assert no_items.method == "Fleiss' kappa"
+    same = fleiss_kappa([[4, 0], [4, 0], [4, 0]], level=0.9)
+    assert same.reason == "all ratings are the same: chance agreement is 1"
+    assert (same.estimate, same.level, same.n) == (None, 0.9, 3)
+    two = fleiss_kappa([[3, 1], [0, 4]], level=0.9)
+    assert (two.low, two.n, two.reason) == (None, 2, "fewer than three items: no interval")
+    assert two.estimate is not None and two.level == 0.9

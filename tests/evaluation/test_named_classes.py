@@ -20,7 +20,7 @@ from core.class_labels import ClassDefinition, ImageDomain
 from core.errors import UserError
 from core.images import blinded_rendering
 from core.interpretation import inference
-from core.lexicon.birads_lexicon import create_answer
+from core.lexicon.annotation_answers import create_answer, lexicon_data
 from core.pipeline.dissect import run_dissection
 from core.pipeline.explain import run_explanation
 from core.pipeline.ingest import ingest
@@ -39,20 +39,30 @@ from core.store import (
 from core.store.reading import reading_table
 from evaluation.pipeline.coverage import run_coverage
 from evaluation.pipeline.evaluate import run_evaluation
-from evaluation.queries import performance
+from evaluation.queries import performance, unit_summaries
 from evaluation.queries.explanations import load_explanation
+from evaluation.queries.study_overview import step_cards
 from evaluation.reading_study import design_preset, workflow
 from evaluation.reading_study.case_selection import reader_order
+from evaluation.reporting.figures import FIGURES
+from evaluation.reporting.figures.export import render_figure
+from evaluation.reporting.tables import TABLES
+from evaluation.reporting.tables.export import build_table
 from support.array_patches import no_progress
 from support.paths import ROOT
 
-OTHER = {"category": "other", "terms": {}, "association": None}
+PHENOMENA = (
+    {"category": "edge", "terms": {"direction": "horizontal"}, "association": None},
+    {"category": "area", "terms": {"colour": "green"}, "association": "points to a plant"},
+    {"category": "object", "terms": {"kind": "window"}, "association": "points to a building"},
+)
 NAMES = ("background", "foliage", "petal", "building")
 
 
-def documented_settings() -> str:
+def documented_files() -> list[str]:
+    """Return the settings and the lexicon of the documentation."""
     text = (ROOT / "docs" / "guides" / "other_images.md").read_text(encoding="utf-8")
-    return re.search(r"```toml\n(.*?)```", text, re.DOTALL).group(1)
+    return re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
 
 
 def write_table(folder: Path) -> Path:
@@ -70,7 +80,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
     study = folder / "study"
     (study / "images").mkdir(parents=True)
-    (study / "study.toml").write_text(documented_settings(), encoding="utf-8")
+    for name, text in zip(("study.toml", "lexicon.toml"), documented_files(), strict=True):
+        (study / name).write_text(text, encoding="utf-8")
     store.create(study)
     settings = load_settings(study)
     ingest(study, settings, "manifest", write_table(folder / "tiles"), no_progress)
@@ -87,14 +98,17 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def name_units(study: Path, dissect: str) -> None:
     """Name every selected unit, as an annotator would."""
     with store.write(study) as con:
+        lexicon = dataset_table.load_lexicon(con)
         participant_table.add_participant(con, "A1", "annotator")
         for unit in sorted(unit_table.selected_unit_ids(con, dissect)):
+            answer = create_answer([PHENOMENA[unit % 3]], 2, lexicon)
             annotation_table.append_annotation(
                 con,
                 run=dissect,
                 unit=unit,
                 code="A1",
-                answer=create_answer([OTHER], confidence=2) | {"label": f"texture {unit}"},
+                # As an annotator who edits the printed label.
+                answer=answer | {"label": f"{answer['label']}; number {unit}"},
                 seconds=1.0,
                 annotation_id=f"A1-{unit}",
                 repeat=False,
@@ -160,6 +174,21 @@ def test_explanations_have_every_class(photographs: Path) -> None:
     assert 1 - case.scores["background"] >= max(case.scores[name] for name in NAMES[1:]) - 1e-6
 
 
+def test_labels_have_the_words_of_the_study(photographs: Path) -> None:
+    dissect = latest(photographs, "dissect")
+    units = unit_summaries.labelled_units_by_category(photographs, dissect)
+    assert list(dict.fromkeys(units["category"])) == ["Edge", "Area", "Object"]
+    assert set(units["state"]) == {"answered"}
+    caption = build_table(photographs, TABLES["categories"]).note
+    assert caption.startswith("Labelled units by Photographs category.")
+    figure, _ = render_figure(photographs, FIGURES["coverage"], 85)
+    assert "hold-out images" in figure.caption and "mammogram" not in figure.caption
+    assert {card.kind: card.lines for card in step_cards(photographs)}["source"][0] == "120 images"
+    with store.read(photographs) as con:
+        lexicon = dataset_table.load_lexicon(con)
+    assert [one["key"] for one in lexicon_data(lexicon)["categories"]] == list("EATO")
+
+
 def test_reading_study_compares_the_named_classes(photographs: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(photographs, study)
@@ -172,8 +201,12 @@ def test_reading_study_compares_the_named_classes(photographs: Path, tmp_path: P
         "foliage",
     }
     _, issues = workflow.check_protocol(study, "photographs", "team")
+    # The annotators' verdicts are left out.
+    texts = " ".join(text for texts in designed.cases["texts"] for text in texts)
+    assert "window" in texts.lower() and "points to" not in texts
     reasons = {issue.field: "example" for issue in issues if issue.severity != "note"}
     frozen = workflow.freeze_protocol(study, "photographs", "team", reasons)
+    assert frozen.design["practice"][0] == ["Horizontal edges", "Blue area", "Window"]
     stated = reading_instructions(frozen.design, has_images=False)
     assert stated.answers == ("Foliage", "Building")
     assert stated.question == "Do these texts indicate foliage or building?"

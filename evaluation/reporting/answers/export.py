@@ -15,7 +15,7 @@ from core import runs, store, study_folder
 from core.annotation.spreadsheet_cells import csv_text
 from core.errors import UserError
 from core.store import run_table
-from core.store.reading import reading_table
+from core.store.reading import reading_table, stage_table
 from core.store.reading.protocol_table import Protocol
 from evaluation.intervals import count_text
 from evaluation.queries import provenance
@@ -152,7 +152,10 @@ def export_files(
     name, number = closed.protocol.protocol, closed.protocol.version
     with store.read(study) as con:
         revisions = reading_table.load_answer_revisions(con, name, number)
-    rows = answer_rows(revisions, closed.key, closed.design)
+        stages = stage_table.load_stage_answers(con, name, number)
+    # Studies with a single answer and no questions have no such columns.
+    has_stages = format == "csv" and closed.design.has_stages
+    rows = answer_rows(revisions, closed.key, closed.design, stages if has_stages else None)
     texts = dict(zip(names, _texts(names, format, rows, closed), strict=True))
     # Before anything is written: no export of answers is without an entry in the log.
     with store.write(study) as con:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.annotation.spreadsheet_cells import csv_text
+from core.errors import UserError
 from evaluation.permutation import EXACT_SIGN_FLIP_LIMIT
 from evaluation.reading_study.joined_answers import join_answers
 from evaluation.reading_study.primary import final_alpha, missing_answers, primary_analysis
@@ -38,7 +39,17 @@ def r_files(
     data : str
         CSV with the latest answers of the primary arms without hidden repeats, and a row with an
         empty answer for every missing one.
+
+    Raises
+    ------
+    UserError
+        For the primary analysis advice_change, which the script does not contain.
     """
+    if closed.design.primary == "advice_change":
+        raise UserError(
+            f"The R script does not contain the primary analysis of {closed.design.name!r}"
+            " (advice_change); export the answers as csv, which hold first and final answers."
+        )
     joined = join_answers(closed.answers, closed.key, closed.design)
     result = primary_analysis(joined, closed.key, closed.design, look_number=closed.stopped_at)
     expected = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from core.errors import UserError
-from evaluation.reading_study.design import TRUTH_RULES, Design
+from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, Design
 
 ROW_COLUMNS = (
     "reader",
@@ -27,7 +27,12 @@ ROW_COLUMNS = (
 )
 
 
-def answer_rows(revisions: pd.DataFrame, key: pd.DataFrame, design: Design) -> pd.DataFrame:
+def answer_rows(
+    revisions: pd.DataFrame,
+    key: pd.DataFrame,
+    design: Design,
+    stages: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Return the answers of a study with truth and pseudonyms, one row for each revision.
 
     Parameters
@@ -40,14 +45,18 @@ def answer_rows(revisions: pd.DataFrame, key: pd.DataFrame, design: Design) -> p
         `TRUTH_RULES`.
     design : Design
         The frozen design.
+    stages : DataFrame, optional
+        What readers entered beside the answers of a study with advice or questions, see
+        `core.store.reading.stage_table.load_stage_answers`.
 
     Returns
     -------
     DataFrame
-        The columns `ROW_COLUMNS`, by reader, position and revision. Images and patients are
-        numbered (I1, P1, ...) by their lowest case number, which is random. `position` is the place
-        in the reader's order, practice included. `truth` follows the design's rule; truth by a rule
-        is malignant, benign, unproven, or empty (normal by this rule, or unknown to the source).
+        The columns `ROW_COLUMNS`, and with `stages` those of `with_stage_columns`, by reader,
+        position and revision. Images and patients are numbered (I1, P1, ...) by their lowest case
+        number, which is random. `position` is the place in the reader's order, practice included.
+        `truth` follows the design's rule; truth by a rule is malignant, benign, unproven, or empty
+        (normal by this rule, or unknown to the source).
 
     Raises
     ------
@@ -85,7 +94,41 @@ def answer_rows(revisions: pd.DataFrame, key: pd.DataFrame, design: Design) -> p
         "max"
     )
     ordered = rows.sort_values(["reader", "position", "revision"], ignore_index=True)
-    return ordered[list(ROW_COLUMNS)]
+    if stages is None:
+        return ordered[list(ROW_COLUMNS)]
+    columns = [*ROW_COLUMNS, *(["predicted"] if design.advice != NO_ADVICE else [])]
+    return with_stage_columns(ordered[columns], stages)
+
+
+def with_stage_columns(rows: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of answers with what the reader entered at the other stages of the case.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows with reader and position; predicted, the network's decision, is named so.
+    stages : DataFrame
+        code, position, stage, value and seconds.
+
+    Returns
+    -------
+    DataFrame
+        With a column for each stage, such as first_answer, prediction (1 the comparison class, 2
+        the positive class) and question_1; the time of the first answer; and the questionnaire,
+        closing_question_1 and so on, which is the same in all rows of a reader.
+    """
+    named = stages.assign(stage=stages["stage"].str.replace(" ", "_"))
+    of_case = named[named["position"] > 0]
+    table = of_case.pivot(index=["code", "position"], columns="stage", values="value")
+    seconds = of_case[of_case["stage"] == "first_answer"].set_index(["code", "position"])["seconds"]
+    if len(seconds):
+        table["first_answer_seconds"] = seconds
+    closing = named[named["position"] == 0].pivot(index="code", columns="stage", values="value")
+    return (
+        rows.rename(columns={"predicted": "network_decision"})
+        .merge(table, left_on=["reader", "position"], right_index=True, how="left")
+        .merge(closing, left_on="reader", right_index=True, how="left")
+    )
 
 
 def with_pseudonyms(key: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Figure of labelled units by BI-RADS category and network (SPIE 2018, Figure 4)."""
+"""Figure of labelled units by category and network (SPIE 2018, Figure 4)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pandas as pd
 
 from core.annotation.unit_categories import PROPOSED
 from core.class_labels import unit_name
+from core.lexicon.lexicon import Lexicon
 from core.store.labels.label_sets import DEFAULT_SET, set_sentence
 from evaluation.queries import unit_summaries
-from evaluation.reporting.base import labelled_units_of_networks
+from evaluation.reporting.base import labelled_units_of_networks, study_lexicon
 from evaluation.reporting.figures import style
 from evaluation.reporting.figures.base import FigureResult
 
@@ -28,8 +29,14 @@ def plot_categories(study: Path, width: float, label_set: str | None = None) -> 
     """
     label_set = label_set or DEFAULT_SET
     units = labelled_units_of_networks(study, label_set)
-    counts = _count(units)
-    proposed = _count(units[units["state"] == PROPOSED]).reindex_like(counts).fillna(0).astype(int)
+    lexicon = study_lexicon(study)
+    counts = _count(units, lexicon)
+    proposed = (
+        _count(units[units["state"] == PROPOSED], lexicon)
+        .reindex_like(counts)
+        .fillna(0)
+        .astype(int)
+    )
     totals = unit_summaries.network_totals(units)
     figure = style.create_figure(width, 22 + 7 * len(counts))
     (ax,) = figure.subplots(1, 1, squeeze=False).ravel()
@@ -66,8 +73,8 @@ def plot_categories(study: Path, width: float, label_set: str | None = None) -> 
             "counts": counts.rename_axis("category").reset_index(),
         },
         caption=(
-            "Labelled units by BI-RADS category and network; n, distinct labelled units. A unit"
-            f" with several phenomena is counted in each of its categories.{note}"
+            f"Labelled units by {lexicon.name} category and network; n, distinct labelled units. A"
+            f" unit with several phenomena is counted in each of its categories.{note}"
             f" {set_sentence(label_set)}"
         ),
         counts={"networks": len(totals), "units": int(totals.sum())},
@@ -77,8 +84,8 @@ def plot_categories(study: Path, width: float, label_set: str | None = None) -> 
     )
 
 
-def _count(units: pd.DataFrame) -> pd.DataFrame:
+def _count(units: pd.DataFrame, lexicon: Lexicon) -> pd.DataFrame:
     """Return the number of units by category (rows) and network (columns)."""
     table = pd.crosstab(units["category"], units["network"])
     networks = list(dict.fromkeys(units["network"]))
-    return table.reindex(index=unit_summaries.category_order(units), columns=networks)
+    return table.reindex(index=unit_summaries.category_order(units, lexicon), columns=networks)

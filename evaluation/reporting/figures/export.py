@@ -7,18 +7,19 @@ from __future__ import annotations
 import base64
 import io
 import re
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from core.annotation.spreadsheet_cells import csv_text
 from core.atomic_files import write_text
 from core.errors import UserError
 from core.progress import ProgressCallback
+from core.settings import in_study_words, load_image_noun
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
 from evaluation.reporting.base import Export, caption_suffix, create_output_folder
@@ -45,7 +46,15 @@ def render_figure(
         used_labels = label_set if spec.labelled else None
         simulated = provenance.simulated_parts(study, spec.needs, used_labels)
         style.mark_simulated(result.figure, simulated)
-    return result, simulated
+    noun = load_image_noun(study)
+    for text in result.figure.findobj(Text):
+        text.set_text(in_study_words(text.get_text(), noun))
+    worded = replace(
+        result,
+        caption=in_study_words(result.caption, noun),
+        method=in_study_words(result.method, noun),
+    )
+    return worded, simulated
 
 
 def export_figure(
@@ -249,14 +258,3 @@ def preview_figure(study: Path, name: str, width_mm: float | None) -> FigurePrev
         method=result.method,
         simulated=simulated,
     )
-
-
-def zip_exports(folder: Path) -> bytes:
-    """Return every export in a folder, with its provenance record, as one ZIP file."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for record in provenance.load_records(folder):
-            for name in (*record["files"], f"{record['name']}{provenance.RECORD_SUFFIX}"):
-                if (folder / name).is_file():
-                    archive.write(folder / name, name)
-    return buffer.getvalue()

@@ -11,9 +11,10 @@ import scipy
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from evaluation.intervals import count_text, decimal, interval_text, p_text
+from evaluation.intervals import count_text, decimal, display_name, interval_text, p_text
 from evaluation.proportion import proportion_interval
 from evaluation.reading_study import ReadingScore
+from evaluation.reading_study.advice.reliance import AdviceScore
 from evaluation.reading_study.narrative import narrative, primary_sentences, stimuli
 from evaluation.reporting.base import load_closed_study, primary_answers
 from evaluation.reporting.figures import style
@@ -30,15 +31,19 @@ def plot_reading_study(study: Path, width: float) -> FigureResult:
     """Plot the results of the closed reading study in three panels.
 
     (a) Proportion correct per reader and overall; (b) ROC curves of the readers and of the network;
-    (c) null distribution of the binomial test.
+    (c) null distribution of the binomial test, or in a study with advice the answers of each arm
+    that changed.
     """
     protocol, score = load_closed_study(study)
     figure, axes = style.create_panels(width, 3, 66)
     data = {
         "shares": _plot_proportions(axes[0], score),
         "roc": _plot_roc_curves(axes[1], primary_answers(study)),
-        "null": _plot_null_distribution(axes[2], score),
     }
+    if score.advice is None:
+        data["null"] = _plot_null_distribution(axes[2], score)
+    else:
+        data["switches"] = _plot_switches(axes[2], score.advice)
     primary, network = score.primary, score.network.auc
     network_interval = interval_text(network.low, network.high, network.level, network.reason)
     single_reader = (
@@ -50,14 +55,26 @@ def plot_reading_study(study: Path, width: float) -> FigureResult:
         f" {count_text(score.patients, 'patient')}. {' '.join(primary_sentences(score))} (a)"
         f" {_proportion_caption(score)}; dashed: chance. (b) ROC of the answers and of the network"
         f" alone on the same cases (AUC: {_reader_auc(score)}; network {decimal(network.estimate)},"
-        f" {network_interval}). (c) Number correct under chance if all answers were independent:"
-        f" observed {score.binomial.successes}, critical count {score.binomial.critical_count};"
-        f" exact binomial test, one-sided {p_text(score.binomial.p_value)}.{single_reader} AUC,"
+        f" {network_interval}). (c) {_third_panel_caption(score)}{single_reader} AUC,"
         " area under the curve; CI, confidence interval."
     )
     counts = {"answers": primary.given, "patients": score.patients, "readers": len(score.readers)}
     return FigureResult(
         figure=figure, data=data, caption=caption, counts=counts, method=narrative(score)
+    )
+
+
+def _third_panel_caption(score: ReadingScore) -> str:
+    """Return what panel (c) shows."""
+    if score.advice is not None:
+        return (
+            "Answers that changed from wrong to right and from right to wrong after the advice, or"
+            " after a second look without advice, in percent of the answers of each arm."
+        )
+    return (
+        "Number correct under chance if all answers were independent:"
+        f" observed {score.binomial.successes}, critical count {score.binomial.critical_count};"
+        f" exact binomial test, one-sided {p_text(score.binomial.p_value)}."
     )
 
 
@@ -189,6 +206,43 @@ def _plot_null_distribution(ax: Axes, score: ReadingScore) -> pd.DataFrame:
         ylim=(0, mass.max() * 1.05),
     )
     return pd.DataFrame({"right": counts, "probability": mass, "rejected": rejected})
+
+
+def _plot_switches(ax: Axes, advice: AdviceScore) -> pd.DataFrame:
+    """Plot the share of answers of each arm that changed to right and to wrong."""
+    rows = [
+        (arm.arm, arm.answers, 100 * arm.to_right / arm.answers, 100 * arm.to_wrong / arm.answers)
+        for arm in advice.arms
+        if arm.answers
+    ]
+    style.draw_grid(ax, "x")
+    places = np.arange(len(rows))
+    to_right = np.array([row[2] for row in rows])
+    to_wrong = np.array([row[3] for row in rows])
+    ax.barh(places, to_right, 0.6, color=style.CLASS_COLOURS["normal"], label="to right")
+    ax.barh(
+        places,
+        -to_wrong,
+        0.6,
+        color="white",
+        edgecolor=style.CLASS_COLOURS["malignant"],
+        hatch="////",
+        linewidth=0.5,
+        label="to wrong",
+    )
+    ax.axvline(0, color=style.INK, linewidth=0.7)
+    largest = float(max(to_right.max(initial=1.0), to_wrong.max(initial=1.0)))
+    ax.set(
+        yticks=places,
+        ylim=(len(rows) - 0.4, -1.1),
+        xlim=(-1.1 * largest, 1.1 * largest),
+        xlabel="Answers that changed (%)",
+    )
+    # Both directions are shares; the axis has no negative numbers.
+    ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    ax.set_yticklabels([f"{display_name(arm)}\nn = {n}" for arm, n, _, _ in rows])
+    ax.legend(loc="upper center", ncols=2, handlelength=1, columnspacing=1)
+    return pd.DataFrame(rows, columns=["arm", "answers", "to_right_percent", "to_wrong_percent"])
 
 
 def plot_time_order(study: Path, width: float) -> FigureResult:

@@ -50,7 +50,7 @@ TABLES: dict[str, TableSpec] = {
         ),
         TableSpec(
             name="categories",
-            title="Labelled units by BI-RADS category and network",
+            title="Labelled units by category and network",
             needs=("dissect", "labels"),
             required=("dissect", "labels"),
             build=units.build_category_table,

@@ -17,6 +17,7 @@ from core.annotation.spreadsheet_cells import (
 from core.atomic_files import write_text
 from core.errors import UserError
 from core.progress import ProgressCallback
+from core.settings import in_study_words, load_image_noun
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
 from evaluation.reporting.base import Export, caption_suffix, create_output_folder
@@ -158,13 +159,22 @@ def write_excel(table: Table, title: str, path: Path) -> None:
         sheet.cell(len(frame) + 3, 1, table.note).data_type = "s"
 
 
+def build_table(study: Path, spec: TableSpec) -> Table:
+    """Return a table in the words of the study; MissingInput where an input does not exist."""
+    table, noun = spec.build(study), load_image_noun(study)
+    columns = tuple(
+        replace(column, heading=in_study_words(column.heading, noun)) for column in table.columns
+    )
+    return replace(table, columns=columns, note=in_study_words(table.note, noun))
+
+
 def export_table(study: Path, spec: TableSpec, out: Path) -> Export:
     """Write one table in every format, with its provenance record.
 
     A missing input gives an Export without a record.
     """
     try:
-        table = spec.build(study)
+        table = build_table(study, spec)
     except MissingInput as missing:
         return Export(spec.name, None, missing.step, missing.reason, missing.command)
     stem = f"table_{spec.name}"

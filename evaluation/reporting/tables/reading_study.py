@@ -32,6 +32,7 @@ CODED_SETTINGS = (
     "multiplicity",
     "missing_answers",
     "spending",
+    "advice",
 )
 # A row of the results: name, value, lower bound, upper bound, P or remark.
 _ResultRow = tuple[str, Any, Any, Any, str]
@@ -117,7 +118,7 @@ def _primary_results(score: ReadingScore) -> list[_ResultRow]:
         remark = f"{p_text(primary.p_value)}; {kind}"
         title = f"Primary: proportion correct {count}"
         return [(title, primary.estimate, primary.low, primary.high, remark)]
-    if primary.endpoint == "auc_difference":
+    if primary.comparisons:
         rows: list[_ResultRow] = [
             (
                 f"Primary: AUC, {comparison_name(score.design.arms[0], test.other)}",
@@ -246,7 +247,34 @@ def _exploratory_results(score: ReadingScore) -> list[_ResultRow]:
         )
         for d in score.comparisons
     ]
-    return rows
+    return [*rows, *_reliance_results(score)]
+
+
+def _reliance_results(score: ReadingScore) -> list[_ResultRow]:
+    """Return what readers changed after advice, by arm; empty in a study without advice."""
+    if score.advice is None:
+        return []
+    intervals = [
+        (f"{title}, arm {display_name(arm.arm)}", interval)
+        for arm in score.advice.arms
+        for title, interval in (
+            (
+                f"change in correctness ({arm.to_right} to right, {arm.to_wrong} to wrong of"
+                f" {arm.answers:,})",
+                arm.change,
+            ),
+            ("relative reliance on the network", arm.reliance_on_network),
+            ("relative reliance on oneself", arm.reliance_on_self),
+        )
+    ]
+    intervals += [
+        (f"over-reliance, {comparison_name(pair.arm, pair.control)}", pair.over_reliance)
+        for pair in score.advice.comparisons
+    ]
+    return [
+        (f"Exploratory: {name}", value.estimate, value.low, value.high, value.reason or "")
+        for name, value in intervals
+    ]
 
 
 def _format_result(value: Any) -> str:
@@ -367,5 +395,16 @@ def _format_setting(name: str, value: Any) -> str:
         return f"{value:.4g}"
     values = value if isinstance(value, list) else [value]
     # The practice cases are lists of texts.
-    texts = [" | ".join(v) if isinstance(v, list) else str(v) for v in values]
+    texts = [_setting_text(v) for v in values]
     return ", ".join(map(display_name, texts) if name in CODED_SETTINGS else texts)
+
+
+def _setting_text(value: Any) -> str:
+    """Return one value of a setting as text: a question, the texts of a practice case, a name."""
+    if isinstance(value, dict):
+        options = f": {' | '.join(value['options'])}" if value["options"] else ""
+        return f"{value['text']} ({value['kind']}{options})"
+    if value is None:
+        # Of the advice of practice cases.
+        return "no advice"
+    return " | ".join(value) if isinstance(value, list) else str(value)

@@ -21,6 +21,7 @@ from evaluation.reporting.base import (
     annotator_agreement,
     labelled_units_of_networks,
     newest_run,
+    study_lexicon,
 )
 from evaluation.reporting.tables.base import Table, TableColumn, format_p
 
@@ -130,14 +131,14 @@ def build_coverage_table(study: Path) -> Table:
 
 def build_category_table(study: Path) -> Table:
     """Tabulate the labelled units of all dissected networks by category (SPIE 2018, Figure 4)."""
-    units = labelled_units_of_networks(study)
+    units, lexicon = labelled_units_of_networks(study), study_lexicon(study)
     totals = unit_summaries.network_totals(units)
     marked = units.assign(
         name=units["unit"].map(unit_name)
         + units["state"].map(lambda s: unit_summaries.PROPOSED_MARK if s == PROPOSED else "")
     )
     rows = []
-    for category in unit_summaries.category_order(units):
+    for category in unit_summaries.category_order(units, lexicon):
         row: list[Any] = [category]
         for network in totals.index:
             names = marked[(marked["category"] == category) & (marked["network"] == network)][
@@ -152,9 +153,9 @@ def build_category_table(study: Path) -> Table:
     return Table(
         tuple(columns),
         rows,
-        "Labelled units by BI-RADS category. A unit with several phenomena is counted in each of"
-        f" its categories. {unit_summaries.PROPOSED_MARK}, category proposed from the words of the"
-        " label and not confirmed.",
+        f"Labelled units by {lexicon.name} category. A unit with several phenomena is counted in"
+        f" each of its categories. {unit_summaries.PROPOSED_MARK}, category proposed from the words"
+        " of the label and not confirmed.",
         {"networks": len(totals), "units": int(totals.sum())},
     )
 

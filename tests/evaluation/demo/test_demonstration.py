@@ -10,8 +10,15 @@ from core import store
 from core.errors import UserError
 from core.networks.checkpoints import read_state
 from core.store import annotation_table, run_table, unit_table
-from evaluation.demo.build import FULL_PLAN, QUICK_PLAN, DemoPlan, build_demo, demo_settings
-from evaluation.demo.simulated_answers import SIMULATED_EXPERTS
+from evaluation.demo.build import (
+    FULL_PLAN,
+    QUICK_PLAN,
+    DemoPlan,
+    _no_progress,
+    build_demo,
+    demo_settings,
+)
+from evaluation.demo.simulated_answers import SIMULATED_EXPERTS, simulate_annotations
 from evaluation.queries import performance
 
 
@@ -86,3 +93,32 @@ def test_shortcut_study_is_another_study(own_study: Path) -> None:
     """The folder of one demonstration is refused by the other."""
     with pytest.raises(UserError, match="another study"):
         build_demo(own_study, quick=True, experts=False, shortcut=True)
+
+
+def test_simulated_answers_continue_as_they_would_have_been(own_study: Path) -> None:
+    """An answer depends on its expert and unit alone."""
+
+    def answers() -> dict[tuple[str, int], tuple]:
+        with store.read(own_study) as con:
+            rows = annotation_table.load_annotations(con, dissect)
+        return {
+            (row.code, row.unit): (row.answer, row.seconds, row.annotation_id, row.simulated)
+            for row in rows.itertuples()
+        }
+
+    with store.write(own_study) as con:
+        dissect = run_table.latest_run(con, "dissect") or ""
+        code = SIMULATED_EXPERTS[1][0]
+        first = unit_table.selected_unit_ids(con, dissect)[:5]
+    before = answers()
+    with store.write(own_study) as con:
+        con.execute("DELETE FROM annotations WHERE code = ? AND unit <= ?", [code, max(first)])
+    assert len(answers()) < len(before)
+    simulate_annotations(own_study, dissect)
+    assert answers() == before
+    assert all(row[3] and round(row[1], 1) == row[1] > 0 for row in before.values())
+
+
+def test_progress_is_not_needed() -> None:
+    with _no_progress("patches") as report:
+        assert report(1, 2, "patches") is None

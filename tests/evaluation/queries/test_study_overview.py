@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from core import store
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import RESULT_STATES
 from evaluation.intervals import count_text
 from evaluation.queries.provenance import RECORD_SUFFIX
 from evaluation.queries.reading_states import load_reading_states
-from evaluation.queries.study_overview import step_cards
+from evaluation.queries.study_overview import RUN_STEPS, StepCard, next_step, step_cards
 
 
 def test_an_open_reading_study_comes_first_and_its_planned_answers_count(
@@ -33,7 +35,7 @@ def test_an_open_reading_study_comes_first_and_its_planned_answers_count(
     assert (
         card.state == "running"
         and card.headline == f"0 / {opened.total} answers"
-        and "1 finished" in card.lines
+        and "1 other finished" in card.lines
     )
 
 
@@ -67,3 +69,26 @@ def test_exports_are_counted_as_things(own_study: Path) -> None:
         and count_text(1200, "patient") == "1,200 patients"
         and count_text(0, "film") == "0 films"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("missing", "Evaluate the classifier."),
+        ("stale", "Evaluation is out of date. Evaluate the classifier."),
+        ("interrupted", "Evaluation: interrupted. The command continues it."),
+    ],
+)
+def test_the_next_step_is_the_first_that_needs_a_command(state: str, expected: str) -> None:
+    def card(kind: str, state: str, command: str = "") -> StepCard:
+        return StepCard(kind=kind, title=RUN_STEPS[kind], state=state, headline="", command=command)
+
+    cards = [
+        card("patches", "done"),
+        card("train", "running", "deepminer train"),
+        card("evaluate", state, "deepminer evaluate"),
+        card("dissect", "missing", "deepminer dissect"),
+    ]
+    step = next_step(cards)
+    assert step is cards[2] and step.next_task == expected
+    assert next_step(cards[:2]) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -178,3 +179,64 @@ def test_activations_that_are_equal_or_no_numbers() -> None:
     )
     with pytest.raises(UserError, match="not numbers"):
         compute_top_patches(np.full((100, 2), np.nan, np.float32))
+
+
+def square(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float)
+
+
+@pytest.mark.parametrize(
+    ("corners", "is_touched"),
+    [
+        ((12, 32, 14, 34), True),
+        # Edges: the patch reaches from 10 to 19 and from 30 to 39.
+        ((19, 39, 50, 50), True),
+        ((20, 39, 50, 50), False),
+        ((19, 40, 50, 50), False),
+        ((0, 0, 10, 30), True),
+        ((0, 0, 9, 30), False),
+        ((0, 0, 10, 29), False),
+        # As far as one axis goes, and not the other.
+        ((12, 0, 14, 5), False),
+        ((0, 32, 5, 34), False),
+    ],
+)
+def test_findings_that_touch_a_patch(corners: tuple[int, ...], is_touched: bool) -> None:
+    patch = SimpleNamespace(x=10, y=30, side=10)
+    far = square(500, 600, 510, 610)
+    assert units._touches([square(*corners)], patch) is is_touched
+    assert units._touches([], patch) is True and units._touches([far], patch) is False
+
+
+def test_words_of_findings_count_once_a_patch() -> None:
+    top = pd.DataFrame(
+        {
+            "mammogram_id": ["m1", "m1", "m2", "m3"],
+            "label": [2, 1, 0, 1],
+            "x": [0, 100, 0, 0],
+            "y": [0, 0, 0, 0],
+            "side": 20,
+        }
+    )
+    findings = pd.DataFrame(
+        [
+            ("m1", {"margins": "SPICULATED", "shape": "N/A"}, [square(5, 5, 9, 9)]),
+            ("m1", {"margins": "SPICULATED", "shape": "OVAL"}, [square(1, 1, 110, 9)]),
+            # A patch without a lesion label has no words of findings.
+            ("m2", {"margins": "OBSCURED", "shape": "ROUND"}, [square(5, 5, 9, 9)]),
+            ("m3", {"margins": "ILL_DEFINED", "shape": ""}, []),
+        ],
+        columns=["mammogram_id", "descriptors", "outline"],
+    )
+    assert units._count_descriptors(top, findings) == {
+        "margins": {"spiculated": 2, "ill defined": 1},
+        "shape": {"oval": 2},
+    }
+
+
+def test_rules_that_choose_units() -> None:
+    chosen = pd.DataFrame({"unit": [4, 2, 4]})
+    table = pd.DataFrame({"unit": [5, 3, 4, 2], "dead": [True, True, False, False]})
+    assert units._units_by_rule("dead", chosen, table, None) == [3, 5]
+    for rule in ("influence", "spie"):
+        assert units._units_by_rule(rule, chosen, table, None) == [2, 4]

@@ -27,6 +27,7 @@ from evaluation.queries import explanations, performance, provenance
 from evaluation.queries.provenance import MissingInput
 from evaluation.reading_study import workflow
 from evaluation.reporting import report
+from evaluation.reporting.archive import zip_exports
 from evaluation.reporting.blocks import Paragraph, TableBlock
 from evaluation.reporting.figures import FIGURES, style
 from evaluation.reporting.figures.explanations import choose_example_cases
@@ -37,7 +38,6 @@ from evaluation.reporting.figures.export import (
     preview_figure,
     render_figure,
     save_figure,
-    zip_exports,
 )
 from evaluation.reporting.report import build_blocks
 from evaluation.reporting.tables import TABLES
@@ -294,11 +294,15 @@ def test_unknown_names_and_formats(demonstration: Path, tmp_path: Path) -> None:
         export_figures(demonstration, ["roc"], tmp_path / "file", None, ["pdf"], silent)
 
 
-def test_zip_contains_all_files(exported: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(zip_exports(exported))) as archive:
+def test_zip_has_a_folder_for_each_export_and_a_page_that_links_every_file(exported: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(zip_exports(exported, "A & B"))) as archive:
         names = set(archive.namelist())
+        page = archive.read("A-B-exports/index.html").decode()
+    assert "<h1>A &amp; B: figures and tables</h1>" in page
     for record in provenance.load_records(exported):
-        assert {*record["files"], f"{record['name']}.provenance.json"} <= names
+        for file in (*record["files"], f"{record['name']}.provenance.json"):
+            place = f"figures/{record['name']}/{file}"
+            assert f"A-B-exports/{place}" in names and f'href="{place}"' in page
 
 
 def test_scale_bar_length(own_study: Path) -> None:

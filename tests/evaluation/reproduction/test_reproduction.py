@@ -6,6 +6,7 @@ import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -17,8 +18,9 @@ import evaluation.reproduction
 from core import store
 from core.errors import UserError
 from core.store.reading import protocol_table
-from evaluation.reproduction import Comparison, Reproduction, exports, reproduce_papers
+from evaluation.reproduction import Comparison, Reproduction, exports, material, reproduce_papers
 from evaluation.reproduction.comparison import Computed
+from evaluation.reproduction.material import Gap
 from evaluation.reproduction.published import published_values
 from support.array_patches import no_progress
 from support.narrow_networks import narrow_published_networks
@@ -233,3 +235,37 @@ def test_published_reading_study_and_labels_alone(tmp_path: Path) -> None:
     assert [c.reason() for c in computed.values()] == [""] * 4
     assert any(gap.part == "films (ddsm_raw)" for gap in result.gaps)
     assert "182 of 330 correct" in (tmp_path / "reading_replay.md").read_text()
+
+
+@pytest.mark.parametrize("overlays", [False, True])
+@pytest.mark.parametrize("words", [False, True])
+def test_missing_parts_of_the_films_are_listed(
+    overlays: bool, words: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptions = SimpleNamespace(
+        overlays={"a": "b"} if overlays else {},
+        words=SimpleNamespace(findings={"a": []} if words else {}),
+    )
+    monkeypatch.setattr(material, "read_descriptions", lambda films: descriptions)
+    monkeypatch.setattr(material.deepminer_release, "list_tasks", lambda *_, **__: ((), ()))
+    gaps: list[Gap] = []
+    assert material._patch_label_classes(tmp_path, gaps) == ()
+    parts = [gap.part for gap in gaps]
+    assert [part.partition(" (")[0] for part in parts] == [
+        "masks",
+        *([] if overlays or words else ["reports"]),
+        "patch labels",
+        "patch labels",
+    ]
+    assert ["3class" in parts[-2], "2class" in parts[-1]] == [True, True]
+    (tmp_path / "ddsm_masks").mkdir()
+    (tmp_path / "ddsm_masks" / "m.png").touch()
+    labels = tmp_path / "ddsm_labels" / "2class"
+    labels.mkdir(parents=True)
+    for name in material.deepminer_release.SPLIT_OF_LIST:
+        (labels / f"{name}.txt").touch()
+    gaps.clear()
+    assert material._patch_label_classes(tmp_path, gaps) == (2,)
+    assert len(gaps) == 1 + (not overlays and not words)
+    gaps.clear()
+    assert material._patch_label_classes(None, gaps) == () and len(gaps) == 1

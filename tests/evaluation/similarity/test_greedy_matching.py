@@ -142,3 +142,19 @@ def test_vector_files(tmp_path):
             load_vectors(tmp_path / name)
     with pytest.raises(UserError, match="none of the study's words"):
         load_vectors(tmp_path / "glove.txt", ["zebra"])
+
+
+def test_counts_and_p_value_of_a_corpus_by_hand():
+    """Three of five pairs have a score; a patient's reports replace another patient's whole."""
+    mass, skin = report_tokens("mass spiculated"), report_tokens("skin")
+    reports = [mass, mass, skin, (), mass]
+    texts = [mass, skin, skin, mass, ()]
+    vectors = own_vectors([mass, skin])
+    result = corpus_similarity(reports, texts, list("aabbc"), vectors, permutations=60)
+    assert (result.pairs, result.undefined) == (3, 2)
+    own = [greedy_matching(reports[i], texts[i], vectors).score for i in (0, 1, 2)]
+    assert result.mean.estimate == pytest.approx(np.mean(own))
+    # P counts the permutations that reach the mean, and the observed order as one of them.
+    reached = result.p_greater * 61
+    assert reached == pytest.approx(round(reached)) and 1 <= round(reached) < 61
+    assert 0 < result.baseline < 1
