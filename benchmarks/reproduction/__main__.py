@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -78,7 +79,8 @@ def format_page(
         " can agree with a published one, except the numbers of labelled units.",
         "",
         f"{time.strftime('%d %B %Y')}, {platform.machine()}, PyTorch {torch.__version__},"
-        f" {torch.get_num_threads()} thread(s).",
+        f" {torch.get_num_threads()} thread(s). Load at the end, over 15 minutes:"
+        f" {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores.",
         "",
         "## Times",
         "",

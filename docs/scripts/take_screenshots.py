@@ -8,8 +8,10 @@ contain synthetic mammograms only: pictures of patients do not belong in the rep
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +24,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from core import store  # noqa: E402
 from core.class_labels import unit_name  # noqa: E402
 from core.store import participant_table, run_table, unit_table  # noqa: E402
+from support.image_arms import close_open_study, freeze_image_study  # noqa: E402
 from support.install_browser import installed_browser  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 PORT = 8797
 VIEWPORT: Any = {"width": 1280, "height": 640}
-DRAW_MS = 2500  # time in which a page draws its content
+DRAW_MS = 5000  # time in which a page draws its charts and images once its script has ended
+SCRIPT_IS_DONE = """() => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    return app?.dataset.testScriptState === 'notRunning'
+        && !document.querySelector('[data-stale="true"]');
+}"""
 TEAM_PAGES = {
     "overview": "",
     "data": "data",
@@ -39,7 +47,11 @@ TEAM_PAGES = {
 # Role, code and picture of each expert page.
 EXPERT_PAGES = (("annotator", "PICTURE-A", "annotate"), ("reader", "PICTURE-R", "read"))
 # Buttons on the way from the instructions to the first practice item.
-BUTTONS = ("Start with two practice units", "Start with five practice texts")
+BUTTONS = (
+    "Start with two practice units",
+    "Start with five practice texts",
+    "Start with the practice cases",
+)
 
 
 def _sign_in(page: Page, link: str) -> None:
@@ -63,6 +75,7 @@ def _invitation_link(study: Path, role: str, code: str) -> str:
 
 
 def _save_picture(page: Page, name: str) -> None:
+    page.wait_for_function(SCRIPT_IS_DONE, timeout=120_000)
     page.wait_for_timeout(DRAW_MS)
     page.screenshot(path=PICTURES / f"{name}.png")
 
@@ -88,12 +101,34 @@ def take_expert_pictures(study: Path, browser: Any) -> None:
     for role, code, name in EXPERT_PAGES:
         page = browser.new_context(viewport=VIEWPORT).new_page()
         _sign_in(page, _invitation_link(study, role, code))
-        for label in BUTTONS:
-            button = page.get_by_role("button", name=label, exact=True)
-            if button.count():
-                button.first.click()
-                page.wait_for_timeout(1200)
+        _begin(page)
         _save_picture(page, name)
+
+
+def _begin(page: Page) -> None:
+    """Go from the instructions to the first practice item."""
+    for label in BUTTONS:
+        button = page.get_by_role("button", name=label, exact=True)
+        if button.count():
+            button.first.click()
+            page.wait_for_timeout(1200)
+
+
+def take_exam_picture(study: Path) -> None:
+    """Save a picture of an exam with advice after the first answer, from a copy of a study."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(study, Path(folder) / "study"))
+        close_open_study(copy)
+        settings = {"repeats": 0, "discrepant": "in", "case_unit": "exam", "single_films": "in"}
+        arms = ("advice_units_map", "no_advice")
+        freeze_image_study(copy, arms, "Exams", "Reading with advice", **settings)
+        with _served(copy) as (_, browser):
+            page = browser.new_context(viewport=VIEWPORT).new_page()
+            _sign_in(page, _invitation_link(copy, "reader", "PICTURE-R"))
+            _begin(page)
+            page.wait_for_timeout(DRAW_MS)
+            page.keyboard.press("5")
+            _save_picture(page, "reading_exam")
 
 
 @contextmanager
@@ -127,6 +162,7 @@ def main(study: Path, shortcut: Path | None) -> None:
         unit = f"units?unit={_malignant_unit(study)}"
         take_team_pictures(link, browser, {**TEAM_PAGES, "unit": unit})
         take_expert_pictures(study, browser)
+    take_exam_picture(study)
     if shortcut is not None:
         with _served(shortcut) as (link, browser):
             unit = f"units?unit={_malignant_unit(shortcut)}"
