@@ -237,6 +237,18 @@ def test_one_process_calls_directly() -> None:
         distributed.run_on_rank_zero(lambda: (_ for _ in ()).throw(UserError("direct")))
 
 
+def test_objects_are_gathered_through_the_process_group() -> None:
+    """One process that is a group of its own exchanges objects as several do."""
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        outcome = (True, {"rows": [3, 1]})
+        assert distributed._all_gather_object(outcome) == [outcome]
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 @pytest.mark.parametrize(
     ("other", "is_same"),
     [

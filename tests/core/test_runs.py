@@ -168,3 +168,44 @@ def test_missing_run_folder(study: Path) -> None:
     shutil.rmtree(study / "runs" / name)
     with pytest.raises(MissingRunError, match="is missing"):
         runs.run_folder(study, name)
+
+
+def test_progress_file_holds_every_field(tmp_path: Path) -> None:
+    progress = runs.ProgressFile(path=tmp_path / "p.json", command="deepminer train", started=12.5)
+    progress.update(3, 7, "steps")
+    progress.write("failed", "The disk is full.")
+    body = json.loads(progress.path.read_text())
+    assert body.pop("seen") > 12.5 and body.pop("pid") == os.getpid()
+    assert body == {
+        "state": "failed",
+        "message": "The disk is full.",
+        "command": "deepminer train",
+        "done": 3,
+        "total": 7,
+        "unit": "steps",
+        "started": 12.5,
+    }
+
+
+def test_progress_is_written_at_intervals_and_at_the_end(tmp_path: Path) -> None:
+    progress = runs.ProgressFile(path=tmp_path / "p.json", command="train")
+
+    def written(done: int) -> int:
+        progress.update(done, 3, "steps")
+        return int(json.loads(progress.path.read_text())["done"])
+
+    assert [written(done) for done in (1, 2, 3)] == [1, 1, 3]
+
+
+def test_command_of_a_run_is_recorded_without_folders(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program, name in (
+        ("/env/bin/deepminer", "deepminer"),
+        ("scripts/run_all.py", "run_all.py"),
+        ("/a/dashboard/cli.py", "deepminer"),
+    ):
+        monkeypatch.setattr(sys, "argv", [program, "patches", "--study", "/data/a"])
+        assert runs._command() == f"{name} patches --study /data/a"
+    manifest = json.loads((study / "runs" / build(study) / "manifest.json").read_text())
+    assert manifest["command"] == "deepminer patches --study /data/a"

@@ -167,12 +167,13 @@ def test_augmentation_permutes_pixels() -> None:
 
 
 def test_part_of_a_batch_is_augmented_as_in_the_whole() -> None:
-    x = torch.arange(11 * 16, dtype=torch.uint8).view(11, 1, 4, 4)
+    # The quarters of 13 patches hold 4, 4, 4 and 1.
+    x = torch.arange(13 * 16, dtype=torch.uint8).view(13, 1, 4, 4)
     torch.manual_seed(4)
     whole = training.augment_flips(x)
-    for first, last in ((0, 11), (0, 5), (5, 11), (4, 5), (9, 11)):
+    for first, last in ((0, 13), (0, 5), (5, 13), (4, 5), (11, 13)):
         torch.manual_seed(4)
-        assert torch.equal(training.augment_flips(x[first:last], first, 11), whole[first:last])
+        assert torch.equal(training.augment_flips(x[first:last], first, 13), whole[first:last])
     torch.manual_seed(4)
     slow = torch.cat(
         [
@@ -326,3 +327,21 @@ def test_every_seed_epoch_and_step_draws_another_augmentation(
         train(tmp_path / str(seed), SETTINGS.model_copy(update={"seed": seed, "epochs": 2}))
     # 36 patches in batches of 8 are 5 steps an epoch.
     assert len(drawn) == 2 * 2 * 5 == len(set(drawn))
+
+
+def test_statistics_of_batch_normalisation_are_averaged_once_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    averaged: list[list[torch.Tensor]] = []
+    monkeypatch.setattr(training.distributed, "all_reduce_mean", averaged.append)
+    network = networks.build("small", 3, units=8)
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    train_until(network, settings, tmp_path, None)
+    statistics = {
+        id(buffer): name
+        for name, buffer in network.named_buffers()
+        if name.endswith(("running_mean", "running_var"))
+    }
+    assert len(averaged) == 2 and len(statistics) > 1
+    for buffers in averaged:
+        assert sorted(map(id, buffers)) == sorted(statistics)

@@ -84,4 +84,6 @@ def test_groups_are_selected_by_the_slots_of_all_their_units() -> None:
 
 def test_few_units_and_no_patches() -> None:
     assert group_units(np.ones((3, 1)), np.zeros((1, 2), int), 3) == [[0]]
+    two = np.random.default_rng(1).random((20, 1)) * [1, 3]
+    assert group_units(two, top_rows(two, 4), 20) == [[0, 1]]
     assert activation_correlations(np.ones((0, 2))).tolist() == [[1, 0], [0, 1]]

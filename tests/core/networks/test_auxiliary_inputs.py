@@ -63,6 +63,13 @@ def test_columns_are_standardised_on_training_patients() -> None:
     assert columns.encode(unseen).tolist() == [[4, 0, 0, 0, 1, 0, 0]]
 
 
+def test_column_with_one_text_or_flag_has_levels() -> None:
+    """Numbers are standardised only where every value is a number."""
+    table = pd.DataFrame({"mixed": [3, 1.5, "no", None], "flag": [True, 2, 2, 2]})
+    mixed, flag = auxiliary_inputs.fit_columns(table, ["mixed", "flag"]).columns
+    assert mixed.levels == ("1.5", "3", "no") and flag.levels == ("2", "True")
+
+
 def test_columns_without_information_are_rejected() -> None:
     table = auxiliary_inputs.patient_columns(PATIENTS)
     with pytest.raises(
