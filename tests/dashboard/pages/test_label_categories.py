@@ -65,7 +65,7 @@ def test_page_and_commands(
 
 def test_explanations_name_their_label_set(imported: Path, open_page: Open) -> None:
     page = open_page(imported, "explanations", kind="all")
-    choice = next(box for box in page.selectbox if box.label == "Labels")
+    choice = next(box for box in page.selectbox if box.label == "Labels that name the units")
     assert choice.value == "default" and 'Label set "default"' in page_text(page)
     choice.set_value("published").run()
     assert 'Label set "published"' in page_text(page) and not page.exception
