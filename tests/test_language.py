@@ -107,7 +107,8 @@ def test_documents_and_page_sources_have_no_folk_words() -> None:
         f"{path.relative_to(ROOT)}:{number} {match.group(0)!r}"
         for path in _tracked(".", suffixes=TEXT_SUFFIXES)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        for match in PROSE.finditer(line)
+        # Program text stands between double backquotes in the tables of mutants.
+        for match in PROSE.finditer(re.sub("``.*?``", "", line))
     ]
     assert hits == []
 
