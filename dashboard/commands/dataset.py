@@ -187,7 +187,7 @@ def _ingest_source(
     as_json: bool,
 ) -> None:
     """Ingest a source and print what was added."""
-    from core import store
+    from core import settings, store
     from core.pipeline import ingest as ingestion
     from core.store import dataset_table
 
@@ -195,7 +195,8 @@ def _ingest_source(
         ingested = ingestion.ingest(folder, study_settings, kind, source, report, **options)
     with store.read(folder) as con:
         totals = dataset_table.dataset_counts(con)
-    text = _ingest_text(ingested, totals["patients"], "image_labels" in options)
+    noun = settings.load_image_noun(folder)
+    text = _ingest_text(ingested, totals["patients"], noun, "image_labels" in options)
     # Published JSON keys: `turned` and `answered`.
     result = vars(ingested) | {
         "turned": ingested.inverted_count,
@@ -232,7 +233,7 @@ def _check_source(
         raise typer.Exit(1)
 
 
-def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
+def _ingest_text(ingested: Any, patients: int, noun: str, image_labels: bool) -> str:
     from evaluation.intervals import count_text
 
     if ingested.already_ingested:
@@ -240,7 +241,7 @@ def _ingest_text(ingested: Any, patients: int, image_labels: bool) -> str:
     else:
         text = (
             f"Added {count_text(ingested.patients, 'patient')} and"
-            f" {count_text(ingested.mammograms, 'mammogram')} ({ingested.inverted_count} of"
+            f" {count_text(ingested.mammograms, noun)} ({ingested.inverted_count} of"
             f" inverted polarity were corrected); the study contains"
             f" {count_text(patients, 'patient')}."
         )

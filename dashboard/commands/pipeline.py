@@ -316,6 +316,7 @@ def explain_command(
     from core import distributed, settings, store
     from core.pipeline import explain
     from core.store import unit_table
+    from evaluation.intervals import count_text
 
     folder = resolve_study(study, distributed_step=True)
     # All ranks must refuse an unknown id alike: a rank that continued would wait for the others.
@@ -337,7 +338,8 @@ def explain_command(
     exit_worker_ranks()
     with store.read(folder) as con:
         count = len(unit_table.load_explanations(con, step_result.run))
-    text = f"{count} mammograms explained. Next: deepminer serve"
+    images = count_text(count, settings.load_image_noun(folder))
+    text = f"{images} explained. Next: deepminer serve"
     result = {"mammograms": count, "label_set": label_set}
     emit_run("explain", folder, step_result, result, as_json, text)
 
