@@ -183,6 +183,7 @@ def _best_similarities(
     )
 
     def compare() -> np.ndarray:
+        """Return the largest similarity to a unit of the repetition, float [units]."""
         patch_ids = original.dissected["patch_id"].to_numpy()
         is_holdout = (original.dissected["split"] == "holdout").to_numpy()
         rows = np.flatnonzero(is_holdout) if is_holdout.any() else slice(None)

@@ -12,15 +12,16 @@ _RULE_NAMES = {"holm": "Holm's method", "fixed_sequence": "the fixed sequence"}
 # What the readers of an arm judge; every other arm shows texts.
 _STIMULI = {
     "class_map": "class maps",
-    "image": "images",
-    "image_explanation": "images with texts",
-    **dict.fromkeys(ADVICE_ARMS, "images with advice"),
+    "image": "{cases}",
+    "image_explanation": "{cases} with texts",
+    **dict.fromkeys(ADVICE_ARMS, "{cases} with advice"),
 }
 
 
 def stimuli(score: ReadingScore) -> str:
     """Return what the readers judged in the primary arm."""
-    return _STIMULI.get(score.design.arms[0], "texts")
+    cases = "exams" if score.design.case_unit == "exam" else "images"
+    return _STIMULI.get(score.design.arms[0], "texts").format(cases=cases)
 
 
 def verdict(score: ReadingScore) -> str:

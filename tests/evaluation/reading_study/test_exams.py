@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from dashboard.components.reading import READING_ROUTES
 from dashboard.server import context
 from dashboard.server.image_routes import IMAGE_ROUTES
 from evaluation.reading_study import Design, choose_cases, label_texts, site_bundles, workflow
+from evaluation.reading_study.narrative.verdict import stimuli
 from evaluation.reading_study.workflow import candidates
 from evaluation.reading_study.workflow.exams import film_slots, pool_exams, pool_influences
 from support import synthetic_study
@@ -58,6 +60,22 @@ def film_table(patients: int = 3, seed: int = 1) -> pd.DataFrame:
 def film_counts(films: pd.DataFrame) -> pd.Series:
     """Return the number of films of each patient."""
     return films["patient_id"].value_counts()
+
+
+@pytest.mark.parametrize(
+    ("arm", "unit", "words"),
+    [
+        ("image", "exam", "exams"),
+        ("image_explanation", "exam", "exams with texts"),
+        ("advice_units", "exam", "exams with advice"),
+        ("image_explanation", "image", "images with texts"),
+        ("class_map", "exam", "class maps"),
+        ("explanation", "image", "texts"),
+    ],
+)
+def test_results_name_what_was_read(arm: str, unit: str, words: str) -> None:
+    score = SimpleNamespace(design=SimpleNamespace(arms=(arm,), case_unit=unit))
+    assert stimuli(score) == words
 
 
 def test_scores_of_an_exam_are_the_extremes_of_its_films() -> None:
