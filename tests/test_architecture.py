@@ -185,3 +185,38 @@ def test_public_interface_is_importable() -> None:
         if not hasattr(importlib.import_module(module), name)
     ]
     assert missing == []
+
+
+# Methods of Playwright that read a page as it is at one moment.
+MOMENTARY = {
+    "all_inner_texts",
+    "all_text_contents",
+    "get_attribute",
+    "inner_text",
+    "input_value",
+    "is_checked",
+    "is_disabled",
+    "is_enabled",
+    "is_hidden",
+    "is_visible",
+    "text_content",
+}
+
+
+def test_browser_tests_wait_for_what_they_assert() -> None:
+    """An assertion on a page goes through `expect`, which waits: a busy machine draws it later."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "mark.browser" not in text:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{statement.lineno}"
+            for statement in ast.walk(ast.parse(text))
+            if isinstance(statement, ast.Assert)
+            for call in ast.walk(statement.test)
+            if isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and (call.func.attr in MOMENTARY or (call.func.attr == "count" and not call.args))
+        ]
+    assert found == []

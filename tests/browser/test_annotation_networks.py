@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from core import store
 from core.lexicon.birads_categories import SURVEY_QUESTIONS
@@ -37,9 +38,7 @@ def test_two_networks_by_keyboard(context, tmp_path) -> None:
     served = start_server(study)
     try:
         page = enter_annotation(context, served, "N1")
-        assert [text.strip() for text in page.locator(".questions p").all_inner_texts()] == list(
-            SURVEY_QUESTIONS
-        )
+        expect(page.locator(".questions p")).to_have_text(list(SURVEY_QUESTIONS))
         with store.write(study) as con:
             assignment_table.assign_dissections(con, "N1", [FIRST, SECOND], "team")
         page.reload()
@@ -49,12 +48,14 @@ def test_two_networks_by_keyboard(context, tmp_path) -> None:
         press(page, "U Enter")
         # The units come first: 8 patches each, and a menu of network and layer.
         page.wait_for_selector("text=Practice is over")
-        assert page.locator(".preview .list button").count() == 24
-        assert page.locator(".preview .list button").first.locator("img").count() == 8
-        assert page.locator(".network option").all_inner_texts() == [
-            "resnet18, layer4, 0 of 24",
-            "alexnet, features.11, 0 of 24",
-        ]
+        expect(page.locator(".preview .list button")).to_have_count(24)
+        expect(page.locator(".preview .list button").first.locator("img")).to_have_count(8)
+        expect(page.locator(".network option")).to_have_text(
+            [
+                "resnet18, layer4, 0 of 24",
+                "alexnet, features.11, 0 of 24",
+            ]
+        )
         page.focus(".network")
         press(page, "ArrowDown")
         page.wait_for_function(shadow_condition(".network", "e.selectedIndex === 1"))
@@ -80,10 +81,12 @@ def test_two_networks_by_keyboard(context, tmp_path) -> None:
         wait_until_ready(page, "Unit 3 / 24")
         page.click("text=All units")
         page.wait_for_selector(".preview .list button")
-        assert page.locator(".network option").all_inner_texts() == [
-            "resnet18, layer4, 0 of 24",
-            "alexnet, features.11, 2 of 24",
-        ]
+        expect(page.locator(".network option")).to_have_text(
+            [
+                "resnet18, layer4, 0 of 24",
+                "alexnet, features.11, 2 of 24",
+            ]
+        )
         with store.read(study) as con:
             rows = annotation_table.load_annotations(con)
         counted = rows[~rows["practice"]]

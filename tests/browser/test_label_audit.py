@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 from core import settings, store
 from core.sessions.annotation_session import AnnotationSession
@@ -52,7 +53,7 @@ def wait_for_patch(page, number: int, total: int = 18) -> None:
 def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served) -> None:
     captured = Served(served.study, wire.base, served.process)
     page = enter_annotation(context, captured, "D1")
-    assert page.locator(".audit").is_hidden()
+    expect(page.locator(".audit")).to_be_hidden()
     annotation = annotation_session(served, "D1")
     with store.write(served.study) as con:
         audit = synthetic_study.add_audit(con)
@@ -61,7 +62,7 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
     # Before the own queue is finished there is neither a button nor an answer from the route.
     page.reload()
     wait_until_ready(page, "Practice 1 / 2")
-    assert page.locator(".audit").is_hidden()
+    expect(page.locator(".audit")).to_be_hidden()
     refused = page.evaluate(AUDIT_REPLY)
     assert (refused["status"], refused["body"]["code"]) == (409, "queue")
     assert order[0].label not in str(refused["body"])
@@ -72,8 +73,8 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
     wait_for_patch(page, 1)
     judgements = ["yes", "no", "unsure", "yes", "no", "no"]
     for i, answer in enumerate(judgements):
-        assert page.inner_text(".aud .words") == order[i].label
-        assert page.locator(".aud .fresh").is_visible() == (i == 0)
+        expect(page.locator(".aud .words").first).to_have_text(order[i].label, use_inner_text=True)
+        expect(page.locator(".aud .fresh")).to_be_visible(visible=i == 0)
         page.wait_for_function(IMAGES_LOADED)
         press(page, str(ANSWERS.index(answer) + 1))
         wait_for_patch(page, i + 2)
@@ -82,12 +83,12 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
             press(page, "Backspace")
             wait_for_patch(page, 3)
             pressed = page.locator(".aud [aria-pressed=true]")
-            assert pressed.inner_text().split() == ["3", "Unsure"]
-            assert page.locator(".aud .previous").is_hidden()
+            expect(pressed).to_have_text(re.compile(r"3\s*Unsure"))
+            expect(page.locator(".aud .previous")).to_be_hidden()
             press(page, "2")
             wait_for_patch(page, 4)
-    assert page.locator(".aud .fresh").is_visible()
-    assert "Saved" in page.inner_text(".aud .note")
+    expect(page.locator(".aud .fresh")).to_be_visible()
+    expect(page.locator(".aud .note").first).to_contain_text("Saved", use_inner_text=True)
     page.reload()  # the audit resumes at the same patch
     page.click("text=Start the audit")
     wait_for_patch(page, 7)
@@ -150,7 +151,9 @@ def test_two_windows_and_a_closed_audit(context, served: Served) -> None:
     wait_for_patch(page, 2, 6)
     press(other, "2")
     wait_for_patch(other, 2, 6)
-    assert "another window" in other.inner_text(".aud .fault")
+    expect(other.locator(".aud .fault").first).to_contain_text(
+        "another window", use_inner_text=True
+    )
     with store.write(served.study) as con:
         rows = audit_table.load_judgements(con, audit).query("code == 'D2'")
         assert rows["answer"].tolist() == ["yes"]
@@ -159,4 +162,4 @@ def test_two_windows_and_a_closed_audit(context, served: Served) -> None:
     page.wait_for_selector("text=There is no audit at the moment")
     page.click("text=Back to the units")
     page.wait_for_selector("text=units are done")
-    assert not page.locator("text=Start the audit").count()
+    expect(page.locator("text=Start the audit")).to_have_count(0)

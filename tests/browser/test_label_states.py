@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from core import store
 from core.store import annotation_table
@@ -77,7 +78,7 @@ def test_third_expert_then_adjudication_and_undo(context, browser, agreed: Serve
     team.wait_for_selector("text=3 labelled units; 0 further names are not used yet")
     team.wait_for_selector("button:has-text('Count the answers so far')")
     # Answers of a simulated expert are on the page, whether or not a label rests on them.
-    assert "SIMULATED" in team.inner_text(".dm-title")
+    expect(team.locator(".dm-title").first).to_contain_text("SIMULATED", use_inner_text=True)
     open_tab(team, agreed, "Adjudication")
     team.wait_for_selector("text=0 disagreements left, 0 decided, 3 labels agreed")
 

@@ -7,6 +7,7 @@ import random
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 from core import store
 from core.store import participant_table
@@ -56,7 +57,7 @@ def begin_cases(page, total: int) -> None:
     """Continue from the notice that practice is over, which ignores keys, to the first case."""
     page.wait_for_selector("text=Practice is over")
     page.keyboard.press("3")
-    assert page.locator(".six").count() == 0
+    expect(page.locator(".six")).to_have_count(0)
     page.click("text=Start with case 1")
     wait_for_case(page, f"1 / {total}")
 
@@ -91,8 +92,8 @@ def test_a_complete_reading_is_stored_and_blinded(wire, context, served: Served)
         if i == 10:
             page.keyboard.press("Backspace")
             wait_for_case(page, "10 / 32")
-            assert page.locator("[aria-pressed=true] kbd").inner_text() == str(choices[9])
-            assert page.get_by_text("Reopen the previous case").is_hidden()
+            expect(page.locator("[aria-pressed=true] kbd")).to_have_text(str(choices[9]))
+            expect(page.get_by_text("Reopen the previous case")).to_be_hidden()
             page.keyboard.press("6")
             wait_for_case(page, "11 / 32")
         page.keyboard.press(str(value))
@@ -186,7 +187,7 @@ def test_forged_pages_media_and_headers_are_refused(context, served: Served) -> 
     page.wait_for_selector("#agree")
     for path in ("participants", "units", "read/participants"):
         page.goto(f"{served.base}/{path}")
-        assert "not open to you" in page.inner_text("body")
+        expect(page.locator("body").first).to_contain_text("not open to you", use_inner_text=True)
     # A page name forged over the websocket of a permitted page: the script selects pages by role
     # and ignores the requested name.
     page.goto(f"{served.base}/read")
@@ -194,8 +195,8 @@ def test_forged_pages_media_and_headers_are_refused(context, served: Served) -> 
     page.evaluate("() => history.pushState({}, '', '/participants')")
     page.evaluate("() => window.dispatchEvent(new PopStateEvent('popstate'))")
     page.wait_for_timeout(1500)
-    assert page.locator("text=Invite").count() == 0
-    assert page.locator("text=not part of your invitation").count() == 0
+    expect(page.locator("text=Invite")).to_have_count(0)
+    expect(page.locator("text=not part of your invitation")).to_have_count(0)
 
 
 def close_study(served: Served, version: int) -> None:
@@ -229,10 +230,10 @@ def test_held_keys_two_windows_pause_and_closing(context, tmp_path) -> None:
             if i < 4:
                 wait_for_case(page, f"Practice {i + 2} / 5")
         begin_cases(page, 60)
-        assert page.locator(".six button").count() == 2
-        assert "Press 1 or 2. " in page.inner_text(".ft")
+        expect(page.locator(".six button")).to_have_count(2)
+        expect(page.locator(".ft").first).to_contain_text("Press 1 or 2. ", use_inner_text=True)
         question = "Do these texts indicate a benign or a malignant finding?"
-        assert page.inner_text(".q") == question
+        expect(page.locator(".q").first).to_have_text(question, use_inner_text=True)
         other = context.new_page()
         other.goto(served.base)
         wait_for_case(other, "1 / 60")
@@ -242,7 +243,7 @@ def test_held_keys_two_windows_pause_and_closing(context, tmp_path) -> None:
         other.bring_to_front()
         other.keyboard.press("1")
         wait_for_case(other, "2 / 60")
-        assert "another window" in other.inner_text(".note")
+        expect(other.locator(".note").first).to_contain_text("another window", use_inner_text=True)
         assert answers_of(served, "R1") == [2]
         other.click("text=Pause")
         other.keyboard.press("1")
@@ -252,13 +253,17 @@ def test_held_keys_two_windows_pause_and_closing(context, tmp_path) -> None:
         close_study(served, 1)
         other.keyboard.press("1")
         other.wait_for_selector("text=has been closed")
-        assert "Nothing to read yet" in other.inner_text(".page")
-        assert other.locator(".page button").count() == 0
+        expect(other.locator(".page").first).to_contain_text(
+            "Nothing to read yet", use_inner_text=True
+        )
+        expect(other.locator(".page button")).to_have_count(0)
         with store.write(study) as con:
             participant_table.revoke_invitations(con, "R1")
         other.wait_for_timeout(1200)
         other.reload()
-        assert "open the link again" in other.inner_text("body")
+        expect(other.locator("body").first).to_contain_text(
+            "open the link again", use_inner_text=True
+        )
         assert answers_of(served, "R1") == [2]
     finally:
         stop_server(served)
@@ -284,8 +289,10 @@ def test_readers_stay_in_their_study_until_they_leave_it(context, tmp_path) -> N
             close_study(served, 1)
             page.keyboard.press("3")
             page.wait_for_selector("text=has been closed")
-            assert page.inner_text(".page button") == "Continue with the next study"
-            assert page.locator(".tx").count() == 0
+            expect(page.locator(".page button").first).to_have_text(
+                "Continue with the next study", use_inner_text=True
+            )
+            expect(page.locator(".tx")).to_have_count(0)
             page.reload()
             page.wait_for_selector("text=has been closed")  # until the reader leaves the study
             notice = page.inner_text(".page")
@@ -298,7 +305,7 @@ def test_readers_stay_in_their_study_until_they_leave_it(context, tmp_path) -> N
                 if i < 11:
                     wait_for_case(page, f"{i + 2} / 12")
             page.wait_for_selector("text=All cases are done")
-            assert page.locator("text=Continue with the next study").count() == 0
+            expect(page.locator("text=Continue with the next study")).to_have_count(0)
             with store.write(served.study) as con:
                 synthetic_study.add_protocol(con, 12, version=3)
             page.reload()

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import expect
 
 from core import store
 from core.store.reading import protocol_table
 from support.image_arms import close_open_study, freeze_image_study
 from support.live_server import start_server, stop_server
 from support.network_capture import NetworkCapture
-from support.reading_browser import DEAD_TIME_MS
+from support.reading_browser import DEAD_TIME_OF_IMAGES_MS
 from support.reading_cases import (
     ANSWERS,
     QUESTIONS,
@@ -101,7 +102,7 @@ def wait(page: Any, text: str) -> None:
     """Wait until the page shows a text and all its images, and for the dead time after that."""
     page.get_by_text(text).first.wait_for()
     page.wait_for_function(LOADED)
-    page.wait_for_timeout(DEAD_TIME_MS)
+    page.wait_for_timeout(DEAD_TIME_OF_IMAGES_MS)
 
 
 def test_a_case_with_advice_takes_five_keys(open_exam) -> None:
@@ -115,19 +116,21 @@ def test_a_case_with_advice_takes_five_keys(open_exam) -> None:
         page.keyboard.press(key)
 
     wait(page, "on the exam alone")
-    assert STATEMENT not in page.content() and page.locator(".map, .mapbar").count() == 0
+    assert STATEMENT not in page.content()
+    expect(page.locator(".map, .mapbar")).to_have_count(0)
     press("2")
     wait(page, "What will the network decide?")
-    assert "2 Probably benign" in page.locator(".firstanswer").text_content()
-    assert STATEMENT not in page.content() and page.locator(".map, .mapbar").count() == 0
+    expect(page.locator(".firstanswer")).to_contain_text("2 Probably benign")
+    assert STATEMENT not in page.content()
+    expect(page.locator(".map, .mapbar")).to_have_count(0)
     press("1")
     wait(page, STATEMENT)
-    assert page.locator(".adv .tx li").all_text_contents() == [
-        f"{i}{text}" for i, text in enumerate(TEXTS, start=1)
-    ]
-    assert page.locator(".r .map").count() == 4
-    assert "2 Probably benign" in page.locator(".adv .firstanswer").text_content()
-    assert page.locator(".six button:nth-of-type(2) em").text_content() == "first"
+    expect(page.locator(".adv .tx li")).to_have_text(
+        [f"{i}{text}" for i, text in enumerate(TEXTS, start=1)]
+    )
+    expect(page.locator(".r .map")).to_have_count(4)
+    expect(page.locator(".adv .firstanswer")).to_contain_text("2 Probably benign")
+    expect(page.locator(".six button:nth-of-type(2) em")).to_have_text("first")
     press("5")
     wait(page, "How sure are you?")
     press("3")
@@ -135,7 +138,7 @@ def test_a_case_with_advice_takes_five_keys(open_exam) -> None:
     press("Enter")
     page.get_by_text("All cases are done").wait_for()
     assert pressed == 5
-    assert page.get_by_role("button", name="Reopen the last case").count() == 0
+    expect(page.get_by_role("button", name="Reopen the last case")).to_have_count(0)
     answers = [body for name, body in reading.sent if name == "answer"]
     assert [(body["token"], body["answer"]) for body in answers] == [
         ("t0", 2),
@@ -162,8 +165,8 @@ def test_a_key_held_or_pressed_twice_does_not_answer_the_next_step(open_exam) ->
     page.reload()
     wait(page, STATEMENT)
     page.evaluate(KEYS_AT_ONCE, ["5", "3"])  # the second is not the answer to the question
-    page.wait_for_timeout(DEAD_TIME_MS)
-    assert page.locator(".form .q").text_content().startswith("How sure are you?")
+    page.wait_for_timeout(DEAD_TIME_OF_IMAGES_MS)
+    expect(page.locator(".form .q")).to_contain_text("How sure are you?")
 
 
 def test_reload_returns_to_the_reveal_and_maps_can_be_hidden(open_exam) -> None:
@@ -172,15 +175,15 @@ def test_reload_returns_to_the_reveal_and_maps_can_be_hidden(open_exam) -> None:
     server.at = 2
     page.reload()
     wait(page, STATEMENT)
-    assert page.locator(".r .map:visible").count() == 4
+    expect(page.locator(".r .map:visible")).to_have_count(4)
     page.keyboard.press("m")
-    assert page.locator(".r .map:visible").count() == 0
+    expect(page.locator(".r .map:visible")).to_have_count(0)
     page.keyboard.press("m")
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Continue").click()
     wait(page, STATEMENT)
-    assert page.locator(".r .map:visible").count() == 4
-    assert page.get_by_role("button", name="Map on").is_visible()
+    expect(page.locator(".r .map:visible")).to_have_count(4)
+    expect(page.get_by_role("button", name="Map on")).to_be_visible()
 
 
 def test_the_view_of_the_films_stays_when_the_advice_comes(open_exam) -> None:
@@ -193,7 +196,7 @@ def test_the_view_of_the_films_stays_when_the_advice_comes(open_exam) -> None:
     wait(page, "What will the network decide?")
     page.keyboard.press("1")
     wait(page, STATEMENT)
-    assert page.locator(".r .stage").first.get_attribute("style") == before
+    expect(page.locator(".r .stage").first).to_have_attribute("style", before)
 
 
 def test_the_control_arm_says_that_there_is_no_advice(open_exam) -> None:
@@ -202,7 +205,7 @@ def test_the_control_arm_says_that_there_is_no_advice(open_exam) -> None:
     server.at = 2
     page.reload()
     wait(page, "This case has no advice")
-    assert page.locator(".map, .mapbar, .statement").count() == 0
+    expect(page.locator(".map, .mapbar, .statement")).to_have_count(0)
     page.keyboard.press("6")
     wait(page, "How sure are you?")
 
@@ -243,7 +246,7 @@ def test_questions_without_advice_follow_the_answer(context: Any) -> None:
     reading.open()
     page = reading.page
     wait(page, "Further questions follow.")
-    assert not page.get_by_role("button", name="Reopen the previous case").is_visible()
+    expect(page.get_by_role("button", name="Reopen the previous case")).to_be_hidden()
     page.keyboard.press("4")
     wait(page, "How sure are you?")
     page.get_by_role("button", name="Very").click()
@@ -290,7 +293,7 @@ def test_closing_questionnaire_and_washout(context: Any) -> None:
     reading = ScriptedReading(context.new_page(), lambda name, body: washout, {})
     reading.open()
     reading.page.get_by_text("The next cases open on").wait_for()
-    assert "2026" in reading.page.locator(".page").text_content()
+    expect(reading.page.locator(".page")).to_contain_text("2026")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -351,12 +354,12 @@ def test_no_advice_on_the_wire_before_the_answers_are_stored(own_study: Path, co
             for key, text in (("2", "on the exam alone"), ("1", "What will the network decide?")):
                 page.get_by_text(text).first.wait_for()
                 page.wait_for_function(shadow_condition(".r img", "e.complete && e.naturalWidth"))
-                page.wait_for_timeout(2 * DEAD_TIME_MS)
+                page.wait_for_timeout(2 * DEAD_TIME_OF_IMAGES_MS)
                 assert not [secret for secret in secrets if secret in wire.own]
                 if key == "1":  # closed after the lock: the reader goes on where the answer was
                     page.reload()
                     page.get_by_text(text).first.wait_for()
-                    assert page.get_by_text("2 Probably benign").count() == 1
+                    expect(page.get_by_text("2 Probably benign")).to_have_count(1)
                     page.wait_for_timeout(2000)
                     assert not [secret for secret in secrets if secret in wire.own]
                 page.keyboard.press(key)
@@ -366,11 +369,11 @@ def test_no_advice_on_the_wire_before_the_answers_are_stored(own_study: Path, co
             page.reload()
             page.get_by_text("The network's decision: ").first.wait_for()
             page.wait_for_function(shadow_condition(".r .map", "e.complete && e.naturalWidth"))
-            page.wait_for_timeout(2 * DEAD_TIME_MS)
+            page.wait_for_timeout(2 * DEAD_TIME_OF_IMAGES_MS)
             for key, text in (("5", "How sure are you?"), ("3", "What would have helped?")):
                 page.keyboard.press(key)
                 page.get_by_text(text).first.wait_for()
-                page.wait_for_timeout(DEAD_TIME_MS)
+                page.wait_for_timeout(DEAD_TIME_OF_IMAGES_MS)
             page.keyboard.press("Enter")
             page.wait_for_function(HAS_TITLE, arg="Practice 2 / 4")
     finally:

@@ -23,7 +23,7 @@ from support.image_arms import close_open_study, freeze_image_study
 from support.image_requests import request_image
 from support.live_server import Served, start_server, stop_server
 from support.network_capture import NetworkCapture
-from support.reading_browser import DEAD_TIME_MS, wait_for_case
+from support.reading_browser import DEAD_TIME_OF_IMAGES_MS, wait_for_case
 from support.shadow_dom import shadow_condition
 
 pytestmark = pytest.mark.browser
@@ -91,7 +91,7 @@ def wait_for_image(page) -> None:
     """If the case has an image, wait until it is loaded and for the dead time after it."""
     if page.locator(".rd.pictured").count():
         page.wait_for_function(IMAGE_LOADED)
-        page.wait_for_timeout(DEAD_TIME_MS)
+        page.wait_for_timeout(DEAD_TIME_OF_IMAGES_MS)
 
 
 def test_nothing_sent_names_a_case_or_a_score(image_study: Served, context) -> None:

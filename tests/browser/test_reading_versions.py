@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect
 
 from core import store
 from core.sessions.reading_session import ReadingSession
@@ -62,7 +63,7 @@ def close_version(page, version: int) -> None:
     page.locator("summary", has_text=name).click()
     field = page.get_by_label("Type the study's name to close it")
     button = page.get_by_role("button", name=name, exact=True)
-    assert button.is_disabled()
+    expect(button).to_be_disabled()
     field.fill(NAME)
     field.press("Enter")
     page.wait_for_selector(f"button:has-text('{name}'):not([disabled])")
@@ -76,13 +77,13 @@ def test_two_versions_are_closed_and_scored_independently(context, served: Serve
     page.click("button")
     open_version(page, served, 1)
     # No result of an open study is on the page.
-    assert not page.get_by_text("Statistics paragraph").count()
+    expect(page.get_by_text("Statistics paragraph")).to_have_count(0)
     close_version(page, 1)
     page.get_by_text("Statistics paragraph").first.wait_for(timeout=60_000)
     assert states(served.study) == {1: "scored", 2: "reading"}
     open_version(page, served, 2)
     page.get_by_label("Type the study's name to close it").wait_for(state="attached")
-    assert not page.get_by_text("Statistics paragraph").count()
+    expect(page.get_by_text("Statistics paragraph")).to_have_count(0)
     close_version(page, 2)
     page.get_by_text("Statistics paragraph").first.wait_for(timeout=60_000)
     assert states(served.study) == {1: "scored", 2: "scored"}

@@ -78,8 +78,9 @@ def test_a_withdrawn_team_link_stays_withdrawn(context, team_study: list[Served]
         page = context.new_page()
         page.goto(link)
         page.click("button")
-        page.wait_for_load_state()
-        refused = "not valid" in page.inner_text("body")
+        refusal = page.get_by_text("not valid")
+        refusal.or_(page.locator("[data-testid=stApp]")).first.wait_for()
+        refused = refusal.is_visible()
         page.close()
         return refused
 

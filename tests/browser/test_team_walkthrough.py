@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import TimeoutError, expect
 
 from core import runs, store
 from core.class_labels import unit_name
@@ -55,7 +55,7 @@ def sign_in(page, server: Served, code: str) -> None:
     """Open the dashboard as a new team member."""
     page.goto(server.invite("team", code))
     page.get_by_role("button", name="Start").click()
-    page.wait_for_selector('[data-testid="stMainBlockContainer"]', timeout=30_000)
+    page.wait_for_selector('[data-testid="stMainBlockContainer"]', timeout=60_000)
 
 
 SCRIPT_IS_DONE = """() => {
@@ -125,7 +125,7 @@ def test_pages_have_no_faults(server: Served, browser) -> None:
     for path in (*PAGES, unit, pair, "reading_study?study=New+design"):
         page.goto(f"{server.base}/{path}")
         wait_for_content(page)
-        assert page.locator('[data-testid="stException"]').count() == 0, path
+        expect(page.locator('[data-testid="stException"]'), path).to_have_count(0)
         for size in SIZES:
             page.set_viewport_size(viewport(size))
             check_layout(page, path, size)
@@ -133,7 +133,7 @@ def test_pages_have_no_faults(server: Served, browser) -> None:
         page.evaluate(axe)
         for scheme in schemes:
             page.emulate_media(color_scheme=scheme)
-            page.wait_for_function(THEME_IS, arg=scheme, timeout=10_000)
+            page.wait_for_function(THEME_IS, arg=scheme, timeout=60_000)
             wait_for_content(page)
             faults += [
                 f"{path or 'overview'}, {scheme}: {fault}"
@@ -153,7 +153,7 @@ def check_layout(page, path: str, size: tuple[int, int]) -> None:
     """Check that a page at a size of the window neither scrolls sideways nor begins low."""
     # Charts follow a change of the window's size a moment later.
     with contextlib.suppress(TimeoutError):
-        page.wait_for_function(NO_SIDEWAYS_SCROLLING, arg=size[0], timeout=10_000)
+        page.wait_for_function(NO_SIDEWAYS_SCROLLING, arg=size[0], timeout=60_000)
     assert page.evaluate(NO_SIDEWAYS_SCROLLING, size[0]), f"{path} scrolls sideways at {size}"
     top = page.evaluate(CONTENT_TOP)
     assert top <= 56, f"{path}: content starts at {top}"
@@ -186,9 +186,9 @@ def test_a_step_in_a_terminal_appears_while_it_runs(server: Served, browser) -> 
             assert training.poll() is None
             time.sleep(0.05)
         # The Overview refreshes every 3 s; a loaded machine needs longer.
-        page.get_by_text("train --epochs 2").first.wait_for(timeout=20_000)
+        page.get_by_text("train --epochs 2").first.wait_for(timeout=60_000)
         assert training.wait(120) == 0
-        page.get_by_text("2 epochs").first.wait_for(timeout=10_000)
+        page.get_by_text("2 epochs").first.wait_for(timeout=60_000)
     finally:
         training.kill()
         training.wait()

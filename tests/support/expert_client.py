@@ -14,7 +14,7 @@ class ExpertClient:
     """Send requests to a server and keep its session cookie."""
 
     def __init__(self, base: str) -> None:
-        self.line = http.client.HTTPConnection(base.removeprefix("http://"), timeout=20)
+        self.line = http.client.HTTPConnection(base.removeprefix("http://"), timeout=60)
         self.headers: dict[str, str] = {}
 
     def request(self, path: str, body: object = None, form: str | None = None) -> tuple[int, bytes]:

@@ -15,6 +15,9 @@ from core.store import participant_table
 from dashboard.server.links import ADDRESS_FILE, server_address
 from support.paths import ROOT
 
+# Seconds until a server must answer; its start takes several seconds of computing.
+START_S = 120
+
 
 @dataclass(frozen=True)
 class Served:
@@ -57,12 +60,13 @@ def start_server(study: Path, port: int = 0, before: str = "") -> Served:
         [sys.executable, "-c", code, str(study), str(port)], cwd=ROOT, stdout=log, stderr=log
     )
     log.close()
-    for _ in range(300):
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
         try:
             if not (study / ADDRESS_FILE).is_file():
                 raise OSError("the server does not listen yet")
             served = Served(study, server_address(study), process)
-            urllib.request.urlopen(f"{served.base}/_stcore/health", timeout=2).close()
+            urllib.request.urlopen(f"{served.base}/_stcore/health", timeout=20).close()
             return served
         except OSError:
             if process.poll() is not None:

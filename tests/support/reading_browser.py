@@ -6,6 +6,8 @@ from support.shadow_dom import HAS_TITLE
 
 # Milliseconds after a new case during which the page ignores keys, plus a margin.
 DEAD_TIME_MS = 420
+# After the last image of a case is complete, its load event follows a moment later.
+DEAD_TIME_OF_IMAGES_MS = 650
 
 
 def wait_for_case(page, title: str) -> None:

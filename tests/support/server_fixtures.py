@@ -11,6 +11,9 @@ from support.install_browser import installed_browser
 from support.live_server import Served, start_server, stop_server
 from support.network_capture import NetworkCapture
 
+# Milliseconds until a condition must hold; a page on a busy machine needs many seconds.
+WAIT_MS = 60_000
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -34,6 +37,8 @@ def browser():
     """One Chromium for the session."""
     from playwright import sync_api as playwright
 
+    playwright.expect.set_options(timeout=WAIT_MS)
+
     path = installed_browser()  # starts a driver of its own, so before the one below
     if path is None:
         # Browser tests fail rather than skip, because `make test` installs a browser first.
@@ -53,5 +58,6 @@ def browser():
 def context(browser):
     """A browser profile of its own, at the size for which the pages are built."""
     profile = browser.new_context(viewport={"width": 1280, "height": 640})
+    profile.set_default_timeout(WAIT_MS)
     yield profile
     profile.close()

@@ -136,29 +136,29 @@ def test_an_access_waits_for_the_lock_until_its_time_is_over(empty: Path) -> Non
     entered, waiting = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store_lock(empty, exclusive=True, timeout_s=5):
+        with store_lock(empty, exclusive=True, timeout_s=60):
             entered.set()
-            waiting.wait(5)
+            waiting.wait(60)
             time.sleep(0.05)
 
     with ThreadPoolExecutor(1) as pool:
         holder = pool.submit(hold)
-        assert entered.wait(5)
+        assert entered.wait(60)
         waiting.set()
-        with store_lock(empty, exclusive=True, timeout_s=5):
-            assert holder.done() or holder.result(5) is None
+        with store_lock(empty, exclusive=True, timeout_s=60):
+            assert holder.done() or holder.result(60) is None
         # At the end of its time an access is refused, and the lock is free for others.
         entered.clear()
         waiting.clear()
         holder = pool.submit(hold)
-        assert entered.wait(5)
+        assert entered.wait(60)
         with (
             pytest.raises(store.StoreLockedError, match="more than 0 s"),
             store_lock(empty, exclusive=False, timeout_s=0),
         ):
             pass
         waiting.set()
-        holder.result(5)
+        holder.result(60)
     with store_lock(empty, exclusive=False, timeout_s=0):
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from core import store
 from core.store import annotation_table, participant_table
@@ -42,7 +43,7 @@ def test_invite_use_and_revoke(team, browser, served: Served) -> None:
     team.get_by_role("button", name="Revoke", exact=True).click()
     team.click("button:has-text('Revoke the link of A7')")
     team.wait_for_selector("text=no longer works")
-    assert link not in team.content()
+    team.wait_for_function("link => !document.documentElement.outerHTML.includes(link)", arg=link)
     ended = (
         "() => [...document.querySelectorAll('*')].some(e =>"
         " e.shadowRoot?.querySelector('.lost')?.textContent.includes('session has ended'))"
@@ -57,7 +58,7 @@ def test_invite_use_and_revoke(team, browser, served: Served) -> None:
     assert page.evaluate(ended)
     page.goto(link)
     page.click("button")
-    assert "not valid" in page.inner_text("body")
+    expect(page.locator("body").first).to_contain_text("not valid", use_inner_text=True)
     expert.close()
     with store.read(served.study) as con:
         assert (
