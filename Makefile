@@ -25,7 +25,7 @@ run: .venv/installed
 test: .venv/installed
 	@.venv/bin/python tests/support/install_browser.py
 	@$(MAKE) --no-print-directory lint
-	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --randomly-seed=816931234
+	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --randomly-seed=816931234
 
 # Speed as ratios against reference implementations, measured in the same run.
 bench: .venv/installed

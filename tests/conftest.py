@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -22,17 +23,37 @@ pytest_plugins = ["support.server_fixtures"]
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what cannot run here, and order the modules.
 
-    Start with one module that needs the demonstration, and keep the others to the end.
-
-    One worker builds it while the others run what does not need it; no worker waits. Within these
-    parts the order is random (pytest-randomly prints its seed).
+    Start with one module that needs the demonstration, and keep the others to the end: one worker
+    builds it while the others run what does not need it. In both parts slow modules come first, so
+    that no worker is left alone with one at the end. Within these groups the order is random
+    (pytest-randomly prints its seed).
     """
     if left_out := skip_unmet(items):
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
     users = [item.path for item in items if "demonstration" in getattr(item, "fixturenames", ())]
     parts = dict.fromkeys(users, 2) | dict.fromkeys(users[:1], 0)
-    items.sort(key=lambda item: parts.get(item.path, 1))
+    slow = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("browser")
+    }
+    items.sort(key=lambda item: (parts.get(item.path, 1), item.path not in slow))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_garbage_collections() -> None:
+    """Exempt what the imports left from garbage collection, which Streamlit asks for at each run.
+
+    With PyTorch and pandas loaded, a collection otherwise takes a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Leave no frozen objects: the database's module would report them as leaked."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

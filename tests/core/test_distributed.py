@@ -25,6 +25,8 @@ from evaluation.pipeline import evaluate
 from support.distributed_worker import quiet
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 BASE = {
     "architecture": "small",
     "units": 16,

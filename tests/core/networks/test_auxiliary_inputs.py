@@ -18,6 +18,8 @@ from core.settings import TrainingSettings
 from core.training import LabeledPatches
 from support.array_patches import ArrayPatches, no_progress
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TrainingSettings(
     architecture="small",
     weights="none",

@@ -27,6 +27,8 @@ from support.published_networks import (
 )
 from support.strip_study import SIDE, create_strip_study
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED_SIDES = {"alexnet": 227, "vgg16": 227, "resnet152": 227, "inception_v3": 299}
 
 

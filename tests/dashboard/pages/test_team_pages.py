@@ -17,6 +17,8 @@ from evaluation.queries import performance, performance_cache
 from evaluation.queries.observations import LEVELS
 from support.team_page import Open, button, choose_study, page_text
 
+pytestmark = pytest.mark.slow
+
 PAGES = (
     "overview",
     "data",

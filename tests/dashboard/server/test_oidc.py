@@ -26,6 +26,8 @@ from support.live_server import Served, start_server, stop_server
 from support.oidc_provider import StubProvider
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stub():

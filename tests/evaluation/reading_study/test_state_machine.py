@@ -1,9 +1,9 @@
 """Reading studies driven in any order: two versions, two sites, real store, routes and imports.
 
 A model beside the study says only what must hold: what was checked, what was acknowledged, and in
-which state each version is. Everything else is the product's own code, but for three parts without
+which state each version is. Everything else is the product's own code, but for four parts without
 a state that are replaced by faster ones: the statistics of a score, most permutations of the
-leakage check, and all practice texts but one.
+leakage check, all practice texts but one, and the wait that gives all replies one time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from core.store import backup, participant_table
 from core.store.evidence import verify_chain
 from core.store.key_files import keys_beside
 from core.store.reading import protocol_table
+from dashboard.components import http
 from dashboard.server import context
 from evaluation.permutation import PatientPermutations
 from evaluation.reading_study import site_bundles, workflow
@@ -43,6 +44,8 @@ from support.reading_machine import (
     step,
 )
 from support.reading_model import Site, Version
+
+pytestmark = pytest.mark.slow
 
 # What must have been executed in the end.
 LEAST = {
@@ -89,6 +92,7 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[ReadingStud
     monkeypatch.setattr(store, "read", read_past_refusals)
     monkeypatch.setattr(PatientPermutations.__init__, "__defaults__", (9,))
     monkeypatch.setattr(scores, "score_study", score_without_statistics)
+    monkeypatch.setattr(http, "seconds_until_reply", lambda seconds: 0.0)
     for module in (reading_session, content):
         monkeypatch.setattr(module, "PRACTICE_TEXTS", ONE_PRACTICE_TEXT)
     monkeypatch.setattr(pictures, "usual_practice", lambda study: ONE_PRACTICE_TEXT)

@@ -18,6 +18,8 @@ from evaluation.reporting.blocks import FigureBlock, Heading, Paragraph, TableBl
 from evaluation.reporting.tables.checklists import FOUND, MISSING, checklist_items
 from support.simulated_readings import close_study_with_answers
 
+pytestmark = pytest.mark.slow
+
 READERS = ("A", "B", "C")
 # Figures and tables whose texts depend on the settings; the others draw images, which takes long.
 READING_PARTS = (

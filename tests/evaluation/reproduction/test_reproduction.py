@@ -28,6 +28,8 @@ from support.paths import REFERENCE
 from support.release_tree import LABELLED, film_names, write_release
 from support.requirements import needs_publication
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ("alexnet", "vgg16", "inception_v3", "resnet152")
 
 
