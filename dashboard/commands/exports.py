@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,7 +116,16 @@ def export_figures_command(
     folder = resolve_study(study)
     suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
     with progress_bar("figures") as report:
-        exports = export_figures(folder, names or [], out, width_mm, suffixes, report, label_set)
+        exports = export_figures(
+            folder,
+            names or [],
+            out,
+            width_mm,
+            suffixes,
+            report,
+            label_set,
+            processes=os.cpu_count() or 1,
+        )
     if _opens_test_split(exports):
         _log_test_split_opening(folder, "figures")
     _log_exports(folder, "figures", exports)

@@ -5,12 +5,18 @@ provenance record.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+from matplotlib.backends import backend_ps
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -27,6 +33,7 @@ from evaluation.reporting.figures import FIGURES, style
 from evaluation.reporting.figures.base import FigureResult, FigureSpec
 
 FIGURE_FORMATS = ("pdf", "svg", "eps", "png", "tiff")
+FIGURES_PER_PROCESS = 4
 MAX_PNG_DPI = 600
 SCREEN_DPI = 96
 
@@ -117,10 +124,12 @@ def export_figures(
     formats: Sequence[str],
     report: ProgressCallback,
     label_set: str | None = None,
+    processes: int = 1,
 ) -> list[Export]:
     """Write several figures into a folder, which is created if it is missing.
 
     label_set: of the figures that show labels; None for the labels that the study uses.
+    processes: more than 1 only from a command, because a new process imports the main module.
     No name or "all": every figure. An unknown name or format is a UserError.
     """
     selected = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
@@ -129,11 +138,26 @@ def export_figures(
         raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
     check_formats(formats)
     create_output_folder(out)
-    exports = []
-    for i, name in enumerate(selected):
-        exports.append(export_figure(study, FIGURES[name], out, width_mm, formats, label_set))
-        report(i + 1, len(selected), "figures")
+    write = partial(
+        _export_named, study, out=out, width_mm=width_mm, formats=formats, label_set=label_set
+    )
+    # A process takes as long to start as a few figures to write.
+    processes = min(processes, len(selected) // FIGURES_PER_PROCESS)
+    with contextlib.ExitStack() as stack:
+        written: Iterable[Export] = map(write, selected)
+        if processes > 1:
+            pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+            written = stack.enter_context(pool).map(write, selected)
+        exports = []
+        for export in written:
+            exports.append(export)
+            report(len(exports), len(selected), "figures")
     return exports
+
+
+def _export_named(study: Path, name: str, **options: Any) -> Export:
+    """Write the figure of this name; arguments and result pass between processes."""
+    return export_figure(study, FIGURES[name], **options)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -219,6 +243,16 @@ def figure_data_uri(figure: Figure, kind: str, dpi: int) -> str:
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     image.save(buffer, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _bounding_box(font: Any) -> tuple[float, float, float, float]:
+    """Return the smallest box that holds each glyph of a TrueType font, from its header."""
+    head = font["head"]
+    return head.xMin, head.yMin, head.xMax, head.yMax
+
+
+# matplotlib draws thousands of glyphs for this box, for each font of each EPS file.
+backend_ps._bounds = _bounding_box
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fontTools.pens.boundsPen import BoundsPen
+from fontTools.ttLib import TTFont
+from matplotlib import font_manager
+from matplotlib.backends import backend_ps
 from matplotlib.collections import Collection, PolyCollection
 from matplotlib.text import Text
 from PIL import Image
@@ -29,7 +33,7 @@ from evaluation.reading_study import workflow
 from evaluation.reporting import report
 from evaluation.reporting.archive import zip_exports
 from evaluation.reporting.blocks import Paragraph, TableBlock
-from evaluation.reporting.figures import FIGURES, style
+from evaluation.reporting.figures import FIGURES, export, style
 from evaluation.reporting.figures.explanations import choose_example_cases
 from evaluation.reporting.figures.export import (
     FIGURE_FORMATS,
@@ -236,6 +240,30 @@ def test_roc_numbers_match_performance(demonstration: Path, exported: Path) -> N
             ] == pytest.approx(r.auc.low, abs=1e-9)
     caption = (exported / "roc.caption.txt").read_text()
     assert "SIMULATED" in caption and "test split" in caption and "patients" in caption
+
+
+def test_processes_write_the_same_files_in_order(
+    demonstration: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "FIGURES_PER_PROCESS", 1)
+    names, done = ["calibration", "annotation_screen"], []
+    written = export_figures(
+        demonstration, names, tmp_path, None, ["pdf"], lambda *step: done.append(step), processes=2
+    )
+    assert [e.name for e in written] == names and [e.record is None for e in written] == [0, 1]
+    assert done == [(1, 2, "figures"), (2, 2, "figures")]
+    for name in ("calibration.pdf", "calibration.caption.txt"):
+        assert (tmp_path / name).read_bytes() == (exported / name).read_bytes()
+
+
+def test_bounding_box_of_a_font_is_that_of_its_glyphs() -> None:
+    with TTFont(font_manager.findfont(style.font_family())) as font:
+        glyphs = font.getGlyphSet(False)
+        pen = BoundsPen(glyphs)
+        for name in glyphs:
+            glyphs[name].draw(pen)
+        # Curves of the drawn glyphs end between the whole numbers of the header.
+        assert backend_ps._bounds(font) == pytest.approx(pen.bounds, abs=1)
 
 
 def test_missing_inputs_name_their_step(tmp_path: Path) -> None:
