@@ -367,7 +367,7 @@ class ReadingSession:
         if protocol.state not in OPEN_STATES:
             raise RequestRefused("closed", STUDY_CLOSED)
         if token != self.questionnaire_token(con, protocol):
-            raise RequestRefused("stale", "These questions were answered already.")
+            raise RequestRefused("stale", "These questions are not due, or were answered already.")
         values = valid_question_answers(protocol.design["questionnaire"], answers)
         self._append_question_answers(
             con, protocol, stage_table.QUESTIONNAIRE_POSITION, CLOSING_QUESTION, values

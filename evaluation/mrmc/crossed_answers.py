@@ -1,13 +1,13 @@
 """Proportions and means of answers, with random readers and patients as clusters.
 
-Answers of one reader are correlated, and so are those on one patient. Not every reader needs to
-have an answer on every patient: which cases a proportion is about may depend on the answers, as the
-cases that a reader answered wrongly at first.
+Answers of one reader are correlated, and so are those on one patient. A design may fix how many
+cases each stratum has, as each class of truth; what differs between strata then adds no variance.
+Which answers a proportion is about may depend on the answers, as the cases that a reader answered
+wrongly at first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from evaluation.intervals import Interval
 from evaluation.mrmc.reader_mean import combined_df
 from evaluation.validation import Array
 
-LOGIT_METHOD = "logit scale, random readers and patients"
-MEAN_METHOD = "random readers and patients"
+LOGIT_METHOD = "logit scale, random readers, patients in strata"
+MEAN_METHOD = "random readers, patients in strata"
 _FEW = "fewer than two patients"
 _ONE_READER = "one reader: does not generalise to readers"
 # A variance below this is 0 up to rounding.
@@ -28,18 +28,59 @@ _NEGLIGIBLE = 1e-15
 
 @dataclass(frozen=True)
 class Answers:
-    """Values of answers, with the reader and the patient of each; three arrays of shape (n,)."""
+    """Answers, with what the design fixes.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Value of each answer.
+    readers, patients : ndarray, shape (n,)
+        Reader and patient of each answer.
+    strata : ndarray, shape (n,), optional
+        Stratum of each answer's case, where the design fixes the number of cases in each stratum.
+        The default is a single stratum.
+    counted : ndarray of bool, shape (n,), optional
+        Answers that a proportion or mean is about; the others state how many cases each stratum
+        has. The default is all.
+    """
 
     values: Array
     readers: Array
     patients: Array
+    strata: Array | None = None
+    counted: Array | None = None
 
     def __len__(self) -> int:
-        return len(self.values)
+        """Return the number of counted answers."""
+        return int(self.is_counted.sum())
+
+    @property
+    def is_counted(self) -> Array:
+        """Whether each answer counts."""
+        return np.ones(len(self.values), dtype=bool) if self.counted is None else self.counted
+
+    @property
+    def stratum(self) -> Array:
+        """The stratum of each answer."""
+        return np.zeros(len(self.values), dtype=int) if self.strata is None else self.strata
+
+    @property
+    def mean(self) -> float:
+        """Mean of the counted answers."""
+        return float(self.values[self.is_counted].mean())
+
+    @property
+    def influence(self) -> Array:
+        """Contribution of each answer to the error of the mean; 0 where it does not count."""
+        return np.where(self.is_counted, (self.values - self.mean) / len(self), 0.0)
+
+    def count(self, groups: Array) -> int:
+        """Return the number of readers or patients that have a counted answer."""
+        return len(set(groups[self.is_counted]))
 
 
 def crossed_variance(
-    influence: Array, readers: Any, patients: Any, floor: bool = False
+    influence: Array, readers: Any, patients: Any, strata: Any
 ) -> tuple[float, float]:
     """Return the variance of an estimate and its degrees of freedom.
 
@@ -47,10 +88,9 @@ def crossed_variance(
     ----------
     influence : ndarray of float, shape (n,)
         Contribution of each answer to the error of the estimate; the sum is 0.
-    readers, patients : sequence of hashable, shape (n,)
-        Reader and patient of each answer.
-    floor : bool
-        Whether the variance between readers is at least that of single answers, see Notes.
+    readers, patients, strata : sequence of hashable, shape (n,)
+        Reader and patient of each answer, and stratum of its case. The design fixes the number of
+        cases of a stratum.
 
     Returns
     -------
@@ -61,50 +101,78 @@ def crossed_variance(
     Notes
     -----
     With the sums of the influences of each reader, V_R = R / (R - 1) times the sum of their
-    squares; likewise V_P of patients, and V_RP of each reader and patient. The variance is
-    V_R + max(V_P - V_RP, 0): what varies between readers contains the variance of single answers,
-    and patients add what is common to readers. It has the structure of the analysis of Obuchowski
-    and Rockette, MS(T:R) + r max(Cov2 - Cov3, 0), and the degrees of freedom of
-    `combined_df`. One reader is fixed: the variance is V_P. The other order, V_P +
-    max(V_R - V_RP, 0), covers .92 with four readers who differ.
+    squares. For patients each influence loses the mean of its reader and stratum, and is multiplied
+    by the root of m / (m - 1) for the m patients of that reader and stratum; with m = 1 it stays as
+    it is. V_P is the sum of squares of what remains of each patient, V_RP of each reader and
+    patient. The variance is V_R + max(V_P - V_RP, 0): what varies between readers contains the
+    variance of single answers, and patients add what is common to readers. It has the structure of
+    the analysis of Obuchowski and Rockette, MS(T:R) + r max(Cov2 - Cov3, 0). One reader is fixed:
+    the variance is V_P.
 
-    V_R of few readers may be small by chance, though its expectation is at least V_RP. With `floor`
-    it is max(V_R, V_RP): intervals of means and differences, which have the scale of the answers,
-    cover .90 to .93 without it with four readers; those of proportions on the logit scale cover
-    .93 to .97 without it and .97 to 1 with it. See benchmarks/READING_ADVICE.md.
+    The expectation of V_R is at least V_RP. The degrees of freedom are those of `combined_df` with
+    max(V_R, V_RP) and R - 1, and with the patients' part and patients less strata: few readers who
+    are alike by chance would otherwise give many degrees of freedom. Readers whose sums are all
+    equal have V_R = 0 by chance, and V_RP takes its place. See benchmarks/READING_ADVICE.md.
 
     References
     ----------
     Cameron AC, Gelbach JB, Miller DL. Robust inference with multiway clustering. J Bus Econ Stat
-    2011;29:238-249 (the three sums of squares).
+    2011;29:238-249 (the three sums of squares). Cochran WG. Sampling techniques. 3rd ed. Wiley
+    1977, chapter 5 (stratified sampling). Lumley T. Complex surveys: a guide to analysis using R.
+    Wiley 2010 (a stratum of one patient is centred on the whole sample, here on 0; option
+    lonely.psu = "adjust").
 
     Examples
     --------
-    >>> variance, df = crossed_variance(np.array([.1, -.1, .1, -.1]), list("aabb"), [1, 2, 1, 2])
+    >>> variance, df = crossed_variance(
+    ...     np.array([.1, -.1, .1, -.1]), list("aabb"), [1, 2, 1, 2], [0] * 4
+    ... )
     >>> round(variance, 3), df
-    (0.12, 1.0)
+    (0.16, 2.0)
     """
-    by_reader, by_patient = _sums(influence, readers), _sums(influence, patients)
-    by_both = _sums(influence, list(zip(readers, patients)))
-    r, p = len(by_reader), len(by_patient)
+    reader, patient, stratum = _codes(readers), _codes(patients), _codes(strata)
+    r, p = (int(codes.max(initial=-1)) + 1 for codes in (reader, patient))
     if p < 2:
         return 0.0, 0.0
-    patient_variance = p / (p - 1) * float((by_patient**2).sum())
+    deviation, centred = _stratum_deviations(influence, reader, patient, stratum)
+    # Patients in several strata can be fewer than their strata.
+    patient_df = max(p - centred, 1)
+    patient_variance = _sum_of_squares(deviation, patient)
     if r < 2:
-        return patient_variance, p - 1
-    reader_variance = r / (r - 1) * float((by_reader**2).sum())
-    single_variance = float((by_both**2).sum())
+        return patient_variance, patient_df
+    single_variance = _sum_of_squares(deviation, reader * p + patient)
+    reader_variance = r / (r - 1) * _sum_of_squares(influence, reader)
+    if reader_variance < _NEGLIGIBLE:
+        reader_variance = single_variance
     shared = max(patient_variance - single_variance, 0.0)
-    if floor:
-        reader_variance = max(reader_variance, single_variance)
-    return reader_variance + shared, float(combined_df(reader_variance, r - 1, shared, p - 1))
+    expected = max(reader_variance, single_variance)
+    return reader_variance + shared, float(combined_df(expected, r - 1, shared, patient_df))
 
 
-def _sums(influence: Array, groups: Sequence[Any]) -> Array:
-    """Return the sum of the influences of each group."""
+def _codes(groups: Any) -> Array:
+    """Return the number of each element's group, from 0."""
     codes: dict[Any, int] = {}
-    index = np.array([codes.setdefault(group, len(codes)) for group in groups], dtype=int)
-    return np.bincount(index, influence, minlength=len(codes))
+    return np.array([codes.setdefault(group, len(codes)) for group in groups], dtype=int)
+
+
+def _sum_of_squares(influence: Array, groups: Array) -> float:
+    """Return the sum of squares of the groups' sums."""
+    return float((np.bincount(groups, influence) ** 2).sum())
+
+
+def _stratum_deviations(
+    influence: Array, reader: Array, patient: Array, stratum: Array
+) -> tuple[Array, int]:
+    """Return the influences less the means of reader and stratum, and how many strata that are."""
+    cell = reader * (stratum.max() + 1) + stratum
+    answers = np.bincount(cell)
+    pairs = np.unique(cell * (patient.max() + 1) + patient)
+    patients = np.bincount(pairs // (patient.max() + 1), minlength=len(answers))
+    is_single = patients < 2
+    mean = np.where(is_single, 0.0, np.bincount(cell, influence) / np.maximum(answers, 1))
+    factor = np.where(is_single, 1.0, patients / np.maximum(patients - 1, 1))
+    deviation = (influence - mean[cell]) * np.sqrt(factor[cell])
+    return deviation, len(set(stratum[~is_single[cell]]))
 
 
 def crossed_proportion(answers: Answers, level: float = 0.95) -> Interval:
@@ -120,7 +188,7 @@ def crossed_proportion(answers: Answers, level: float = 0.95) -> Interval:
     Returns
     -------
     Interval
-        On the logit scale with a t quantile. Where all answers are equal, or the variance is 0, the
+        On the logit scale with a t quantile. Where all answers are equal, the variance is 0 and the
         bounds are those of Clopper and Pearson on the number of patients.
 
     Examples
@@ -128,20 +196,18 @@ def crossed_proportion(answers: Answers, level: float = 0.95) -> Interval:
     >>> answers = Answers(np.array([1, 0, 1, 1, 1, 0.]), np.array(list("aabbcc")), np.arange(6))
     >>> interval = crossed_proportion(answers)
     >>> round(interval.estimate, 3), round(interval.low, 2), round(interval.high, 2)
-    (0.667, 0.13, 0.97)
+    (0.667, 0.07, 0.98)
     """
-    n = len(answers)
-    if not n:
+    if not len(answers):
         return Interval.without_bounds(
             level, LOGIT_METHOD, "there is no such answer", unit=_unit(2)
         )
-    p = float(answers.values.mean())
-    patients = len(set(answers.patients))
-    readers = len(set(answers.readers))
+    p = answers.mean
+    patients, readers = answers.count(answers.patients), answers.count(answers.readers)
     shared: dict[str, Any] = {"estimate": p, "level": level, "unit": _unit(readers)}
     if patients < 2:
         return Interval(low=None, high=None, method=LOGIT_METHOD, reason=_FEW, **shared)
-    variance, df = crossed_variance((answers.values - p) / n, answers.readers, answers.patients)
+    variance, df = _answers_variance(answers)
     caveat = _ONE_READER if readers < 2 else None
     if variance < _NEGLIGIBLE:
         low, high = _counted_patients(p, patients, level)
@@ -180,9 +246,7 @@ def crossed_mean(answers: Answers, level: float = 0.95) -> Interval:
     """
     if not len(answers):
         return Interval.without_bounds(level, MEAN_METHOD, "there is no such answer", unit=_unit(2))
-    mean = float(answers.values.mean())
-    influence = (answers.values - mean) / len(answers)
-    return _t_interval(mean, influence, answers.readers, answers.patients, level)
+    return _t_interval(answers.mean, (answers,), level)
 
 
 def crossed_difference(first: Answers, second: Answers, level: float = 0.95) -> Interval:
@@ -203,33 +267,45 @@ def crossed_difference(first: Answers, second: Answers, level: float = 0.95) -> 
     >>> second = Answers(np.array([0, 1, 0, 0, 0, 0.]), readers, patients)
     >>> interval = crossed_difference(first, second)
     >>> round(interval.estimate, 2), round(interval.low, 2), round(interval.high, 2)
-    (0.67, -0.03, 1.0)
+    (0.67, -0.05, 1.0)
     """
     if not len(first) or not len(second):
         return Interval.without_bounds(level, MEAN_METHOD, "a group has no answers", unit=_unit(2))
-    means = [float(answers.values.mean()) for answers in (first, second)]
-    influence = np.concatenate(
-        [
-            sign * (answers.values - mean) / len(answers)
-            for sign, answers, mean in zip((1, -1), (first, second), means)
-        ]
+    return _t_interval(first.mean - second.mean, (first, second), level)
+
+
+def _answers_variance(*groups: Answers) -> tuple[float, float]:
+    """Return variance and degrees of freedom of a mean, or of a first mean minus a second.
+
+    Strata without a counted answer have no part in the estimate.
+    """
+    influence, readers, patients, strata = [], [], [], []
+    for number, (sign, answers) in enumerate(zip((1, -1), groups)):
+        used = _has_counted(answers.stratum, answers) & _has_counted(answers.readers, answers)
+        influence.append(sign * answers.influence[used])
+        readers.append(answers.readers[used])
+        patients.append(answers.patients[used])
+        strata += [(number, stratum) for stratum in answers.stratum[used]]
+    return crossed_variance(
+        np.concatenate(influence), np.concatenate(readers), np.concatenate(patients), strata
     )
-    readers = np.concatenate([first.readers, second.readers])
-    patients = np.concatenate([first.patients, second.patients])
-    return _t_interval(means[0] - means[1], influence, readers, patients, level)
 
 
-def _t_interval(
-    estimate: float, influence: Array, readers: Array, patients: Array, level: float
-) -> Interval:
-    count = len(set(readers))
+def _has_counted(groups: Array, answers: Answers) -> Array:
+    """Return for each answer whether its group has a counted answer."""
+    codes = _codes(groups)
+    return (np.bincount(codes, answers.is_counted) > 0)[codes]
+
+
+def _t_interval(estimate: float, groups: tuple[Answers, ...], level: float) -> Interval:
+    count = len({reader for answers in groups for reader in answers.readers[answers.is_counted]})
     shared: dict[str, Any] = {
         "estimate": estimate,
         "level": level,
         "method": MEAN_METHOD,
         "unit": _unit(count),
     }
-    variance, df = crossed_variance(influence, readers, patients, floor=True)
+    variance, df = _answers_variance(*groups)
     if variance < _NEGLIGIBLE:
         missing = _FEW if not df else "the variance is 0"
         return Interval(low=None, high=None, reason=missing, **shared)

@@ -229,11 +229,54 @@ def test_escape_goes_back_through_questions_to_the_answer(open_exam) -> None:
     wait(page, "How sure are you?")
     page.keyboard.press("2")
     wait(page, "What would have helped?")
-    page.keyboard.type("A prior film")
+    field = page.get_by_role("textbox", name="What would have helped?")
+    expect(field).to_have_value("6 a prior film")
+    field.fill("A prior film")
     page.keyboard.press("Enter")
     page.get_by_text("All cases are done").wait_for()
     _, sent = reading.sent[-1]
     assert (sent["answer"], sent["questions"]) == (4, [2, "A prior film"])
+
+
+DRAFT = "() => localStorage.getItem('dm-draft-questions')"
+
+
+def test_text_of_a_question_survives_a_reload_until_it_is_saved(open_exam) -> None:
+    reading, server = open_exam()
+    page = reading.page
+    server.at = 2
+    page.reload()
+    wait(page, STATEMENT)
+
+    def answer_up_to_the_text() -> None:
+        page.keyboard.press("5")
+        wait(page, "How sure are you?")
+        page.keyboard.press("2")
+        wait(page, "What would have helped?")
+
+    answer_up_to_the_text()
+    page.keyboard.type("A prior film")
+    page.reload()
+    wait(page, STATEMENT)
+    answer_up_to_the_text()
+    field = page.get_by_role("textbox", name="What would have helped?")
+    expect(field).to_have_value("A prior film")
+    # Nothing of it was sent, and the draft of another case is not shown.
+    assert not [body for name, body in reading.sent if name == "answer"]
+    server.steps[2] = {**server.steps[2], "token": "other"}
+    page.reload()
+    wait(page, STATEMENT)
+    assert page.evaluate(DRAFT) is None
+    server.steps[2] = {**server.steps[2], "token": "t2"}
+    page.reload()
+    wait(page, STATEMENT)
+    answer_up_to_the_text()
+    expect(field).to_have_value("")
+    page.keyboard.type("Nothing")
+    page.keyboard.press("Enter")
+    page.get_by_text("All cases are done").wait_for()
+    assert reading.sent[-1][1]["questions"] == [2, "Nothing"]
+    assert page.evaluate(DRAFT) is None
 
 
 def test_questions_without_advice_follow_the_answer(context: Any) -> None:

@@ -16,6 +16,7 @@ from core.images import blinded_rendering, jpeg_padding
 from core.store import participant_table
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.reading_table import CasePicture, ReadingCase
+from evaluation.reading_study import protocol_hash, workflow
 
 NAME = "ZQXADVICE"
 # Arms of the cases in turn; each text and class is found by its words in recorded traffic.
@@ -65,8 +66,13 @@ def add_advice_study(study: Path, count: int = 6, readers: Sequence[str] = ("R1"
         state = {"protocol": NAME, "version": 1, "design": design}
         protocol_table.append_protocol_state(con, **state, state="design")
         reading_table.add_reading_cases(con, NAME, 1, cases)
+        drafted = protocol_table.load_protocol(con, NAME, 1)
+        assert drafted is not None
+        digest = protocol_hash(
+            workflow.protocol_design(drafted), reading_table.load_reading_cases(con, NAME, 1)
+        )
         for name in ("checked", "frozen"):
-            protocol_table.append_protocol_state(con, **state, state=name, hash="ZQXHASH")
+            protocol_table.append_protocol_state(con, **state, state=name, hash=digest)
         reading_table.add_case_pictures(con, NAME, 1, pictures)
         for code in readers:
             participant_table.add_participant(con, code, "reader")

@@ -17,7 +17,7 @@ from core.errors import RequestRefused
 from core.store import dataset_table
 from core.store.connection import Connection
 from core.store.evidence import Actor, append_evidence, record_group, record_row
-from core.store.reading import reading_table
+from core.store.reading import reading_table, stage_table
 from core.store.reading.reading_table import ReadingCase, ReadingItem
 
 # Actor of the records of imported rows; the reader's code is the claimed name beside it.
@@ -36,6 +36,18 @@ class BundleAnswer:
     made: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class BundleStage:
+    """What a reader entered in a bundle beside the answer of a case, see `stage_table`."""
+
+    position: int
+    stage: str
+    value: str
+    seconds: float | None
+    idle: bool
+    made: datetime
+
+
 @dataclass(frozen=True)
 class BundleConsent:
     """Consent of a bundle's reader to a text, with the experience stated."""
@@ -47,12 +59,16 @@ class BundleConsent:
 
 @dataclass(frozen=True)
 class BundleReader:
-    """A reader of a bundle: consents by time, order, and answers by position and revision."""
+    """A reader of a bundle: consents by time, order, and answers by position and revision.
+
+    stages: by position and stage, the questionnaire last; empty in a study of single answers.
+    """
 
     code: str
     consents: tuple[BundleConsent, ...]
     items: tuple[ReadingItem, ...]
     answers: tuple[BundleAnswer, ...]
+    stages: tuple[BundleStage, ...] = ()
 
 
 def bundle_exports(con: Connection) -> dict[str, dict[str, Any]]:
@@ -128,18 +144,26 @@ def seat_items(rows: Iterable[Sequence[Any]]) -> list[ReadingItem]:
     return [ReadingItem(number, repeat, practice) for number, repeat, practice in rows]
 
 
-def load_bundle_cases(con: Connection, protocol: str, version: int) -> list[tuple[int, list[str]]]:
-    """Return all that a bundle holds of each case: (case number, texts), by case number."""
+# All that a bundle holds of a case: its number, its texts, and in an arm with advice the advice.
+BundleCase = tuple[int, list[str]] | tuple[int, list[str], str]
+
+
+def load_bundle_cases(con: Connection, protocol: str, version: int) -> list[BundleCase]:
+    """Return all that a bundle holds of each case, by case number."""
     rows = con.execute(
-        "SELECT case_number, texts FROM reading_cases"
+        "SELECT case_number, texts, advice FROM reading_cases"
         " WHERE protocol = ? AND version = ? ORDER BY case_number",
         [protocol, version],
     ).fetchall()
-    return [(number, json.loads(texts)) for number, texts in rows]
+    # Absent without advice, so that the seals of older bundles hold.
+    return [
+        (number, json.loads(texts)) if advice is None else (number, json.loads(texts), advice)
+        for number, texts, advice in rows
+    ]
 
 
 def add_bundle_cases(
-    con: Connection, protocol: str, version: int, cases: Iterable[tuple[int, Sequence[str]]]
+    con: Connection, protocol: str, version: int, cases: Iterable[BundleCase]
 ) -> None:
     """Store the cases of a bundle, without mammogram, patient, truth, score and arm."""
     reading_table.add_reading_cases(
@@ -156,8 +180,9 @@ def add_bundle_cases(
                 truth=None,
                 network_score=None,
                 predicted=None,
+                advice=advice[0] if advice else None,
             )
-            for number, texts in cases
+            for number, texts, *advice in cases
         ],
     )
 
@@ -186,6 +211,11 @@ def load_bundle_reader(con: Connection, protocol: str, version: int, code: str) 
         " WHERE protocol = ? AND version = ? AND code = ? ORDER BY position, revision",
         [protocol, version, code],
     ).fetchall()
+    stages = con.execute(
+        "SELECT position, stage, value, seconds, idle, made FROM reading_stages"
+        " WHERE protocol = ? AND version = ? AND code = ?",
+        [protocol, version, code],
+    ).fetchall()
     return BundleReader(
         code=code,
         consents=tuple(BundleConsent(*row) for row in consents),
@@ -200,6 +230,27 @@ def load_bundle_reader(con: Connection, protocol: str, version: int, code: str) 
                 made=answered_at,
             )
             for position, revision, answer, seconds, idle, answered_at in answers
+        ),
+        stages=tuple(
+            sorted(
+                (
+                    BundleStage(
+                        position=position,
+                        stage=stage,
+                        value=value,
+                        seconds=seconds,
+                        idle=idle,
+                        made=entered_at,
+                    )
+                    for position, stage, value, seconds, idle, entered_at in stages
+                ),
+                # In the order in which they are entered: the questionnaire, position 0, is last.
+                key=lambda row: (
+                    row.position == stage_table.QUESTIONNAIRE_POSITION,
+                    row.position,
+                    stage_table.stage_number(row.stage),
+                ),
+            )
         ),
     )
 
@@ -253,3 +304,28 @@ def add_bundle_answers(
             position=answer.position,
             revision=answer.revision,
         )
+
+
+def add_bundle_stages(
+    con: Connection, protocol: str, version: int, code: str, stages: Sequence[BundleStage]
+) -> None:
+    """Store stage answers of a bundle's reader under a code of this study, with their times.
+
+    The caller has checked them.
+    """
+    for row in stages:
+        stored = con.execute(
+            "INSERT INTO reading_stages VALUES (?, ?, ?, ?, ?, ?, ?, ?, FALSE, ?) RETURNING *",
+            [
+                protocol,
+                version,
+                code,
+                row.position,
+                row.stage,
+                row.value,
+                row.seconds,
+                row.idle,
+                row.made,
+            ],
+        )
+        record_row(con, "reading_stage", stored, Actor(IMPORT, code))

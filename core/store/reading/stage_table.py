@@ -41,6 +41,18 @@ def question_stage(kind: str, number: int) -> str:
     return f"{kind} {number}"
 
 
+def stage_number(stage: str) -> int:
+    """Return the place of a stage among those of its position, from 0.
+
+    Examples
+    --------
+    >>> [stage_number(stage) for stage in ("first answer", "prediction", "question 2")]
+    [0, 1, 3]
+    """
+    before = (FIRST, PREDICTION)
+    return before.index(stage) if stage in before else 1 + int(stage.rsplit(maxsplit=1)[-1])
+
+
 def append_stage_answer(
     con: Connection,
     *,

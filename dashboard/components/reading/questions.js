@@ -1,11 +1,29 @@
 // Further questions, one at a time: number keys choose an option, Enter ends a text, Esc goes back.
 const LONGEST_TEXT = 2000;
+const TEXT_DRAFT = "dm-draft-questions";
+
+// Texts that are typed and not yet saved stay in this browser, with the token of the answer that they belong to.
+function loadTexts(token) {
+  try {
+    const draft = JSON.parse(localStorage.getItem(TEXT_DRAFT));
+    return draft?.token === token ? draft.texts : [];
+  } catch { return []; }      // a browser without storage has no draft
+}
+
+function storeTexts(token, texts) {
+  try { localStorage.setItem(TEXT_DRAFT, JSON.stringify({ token, texts })); return true; } catch { return false; }
+}
+
+// What the server shows next has another token: the answer of the draft is stored, or can no longer be given.
+function removeTextsOfOthers(token) {
+  if (!loadTexts(token).length) { try { localStorage.removeItem(TEXT_DRAFT); } catch { /* a browser without storage has no draft */ } }
+}
 
 class QuestionForm {
-  // show(0) opens it, once the node is on the page. questions: text, kind and options; onDone: called with one answer a question; onBack: called by Esc at the first one (or null).
-  constructor(questions, onDone, onBack) {
-    this.questions = questions; this.onDone = onDone; this.onBack = onBack;
-    this.answers = []; this.busy = false;
+  // show(0) opens it, once the node is on the page. questions: text, kind and options; token: of the answer; onDone: called with one answer a question; onBack: called by Esc at the first one (or null).
+  constructor(questions, token, onDone, onBack) {
+    this.questions = questions; this.token = token; this.onDone = onDone; this.onBack = onBack;
+    this.answers = loadTexts(token).map((text) => text ?? undefined); this.busy = false;
     this.node = createNode("div", { class: "form", role: "group", "aria-label": "Questions" });
   }
 
@@ -33,6 +51,11 @@ class QuestionForm {
   textField() {
     const field = createNode("textarea", { rows: 3, maxLength: LONGEST_TEXT, value: this.answers[this.i] ?? "" });
     field.setAttribute("aria-label", this.questions[this.i].text);
+    field.oninput = () => {
+      this.answers[this.i] = field.value;
+      const texts = this.questions.map(({ kind }, i) => (kind === "text" ? this.answers[i] ?? null : null));
+      if (!storeTexts(this.token, texts)) this.node.querySelector(".hint").textContent = "This browser keeps no draft: the text is lost if the page is closed before Enter.";
+    };
     field.onkeydown = (event) => {
       if (event.repeat || event.isComposing) return;
       if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); this.answers[this.i] = field.value; this.back(); }

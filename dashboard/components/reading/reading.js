@@ -24,6 +24,8 @@ class ReadingPage {
   show(state) {
     this.case = null; this.done = false; this.busy = false; this.form = null; this.shownAt = performance.now();
     if (state.saved) this.saved = clockTime(state.saved);
+    const token = state.case?.token ?? state.token;
+    if (token || state.stage === "done" || state.stage === "closed") removeTextsOfOthers(token);
     if (state.stage === "instructions") this.saved = null;       // it was of the previous study
     if (state.stage === "case") this.showCase(state.case);
     else if (state.stage === "consent") this.page("Before you start", state.paragraphs, "Continue", state.consent_hash, "consent");
@@ -64,7 +66,7 @@ class ReadingPage {
   }
 
   showQuestionnaire(state) {
-    this.form = new QuestionForm(state.questions, async (answers) => {
+    this.form = new QuestionForm(state.questions, state.token, async (answers) => {
       const { ok, data } = await this.client.request("questionnaire", { token: state.token, answers });
       if (ok) this.show(data); else this.load();
     }, null);
@@ -182,7 +184,7 @@ class ReadingPage {
   ask(value) {
     const shown = this.case;
     const back = () => { this.form = null; this.hint.hidden = false; this.shownAt = performance.now(); this.answerArea.replaceChildren(this.answers(shown)); };
-    this.form = new QuestionForm(shown.questions, (questions) => this.save({ answer: value, questions }), back);
+    this.form = new QuestionForm(shown.questions, shown.token, (questions) => this.save({ answer: value, questions }), back);
     const given = createNode("p", { class: "firstanswer" }, (shown.step ? "Your final answer: " : "Your answer: "), createNode("b", { textContent: value + " " + shown.answers[value - 1] }));
     this.answerArea.replaceChildren(given, this.form.node);
     this.hint.hidden = true;      // the form has a hint of its own

@@ -73,8 +73,9 @@ class ArmReliance:
     Notes
     -----
     In the control arm no_advice no reader sees the decision: its reliance is what readers change on
-    a second look. Where the design fixes the share of wrong advice, the intervals of the mean
-    change are wider than needed, because they take that share as random.
+    a second look. The design fixes the number of cases of each class and, where it fixes the share
+    of wrong advice, of right and of wrong decisions in each class: these are the strata of the
+    intervals (`evaluation.mrmc.crossed_answers.crossed_variance`).
 
     References
     ----------
@@ -211,7 +212,8 @@ def reliance_table(joined: pd.DataFrame, design: Design) -> pd.DataFrame:
     -------
     DataFrame
         The columns of `joined` and, as bool, first_correct and network_right; change, final minus
-        first correctness.
+        first correctness; stratum, the stratum of the case that the design fixes: its class and,
+        with a fixed share of wrong advice, whether the network's decision is right.
     """
     rows = joined[joined["unaided"].notna() & ~joined["repeat"].astype(bool)]
     called_first = rows["unaided"] >= design.threshold
@@ -221,26 +223,31 @@ def reliance_table(joined: pd.DataFrame, design: Design) -> pd.DataFrame:
         first_correct=first_correct,
         network_right=network_right,
         change=rows["correct"].astype(int) - first_correct.astype(int),
+        # One number for each pair of bools.
+        stratum=2 * rows["malignant"].astype(int)
+        + (network_right.astype(int) if design.wrong_advice is not None else 0),
     )
 
 
-def _answers(rows: pd.DataFrame, name: str) -> Answers:
-    """Return one column of answers with readers and patients."""
+def _answers(rows: pd.DataFrame, name: str, counted: pd.Series | None = None) -> Answers:
+    """Return one column of answers with readers, patients and strata; counted: default all."""
     return Answers(
         rows[name].to_numpy(dtype=float),
         rows["code"].to_numpy(dtype=object),
         rows["patient_id"].to_numpy(dtype=object),
+        rows["stratum"].to_numpy(),
+        None if counted is None else counted.to_numpy(dtype=bool),
     )
 
 
-def _needs_network(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers whose first answer was wrong and whose network decision is right."""
-    return rows[~rows["first_correct"] & rows["network_right"]]
+def _needs_network(rows: pd.DataFrame) -> pd.Series:
+    """Return whether the first answer was wrong and the network's decision is right."""
+    return ~rows["first_correct"] & rows["network_right"]
 
 
-def _needs_self(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers whose first answer was right and whose network decision is wrong."""
-    return rows[rows["first_correct"] & ~rows["network_right"]]
+def _needs_self(rows: pd.DataFrame) -> pd.Series:
+    """Return whether the first answer was right and the network's decision is wrong."""
+    return rows["first_correct"] & ~rows["network_right"]
 
 
 def reliance_intervals(rows: pd.DataFrame, level: float) -> dict[str, Interval]:
@@ -249,8 +256,10 @@ def reliance_intervals(rows: pd.DataFrame, level: float) -> dict[str, Interval]:
         "first_correct": crossed_proportion(_answers(rows, "first_correct"), level),
         "final_correct": crossed_proportion(_answers(rows, "correct"), level),
         "change": crossed_mean(_answers(rows, "change"), level),
-        "reliance_on_network": crossed_proportion(_answers(_needs_network(rows), "correct"), level),
-        "reliance_on_self": crossed_proportion(_answers(_needs_self(rows), "correct"), level),
+        "reliance_on_network": crossed_proportion(
+            _answers(rows, "correct", _needs_network(rows)), level
+        ),
+        "reliance_on_self": crossed_proportion(_answers(rows, "correct", _needs_self(rows)), level),
     }
 
 
@@ -294,23 +303,24 @@ def _prediction(rows: pd.DataFrame, level: float) -> Interval | None:
     """Return the proportion of right predictions of the network's decision."""
     if "network_prediction" not in rows.columns:
         return None
-    asked = rows[rows["network_prediction"].notna()]
-    if asked.empty:
+    asked = rows["network_prediction"].notna()
+    if not asked.any():
         return None
     # The network is right where its decision is the truth.
-    decided_positive = asked["network_right"] == asked["malignant"]
-    right = (asked["network_prediction"] == 2) == decided_positive
-    return crossed_proportion(_answers(asked.assign(right=right), "right"), level)
+    decided_positive = rows["network_right"] == rows["malignant"]
+    right = (rows["network_prediction"] == 2) == decided_positive
+    return crossed_proportion(_answers(rows.assign(right=right), "right", asked), level)
 
 
 def compare_reliance(
     arm: str, control: str, by_arm: dict[str, pd.DataFrame], level: float
 ) -> RelianceComparison:
     """Compare an arm with a control; by_arm: rows of `reliance_table` by arm."""
-    sides = by_arm[arm], by_arm[control]
+    sides = [
+        rows.assign(misled=~rows["correct"].astype(bool)) for rows in (by_arm[arm], by_arm[control])
+    ]
     changes = [_answers(rows, "change") for rows in sides]
-    tempted = [_needs_self(rows) for rows in sides]
-    misled = [_answers(rows.assign(misled=~rows["correct"]), "misled") for rows in tempted]
+    misled = [_answers(rows, "misled", _needs_self(rows)) for rows in sides]
     return RelianceComparison(
         arm=arm,
         control=control,

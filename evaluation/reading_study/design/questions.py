@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import UserError
+from evaluation.intervals import count_text
 
 QUESTION_KINDS = ("scale", "choice", "text")
 # A case with advice then takes five keys: first answer, prediction, final answer, two questions.
@@ -62,8 +63,8 @@ class Question:
         options = [str(option).strip() for option in self.options]
         if len(options) < 2 or len(options) > MAX_OPTIONS:
             raise UserError(
-                f"{name} has {len(options) or 'no'} options; a {self.kind} needs 2 to"
-                f" {MAX_OPTIONS}, or ask for free text (kind text)."
+                f"{name} has {count_text(len(options), 'option') if options else 'no options'};"
+                f" a {self.kind} needs 2 to {MAX_OPTIONS}, or ask for free text (kind text)."
             )
         if not all(options) or len(set(options)) < len(options):
             raise UserError(f"{name} has an empty or a repeated option; name each option once.")

@@ -334,7 +334,7 @@ def _check_content(
         source,
         payload,
         seats=issued["seats"],
-        scale=protocol_table.answer_scale(protocol.design),
+        design=protocol.design,
         created_at=datetime.fromisoformat(issued["made"]),
         now=now,
     )

@@ -40,7 +40,12 @@ from evaluation.reading_study.workflow.content import check_frozen_content
 BUNDLE_SCHEMA = 2
 # Settings that a reader's page needs. The rest, such as hypothesis, case flow, seed and truth rule,
 # could unblind the readers and remains in the original study.
-_DISPLAY_SETTINGS = ("name", "scale", "texts", "told", "question", "practice")
+_DISPLAY_SETTINGS = (
+    *("name", "scale", "texts", "told", "question", "practice", "positive", "comparison"),
+    *("case_unit", "advice", "predict_network", "practice_advice", "questions", "questionnaire"),
+)
+# The share of wrong advice, where the readers are informed of it.
+_TOLD_SHARE_SETTINGS = ("wrong_advice_told", "wrong_advice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +132,8 @@ def create_bundle(
     Raises
     ------
     UserError
-        If the study is itself a bundle, no protocol is open or it has more than one answer to a
-        case, the protocol was altered, or the folder is not empty.
+        If the study is itself a bundle, no protocol is open or it is a crossover, the protocol was
+        altered, or the folder is not empty.
     """
     with store.read(study) as con:
         if bundle_table.bundle_identity(con):
@@ -136,10 +141,10 @@ def create_bundle(
                 f"{study} is itself a site bundle; create bundles in the original study folder."
             )
         frozen = _find_open_protocol(con, protocol, version)
-        if protocol_design(frozen).has_stages:
+        if protocol_design(frozen).washout_days is not None:
             raise UserError(
-                f"{frozen.protocol}, version {frozen.version}, gives advice or asks further"
-                " questions; a site bundle holds single answers only. Let its readers read on the"
+                f"{frozen.protocol}, version {frozen.version}, is a crossover, whose pauses one"
+                " server enforces; a site bundle holds no periods. Let its readers read on the"
                 " server of the original study folder."
             )
         cases = reading_table.load_reading_cases(con, frozen.protocol, frozen.version)
@@ -241,7 +246,10 @@ def _write_bundle(
     with store.read(study) as con:
         cases = bundle_table.load_bundle_cases(con, frozen.protocol, frozen.version)
         pictures = reading_table.load_case_pictures(con, frozen.protocol, frozen.version)
-    design = {name: frozen.design[name] for name in _DISPLAY_SETTINGS if name in frozen.design}
+    settings: tuple[str, ...] = _DISPLAY_SETTINGS
+    if frozen.design.get("wrong_advice_told"):
+        settings += _TOLD_SHARE_SETTINGS
+    design = {name: frozen.design[name] for name in settings if name in frozen.design}
     study_folder.create_study(
         out, settings_from_preset().with_changes("study", name=f"Bundle {identity['id']}")
     )

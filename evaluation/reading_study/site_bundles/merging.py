@@ -10,7 +10,7 @@ from core.errors import UserError
 from core.store import participant_table
 from core.store.connection import Connection
 from core.store.reading import bundle_table, reading_table
-from core.store.reading.bundle_table import BundleAnswer, BundleReader
+from core.store.reading.bundle_table import BundleAnswer, BundleReader, BundleStage
 from core.store.reading.protocol_table import Protocol
 
 
@@ -34,13 +34,15 @@ def store_readers(
         before = stored.get(code, BundleReader(code, (), (), ()))
         answers = reader.answers[len(before.answers) :]
         consents = reader.consents[len(before.consents) :]
+        stages = reader.stages[len(before.stages) :]
         if not before.items:
             participant_table.add_participant(con, code, "reader")
             reading_table.assign_reading_order(con, name, version, code, reader.items)
         bundle_table.add_bundle_consents(con, code, consents)
         bundle_table.add_bundle_answers(con, name, version, code, answers)
+        bundle_table.add_bundle_stages(con, name, version, code, stages)
         added += len(answers)
-        is_new = is_new or bool(answers or consents)
+        is_new = is_new or bool(answers or consents or stages)
     return added if is_new else None
 
 
@@ -54,8 +56,8 @@ def _check_consistent(
     lacking: list[str] = []
     longer: list[str] = []
     for code in sorted(set(stored) | set(sent)):
-        old = _rows(stored[code]) if code in stored else [[], []]
-        new = _rows(sent[code]) if code in sent else [[], []]
+        old = _rows(stored[code]) if code in stored else [[], [], []]
+        new = _rows(sent[code]) if code in sent else [[], [], []]
         for old_rows, new_rows in zip(old, new, strict=True):
             for (row_name, before), (_, after) in zip(old_rows, new_rows):
                 if before != after:
@@ -77,12 +79,17 @@ def _check_consistent(
 
 
 def _rows(reader: BundleReader) -> list[list[tuple[str, Any]]]:
-    """Return the consents and the answers of a reader, each with its place in words."""
+    """Return consents, answers and stages of a reader, each with its place in words."""
     return [
         [(f"consent {i}", consent) for i, consent in enumerate(reader.consents, start=1)],
         [(_answer_place(answer), answer) for answer in reader.answers],
+        [(_stage_place(stage), stage) for stage in reader.stages],
     ]
 
 
 def _answer_place(answer: BundleAnswer) -> str:
     return f"the answer at position {answer.position}, revision {answer.revision}"
+
+
+def _stage_place(stage: BundleStage) -> str:
+    return f"the {stage.stage} at position {stage.position}"

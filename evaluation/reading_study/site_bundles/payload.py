@@ -22,15 +22,25 @@ from pydantic import (
 
 from core.errors import UserError
 from core.sessions.consent import MAX_CONSENT_BYTES
+from core.sessions.reading.steps import LONGEST_TEXT_ANSWER, locks_answers
 from core.sessions.tokens import LONGEST_SECONDS
 from core.store.evidence import ChainHead
 from core.store.reading.bundle_table import (
     BundleAnswer,
     BundleConsent,
     BundleReader,
+    BundleStage,
     seat_items,
     seat_rows,
 )
+from core.store.reading.protocol_table import answer_scale
+from core.store.reading.stage_table import (
+    FIRST,
+    PREDICTION,
+    QUESTIONNAIRE_POSITION,
+    stage_number,
+)
+from evaluation.reading_study.site_bundles.stage_checks import stage_problem
 
 # Clocks of two sites differ; the time of day is not what the analysis rests on.
 CLOCK_TOLERANCE = timedelta(hours=1)
@@ -42,6 +52,7 @@ _ROW_NAMES = {
     "consents": "row of consents",
     "items": "row of the order",
     "answers": "row of answers",
+    "stages": "row of stages",
 }
 _AGAIN = "nothing was imported. Ask the other site to export the answers again"
 
@@ -61,6 +72,17 @@ class AnswerRow(_Record):
     made: NaiveDatetime
 
 
+class StageRow(_Record):
+    """What was entered at one stage beside the answer of a case."""
+
+    position: Annotated[int, Field(ge=0, le=MOST_ROWS)]
+    stage: Annotated[str, Field(max_length=40)]
+    value: Annotated[str, Field(max_length=LONGEST_TEXT_ANSWER)]
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] | None
+    idle: bool
+    made: NaiveDatetime
+
+
 class ConsentRow(_Record):
     """Consent to a text, with the experience stated."""
 
@@ -70,12 +92,14 @@ class ConsentRow(_Record):
 
 
 class ReaderRows(_Record):
-    """One reader: consents, order (case number, repeat, practice) and answers."""
+    """One reader: consents, order (case number, repeat, practice), answers and stages."""
 
     code: Annotated[str, Field(min_length=1, max_length=32)]
     consents: Annotated[list[ConsentRow], Field(min_length=1, max_length=MOST_CONSENTS)]
     items: Annotated[list[tuple[int, bool, bool]], Field(max_length=MOST_ROWS)]
     answers: Annotated[list[AnswerRow], Field(max_length=MOST_ROWS)]
+    # Absent in a study of single answers.
+    stages: Annotated[list[StageRow], Field(max_length=MOST_ROWS)] = []
 
 
 class HeadRow(_Record):
@@ -131,13 +155,14 @@ def payload_content(
                 "consents": [_row(consent) for consent in reader.consents],
                 "items": seat_rows(reader.items),
                 "answers": [_row(answer) for answer in reader.answers],
+                **({"stages": [_row(stage) for stage in reader.stages]} if reader.stages else {}),
             }
             for reader in readers
         ],
     }
 
 
-def _row(record: BundleAnswer | BundleConsent) -> dict[str, Any]:
+def _row(record: BundleAnswer | BundleConsent | BundleStage) -> dict[str, Any]:
     return vars(record) | {"made": record.made.isoformat()}
 
 
@@ -185,7 +210,7 @@ def check_readers(
     payload: AnswersPayload,
     *,
     seats: Mapping[str, Sequence[Sequence[Any]]],
-    scale: int,
+    design: Mapping[str, Any],
     created_at: datetime,
     now: datetime,
 ) -> list[BundleReader]:
@@ -199,8 +224,8 @@ def check_readers(
         The parsed content.
     seats : mapping
         Order of each reader of the bundle, see `core.store.reading.bundle_table.seat_rows`.
-    scale : int
-        Highest answer.
+    design : mapping
+        Settings of the protocol, as stored.
     created_at : datetime
         Creation of the bundle.
     now : datetime
@@ -216,13 +241,15 @@ def check_readers(
             f"{source}: {_time_problem('the export', payload.exported, created_at, now)}"
         )
     for reader in payload.readers:
-        _check_reader(source, reader, seats, scale, created_at, payload.exported)
+        _check_reader(source, reader, seats, design)
+        _check_times(source, reader, created_at, payload.exported)
     return [
         BundleReader(
             code=reader.code,
             consents=tuple(BundleConsent(**vars(consent)) for consent in reader.consents),
             items=tuple(seat_items(reader.items)),
             answers=tuple(BundleAnswer(**vars(answer)) for answer in reader.answers),
+            stages=tuple(BundleStage(**vars(stage)) for stage in reader.stages),
         )
         for reader in payload.readers
     ]
@@ -232,9 +259,7 @@ def _check_reader(
     source: str,
     reader: ReaderRows,
     seats: Mapping[str, Sequence[Sequence[Any]]],
-    scale: int,
-    created_at: datetime,
-    exported: datetime,
+    design: Mapping[str, Any],
 ) -> None:
     """Raise a UserError for the first row of a reader that the bundle cannot have produced."""
     if reader.code not in seats:
@@ -259,16 +284,21 @@ def _check_reader(
             f"{source}: the order of {reader.code} has {len(reader.items)} positions and must have"
             f" {len(expected)}; {_AGAIN}."
         )
-    _check_sequence(source, reader, scale)
-    _check_times(source, reader, created_at, exported)
+    _check_sequence(source, reader, design)
+    stages = [BundleStage(**vars(stage)) for stage in reader.stages]
+    answered = len({answer.position for answer in reader.answers})
+    problem = stage_problem(stages, answered, len(reader.items), design)
+    if problem is not None:
+        raise UserError(f"{source}: {problem} of {reader.code}; {_AGAIN}.")
 
 
 def _answer_name(reader: ReaderRows, answer: AnswerRow) -> str:
     return f"the answer of {reader.code} at position {answer.position}, revision {answer.revision}"
 
 
-def _check_sequence(source: str, reader: ReaderRows, scale: int) -> None:
+def _check_sequence(source: str, reader: ReaderRows, design: Mapping[str, Any]) -> None:
     """Raise a UserError unless positions are answered in order and revisions have no gap."""
+    scale = answer_scale(design)
     last_practice = sum(is_practice for _, _, is_practice in reader.items)
     position, revision = 0, 0
     for answer in reader.answers:
@@ -286,6 +316,10 @@ def _check_sequence(source: str, reader: ReaderRows, scale: int) -> None:
                 f"{source}: {name} corrects the last practice case, which cannot be reopened;"
                 f" {_AGAIN}."
             )
+        if answer.revision > 1 and locks_answers(design):
+            raise UserError(
+                f"{source}: {name} is a correction, and answers of this study are final; {_AGAIN}."
+            )
         if answer.answer > scale:
             raise UserError(
                 f"{source}: {name} is {answer.answer}; answers are 1 to {scale}; {_AGAIN}."
@@ -301,7 +335,7 @@ def _check_sequence(source: str, reader: ReaderRows, scale: int) -> None:
 def _check_times(source: str, reader: ReaderRows, created_at: datetime, exported: datetime) -> None:
     """Raise a UserError unless consent and answers lie in time between creation and export."""
     consents = [(f"the consent of {reader.code}", row.made) for row in reader.consents]
-    answers = [(_answer_name(reader, answer), answer.made) for answer in reader.answers]
+    answers = _timed_entries(reader)
     for name, time in consents + answers:
         if not created_at - CLOCK_TOLERANCE <= time <= exported + CLOCK_TOLERANCE:
             raise UserError(f"{source}: {_time_problem(name, time, created_at, exported)}")
@@ -311,6 +345,21 @@ def _check_times(source: str, reader: ReaderRows, created_at: datetime, exported
                 f"{source}: {name} is of {time:%Y-%m-%d %H:%M} UTC, before {earlier_name}"
                 f" ({earlier:%Y-%m-%d %H:%M} UTC); {_AGAIN}."
             )
+
+
+def _timed_entries(reader: ReaderRows) -> list[tuple[str, datetime]]:
+    """Return answers and stages with their times, in the order in which a page takes them."""
+    entries: list[tuple[tuple[Any, ...], str, datetime]] = [
+        ((False, answer.position, 1, answer.revision), _answer_name(reader, answer), answer.made)
+        for answer in reader.answers
+    ]
+    for row in reader.stages:
+        is_closing = row.position == QUESTIONNAIRE_POSITION
+        phase = 0 if row.stage in (FIRST, PREDICTION) else 2
+        name = f"the {row.stage} of {reader.code} at position {row.position}"
+        key = (is_closing, row.position, phase, stage_number(row.stage))
+        entries.append((key, name, row.made))
+    return [(name, time) for _, name, time in sorted(entries)]
 
 
 def _time_problem(name: str, time: datetime, created_at: datetime, end: datetime) -> str:

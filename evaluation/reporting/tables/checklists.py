@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.reporting.tables.advice_evidence import advice_evidence
 from evaluation.reporting.tables.base import Table, TableColumn
 from evaluation.reporting.tables.checklist_evidence import recorded_evidence
-from evaluation.reporting.tables.guidelines import GUIDELINES
+from evaluation.reporting.tables.guidelines import ADVICE_GUIDELINE, GUIDELINES
 
 # States of an item; the program never declares one fulfilled.
 FOUND = "evidence found"
@@ -34,7 +35,7 @@ class ChecklistItem:
 
 
 def build_checklist_table(study: Path) -> Table:
-    """Tabulate the evidence for STARD 2015, CLAIM 2024 and TRIPOD+AI."""
+    """Tabulate the evidence for the items of `checklist_items`."""
     items = checklist_items(study)
     return Table(
         (
@@ -46,15 +47,22 @@ def build_checklist_table(study: Path) -> Table:
         ),
         [(i.guideline, i.number, i.text, i.state, i.evidence) for i in items],
         "Evidence found means only that the record contains something to check; no item is marked"
-        " as fulfilled automatically. The items are paraphrased: consult the guidelines.",
+        " as fulfilled automatically. The items are paraphrased: consult the guidelines. DECIDE-AI"
+        " is listed once a reading study with advice is frozen.",
     )
 
 
 def checklist_items(study: Path) -> list[ChecklistItem]:
-    """Return every item of the three guidelines with the evidence in the record."""
-    record = recorded_evidence(study)
+    """Return every item of the guidelines with the evidence in the record.
+
+    The items of DECIDE-AI belong to a study in which a reading study with advice was frozen.
+    """
+    advice = advice_evidence(study)
+    record = recorded_evidence(study) | advice
     items = []
     for guideline, entries in GUIDELINES.items():
+        if guideline == ADVICE_GUIDELINE and not advice:
+            continue
         for number, text, fact in entries:
             if fact:
                 present, evidence = record[fact]

@@ -1,8 +1,9 @@
-"""Items of the reporting guidelines STARD 2015, CLAIM 2024 and TRIPOD+AI.
+"""Items of the reporting guidelines STARD 2015, CLAIM 2024, TRIPOD+AI and DECIDE-AI.
 
 The texts are paraphrases of this project; the guidelines themselves are authoritative (Bossuyt et
 al., BMJ 2015;351:h5527; Tejani et al., Radiology: AI 2024;6:e240300; Collins et al., BMJ
-2024;385:e078378).
+2024;385:e078378; Vasey et al., BMJ 2022;377:e070904). DECIDE-AI is about people who decide with the
+advice of a system: its items belong to reading studies with advice.
 """
 
 from __future__ import annotations
@@ -145,4 +146,55 @@ TRIPOD = (
     ("27b", "Required interaction with and expertise of users", ""),
     ("27c", "Next steps of research", ""),
 )
-GUIDELINES = {"STARD 2015": STARD, "CLAIM 2024": CLAIM, "TRIPOD+AI": TRIPOD}
+# Arabic numbers: items about AI; Roman numbers: generic items.
+DECIDE_AI = (
+    ("1", "Title identifies an early clinical evaluation of AI decision support and its task", ""),
+    ("I", "Structured summary", ""),
+    ("2a", "Condition and problem, present practice and intended patients", ""),
+    ("2b", "Intended users, place in care and expected effect", ""),
+    ("II", "Objectives", "hypothesis"),
+    ("III", "Protocol, registration and ethical approval", "protocol"),
+    ("3a", "Recruitment of patients, criteria at patient and data level, number", "advice_cases"),
+    ("3b", "Recruitment of users, criteria, number and its basis", "sample"),
+    ("3c", "How users became familiar with the system before the study", "advice_practice"),
+    ("4a", "System, version and algorithm; its training data and earlier performance", "network"),
+    ("4b", "Input data, their processing, and missing or poor input", "preprocessing"),
+    ("4c", "Output of the system, and how users saw it", "advice_outputs"),
+    ("5a", "Setting in which the system was evaluated", ""),
+    ("5b", "Workflow, time of advice, and who took the final decision how", "advice_workflow"),
+    ("IV", "Primary and secondary outcomes", "advice_outcomes"),
+    ("6a", "Definition and detection of errors and malfunctions", "advice_errors_planned"),
+    ("6b", "How risks to patients were found and reduced", ""),
+    ("7", "Methods of evaluating human factors", "advice_questions"),
+    ("V", "Statistical methods of each outcome", "advice_outcomes"),
+    ("8", "Methods that serve an ethical aim, such as fairness", ""),
+    ("VI", "Involvement of patients", ""),
+    ("9a", "Characteristics of the patients, and missing data", "baseline"),
+    ("9b", "Characteristics of the users", "advice_readers"),
+    (
+        "10a",
+        "Exposure of users to the system, and adherence to its intended use",
+        "advice_exposure",
+    ),
+    ("10b", "Changes of the clinical workflow by the system", ""),
+    ("VII", "Results of the prespecified outcomes", "advice_result"),
+    ("VIII", "Results by prespecified subgroup", ""),
+    ("11", "Changes of the system during the study", "advice_unchanged"),
+    ("12", "Agreement of users with the system, and changes of mind after it", "advice_agreement"),
+    ("13a", "Errors and malfunctions, their number, cause and possible harm", "advice_errors"),
+    ("13b", "Risks to patients and observed harm", ""),
+    ("14a", "Usability", "advice_answers"),
+    ("14b", "Learning curves of the users", "advice_trend"),
+    ("15", "Whether the results support the intended use", ""),
+    ("16", "Safety of the system, and how errors may be reduced", ""),
+    ("IX", "Strengths and limitations", "limits"),
+    ("17", "Availability of data and code", ""),
+    ("X", "Conflicts of interest", ""),
+)
+ADVICE_GUIDELINE = "DECIDE-AI"
+GUIDELINES = {
+    "STARD 2015": STARD,
+    "CLAIM 2024": CLAIM,
+    "TRIPOD+AI": TRIPOD,
+    ADVICE_GUIDELINE: DECIDE_AI,
+}

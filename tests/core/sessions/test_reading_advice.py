@@ -211,7 +211,7 @@ def test_questionnaire_follows_the_last_case_once(advice_folder: Path) -> None:
 def test_the_next_period_opens_after_the_washout(
     advice_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_advice_study(advice_folder, count=4, washout_days=14)
+    add_advice_study(advice_folder, count=4, washout_days=14, duration_days=60)
     with store.write(advice_folder) as con:
         reader = Reader(advice_folder, con)
         reader.finish_practice()

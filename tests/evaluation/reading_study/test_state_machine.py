@@ -25,6 +25,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from core import store
 from core.errors import UserError
 from core.sessions import reading_session
+from core.sessions.consent import DEFAULT_CONSENT
 from core.store import backup, participant_table
 from core.store.evidence import verify_chain
 from core.store.key_files import keys_beside
@@ -180,7 +181,7 @@ class ReadingStudies(ModelledStudy):
                 np.save(file, pixels)
         elif kind == "consent":
             self.consent = not self.consent
-            text = "Other words.\n" if self.consent else "Einwilligung.\n"
+            text = "Einwilligung.\n" if self.consent else DEFAULT_CONSENT
             (self.study / "consent.md").write_text(text, encoding="utf-8")
         else:
             self.model.truth = not self.model.truth

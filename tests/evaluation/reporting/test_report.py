@@ -37,6 +37,8 @@ from evaluation.reporting.tables.checklists import (
 )
 from evaluation.reporting.tables.guidelines import GUIDELINES
 
+pytestmark = pytest.mark.slow
+
 PARTS = [
     "Summary",
     "Methods",
@@ -249,6 +251,12 @@ def test_checklists_are_complete(demonstration: Path) -> None:
     assert {re.match(r"\d+", n).group() for n in numbers["TRIPOD+AI"]} == {
         str(n) for n in range(1, 28)
     }
+    # 17 items about AI in 28 parts, and ten generic ones.
+    of_ai = [n for n in numbers["DECIDE-AI"] if n[0].isdigit()]
+    assert len(of_ai) == 28
+    assert {re.match(r"\d+", n).group() for n in of_ai} == {str(n) for n in range(1, 18)}
+    generic = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"]
+    assert [n for n in numbers["DECIDE-AI"] if n not in of_ai] == generic
     assert all(len(set(n)) == len(n) for n in numbers.values())
     states = {(i.guideline, i.number): i for i in checklist_items(demonstration)}
     assert states["STARD 2015", "19"].state == FOUND and states["STARD 2015", "30"].state == WRITE

@@ -109,7 +109,7 @@ def test_hash_covers_what_advice_states() -> None:
         ({"missing_answers": "counted_wrong"}, "needs both answers"),
         ({"expected_first_share": 0.9}, "must lie between 0 and expected_share"),
         ({"questions": [{"text": "How sure?"}]}, "has no options"),
-        ({"questions": [{"text": "How sure?", "options": ["one"]}]}, "has 1 options"),
+        ({"questions": [{"text": "How sure?", "options": ["one"]}]}, "has 1 option;"),
         ({"questions": [{"text": "How sure?", "options": ["a", "a"]}]}, "repeated option"),
         ({"questions": [{"text": "", "kind": "text"}]}, "needs a text"),
         ({"questions": [{"text": "a", "kind": "slider"}]}, "must be one of"),

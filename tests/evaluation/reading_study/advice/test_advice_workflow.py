@@ -10,12 +10,19 @@ import pytest
 from core import store
 from core.errors import UserError
 from core.store.reading import reading_table
-from evaluation.reading_study import site_bundles, workflow
+from evaluation.reading_study import workflow
 from evaluation.reading_study.narrative import narrative
 from evaluation.reporting.answers import export_reading_answers
 from evaluation.reporting.figures import FIGURES
 from evaluation.reporting.figures.export import render_figure
 from evaluation.reporting.methods_text import reading_sentences
+from evaluation.reporting.tables.checklists import (
+    FOUND,
+    MISSING,
+    WRITE,
+    ChecklistItem,
+    checklist_items,
+)
 from evaluation.reporting.tables.reading_study import build_reading_table
 from support.advice_readings import NAME, close_advice_study, freeze_advice_study
 from support.image_arms import close_open_study
@@ -24,9 +31,23 @@ QUESTIONS = [{"text": "How sure?", "kind": "scale", "options": ["not", "very"]}]
 ARMS = ("advice_units_map", "advice_shuffled", "no_advice")
 
 
+def decide_ai(study: Path) -> dict[str, ChecklistItem]:
+    """Return the items of DECIDE-AI by number."""
+    items = [item for item in checklist_items(study) if item.guideline == "DECIDE-AI"]
+    return {item.number: item for item in items}
+
+
 def test_freezing_fixes_pictures_practice_and_advice(own_study: Path) -> None:
     close_open_study(own_study)
+    assert not decide_ai(own_study)
     frozen = freeze_advice_study(own_study, arms=ARMS)
+    items = decide_ai(own_study)
+    assert "labels of another case" in items["4c"].evidence
+    assert frozen.hash[:12] in items["11"].evidence
+    assert "chosen, as many of each class: " in items["3a"].evidence
+    # Nothing was read, and the design asks no question.
+    assert {items[number].state for number in ("7", "10a", "12", "13a", "14a")} == {MISSING}
+    assert f"reading close --protocol '{NAME}'" in items["12"].evidence
     with store.read(own_study) as con:
         cases = reading_table.load_reading_cases(con, NAME, 1).set_index("case_number")
         pictures = reading_table.load_case_pictures(con, NAME, 1)
@@ -41,8 +62,6 @@ def test_freezing_fixes_pictures_practice_and_advice(own_study: Path) -> None:
     assert len(practice) == len(advice) == sum(number < 0 for number in slots)
     # Two practice cases of each arm, in the order of the arms.
     assert [text is None for text in advice] == [False] * 4 + [True] * 2
-    with pytest.raises(UserError, match="gives advice or asks further questions"):
-        site_bundles.create_bundle(own_study, own_study.parent / "bundle", NAME, "team")
     # Advice that was altered after freezing is found before the study is closed.
     number = int(cases.index[cases["advice"].notna()][0])
     with store.write(own_study) as con:
@@ -60,6 +79,18 @@ def test_results_report_and_export(own_study: Path, tmp_path: Path) -> None:
     protocol, score = workflow.score_protocol(own_study, NAME, 1)
     units, _, control = score.advice.arms
     # Readers follow the network wherever they see its decision.
+    items = decide_ai(own_study)
+    assert units.sentence() in items["12"].evidence
+    assert f"{units.answers} answers after advice" in items["10a"].evidence
+    assert f"{units.wrong_advice} answers to cases with a wrong decision" in items["13a"].evidence
+    assert score.primary.sentence() in items["VII"].evidence
+    # The characteristics of users are what they state.
+    assert items["9b"].evidence.startswith("2 readers; 0 stated") and items["9b"].state == MISSING
+    # One question at each answer; the questionnaire has none.
+    asked = sum(arm.answers for arm in score.advice.arms)
+    assert items["14a"].evidence.startswith(f"{asked} answers to the questions")
+    assert items["7"].state == FOUND and "How sure?" in items["7"].evidence
+    assert items["15"].state == WRITE
     right = units.answers - units.wrong_advice
     assert round(units.final_correct.estimate * units.answers) == right
     assert units.reliance_on_network.estimate in (1.0, None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from benchmarks import reading_advice
 from benchmarks.reading_advice import AdviceSetting
@@ -18,7 +21,7 @@ from evaluation.mrmc import (
 from evaluation.mrmc.crossed_answers import crossed_variance
 from evaluation.reading_study import design_preset
 from evaluation.reading_study.advice.first_stages import with_first_stages
-from evaluation.reading_study.advice.reliance import score_advice
+from evaluation.reading_study.advice.reliance import reliance_table, score_advice
 from evaluation.reading_study.primary import primary_analysis
 
 ARMS = ("advice_units", "advice_shuffled", "no_advice")
@@ -158,28 +161,115 @@ def test_primary_analysis_compares_final_with_first_answers() -> None:
     assert without.estimate is None and "first and a final answer" in without.reason
 
 
-def test_variance_of_independent_answers() -> None:
-    """With one answer of each reader on each patient of its own, both kinds of clusters agree."""
-    values = np.array([1, 0, 1, 1, 0, 1.0])
-    answers = Answers(values, np.arange(6), np.arange(6))
-    influence = (values - values.mean()) / 6
-    variance, df = crossed_variance(influence, answers.readers, answers.patients)
-    # The sum of squares with the small-sample factor, and what patients add: its factor less one.
-    squares = float((influence**2).sum())
-    assert variance == pytest.approx(6 / 5 * squares + (6 / 5 - 1) * squares)
-    assert df > 5
+def slow_variance(
+    influence: np.ndarray, readers: list, patients: list, strata: list
+) -> tuple[float, float]:
+    """Return variance and degrees of freedom by the text of `crossed_variance`, in loops."""
+    answers = list(zip(influence, readers, patients, strata))
+    names, people = sorted(set(readers)), sorted(set(patients))
+
+    def squares(centred: list[float], group: Callable[[tuple], object]) -> float:
+        total: dict[object, float] = {}
+        for value, answer in zip(centred, answers):
+            total[group(answer)] = total.get(group(answer), 0.0) + value
+        return sum(value**2 for value in total.values())
+
+    centred, used = [], set()
+    for value, reader, _, stratum in answers:
+        cell = [answer for answer in answers if answer[1] == reader and answer[3] == stratum]
+        m = len({patient for _, _, patient, _ in cell})
+        if m > 1:
+            used.add(stratum)
+            value = (value - sum(other[0] for other in cell) / len(cell)) * (m / (m - 1)) ** 0.5
+        centred.append(value)
+    of_patients = squares(centred, lambda answer: answer[2])
+    df = max(len(people) - len(used), 1)
+    if len(names) == 1:
+        return of_patients, df
+    of_both = squares(centred, lambda answer: answer[1:3])
+    r = len(names)
+    of_readers = r / (r - 1) * squares(list(influence), lambda answer: answer[1]) or of_both
+    shared = max(of_patients - of_both, 0.0)
+    expected = max(of_readers, of_both)
+    error = expected**2 / (r - 1) + shared**2 / df
+    return of_readers + shared, (expected + shared) ** 2 / error
 
 
-def test_the_floor_is_the_variance_of_single_answers() -> None:
-    """Readers with equal sums have no variance between them; their answers still vary."""
+@pytest.mark.parametrize("seed", range(6))
+def test_variance_equals_the_slow_version(seed: int) -> None:
+    """Ragged answers: patients of several images, in several strata and alone in a stratum."""
+    rng = np.random.default_rng(seed)
+    n, readers = 60, 1 + seed
+    reader, patient = rng.integers(0, readers, n), rng.integers(0, 15, n)
+    # Every second seed has patients within strata, the others across them; 9 is a lonely patient.
+    strata = np.where(patient == 9, 8, patient % 3) if seed % 2 else rng.integers(0, 4, n)
+    influence = rng.normal(size=n)
+    influence -= influence.mean()
+    got = crossed_variance(influence, reader, patient, strata)
+    expected = slow_variance(influence, list(reader), list(patient), list(strata))
+    assert got == pytest.approx(expected)
+
+
+def test_variance_of_one_reader_is_that_of_a_bootstrap_within_strata() -> None:
+    """Patients are drawn again within their stratum; each stratum keeps its number of patients."""
+    rng = np.random.default_rng(3)
+    m, draws = 40, 4000
+    strata = np.repeat([0, 1], m)
+    # The strata differ much: with patients drawn from both together the variance is far larger.
+    values = (rng.random(2 * m) < np.where(strata == 0, 0.9, 0.2)).astype(float)
+    patients = np.arange(2 * m)
+    influence = (values - values.mean()) / len(values)
+    drawn = [values[rng.integers(0, m, (draws, m)) + start] for start in (0, m)]
+    within = np.concatenate(drawn, axis=1).mean(axis=1).var() * m / (m - 1)
+    together = values[rng.integers(0, 2 * m, (draws, 2 * m))].mean(axis=1).var()
+    one = np.zeros(2 * m)
+    # Five Monte Carlo errors of a variance.
+    tolerance = 5 * np.sqrt(2 / draws)
+    in_strata = crossed_variance(influence, one, patients, strata)[0]
+    assert in_strata == pytest.approx(within, rel=tolerance)
+    assert together > 1.5 * within
+    assert crossed_variance(influence, one, patients, one)[0] == pytest.approx(
+        together, rel=tolerance
+    )
+
+
+def test_answers_outside_a_proportion_count_among_the_cases_of_their_stratum() -> None:
+    """The mean of a stratum is over all its cases: 2 of 4 count, 1 of them is 1."""
+    counted = np.array([True, True, False, False])
+    answers = Answers(np.array([1, 0, 1, 1.0]), np.zeros(4), np.arange(4), np.zeros(4), counted)
+    assert answers.mean == 0.5 and len(answers) == 2
+    assert answers.influence.tolist() == [0.25, -0.25, 0, 0]
+    # Sum of squares .125 times 4 / 3; the influences already have the mean 0.
+    expected = crossed_variance(answers.influence, np.zeros(4), np.arange(4), np.zeros(4))
+    assert expected == (pytest.approx(0.125 * 4 / 3), 3)
+    interval = crossed_proportion(answers)
+    half = stats.t.ppf(0.975, 3) * expected[0] ** 0.5 / 0.25
+    assert interval.high == pytest.approx(1 / (1 + np.exp(-half)))
+
+
+def test_readers_with_equal_sums_have_the_variance_of_single_answers() -> None:
+    """No variance between readers by chance is no variance of 0: their answers still vary."""
     influence = np.array([0.1, -0.1, 0.1, -0.1])
-    readers, patients = list("aabb"), [1, 2, 3, 4]
-    squares = float((influence**2).sum())
-    # Each patient has one answer: what patients add is the factor 4 / 3 less one.
-    without, _ = crossed_variance(influence, readers, patients)
-    with_floor, _ = crossed_variance(influence, readers, patients, floor=True)
-    assert without == pytest.approx(squares / 3)
-    assert with_floor == pytest.approx(squares + squares / 3)
+    variance, df = crossed_variance(influence, list("aabb"), [1, 2, 3, 4], [0] * 4)
+    # Each reader has two patients: factor 2. No patient is shared.
+    assert (variance, df) == (pytest.approx(2 * 0.04), 1)
+
+
+def test_the_design_gives_the_strata() -> None:
+    """A sampled share fixes right and wrong decisions of each class; a natural one does not."""
+    natural = design_preset("Reading with advice", arms=ARMS)
+    sampled = design_preset("Reading with advice", arms=ARMS, wrong_advice=0.3)
+    joined = hand_counted()
+    joined.loc[joined["case_number"] > 4, "malignant"] = False
+    strata = [reliance_table(joined, design)["stratum"].nunique() for design in (natural, sampled)]
+    assert strata == [2, 4]
+    # The first answers are as far from each other in both designs; only the interval differs.
+    rng = np.random.default_rng(4)
+    setting = AdviceSetting(6, 60, reader_sd=0.1)
+    study = reading_advice.simulate_study(rng, setting)
+    widths = [score_advice(study, design).arms[0].change for design in (natural, sampled)]
+    assert widths[0].estimate == widths[1].estimate
+    assert widths[1].high - widths[1].low < 0.9 * (widths[0].high - widths[0].low)
 
 
 def test_readers_who_all_agree_are_no_evidence_of_many_patients() -> None:
@@ -212,7 +302,7 @@ def test_empty_groups_and_single_patients_are_not_estimable() -> None:
 
 
 def test_intervals_cover_the_reliance_of_simulated_readers() -> None:
-    """Committed coverage with 1,000 studies a setting: benchmarks/READING_ADVICE.md."""
+    """Committed coverage with 3,000 studies a setting: benchmarks/READING_ADVICE.md."""
     # Readers differ much: with patients as the only clusters the shares are about .7.
     setting = AdviceSetting(8, 40, reader_sd=0.8)
     shares = reading_advice.coverage(setting, studies=80)

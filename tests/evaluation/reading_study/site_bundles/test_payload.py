@@ -61,7 +61,7 @@ def accepts(text: str, record: dict[str, Any], now: datetime, scale: int = 6) ->
             "file",
             parse_payload("file", text.encode()),
             seats=record["seats"],
-            scale=scale,
+            design={"scale": scale},
             created_at=datetime.fromisoformat(record["made"]),
             now=now,
         )
