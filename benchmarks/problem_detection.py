@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,10 @@ from core.images.finding_checks import (
     check_finding,
     check_outlines_jointly,
     films_of_other_side,
+    fits_scaled,
     outline_plausibility,
     pixel_count,
+    usual_size_factors,
 )
 from core.images.polygons import fill_polygons
 from core.images.tissue_segmentation import chest_wall_side, segment_tissue, with_margin
@@ -92,13 +94,14 @@ class Film:
 
 @dataclass(frozen=True)
 class Check:
-    """What the checks of one film say of an outline. codes: of its issues.
+    """What the checks of one film say of an outline. codes: of its issues; outline: in [n, 2].
 
     mirror_fits: whether the mirrored outline lies in the breast.
     """
 
     codes: frozenset[str]
     placed: PlacedOutline
+    outline: np.ndarray
     mirror_fits: bool = False
 
 
@@ -130,26 +133,49 @@ class ImageRow:
     detected: int
 
 
-def load_film(path: Path, rng: np.random.Generator) -> Film:
-    """Return a film with ellipses at random places inside its breast."""
+def even_radii(rng: np.random.Generator) -> np.ndarray:
+    """Return half the width and height of a lesion of 4 to 12 % of the film's width, in pixels."""
+    return rng.uniform(0.02, 0.06, 2) * WIDTH
+
+
+def varied_radii(rng: np.random.Generator) -> np.ndarray:
+    """Return half the width and height of a lesion whose size is log-normal, in pixels.
+
+    The median is 8 % of the film's width; one in twenty is above 20 %.
+    """
+    ratio = np.exp(rng.normal(0, 0.2))
+    return 0.04 * WIDTH * np.exp(rng.normal(0, 0.5)) * np.array([ratio, 1 / ratio])
+
+
+def load_film(path: Path) -> Film:
+    """Return a film without lesions."""
     image = ensure_positive_polarity(read_image(path))
     pixels, _ = working_image(image.pixels, image.maximum, WIDTH)
     tissue = pixels > _BLACK + np.percentile(pixels, 1)
     labels, count = ndimage.label(ndimage.binary_opening(tissue, iterations=6))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     breast = ndimage.binary_fill_holes(labels == 1 + int(sizes.argmax()))
-    depth = ndimage.distance_transform_edt(breast)
-    lesions = []
-    for _ in range(_OUTLINES):
-        radii = rng.uniform(0.02, 0.06, 2) * WIDTH
-        # Lesions lie in the tissue and not on its border.
-        places = np.argwhere(depth > radii.min())
-        y, x = places[rng.integers(len(places))]
-        lesions.append(Ellipse(float(x), float(y), *map(float, radii)))
     segmentation = segment_tissue(pixels)
     segmented = with_margin(segmentation.mask, 0.01 * WIDTH)
     doubt = segmentation.doubt or ("" if chest_wall_side(segmentation.mask) else "unclear side")
-    return Film(path.stem, pixels, breast, tuple(lesions), segmented, doubt)
+    return Film(path.stem, pixels, breast, (), segmented, doubt)
+
+
+def add_lesions(
+    film: Film, draw_radii: Callable[[np.random.Generator], np.ndarray], rng: np.random.Generator
+) -> Film:
+    """Return the film with ellipses at random places inside its breast."""
+    depth = ndimage.distance_transform_edt(film.breast)
+    lesions: list[Ellipse] = []
+    while len(lesions) < _OUTLINES:
+        radii = draw_radii(rng)
+        # Lesions lie in the tissue and not on its border.
+        places = np.argwhere(depth > radii.min())
+        # Small breasts do not hold the largest.
+        if len(places):
+            y, x = places[rng.integers(len(places))]
+            lesions.append(Ellipse(float(x), float(y), *map(float, radii)))
+    return replace(film, lesions=tuple(lesions))
 
 
 def check_film(film: Film, outline: np.ndarray, *, flipped: bool = False) -> Check:
@@ -161,9 +187,9 @@ def check_film(film: Film, outline: np.ndarray, *, flipped: bool = False) -> Che
     top, bottom = float(outline[:, 1].min()) / height, float(outline[:, 1].max()) / height
     placed = PlacedOutline(top, bottom, bool(codes & set(MISPLACED)))
     if not mask.any():
-        return Check(codes, placed)
+        return Check(codes, placed, outline)
     shares = outline_plausibility(mask, breast)
-    return Check(codes, placed, min(shares.as_given, shares.mirrored_x) >= _FITS)
+    return Check(codes, placed, outline, min(shares.as_given, shares.mirrored_x) >= _FITS)
 
 
 def _mirror(film: Film, outline: np.ndarray) -> Check:
@@ -199,11 +225,16 @@ OUTLINE_FAULTS: dict[str, Fault] = {
     "other units: factor 2.5 (enlarged copy)": _scaled(2.5),
     "shares instead of pixels": _shares,
 }
+# How the sizes of the lesions are distributed.
+SIZES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "Sizes of 4 to 12 % of the width": even_radii,
+    "Sizes that vary more": varied_radii,
+}
 # Outlines that are sound: no check must list them.
 SOUND_OUTLINES: dict[str, Callable[[Ellipse], np.ndarray]] = {
-    "ellipses, 4 to 12 % of the width": Ellipse.outline,
+    "ellipses": Ellipse.outline,
     "boxes around them": Ellipse.box,
-    "small ellipses, 1 to 3 % of the width": lambda lesion: lesion.outline(0.25),
+    "ellipses of a quarter of the size": lambda lesion: lesion.outline(0.25),
 }
 
 
@@ -216,6 +247,17 @@ def deviating_films(films: Sequence[Film], flipped: str) -> list[str]:
         laterality = wall.upper()
         walls[film.name] = (laterality, opposite[wall] if film.name == flipped else wall)
     return films_of_other_side(walls)
+
+
+def outline_size(outline: np.ndarray) -> float:
+    """Return the larger side of the box around an outline [n, 2] as a share of the film's width."""
+    return float(np.ptp(outline, axis=0).max()) / WIDTH
+
+
+def is_of_unusual_size(film: Film, outline: np.ndarray, source: Sequence[float]) -> bool:
+    """Return whether an outline [n, 2] is listed for its size among those of its source."""
+    factor = usual_size_factors([*source, outline_size(outline)])[-1]
+    return factor is not None and fits_scaled([outline], film.segmented, factor)
 
 
 def recognised_share(
@@ -242,13 +284,16 @@ def measure_outline_fault(name: str, films: Sequence[Film]) -> OutlineRow:
     """Return how many faulty outlines are listed."""
     rng, fault = np.random.default_rng(7), OUTLINE_FAULTS[name]
     checks = [[fault(film, outline) for outline in film.outlines()] for film in films]
+    alone = [[bool(check.codes or film.doubt) for check in own] for own, film in zip(checks, films)]
+    # Compared with the rest of its source, which is sound.
+    sizes = [outline_size(outline) for film in films for outline in film.outlines()]
     listed = [
-        [bool(check.codes or film.doubt) for check in own] for own, film in zip(checks, films)
+        [flag or is_of_unusual_size(film, check.outline, sizes) for flag, check in zip(flags, own)]
+        for flags, own, film in zip(alone, checks, films)
     ]
     if fault is _wrong_side:
-        # Compared with the rest of its source, which is sound.
         listed = [
-            [alone or film.name in deviating_films(films, film.name) for alone in own]
+            [flag or film.name in deviating_films(films, film.name) for flag in own]
             for own, film in zip(listed, films)
         ]
     placed = [[check.placed for check in own] for own in checks]
@@ -262,7 +307,7 @@ def measure_outline_fault(name: str, films: Sequence[Film]) -> OutlineRow:
     return OutlineRow(
         fault=name,
         single=by_halves(listed),
-        whole=1.0 if doubtful else float(np.mean(listed)),
+        whole=1.0 if doubtful else float(np.mean(alone)),
         sources=tuple(recognised_share(placed, size, rng) for size in _SOURCE_SIZES),
         missed=len(missed),
         undecidable=sum(check.mirror_fits for check in missed),
@@ -304,10 +349,9 @@ def measure_image_fault(
 
 
 def load_films(folder: Path) -> list[Film]:
-    """Return all films of a folder with their outlines."""
-    rng = np.random.default_rng(6)
+    """Return all films of a folder."""
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".jpg", ".png", ".dcm"))
-    return [load_film(path, rng) for path in paths]
+    return [load_film(path) for path in paths]
 
 
 def print_sound_outlines(films: Sequence[Film]) -> None:
@@ -322,11 +366,20 @@ def print_sound_outlines(films: Sequence[Film]) -> None:
             [check_film(film, film.cut_off(draw(lesion))) for lesion in film.lesions]
             for film in films
         ]
-        shares = by_halves([[bool(check.codes) for check in own] for own in checks])
+        sizes = [outline_size(check.outline) for own in checks for check in own]
+        listed = [
+            [bool(check.codes) or is_of_unusual_size(film, check.outline, sizes) for check in own]
+            for own, film in zip(checks, films)
+        ]
+        shares = by_halves(listed)
         placed = [[check.placed for check in own] for own in checks]
         sources = ", ".join(f"{recognised_share(placed, n, rng):.1%}" for n in _SOURCE_SIZES)
         cells = " | ".join(f"{share:.2%}" for share in shares)
         print(f"| {name} | {_OUTLINES * len(films)} | {cells} | {sources} |")
+
+
+def print_sound_films(films: Sequence[Film]) -> None:
+    """Print the films that are listed without any fault: false alarms."""
     doubtful = [film for film in films if film.doubt]
     print(f"\nFilms listed for themselves: {len(doubtful)} of {len(films)}")
     for film in doubtful:
@@ -356,14 +409,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     films = load_films(parser.parse_args().folder)
-    print(f"{len(films)} films, {_OUTLINES} outlines each\n")
-    print_outline_faults(films)
+    print(f"{len(films)} films, {_OUTLINES} outlines each")
+    for title, draw_radii in SIZES.items():
+        rng = np.random.default_rng(6)
+        outlined = [add_lesions(film, draw_radii, rng) for film in films]
+        print(f"\n## {title}\n")
+        print_outline_faults(outlined)
+        print_sound_outlines(outlined)
     print("\n| fault of images | films | found or read right |")
     print("|---|--:|--:|")
     for name, change in (("padding strip", add_padding_strip), ("gradient ground", add_gradient)):
         row = measure_image_fault(name, films, change)
         print(f"| {name} | {row.planted} | {row.detected} ({row.detected / row.planted:.1%}) |")
-    print_sound_outlines(films)
+    print_sound_films(films)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,7 @@ def read_image(path: Path, colour: bool = False) -> DecodedImage:
             # Pillow warns of tags that are not used here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
+                _check_single(image, path)
                 upright = ImageOps.exif_transpose(image)
                 is_coloured = colour and upright.mode not in _GREY_MODES
                 pixels = (
@@ -149,6 +150,17 @@ def full_scale(pixels: np.ndarray) -> int:
         return 255
     brightest = int(pixels.max(initial=0))
     return next(scale for scale in _FULL_SCALES[1:] if scale >= brightest)
+
+
+def _check_single(image: Image.Image, path: Path) -> None:
+    """Raise UserError for a file of several pages, of which only the first would be read."""
+    pages = getattr(image, "n_frames", 1)
+    # In the multi-picture format of cameras the further images are previews of the first.
+    if pages > 1 and image.format != "MPO":
+        raise UserError(
+            f"The image {path} holds {pages} images: export each into a file of its own, or leave"
+            " the row out."
+        )
 
 
 def _to_grey(image: Image.Image, path: Path) -> np.ndarray:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.images.polygons import fill_polygons
+
 OUTSIDE_BREAST = "outside_breast"
 MIRRORED = "mirrored_position"
 BORDER_ONLY = "border_only"
@@ -21,6 +23,7 @@ DOUBTFUL_SOURCE = "doubtful_source"
 OTHER_SIDE = "other_side"
 UNCLEAR_SIDE = "unclear_side"
 OTHER_UNITS = "other_units"
+UNUSUAL_SIZE = "unusual_size"
 # Codes of an outline in a wrong place.
 MISPLACED = (OUTSIDE_BREAST, MIRRORED, BORDER_ONLY, OTHER_UNITS)
 
@@ -45,8 +48,12 @@ _MIN_EXTENT = 0.01
 _MIN_MISPLACED, _MAX_MISPLACED_SHARE = 3, 0.1
 # ... or if at least so many outlines all lie in this share of the films' height.
 _MIN_OUTLINES, _CROWDED_HEIGHT = 8, 0.4
-# Films are compared with the others of their source if the side of at least so many is known.
+# Films are compared with the others of their source if the side of at least so many is known, and
+# outlines with the others if there are so many.
 _MIN_FILMS = 20
+# An outline is of unusual size beyond this multiple of the range of the middle 80 % of its source.
+# On a tenth and more of outlines in other units the source is doubtful as a whole.
+_UNUSUAL_SIZE = 1.5
 
 
 @dataclass(frozen=True)
@@ -261,6 +268,60 @@ def films_of_other_side(films: Mapping[str, tuple[str, str]]) -> list[str]:
         sorted(name for name, film in placed.items() if not is_usual(*film)) for is_usual in rules
     ]
     return min(deviating, key=len)
+
+
+def usual_size_factors(sizes: Sequence[float]) -> list[float | None]:
+    """Return the factors that give outlines of unusual size the median size of their source.
+
+    Parameters
+    ----------
+    sizes : sequence of float
+        Of all outlines of the source, each as a share of the width of its film.
+
+    Returns
+    -------
+    list of float or None
+        None for an outline of usual size, and for all if there are fewer than 20.
+
+    Examples
+    --------
+    >>> [factor for factor in usual_size_factors([0.1] * 20 + [0.4]) if factor]
+    [0.25]
+    """
+    if len(sizes) < _MIN_FILMS:
+        return [None] * len(sizes)
+    low, median, high = np.quantile(sizes, [0.1, 0.5, 0.9])
+    return [
+        None if low / _UNUSUAL_SIZE <= size <= high * _UNUSUAL_SIZE else float(median / size)
+        for size in sizes
+    ]
+
+
+def fits_scaled(polygons: Sequence[np.ndarray], breast: np.ndarray, factor: float) -> bool:
+    """Return whether an outline lies in the breast when its coordinates are multiplied.
+
+    Parameters
+    ----------
+    polygons : sequence of float arrays, shape [n, 2]
+        The outline, x and y in pixels of the breast mask.
+    breast : bool array, shape [h, w]
+        The breast with its skin.
+    factor : float
+        Such as one of `usual_size_factors`.
+
+    Examples
+    --------
+    >>> breast = np.zeros((80, 60), bool)
+    >>> breast[20:60, :30] = True
+    >>> square = [np.array([[10, 40], [30, 40], [30, 60], [10, 60]])]
+    >>> fits_scaled(square, breast, 0.7), fits_scaled(square, breast, 2.0)
+    (True, False)
+    """
+    scaled = [np.asarray(polygon, float) * factor for polygon in polygons]
+    if (np.concatenate(scaled).max(0) > breast.shape[::-1]).any():
+        return False
+    mask = fill_polygons(scaled, breast.shape)
+    return bool(mask.any()) and float((mask & breast).sum()) >= _FITS * float(mask.sum())
 
 
 def pixel_count(polygons: Sequence[np.ndarray]) -> float:

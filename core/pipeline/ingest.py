@@ -326,7 +326,9 @@ def _commit(
         problem_table.add_problems(con, [row | {"source_id": source_id} for row in own_problems])
         dataset_table.save_stamps(con, request.source_id(), stamps)
         joint_problems = (
-            _check_jointly(con, source_id, sorted(waiting.stamps)) if request.shows_breasts else []
+            _check_jointly(con, study, source_id, sorted(waiting.stamps))
+            if request.shows_breasts
+            else []
         )
         dataset_table.refresh_source_counts(con)
         dataset_table.save_classes(con, request.classes)
@@ -344,7 +346,9 @@ def _commit(
     )
 
 
-def _check_jointly(con: Connection, source_id: str, patients: list[str]) -> list[dict[str, Any]]:
+def _check_jointly(
+    con: Connection, study: Path, source_id: str, patients: list[str]
+) -> list[dict[str, Any]]:
     """Compare the outlines of all patients of a source, list what is doubtful, and return it."""
     mammograms = dataset_table.load_mammograms(con)
     mammograms = mammograms[mammograms["patient_id"].isin(patients)]
@@ -353,7 +357,10 @@ def _check_jointly(con: Connection, source_id: str, patients: list[str]) -> list
     findings = findings[findings["mammogram_id"].isin(names)]
     listed = problem_table.list_problems(con)
     rows = joint_problem_rows(
-        mammograms.to_dict("records"), findings.to_dict("records"), listed.to_dict("records")
+        mammograms.to_dict("records"),
+        findings.to_dict("records"),
+        listed.to_dict("records"),
+        study / "images",
     )
     problem_table.replace_open_problems(
         con, JOINT_CODES, [row | {"source_id": source_id} for row in rows], names

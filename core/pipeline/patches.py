@@ -106,7 +106,7 @@ def run_patch_extraction(
                 "classes": len(classes.outputs),
                 "class_definition": classes.to_dict(),
                 "labels": "own" if listed is None else "published",
-                "left_out": sorted(exclusions.magnification_views),
+                "left_out": sorted(exclusions.unused),
             }
             if input_side != settings.images.input_side:
                 # The side of the images from which the patches are resized.
@@ -124,12 +124,18 @@ class _Exclusions:
 
     undecided: a problem of a finding is open or was answered with "left out". accepted: findings,
     as (mammogram_id, number), that were called right; they need not reach a patch.
-    magnification_views: left out by the setting.
+    magnification_views: left out by the setting. left_out: by a decision about the mammogram.
     """
 
     undecided: frozenset[str]
     accepted: frozenset[tuple[str, int]]
     magnification_views: frozenset[str]
+    left_out: frozenset[str]
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """Mammograms that are used in no step."""
+        return self.magnification_views | self.left_out
 
     @property
     def request(self) -> dict[str, Any]:
@@ -139,6 +145,9 @@ class _Exclusions:
             "accepted": sorted(list(finding) for finding in self.accepted),
             "magnification_views": sorted(self.magnification_views),
         }
+        # A key of its own, so that runs without such decisions keep their names.
+        if self.left_out:
+            content["left_out"] = sorted(self.left_out)
         return {"exclusions": content} if any(content.values()) else {}
 
 
@@ -155,6 +164,7 @@ def _save_chosen_classes(study: Path, settings: Settings) -> None:
 def _load_exclusions(study: Path, settings: Settings) -> _Exclusions:
     with store.read(study) as con:
         decisions = problem_table.finding_decisions(con)
+        left_out = problem_table.left_out_mammograms(con)
         mammograms = dataset_table.load_mammograms(con)
     magnified: frozenset[str] = frozenset()
     if settings.images.magnification_views == "leave_out":
@@ -173,6 +183,7 @@ def _load_exclusions(study: Path, settings: Settings) -> _Exclusions:
             if d.resolution == accepted and d.code not in JOINT_CODES
         ),
         magnification_views=magnified,
+        left_out=frozenset(left_out),
     )
 
 
@@ -255,11 +266,13 @@ def _label_mammograms(
         "films_without_tissue": 0,
         "undecided_films": 0,
         "magnification_views": 0,
+        "left_out": 0,
     }
     for i, mammogram in enumerate(mammograms.itertuples()):
         report(i + 1, len(mammograms), "mammograms")
-        if mammogram.mammogram_id in exclusions.magnification_views:
-            dropped["magnification_views"] += 1
+        if mammogram.mammogram_id in exclusions.unused:
+            is_magnified = mammogram.mammogram_id in exclusions.magnification_views
+            dropped["magnification_views" if is_magnified else "left_out"] += 1
             continue
         # The labels of the release do not depend on outlines.
         if listed is None:
@@ -300,6 +313,13 @@ def _no_patch_error(dropped: dict[str, int], settings: Settings) -> UserError:
             f"No patch remains: findings of {dropped['undecided_films']} mammograms are doubtful;"
             " decide about them as `deepminer problems` lists them, or correct the"
             " source."
+        )
+    unused = dropped["left_out"] + dropped["magnification_views"]
+    if unused:
+        return UserError(
+            f"No patch remains: {unused} mammograms are left out by a decision or by"
+            " images.magnification_views; take decisions back with `deepminer problems --reopen`,"
+            " or change the setting."
         )
     return UserError(
         f"No patch of any mammogram has {settings.patches.min_tissue:.0%} breast tissue;"

@@ -6,6 +6,7 @@ File formats of a single archive belong in the module of its source.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from core.class_labels import SPLITS
@@ -177,3 +178,25 @@ def mammogram_from_image(
         attributes=image.attributes,
         whole_image=whole_image,
     )
+
+
+def similar_names(patients: Iterable[str]) -> dict[str, str]:
+    """Return each patient whose name is that of another in a different spelling, with the other.
+
+    Capitals, kinds of spaces and digits, leading zeros of numbers and ".0" do not count.
+
+    Examples
+    --------
+    >>> similar_names(["P1", "p1", "007", "7.0", "P7"])
+    {'p1': 'P1', 'P1': 'p1', '7.0': '007', '007': '7.0'}
+    """
+    first: dict[str, str] = {}
+    similar: dict[str, str] = {}
+    for patient in patients:
+        key = " ".join(unicodedata.normalize("NFKC", patient).casefold().split())
+        number = re.fullmatch(r"0*(\d+)(\.0+)?", key)
+        other = first.setdefault(number[1] if number else key, patient)
+        if other != patient:
+            similar[patient] = other
+            similar.setdefault(other, patient)
+    return similar

@@ -6,6 +6,7 @@ The meaning of columns belongs in the module of a source.
 from __future__ import annotations
 
 import csv
+import sys
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ MAX_TABLE_BYTES = 256_000_000
 _LINE_BREAKS_AND_TABS = str.maketrans("", "", "\r\n\t")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CsvRow:
     """One row of a table.
 
@@ -151,22 +152,27 @@ def stream_table(
         try:
             header = file.readline()
             file.seek(0)
-            # Spreadsheet programs write semicolons where the comma is the decimal mark.
-            reader = csv.reader(file, delimiter=max(",;\t", key=header.count))
-            yield from _parse_rows(path, _numbered_cells(reader), required, optional)
-        except csv.Error as error:
-            raise UserError(
-                f"{path}, near row {reader.line_num}: not a CSV row ({error}); save the table"
-                " again as CSV."
-            ) from None
+            # Spreadsheet programs write semicolons where the comma is the decimal mark. Strict: a
+            # quotation mark that is not closed would make the rows below it part of one cell.
+            reader = csv.reader(file, delimiter=max(",;\t", key=header.count), strict=True)
+            yield from _parse_rows(path, _numbered_cells(path, reader), required, optional)
         except UnicodeDecodeError:
             raise _encoding_error(path) from None
 
 
-def _numbered_cells(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def _numbered_cells(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the line on which it begins."""
     previous_line = 0
-    for cells in reader:
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, row {previous_line + 1}: not a CSV row ({error}); close and double its"
+                " quotation marks, or save the table again as CSV."
+            ) from None
         # A row with line breaks inside quotes ends below the line on which it begins.
         line, previous_line = previous_line + 1, reader.line_num  # type: ignore[attr-defined]
         yield line, cells
@@ -251,11 +257,10 @@ def _parse_rows(
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        row = CsvRow(
-            path,
-            line,
-            {column: cell.strip() for column, cell, keep in zip(columns, cells, carried) if keep},
-        )
+        # Most cells repeat those of other rows: one copy of each halves the memory of a table.
+        texts = (sys.intern(cell.strip()) for cell in cells)
+        stripped = {column: text for column, text, keep in zip(columns, texts, carried) if keep}
+        row = CsvRow(path, line, stripped)
         if len(cells) != len(columns):
             raise row.error(
                 f"it has {len(cells)} cells where the header has {len(columns)}",

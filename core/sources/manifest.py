@@ -33,11 +33,15 @@ from core.sources.conventions import (
     parse_laterality,
     parse_view,
     row_pathology,
+    similar_names,
     view_from_file_name,
 )
 from core.sources.csv_table import CsvRow, control_characters, read_table
 from core.sources.manifest_cells import (
+    OPTIONAL_COLUMNS,
     breast_density,
+    check_images,
+    contradicting_values,
     image_path,
     is_file,
     mask_path,
@@ -47,6 +51,8 @@ from core.sources.manifest_cells import (
     patient_id,
     published_split,
     row_outline,
+    stated_text,
+    unused_columns,
 )
 from core.sources.outlines.mask_files import read_mask_file
 from core.sources.outlines.notations import NOTATIONS
@@ -88,15 +94,22 @@ def list_tasks(
     whole, because one row less could turn a finding into normal tissue.
     """
     patients = _rows_by_patient(path, image_labels, domain)
-    owners = _ImageOwners()
-    tasks, problems = [], []
+    owners, similar = _ImageOwners(), similar_names(patients)
+    first_row = next(iter(patients.values()))[0]
+    tasks, problems = [], unused_columns(first_row, (*_REQUIRED, *OPTIONAL_COLUMNS))
     for patient, rows in patients.items():
         try:
+            if patient in similar:
+                raise rows[0].error(
+                    f"the patients {similar[patient]!r} and {patient!r} differ only in spelling",
+                    "write one name for one patient, so that all images are in one split",
+                )
             for row in rows:
                 _check_row(row, image_labels, domain)
                 # An image with two patients could be in the training and in the test split.
                 owners.add(row)
             published_split(rows)
+            check_images(rows)
         except UserError as error:
             if not skip_bad:
                 raise
@@ -132,12 +145,13 @@ def _rows_by_patient(
             " of whole images with --image-labels."
         )
     needs_views = not image_labels and domain.subject == "breast"
-    if needs_views and not _VIEW_COLUMNS.keys() <= rows[0].cells.keys():
+    columns = rows[0].cells.keys()
+    if needs_views and not _VIEW_COLUMNS.keys() <= columns:
         rows = read_table(Path(path), _REQUIRED | _VIEW_COLUMNS)
+    elif "side" in columns and "laterality" not in columns:
+        rows = read_table(Path(path), _REQUIRED | {"laterality": ("side",)})
     patients: dict[str, list[CsvRow]] = {}
     for row in rows:
-        if not row.get("patient"):
-            raise row.error("the patient is missing", "every row needs one")
         patients.setdefault(patient_id(row), []).append(row)
     return patients
 
@@ -177,6 +191,10 @@ def read_patient(task: ManifestTask) -> Patient:
         problems += warnings
     ages = [row.whole_number("age", 0, 120) for row in task.rows]
     densities = [breast_density(row) for row in task.rows]
+    problems += [
+        Problem(task.patient, cause, "the first value is used")
+        for cause in contradicting_values(task.rows)
+    ]
     return Patient(
         id=task.patient,
         mammograms=tuple(mammograms),
@@ -335,11 +353,11 @@ def _finding(
     finding = Finding(
         number=number,
         pathology=row_pathology(row, domain.pathologies),
-        lesion_type=row.get("lesion_type").upper(),
+        lesion_type=stated_text(row, "lesion_type").upper(),
         assessment=row.whole_number("assessment", 0, 6),
         subtlety=row.whole_number("subtlety", 1, 5),
         outline=outline,
-        report=row.get("report"),
+        report=stated_text(row, "report"),
     )
     return finding, warnings
 

@@ -1,20 +1,25 @@
 """Cells of a manifest row: patient, files, outline, breast density, split and features.
 
+Also rows of one patient that contradict each other.
+
 Reading of images and the order of rows belong in `core.sources.manifest`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from core.errors import UserError
+from core.sources.conventions import normalize_pathology, parse_laterality, parse_view
 from core.sources.csv_table import CsvRow
 from core.sources.outlines.mask_files import MaskReference, parse_mask_reference
 from core.sources.outlines.notations import NOTATIONS, is_outline_text, parse_outline
 from core.sources.outlines.records import Outline
+from core.sources.records import Problem
 
 _SPLITS = {
     "train": "train",
@@ -24,14 +29,40 @@ _SPLITS = {
     "test": "test",
 }
 _DENSITY_LETTERS = {"a": 1, "b": 2, "c": 3, "d": 4}
+OPTIONAL_COLUMNS = (
+    *("laterality", "view", "outline", "lesion_type", "assessment", "subtlety", "report"),
+    *("age", "density", "split"),
+)
+# What programs write into empty cells, and what people write who do not know a name.
+_EMPTY_MARKS = ("na", "n/a", "#n/a", "nan", "null")
+_NO_NAMES = (*_EMPTY_MARKS, "none", "unknown", "-", "?", "#ref!", "#value!", "#name?")
+_SHORTENED_NUMBER = re.compile(r"\d+([.,]\d+)?e\+\d+", re.IGNORECASE)
 
 
 def patient_id(row: CsvRow) -> str:
     """Return the patient's name in one spelling.
 
-    Letters with accents can be encoded in two ways that look the same.
+    Letters with accents can be encoded in two ways that look the same. UserError for what is no
+    name: images of several patients would become those of one.
     """
-    return unicodedata.normalize("NFC", row.get("patient"))
+    name = unicodedata.normalize("NFC", row.get("patient"))
+    if not name or name.lower() in _NO_NAMES:
+        raise row.error(
+            f"the patient is missing ({name})" if name else "the patient is missing",
+            "every row needs one",
+        )
+    if _SHORTENED_NUMBER.fullmatch(name):
+        raise row.error(
+            f"the patient {name} is a number that a spreadsheet has shortened",
+            "format the column as text and export it again",
+        )
+    return name
+
+
+def stated_text(row: CsvRow, column: str) -> str:
+    """Return a cell of free text, "" for the marks that programs write into empty cells."""
+    text = row.get(column)
+    return "" if text.lower() in _EMPTY_MARKS else text
 
 
 def image_path(row: CsvRow) -> Path:
@@ -140,11 +171,11 @@ def patient_features(rows: Sequence[CsvRow]) -> dict[str, float | str]:
 def _feature_value(rows: Sequence[CsvRow], column: str) -> float | str:
     """Return the first non-empty cell of a column, as a number if it is one.
 
-    "nan" counts as empty. UserError for an infinite number.
+    UserError for an infinite number.
     """
     for row in rows:
-        text = row.get(column)
-        if not text or text.lower() == "nan":
+        text = stated_text(row, column)
+        if not text:
             continue
         try:
             number = float(text)
@@ -156,3 +187,81 @@ def _feature_value(rows: Sequence[CsvRow], column: str) -> float | str:
             )
         return number
     return ""
+
+
+def unused_columns(row: CsvRow, known: Collection[str]) -> list[Problem]:
+    """Return the problem that names the columns without a meaning, such as misspelt ones."""
+    unused = [
+        repr(column)
+        for column in row.cells
+        if column and column not in known and not column.startswith("feature_")
+    ]
+    cause = f"columns that are not used: {', '.join(unused)}"
+    return [Problem(row.table.name, cause, "imported without them")] if unused else []
+
+
+def check_images(rows: Sequence[CsvRow]) -> None:
+    """Raise UserError if rows of one patient say different things of one image."""
+    by_image: dict[Path, list[CsvRow]] = {}
+    for row in rows:
+        by_image.setdefault(image_path(row), []).append(row)
+    for own in by_image.values():
+        if len(own) > 1:
+            _check_same_view(own)
+            _check_same_findings(own)
+
+
+def _check_same_view(rows: Sequence[CsvRow]) -> None:
+    """Raise UserError if rows of one image name different sides or views."""
+    for column, parse in (("laterality", parse_laterality), ("view", parse_view)):
+        stated: dict[str | None, CsvRow] = {}
+        for row in rows:
+            if row.get(column):
+                stated.setdefault(parse(row.get(column)), row)
+        if len(stated) > 1:
+            first, second = list(stated.values())[:2]
+            raise second.error(
+                f"the {column} of {second.get('image')} is {second.get(column)}, but"
+                f" {first.get(column)} in row {first.line}",
+                "an image has one",
+            )
+
+
+def _check_same_findings(rows: Sequence[CsvRow]) -> None:
+    """Raise UserError if rows of one image outline a finding and nothing, or one finding twice."""
+    outlined: dict[str, CsvRow] = {}
+    for row in rows:
+        if row.get("outline"):
+            outlined.setdefault(row.get("outline"), row)
+    for row in rows if outlined else ():
+        first = outlined.get(row.get("outline"))
+        # Without its outline a finding would become normal tissue.
+        if first is None:
+            other = next(iter(outlined.values()))
+            raise row.error(
+                f"it outlines nothing in {row.get('image')}, where row {other.line} outlines a"
+                " finding",
+                "outline this finding as well, or remove one of the rows",
+            )
+        if normalize_pathology(row.get("pathology")) != normalize_pathology(first.get("pathology")):
+            raise row.error(
+                f"it outlines the finding of row {first.line}, but its pathology is another",
+                "a finding has one pathology",
+            )
+
+
+def contradicting_values(rows: Sequence[CsvRow]) -> list[str]:
+    """Return what the rows of a patient say differently of the patient, in words."""
+    texts = {
+        "age": [str(row.whole_number("age", 0, 120) or "") for row in rows],
+        "density": [str(breast_density(row) or "") for row in rows],
+    }
+    for column in rows[0].cells:
+        if column.startswith("feature_"):
+            texts[column] = [stated_text(row, column) for row in rows]
+    distinct = {name: list(dict.fromkeys(filter(None, own))) for name, own in texts.items()}
+    return [
+        f"its rows have several values of {name}: {', '.join(own)}"
+        for name, own in distinct.items()
+        if len(own) > 1
+    ]

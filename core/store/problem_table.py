@@ -1,6 +1,7 @@
 """The table of data-quality problems: what ingestion and patch extraction list, and decisions.
 
 A problem with a finding number and without a resolution keeps its mammogram from giving patches.
+A mammogram that is left out for a problem of its own, without a finding, is used in no step.
 The checks that produce problems belong in `core.images`.
 """
 
@@ -18,7 +19,7 @@ from core.timestamps import utc_now
 
 # Code of what a source reports as a whole: rows and patients that were left out, unused files.
 SOURCE = "source"
-# Decisions about a problem: the data are right as they are, or the mammogram gives no patches.
+# Decisions about a problem: the data are right as they are, or the mammogram is left out.
 ACCEPTED, LEFT_OUT = "accepted", "left_out"
 RESOLUTIONS = (ACCEPTED, LEFT_OUT)
 COLUMNS = ("source_id", "item", "cause", "action", "skipped", "code", "mammogram_id", "finding")
@@ -106,15 +107,16 @@ def resolve_problems(
     problem_ids : sequence of str
         As returned by `list_problems`.
     resolution : str or None
-        ACCEPTED: the data are right, the mammogram gives patches; LEFT_OUT: it gives none; None:
-        the decision is taken back.
+        ACCEPTED: the data are right, the mammogram gives patches; LEFT_OUT: it gives none, and for
+        a problem of the mammogram itself it is used in no step; None: the decision is taken back.
     actor : str
         Code of the person who decided.
 
     Raises
     ------
     UserError
-        If there is no such problem or no such resolution; nothing is recorded then.
+        If there is no such problem or no such resolution, or if a problem without a mammogram is to
+        be left out; nothing is recorded then.
     """
     if resolution is not None and resolution not in RESOLUTIONS:
         raise UserError(f"{resolution!r} is no decision; use one of {', '.join(RESOLUTIONS)}.")
@@ -123,6 +125,11 @@ def resolve_problems(
         if name not in listed.index:
             raise UserError(
                 f"There is no problem {name}; `deepminer problems` lists those of this study."
+            )
+        if resolution == LEFT_OUT and pd.isna(listed.loc[name, "mammogram_id"]):
+            raise UserError(
+                f"Problem {name} ({listed.loc[name, 'item']}) concerns no mammogram of the study"
+                " that could be left out; correct the source, or accept it."
             )
     for name in problem_ids:
         _set_resolution(con, listed.loc[name], resolution, actor if resolution else None)
@@ -259,3 +266,16 @@ def finding_decisions(con: Connection) -> list[FindingDecision]:
         ORDER BY ALL
     """)
     return fetch_records(cursor, FindingDecision)
+
+
+def left_out_mammograms(con: Connection) -> list[str]:
+    """Return the mammograms that were left out for a problem of their own, not of a finding."""
+    rows = con.execute(
+        """
+        SELECT DISTINCT mammogram_id FROM problems
+        WHERE finding IS NULL AND mammogram_id IS NOT NULL AND resolution = ?
+        ORDER BY mammogram_id
+        """,
+        [LEFT_OUT],
+    ).fetchall()
+    return [row[0] for row in rows]

@@ -33,7 +33,10 @@ def problems_command(
     ] = None,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option(help="id or kind of problems: their mammograms give no patches; repeatable"),
+        typer.Option(
+            help="id or kind of problems: their mammograms give no patches and, unless the problem"
+            " is that of a finding, are used in no step; repeatable"
+        ),
     ] = None,
     reopen: Annotated[
         list[str] | None,

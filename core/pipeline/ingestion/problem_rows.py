@@ -7,7 +7,8 @@ The checks themselves belong in `core.images`; the table and decisions in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,19 @@ from core.images.finding_checks import (
     MISPLACED,
     OTHER_SIDE,
     UNCLEAR_SIDE,
+    UNUSUAL_SIZE,
     ImageIssue,
     PlacedOutline,
     check_finding,
     check_outlines_jointly,
     films_of_other_side,
+    fits_scaled,
     pixel_count,
+    usual_size_factors,
 )
 from core.images.polygons import fill_polygons, scale_polygons
 from core.images.tissue_segmentation import Segmentation, chest_wall_side, with_margin
+from core.images.working_images import load_tissue
 from core.sources.records import Mammogram, Problem
 
 # Outlines may lie on the skin: margin around the tissue as a share of the image width.
@@ -34,7 +39,7 @@ _SKIN_MARGIN = 0.01
 # Codes of the table.
 NO_TISSUE, DOUBTFUL_TISSUE = "no_tissue", "doubtful_tissue"
 # Codes of problems that only the films of a source together show.
-JOINT_CODES = (DOUBTFUL_SOURCE, OTHER_SIDE)
+JOINT_CODES = (DOUBTFUL_SOURCE, OTHER_SIDE, UNUSUAL_SIZE)
 # Key of the attributes of a mammogram: the side of the image where its chest wall is.
 CHEST_WALL = "chest_wall"
 UNDECIDED_ACTION = "the mammogram gives no patches until a decision is recorded"
@@ -79,7 +84,7 @@ def mammogram_problems(
             fill_polygons(scale_polygons(finding.outline, factors), mask.shape),
             breast,
             pixel_count(finding.outline),
-            is_calcification="CALC" in finding.lesion_type.upper(),
+            is_calcification=is_calcification(finding.lesion_type),
         )
         rows += [
             issue_row(mammogram.id, issue, UNDECIDED_ACTION, finding.number) for issue in issues
@@ -91,6 +96,7 @@ def joint_problem_rows(
     mammograms: Sequence[Mapping[str, Any]],
     findings: Sequence[Mapping[str, Any]],
     listed: Sequence[Mapping[str, Any]],
+    folder: Path,
 ) -> list[dict[str, Any]]:
     """Return the rows of what only the films of a source together show.
 
@@ -102,12 +108,15 @@ def joint_problem_rows(
         Their findings, with the outline as a list of polygons in pixels of the working image.
     listed : sequence of mappings
         The problems that were found on each film alone.
+    folder : Path
+        The folder of the working images with their tissue.
 
     Returns
     -------
     list of dict
-        A row for each outlined finding of a doubtful source, and of a film of the other side; a
-        film of the other side without a finding has a row of its own.
+        A row for each outlined finding of a doubtful source, and of a film of the other side, and
+        for a finding of unusual size; a film of the other side without a finding has a row of its
+        own.
     """
     rows: list[dict[str, Any]] = []
     misplaced = {
@@ -135,6 +144,8 @@ def joint_problem_rows(
             issue_row(finding["mammogram_id"], issue, UNDECIDED_ACTION, int(finding["number"]))
             for finding in outlined
         ]
+    else:
+        rows += _size_problem_rows(mammograms, outlined, misplaced, folder)
     walls = {
         film["mammogram_id"]: (
             film["laterality"],
@@ -150,6 +161,54 @@ def joint_problem_rows(
         if not numbers:
             rows.append(issue_row(name, issue, "imported"))
     return rows
+
+
+def _size_problem_rows(
+    mammograms: Sequence[Mapping[str, Any]],
+    outlined: Sequence[Mapping[str, Any]],
+    misplaced: Collection[tuple[Any, Any]],
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Return the rows of outlines in other units, which their size shows among those of a source.
+
+    Calcifications can be of any size. misplaced: findings that are listed for their position.
+    """
+    films = {film["mammogram_id"]: film for film in mammograms}
+    compared = [f for f in outlined if not is_calcification(f["lesion_type"])]
+    outlines = [[np.asarray(polygon, float) for polygon in f["outline"]] for f in compared]
+    sizes = [
+        float(np.ptp(np.concatenate(polygons), axis=0).max()) / films[f["mammogram_id"]]["width"]
+        for f, polygons in zip(compared, outlines)
+    ]
+    usual = float(np.median(sizes)) if sizes else 0.0
+    rows = []
+    for finding, polygons, size, factor in zip(
+        compared, outlines, sizes, usual_size_factors(sizes)
+    ):
+        name, number = finding["mammogram_id"], int(finding["number"])
+        if factor is None or (name, number) in misplaced:
+            continue
+        film = films[name]
+        tissue = load_tissue(folder, film["file"], (film["height"], film["width"]))
+        if fits_scaled(polygons, with_margin(tissue, _SKIN_MARGIN * film["width"]), factor):
+            cause = (
+                f"the outline is {size:.0%} of the film wide, that of most of the source about"
+                f" {usual:.0%}, and scaled to that size it would be in the breast: other units?"
+            )
+            issue = ImageIssue(UNUSUAL_SIZE, cause)
+            rows.append(issue_row(name, issue, UNDECIDED_ACTION, number))
+    return rows
+
+
+def is_calcification(lesion_type: str) -> bool:
+    """Return whether a finding consists of calcifications, by its type in words of the source.
+
+    Examples
+    --------
+    >>> is_calcification("CALCIFICATION"), is_calcification("MASS")
+    (True, False)
+    """
+    return "CALC" in lesion_type.upper()
 
 
 def issue_row(

@@ -119,6 +119,7 @@ def check_source(
                     for finding in record["findings"]
                 ],
                 rows,
+                folder,
             )
         )
         if sheet is not None:

@@ -11,6 +11,7 @@ cocodataset.org/#format-data, "Object Detection".
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from core.errors import UserError
 from core.sources.annotation_tools.marks import (
     Mark,
     MarkedImage,
+    check_export_size,
     parse_options,
     plan_patients,
 )
@@ -63,6 +65,7 @@ def read_json(path: Path | None, content: str) -> Any:
         raise UserError(f"The source is missing: give {content}.")
     if not Path(path).is_file():
         raise UserError(f"{path} is not a file: give {content}.")
+    check_export_size(Path(path))
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -70,6 +73,15 @@ def read_json(path: Path | None, content: str) -> Any:
 
 
 def _marked_images(document: Any, path: Path) -> list[MarkedImage]:
+    # Files that were merged without new numbers give one mark to several images.
+    for key in ("images", "categories"):
+        counts = Counter(entry["id"] for entry in document[key])
+        repeated = [number for number, count in counts.items() if count > 1]
+        if repeated:
+            raise UserError(
+                f"{path}: several {key} have the id {repeated[0]}, so that annotations belong to"
+                " all of them; give each an id of its own."
+            )
     categories = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
     marks: dict[Any, list[Mark]] = {}
     ids = {image["id"] for image in document["images"]}

@@ -20,6 +20,7 @@ from core.errors import UserError
 from core.sources.annotation_tools.marks import (
     Mark,
     MarkedImage,
+    check_export_size,
     parse_options,
     plan_patients,
 )
@@ -49,6 +50,7 @@ def list_tasks(
         raise UserError(
             f"{path or 'The source'} is no file: give annotations.xml of a CVAT export."
         )
+    check_export_size(Path(path))
     try:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:

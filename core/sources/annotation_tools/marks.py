@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from core.errors import UserError
-from core.sources.conventions import UNKNOWN, view_from_file_name
+from core.sources.conventions import UNKNOWN, similar_names, view_from_file_name
+from core.sources.csv_table import MAX_TABLE_BYTES
 from core.sources.outlines.records import Outline
 from core.sources.plans.birads import (
     BiradsCategory,
@@ -140,9 +141,13 @@ def plan_patients(
         patient = image.patient or _patient_of_path(image.name)
         alone += not patient
         patients.setdefault(patient or _path(image.name).stem, []).append(image)
+    similar = similar_names(patients)
     plans, problems = keep_valid_plans(
         [
-            (patient, partial(_plan, patient, patients[patient], index, mapping))
+            (
+                patient,
+                partial(_plan, patient, patients[patient], index, mapping, similar.get(patient)),
+            )
             for patient in patients
         ],
         skip_bad=skip_bad,
@@ -174,6 +179,16 @@ def parse_options(
     return images, mapping
 
 
+def check_export_size(path: Path) -> None:
+    """Raise UserError for an export that does not fit into memory."""
+    size = path.stat().st_size
+    if size > MAX_TABLE_BYTES:
+        raise UserError(
+            f"{path} has {size / 1e6:,.0f} MB, more than the {MAX_TABLE_BYTES / 1e6:,.0f} MB that"
+            " are read: export the patients in several files."
+        )
+
+
 def _path(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))
 
@@ -189,8 +204,19 @@ def _patient_of_path(name: str) -> str:
 
 
 def _plan(
-    patient: str, images: list[MarkedImage], index: ImageIndex, mapping: BiradsMapping
+    patient: str,
+    images: list[MarkedImage],
+    index: ImageIndex,
+    mapping: BiradsMapping,
+    similar: str | None,
 ) -> PatientPlan:
+    """Return the plan of a patient; UserError if another one has a similar name."""
+    if similar is not None:
+        raise UserError(
+            f"{images[0].origin or images[0].name}: the patients {similar!r} and {patient!r} differ"
+            " only in spelling; write one name for one patient, so that all images are in one"
+            " split."
+        )
     return PatientPlan(
         patient=patient, films=tuple(_film(image, index, mapping) for image in images)
     )

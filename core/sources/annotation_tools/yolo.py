@@ -45,16 +45,26 @@ def list_tasks(
     folder, mapping = parse_options(images, pathology_from_birads)
     root = require_folder(path, "the label files and the class names of a YOLO export")
     classes = _read_classes(root)
-    labels = {
-        file.stem: file
-        for file in sorted(root.rglob("*.txt"))
-        if file.name not in _NAME_FILES and not file.name.lower().startswith("readme")
-    }
+    labels: dict[str, Path] = {}
+    for file in sorted(root.rglob("*.txt")):
+        if file.name in _NAME_FILES or file.name.lower().startswith("readme"):
+            continue
+        if file.stem in labels:
+            raise UserError(
+                f"{file} and {labels[file.stem]} have one name, so that the image of each is"
+                " uncertain; give images and label files of all folders different names."
+            )
+        labels[file.stem] = file
     marked, unlabelled = [], 0
     for stem, files in ImageIndex(folder).files().items():
         if stem not in labels:
             unlabelled += len(files)
             continue
+        if len(files) > 1:
+            raise UserError(
+                f"{labels[stem]} fits {len(files)} images, {files[0]} and others; give all images"
+                " different names."
+            )
         for file in files:
             name = file.relative_to(folder).as_posix()
             marked.append(MarkedImage(name=name, marks=_marks(labels[stem], classes)))
@@ -73,9 +83,15 @@ def _read_classes(root: Path) -> list[str]:
             if not file.is_file():
                 continue
             text = file.read_text(encoding="utf-8-sig")
-            names = _yaml_names(text) if file.suffix in (".yaml", ".yml") else text.split("\n")
-            classes = [entry.strip() for entry in names if entry.strip()]
-            if classes:
+            is_yaml = file.suffix in (".yaml", ".yml")
+            names = _yaml_names(text) if is_yaml else text.rstrip().split("\n")
+            classes = [entry.strip() for entry in names]
+            # Without their place, the classes behind an empty one would get other numbers.
+            if any(classes) and not all(classes):
+                raise UserError(
+                    f"{file} names no class {classes.index('')}: write a name for each number."
+                )
+            if any(classes):
                 return classes
     raise UserError(
         f"The folder {root} names no classes: add data.yaml with names, or classes.txt with one"
@@ -97,7 +113,7 @@ def _yaml_names(text: str) -> list[str]:
         assert match is not None
         number = int(match.group(1)) if match.group(1) else position
         numbered[number] = match.group(2).strip().strip("'\"")
-    return [numbered[number] for number in sorted(numbered)]
+    return [numbered.get(number, "") for number in range(max(numbered, default=-1) + 1)]
 
 
 def _marks(file: Path, classes: list[str]) -> tuple[Mark, ...]:

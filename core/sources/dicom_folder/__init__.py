@@ -7,10 +7,12 @@ header or of the table is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
 from core.errors import UserError
+from core.sources.conventions import similar_names
 from core.sources.dicom_folder.pseudonyms import DEFAULT_KEY_FILE, load_key, pseudonym
 from core.sources.dicom_folder.truth_table import TruthTable, read_truth_table
 from core.sources.plans.cells import parse_age, require_folder
@@ -57,19 +59,26 @@ def list_tasks(
             patients.setdefault(header.patient, []).append(header)
         else:
             unlisted += 1
-    problems = _count_problems(Path(truth).name, unlisted, len(without_image))
-    used = {row for header in headers for row in table.keys_of(header)}
-    problems += [
-        Problem(f"row {row.line}", "no image of the folder belongs to it", "row not used")
-        for row_key, rows in table.rows.items()
-        if row_key not in used
-        for row in rows
+    problems = [
+        *table.problems,
+        *_count_problems(Path(truth).name, unlisted, len(without_image)),
+        *table.unused_rows(headers),
     ]
+    counts = Counter(header.sop_instance for header in headers)
+    similar = similar_names(patients)
+
+    def plan(patient: str) -> PatientPlan:
+        own = patients[patient]
+        if patient in similar:
+            raise table.rows_of(own[0])[0].error(
+                "the PatientID of its images differs from another one only in spelling",
+                "write one PatientID for one patient: its images have to share a split",
+            )
+        table.check_single(own, counts)
+        return _plan(patient, own, key, table)
+
     plans, left_out = keep_valid_plans(
-        [
-            (pseudonym(patient, key), partial(_plan, patient, patients[patient], key, table))
-            for patient in patients
-        ],
+        [(pseudonym(patient, key), partial(plan, patient)) for patient in patients],
         skip_bad=skip_bad,
     )
     return plans, problems + left_out

@@ -7,6 +7,7 @@ required. outline is allowed with sop_instance only. Optional columns as in a ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,18 @@ from core.errors import UserError
 from core.sources.conventions import UNKNOWN, parse_laterality, parse_view, row_pathology
 from core.sources.csv_table import CsvRow, read_table
 from core.sources.manifest_cells import (
+    OPTIONAL_COLUMNS,
     breast_density,
     names_mask,
     patient_features,
     published_split,
     row_outline,
+    stated_text,
+    unused_columns,
 )
 from core.sources.plans.headers import FileHeader
 from core.sources.plans.records import FilmPlan, FindingPlan
-from core.sources.records import PATHOLOGIES
+from core.sources.records import PATHOLOGIES, Problem
 
 SOP_INSTANCE, STUDY, ACCESSION = "sop_instance", "study", "accession"
 _KEY_NAMES = {
@@ -34,11 +38,15 @@ _KEY_NAMES = {
 
 @dataclass(frozen=True)
 class TruthTable:
-    """The rows by what they are about. kind: SOP_INSTANCE, STUDY or ACCESSION."""
+    """The rows by what they are about.
+
+    kind: SOP_INSTANCE, STUDY or ACCESSION. problems: columns without a meaning.
+    """
 
     kind: str
     rows: dict[str, list[CsvRow]]
     has_outlines: bool
+    problems: list[Problem]
 
     def keys_of(self, header: FileHeader) -> list[str]:
         """Return the key of a file in the table, [] if the table does not have it."""
@@ -87,14 +95,47 @@ class TruthTable:
 
         A side that the examination's rows do not mention is not known to be normal.
         """
-        labels = []
-        for row in rows:
-            side, view = parse_laterality(row.get("laterality")), parse_view(row.get("view"))
-            if self.kind == SOP_INSTANCE or (
-                side in (None, UNKNOWN, header.laterality) and view in (None, UNKNOWN, header.view)
-            ):
-                labels.append(row_pathology(row))
+        labels = [row_pathology(row) for row in rows if self._is_about(row, header)]
         return min(labels, key=PATHOLOGIES.index, default="UNPROVEN")
+
+    def _is_about(self, row: CsvRow, header: FileHeader) -> bool:
+        """Return whether a row of the image or examination of a file is about its side and view."""
+        side, view = parse_laterality(row.get("laterality")), parse_view(row.get("view"))
+        return self.kind == SOP_INSTANCE or (
+            side in (None, UNKNOWN, header.laterality) and view in (None, UNKNOWN, header.view)
+        )
+
+    def unused_rows(self, headers: Sequence[FileHeader]) -> list[Problem]:
+        """Return the problems of rows that are about none of the images."""
+        of_key: dict[str, list[FileHeader]] = {}
+        for header in headers:
+            for key in self.keys_of(header):
+                of_key.setdefault(key, []).append(header)
+        problems = []
+        for key, rows in self.rows.items():
+            cause = (
+                "no image of its examination has its side and view"
+                if key in of_key
+                else "no image of the folder belongs to it"
+            )
+            problems += [
+                Problem(f"row {row.line}", cause, "row not used")
+                for row in rows
+                if not any(self._is_about(row, header) for header in of_key.get(key, ()))
+            ]
+        return problems
+
+    def check_single(self, headers: Sequence[FileHeader], counts: Mapping[str, int]) -> None:
+        """Raise UserError if several files claim to be the image of a row.
+
+        counts: number of files of each SOP instance in the folder.
+        """
+        for header in headers:
+            if self.kind == SOP_INSTANCE and counts[header.sop_instance] > 1:
+                raise self.rows_of(header)[0].error(
+                    f"{counts[header.sop_instance]} files of the folder are its image",
+                    "keep the one that the row is about",
+                )
 
     def age(self, rows: list[CsvRow]) -> int | None:
         """Return the age that the rows state."""
@@ -145,7 +186,13 @@ def read_truth_table(path: Path) -> TruthTable:
             raise row.error(f"{column} is empty", "every row needs it")
         _check_row(row, kind)
         by_key.setdefault(row.get(column), []).append(row)
-    return TruthTable(kind, by_key, any(row.get("outline") for row in rows))
+    known = ("pathology", column, *OPTIONAL_COLUMNS)
+    return TruthTable(
+        kind,
+        by_key,
+        has_outlines=any(row.get("outline") for row in rows),
+        problems=unused_columns(rows[0], known),
+    )
 
 
 def _check_row(row: CsvRow, kind: str) -> None:
@@ -174,9 +221,9 @@ def _check_row(row: CsvRow, kind: str) -> None:
 def _finding(row: CsvRow) -> FindingPlan:
     return FindingPlan(
         pathology=row_pathology(row),
-        lesion_type=row.get("lesion_type").upper(),
+        lesion_type=stated_text(row, "lesion_type").upper(),
         assessment=row.whole_number("assessment", 0, 6),
         outline=row_outline(row) if row.get("outline") else None,
-        report=row.get("report"),
+        report=stated_text(row, "report"),
         origin=f"{row.table}, row {row.line}",
     )

@@ -18,6 +18,8 @@ from core.images.decoding import read_image
 # Lossy compression moves values by up to this share of the largest, resampling by rounding only.
 _LOSSY_SHARE, _LOSSLESS_SHARE = 0.15, 0.02
 _MAX_LISTED_VALUES = 8
+# A file with more grey than white, and more than this share of it, is a picture.
+_MAX_GREY_SHARE = 0.05
 _CHOICE = re.compile(r"^(.*\S)\s+(?:value\s+(\d{1,5})|(inverted))$", re.IGNORECASE | re.DOTALL)
 
 
@@ -75,7 +77,7 @@ def read_mask_file(
     ------
     UserError
         If the file cannot be read, has another size than the film, marks nothing, holds several
-        classes without a chosen value, or looks like the negative of a mask.
+        classes without a chosen value, is a picture, or looks like the negative of a mask.
     """
     pixels = read_image(path).pixels
     height, width = pixels.shape
@@ -132,6 +134,12 @@ def _two_valued(pixels: np.ndarray, path: Path, *, lossy: bool) -> np.ndarray:
         raise UserError(
             f"the mask {path.name} holds several classes, {_list_values([*classes, high])}; choose"
             f' one, such as "{path.name} value {classes[0]}"'
+        )
+    bright = pixels >= high - tolerance
+    if between.mean() > _MAX_GREY_SHARE and between.sum() > bright.sum():
+        raise UserError(
+            f"the mask {path.name} is a picture: {between.mean():.0%} of it are shades of grey;"
+            " give a mask of two values"
         )
     return pixels > (low + high) / 2
 

@@ -13,8 +13,6 @@ from core.errors import UserError
 from core.images.decoding import read_image
 from core.images.dicom_attributes import attribute_issues
 from support.dicom_writer import write_dicom as write
-from support.paths import SAMPLES
-from support.requirements import needs_samples
 
 PIXELS = np.arange(12, dtype=np.uint16).reshape(3, 4)
 
@@ -109,10 +107,3 @@ def test_synthesised_image_is_recorded(tmp_path: Path) -> None:
     image_type = ["DERIVED", "PRIMARY", "TOMO", "GENERATED_2D"]
     film = read_image(write(tmp_path / "a.dcm", PIXELS, ImageType=image_type))
     assert film.attributes["kind"] == "synthesised 2D"
-
-
-@needs_samples
-def test_samples() -> None:
-    folder = SAMPLES / "problem_inputs" / "magnification_and_for_processing"
-    assert listed(folder / "mag.dcm") == ["magnification_view", "implant"]
-    assert listed(folder / "raw.dcm") == ["for_processing"]

@@ -10,8 +10,10 @@ from core.images.finding_checks import (
     check_finding,
     check_outlines_jointly,
     films_of_other_side,
+    fits_scaled,
     outline_plausibility,
     pixel_count,
+    usual_size_factors,
 )
 from core.images.polygons import fill_polygons
 
@@ -174,3 +176,36 @@ def test_films_of_the_other_side() -> None:
     assert films_of_other_side(at_left | {"X": ("RIGHT", "right")}) == ["X"]
     few = dict(list(usual.items())[:18])
     assert films_of_other_side(few | {"X": ("RIGHT", "left")}) == []
+
+
+def test_factors_of_outlines_of_unusual_size() -> None:
+    usual = [0.1 + 0.001 * k for k in range(20)]
+    assert usual_size_factors(usual) == [None] * 20
+    # Half as much again as the range of the middle 80 % is usual, both ways; more is not.
+    low, median, high = np.quantile([*usual, 0.2], [0.1, 0.5, 0.9])
+    assert 1.5 * high < 0.2 and usual_size_factors([*usual, 0.2])[-1] == median / 0.2
+    assert 1.5 * high > 0.17 and usual_size_factors([*usual, 0.17])[-1] is None
+    low, median, high = np.quantile([*usual, 0.06], [0.1, 0.5, 0.9])
+    assert low / 1.5 > 0.06 and usual_size_factors([*usual, 0.06])[-1] == median / 0.06
+    assert low / 1.5 < 0.072 and usual_size_factors([*usual, 0.072])[-1] is None
+    # A few large outlines do not hide another.
+    assert [factor is None for factor in usual_size_factors([*usual, 0.5, 0.5])[-3:]] == [
+        True,
+        False,
+        False,
+    ]
+    # Few outlines do not show what is usual.
+    assert usual_size_factors([*usual[:18], 0.5]) == [None] * 19
+    assert usual_size_factors([]) == []
+
+
+def test_scaled_outlines_in_the_breast() -> None:
+    breast = np.zeros((100, 80), bool)
+    breast[40:90, :50] = True
+    square = [np.array([[20, 50], [30, 50], [30, 60], [20, 60]])]
+    assert fits_scaled(square, breast, 1.0) and fits_scaled(square, breast, 1.4)
+    # Above the breast, beside it, and beyond the film.
+    assert not fits_scaled(square, breast, 0.5)
+    assert not fits_scaled([square[0] * [2, 1]], breast, 1.0)
+    assert not fits_scaled(square, breast, 3.0)
+    assert not fits_scaled(square, np.zeros_like(breast), 1.0)

@@ -12,12 +12,11 @@ from PIL import Image
 from core import settings, store
 from core.errors import UserError
 from core.pipeline import ingest, patches
+from core.pipeline.ingestion.source_check import check_source
 from core.pipeline.inputs import load_mammogram_table
 from core.store import dataset_table, problem_table, run_table
 from core.study_folder import create_study
 from support.dicom_writer import write_dicom
-from support.paths import SAMPLES
-from support.requirements import needs_samples
 
 CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
 HEIGHT, WIDTH = 300, 256
@@ -56,7 +55,7 @@ def extract(study: Path, changed: settings.Settings = CHOSEN) -> tuple[str, dict
     return run, dropped, table.groupby("mammogram_id")["label"].max()
 
 
-def decide(study: Path, code: str, resolution: str) -> None:
+def decide(study: Path, code: str, resolution: str | None) -> None:
     with store.write(study) as con:
         for name in problem_table.list_problems(con, code=code)["problem_id"]:
             problem_table.resolve_problems(con, [name], resolution, "team")
@@ -115,6 +114,18 @@ def test_a_source_called_right_still_has_its_outlines_checked(tmp_path: Path) ->
     assert ("P1.LEFT_CC", "reaches_no_patch") in codes(study)
 
 
+def test_outline_in_other_units_by_its_size(tmp_path: Path) -> None:
+    """A single one that lies in the breast as it is; a large one that is right is not listed."""
+    enlarged, large = "box 25 175 75 225", "box 20 60 80 120"
+    study = build_study(tmp_path, ["box 10 70 30 90", "box 40 150 62 172"] * 10 + [enlarged, large])
+    assert codes(study) == [("P20.LEFT_CC", "unusual_size")]
+    check = check_source(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
+    assert [problem["code"] for problem in check.problems] == ["unusual_size"]
+    assert "P20.LEFT_CC" not in extract(study)[2].index
+    decide(study, "unusual_size", problem_table.ACCEPTED)
+    assert "P20.LEFT_CC" in extract(study)[2].index
+
+
 def test_nothing_remains(tmp_path: Path) -> None:
     study = build_study(tmp_path, ["box 190 120 240 170"])
     with pytest.raises(UserError, match="findings of 1 mammograms are doubtful"):
@@ -163,9 +174,26 @@ def test_magnification_views_can_be_left_out(tmp_path: Path) -> None:
     assert remaining["mammogram_id"].tolist() == ["P0.LEFT_MLO"]
 
 
-@needs_samples
-def test_sample_outlines(tmp_path: Path) -> None:
-    folder = SAMPLES / "problem_inputs" / "outline_off_the_breast"
+def test_a_mammogram_left_out_for_itself_is_used_in_no_step(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", draw_film(0), 8, PresentationIntentType="FOR PROCESSING")
+    write_dicom(tmp_path / "b.dcm", draw_film(1), 8)
+    (tmp_path / "table.csv").write_text(
+        "image,patient,laterality,view,pathology\na.dcm,P0,LEFT,CC,NORMAL\n"
+        "b.dcm,P0,LEFT,MLO,NORMAL\nc.dcm,P1,LEFT,CC,NORMAL\n"
+    )
     study = create_study(tmp_path / "study", CHOSEN)
-    ingest.ingest(study, CHOSEN, "manifest", folder / "t.csv", quiet)
-    assert codes(study) == [("P1.LEFT_CC", "outside_breast"), ("P2.RIGHT_CC", "outside_breast")]
+    table = tmp_path / "table.csv"
+    ingest.ingest(study, CHOSEN, "manifest", table, quiet, skip_bad=True)
+    first, _, worst = extract(study)
+    assert len(worst) == 2
+    decide(study, "for_processing", problem_table.LEFT_OUT)
+    second, dropped, worst = extract(study)
+    assert list(worst.index) == ["P0.LEFT_MLO"] and dropped["left_out"] == 1 and second != first
+    remaining = load_mammogram_table(study, second, ["train", "holdout", "test"])
+    assert remaining["mammogram_id"].tolist() == ["P0.LEFT_MLO"]
+    decide(study, "for_processing", None)
+    assert extract(study)[0] == first
+    # What concerns no mammogram of the study cannot be left out.
+    with pytest.raises(UserError, match=r"\(P1\) concerns no mammogram of the study"):
+        decide(study, "source", problem_table.LEFT_OUT)
+    decide(study, "source", problem_table.ACCEPTED)

@@ -103,3 +103,12 @@ def test_tabs_and_line_breaks(tmp_path: Path) -> None:
     path.write_text('image\tpatient\tnote\na.png\tP1\t"two\nlines"\nb.png\tP2\t\n')
     first, second = read_table(path, COLUMNS)
     assert (first.cells["note"], first.line, second.line) == ("two\nlines", 2, 4)
+
+
+def test_equal_cells_share_their_text(tmp_path: Path) -> None:
+    """A million rows would otherwise hold a million copies of the same few words."""
+    lines = [f"{k}.png,P{k % 2},MALIGNANT" for k in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,patient,pathology", *lines]))
+    rows = read_table(tmp_path / "t.csv", {"image": (), "patient": ()})
+    assert rows[0].cells["pathology"] is rows[3].cells["pathology"]
+    assert rows[1].cells["patient"] is rows[3].cells["patient"]

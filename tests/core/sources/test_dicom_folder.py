@@ -169,3 +169,48 @@ def test_faults_of_the_table(root: Path, table: str, message: str) -> None:
 def test_no_truth_table(root: Path) -> None:
     with pytest.raises(UserError, match="--truth"):
         dicom_folder.list_tasks(root / "export")
+
+
+def test_rows_and_columns_that_are_not_used_are_listed(root: Path) -> None:
+    """A cancer of a side that has no image is not lost without a word."""
+    table = (
+        "accession,laterality,view,pathology,birads\nAC1,L,,NORMAL,1\nAC2,R,,MALIGNANT,5\n"
+        "AC2,L,,BENIGN,2\nAC3,L,MLO,BENIGN,2\nAC4,,,NORMAL,1\n"
+    )
+    (_, second, third), problems = read_all(root, table)
+    assert {film.image_label for film in second.mammograms} == {"BENIGN"}
+    assert third.mammograms[0].image_label == "UNPROVEN"
+    listed = [(p.item, p.cause) for p in problems if p.item != "folder"]
+    other_view = "no image of its examination has its side and view"
+    assert listed == [
+        ("truth.csv", "columns that are not used: 'birads'"),
+        ("row 3", other_view),
+        ("row 5", other_view),
+        ("row 6", "no image of the folder belongs to it"),
+    ]
+
+
+def test_one_patient_in_two_spellings(root: Path) -> None:
+    write_mammogram(
+        root / "export" / "d", breast_film(9), PatientID="mrn 88", AccessionNumber="AC9"
+    )
+    table = "accession,pathology\nAC1,NORMAL\nAC2,NORMAL\nAC9,NORMAL\n"
+    with pytest.raises(UserError, match=r"row \d: the PatientID .* only in spelling") as caught:
+        read_all(root, table)
+    assert "88" not in str(caught.value).replace(str(root), "")
+    (patient,), problems = read_all(root, table, skip_bad=True)
+    assert len(patient.mammograms) == 2 and sum(p.skipped for p in problems) == 2
+
+
+def test_two_files_of_one_instance(root: Path) -> None:
+    write_mammogram(
+        root / "export" / "d", breast_film(9), PatientID="MRN 77", SOPInstanceUID="1.2.1.1"
+    )
+    table = "sop_instance,laterality,view,pathology\n1.2.1.1,L,CC,NORMAL\n1.2.3.1,L,CC,NORMAL\n"
+    with pytest.raises(UserError, match="row 2: 2 files of the folder are its image"):
+        read_all(root, table)
+    (patient,), _ = read_all(root, table, skip_bad=True)
+    assert len(patient.mammograms) == 1
+    # A row about an examination takes all of its files.
+    patients, _ = read_all(root, "study,pathology\n1.2.1,NORMAL\n")
+    assert len(patients[0].mammograms) == 2

@@ -318,3 +318,71 @@ def test_cropped_images_are_refused(tmp_path: Path, images: Path) -> None:
     tasks, _ = coco.list_tasks(write_json(tmp_path / "coco.json", document), images=images)
     with pytest.raises(UserError, match="drawn on an image of 170 x 200 pixels, but LCC.png has"):
         coco.read_patient(next(task for task in tasks if task.patient == "P1"))
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+def test_coco_files_that_were_merged_without_new_numbers(
+    tmp_path: Path, images: Path, key: str
+) -> None:
+    """The marks of one image would be those of another one as well."""
+    document = coco_document()
+    document[key].append(document[key][0] | {"file_name": "other.png", "name": "benign mass"})
+    path = write_json(tmp_path / "coco.json", document)
+    with pytest.raises(UserError, match=rf"several {key} have the id"):
+        coco.list_tasks(path, images=images)
+
+
+def test_yolo_names_that_fit_several_files(tmp_path: Path, images: Path) -> None:
+    root = tmp_path / "yolo"
+    for folder in ("train", "val"):
+        (root / folder).mkdir(parents=True)
+    (root / "classes.txt").write_text("malignant\nbenign\n\n")
+    (root / "train" / "other.txt").write_text("0 .3 .5 .1 .1\n")
+    films, _ = read_all(yolo, root, images)
+    assert films["other.png"].findings[0].pathology == "MALIGNANT"
+    (root / "val" / "other.txt").write_text("")
+    with pytest.raises(UserError, match="have one name, so that the image of each is uncertain"):
+        yolo.list_tasks(root, images=images)
+    (root / "val" / "other.txt").unlink()
+    write_png(images / "again" / "other.png", breast_film(8))
+    with pytest.raises(UserError, match=r"other\.txt fits 2 images"):
+        yolo.list_tasks(root, images=images)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("classes.txt", "malignant\n\nbenign\n"),
+        ("data.yaml", "names:\n  0: malignant\n  2: benign\n"),
+    ],
+)
+def test_yolo_classes_with_a_gap(tmp_path: Path, images: Path, file: str, text: str) -> None:
+    """The class behind the gap would be found under the number of the gap."""
+    (tmp_path / file).write_text(text)
+    (tmp_path / "other.txt").write_text("1 .3 .5 .1 .1\n")
+    with pytest.raises(UserError, match=f"{file} names no class 1"):
+        yolo.list_tasks(tmp_path, images=images)
+
+
+def test_one_patient_in_two_spellings(tmp_path: Path, images: Path) -> None:
+    document = coco_document()
+    for image, patient in zip(document["images"], ("P1", "p1", "X")):
+        image["patient_id"] = patient
+    path = write_json(tmp_path / "coco.json", document)
+    with pytest.raises(UserError, match=r"image P1/LCC\.png: the patients .* only in spelling"):
+        coco.list_tasks(path, images=images)
+    (task,), problems = coco.list_tasks(path, images=images, skip_bad=True)
+    assert task.patient == "X" and sum(problem.skipped for problem in problems) == 2
+
+
+@pytest.mark.parametrize("module", [coco, cvat, label_studio])
+def test_large_and_empty_exports(tmp_path: Path, images: Path, module: ModuleType) -> None:
+    """A file of 2 GB is refused before it is read; one of 0 bytes as what it is not."""
+    export = tmp_path / "export"
+    with export.open("wb") as file:
+        file.truncate(2_000_000_000)
+    with pytest.raises(UserError, match="has 2,000 MB, more than the 256 MB that are read"):
+        module.list_tasks(export, images=images)
+    export.write_bytes(b"")
+    with pytest.raises(UserError, match="is not (JSON|XML)"):
+        module.list_tasks(export, images=images)

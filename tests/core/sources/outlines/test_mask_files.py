@@ -78,6 +78,18 @@ def test_soft_edges_are_no_classes(tmp_path: Path) -> None:
         read(tmp_path / "m.jpg", "value 255")
 
 
+def test_picture_instead_of_a_mask(tmp_path: Path) -> None:
+    """A film that is named as its own mask would have its brightest tissue as the finding."""
+    tissue = np.random.default_rng(0).normal(120, 25, (100, 80)).clip(40, 255)
+    film = np.where(np.arange(80) < 40, tissue, 0).astype(np.uint8)
+    with pytest.raises(UserError, match=r"m\.png is a picture: .* shades of grey"):
+        read(write(tmp_path, film))
+    # The soft edges of a small finding are no picture, even if they are its larger part.
+    y, x = np.mgrid[:100, :80]
+    soft = (255 * np.clip((6 - np.hypot(x - 40, y - 50)) / 5, 0, 1)).astype(np.uint8)
+    assert 30 < read(write(tmp_path, soft)).sum() < 80
+
+
 def test_unusable_masks(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is empty"):
         read(write(tmp_path, blank()))
