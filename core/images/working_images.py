@@ -1,4 +1,4 @@
-"""Working images of a study, and patches as views into them.
+"""Working images of a study, patches as views into them, and films at source resolution.
 
 Resizing belongs in `core.images.decoding`, patch positions in `core.dataset.patches`.
 """
@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from core.errors import UserError
 from core.images.decoding import working_image
@@ -27,6 +28,11 @@ _RESIZED_FOLDER = "resized"
 PATCHES_PER_WIDTH = 4  # a working image is this many patches wide
 # Files of a mammogram: pixels, breast tissue and, in phantoms, concepts.
 IMAGE_SUFFIXES = (".npy", ".tissue.npy", ".concepts.npy")
+# A film at source resolution, for people only: no step reads it.
+SOURCE_SUFFIX = ".source.jpg"
+_SOURCE_QUALITY = 85
+_LONGEST_JPEG_SIDE = 65500
+_STRIP_ROWS = 64
 _MAX_OPEN_IMAGES = 4096
 
 
@@ -150,8 +156,13 @@ class WorkingImages:
         return self._unpack_tissue(file, self.ingested_shape(file))
 
     def _unpack_tissue(self, file: str, shape: tuple[int, ...]) -> np.ndarray:
-        packed = np.load(self.folder / f"{file}.tissue.npy")
-        return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+        return load_tissue(self.folder, file, shape)
+
+
+def load_tissue(folder: Path, file: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the breast tissue of a working image of this shape in a folder, bool [h, w]."""
+    packed = np.load(folder / f"{file}.tissue.npy")
+    return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
 
 
 class PatchReader:
@@ -212,11 +223,41 @@ class PatchReader:
         return 3 if self._files and self._images[self._files[0]].ndim == 3 else 1
 
 
+def write_source_film(path: Path, pixels: np.ndarray, maximum: int, width: int) -> None:
+    """Write an image at source resolution as JPEG, with the grey values of its working image.
+
+    Nothing is written for an image that its working image shows in full, and for one that is larger
+    than a JPEG file can be. The file holds pixels alone: no name, date or tag of the source.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    pixels : uint8 or uint16 array, shape [h, w] or [h, w, 3]
+        The image of the source.
+    maximum : int
+        Grey value of white.
+    width : int
+        Width of the working image, in pixels.
+    """
+    if pixels.shape[1] <= width or max(pixels.shape) > _LONGEST_JPEG_SIDE:
+        return
+    grey = np.empty(pixels.shape, np.uint8)
+    # By strips that stay in the processor's cache. Arithmetic, unlike a table of grey values,
+    # releases the interpreter lock.
+    for top in range(0, len(pixels), _STRIP_ROWS):
+        strip = pixels[top : top + _STRIP_ROWS] * np.float32(255 / maximum)
+        np.minimum(strip, 255, out=strip)
+        np.rint(strip, out=strip)
+        grey[top : top + _STRIP_ROWS] = strip
+    Image.fromarray(grey).save(path, "JPEG", quality=_SOURCE_QUALITY)
+
+
 def move_working_images(folder: Path, study: Path, mammograms: pd.DataFrame) -> None:
     """Move staged files of mammograms into a study.
 
     mammograms: columns file and has_concepts. Files that an interrupted command has moved already
-    stay where they are; FileNotFoundError if a file is in neither folder.
+    stay where they are; FileNotFoundError if a working image is in neither folder.
     """
     # By name: searching the folder for the files of each mammogram would take quadratic time.
     for file, has_concepts in zip(mammograms["file"], mammograms["has_concepts"]):
@@ -227,6 +268,9 @@ def move_working_images(folder: Path, study: Path, mammograms: pd.DataFrame) -> 
             except FileNotFoundError:
                 if not moved.is_file():
                     raise
+        source_film = folder / f"{file}{SOURCE_SUFFIX}"
+        if source_film.is_file():
+            os.replace(source_film, study / "images" / source_film.name)
 
 
 def remove_working_images(study: Path, files: Iterable[str]) -> None:
@@ -235,7 +279,7 @@ def remove_working_images(study: Path, files: Iterable[str]) -> None:
     if not removed:
         return
     # One search for all of them. Interrupted writers leave files that end with .partial.
-    for path in (study / "images").rglob("*.npy*"):
+    for path in (study / "images").rglob("*.*"):
         # Copies are named FILE-MARGIN.npy, FILE-WIDTH.npy or FILE-MARGIN-WIDTH.npy.
         if path.name.split(".")[0].split("-")[0] in removed:
             path.unlink()

@@ -170,6 +170,7 @@ def _panel(mammogram: dict[str, Any], title: str, large: bool) -> Panel:
         ),
         width=int(mammogram["width"]),
         height=int(mammogram["height"]),
+        source=image_routes.source_url(mammogram["file"]) if large else "",
         title=title,
         right=source_size if large else "",
         alt=f"{image_noun()} {title}",
@@ -285,8 +286,8 @@ def _render_counts() -> None:
         f"Excluded: {dropped['unproven']} patches on unproven findings, {dropped['ambiguous']}"
         f" ambiguous ones; {dropped['films_without_tissue']} {image_nouns()} have no patch,"
         # Runs from before these counts lack them.
-        f" {dropped.get('undecided_films', 0)} wait for a decision about a finding. Run"
-        f" {_patches_run}."
+        f" {dropped.get('undecided_films', 0)} wait for a decision about a finding,"
+        f" {dropped.get('left_out', 0)} are left out by a decision. Run {_patches_run}."
     )
 
 

@@ -22,12 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from core.images.working_images import SOURCE_SUFFIX
 from core.sessions import reading_pictures
 from core.sessions.reply_times import seconds_until_reply
 from dashboard.server import context, identity
 
 TEAM_AUDIENCE = "team"
-IMAGE_KINDS = ("mammogram", "patch", "unit", "blinded")
+IMAGE_KINDS = ("mammogram", "source", "patch", "unit", "blinded")
 # The only kinds for readers: each address is made for one reader when a case is displayed.
 READER_KINDS = ("blinded",)
 CACHE_BYTES = 128 * 1024 * 1024
@@ -49,6 +50,7 @@ def image_url(kind: str, audience: str, **parameters: Any) -> str:
     The same image keeps its address while the server runs. The parameters by kind:
 
     - mammogram: file, and optionally width in pixels.
+    - source: file; the same image at the resolution of its source, for the team only.
     - patch: file, y, x, side, and optionally size, the pixels of the square tile.
     - unit: as patch, and run, unit, rank, level (threshold times the unit's largest activation);
       the unit's region is bright and outlined. Without stored maps it is the patch.
@@ -57,12 +59,25 @@ def image_url(kind: str, audience: str, **parameters: Any) -> str:
     """
     if kind not in IMAGE_KINDS:
         raise ValueError(f"{kind!r} is not a kind of image")
+    if kind == "source" and audience != TEAM_AUDIENCE:
+        raise ValueError("images at source resolution are for the team only")
     key = (kind, audience, tuple(sorted(parameters.items())))
     with _lock:
         if key not in _tokens:
             _tokens[key] = secrets.token_urlsafe(16)
             _images[_tokens[key]] = key
         return f"{context.url_prefix()}/image/{_tokens[key]}"
+
+
+def source_url(file: str) -> str:
+    """Return the team's address of a mammogram at source resolution, "" if the study has none."""
+    if not _source_film(context.served_study(), file).is_file():
+        return ""
+    return image_url("source", TEAM_AUDIENCE, file=file)
+
+
+def _source_film(root: Path, file: str) -> Path:
+    return root / "images" / f"{file}{SOURCE_SUFFIX}"
 
 
 def revoke_image_urls(audience: str, kept_positions: Collection[int]) -> None:
@@ -179,6 +194,8 @@ _rendered = ImageCache(CACHE_BYTES)
 def _render(root: Path, kind: str, parameters: dict[str, Any]) -> bytes:
     if kind == "mammogram":
         return _jpeg(render_mammogram(root, **parameters), 90)
+    if kind == "source":
+        return _source_film(root, parameters["file"]).read_bytes()
     if kind == "patch":
         return _jpeg(render_patch(root, **parameters), 88)
     size = parameters.pop("size", TILE_PIXELS)

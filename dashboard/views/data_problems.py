@@ -178,6 +178,7 @@ def _render_mammogram(
                 ),
                 width=int(film["width"]),
                 height=int(film["height"]),
+                source=image_routes.source_url(film["file"]),
                 title=str(film["mammogram_id"]),
                 alt=f"{image_noun()} {film['mammogram_id']} with its outlines",
                 outlines=[polygon for polygons in own["outline"] for polygon in polygons],

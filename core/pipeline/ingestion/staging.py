@@ -26,6 +26,7 @@ from core.errors import UserError
 from core.images.decoding import working_image
 from core.images.polygons import scale_polygons
 from core.images.tissue_segmentation import Segmentation, chest_wall_side, segment_tissue
+from core.images.working_images import SOURCE_SUFFIX, write_source_film
 from core.pipeline.ingestion.problem_rows import CHEST_WALL, mammogram_problems, problem_row
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
@@ -219,10 +220,21 @@ def _stage_mammogram(
     """Write the files of a mammogram; return its rows."""
     pixels = mammogram.pixels
     _check_size(mammogram, width)
-    # Hashing releases the interpreter lock, so it costs no time beside the working image.
-    with ThreadPoolExecutor(1) as hasher:
-        # Of the pixels, because one film can occur in two encodings.
-        pixel_hash = hasher.submit(_hash_pixels, pixels)
+
+    def write_source() -> tuple[str, str]:
+        """Write the film at source resolution; return the name of the files and the pixels' hash.
+
+        New content gets new files: a transaction that fails must leave the earlier ones as they
+        are. The hash is of the pixels, because one film can occur in two encodings.
+        """
+        pixel_hash = _hash_pixels(pixels)
+        name = _file_name(f"{mammogram.id} {pixel_hash} {mammogram.maximum} {width}")
+        write_source_film(folder / f"{name}{SOURCE_SUFFIX}", pixels, mammogram.maximum, width)
+        return name, pixel_hash
+
+    # Hashing and encoding release the interpreter lock: they take no time beside the working image.
+    with ThreadPoolExecutor(1) as thread:
+        source = thread.submit(write_source)
         working, factors = working_image(pixels, mammogram.maximum, width)
         segmentation = (
             Segmentation(np.ones(working.shape[:2], bool))
@@ -230,8 +242,7 @@ def _stage_mammogram(
             else segment_tissue(working)
         )
     tissue = segmentation.mask
-    # New content gets new files: a transaction that fails must leave the earlier ones as they are.
-    name = _file_name(f"{mammogram.id} {pixel_hash.result()} {mammogram.maximum} {width}")
+    name, pixel_hash = source.result()
     np.save(folder / f"{name}.npy", working)
     np.save(folder / f"{name}.tissue.npy", np.packbits(tissue))
     if mammogram.concepts is not None:
@@ -251,7 +262,7 @@ def _stage_mammogram(
         "image_label": mammogram.image_label,
         "inverted": mammogram.inverted,
         "tissue": float(tissue.mean()),
-        "pixel_hash": pixel_hash.result(),
+        "pixel_hash": pixel_hash,
         "has_concepts": mammogram.concepts is not None,
         "unlocated": mammogram.unlocated,
         "attributes": json.dumps(

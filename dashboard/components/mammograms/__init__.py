@@ -1,7 +1,8 @@
 """Mammograms side by side with outlines, patches and heat maps on one scale.
 
 The wheel zooms, dragging changes window and level, a double click resets, the keys O and P toggle
-outlines and patches. None of these needs a request to the server.
+outlines and patches. Only a zoom beyond the pixels of the working image needs a request: for the
+image at source resolution.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Box:
 class Panel:
     """One mammogram.
 
-    url: address of its image; width, height: of the working image; outlines: polygons [n, 2] in
+    url: address of its image; width, height: of the working image; source: address of the image at
+    source resolution, "" without one; outlines: polygons [n, 2] in
     working-image pixels; nested: inner outlines; heat: float [h, w] in 0..1 of the scale shown
     below, or None; scale: the labels at the two ends of the color scale; ramp: colours of the heat,
     "probability" or "contribution", which differ because their scales do.
@@ -46,6 +48,7 @@ class Panel:
     url: str
     width: int
     height: int
+    source: str = ""
     title: str = ""
     right: str = ""
     caption: str = ""
@@ -82,6 +85,8 @@ def panel_data(panel: Panel) -> dict[str, Any]:
     """Return a panel as JSON-compatible data for the browser."""
     return {
         "url": panel.url,
+        "source": panel.source,
+        "pixels": panel.width,
         "aspect": panel.width / panel.height,
         "title": panel.title,
         "right": panel.right,

@@ -47,6 +47,26 @@ function overlay(sheet, panel, tip) {
   return {boxes, lines};
 }
 
+// Beyond the pixels of the working image the image at source resolution takes its place, and a line says which is shown.
+function sharpen(view, stage, sheet, img, panel) {
+  const line = make("div", "resolution", stage), working = `Working image, ${panel.pixels} px wide`;
+  line.textContent = working; line.setAttribute("role", "status");
+  let requested = false;
+  view.draw.push(() => {
+    const magnified = view.zoom * sheet.clientWidth * devicePixelRatio > panel.pixels;
+    line.style.display = magnified ? "" : "none";
+    if (!magnified || requested || !panel.source) return;
+    requested = true;
+    line.textContent = `${working}; source is loading`;
+    const source = new Image();
+    source.src = panel.source;
+    source.decode().then(
+      () => { img.src = source.src; line.textContent = `Source resolution, ${source.naturalWidth} px wide`; },
+      () => { line.textContent = `${working}; source not loaded: reload the page`; },
+    );
+  });
+}
+
 // view: zoom, position and window of the panels that share it, and the functions that draw them.
 function build(panel, height, patches, view) {
   const figure = make("figure", "panel"), head = make("div", "head", figure);
@@ -70,12 +90,13 @@ function build(panel, height, patches, view) {
     img.style.filter = view.bright === 1 && view.contrast === 1 ? "" : `brightness(${view.bright}) contrast(${view.contrast})`;
   };
   view.draw.push(draw);
+  if (!panel.heat) sharpen(view, stage, sheet, img, panel);
   const fit = () => view.draw.forEach(each => each());
-  new ResizeObserver(draw).observe(stage);
+  new ResizeObserver(fit).observe(stage);
   stage.addEventListener("wheel", event => {
     event.preventDefault();
     const box = sheet.getBoundingClientRect(), old = view.zoom;
-    view.zoom = Math.min(12, Math.max(1, old * Math.exp(-event.deltaY / 400)));
+    view.zoom = Math.min(24, Math.max(1, old * Math.exp(-event.deltaY / 400)));
     // In shares of the image, so that panels of different sizes show the same place.
     view.x -= (event.clientX - box.left) / box.width * (view.zoom - old); view.y -= (event.clientY - box.top) / box.height * (view.zoom - old);
     if (view.zoom === 1) view.x = view.y = 0;

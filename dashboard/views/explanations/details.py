@@ -100,6 +100,7 @@ def _mammogram_panel(case: ExplainedMammogram) -> Panel:
     report = "; ".join(line for line in case.findings["report"] if line) or missing
     return _panel(
         case,
+        source=image_routes.source_url(case.image_file),
         title=image_noun().capitalize(),
         right=case.view if shows_breasts() else "",
         caption="Report",

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from core.errors import UserError
+from core.images.decoding import working_image
 from core.images.working_images import (
     PatchReader,
     WorkingImages,
     move_working_images,
     remove_working_images,
+    write_source_film,
 )
 from support.paths import ROOT
 
@@ -142,6 +145,8 @@ def test_removal_takes_every_copy_and_no_other_image(study: Path) -> None:
         ("breast_only", "f10-3.00.npy"),
         ("resized", "f1-3.00-32.npy"),
         ("resized", "f1-32.npy.77.partial"),
+        ("", "f1.source.jpg"),
+        ("", "f10.source.jpg"),
     ):
         (images / folder).mkdir(exist_ok=True)
         (images / folder / name).touch()
@@ -153,4 +158,25 @@ def test_removal_takes_every_copy_and_no_other_image(study: Path) -> None:
         "f1-3.00.npy",
         "f1-3.00-32.npy",
         "f1-32.npy.77.partial",
+        "f1.source.jpg",
     }
+
+
+@pytest.mark.parametrize("shape", [(60, 40), (60, 40, 3)])
+def test_source_films_have_the_grey_values_of_the_working_image(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """Values above white are white, as in `working_image`; no metadata."""
+    ramp = np.broadcast_to(np.linspace(0, 5000, 60).reshape(60, *[1] * (len(shape) - 1)), shape)
+    pixels = ramp.astype(np.uint16)
+    path = tmp_path / "film.source.jpg"
+    write_source_film(path, pixels, 4095, 39)
+    expected, _ = working_image(pixels, 4095, 40)
+    with Image.open(path) as image:
+        assert image.size == (40, 60) and not image.getexif() and "comment" not in image.info
+        assert np.abs(np.asarray(image, float) - expected).max() < 8
+
+
+def test_no_source_film_where_the_working_image_shows_every_pixel(tmp_path: Path) -> None:
+    write_source_film(tmp_path / "film.source.jpg", np.zeros((60, 40), np.uint8), 255, 40)
+    assert not list(tmp_path.iterdir())

@@ -12,8 +12,10 @@ from core.pipeline.ingestion.request import SourceRequest
 
 
 def record(patient: str, *images: tuple[str, str]) -> dict:
-    mammograms = [{"mammogram_id": name, "pixel_hash": pixels} for name, pixels in images]
-    return {"patient": {"patient_id": patient}, "mammograms": mammograms}
+    mammograms = [
+        {"mammogram_id": name, "pixel_hash": pixels, "image_label": None} for name, pixels in images
+    ]
+    return {"patient": {"patient_id": patient}, "mammograms": mammograms, "findings": []}
 
 
 RECORDS = [
@@ -32,9 +34,28 @@ def test_first_duplicate_of_each_patient_is_named(empty: Path) -> None:
     assert [(p.item, p.cause, p.skipped) for p in problems] == [
         ("B", "B.1 has the same pixels as A.2 of patient A", True),
         ("C", "A.2 occurs twice", True),
+        ("D.1 and D.2", "they have the same pixels", False),
     ]
     with pytest.raises(UserError, match=r"B\.1 has the same pixels as A\.2 of patient A: "):
         exclude_duplicates(empty, RECORDS, [], False)
+
+
+def test_copies_with_other_findings_are_refused(empty: Path) -> None:
+    """The normal copy of a film would make the finding of the other one normal tissue."""
+    finding = {"mammogram_id": "D.1", "pathology": "MALIGNANT", "outline": "[[[1, 1], [2, 2]]]"}
+    one = RECORDS[3] | {"findings": [finding]}
+    both = RECORDS[3] | {"findings": [finding, finding | {"mammogram_id": "D.2"}]}
+    with pytest.raises(UserError, match=r"D\.1 and D\.2 have the same pixels, but other findings"):
+        exclude_duplicates(empty, [one], [], False)
+    accepted, problems = exclude_duplicates(empty, [one, RECORDS[0]], [], True)
+    assert [r["patient"]["patient_id"] for r in accepted] == ["A"]
+    assert [(p.item, p.skipped) for p in problems] == [("D", True)]
+    accepted, problems = exclude_duplicates(empty, [both], [], False)
+    assert len(accepted) == 1 and [p.item for p in problems] == ["D.1 and D.2"]
+    label = {"image_label": "MALIGNANT"}
+    labelled = [RECORDS[3]["mammograms"][0] | label, RECORDS[3]["mammograms"][1]]
+    with pytest.raises(UserError, match="other findings"):
+        exclude_duplicates(empty, [RECORDS[3] | {"mammograms": labelled}], [], False)
 
 
 def test_content_of_named_files_identifies_a_source(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from core.sources.records import Patient
 from core.store import dataset_table
 from core.study_folder import create_study
 from support.paths import ROOT
+from support.waiting import wait_until
 
 CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
 
@@ -64,6 +64,20 @@ def test_concepts_have_the_size_of_the_working_image(study: Path) -> None:
         )
         assert edge[skin].mean() > 0.7
         assert not muscle.any() or tissue[muscle].mean() > 0.9
+
+
+def test_wide_films_are_kept_at_source_resolution(study: Path) -> None:
+    """The working image is what the network sees; the film of the source is for people."""
+    ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=1, width=512)
+    tasks, _ = phantom.list_tasks(patients=1, width=512)
+    films = {film.id: film.pixels for film in phantom.read_patient(tasks[0]).mammograms}
+    with store.read(study) as con:
+        table = dataset_table.load_mammograms(con)
+    assert len(table) == len(films)
+    for row in table.itertuples():
+        with Image.open(study / "images" / f"{row.file}.source.jpg") as image:
+            assert image.size == (row.source_width, row.source_height)
+            assert np.abs(np.asarray(image, float) - films[row.mammogram_id]).mean() < 2
 
 
 def content(study: Path) -> tuple[dict[str, int], str | None, list[str]]:
@@ -127,6 +141,7 @@ def test_shards(study: Path, tmp_path: Path) -> None:
 
 
 def test_killed_ingestion_resumes(study: Path, tmp_path: Path) -> None:
+    patients = 24  # many more than are read before the process is killed
     command = [
         sys.executable,
         "-m",
@@ -134,7 +149,7 @@ def test_killed_ingestion_resumes(study: Path, tmp_path: Path) -> None:
         "ingest",
         "phantom",
         "--patients",
-        "12",
+        str(patients),
         "--workers",
         "1",
         "--study",
@@ -144,9 +159,7 @@ def test_killed_ingestion_resumes(study: Path, tmp_path: Path) -> None:
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     partial = study / "ingest.partial"
-    deadline = time.time() + 60
-    while len(list(partial.rglob("*.json"))) < 4 and time.time() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: len(list(partial.rglob("*.json"))) >= 4)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     done_before = {
@@ -162,10 +175,10 @@ def test_killed_ingestion_resumes(study: Path, tmp_path: Path) -> None:
 
     try:
         phantom.read_patient = recording_read
-        ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=12, width=256, seed=1)
+        ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=patients, width=256, seed=1)
     finally:
         phantom.read_patient = original
-    assert content(study)[0]["patients"] == 12 and len(read) == 12 - len(done_before)
+    assert content(study)[0]["patients"] == patients and len(read) == patients - len(done_before)
 
 
 def write_manifest(tmp_path: Path, rows: list[dict[str, str]]) -> Path:

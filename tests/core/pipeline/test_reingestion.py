@@ -309,3 +309,16 @@ def _counted(opened: Callable[..., AbstractContextManager], statements: list[str
             yield _CountingConnection(con, statements)
 
     return open_counted
+
+
+def test_patient_of_the_study_in_another_spelling(study: Path, tmp_path: Path) -> None:
+    """A second table must not bring the images of one patient into two splits."""
+    before = state(study)
+    write_film(tmp_path / "new.png", 31)
+    path = tmp_path / "second.csv"
+    path.write_text("image,patient,laterality,view,pathology\nnew.png,p0,LEFT,MLO,NORMAL\n")
+    with pytest.raises(UserError, match="patient p0 is in the study already as P0"):
+        run_ingestion(study, path)
+    assert state(study) == before
+    path.write_text(path.read_text().replace("p0", "P00"))
+    assert run_ingestion(study, path).patients == 1

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from core.images.blinded_rendering import MAMMOGRAM, mammogram_source
+from core.images.working_images import write_source_film
 from core.sessions import reading_pictures
 from core.sessions.reading_pictures import render_reading_pictures
 from core.store.reading.reading_table import CasePicture
@@ -84,6 +85,19 @@ def test_images_have_the_mammograms_pixels_and_no_metadata(served_study: Path) -
             ).body
         )
     ).size == (64, 80)
+
+
+def test_films_at_source_resolution_are_for_the_team(served_study: Path) -> None:
+    assert image_routes.source_url("zqxfile003") == ""
+    film = np.tile(np.arange(96, dtype=np.uint8), (120, 1))
+    path = served_study / "images" / "zqxfile003.source.jpg"
+    write_source_film(path, film, 255, 64)
+    url = image_routes.source_url("zqxfile003")
+    assert request_image(url, "team", "T1").body == path.read_bytes()
+    assert request_image(url, "annotator", "A1").status_code == 404
+    assert request_image(url, "reader", "R1").status_code == 403
+    with pytest.raises(ValueError, match="team only"):
+        image_routes.image_url("source", "A1", file="zqxfile003")
 
 
 def test_the_region_is_the_upsampled_map_above_the_level(served_study: Path) -> None:
