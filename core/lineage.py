@@ -210,8 +210,7 @@ def has_simulated_labels(study: Path, run: str, label_set: str | None = None) ->
     with store.read(study) as con:
         dissect = run_table.ancestor(con, run, "dissect")
         # The set of a participant who withdrew since is gone; what was frozen carries its own mark.
-        exists = name in label_sets.list_label_sets(con, dissect)
-        labels = label_sets.load_label_set(con, dissect, name, order) if exists else {}
+        labels = label_sets.find_label_set(con, dissect, name, order)
     return any(label.simulated for label in labels.values())
 
 

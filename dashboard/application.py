@@ -5,13 +5,16 @@ It adds the routes for signing in, for images and for the experts' pages.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 import uvicorn
@@ -44,6 +47,14 @@ from dashboard.server.trusted_origins import TrustedOriginMiddleware
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 ALL_INTERFACES = ("0.0.0.0", "::", "")
 HOSTS_VARIABLE = "DEEPMINER_HOSTS"
+# Of charts, statistics, units, explanations, audits and figures.
+_MODULES_OF_PAGES = (
+    "dashboard.ui.charts",
+    "dashboard.views.units.details",
+    "dashboard.views.explanations.details",
+    "dashboard.views.label_audit",
+    "evaluation.reporting.figures",
+)
 _SCRIPT = Path(__file__).with_name("app.py")
 
 
@@ -76,9 +87,10 @@ def sign_in_stack(path: Path) -> tuple[list[Route], Middleware]:
     return [*sign_in.routes(), *InstitutionSignIn(settings, sign_in).routes()], access_control
 
 
-def create_application(path: Path, host: str = "127.0.0.1") -> ASGIApp:
+def create_application(path: Path, host: str = "127.0.0.1", lifespan: Any = None) -> ASGIApp:
     """Return the ASGI application for a study; one per process.
 
+    lifespan: context manager of the time during which the server runs, or None.
     Theme and server options come from `.streamlit/config.toml` beside the script, in a checkout and
     in an installed package alike.
     """
@@ -103,6 +115,7 @@ def create_application(path: Path, host: str = "127.0.0.1") -> ASGIApp:
             _origin_middleware(host),
             access_control,
         ],
+        lifespan=lifespan,
     )
 
 
@@ -124,11 +137,20 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _import_charts_in_background() -> None:
-    """Import the packages behind charts and statistics, so that the second page opens fast."""
-    threading.Thread(
-        target=importlib.import_module, args=("dashboard.ui.charts",), name="imports", daemon=True
-    ).start()
+def _import_pages() -> None:
+    """Import what the pages use, so that the first visit of a page does not wait for it."""
+    for name in _MODULES_OF_PAGES:
+        importlib.import_module(name)
+    # Streamlit collects garbage after each run of a page. Modules stay, so it need not visit them.
+    gc.collect()
+    gc.freeze()
+
+
+@asynccontextmanager
+async def _background_imports(_app: st.App) -> AsyncGenerator[None]:
+    """Start the imports once the server runs: Streamlit's caches warn if there is none yet."""
+    threading.Thread(target=_import_pages, name="imports", daemon=True).start()
+    yield
 
 
 def serve_study(
@@ -138,7 +160,7 @@ def serve_study(
     path = path.resolve()
     with _bind(host, port) as listener:
         prepare_open_studies(path)
-        app = create_application(path, host)
+        app = create_application(path, host, lifespan=_background_imports)
         name = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
         announce(
             f"DeepMiner serves {path}. Open this link (it is the research team's; do not pass it on"
@@ -149,7 +171,6 @@ def serve_study(
         # `deepminer invite` in another process prints links with this address. It may read the file
         # at any moment, and a plain write leaves it empty for an instant.
         write_text(path / ADDRESS_FILE, address)
-        _import_charts_in_background()
         # Links carry tokens in their query, which no log may contain.
         logging.getLogger("uvicorn.access").disabled = True
         config = uvicorn.Config(
@@ -164,5 +185,6 @@ def serve_study(
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
+            gc.unfreeze()  # otherwise the database's module reports its objects as leaked
             (path / ADDRESS_FILE).unlink(missing_ok=True)
             context.group_commit_writer(path).close()

@@ -111,6 +111,10 @@ def load_runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
         """,
         [kind, kind],
     ).df()
+    return _decode_runs(frame)
+
+
+def _decode_runs(frame: pd.DataFrame) -> pd.DataFrame:
     for column in ("settings", "parents", "manifest"):
         frame[column] = [json.loads(text) for text in frame[column]]
     return frame
@@ -195,13 +199,11 @@ def record_use(con: Connection, run: str) -> None:
 
 def load_run(con: Connection, run: str) -> dict[str, Any]:
     """Return one run as a dict; MissingRunError with the existing ids if it does not exist."""
-    frame = load_runs(con)
-    rows = frame[frame["run"] == run]
-    if not len(rows):
-        raise MissingRunError(
-            f"There is no run {run}; the study has {', '.join(frame['run']) or 'none yet'}."
-        )
-    return rows.iloc[0].to_dict()
+    row = con.execute("SELECT * FROM runs WHERE run = ?", [run]).df()
+    if not len(row):
+        existing = ", ".join(load_runs(con)["run"])
+        raise MissingRunError(f"There is no run {run}; the study has {existing or 'none yet'}.")
+    return _decode_runs(row).iloc[0].to_dict()
 
 
 def append_log(con: Connection, actor: str, event: str, detail: str = "") -> None:

@@ -131,6 +131,18 @@ def _render_estimates(estimates: Sequence[AgreementEstimate]) -> None:
     elements.html_table(pd.DataFrame(rows))
 
 
+def _render_progress_tab(dissect: str, user: str) -> None:
+    _render_progress(dissect)
+    render_finish_controls(dissect, user)
+    render_efficiency(dissect)
+    render_unit_labels(dissect)
+
+
+def _render_agreement_tab(dissect: str, _user: str) -> None:
+    _render_agreement(dissect)
+    render_machine_labels(dissect)
+
+
 def _simulated_parts(dissect: str) -> dict[str, bool]:
     """Return which data of the page are simulated."""
     audits = [audit for audit in cached_result(audit_workflow.load_audits) if audit.run == dissect]
@@ -148,9 +160,7 @@ theme.apply_team_style()
 _dissections = cached_query(unit_table.list_dissections)
 if not _dissections:
     elements.page_heading("Annotations", "labels that experts gave to the selected units")
-    elements.stop_with_hint(
-        "There are no units yet. Dissect the trained network first:", "deepminer dissect"
-    )
+    elements.stop_without_result("No network has been dissected yet.", "dissect")
 _heading = st.container()
 _dissect = _dissections[-1].run
 if len(_dissections) > 1:
@@ -162,20 +172,16 @@ with _heading:
         "labels that experts gave to the selected units",
         _simulated_parts(_dissect),
     )
-_progress_tab, _category_tab, _agreement_tab, _adjudication_tab, _audit_tab = st.tabs(
-    ["Progress", "Categories", "Agreement", "Adjudication", "Audit"]
-)
-with _progress_tab:
-    _render_progress(_dissect)
-    render_finish_controls(_dissect, _user)
-    render_efficiency(_dissect)
-    render_unit_labels(_dissect)
-with _category_tab:
-    render_label_categories(_dissect, _user)
-with _agreement_tab:
-    _render_agreement(_dissect)
-    render_machine_labels(_dissect)
-with _adjudication_tab:
-    render_adjudication(_dissect, _user)
-with _audit_tab:
-    render_label_audit(_dissect, _user)
+_sections = {
+    "Progress": _render_progress_tab,
+    "Categories": render_label_categories,
+    "Agreement": _render_agreement_tab,
+    "Adjudication": render_adjudication,
+    "Audit": render_label_audit,
+}
+_tabs = st.tabs(list(_sections), key="section", on_change="rerun", bind="query-params")
+for _tab, _render_section in zip(_tabs, _sections.values()):
+    # Streamlit would run the content of all tabs; only the open one is needed.
+    if _tab.open:
+        with _tab:
+            _render_section(_dissect, _user)

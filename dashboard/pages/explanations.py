@@ -186,11 +186,7 @@ theme.apply_team_style()
 _run = cached_query(run_table.latest_run, "explain")
 if _run is None:
     elements.page_heading("Explanations")
-    _is_dissected = cached_query(run_table.latest_run, "dissect") is not None
-    elements.stop_with_hint(
-        f"No {image_noun()} has been explained yet.",
-        "deepminer explain" if _is_dissected else "deepminer dissect",
-    )
+    elements.stop_without_result(f"No {image_noun()} has been explained yet.", "explain")
 elements.image_level_note()
 _kind, _selection, _label_set = _render_controls(_run)
 if _selection.ids:

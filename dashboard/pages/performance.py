@@ -29,7 +29,7 @@ def _split_title(split: str) -> str:
     return SPLIT_NAMES[split].capitalize()
 
 
-def _stop_without_runs(is_trained: bool) -> None:
+def _stop_without_runs() -> None:
     """Stop with the command that leads to an evaluated run."""
     elements.page_heading("Performance")
     unfinished = runs.unfinished_runs(context.served_study())
@@ -39,10 +39,7 @@ def _stop_without_runs(is_trained: bool) -> None:
             f"A training was {training['state']} at {training['done']} of {training['total']}"
             f" {training['unit']}. {training['message']} The same command continues it."
         )
-    elements.stop_with_hint(
-        "No classifier has been evaluated yet.",
-        "deepminer evaluate" if is_trained else "deepminer train",
-    )
+    elements.stop_without_result("No classifier has been evaluated yet.", "evaluate")
 
 
 def _render_view_controls(study: StudyContext) -> tuple[PerformanceView, int]:
@@ -137,7 +134,7 @@ identity.require_role("team")
 theme.apply_team_style()
 _study = cached_result(architectures.load_study_context)
 if not _study.runs:
-    _stop_without_runs(_study.trained)
+    _stop_without_runs()
 elements.page_heading("Performance", "One class against the rest", {"images": _study.simulated})
 elements.image_level_note()
 _view, _openings = _render_view_controls(_study)

@@ -48,8 +48,8 @@ def _render_heading(protocol: Protocol | None, run: str | None) -> None:
 
 def _render_design(explain: str | None) -> None:
     if explain is None:
-        elements.stop_with_hint(
-            f"A reading study needs explained {image_nouns()} and named units.", "deepminer explain"
+        elements.stop_without_result(
+            f"A reading study needs explained {image_nouns()} and named units.", "explain"
         )
     render_stages(None)
     render_design_form(explain)

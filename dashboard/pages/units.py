@@ -245,6 +245,6 @@ theme.apply_team_style()
 _dissections = cached_query(run_table.load_runs, "dissect")
 if not len(_dissections):
     elements.page_heading("Units")
-    elements.stop_with_hint("No network has been dissected yet.", "deepminer dissect")
+    elements.stop_without_result("No network has been dissected yet.", "dissect")
 _dissect = _current_run(list(_dissections["run"]))
 _render_address(_dissect)

@@ -24,6 +24,7 @@ from dashboard.server import context
 from dashboard.ui import theme
 from dashboard.ui.cached_queries import cached_result
 from dashboard.ui.study_words import image_noun
+from evaluation.queries import study_overview
 
 _STATE_ICONS = {
     "done": "✓",
@@ -244,6 +245,12 @@ def stop_with_hint(sentence: str, command: str) -> NoReturn:
     st.code(with_study_option(command), language="bash", wrap_lines=True)
     # Streamlit ends the script here, so that callers need no branch for the empty page.
     st.stop()
+
+
+def stop_without_result(sentence: str, kind: str) -> NoReturn:
+    """Write why a page is empty and the first command on the way to a step, then stop the page."""
+    cards = cached_result(study_overview.step_cards)
+    stop_with_hint(sentence, study_overview.first_command(cards, kind))
 
 
 def image_level_note() -> None:

@@ -264,8 +264,7 @@ def outdated_labels(study: Path, name: str) -> dict[int, str]:
     with store.read(study) as con:
         judged = {item.unit: item.label for item in audit_table.load_audit_items(con, name)}
         # The set of a participant who withdrew since is gone, and so are its labels.
-        exists = audit.label_set in label_sets.list_label_sets(con, audit.run)
-        labels = label_sets.load_label_set(con, audit.run, audit.label_set, order) if exists else {}
+        labels = label_sets.find_label_set(con, audit.run, audit.label_set, order)
         lexicon = dataset_table.load_lexicon(con)
     outdated = {}
     for unit, text in judged.items():

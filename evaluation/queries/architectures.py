@@ -61,12 +61,11 @@ class EvaluatedRun:
 class StudyContext:
     """The runs that the Performance page can show, and what it states beside them.
 
-    runs: oldest first; trained: whether any classifier exists; opened: number of accesses to the
-    test split; simulated: whether the mammograms are synthetic.
+    runs: oldest first; opened: number of accesses to the test split; simulated: whether the
+    mammograms are synthetic.
     """
 
     runs: tuple[EvaluatedRun, ...]
-    trained: bool
     opened: int
     simulated: bool
 
@@ -81,7 +80,7 @@ def load_study_context(study: Path) -> StudyContext:
         train_of = {run: run_table.ancestor(con, run, "train") for run in evaluated}
     architecture = {row["run"]: row["manifest"]["architecture"] for row in trained}
     runs = tuple(EvaluatedRun(run, train, architecture[train]) for run, train in train_of.items())
-    return StudyContext(runs, bool(architecture), opened, simulated)
+    return StudyContext(runs, opened, simulated)
 
 
 def load_architectures(study: Path, split: str, level: str) -> list[ArchitectureRow]:

@@ -349,6 +349,17 @@ def next_step(cards: Sequence[StepCard]) -> StepCard | None:
     return next((c for c in cards if c.state not in ("done", "running") and c.command), None)
 
 
+def first_command(cards: Sequence[StepCard], kind: str) -> str:
+    """Return the command of the first step without a result on the way to a step of the pipeline.
+
+    kind: one of RUN_STEPS. Annotation, reading and report are on no such way.
+    """
+    path = [card for card in cards if card.kind == "source" or card.kind in RUN_STEPS]
+    last = next(i for i, card in enumerate(path) if card.kind == kind)
+    empty = (card for card in path[:last] if card.state not in ("done", "stale", "running"))
+    return next(empty, path[last]).command
+
+
 def _to_datetime(value: Any) -> datetime | None:
     """Return a stored time, which pandas may give as Timestamp or NaT."""
     if value is None or pd.isna(value):

@@ -36,6 +36,8 @@ PAGES = (
     "participants",
 )
 SIZES = ((1280, 640), (1440, 780))
+# Colour of the text of charts, whose figures are drawn in the theme of the last run.
+CHART_TEXT = {"light": "rgb(87, 96, 107)", "dark": "rgb(167, 176, 186)"}
 # Streamlit requests its own endpoints below the path of the page first; these requests fail.
 STREAMLIT_PROBES = ("/_stcore/health", "/_stcore/host-config")
 
@@ -135,6 +137,9 @@ def test_pages_have_no_faults(server: Served, browser) -> None:
             page.emulate_media(color_scheme=scheme)
             page.wait_for_function(THEME_IS, arg=scheme, timeout=60_000)
             wait_for_content(page)
+            if path == "performance":
+                tick = page.locator(".js-plotly-plot .xtick text").first
+                expect(tick).to_have_css("fill", CHART_TEXT[scheme])
             faults += [
                 f"{path or 'overview'}, {scheme}: {fault}"
                 for fault in page.evaluate(ACCESSIBILITY_FAULTS)
@@ -143,6 +148,8 @@ def test_pages_have_no_faults(server: Served, browser) -> None:
         page.set_viewport_size(viewport(SIZES[0]))
     context.close()
     assert faults == []
+    # Streamlit warns of caches that are defined before the server runs.
+    assert "No runtime found" not in (server.study / "server.log").read_text()
 
 
 def viewport(size: tuple[int, int]) -> dict[str, int]:

@@ -39,7 +39,7 @@ def team(monkeypatch: pytest.MonkeyPatch, main_module: None) -> Iterator[Open]:
 
     def page(study: Path, name: str, **query: str) -> AppTest:
         monkeypatch.setenv(served_study.STUDY_VARIABLE, str(study))
-        test = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
+        test = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=180)
         for key, value in query.items():
             test.query_params[key] = value
         if name != "overview":
@@ -58,7 +58,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch, main_module: None) -> Open:
     def page(study: Path, name: str, **query: str) -> AppTest:
         monkeypatch.setenv(served_study.STUDY_VARIABLE, str(study))
         script = ROOT / "dashboard" / "pages" / f"{name}.py"
-        test = AppTest.from_file(str(script), default_timeout=120)
+        test = AppTest.from_file(str(script), default_timeout=180)
         for key, value in query.items():
             test.query_params[key] = value
         test.run()

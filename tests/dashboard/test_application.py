@@ -32,6 +32,8 @@ from support.live_server import Served, start_server, stop_server
 from support.paths import ROOT
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_printed_link_signs_the_team_in(served: Served) -> None:
     log = (served.study / "server.log").read_text()
@@ -135,7 +137,7 @@ def test_the_websocket_serves_only_the_own_page(served: Served) -> None:
                 line.send(request.SerializeToString())
                 part = b""
                 while b"expert_read" not in part and b"not part of your invitation" not in part:
-                    part += line.recv(timeout=20)
+                    part += line.recv(timeout=60)
                 got += part
     assert got.count(b"expert_read") >= 12
     for description in (str(ROOT), str(served.study), platform.python_version()):
@@ -187,7 +189,7 @@ def test_the_address_is_known_while_the_server_runs(
     bind = application._bind
     # A machine without IPv6 runs this test as well.
     monkeypatch.setattr(application, "_bind", lambda _, port: bind("127.0.0.1", port))
-    monkeypatch.setattr(application, "_import_charts_in_background", lambda: None)
+    monkeypatch.setattr(application, "_import_pages", lambda: None)
     monkeypatch.setattr(uvicorn.Server, "run", serve)
     application.serve_study(study, host, 0, announced.append)
     assert len(addresses) == 1 and links.server_address(study) == "http://127.0.0.1:8501"

@@ -26,6 +26,12 @@ def button(page: AppTest, label: str) -> Any:
     return next(element for element in page.button if element.label.startswith(label))
 
 
+def open_section(page: AppTest, title: str) -> None:
+    """Open a tab of the Annotations page."""
+    page.session_state["section"] = title
+    page.run()
+
+
 def choose_study(page: AppTest, title: str) -> None:
     """Choose an entry of the list of the Reading study page."""
     page.selectbox(key="study").set_value(title).run()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from core.errors import UserError
 from core.lexicon import annotation_answers
 from core.store import annotation_table
@@ -71,7 +73,8 @@ def list_label_sets(con: Connection, run: str) -> dict[str, int]:
         "SELECT DISTINCT code FROM annotations WHERE run = ? AND NOT practice ORDER BY code", [run]
     ).fetchall()
     names = [CONSENSUS_SET, PUBLISHED_SET, MACHINE_SET, *(code for (code,) in codes)]
-    sizes = {name: len(_labels_of(con, run, name)) for name in names}
+    annotations = annotation_table.load_annotations(con, run)
+    sizes = {name: len(_labels_of(con, run, name, annotations)) for name in names}
     default = len(label_states.unit_labels(con, run, ()))
     return {DEFAULT_SET: default} | {name: size for name, size in sizes.items() if size}
 
@@ -97,10 +100,8 @@ def load_label_set(
     UserError
         If the dissection has no such set; the message lists those that it has.
     """
-    if name == DEFAULT_SET:
-        return label_states.unit_labels(con, run, order_of_experts)
-    labels = _labels_of(con, run, name)
-    if not labels:
+    labels = find_label_set(con, run, name, order_of_experts)
+    if not labels and name != DEFAULT_SET:
         raise UserError(
             f"The label set {name!r} names no unit of {run}; choose one of"
             f" {', '.join(list_label_sets(con, run))}."
@@ -108,8 +109,19 @@ def load_label_set(
     return labels
 
 
-def _labels_of(con: Connection, run: str, name: str) -> dict[int, UnitLabel]:
-    """Return the labels of a set other than the default one."""
+def find_label_set(
+    con: Connection, run: str, name: str, order_of_experts: Sequence[str]
+) -> dict[int, UnitLabel]:
+    """Return the labels of a set as `load_label_set`, empty if the dissection has no such set."""
+    if name == DEFAULT_SET:
+        return label_states.unit_labels(con, run, order_of_experts)
+    return _labels_of(con, run, name, annotation_table.load_annotations(con, run))
+
+
+def _labels_of(
+    con: Connection, run: str, name: str, annotations: pd.DataFrame
+) -> dict[int, UnitLabel]:
+    """Return the labels of a set other than the default one; annotations: the latest of the run."""
     if name == MACHINE_SET:
         names = machine_names.load_machine_names(con, run) or {}
         return {
@@ -117,7 +129,6 @@ def _labels_of(con: Connection, run: str, name: str) -> dict[int, UnitLabel]:
             for unit, answer in names.items()
             if answer.named
         }
-    annotations = annotation_table.load_annotations(con, run)
     if name not in (CONSENSUS_SET, PUBLISHED_SET):
         own = first_answers(annotations[annotations["code"] == name])
         return {

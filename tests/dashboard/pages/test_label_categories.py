@@ -13,7 +13,7 @@ from core.annotation.category_confirmation import list_texts
 from core.class_labels import unit_name
 from core.store import run_table, unit_table
 from dashboard.commands.labels import categories_command, confirm_command, undo_command
-from support.team_page import Open, button, page_text
+from support.team_page import Open, button, open_section, page_text
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def test_page_and_commands(
         run = run_table.latest_run(con, "dissect") or ""
     first = next(text for text in list_texts(imported, run) if text["state"] == "proposed")
     page = open_page(imported, "annotations")
+    open_section(page, "Categories")
     text = page_text(page)
     assert "2 proposed, 0 confirmed" in text and "not recorded" not in text
     # The text without a known word waits first or second; "Next" leads to the other.

@@ -14,7 +14,7 @@ from core.store import annotation_table
 from core.store.labels import decision_table, label_states
 from evaluation.queries.study_overview import study_warnings
 from support import synthetic_study
-from support.team_page import Open, button, page_text
+from support.team_page import Open, button, open_section, page_text
 
 RUN = synthetic_study.DISSECT
 MASS, OTHER = synthetic_study.mass_answer(), synthetic_study.mass_answer("indistinct")
@@ -54,6 +54,7 @@ def test_person_who_left_and_decisions_with_their_undo(small: Path, team: Open) 
     page = team(small, "annotations")
     assert "2 labelled units" in page_text(page) and not study_warnings(small)
     button(page, "Count the answers so far").click().run()
+    open_section(page, "Adjudication")
     assert "1 disagreements left, 0 decided, 1 labels agreed" in page_text(page)
     assert "Experts differ on 1 unit" in " ".join(study_warnings(small))
     button(page, "Accept D").click().run()
@@ -66,7 +67,9 @@ def test_person_who_left_and_decisions_with_their_undo(small: Path, team: Open) 
         )
     page.button(key="undo_decision").click().run()
     assert "1 disagreements left, 0 decided" in page_text(page)
+    open_section(page, "Progress")
     page.button(key="undo_mark").click().run()
+    open_section(page, "Adjudication")
     assert "0 disagreements left, 0 decided, 2 labels agreed" in page_text(page)
     with store.read(small) as con:
         assert not len(decision_table.load_decisions(con, RUN))
@@ -85,6 +88,9 @@ def test_a_whole_group_is_adjudicated_at_once_and_each_unit_undone_alone(
             synthetic_study.annotate(con, "E1", unit, MASS)
             synthetic_study.annotate(con, "E2", unit, OTHER)
     page = team(small, "annotations")
+    # Only the open tab is computed.
+    assert "disagreements left" not in page_text(page)
+    open_section(page, "Adjudication")
     assert "2 disagreements left" in page_text(page)
     page.checkbox(key="whole_group").check().run()
     button(page, "Accept B").click().run()

@@ -261,7 +261,7 @@ def replay_page() -> None:
 
 @needs_publication
 def test_replay_of_the_published_study() -> None:
-    page = AppTest.from_function(replay_page, default_timeout=60).run()
+    page = AppTest.from_function(replay_page, default_timeout=180).run()
     sheet, answers, key = (
         (PUBLISHED / f"explanations-benchmark{end}.csv").read_bytes()
         for end in ("", "-responses", "-answer-key")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core import store
+from core import settings, store
 from core.class_labels import unit_name, view_name
+from core.pipeline import ingest
 from core.store import run_table, unit_table
 from core.study_folder import create_study
 from dashboard.components import next_step
@@ -179,7 +180,18 @@ def test_annotation_times_of_simulated_experts_are_excluded(own_study: Path, tea
 def test_suggested_command_names_the_study(tmp_path: Path, team: Open) -> None:
     study = create_study(tmp_path / "a study")
     page = team(study, "performance")
-    assert page.code[0].value == f"deepminer train --study '{study}'"
+    assert page.code[0].value == f"deepminer ingest phantom --study '{study}'"
+
+
+def test_pages_without_a_result_name_the_first_command_on_the_way_to_it(
+    tmp_path: Path, team: Open
+) -> None:
+    chosen = settings.settings_from_preset(settings.PHANTOM_PRESET)
+    study = create_study(tmp_path / "study", chosen)
+    ingest.ingest(study, chosen, "phantom", None, lambda *_: None, patients=1, width=256)
+    for name in ("performance", "units", "annotations", "explanations", "reading_study"):
+        page = team(study, name)
+        assert [c.value for c in page.code] == [f"deepminer patches --study {study}"], name
 
 
 def test_performance_page_computes_no_statistics(

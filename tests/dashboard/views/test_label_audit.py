@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from core import store
 from core.store import audit_table, participant_table
 from dashboard.cli import app
-from support.team_page import Open, button, page_text
+from support.team_page import Open, button, open_section, page_text
 
 
 def labels_command(study: Path, *arguments: str) -> Result:
@@ -44,6 +44,7 @@ def precision_table(page: AppTest) -> pd.DataFrame:
 
 def test_audit_on_the_page(own_study: Path, team: Open) -> None:
     page = team(own_study, "annotations")
+    open_section(page, "Audit")
     assert "Progress of audit-1" in page_text(page) and "SIMULATED" in page_text(page)
     assert len(precision_table(page))
     page.number_input(key="audit_patches").set_value(3).run()

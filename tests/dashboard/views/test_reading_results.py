@@ -64,7 +64,7 @@ def results_page() -> None:
 
 def test_one_image_per_patient(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(served_study.STUDY_VARIABLE, str(study))
-    page = AppTest.from_function(results_page, default_timeout=60).run()
+    page = AppTest.from_function(results_page, default_timeout=180).run()
     assert not page.exception
     sentence = (
         "clustering plays no part (the design effect, 1.14, is the variance's small-sample factor)"

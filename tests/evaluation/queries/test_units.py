@@ -99,6 +99,34 @@ def test_units_chosen_by_spies_rule_are_the_ones_experts_get_and_their_coverage_
         )
 
 
+def test_units_chosen_by_groups_are_the_members_of_the_most_frequent_groups(
+    own_study: Path,
+) -> None:
+    """Against a literal count, from the dissection to its coverage and the list of the page."""
+    chosen = settings.load_settings(own_study).with_changes("dissection", rule="groups", select=3)
+    made = dissect.run_dissection(own_study, chosen, lambda *_: None).run
+    measured = coverage_step.run_coverage(own_study, lambda *_: None, made).run
+    with store.read(own_study) as con:
+        manifest = run_table.load_run(con, made)["manifest"]
+        selected = unit_table.load_selected_units(con, made)
+        shares = unit_table.load_coverage(con, measured)
+        tops = unit_table.load_top_influences(con, made, 8)
+        queue = unit_table.selected_unit_ids(con, made)
+    groups = manifest["groups"]
+    assert sorted(unit for group in groups for unit in group) == list(range(manifest["units"]))
+    assert len(groups) < manifest["units"]
+    for code, slots in tops.groupby("class")["unit"]:
+        totals = [sum(unit in group for unit in slots) for group in groups]
+        largest = sorted(range(len(groups)), key=lambda i: (-totals[i], i))[:3]
+        expected = {u for i in largest for u in groups[i] if u in set(slots)}
+        assert set(selected[selected["class"] == code]["unit"]) == expected
+        row = shares[(shares["class"] == code) & (shares["name"] == "selected")]
+        assert row["estimate"].item() == pytest.approx(sum(totals[i] for i in largest) / len(slots))
+        assert row["method"].item() == "3 groups most often among the top 8"
+    assert set(queue) == set(selected["unit"])
+    assert sorted(units.selected_units(own_study, made)["unit"]) == queue
+
+
 def test_coverage_of_given_units_resamples_patients() -> None:
     tops = np.array([[[0, 1], [0, 2], [3, 4], [3, 5]]])  # one class, four images of two patients
     (found,) = fixed_selection_coverage(tops, ["a", "a", "b", "b"], [0, 1, 2])
