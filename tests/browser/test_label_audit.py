@@ -115,8 +115,7 @@ def test_keyboard_judgements_are_stored_and_blind(wire, context, served: Served)
     assert b'"stage":"patch"' in sent
     assert b"JFIF" in sent
     for secret in (
-        b"ZQX",
-        b"zqxfile",
+        *synthetic_study.WITHHELD,
         b'"kind"',
         b'"rank"',
         b'"item"',

@@ -136,7 +136,7 @@ def test_nothing_sent_names_a_case_or_a_score(image_study: Served, context) -> N
     for secret in [
         *(name for row in rows for name in row),
         "explain-",
-        "Exif",
+        "Exif\0\0",
         '"malignant"',
         "network_score",
         '"arm"',

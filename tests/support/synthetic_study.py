@@ -17,6 +17,9 @@ from core.store.reading import protocol_table, reading_table
 from core.store.reading.reading_table import ReadingCase
 from support.study_templates import copy_template
 
+# Names that participants must not receive. Whole words: in images and tokens, which are random
+# bytes, three letters occur by chance.
+WITHHELD = (b"ZQXCASE", b"ZQXPATIENT", b"ZQXARM", b"ZQXSTUDY", b"ZQXHASH", b"zqxfile")
 PATCHES, DISSECT = "patches-000000000001", "dissect-000000000002"
 UNITS, SELECTED, MAMMOGRAMS, SIDE, TOP = 40, 20, 16, 64, 64
 MADE = datetime(2026, 1, 2, 3, 4, 5)
