@@ -53,13 +53,13 @@ LEAST = {
     "steps": 500,
     "refusals": 100,
     "freezes": 5,
-    "answers": 100,
+    "answers": 60,
     "closings": 5,
     "imports with answers": 5,
     "scores": 3,
     "restorations": 5,
 }
-MOST_ROUNDS, RUNS_OF_A_ROUND, STEPS_OF_A_RUN = 20, 3, 100
+MOST_ROUNDS, RUNS_OF_A_ROUND, STEPS_OF_A_RUN = 60, 1, 100
 MOST_EXPORTS = 4
 ANSWERS = st.lists(st.integers(1, 6), min_size=2, max_size=6)
 PATIENTS_TRUTH = (
