@@ -272,7 +272,7 @@ def _render_conduct(score: ReadingScore) -> None:
             ("Median per case", median),
             ("Quartiles", quartiles),
             ("Corrections", str(conduct.corrections)),
-            ("First answers correct", f"{first.correct} / {first.n}"),
+            ("Correct before corrections", f"{first.correct} / {first.n}"),
             ("Sittings", DASH if conduct.sittings is None else str(conduct.sittings)),
         ]
     )

@@ -271,6 +271,17 @@ def crossed_difference(first: Answers, second: Answers, level: float = 0.95) -> 
     """
     if not len(first) or not len(second):
         return Interval.without_bounds(level, MEAN_METHOD, "a group has no answers", unit=_unit(2))
+    if min(side.count(side.patients) for side in (first, second)) < 2:
+        # One patient shows no variance, which would count as certainty about that side.
+        return Interval(
+            estimate=first.mean - second.mean,
+            low=None,
+            high=None,
+            level=level,
+            method=MEAN_METHOD,
+            reason=f"a group has {_FEW}",
+            unit=_unit(2),
+        )
     return _t_interval(first.mean - second.mean, (first, second), level)
 
 

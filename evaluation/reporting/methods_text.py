@@ -353,8 +353,8 @@ def advice_sentences(design: Design) -> str:
     share = (
         "The share of wrong decisions was that of the network on these cases"
         if design.wrong_advice is None
-        else f"Cases were sampled so that {percent(design.wrong_advice, 0)} of the decisions were"
-        " wrong"
+        else f"Cases were sampled for {percent(design.wrong_advice, 0)} wrong decisions in each"
+        " class, as near as whole cases allow"
     )
     stated_share = (
         "stated in the instructions" if design.wrong_advice_told else "unknown to the readers"

@@ -105,14 +105,23 @@ def assign_arms(
             " least two for each arm. Ask for more cases or fewer arms."
         )
     wrong = wrong_decisions(chosen, design)
-    strata = chosen.groupby([chosen[design.truth_rule], wrong], sort=True).indices
+    truth = pd.factorize(chosen[design.truth_rule], sort=True)[0]
+    strata = chosen.groupby([~wrong.to_numpy(), truth], sort=True).indices
     group = np.zeros(len(chosen), int)
-    assigned = 0
-    for rows in strata.values():
+    by_decision, by_truth = (
+        np.zeros((2, len(arms)), int),
+        np.zeros((truth.max() + 1, len(arms)), int),
+    )
+    tie = generator.permutation(len(arms))
+    for (is_right, of_class), rows in strata.items():
+        in_stratum = np.zeros(len(arms), int)
         for row in generator.permutation(rows):
-            # Continued from stratum to stratum, so that the groups differ by one image at most.
-            group[row] = assigned % len(arms)
-            assigned += 1
+            # To the arm with the fewest of the stratum, then of the decision, then of the class.
+            right, cases = by_decision[int(is_right)], by_truth[of_class]
+            arm = np.lexsort((tie, by_decision.sum(axis=0), cases, right, in_stratum))[0]
+            group[row] = arm
+            for count in (in_stratum, right, cases):
+                count[arm] += 1
     if design.washout_days is None:
         return {arm: chosen[group == number] for number, arm in enumerate(arms)}
     return {

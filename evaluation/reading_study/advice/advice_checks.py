@@ -124,7 +124,7 @@ def _balance_issues(cases: pd.DataFrame, wrong: pd.Series) -> list[LeakageIssue]
     shares = counts["sum"] / counts["count"]
     # One case more or less is no imbalance, however small the arms are.
     tolerance = max(_LARGEST_IMBALANCE, 2 / counts["count"].min())
-    text = ", ".join(f"{arm} {percent(share, 0)}" for arm, share in shares.items())
+    text = ", ".join(f"{arm} {row['sum']} of {row['count']}" for arm, row in counts.iterrows())
     if shares.max() - shares.min() <= tolerance:
         finding = f"the share of wrong advice is balanced over the arms ({text})"
         return [_issue(IssueCode.ADVICE_BALANCE, NOTE, finding)]

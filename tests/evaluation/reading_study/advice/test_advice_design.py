@@ -147,13 +147,28 @@ def test_stored_design_reads_back() -> None:
         parse_design_settings(["questions=Age"])
 
 
+def test_remainders_of_both_classes_do_not_meet_in_one_arm() -> None:
+    """Of 24 cases 8 decisions are wrong, 4 of each class, in three arms."""
+    patients = candidates(24, wrong=0)
+    patients.loc[:7, "predicted"] = patients.loc[:7, "any_malignant"].map(
+        {"malignant": "benign", "benign": "malignant"}
+    )
+    for seed in range(5):
+        cases, _ = choose_cases(patients, design_preset(ADVICE, seed=seed))
+        wrong = cases[cases["predicted"] != cases["truth"]]
+        assert sorted(wrong.groupby("arm").size()) == [2, 3, 3]
+        assert cases.groupby(["arm", "truth"]).size().tolist() == [4] * 6
+
+
 def test_each_case_is_in_one_balanced_arm() -> None:
     design = design_preset(ADVICE)
     cases, _ = choose_cases(candidates(), design)
     assert not cases["mammogram_id"].duplicated().any() and len(cases) == 120
     wrong = cases["predicted"] != cases["truth"]
-    counts = cases.groupby(["arm", "truth", wrong]).size().unstack("arm")
-    assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all()
+    by = {"stratum": ["truth", wrong], "decision": [wrong], "class": ["truth"]}
+    for name, columns in by.items():
+        counts = cases.groupby(["arm", *columns]).size().unstack("arm")
+        assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all(), name
     shown = cases.set_index("arm")
     assert shown.loc["no_advice", "advice"].isna().all()
     assert (shown.loc["no_advice", "texts"].map(len) == 0).all()

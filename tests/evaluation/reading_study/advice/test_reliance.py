@@ -299,6 +299,11 @@ def test_empty_groups_and_single_patients_are_not_estimable() -> None:
     assert crossed_proportion(empty).estimate is None and crossed_mean(empty).low is None
     assert crossed_proportion(one).low is None and crossed_proportion(one).estimate == 1
     assert crossed_difference(one, empty).estimate is None
+    # Certainty about a side of one patient would be certainty from nothing.
+    two = Answers(np.array([0, 1.0, 0, 1]), np.array(list("abab")), np.array([1, 1, 2, 2]))
+    for sides in ((one, two), (two, one)):
+        interval = crossed_difference(*sides)
+        assert interval.low is None and "a group has fewer than two patients" in interval.reason
 
 
 def test_intervals_cover_the_reliance_of_simulated_readers() -> None:
