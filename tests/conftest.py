@@ -6,6 +6,8 @@ import fcntl
 import gc
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from support.study_templates import use_template_folder
 
 # `make test` starts several workers (pytest-xdist); without them a test may use both cores.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+MAIN = sys.modules["__main__"]
 os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
 
 pytest_plugins = ["support.server_fixtures"]
@@ -49,6 +52,13 @@ def short_garbage_collections() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def own_main_module() -> Iterator[None]:
+    """Put the main module back: Streamlit replaces it, and new processes would run a page."""
+    yield
+    sys.modules["__main__"] = MAIN
 
 
 def pytest_unconfigure() -> None:
