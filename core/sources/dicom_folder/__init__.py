@@ -68,6 +68,7 @@ def list_tasks(
     similar = similar_names(patients)
 
     def plan(patient: str) -> PatientPlan:
+        """Return the plan of one patient; UserError for a name or image that is not certain."""
         own = patients[patient]
         if patient in similar:
             raise table.rows_of(own[0])[0].error(
