@@ -1,8 +1,9 @@
 """Processor time and memory of every step and page on studies of growing size.
 
-`python -m benchmarks.growth` measures studies of 200 and of 2,620 small phantom films, each in a
-process of its own, and writes GROWTH.md beside this file. An exponent of 1 means that time grows
-with the number of films; 2, with its square.
+`python -m benchmarks.growth` measures studies of 200, 2,620 and 10,480 small phantom films (the
+patients and the films of DDSM), each in a process of its own that may hold 256 open files, and
+writes GROWTH.md beside this file. An exponent of 1 means that time grows with the number of films;
+2, with its square. The line through the two largest studies is extended to 480,000 films.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import argparse
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -22,7 +23,9 @@ from pathlib import Path
 
 from benchmarks.paper_scale import peak_resident_bytes
 
-SIZES = (200, 2620)
+SIZES = (200, 2_620, 10_480)
+EXTENDED_FILMS = 480_000
+OPEN_FILES = 256  # descriptors that the measured process may hold
 LARGEST_EXPONENT = 1.1
 # Steps that are this short in the larger study, in seconds, have no reliable exponent.
 SHORTEST_S = 0.1
@@ -120,15 +123,23 @@ def page_visits(study: Path) -> Iterator[tuple[str, Callable[[], object]]]:
 
 def measure_steps(films: int) -> Iterator[StepCost]:
     """Build a study in a temporary folder and yield what each step and page costs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))
     with tempfile.TemporaryDirectory() as name:
         study = Path(name) / "study"
         for steps in (study_steps(study, films), page_visits(study)):
             for step, work in steps:
                 # Linux then counts the peak of the resident memory anew.
                 Path("/proc/self/clear_refs").write_text("5")
-                started = time.process_time()
+                started = processor_seconds()
                 work()
-                yield StepCost(step, time.process_time() - started, peak_resident_bytes())
+                yield StepCost(step, processor_seconds() - started, peak_resident_bytes())
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of its processes that have ended."""
+    usages = (resource.getrusage(p) for p in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def growth_exponent(small_s: float, large_s: float, small: int, large: int) -> float | None:
@@ -144,33 +155,69 @@ def growth_exponent(small_s: float, large_s: float, small: int, large: int) -> f
     return math.log(large_s / small_s) / math.log(large / small)
 
 
+def extend_line(small: float, large: float, films: tuple[int, int], extended: int) -> float:
+    """Return the value at a number of films of the line through two sizes, not below the larger.
+
+    Examples
+    --------
+    >>> extend_line(1.0, 3.0, (100, 200), 400)
+    7.0
+    """
+    slope = (large - small) / (films[1] - films[0])
+    return large + max(0.0, slope) * (extended - films[1])
+
+
 def format_table(costs: dict[int, list[StepCost]]) -> str:
-    """Return the page with the costs of two sizes, by number of films."""
-    small, large = sorted(costs)
+    """Return the page with the costs of three sizes, by number of films."""
+    smallest, middle, largest = sorted(costs)
     lines = [
         "# Growth",
         "",
         (
             f"Written by `python -m benchmarks.growth` on {date.today():%d %B %Y}. Phantom films of"
-            f" {FILM_WIDTH} pixels, two per patient; simulated. Processor seconds in one process"
-            " and peak of its resident memory in MiB. An exponent of 1 means that time grows with"
-            f" the number of films. Exponents above {LARGEST_EXPONENT} are bold; steps under"
-            f" {SHORTEST_S} s have none."
+            f" {FILM_WIDTH} pixels, two per patient; simulated. Processor seconds of a process that"
+            f" may hold {OPEN_FILES} open files and of its children, and peak of its own resident"
+            " memory in MiB. An exponent of 1 means that time grows with the number of films."
+            f" Exponents above {LARGEST_EXPONENT} are bold; steps under {SHORTEST_S} s have none."
+            " The last two columns extend the line through the two larger studies to"
+            f" {EXTENDED_FILMS:,} films."
         ),
         "",
-        f"| Step | {small:,} films | {large:,} films | Exponent | Memory | Memory |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| Step | {smallest:,} films | {middle:,} films | {largest:,} films | Exponent |"
+        f" Exponent | Memory | Memory | Memory | {EXTENDED_FILMS:,} films, hours | Memory, GiB |",
+        "|---|" + "---:|" * 10,
     ]
-    for few, many in zip(costs[small], costs[large], strict=True):
-        exponent = growth_exponent(few.processor_s, many.processor_s, small, large)
-        text = "" if exponent is None else f"{exponent:.2f}"
-        emphasis = "**" if exponent is not None and exponent > LARGEST_EXPONENT else ""
-        memory = " | ".join(f"{cost.peak_bytes / 2**20:,.0f}" for cost in (few, many))
-        lines.append(
-            f"| {few.step} | {few.processor_s:.2f} | {many.processor_s:.2f} |"
-            f" {emphasis}{text}{emphasis} | {memory} |"
+    for rows in zip(*(costs[size] for size in (smallest, middle, largest)), strict=True):
+        few, many, most = rows
+        exponents = (
+            growth_exponent(few.processor_s, many.processor_s, smallest, middle),
+            growth_exponent(many.processor_s, most.processor_s, middle, largest),
         )
+        hours, gib = (
+            extend_line(before, after, (middle, largest), EXTENDED_FILMS) / unit
+            for before, after, unit in (
+                (many.processor_s, most.processor_s, 3600),
+                (many.peak_bytes, most.peak_bytes, 2**30),
+            )
+        )
+        cells = [
+            rows[0].step,
+            *(f"{cost.processor_s:.2f}" for cost in rows),
+            *(format_exponent(exponent) for exponent in exponents),
+            *(f"{cost.peak_bytes / 2**20:,.0f}" for cost in rows),
+            f"{hours:,.2f}",
+            f"{gib:,.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def format_exponent(exponent: float | None) -> str:
+    """Return an exponent, bold where it is above the limit, or nothing."""
+    if exponent is None:
+        return ""
+    emphasis = "**" if exponent > LARGEST_EXPONENT else ""
+    return f"{emphasis}{exponent:.2f}{emphasis}"
 
 
 def measure_in_new_process(films: int) -> list[StepCost]:
@@ -181,7 +228,7 @@ def measure_in_new_process(films: int) -> list[StepCost]:
 
 
 def main() -> None:
-    """Measure both sizes and write the table, or measure one size and print it as JSON."""
+    """Measure all sizes and write the table, or measure one size and print it as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--films", type=int, help="measure this size only and print JSON")
     films = parser.parse_args().films

@@ -165,8 +165,10 @@ def _check_single(image: Image.Image, path: Path) -> None:
 
 def _to_grey(image: Image.Image, path: Path) -> np.ndarray:
     """Return an opened image as uint8 or uint16 [h, w]."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        pixels = np.asarray(image).astype(np.int64)
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() > 65535:
             raise UserError(
                 f"The image {path} has grey values beyond 16 bits ({pixels.min()} to"

@@ -23,7 +23,8 @@ from core.networks import (
 )
 from core.networks.auxiliary_inputs import AuxiliaryColumns
 from core.networks.classifier import IMAGENET_NORMALIZATION
-from core.networks.device import keep_freed_memory, select_device
+from core.networks.device import select_device
+from core.process_memory import keep_freed_memory
 from core.progress import ProgressCallback
 from core.settings import TrainingSettings
 from core.store import dataset_table, run_table

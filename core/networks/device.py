@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
 import torch
 
@@ -33,21 +31,3 @@ def select_device() -> torch.device:
     # cuDNN otherwise picks algorithms by timing, and the same seed gives other weights.
     torch.backends.cudnn.deterministic = True
     return torch.device("cuda", number)
-
-
-# Parameters of glibc's mallopt, and values that it accepts.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_NEVER, _LARGEST_BLOCK = 2**31 - 1, 1 << 30
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep freed memory for later maps (glibc); nothing elsewhere.
-
-    The maps of one mammogram take hundreds of megabytes. By default each pass returns them to the
-    system and gets them back as zeroed pages, which takes a fifth of the time of an explanation.
-    """
-    if sys.platform == "linux":
-        library = ctypes.CDLL(None)
-        if hasattr(library, "mallopt"):
-            library.mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK)
-            library.mallopt(_TRIM_THRESHOLD, _NEVER)

@@ -28,6 +28,7 @@ from core.images.polygons import scale_polygons
 from core.images.tissue_segmentation import Segmentation, chest_wall_side, segment_tissue
 from core.images.working_images import SOURCE_SUFFIX, write_source_film
 from core.pipeline.ingestion.problem_rows import CHEST_WALL, mammogram_problems, problem_row
+from core.process_memory import keep_freed_memory
 from core.sources.records import Finding, Mammogram, Patient, Problem
 
 # Starting worker processes takes longer than reading this many patients.
@@ -124,10 +125,12 @@ def staging_outcomes(
     module: dotted name of the source.
     """
     if workers <= 1 or len(tasks) < _MIN_TASKS_FOR_WORKERS:
+        keep_freed_memory()
         yield from _outcomes_in_this_process(module, tasks, folder, width)
         return
     # "spawn": a forked process would inherit the locks of threads that it does not have.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=keep_freed_memory) as pool:
         futures = {
             pool.submit(
                 _try_stage, partial(_read_patient, module, task), folder, width, stamp

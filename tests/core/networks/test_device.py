@@ -6,8 +6,6 @@ raises, as on a GPU.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,6 @@ from core.interpretation import (
 )
 from core.networks import auxiliary_inputs, device
 from support.array_patches import ArrayPatches, no_progress
-from support.paths import ROOT
 
 
 @pytest.fixture
@@ -79,37 +76,3 @@ def test_missing_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="this machine has 0 GPUs for process 1"):
         device.select_device()
-
-
-_PAGE_FAULTS = """
-import resource, sys
-import torch
-from core.networks.device import keep_freed_memory
-
-if sys.argv[1] == "keep":
-    keep_freed_memory()
-for _ in range(3):
-    torch.zeros(50_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    torch.zeros(50_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_freed_memory_is_kept_for_the_next_maps():
-    faults = {
-        mode: int(
-            subprocess.run(
-                [sys.executable, "-c", _PAGE_FAULTS, mode],
-                check=True,
-                capture_output=True,
-                text=True,
-                cwd=ROOT,
-            ).stdout
-        )
-        for mode in ("default", "keep")
-    }
-    # 200 MB are 49,000 pages of 4 KB; huge pages would be 100.
-    assert faults["default"] > 100 and faults["keep"] < faults["default"] / 2

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from core.interpretation.feature_maps import FeatureProbe
 from core.networks import build
-from core.networks.fused_body import FusedConvolution, fuse_body
+from core.networks.fused_body import FusedConvolution, HalvingMaxPool, fuse_body
 
 # One of each construction: residual blocks, branches, dense connections, depth-wise convolutions,
 # squeeze and excitation, other activations.
@@ -165,3 +165,34 @@ def test_what_cannot_be_fused_gives_none():
     assert fuse_body(nn.Sequential(nn.Conv2d(1, 4, 3)), None, torch.float32) is None
     body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
     assert fuse_body(body, nn.Identity(), torch.float32) is None
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 6), (1, 2, 7, 9), (1, 1, 2, 3)])
+def test_poolings_by_halves_give_the_same(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(HalvingMaxPool()(x), F.max_pool2d(x, 2))
+
+
+@pytest.mark.parametrize(
+    ("pool", "halves"),
+    [
+        (nn.MaxPool2d(2), True),
+        (nn.MaxPool2d((2, 2), stride=(2, 2)), True),
+        (nn.MaxPool2d(3, 2, 1), False),
+        (nn.MaxPool2d(2, stride=1), False),
+        (nn.MaxPool2d(2, padding=1), False),
+        (nn.MaxPool2d(2, dilation=2), False),
+        (nn.MaxPool2d(2, ceil_mode=True), False),
+        (nn.AvgPool2d(2), False),
+    ],
+)
+def test_only_poolings_by_halves_are_replaced(pool, halves):
+    body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), pool, nn.Conv2d(4, 2, 3))
+    body.eval().requires_grad_(False)
+    fused = fuse_body(body, None, torch.float32)
+    assert fused is not None
+    parts = [type(part) for part in fused._graph.modules()]
+    assert (HalvingMaxPool in parts, type(pool) in parts) == (halves, not halves)
+    x = torch.randn(2, 1, 15, 13, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(x), body(x), rtol=1e-5, atol=1e-6)
