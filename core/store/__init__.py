@@ -4,7 +4,15 @@
 """
 
 from core.store.backup import RestoredStore, create_backup, restore_backup
-from core.store.connection import change_token, create, read, store_exists, write
+from core.store.connection import (
+    change_token,
+    create,
+    read,
+    record_tables,
+    store_exists,
+    table_versions,
+    write,
+)
 from core.store.locking import StoreLockedError
 
 __all__ = [
@@ -14,7 +22,9 @@ __all__ = [
     "create",
     "create_backup",
     "read",
+    "record_tables",
     "restore_backup",
     "store_exists",
+    "table_versions",
     "write",
 ]

@@ -23,6 +23,7 @@ from dashboard.views.explanations.details import (
     render_class_faithfulness,
     render_decision,
     render_maps,
+    render_notes,
     render_outside_warning,
     render_report_similarity,
     render_unit_strip,
@@ -166,14 +167,14 @@ def _render_case(run: str, mammogram_id: str, label_set: str) -> None:
     if note := cached_result(lineage.influence_note, run):
         st.caption(note)
     render_maps(case, settings.explanation.printed)
-    if not any(unit.label for unit in case.units):
+    if not case.phenomena(1):
         st.info(
-            "None of the 8 most influential units is labelled, so no text explanation is available."
-            " Their top patches are shown below."
+            f"None of the {len(case.unit_maps)} most influential units is labelled, so no text"
+            " explanation is available. The top patches of the first are shown below."
         )
     render_attention_weights(cached_result(explanations.load_attention_weights, run, mammogram_id))
     render_unit_strip(run, case)
-    st.caption(elements.escape_markdown(case.label_sentence()))
+    render_notes(case)
     comments = len(cached_query(comment_table.load_case_comments, mammogram_id))
     with st.expander(f"Comments on this case ({comments})"):
         render_case_comments(mammogram_id)

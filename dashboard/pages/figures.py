@@ -171,13 +171,10 @@ def _zip(folder: str, study_name: str, newest_record: float) -> bytes:
     return zip_exports(Path(folder), study_name)
 
 
-@st.cache_data(show_spinner=False, max_entries=60)
-def _preview_table(
-    path: str, version: tuple[int, int], name: str
-) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
+def _preview_table(study: Path, name: str) -> tuple[pd.DataFrame, str] | tuple[str, str, str]:
     """Return printed text and note of a table, or step, reason and command of a missing input."""
     try:
-        table = build_table(Path(path), TABLES[name])
+        table = build_table(study, TABLES[name])
     except MissingInput as missing:
         return missing.step, missing.reason, missing.command
     return table.printed_frame(), table.note
@@ -223,9 +220,8 @@ def _render_figure(name: str, width: float | None, record: dict[str, Any] | None
 
 def _render_table(name: str) -> None:
     """Render a table as it is printed, with its note."""
-    path = context.served_study()
     with _drawing_note(TABLES[name].title):
-        preview = _preview_table(str(path), store.change_token(path), name)
+        preview = cached_result(_preview_table, name)
     if len(preview) == 3:
         _render_missing(*preview)
         return

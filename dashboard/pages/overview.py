@@ -27,13 +27,6 @@ _SECONDS_GOAL = 30
 _RUNNING_STATE = "running"  # runs that the fragment has shown
 
 
-def _load_steps() -> list[StepCard]:
-    # The progress of an unfinished run is in its folder, which the cache does not watch.
-    if runs.unfinished_runs(context.served_study()):
-        return study_overview.step_cards(context.served_study())
-    return cached_result(study_overview.step_cards)
-
-
 def _simulated_parts() -> dict[str, bool]:
     """Return which data behind the numbers of the page are simulated."""
     dissect = cached_query(run_table.latest_run, "dissect")
@@ -56,7 +49,9 @@ def _render_next_step(step: StepCard | None) -> None:
 
 
 def _render_step(step: StepCard, is_next: bool) -> None:
-    with st.container(border=True, gap="xxsmall", key="next_card" if is_next else None):
+    with st.container(
+        border=True, gap="xxsmall", key="next_card" if is_next else f"card_{step.kind}"
+    ):
         lines = (*step.lines, elements.age_text(step.made))
         elements.step_card(step.title, step.state, step.headline, lines)
         # Its label is the name of the page.
@@ -186,20 +181,32 @@ def _reading_line(reading: ReadingState) -> str:
 
 
 def _render_warnings(steps: Sequence[StepCard]) -> None:
-    """Render stale, failed and interrupted steps, then the warnings about the study."""
-    rows = [
-        (step.state, f"{step.title}: {step.note or step.headline}", step.command)
-        for step in steps
-        if step.state in ("stale", "failed", "interrupted")
-    ]
-    rows += [("note", note, "") for note in cached_result(study_overview.study_warnings)]
-    elements.section_heading("Needs attention", str(len(rows)))
-    with st.container(border=True, height=132):
-        if not rows:
+    """Render stale, failed and interrupted steps, then the warnings, each with its page."""
+    faulty = [step for step in steps if step.state in ("stale", "failed", "interrupted")]
+    warnings = cached_result(study_overview.study_warnings)
+    elements.section_heading("Needs attention", str(len(faulty) + len(warnings)))
+    with st.container(border=True, height=132, gap="xxsmall"):
+        if not faulty and not warnings:
             st.caption("No step is out of date or failed, and there is no warning.")
-        for state, sentence, command in rows:
-            code = f"<code>{elements.escape_html(command)}</code>" if command else ""
-            st.html(f"{elements.state_badge(state)} &nbsp; {elements.escape_html(sentence)} {code}")
+        for step in faulty:
+            sentence = f"{step.title}: {step.note or step.headline}"
+            _render_attention(step.state, sentence, step.page, command=step.command)
+        for warning in warnings:
+            _render_attention("note", warning.sentence, warning.page, dict(warning.query))
+
+
+def _render_attention(
+    state: str, sentence: str, page: str, query: dict[str, str] | None = None, command: str = ""
+) -> None:
+    """Render what needs attention, with its command and a link to the page that shows it."""
+    text_column, link_column = st.columns([7, 1.3], vertical_alignment="center", gap="xxsmall")
+    code = f" <code>{elements.escape_html(command)}</code>" if command else ""
+    text_column.html(
+        f'<div class="dm-text">{elements.state_badge(state)} &nbsp;'
+        f" {elements.escape_html(sentence)}{code}</div>"
+    )
+    # Its label is the name of the page.
+    link_column.page_link(f"pages/{page}.py", query_params=query)
 
 
 @st.fragment(run_every="3s")
@@ -240,7 +247,7 @@ def _progress_text(run: dict[str, Any]) -> str:
 identity.require_role("team")
 theme.apply_team_style()
 _settings = load_settings(context.served_study())
-_steps = _load_steps()
+_steps = elements.load_step_cards()
 _title_column, _command_column = st.columns([4, 5], vertical_alignment="center")
 with _title_column:
     _patients = cached_query(dataset_table.dataset_counts)["patients"]

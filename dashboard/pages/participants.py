@@ -11,6 +11,7 @@ from core import store
 from core.errors import UserError
 from core.store import participant_table, unit_table
 from core.store.labels import assignment_table
+from core.store.reading import bundle_table
 from dashboard.server import context, identity, links
 from dashboard.server.invitations import invitation_cache
 from dashboard.ui import elements, theme
@@ -38,6 +39,8 @@ def _invite(code: str) -> None:
     try:
         with store.write(context.served_study()) as con:
             code = code.strip() or participant_table.next_free_code(con, role)
+            if role == "reader":
+                bundle_table.check_reader_seat(con, code)
             participant_table.invite_participant(con, code, role, token_hash)
     except UserError as error:
         flash(str(error), error=True)

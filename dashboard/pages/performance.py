@@ -48,9 +48,11 @@ def _render_view_controls(study: StudyContext) -> tuple[PerformanceView, int]:
     Run, split, level and the switch of the 2021 formula are all in the address.
     """
     evaluations = {run.run: run for run in study.runs}
-    run_column, split_column, level_column, formula_column = st.columns(
-        [3.4, 2, 2.4, 2.6], vertical_alignment="center"
+    title_column, run_column, split_column, level_column, formula_column = st.columns(
+        [1.6, 3.2, 2, 2.4, 2.4], vertical_alignment="center"
     )
+    with title_column:
+        elements.page_heading("Performance", simulated={"images": study.simulated})
     titles = {run: run_title(evaluations[run]) for run in reversed(list(evaluations))}
     run = select_choice(run_column, "Run", titles, key="run")
     splits = {split: _split_title(split) for split in ("holdout", "test")}
@@ -105,7 +107,7 @@ def _render_roc(view: PerformanceView, openings: int) -> None:
         alt=f"ROC curves of every class with the band of {view.positive}",
     )
     note = (
-        f"{_split_title(view.split)}, {view.summary.n:,} {view.noun} of"
+        f"One class against the rest. {_split_title(view.split)}, {view.summary.n:,} {view.noun} of"
         f" {view.summary.patients} patients. Band: 95 % pointwise for {view.positive}, patients"
         " resampled."
     )
@@ -135,9 +137,8 @@ theme.apply_team_style()
 _study = cached_result(architectures.load_study_context)
 if not _study.runs:
     _stop_without_runs()
-elements.page_heading("Performance", "One class against the rest", {"images": _study.simulated})
-elements.image_level_note()
 _view, _openings = _render_view_controls(_study)
+elements.image_level_note()
 if not _view.summary.n:
     st.info(
         f"The {SPLIT_NAMES[_view.split]} split has no {_view.noun} with a"

@@ -66,9 +66,13 @@ def _run_title(row: dict[str, Any]) -> str:
     )
 
 
-def _view_controls(dissections: pd.DataFrame) -> tuple[str, str]:
-    """Render view, selection rule and run; return the view and the rule."""
-    view_column, rule_column, run_column = st.columns([5, 3, 4], vertical_alignment="center")
+def _view_controls(dissections: pd.DataFrame, dissect: str) -> tuple[str, str]:
+    """Render heading, view, selection rule and run; return the view and the rule."""
+    title_column, view_column, rule_column, run_column = st.columns(
+        [3, 4.2, 2.4, 3], vertical_alignment="center"
+    )
+    with title_column:
+        _render_heading(dissect)
     view = segment_choice(view_column, "View", _VIEWS, default="units", key="view")
     rule = "influence"
     if view == "units":
@@ -160,11 +164,11 @@ def _gallery_row(
     row: dict[str, Any], names: list[str], urls: list[str], rule: str
 ) -> dict[str, Any]:
     """Return a row of the gallery component; names: classes, the last one first."""
-    images = f"{row['count']} of {row['images']} images"
+    facts = [f"{row['count']} of {row['images']} images"]
     if not pd.isna(row["iou"]):
-        images += f", IoU {decimal(row['iou'], 2)}"
+        facts.append(f"IoU {decimal(row['iou'], 2)}")
     if row["outside"] > units.OUTSIDE_WARNING:
-        images += f", {percent(row['outside'], 0)} outside the breast"
+        facts.append(f"{percent(row['outside'], 0)} outside breast")
     return {
         "unit": row["unit"],
         "name": row["name"],
@@ -185,24 +189,27 @@ def _gallery_row(
             )
         ),
         "share": "dead" if rule == "dead" else percent(row["share"], 0),
-        "images": images,
+        "facts": facts,
     }
 
 
-def _render_list(dissections: pd.DataFrame, dissect: str) -> None:
-    """Render the heading and the view in use."""
+def _render_heading(dissect: str) -> None:
     selected = len(cached_result(units.selected_units, dissect, "influence"))
     total = cached_query(run_table.load_run, dissect)["manifest"]["units"]
     elements.page_heading(
         "Units",
-        f"{selected} selected of {total} in {dissect}",
+        f"{selected} selected of {total}",
         {
             "images": cached_result(lineage.has_simulated_images),
             "labels": cached_result(lineage.has_simulated_labels, dissect),
         },
     )
+
+
+def _render_list(dissections: pd.DataFrame, dissect: str) -> None:
+    """Render the heading and the view in use."""
+    view, rule = _view_controls(dissections, dissect)
     elements.image_level_note()
-    view, rule = _view_controls(dissections)
     if view == "coverage":
         render_coverage(dissect)
     elif view == "faithfulness":

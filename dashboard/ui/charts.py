@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.ui import theme
+from evaluation.class_colors import CLASS_INK
 from evaluation.intervals import decimal
 from evaluation.queries.performance import ClassResult
 from evaluation.roc.calibration_curve import Calibration
@@ -20,12 +21,12 @@ _TRANSPARENT = "rgba(0,0,0,0)"
 
 def text_color() -> str:
     """Return the text colour of the theme in use."""
-    return {"light": "#1B2026", "dark": "#E6E9EC"}[theme.theme_mode()]
+    return theme.TEXT[theme.theme_mode()]
 
 
 def muted_color() -> str:
     """Return the colour of axes, references and annotations in the theme in use."""
-    return {"light": "#57606B", "dark": "#A7B0BA"}[theme.theme_mode()]
+    return CLASS_INK[theme.theme_mode()]["other"]
 
 
 def _grid_color() -> str:

@@ -17,14 +17,15 @@ from typing import Any, NoReturn
 import pandas as pd
 import streamlit as st
 
-from core import lineage, timestamps
+from core import lineage, runs, timestamps
 from core.annotation.spreadsheet_cells import neutral_frame
 from core.settings import in_study_words
 from dashboard.server import context
 from dashboard.ui import theme
 from dashboard.ui.cached_queries import cached_result
 from dashboard.ui.study_words import image_noun
-from evaluation.queries import study_overview
+from evaluation.queries import provenance, study_overview
+from evaluation.queries.study_overview import StepCard
 
 _STATE_ICONS = {
     "done": "✓",
@@ -247,10 +248,18 @@ def stop_with_hint(sentence: str, command: str) -> NoReturn:
     st.stop()
 
 
+def load_step_cards() -> list[StepCard]:
+    """Return the cards of the steps as they are now; the last one depends on the exports."""
+    study = context.served_study()
+    # The progress of an unfinished run is in its folder, which the cache does not watch.
+    if runs.unfinished_runs(study):
+        return study_overview.step_cards(study)
+    return cached_result(study_overview.step_cards, files=provenance.export_records(study))
+
+
 def stop_without_result(sentence: str, kind: str) -> NoReturn:
     """Write why a page is empty and the first command on the way to a step, then stop the page."""
-    cards = cached_result(study_overview.step_cards)
-    stop_with_hint(sentence, study_overview.first_command(cards, kind))
+    stop_with_hint(sentence, study_overview.first_command(load_step_cards(), kind))
 
 
 def image_level_note() -> None:

@@ -41,15 +41,11 @@ def unit_patch_url(patch: Mapping[str, Any], dissect: str, level: float, size: i
 
 
 def top_patch_urls(
-    dissect: str, units: Sequence[int], number: int, size: int, threshold: float | None = None
+    dissect: str, units: Sequence[int], number: int, size: int
 ) -> dict[int, list[str]]:
-    """Return for each unit the addresses of its first top patches, highlighted.
-
-    threshold: share of the largest activation at which the region begins; default: that of the run.
-    """
-    if threshold is None:
-        run = cached_query(run_table.load_run, dissect)
-        threshold = float(run["settings"]["dissection"]["threshold"])
+    """Return for each unit the addresses of its first top patches, highlighted."""
+    run = cached_query(run_table.load_run, dissect)
+    threshold = float(run["settings"]["dissection"]["threshold"])
     largest = cached_query(unit_table.load_units, dissect).set_index("unit")["largest"]
     patches_run = cached_result(lineage.ancestor_run, dissect, "patches")
     patches = cached_query(unit_table.load_top_patches, dissect, patches_run, list(units), number)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
+import pandas as pd
+
+from core.store import participant_table
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import (
     CHECKED,
     CLOSED,
     DESIGN,
     FROZEN,
+    OPEN_STATES,
     PROTOCOL_STATES,
     READING,
     SCORED,
@@ -34,8 +40,6 @@ _NEXT_ACTIONS = {
         "Freeze version {version}. To change it, save a new design under the same name, which"
         " discards the check."
     ),
-    FROZEN: "Invite readers to version {version} on the Participants page.",
-    READING: "Close version {version} when the readers have finished.",
     CLOSED: "Version {version} is scored when its results are opened.",
     SCORED: (
         "Read the results below. Version {version} is complete; a change needs a new version: save"
@@ -66,5 +70,39 @@ def render_stages(protocol: Protocol | None) -> None:
             reached_at, actor = reached.get(name, (None, "no record"))
             note = ", ".join(filter(None, (elements.age_text(reached_at), actor)))
         steps.append((name.capitalize(), note))
-    action = _NEXT_ACTIONS[protocol.state].format(version=protocol.version)
+    if protocol.state in OPEN_STATES:
+        action = reading_action(
+            protocol, cached_query(reading_table.reading_progress_by_reader, *key), _reader_codes()
+        )
+    else:
+        action = _NEXT_ACTIONS[protocol.state].format(version=protocol.version)
     elements.stepper(steps, present, f"Next: {action}")
+
+
+def _reader_codes() -> set[str]:
+    """Return the codes of the readers with a valid invitation."""
+    invited = cached_query(participant_table.valid_invitations).values()
+    return {person.code for person in invited if person.role == "reader"}
+
+
+def reading_action(protocol: Protocol, progress: pd.DataFrame, invited: Set[str]) -> str:
+    """Return what the team does next in an open version.
+
+    progress: result of `reading_table.reading_progress_by_reader`. invited: codes of the readers
+    with a valid invitation.
+    """
+    planned = int(protocol.design["readers"])
+    finished = int((progress["missing"] == 0).sum())
+    available = len(invited | set(progress["code"]))
+    name = f"version {protocol.version}"
+    if finished >= planned:
+        return f"Close {name}: {finished} of {planned} planned readers have finished."
+    if available < planned:
+        return (
+            f"Invite readers to {name} on the Participants page; {available} of {planned} planned"
+            f" readers {'is' if available == 1 else 'are'} invited."
+        )
+    return (
+        f"Wait for the readers of {name}: {finished} of {planned} planned"
+        f" {'has' if finished == 1 else 'have'} finished. Close it when all have."
+    )

@@ -9,12 +9,19 @@ import streamlit as st
 
 from core.store import dataset_table
 from dashboard.ui.cached_queries import cached_query
-from evaluation.class_colors import CLASS_INK, class_fill, class_styles
+from evaluation.class_colors import (
+    CLASS_FILL,
+    CLASS_INK,
+    FURTHER_FILL,
+    class_fill,
+    class_styles,
+)
 
 CLASS_DASH = {"normal": "dot", "benign": "dash", "malignant": "solid", "other": "longdash"}
 _FURTHER_DASH = "dashdot"
 ACCENT = {"light": "#4F46A5", "dark": "#6E62D2"}
 ACCENT_INK = {"light": "#4F46A5", "dark": "#B1A9FA"}
+TEXT = {"light": "#1B2026", "dark": "#E6E9EC"}
 
 
 def theme_mode() -> str:
@@ -57,11 +64,37 @@ def _stylesheet(name: str) -> str:
     return f"<style>{css}</style>"
 
 
+@cache
+def _chart_stylesheet() -> str:
+    """Return rules by which the colours of charts follow a change of the theme at once.
+
+    Charts are drawn in the colours of the theme at the last run; a rule replaces each of them, in
+    the form in which plotly writes it, by the pair of both themes.
+    """
+    light, dark = CLASS_FILL["light"], CLASS_FILL["dark"]
+    pairs = [(TEXT["light"], TEXT["dark"]), (ACCENT_INK["light"], ACCENT_INK["dark"])]
+    pairs += [(light[name], dark[name]) for name in light]
+    pairs += zip(FURTHER_FILL["light"], FURTHER_FILL["dark"])
+    rules = [
+        f"{_drawn_in(name, pair)} {{ {name}: light-dark({pair[0]}, {pair[1]}) !important; }}"
+        for pair in pairs
+        for name in ("stroke", "fill")
+    ]
+    return f"<style>{' '.join(rules)}</style>"
+
+
+def _drawn_in(name: str, colors: tuple[str, str]) -> str:
+    """Return the selector of the parts of charts whose stroke or fill has one of two colours."""
+    written = (f"rgb({', '.join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5))})" for c in colors)
+    return ", ".join(f'.js-plotly-plot [style*="{name}: {color}"]' for color in written)
+
+
 def apply_team_style() -> None:
     """Apply the stylesheets of the team pages; the first call of each of them."""
     # Streamlit sets the colour scheme of its application alone; dialogs lie outside.
     scheme = f"<style>:root {{ color-scheme: {theme_mode()}; }}</style>"
-    st.html(scheme + _stylesheet("palette") + _stylesheet("team_pages"))
+    sheets = _stylesheet("palette") + _stylesheet("team_pages") + _chart_stylesheet()
+    st.html(scheme + sheets)
 
 
 def apply_expert_style() -> None:

@@ -128,7 +128,7 @@ def activation_figure(curves: ActivationCurves, thresholds: Mapping[str, float])
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}}
     )
     return (
-        charts.style_figure(figure, None, 148, "largest activation on a patch", "density / peak")
+        charts.style_figure(figure, None, 140, "largest activation on a patch", "density / peak")
         .update_yaxes(showticklabels=False, rangemode="tozero")
         .update_layout(margin={"l": 24, "r": 8, "t": 22, "b": 36})
     )
@@ -170,13 +170,14 @@ def influence_bars(quartiles: Mapping[str, tuple[float, float, float]]) -> go.Fi
                 y=[name],
                 orientation="h",
                 marker={"color": theme.class_color(name)},
-                error_x=charts.error_bars([median], [low], [high], thickness=1.2),
+                error_x=charts.error_bars([median], [low], [high], thickness=1.2)
+                | {"color": charts.muted_color()},
                 text=decimal(median, 2),
                 textposition="none",
                 hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
             )
         )
     figure.update_layout(showlegend=False, bargap=0.5)
-    return charts.style_figure(figure, None, 148, "median influence, quartiles").update_layout(
+    return charts.style_figure(figure, None, 140, "median influence, quartiles").update_layout(
         margin={"l": 70, "r": 8, "t": 18, "b": 36}
     )

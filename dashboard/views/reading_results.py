@@ -13,7 +13,7 @@ from dashboard.server import context, identity
 from dashboard.ui import charts, elements, theme
 from dashboard.ui.cached_queries import cached_query
 from dashboard.views import reading_checks
-from dashboard.views.advice.reliance import render_reliance
+from dashboard.views.advice.reliance import render_questions, render_reliance
 from dashboard.views.reading_design import RULE_NAMES
 from evaluation.intervals import decimal, p_text, percent
 from evaluation.reading_study import ReadingScore
@@ -44,6 +44,7 @@ def render_results(protocol: Protocol, score: ReadingScore) -> None:
         help="Copy it; it contains no conclusion beyond the data",
     )
     render_reliance(score)
+    render_questions(score)
     reading_checks.render_checks(score)
     st.download_button(
         "Download everything as JSON",
@@ -110,6 +111,7 @@ def _headline(score: ReadingScore) -> str:
     return (
         '<div class="dm-mute dm-small">Correct answers, primary analysis</div>'
         f'<div class="dm-headline">{value}<span>{qualifier}</span></div>'
+        f'<div class="dm-verdict">{elements.escape_html(verdict(score))}</div>'
         f'<div class="dm-mute dm-small">{note} {cohort}</div>'
     )
 
@@ -118,14 +120,16 @@ def _auc_headline(score: ReadingScore, cohort: str) -> str:
     """Return a primary AUC, or a difference in AUC, as HTML."""
     primary = score.primary
     title = f"{primary.endpoint_name[0].upper()}{primary.endpoint_name[1:]}, primary analysis"
-    value = "not estimable" if primary.estimate is None else decimal(primary.estimate)
-    qualifier = elements.escape_html(f"{primary.interval}, {p_text(primary.p_value)}")
+    value, qualifier = "Not estimable", ""
+    if primary.estimate is not None:
+        value = decimal(primary.estimate)
+        qualifier = elements.escape_html(f"{primary.interval}, {p_text(primary.p_value)}")
     note = " ".join(elements.escape_html(text) for text in primary_sentences(score))
     return (
         f'<div class="dm-mute dm-small">{title}</div>'
         f'<div class="dm-headline">{value}<span>{qualifier}</span></div>'
-        f'<div class="dm-mute dm-small">{elements.escape_html(verdict(score))} {note}'
-        f" {cohort}</div>"
+        f'<div class="dm-verdict">{elements.escape_html(verdict(score))}</div>'
+        f'<div class="dm-mute dm-small">{note} {cohort}</div>'
     )
 
 
@@ -181,13 +185,23 @@ def _forest(score: ReadingScore) -> go.Figure:
                 ),
             )
         )
+        # The numbers stand in a column of their own, right of the axis.
+        figure.add_annotation(
+            xref="paper",
+            x=1.02,
+            xanchor="left",
+            y=name,
+            text=f"{decimal(center)} [{decimal(low)}, {decimal(high)}]",
+            showarrow=False,
+            font={"color": color},
+        )
     figure.add_vline(x=0.5, line={"dash": "dash", "width": 1, "color": charts.muted_color()})
     figure.update_layout(showlegend=False)
     return (
         charts.style_figure(figure, None, 60 + 26 * len(rows), "proportion correct")
         .update_xaxes(range=_forest_range(rows))
         .update_yaxes(autorange="reversed")
-        .update_layout(margin={"l": 140, "r": 12, "t": 4, "b": 36})
+        .update_layout(margin={"l": 140, "r": 130, "t": 4, "b": 36})
     )
 
 

@@ -14,7 +14,12 @@ import pandas as pd
 
 from core import lineage, runs, store
 from core.class_labels import ClassDefinition, view_name
-from core.interpretation.explanation import NamedUnit
+from core.interpretation.explanation import (
+    STORED_UNITS,
+    NamedUnit,
+    Phenomenon,
+    displayed_phenomena,
+)
 from core.settings import load_order_of_experts
 from core.store import dataset_table, run_table, unit_table
 from core.store.labels import label_sets
@@ -27,11 +32,13 @@ class ExplainedMammogram:
 
     predicted: class name ("other" for not malignant in a study of two classes), None without
     tissue; truth: class name or None; scores: by class name; units: the 8 most influential for the
-    decision; class_map: float [h, w], probability of the decision's class; unit_maps: float
-    [8, h', w'], contribution of each unit (map x weight); scale: largest contribution among all
-    explained mammograms, the same for every case; findings: table; simulated: whether a label comes
-    from a simulated expert; label_set: name of the labels; outside: share of the units'
-    contributions outside the breast, None in runs from before that figure.
+    decision; further: the units after them with a positive influence, where units were selected by
+    groups, otherwise none; class_map: float [h, w], probability of the decision's class; unit_maps:
+    float [units, h', w'], contribution of each unit by rank (map x weight); scale: largest
+    contribution among all explained mammograms, the same for every case; findings: table;
+    simulated: whether a label comes from a simulated expert; label_set: name of the labels;
+    outside: share of the 8 units' contributions outside the breast, None in runs from before that
+    figure.
     """
 
     mammogram_id: str
@@ -45,6 +52,7 @@ class ExplainedMammogram:
     truth: str | None
     scores: dict[str, float | None]
     units: tuple[NamedUnit, ...]
+    further: tuple[NamedUnit, ...] = ()
     class_map: np.ndarray
     unit_maps: np.ndarray
     scale: float
@@ -62,9 +70,22 @@ class ExplainedMammogram:
         """
         return np.sqrt(np.clip(self.unit_maps[unit.rank - 1] / self.scale, 0, 1))
 
+    @property
+    def all_units(self) -> tuple[NamedUnit, ...]:
+        """The units whose labels the explanation can print, the most influential first."""
+        return (*self.units, *self.further)
+
+    def phenomena(self, limit: int) -> list[Phenomenon]:
+        """Return up to `limit` labels of the explanation, each once with all units behind it."""
+        return displayed_phenomena(self.all_units, limit)
+
+    def rank_text(self, unit: NamedUnit) -> str:
+        """Return the rank of a unit among those whose maps are stored, such as 3 of 8."""
+        return f"{unit.rank} of {len(self.unit_maps)}"
+
     def label_sentence(self) -> str:
         """Return the label set, and how many labels of the units are in which state."""
-        states = states_sentence(unit.state for unit in self.units if unit.label)
+        states = states_sentence(unit.state for unit in self.all_units if unit.label)
         return f"{label_sets.set_sentence(self.label_set)} {states}".rstrip()
 
     @property
@@ -149,7 +170,8 @@ def load_explanation(
             for name in classes.scored
         },
         classes=classes,
-        units=units,
+        units=units[:STORED_UNITS],
+        further=tuple(unit for unit in units[STORED_UNITS:] if unit.influence > 0),
         class_map=probability[channel],
         unit_maps=unit_maps,
         # 1: without a positive contribution every map is 0, and 0 / 0 would be nan.

@@ -21,7 +21,7 @@ from core.store import annotation_table, dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.evidence import chain_head
 from core.store.labels import category_table, label_sets, label_states
-from core.store.reading import protocol_table
+from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import RESULT_STATES
 
 RUN_KINDS = (
@@ -121,6 +121,12 @@ class ProvenanceRecord:
     def text(self) -> str:
         """Return the record as JSON."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+
+def export_records(study: Path) -> list[Path]:
+    """Return the files of the records in the study's exports folder, the newest last."""
+    records = (study / "exports").rglob(f"*{RECORD_SUFFIX}")
+    return sorted(records, key=lambda path: path.stat().st_mtime)
 
 
 def load_records(folder: Path) -> list[dict[str, Any]]:
@@ -242,11 +248,17 @@ def hash_tables(tables: Mapping[str, str]) -> str:
     return _digest(dict(tables))
 
 
-def simulated_parts(study: Path, names: Iterable[str], label_set: str | None = None) -> str:
+def simulated_parts(
+    study: Path,
+    names: Iterable[str],
+    label_set: str | None = None,
+    protocol: protocol_table.Protocol | None = None,
+) -> str:
     """Return the simulated parts among the named inputs, joined by commas; "" without any.
 
     Images count for every export; "unit labels", "annotations" and "answers" only where the export
-    uses them. label_set: None for the labels that the study uses.
+    uses them. label_set: None for the labels that the study uses. protocol: the closed reading
+    study whose answers count; by default the newest one.
     """
     used, parts = set(names), []
     with store.read(study) as con:
@@ -262,10 +274,16 @@ def simulated_parts(study: Path, names: Iterable[str], label_set: str | None = N
             annotations = annotation_table.load_annotations(con, dissect)
             if annotations["simulated"].any():
                 parts.append("annotations")
-        closed = closed_protocol(con)
-        if "protocol" in used and closed is not None and closed.simulated:
+        closed = protocol or closed_protocol(con)
+        if "protocol" in used and closed is not None and _has_simulated_answers(con, closed):
             parts.append("answers")
     return ", ".join(parts)
+
+
+def _has_simulated_answers(con: Connection, closed: protocol_table.Protocol) -> bool:
+    """Return whether a reading study, or any answer to it, is simulated."""
+    progress = reading_table.reading_progress_by_reader(con, closed.protocol, closed.version)
+    return closed.simulated or bool(progress["simulated"].any())
 
 
 def evidence_head(study: Path) -> str:

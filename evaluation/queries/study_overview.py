@@ -104,7 +104,10 @@ class StepCard:
 
 
 def step_cards(study: Path) -> list[StepCard]:
-    """Return the cards from source to report, in the order of the pipeline."""
+    """Return the cards from source to report, in the order of the pipeline.
+
+    Beside the store they depend on `core.runs.unfinished_runs` and `provenance.export_records`.
+    """
     # Newest first in the list: reversed, the newest of a kind comes last and stays.
     unfinished = {body["kind"]: body for body in reversed(runs.unfinished_runs(study))}
     current = settings.load_settings(study)
@@ -317,10 +320,7 @@ def _reading_card(con: Connection) -> StepCard:
 
 
 def _report_card(study: Path) -> StepCard:
-    folder = study / "exports"
-    records = folder.rglob(f"*{provenance.RECORD_SUFFIX}")
-    # The newest file gives the time of the card.
-    exports = sorted(records, key=lambda path: path.stat().st_mtime)
+    exports = provenance.export_records(study)
     command = "deepminer figures all --out exports"
     if not exports:
         return StepCard(
@@ -330,7 +330,7 @@ def _report_card(study: Path) -> StepCard:
             headline="no figures yet",
             command=command,
         )
-    stale = provenance.stale_exports(study, folder)
+    stale = provenance.stale_exports(study, study / "exports")
     names = ", ".join(export.name for export in stale)
     return StepCard(
         kind="report",
@@ -367,14 +367,24 @@ def _to_datetime(value: Any) -> datetime | None:
     return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
 
 
-def study_warnings(study: Path) -> list[str]:
-    """Return statements about weaknesses of a study's data and units."""
+@dataclass(frozen=True)
+class StudyWarning:
+    """A weakness of a study, the name of the page that shows it, and the query of its address."""
+
+    sentence: str
+    page: str
+    query: tuple[tuple[str, str], ...] = ()
+
+
+def study_warnings(study: Path) -> list[StudyWarning]:
+    """Return what weakens the data and units of a study."""
     with store.read(study) as con:
         warnings = []
         if dataset_table.any_image_level_source(con):
-            warnings.append("Labels are image-level; every number that rests on them is weak.")
+            text = "Labels are image-level; every number that rests on them is weak."
+            warnings.append(StudyWarning(text, "data"))
         warnings += [
-            TRUTH_BASES[basis]
+            StudyWarning(TRUTH_BASES[basis], "data")
             for basis in dataset_table.load_truth_bases(con)
             if basis in WEAK_TRUTH_BASES
         ]
@@ -385,48 +395,52 @@ def study_warnings(study: Path) -> list[str]:
             warnings += _assignment_warnings(con, run)
         opened = run_table.load_log(con, "test split opened")
     if len(opened):
-        warnings.append(
+        text = (
             f"The test split was opened {count_text(len(opened), 'time')}, last"
             f" {opened['made'].iloc[0]:%d %b %H:%M}."
         )
+        warnings.append(StudyWarning(text, "performance"))
     return warnings
 
 
-def _assignment_warnings(con: Connection, run: str) -> list[str]:
+def _assignment_warnings(con: Connection, run: str) -> list[StudyWarning]:
     """Return whether annotators exist, and none names the units of the latest dissection."""
     assignments = assignment_table.load_assignments(con)
     if not assignments or any(run in assigned for assigned in assignments.values()):
         return []
     title = next(one.title for one in unit_table.list_dissections(con) if one.run == run)
-    return [
+    text = (
         f"No annotator names the units of {title}, the latest dissection; the Participants page"
         " assigns it."
-    ]
+    )
+    return [StudyWarning(text, "participants")]
 
 
-def _label_warnings(con: Connection, run: str, order_of_experts: Sequence[str]) -> list[str]:
+def _label_warnings(con: Connection, run: str, order: Sequence[str]) -> list[StudyWarning]:
     """Return where experts who have finished differ, and whether one expert named all units."""
     warnings = []
     disputed = [unit_name(unit) for unit in label_states.disputed_units(con, run)]
     if disputed:
-        warnings.append(
+        text = (
             f"Experts differ on {count_text(len(disputed), 'unit')}, which have no label until a"
             f" person decides (Annotations page, Adjudication): {_listed(disputed)}."
         )
-    note = label_states.single_expert_note(con, run, order_of_experts)
-    return [*warnings, note] if note else warnings
+        warnings.append(StudyWarning(text, "annotations", (("section", "Adjudication"),)))
+    note = label_states.single_expert_note(con, run, order)
+    return [*warnings, StudyWarning(note, "annotations")] if note else warnings
 
 
-def _few_patient_warnings(con: Connection, run: str) -> list[str]:
+def _few_patient_warnings(con: Connection, run: str) -> list[StudyWarning]:
     units, selected = unit_table.load_units(con, run), unit_table.selected_unit_ids(con, run)
     few = units[units["unit"].isin(set(selected)) & (units["top_patients"] < FEW_PATIENTS)]
     if not len(few):
         return []
     names = [f"{unit_name(int(unit.unit))} ({unit.top_patients})" for unit in few.itertuples()]
-    return [
+    text = (
         f"The 32 top patches of {count_text(len(few), 'selected unit')} come from fewer than"
         f" {FEW_PATIENTS} patients: {_listed(names)}."
-    ]
+    )
+    return [StudyWarning(text, "units", (("sort", "Fewest patients"),))]
 
 
 def _listed(names: Sequence[str]) -> str:

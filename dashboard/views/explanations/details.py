@@ -10,11 +10,13 @@ import streamlit as st
 from core import lineage
 from core.class_labels import SPLIT_NAMES, unit_name
 from core.errors import UserError
-from core.interpretation.explanation import NamedUnit, Phenomenon, displayed_phenomena
+from core.interpretation.explanation import NamedUnit, Phenomenon
+from core.settings import load_order_of_experts, load_settings
+from core.store.labels import label_sets, label_states
 from dashboard.components.mammograms import Panel, show_mammograms
-from dashboard.server import image_routes
+from dashboard.server import context, image_routes
 from dashboard.ui import elements, theme
-from dashboard.ui.cached_queries import cached_result
+from dashboard.ui.cached_queries import cached_query, cached_result
 from dashboard.ui.patch_images import top_patch_urls
 from dashboard.ui.study_words import image_noun, image_nouns, shows_breasts
 from dashboard.views.units.faithfulness import (
@@ -63,14 +65,24 @@ def render_decision(case: ExplainedMammogram) -> None:
 
 
 def render_outside_warning(case: ExplainedMammogram) -> None:
-    """Render how much of the explanation lies outside the breast, as a warning if it is much."""
-    if case.outside is None or not shows_breasts():
-        return
-    share = f"{percent(case.outside, 0)} of the units' contributions lie outside the breast"
-    if case.outside > OUTSIDE_WARNING:
-        elements.warning_line(f"{share}; the decision may rest on labels or edges of the image.")
-    else:
-        st.caption(f"{share}.")
+    """Render a warning if much of the explanation lies outside the breast."""
+    if case.outside is not None and shows_breasts() and case.outside > OUTSIDE_WARNING:
+        elements.warning_line(
+            f"{_outside_share(case.outside)}; the decision may rest on labels or edges of the"
+            " image."
+        )
+
+
+def _outside_share(share: float) -> str:
+    return f"{percent(share, 0)} of the units' contributions lie outside the breast"
+
+
+def render_notes(case: ExplainedMammogram) -> None:
+    """Render what the labels are, and how much of the explanation lies outside the breast."""
+    note = case.label_sentence()
+    if case.outside is not None and shows_breasts():
+        note += f" {_outside_share(case.outside)}."
+    st.caption(elements.escape_markdown(note))
 
 
 def render_maps(case: ExplainedMammogram, most_labels: int) -> None:
@@ -79,7 +91,7 @@ def render_maps(case: ExplainedMammogram, most_labels: int) -> None:
         _mammogram_panel(case),
         _class_panel(case),
         # Unlabelled units have no words: they appear in the strip below only.
-        *(_unit_panel(case, shown) for shown in displayed_phenomena(case.units, most_labels)),
+        *(_unit_panel(case, shown) for shown in case.phenomena(most_labels)),
     ]
     show_mammograms(panels, key="explanation", height=212, linked=True)
 
@@ -136,7 +148,7 @@ def _unit_panel(case: ExplainedMammogram, shown: Phenomenon) -> Panel:
     influence = decimal(unit.influence, 2)
     return _panel(
         case,
-        title=f"{unit.rank} of 8, {unit_name(unit.unit)}",
+        title=f"{case.rank_text(unit)}, {unit_name(unit.unit)}",
         right=influence,
         caption=shown.text,
         alt=f"map of {unit_name(unit.unit)}, influence {influence}",
@@ -150,24 +162,38 @@ def render_unit_strip(run: str, case: ExplainedMammogram) -> None:
     """Render the eight units with a patch each; unlabelled ones are grey."""
     dissect = cached_result(lineage.ancestor_run, run, "dissect")
     urls = top_patch_urls(dissect, [unit.unit for unit in case.units], 1, _STRIP_PIXELS)
+    pending = _pending_labels(dissect) if case.label_set == label_sets.DEFAULT_SET else {}
     elements.section_heading(
         f"All 8 units with the largest influence on {case.predicted or case.classes.positive}",
         "unlabelled ones grey. Colours of unit maps: one scale for all cases, 0 to"
         f" {decimal(case.scale, 2)}, by square root; its middle is {decimal(case.scale / 4, 2)}.",
     )
-    cells = "".join(_strip_cell(unit, urls[unit.unit][0]) for unit in case.units)
+    cells = "".join(
+        _strip_cell(unit, urls[unit.unit][0], pending.get(unit.unit, "")) for unit in case.units
+    )
     st.html(f'<div class="dm-strip">{cells}</div>')
 
 
-def _strip_cell(unit: NamedUnit, url: str) -> str:
+def _pending_labels(dissect: str) -> dict[int, str]:
+    """Return by unit why an answer of an expert is no label of the unit yet."""
+    order = tuple(load_order_of_experts(context.served_study()))
+    states = cached_query(label_states.unit_states, dissect, order)
+    return {
+        unit: "experts differ" if state.disputed else state.state
+        for unit, state in states.items()
+        if not state.counts and (state.disputed or state.label)
+    }
+
+
+def _strip_cell(unit: NamedUnit, url: str, pending: str) -> str:
     name, label = unit_name(unit.unit), elements.escape_html(unit.label or "")
-    number = name.removeprefix("unit_")
+    number, state = name.removeprefix("unit_"), unit.state if unit.label else pending
     return (
         f'<div class="{"" if unit.label else "unlabelled"}">'
         f'<img src="{url}" alt="top patch of {name}"><div class="text"><b>{unit.rank}</b> {number}'
         f' <span class="value">&nbsp;{decimal(unit.influence, 2)}</span>'
-        f'<div class="label" title="{label}">{label or "no label"}'
-        f"{f' ({unit.state})' if unit.state else ''}</div></div></div>"
+        f'<div class="label" title="{label}">{label or "no label"}</div>'
+        f'<div class="state">{state}</div></div></div>'
     )
 
 
@@ -196,8 +222,11 @@ def render_class_faithfulness(run: str, case: ExplainedMammogram) -> None:
 
 def render_report_similarity(run: str, label_set: str) -> None:
     """Render the similarity of all explanations of a run to the report lines."""
+    study = context.served_study()
+    vectors = load_settings(study).evaluation.word_vectors
+    files = [study / vectors] if vectors else []
     try:
-        rows = cached_result(measure_report_similarity, run, label_set)
+        rows = cached_result(measure_report_similarity, run, label_set, files=files)
     except UserError as error:
         st.error(str(error))
         return

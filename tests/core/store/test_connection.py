@@ -98,6 +98,49 @@ def test_change_token_changes_with_each_commit(empty: Path) -> None:
     assert store.change_token(empty) != before
 
 
+def test_table_versions_change_with_the_rows_of_the_table_alone(empty: Path) -> None:
+    def versions() -> dict[str, tuple[int, int]]:
+        return store.table_versions(empty, {"meta", "log"})
+
+    def change(query: str) -> None:
+        with store.write(empty) as con:
+            con.execute(query)
+
+    change("INSERT INTO meta VALUES ('a', '1'), ('b', '2')")
+    first = versions()
+    append_event(empty, "one")
+    after_event = versions()
+    assert after_event["meta"] == first["meta"] and after_event["log"] != first["log"]
+    # The same cells in other rows.
+    change(
+        "UPDATE meta SET value = CASE name WHEN 'a' THEN '2' ELSE '1' END WHERE length(name) = 1"
+    )
+    exchanged = versions()
+    assert exchanged["meta"] != first["meta"] and exchanged["log"] == after_event["log"]
+    change(
+        "UPDATE meta SET value = CASE name WHEN 'a' THEN '1' ELSE '2' END WHERE length(name) = 1"
+    )
+    assert versions() == after_event
+    change("DELETE FROM meta WHERE name = 'a'")
+    assert versions()["meta"] != first["meta"]
+    assert store.table_versions(empty, ()) == {}
+
+
+def test_tables_are_recorded_that_connections_read(empty: Path) -> None:
+    with store.record_tables() as tables:
+        with store.read(empty) as con:
+            con.execute("SELECT * FROM Meta").fetchall()
+            con.execute(
+                "WITH x AS (SELECT who FROM log) SELECT * FROM x WHERE who = ?", ["a"]
+            ).fetchall()
+        assert tables == {"meta", "log"}
+        with pytest.raises(AttributeError), store.read(empty) as con:
+            con.sql("SELECT * FROM patients")  # it would not be recorded
+        with store.write(empty):
+            pass
+        assert {"patients", "answers"} < tables
+
+
 def test_four_writing_processes_lose_nothing(empty: Path) -> None:
     workers = [
         subprocess.Popen(

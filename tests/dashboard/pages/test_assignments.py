@@ -59,10 +59,10 @@ def test_participants_page_assigns(networks: Path, open_page: Open) -> None:
 
 def test_overview_warns_of_a_network_without_annotator(networks: Path) -> None:
     warning = "No annotator names the units of alexnet, features.11, the latest dissection"
-    assert any(text.startswith(warning) for text in study_warnings(networks))
+    assert any(w.sentence.startswith(warning) for w in study_warnings(networks))
     with store.write(networks) as con:
         assignment_table.assign_dissections(con, "A1", [FIRST, THIRD], "team")
-    assert not any(text.startswith("No annotator names") for text in study_warnings(networks))
+    assert not any(w.page == "participants" for w in study_warnings(networks))
 
 
 def test_no_choice_is_shown_with_one_network(study: Path, open_page: Open) -> None:

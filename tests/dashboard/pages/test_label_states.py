@@ -56,7 +56,9 @@ def test_person_who_left_and_decisions_with_their_undo(small: Path, team: Open) 
     button(page, "Count the answers so far").click().run()
     open_section(page, "Adjudication")
     assert "1 disagreements left, 0 decided, 1 labels agreed" in page_text(page)
-    assert "Experts differ on 1 unit" in " ".join(study_warnings(small))
+    (warning,) = study_warnings(small)
+    assert "Experts differ on 1 unit" in warning.sentence
+    assert (warning.page, warning.query) == ("annotations", (("section", "Adjudication"),))
     button(page, "Accept D").click().run()
     assert "0 disagreements left, 1 decided, 1 labels agreed" in page_text(page)
     with store.read(small) as con:

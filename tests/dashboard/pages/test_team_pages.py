@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -14,7 +15,7 @@ from core.store import run_table, unit_table
 from core.study_folder import create_study
 from dashboard.components import next_step
 from evaluation.intervals import decimal
-from evaluation.queries import performance, performance_cache
+from evaluation.queries import performance, performance_cache, study_overview
 from evaluation.queries.observations import LEVELS
 from support.team_page import Open, button, choose_study, page_text
 
@@ -87,6 +88,17 @@ def test_unit_in_the_address(demonstration: Path, team: Open) -> None:
     page.query_params["unit"] = "unit_9999"
     page.run()
     assert "There is no unit called unit_9999" in page.error[0].value
+
+
+def test_what_needs_attention_links_to_its_page(demonstration: Path, team: Open) -> None:
+    page = team(demonstration, "overview")
+    links = {(link.proto.page, link.proto.query_string) for link in page.get("page_link")}
+    warnings = study_overview.study_warnings(demonstration)
+    assert warnings and {(w.page, urlencode(w.query)) for w in warnings} <= links
+    page = team(demonstration, "annotations", section="Adjudication")
+    assert page.session_state["section"] == "Adjudication"
+    page = team(demonstration, "units", sort="Fewest patients")
+    assert page.selectbox(key="sort").value == "Fewest patients"
 
 
 def openings(study: Path) -> int:

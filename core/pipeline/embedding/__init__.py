@@ -1,0 +1,1 @@
+"""Embeddings of patches and words by vision-language models, for machine names."""
