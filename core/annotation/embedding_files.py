@@ -72,6 +72,13 @@ def read_word_embeddings(file: Path) -> WordEmbeddings:
     """
     arrays = _read_arrays(file, _TEXT_ARRAYS)
     words = tuple(" ".join(str(word).split()) for word in arrays["word"].ravel())
+    check_words(file, words)
+    vectors = _unit_vectors(file, arrays["embedding"], [repr(word) for word in words])
+    return WordEmbeddings(words, vectors, file_hash(file))
+
+
+def check_words(file: Path, words: Sequence[str]) -> None:
+    """Raise UserError if a word of a list is empty, or occurs twice with or without capitals."""
     seen: dict[str, int] = {}
     for number, word in enumerate(words, start=1):
         if not word:
@@ -82,8 +89,6 @@ def read_word_embeddings(file: Path) -> WordEmbeddings:
                 f"{file}: {word!r} is both word {first} and word {number}; remove one of them with"
                 " its embedding, since equal words share the units between them."
             )
-    vectors = _unit_vectors(file, arrays["embedding"], [repr(word) for word in words])
-    return WordEmbeddings(words, vectors, file_hash(file))
 
 
 def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -10,6 +10,11 @@ import numpy as np
 from core.class_labels import ClassDefinition
 from core.interpretation.influence import RANKING_DEPTH, rank_units
 
+STORED_UNITS = 8  # units of each mammogram whose maps are stored, as in the publication
+# Where units are selected by groups, the first units often show few phenomena; others follow
+# further down the ranking.
+STORED_UNITS_BY_GROUPS = 32
+
 
 @dataclass(frozen=True)
 class ImageScores:
@@ -153,7 +158,7 @@ class NamedUnit:
 
 
 def most_influential_units(
-    influence: np.ndarray, labels: dict[int, str], depth: int = 8
+    influence: np.ndarray, labels: dict[int, str], depth: int = STORED_UNITS
 ) -> list[NamedUnit]:
     """Return the units with the largest influence on a class, with their labels.
 

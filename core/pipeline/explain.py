@@ -16,6 +16,8 @@ from core.images.tissue_segmentation import with_margin
 from core.images.working_images import WorkingImages
 from core.interpretation import inference
 from core.interpretation.explanation import (
+    STORED_UNITS,
+    STORED_UNITS_BY_GROUPS,
     compute_image_scores,
     lesion_output,
     predicted_output,
@@ -40,7 +42,6 @@ from core.store import run_table
 from core.store.labels.label_sets import DEFAULT_SET
 
 _VERSION = 1
-STORED_UNITS = 8  # units of each mammogram whose maps are stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +104,8 @@ def _explain(
 ) -> None:
     """Explain each mammogram of the table; parents: the dissect, evaluate and train run."""
     dissect_run, evaluate_run, train_run = parents
-    layer, threshold = distributed.run_on_rank_zero(
-        lambda: _layer_and_threshold(study, dissect_run, evaluate_run)
+    layer, threshold, stored = distributed.run_on_rank_zero(
+        lambda: _load_parameters(study, dissect_run, evaluate_run)
     )
     network = inference.load_network(study, train_run)
     classes = lineage.run_classes(study, train_run)
@@ -129,6 +130,7 @@ def _explain(
             run.folder / "maps",
             own_columns,
             margins[rows[i].file],
+            stored,
         )
 
     explanations = []
@@ -151,13 +153,17 @@ def _explain(
     }
 
 
-def _layer_and_threshold(study: Path, dissect_run: str, evaluate_run: str) -> tuple[str, float]:
-    """Return the dissected layer and the threshold of the normal score for a decision."""
+def _load_parameters(study: Path, dissect_run: str, evaluate_run: str) -> tuple[str, float, int]:
+    """Return the layer, the threshold of the normal score, and the number of stored units."""
     with store.read(study) as con:
-        return (
-            run_table.load_run(con, dissect_run)["manifest"]["layer"],
-            run_table.load_run(con, evaluate_run)["manifest"]["normal_threshold"],
-        )
+        dissect = run_table.load_run(con, dissect_run)
+        evaluate = run_table.load_run(con, evaluate_run)
+    by_groups = dissect["settings"]["dissection"]["rule"] == "groups"
+    return (
+        dissect["manifest"]["layer"],
+        evaluate["manifest"]["normal_threshold"],
+        STORED_UNITS_BY_GROUPS if by_groups else STORED_UNITS,
+    )
 
 
 def explain_mammogram(
@@ -171,6 +177,7 @@ def explain_mammogram(
     folder: Path,
     columns: np.ndarray | None = None,
     margin: float = 0.0,
+    stored: int = STORED_UNITS,
 ) -> MammogramExplanation:
     """Explain one mammogram and write its maps to `<folder>/<file>.npz`.
 
@@ -194,6 +201,8 @@ def explain_mammogram(
         Encoded auxiliary values of the patient.
     margin : float
         Margin around the breast in pixels, within which a response counts as inside.
+    stored : int
+        Number of the most influential units whose maps are stored.
     """
     pixels = images[mammogram.file]
     maps = forward_mammogram(full, probe, pixels, columns)
@@ -213,7 +222,7 @@ def explain_mammogram(
     displayed, lesion = positive, positive
     if decision is not None:
         displayed, lesion = decision, lesion_output(scores)
-    top = rank_units(influence[displayed], STORED_UNITS)
+    top = rank_units(influence[displayed], stored)
     contributions = maps.units[top.copy()].numpy()
     if is_linear:
         contributions = (
@@ -238,7 +247,7 @@ def explain_mammogram(
         },
         "file": f"maps/{file}",
         "outside": response_outside(
-            contributions,
+            contributions[:STORED_UNITS],
             cell_coverage(with_margin(tissue, margin), contributions.shape[1:]),
         ),
     }

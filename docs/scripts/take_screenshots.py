@@ -23,7 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from core import store  # noqa: E402
 from core.class_labels import unit_name  # noqa: E402
+from core.sessions.annotation_session import AnnotationSession  # noqa: E402
+from core.settings import load_settings  # noqa: E402
 from core.store import participant_table, run_table, unit_table  # noqa: E402
+from dashboard.server.context import study_secret  # noqa: E402
+from evaluation.annotation import audit_workflow  # noqa: E402
+from support.annotation_queue import finish_queue  # noqa: E402
 from support.image_arms import close_open_study, freeze_image_study  # noqa: E402
 from support.install_browser import installed_browser  # noqa: E402
 
@@ -43,6 +48,7 @@ TEAM_PAGES = {
     "units": "units",
     "explanations": "explanations",
     "reading": "reading_study",
+    "adjudication": "annotations?section=Adjudication",
 }
 # Role, code and picture of each expert page.
 EXPERT_PAGES = (("annotator", "PICTURE-A", "annotate"), ("reader", "PICTURE-R", "read"))
@@ -114,8 +120,8 @@ def _begin(page: Page) -> None:
             page.wait_for_timeout(1200)
 
 
-def take_exam_picture(study: Path) -> None:
-    """Save a picture of an exam with advice after the first answer, from a copy of a study."""
+def take_exam_pictures(study: Path) -> None:
+    """Save pictures of a practice exam after the first and the final answer, from a copy."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(study, Path(folder) / "study"))
         close_open_study(copy)
@@ -129,6 +135,27 @@ def take_exam_picture(study: Path) -> None:
             page.wait_for_timeout(DRAW_MS)
             page.keyboard.press("5")
             _save_picture(page, "reading_exam")
+            page.keyboard.press("4")
+            _save_picture(page, "reading_practice")
+
+
+def take_audit_picture(study: Path) -> None:
+    """Save a picture of the first patch of a label audit, from a copy of a study."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(study, Path(folder) / "study"))
+        if (newest := audit_workflow.latest_audit(copy)) is None or newest.ended is not None:
+            audit_workflow.start_audit(copy, 6, 1, "taking pictures")
+        link = _invitation_link(copy, "annotator", "PICTURE-B")
+        with _served(copy) as (_, browser):
+            repeats = load_settings(copy).annotation.repeats
+            session = AnnotationSession("PICTURE-B", study_secret(copy), repeats)
+            page = browser.new_context(viewport=VIEWPORT).new_page()
+            _sign_in(page, link)
+            with store.write(copy) as con:
+                finish_queue(con, session)
+            page.reload()
+            page.get_by_role("button", name="Start the audit").click()
+            _save_picture(page, "audit")
 
 
 @contextmanager
@@ -162,7 +189,8 @@ def main(study: Path, shortcut: Path | None) -> None:
         unit = f"units?unit={_malignant_unit(study)}"
         take_team_pictures(link, browser, {**TEAM_PAGES, "unit": unit})
         take_expert_pictures(study, browser)
-    take_exam_picture(study)
+    take_exam_pictures(study)
+    take_audit_picture(study)
     if shortcut is not None:
         with _served(shortcut) as (link, browser):
             unit = f"units?unit={_malignant_unit(shortcut)}"

@@ -5,13 +5,15 @@ Everything is counted on hold-out mammograms, with patients as clusters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from core import store
+from core.interpretation.explanation import STORED_UNITS, STORED_UNITS_BY_GROUPS
 from core.settings import load_order_of_experts
 from core.store import annotation_table, run_table, unit_table
 from core.store.labels import group_table, label_states
@@ -24,6 +26,7 @@ from evaluation.intervals import (
     interval_with_width,
     percent,
 )
+from evaluation.reading_study.case_texts import explanation_texts
 from evaluation.reading_study.design import Design
 from evaluation.reading_study.text_information import TextBaselines, text_baselines
 from evaluation.reading_study.workflow import candidate_images, study_design
@@ -31,6 +34,7 @@ from evaluation.resampling import cluster_bootstrap_weights, clustered_mean, per
 from evaluation.validation import Array, cluster_codes
 
 PUBLISHED_SECONDS = 30.0  # HDSR 2021: expert time for a unit
+TEXTS = 5  # labels beside an explanation, as in the publication
 TARGETS = (0.5, 0.8, 1.0)  # shares of the coverage that the published rule reaches
 _LEVEL, _RESAMPLES = 0.95, 2_000
 
@@ -54,7 +58,7 @@ class MinutesToCoverage:
 
 @dataclass(frozen=True, kw_only=True)
 class TextVariety:
-    """Texts of the explanations of hold-out mammograms, three a case.
+    """Labels beside the explanations of hold-out mammograms, `TEXTS` a case.
 
     per_case: distinct texts of a case; distinct: distinct explanations over all cases; cases: their
     number; baselines: information about the truth in them, None where one class or one patient is
@@ -75,9 +79,9 @@ class GroupMeasures:
     it is the median of this study's answers; images: hold-out mammograms; selected: minutes to
     several coverages by groups of the selected units; whole: the same where groups are selected as
     wholes, as the rule "groups" does; by_unit, by_group: texts with every unit printed, and with
-    each phenomenon printed once, None without explanations or labels; ratio: distinct texts of a
-    case, by group / by unit;
-    simulated: whether an answer comes from a simulated expert.
+    each phenomenon printed once and the ranking followed further, as in a study by groups; None
+    without explanations or labels; ratio: distinct texts of a case, by group / by unit; simulated:
+    whether an answer comes from a simulated expert.
     """
 
     units: int
@@ -107,7 +111,7 @@ class GroupMeasures:
         ]
         if self.by_unit is not None and self.by_group is not None:
             sentences.append(
-                f"Distinct texts in an explanation of three:"
+                f"Distinct texts in an explanation of {TEXTS}:"
                 f" {_per_case_text(self.by_unit)} with every unit printed,"
                 f" {_per_case_text(self.by_group)} with each phenomenon printed once"
                 f" ({decimal(self.ratio, 2)} times as many), from the same labels. Distinct"
@@ -284,21 +288,48 @@ def _text_varieties(study: Path, explain: str) -> tuple[TextVariety, TextVariety
     """Return the texts of hold-out mammograms by unit and by group; None without labels."""
     with store.read(study) as con:
         dissect = run_table.ancestor(con, explain, "dissect")
-        labels = label_states.unit_labels(con, dissect, load_order_of_experts(study))
-    if not labels:
+        states = label_states.unit_labels(con, dissect, load_order_of_experts(study))
+        ranking = unit_table.load_top_influences(con, explain, STORED_UNITS_BY_GROUPS)
+        names = run_table.run_classes(con, explain).names
+    if not states:
         return None
-    return (
-        _text_variety(study, explain, merged=False),
-        _text_variety(study, explain, merged=True),
-    )
-
-
-def _text_variety(study: Path, explain: str, *, merged: bool) -> TextVariety:
-    """Return the variety of the texts of all explained hold-out mammograms that have one."""
-    design = Design(split="holdout", merge_duplicates=merged)
-    design = study_design(study, explain, design)
+    design = study_design(study, explain, Design(split="holdout"))
     cases = candidate_images(study, explain, design)
-    cases = cases[(cases["split"] == design.split) & (cases["texts"].map(len) > 0)]
+    cases = cases[cases["split"] == design.split]
+    labels = {unit: label.text for unit, label in states.items()}
+    # As `ExplainedMammogram` does: the first units, and by group those of positive influence.
+    published = ranking[ranking["rank"] <= STORED_UNITS]
+    positive = ranking[(ranking["rank"] <= STORED_UNITS) | (ranking["influence"] > 0)]
+    by_group = _printed_labels(cases, names, positive, labels, merged=True)
+    # The same mammograms on both sides: some are named by units further down only.
+    cases = cases[[len(texts) > 0 for texts in by_group]]
+    by_group = [texts for texts in by_group if texts]
+    by_unit = _printed_labels(cases, names, published, labels, merged=False)
+    return _text_variety(cases, by_unit, design), _text_variety(cases, by_group, design)
+
+
+def _printed_labels(
+    cases: pd.DataFrame,
+    names: Sequence[str],
+    ranking: pd.DataFrame,
+    labels: Mapping[int, str],
+    *,
+    merged: bool,
+) -> list[tuple[str, ...]]:
+    """Return the labels that an explanation of each case prints, each once if they are merged."""
+    design = Design(texts=TEXTS, depth=None, merge_duplicates=merged, association_words=True)
+    units = {key: list(rows) for key, rows in ranking.groupby(["mammogram_id", "class"])["unit"]}
+    return [
+        explanation_texts(units.get((case, names.index(name)), []), labels, design)
+        for case, name in zip(cases["mammogram_id"], cases["predicted"], strict=True)
+    ]
+
+
+def _text_variety(
+    cases: pd.DataFrame, texts: Sequence[tuple[str, ...]], design: Design
+) -> TextVariety:
+    """Return the variety of the texts of the cases."""
+    cases = cases.assign(texts=texts)
     with_finding = cases[cases[design.truth_rule].isin([design.positive, design.comparison])]
     positive = (with_finding[design.truth_rule] == design.positive).to_numpy(bool)
     estimable = positive.any() and not positive.all() and with_finding["patient_id"].nunique() > 1

@@ -63,7 +63,7 @@ FULL_PLAN = DemoPlan(
     draws=2500,
     # Lower than from random weights, which it would otherwise undo.
     learning_rate=1e-3,
-    contrast=1.0,
+    contrast=1.09,
     select=12,
 )
 QUICK_PLAN = DemoPlan(

@@ -18,7 +18,6 @@ from PIL import Image
 
 from core import store
 from core.class_labels import unit_name
-from core.interpretation.explanation import displayed_phenomena
 from core.lineage import influence_note, run_classes
 from core.store import dataset_table, unit_table
 from core.store.labels.label_sets import set_sentence
@@ -105,6 +104,7 @@ def plot_explanations(study: Path, width: float, label_set: str | None = None) -
         _write_report(report_ax, case, width)
     _draw_colour_bar(figure, cases[-1].scale)
     panels = list(zip("abcd", chosen, cases))
+    states = [unit.state for case in cases for unit in case.all_units if unit.label]
     caption = (
         "Explained mammograms. "
         + "; ".join(
@@ -113,13 +113,14 @@ def plot_explanations(study: Path, width: float, label_set: str | None = None) -
         )
         + ". Left to right: mammogram with outlined findings (red), beneath the row its report;"
         f" probability map of the predicted class; maps of up to {max_units} labelled units"
-        " among the 8 with the largest influence on the decision, with rank, unit, influence and"
-        " label. A label of several units is printed once, with the map of the most influential"
-        " one. Colours, one scale for all cases: class maps from 0 to 1; unit maps by square"
-        " root from 0 to the largest contribution of any unit to any explained mammogram."
+        f" among the {len(cases[0].unit_maps)} with the largest influence on the decision, with"
+        " rank, unit, influence and label. A label of several units is printed once, with the map"
+        " of the most influential one. Colours, one scale for all cases: class maps from 0 to 1;"
+        " unit maps by square root from 0 to the largest contribution of any unit to any explained"
+        " mammogram."
         + (f" White bar: {SCALE_BAR_MM} mm." if scale_bars else "")
         + f" {set_sentence(cases[0].label_set)}"
-        + f" {states_sentence(u.state for case in cases for u in case.units if u.label)}".rstrip()
+        + f" {states_sentence(states)}".rstrip()
     )
     rows = [
         row for panel, (role, _, how), case in panels for row in _unit_rows(panel, role, how, case)
@@ -225,7 +226,7 @@ def _write_report(ax: Axes, case: ExplainedMammogram, width: float) -> None:
 def _label_lines(case: ExplainedMammogram, width: float, max_units: int) -> list[list[str]]:
     """Return the lines of each printed label, wrapped to the width of an image."""
     column = _column_width(width, max_units + 2)
-    shown = displayed_phenomena(case.units, max_units)
+    shown = case.phenomena(max_units)
     return [_wrap_lines(phenomenon.text, column) for phenomenon in shown]
 
 
@@ -246,7 +247,7 @@ def _unit_rows(panel: str, role: str, how: str, case: ExplainedMammogram) -> lis
             "label": unit.label or "",
             "state": unit.state,
         }
-        for unit in case.units
+        for unit in case.all_units
     ]
 
 
@@ -280,11 +281,11 @@ def _plot_case(
     _plot_mammogram(axes[1], pixels, case, case.class_map)
     probability = decimal(case.scores.get(case.predicted or ""), 2)
     _write_below(axes[1], [f"{case.predicted} {probability}", f"truth {case.truth}"])
-    shown = displayed_phenomena(case.units, max_units)
+    shown = case.phenomena(max_units)
     for ax, phenomenon, lines in zip(axes[2:], shown, _label_lines(case, width, max_units)):
         unit = phenomenon.leading
         _plot_mammogram(ax, pixels, case, case.unit_heat(unit))
-        heading = [f"{unit.rank} of 8, {unit_name(unit.unit)}", decimal(unit.influence, 2)]
+        heading = [f"{case.rank_text(unit)}, {unit_name(unit.unit)}", decimal(unit.influence, 2)]
         _write_below(ax, [*heading, *lines])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import scipy
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from evaluation.intervals import count_text, decimal, display_name, interval_text, p_text
+from core.sessions.arms import ARM_TITLES
+from evaluation.intervals import count_text, decimal, interval_text, p_text
 from evaluation.proportion import proportion_interval
 from evaluation.reading_study import ReadingScore
 from evaluation.reading_study.advice.reliance import AdviceScore
@@ -24,7 +26,11 @@ from evaluation.roc.partial_area import roc_vertices
 POSITIONS_PER_BLOCK = 10
 # The last block may hold few answers; a proportion of fewer than these says nothing.
 LEAST_IN_BLOCK = 5
+# Titles of arms beside a panel are broken after as many characters.
+_TITLE_WIDTH = 18
 _READER_MARKERS = "osD^v<>Pph*X"
+# Readers that the legend of the curves names, with the network; of more it gives their number.
+_NAMED_CURVES = 6
 
 
 def plot_reading_study(study: Path, width: float) -> FigureResult:
@@ -164,7 +170,19 @@ def _plot_roc_curves(ax: Axes, answers: pd.DataFrame) -> pd.DataFrame:
         ylabel="Sensitivity",
         aspect="equal",
     )
-    ax.legend(loc="lower right")
+    # Below the axes: the curves of good readers and of poor ones may pass any corner inside.
+    handles, names = ax.get_legend_handles_labels()
+    if len(names) > _NAMED_CURVES:
+        handles, names = [handles[0], handles[-1]], [f"{len(names) - 1} readers", names[-1]]
+    ax.legend(
+        handles,
+        names,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.22),
+        ncols=3,
+        handlelength=1.6,
+        columnspacing=0.8,
+    )
     return pd.concat(curves) if curves else pd.DataFrame(columns=["reader", "fpr", "tpr"])
 
 
@@ -240,7 +258,8 @@ def _plot_switches(ax: Axes, advice: AdviceScore) -> pd.DataFrame:
     )
     # Both directions are shares; the axis has no negative numbers.
     ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    ax.set_yticklabels([f"{display_name(arm)}\nn = {n}" for arm, n, _, _ in rows])
+    names = ["\n".join(textwrap.wrap(ARM_TITLES[row[0]], _TITLE_WIDTH)) for row in rows]
+    ax.set_yticklabels([f"{name}\nn = {row[1]}" for name, row in zip(names, rows)])
     ax.legend(loc="upper center", ncols=2, handlelength=1, columnspacing=1)
     return pd.DataFrame(rows, columns=["arm", "answers", "to_right_percent", "to_wrong_percent"])
 
@@ -259,13 +278,15 @@ def plot_time_order(study: Path, width: float) -> FigureResult:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     # Both panels over the same positions: a single block would otherwise set its own range.
     axes[1].set_xlim(axes[0].get_xlim())
+    of_case = "per case" if score.advice is None else "per case, first and final answer together"
     caption = (
         f'Time and order in the reading study "{protocol.protocol}":'
-        f" {count_text(len(answers), 'answer')} of {count_text(score.patients, 'patient')}. (a)"
-        f" Seconds per case (dots) and median of each {POSITIONS_PER_BLOCK} positions (line). (b)"
+        f" {count_text(len(answers), 'answer')}{_of_arm(score)} of"
+        f" {count_text(score.patients, 'patient')}. (a)"
+        f" Seconds {of_case} (dots) and median of each {POSITIONS_PER_BLOCK} positions (line). (b)"
         f" Exploratory: proportion correct in each {POSITIONS_PER_BLOCK} positions with 95 % Wilson"
         f" intervals, without blocks of fewer than {LEAST_IN_BLOCK} answers; dashed: chance."
-        f" {score.conduct.sentence()}"
+        f" {'All arms together: ' if len(score.design.arms) > 1 else ''}{score.conduct.sentence()}"
     )
     return FigureResult(
         figure=figure,
@@ -275,6 +296,12 @@ def plot_time_order(study: Path, width: float) -> FigureResult:
         method="The trend was estimated by least squares on the position, with the readers' means"
         " removed, clustered by patient.",
     )
+
+
+def _of_arm(score: ReadingScore) -> str:
+    """Return which arm the panels show; "" for a design with one arm."""
+    arms = score.design.arms
+    return f" in the arm {ARM_TITLES[arms[0]]}" if len(arms) > 1 else ""
 
 
 def _block_rows(answers: pd.DataFrame) -> pd.DataFrame:
@@ -354,6 +381,18 @@ def _plot_block_proportions(ax: Axes, blocks: pd.DataFrame) -> None:
         )
     ax.axhline(0.5, color=style.MUTED, linewidth=0.7, linestyle="--")
     ax.set(ylabel="Proportion correct", ylim=(0, 1.03))
+    if blocks.empty:
+        ax.text(
+            0.5,
+            0.75,
+            f"no {POSITIONS_PER_BLOCK} positions with\n"
+            f"at least {LEAST_IN_BLOCK} answers of a reader",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            fontsize=7,
+            color=style.MUTED,
+        )
     if blocks["reader"].nunique() > 1:
         # Above the axes, because the data may lie anywhere inside.
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)

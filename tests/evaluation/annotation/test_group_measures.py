@@ -9,8 +9,8 @@ import pytest
 
 from core import store
 from core.pipeline.unit_groups import run_grouping
-from core.store import run_table
-from core.store.labels import group_table
+from core.store import run_table, unit_table
+from core.store.labels import group_table, label_states
 from evaluation.annotation.group_measures import measure_groups, minutes_to_coverage
 from support.array_patches import no_progress
 
@@ -65,8 +65,30 @@ def test_on_the_demonstration_groups_halve_the_minutes(own_study: Path) -> None:
     assert before is not None and after is not None and measures.ratio is not None
     # Printing a phenomenon once leaves room for others, from the same labels and mammograms.
     assert measures.ratio > 1 and after.cases == before.cases
+    assert _labels_by_hand(own_study, dissect) == (
+        before.per_case.estimate,
+        after.per_case.estimate,
+    )
     text = " ".join(measures.sentences())
     assert text.startswith("SIMULATED answers. The ") and "hold-out mammograms" in text
     with store.read(own_study) as con:
         groups = group_table.load_groups(con, dissect) or ()
     assert sorted(unit for group in groups for unit in group) == list(range(64))
+
+
+def _labels_by_hand(study: Path, dissect: str) -> tuple[float, float]:
+    """Return the mean number of distinct labels, by unit and by group, of hold-out mammograms."""
+    with store.read(study) as con:
+        explain = run_table.latest_run(con, "explain")
+        labels = label_states.unit_labels(con, dissect, [])
+        explained = unit_table.load_explanations(con, explain)
+        by_unit, by_group = [], []
+        for row in explained[explained["split"] == "holdout"].itertuples():
+            influences = unit_table.load_influences(con, explain, row.mammogram_id)
+            code = 2 if row.p_malignant >= row.p_benign else 1
+            ranked = influences[influences["class"] == code].head(32)
+            first = [labels[u].text for u in ranked["unit"].head(8) if u in labels]
+            positive = [u for u, value in zip(ranked["unit"], ranked["influence"]) if value > 0]
+            by_unit.append(len(set(first[:5])))
+            by_group.append(min(5, len({labels[u].text for u in positive if u in labels})))
+    return float(np.mean(by_unit)), float(np.mean(by_group))
