@@ -128,6 +128,9 @@ class ClusteredProportion:
     def clustering_text(self, stated_reason: str | None = None) -> str:
         """Return intraclass correlation and design effect as text.
 
+        With equally many answers per patient a positive correlation implies a design effect above
+        1. Otherwise the two can differ in direction, which the text then states.
+
         With one answer per patient the design effect is m / (m - 1) for m patients. This is the
         small-sample factor of the linearised variance and not a sign of dependence.
 
@@ -145,6 +148,12 @@ class ClusteredProportion:
                 f" {decimal(self.design_effect, 2)}, is the variance's small-sample factor)"
             )
         why = f" ({self.reason})" if self.reason and self.reason != stated_reason else ""
+        if self.icc is not None and self.icc * (self.design_effect - 1) < 0:
+            why += (
+                "; they are estimated separately, the first within patients, the second from the"
+                " variance between patients of different size, and near independence can differ in"
+                " direction"
+            )
         return (
             f"intraclass correlation {decimal(self.icc, 2)}, design effect"
             f" {decimal(self.design_effect, 2)}{why}"

@@ -31,10 +31,41 @@ ADVICE_ARMS = (
 # Arms against which the effect of advice, or of its explanation, is measured.
 CONTROL_ARMS = ("advice_shuffled", "no_advice")
 ARMS = (*SINGLE_ANSWER_ARMS, *ADVICE_ARMS)
+# Names in print, by the code that designs, databases and machine-readable files use.
+ARM_TITLES = {
+    "explanation": "explanation text",
+    "shuffled": "shuffled explanation",
+    "random_units": "text of random units",
+    "class_map": "class map",
+    "image": "image",
+    "image_explanation": "image and explanation text",
+    "advice": "advice",
+    "advice_units": "advice with named units",
+    "advice_map": "advice with class map",
+    "advice_units_map": "advice with named units and class map",
+    "advice_shuffled": "advice with shuffled units",
+    "no_advice": "no advice",
+}
+# Each sham arm with the arm whose content it shows, of another case. An arm that shows a map, or
+# the decision alone, has no sham: it differs from advice_shuffled in more than what the units mean.
+_SHAM_OF = {"advice_shuffled": "advice_units"}
 WORDLESS_ARMS = ("class_map", "image", "advice", "advice_map", "no_advice")
 # Arms whose image is the mammogram itself; a class map shows the heat map without it.
 MAMMOGRAM_ARMS = ("image", "image_explanation", *ADVICE_ARMS)
 IMAGE_ARMS = ("class_map", *MAMMOGRAM_ARMS)
+
+
+def is_sham_of(control: str, arm: str) -> bool:
+    """Return whether a control shows what an arm shows, but of another case.
+
+    Examples
+    --------
+    >>> is_sham_of("advice_shuffled", "advice_units")
+    True
+    >>> is_sham_of("advice_shuffled", "advice_units_map")
+    False
+    """
+    return _SHAM_OF.get(control) == arm
 
 
 def shows_texts(arm: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -267,6 +268,28 @@ def machine_command(
         "agreement": None if agreement is None else vars(agreement),
     }
     emit_result("labels machine", path, result, as_json, text)
+
+
+@labels_app.command("embed")
+def embed_command(
+    model: Annotated[Path, typer.Argument(help="folder of a model, as open_clip saves it")],
+    words: Annotated[Path, typer.Option(help="text file with one word or phrase a line")],
+    out: Annotated[Path, typer.Option(help="folder for patches.npz and words.npz")],
+    study: StudyOption = Path("."),
+    dissect: DissectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the files of `labels machine` by a local open_clip model; nothing is downloaded."""
+    from core.pipeline.embedding.open_clip_embeddings import embed_study
+    from core.progress import progress_bar
+
+    path = resolve_study(study)
+    with progress_bar("labels embed") as report:
+        patch_file, word_file = embed_study(path, model, words, out, report, dissect)
+    images, texts = shlex.quote(str(patch_file)), shlex.quote(str(word_file))
+    text = f"Next: deepminer labels machine --images {images} --words {texts}"
+    files = {"images": str(patch_file), "words": str(word_file)}
+    emit_result("labels embed", path, files, as_json, text)
 
 
 @labels_app.command("audit-start")

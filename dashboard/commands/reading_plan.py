@@ -20,10 +20,12 @@ plan_app = typer.Typer()
 @plan_app.command("plan")
 def plan_command(
     study: StudyOption = Path("."),
-    endpoint: Annotated[str, typer.Option(help="proportion, auc or auc_difference")] = "auc",
+    endpoint: Annotated[
+        str, typer.Option(help="proportion, auc, auc_difference or advice_change")
+    ] = "auc",
     expected: Annotated[
         float | None,
-        typer.Option(help="expected proportion correct, AUC, or difference in mean AUC"),
+        typer.Option(help="expected proportion correct, AUC, or difference or change in mean AUC"),
     ] = None,
     readers: Annotated[
         int | None, typer.Option(help="number of readers; by default a table over several", min=1)
@@ -39,7 +41,10 @@ def plan_command(
         float | None, typer.Option(help="correlation of answers to two images of one patient")
     ] = None,
     auc: Annotated[
-        float | None, typer.Option(help="expected mean AUC of both arms, for a difference")
+        float | None,
+        typer.Option(
+            help="expected mean AUC of both arms, or of first and final answers, for a difference"
+        ),
     ] = None,
     alpha: Annotated[float, typer.Option(help="significance level")] = 0.05,
     two_sided: Annotated[bool, typer.Option("--two-sided", help="test both sides")] = False,
@@ -60,6 +65,7 @@ def plan_command(
         DEFAULT_PATIENTS,
         DEFAULT_READERS,
         ENDPOINTS,
+        PAIRED_ENDPOINTS,
         StudyPower,
         power_table,
         read_plan,
@@ -67,7 +73,7 @@ def plan_command(
 
     path = resolve_study(study) if pilot is not None else study
     try:
-        plan = StudyPower(endpoint=endpoint, expected=0.05 if endpoint == "auc_difference" else 0.6)
+        plan = StudyPower(endpoint=endpoint, expected=0.05 if endpoint in PAIRED_ENDPOINTS else 0.6)
         if pilot is not None:
             plan = _pilot_plan(path, pilot, pilot_version, endpoint)
         plan = read_plan(
@@ -88,7 +94,11 @@ def plan_command(
         )
     except ValueError as error:
         raise UserError(f"The study cannot be planned: {error}.") from error
-    lines = [f"Power of the {ENDPOINTS[endpoint]}, expected {plan.expected:g}:"]
+    mean = f" around a mean AUC of {plan.auc:g}" if endpoint in PAIRED_ENDPOINTS else ""
+    lines = [
+        f"Power of the {ENDPOINTS[endpoint]}, expected {plan.expected:g}{mean}, {plan.side}, alpha"
+        f" {plan.alpha:g}:"
+    ]
     by_patients = table.pivot_table(index="patients", columns="readers", values="power")
     lines.append("patients  " + "  ".join(f"{r:>3} readers" for r in by_patients.columns))
     lines += [

@@ -84,12 +84,13 @@ def create_command(
 ) -> None:
     """Design a version: select cases and their texts. It can be changed until it is frozen."""
     from core.store.reading.protocol_states import DESIGN, next_command
-    from evaluation.intervals import decimal, percent
+    from evaluation.intervals import count_text, decimal
     from evaluation.reading_study import design_power, planned_power, workflow
     from evaluation.reading_study.design import (
         design_preset,
         least_patients,
         parse_design_settings,
+        power_assumption,
     )
 
     path = resolve_study(study)
@@ -102,8 +103,9 @@ def create_command(
         "prevalence_told": tell_prevalence or None,
         "arms": None if arms is None else tuple(arm.strip() for arm in arms.split(",")),
     }
-    options |= parse_design_settings(settings or [])
+    # None is an option that was not given, but a value of a setting.
     changes = {key: value for key, value in options.items() if value is not None}
+    changes |= parse_design_settings(settings or [])
     chosen = design_preset(design, name=name, **changes)
     created = workflow.create_protocol(path, name, chosen, command_actor())
     # The primary arm is tested; texts of the other arms do not add to its power.
@@ -122,10 +124,15 @@ def create_command(
         "power": power,
         "sample_size": sample_size,
     }
+    planned = (
+        f"No power can be computed for {count_text(patients, 'patient')} of the primary arm; it"
+        f" needs at least {least_patients(chosen)}."
+        if plan is None
+        else f"Power {decimal(power, 2)} of the {plan.side} test for {power_assumption(chosen)}."
+    )
     text = (
-        f"{name}, version {created.version}: {len(created.cases)} cases, {primary} of them in the"
-        f" primary arm. {created.flow.sentence()} Power {decimal(power, 2)} for"
-        f" {percent(chosen.expected_share, 0)} correct. Next:"
+        f"{name}, version {created.version}: {count_text(len(created.cases), 'case')}, {primary} of"
+        f" them in the primary arm. {created.flow.sentence()} {planned} Next:"
         f" {next_command(name, created.version, DESIGN)}"
     )
     emit_result("reading create", path, result, as_json, text)
@@ -212,7 +219,11 @@ def freeze_command(
         "hash": frozen.hash,
         "content_hash": frozen.content_hash,
     }
-    text = f"{frozen.protocol}, version {frozen.version}, is frozen: {frozen.hash}"
+    text = (
+        f"{frozen.protocol}, version {frozen.version}, is frozen. Protocol hash (design and sealed"
+        f" key): {frozen.hash}\nContent hash (also what readers see, and the reasons):"
+        f" {frozen.content_hash}"
+    )
     emit_result("reading freeze", path, result, as_json, text)
     deposit_study_evidence(path, deposit)
 
@@ -281,16 +292,26 @@ def close_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close and unblind: end answering and open the results, for good. Logged."""
+    """Close and unblind: end answering and open the results, for good. Logged.
+
+    Missing answers are named before.
+    """
     from core import store
-    from core.store.reading.protocol_states import next_command
+    from core.store.reading.protocol_states import OPEN_STATES, next_command
     from evaluation.reading_study import workflow
 
     path = resolve_study(study)
     check_deposit_file(deposit)
+    with store.read(path) as con:
+        current = workflow.find_protocol(con, protocol, version)
+        warning = (
+            workflow.unanswered_sentence(con, current.protocol, current.version)
+            if current.state in OPEN_STATES
+            else ""
+        )
+    if warning:
+        typer.echo(f"Warning: {warning}", err=True)
     if confirm is None:
-        with store.read(path) as con:
-            current = workflow.find_protocol(con, protocol, version)
         confirm = _ask_for_name(
             f"Closing {current.protocol}, version {current.version}, opens its results for good",
             current.protocol,
@@ -298,7 +319,7 @@ def close_command(
     closed = workflow.close_protocol(
         path, protocol, command_actor(), confirm=confirm, version=version
     )
-    result = {"protocol": closed.protocol, "version": closed.version}
+    result = {"protocol": closed.protocol, "version": closed.version, "warning": warning}
     text = (
         f"{closed.protocol}, version {closed.version}, is closed. Next:"
         f" {next_command(closed.protocol, closed.version, closed.state)}"

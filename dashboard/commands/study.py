@@ -55,7 +55,8 @@ def status_command(
 def _run_text(row: dict[str, Any], classes: ClassDefinition) -> str:
     from evaluation.intervals import decimal
 
-    auc = (row.get("auc") or {}).get(classes.positive)
+    # Every run has the AUC of its classifier; the text states it once, at the evaluation.
+    auc = (row["auc"] or {}).get(classes.positive) if row["kind"] == "evaluate" else None
     return f"run {row['id']}" + (
         f": patch AUC {classes.positive}, test, {decimal(auc)}" if auc is not None else ""
     )
@@ -205,6 +206,7 @@ def invite_command(
     from core import store
     from core.store import participant_table
     from core.store.labels import assignment_table
+    from core.store.reading import bundle_table
     from dashboard.server import links
 
     path = resolve_study(study)
@@ -212,9 +214,17 @@ def invite_command(
     with store.write(path) as con:
         # The store keeps a hash only, so that a copy of it opens no session.
         code = name or participant_table.next_free_code(con, role)
+        if role == "reader":
+            bundle_table.check_reader_seat(con, code)
         participant_table.invite_participant(con, code, role, participant_table.hash_token(token))
         titles = assignment_table.assigned_titles(con, code)
     link = links.invitation_link(base or links.server_address(path), token)
     result = {"code": code, "role": role, "link": link}
     summary = f"{code} ({role})" + (f", names the units of {titles}" if titles else "")
     emit_result("invite", path, result, as_json, f"{summary}; the link is shown only once: {link}")
+    if base is None and not links.is_served(path):
+        typer.echo(
+            f"No server runs for this study. The link is for {links.DEFAULT_ADDRESS}, the address"
+            " of `deepminer serve`; for another port or host, name the address with --base.",
+            err=True,
+        )

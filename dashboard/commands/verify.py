@@ -32,7 +32,10 @@ def verify_command(
     deposit: DepositOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute the evidence of the reading studies; exit 1 names the first broken record."""
+    """Recompute the evidence of the reading studies; exit 1 names the first broken record.
+
+    With --head it states that the deposited head matches, or exits with 1.
+    """
     from core import store
     from core.store import evidence
 
@@ -52,7 +55,13 @@ def verify_command(
         "deposit": {**vars(deposited), "contradiction": contradiction} if deposited else None,
         "replaced": result.replaced,
     }
-    emit_result("verify", path, values, as_json, _text(result))
+    text = _text(result)
+    if deposited is not None and not contradiction:
+        text += (
+            f"\nThe head deposited on {deposited.made}, record {deposited.number}, matches this"
+            " evidence."
+        )
+    emit_result("verify", path, values, as_json, text)
     if result.first_broken is not None:
         others = len(result.faults) - 1
         more = f" There are {others} further contradictions." if others else ""

@@ -51,6 +51,11 @@ def invitation_link(base: str, token: str) -> str:
     return f"{base.rstrip('/')}{context.url_prefix()}{SIGN_IN_PATH}?token={token}"
 
 
+def is_served(path: Path) -> bool:
+    """Return whether a server of a study runs on this machine, or was killed."""
+    return (path / ADDRESS_FILE).is_file()
+
+
 def server_address(path: Path) -> str:
     """Return the address at which a study is served on this machine, or the default address.
 

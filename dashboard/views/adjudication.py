@@ -14,13 +14,14 @@ from core.errors import UserError
 from core.lexicon import annotation_answers
 from core.settings import load_settings
 from core.store.labels import decision_table, finished_annotators, group_table, label_states
-from dashboard.server import context, image_routes
+from dashboard.components import patch_tiles
+from dashboard.server import context
 from dashboard.ui import elements
-from dashboard.ui.cached_queries import cached_query
-from dashboard.ui.patch_images import top_patch_urls
+from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.units.details import tile_items
 from evaluation.annotation.category_agreement import Disagreement, list_disagreements
+from evaluation.queries import units
 
-_TILES = 16
 # Letters name the answers, so that the adjudicator does not see whose they are. E and M are keys of
 # the buttons "Write" and "Merge"; Streamlit reserves C and R.
 _LETTERS = "ABDFGHIJKL"
@@ -103,9 +104,12 @@ def _toggle_form() -> None:
 def _render_disagreement(run: str, together: Sequence[Disagreement], user: str) -> None:
     """Render patches and answers of the first unit, and the ways to decide for all units."""
     disagreement = together[0]
-    left, right = st.columns([3, 2], gap="medium")
+    left, middle, right = st.columns([604, 300, 328], gap="small")
+    items = _patch_items(run, disagreement.unit)
     with left:
-        _render_patches(run, disagreement.unit)
+        patch_tiles.show_patch_tiles(items, key="tiles")
+    with middle:
+        patch_tiles.show_patch_mammogram(items[0], key="mammogram", height=370)
     with right:
         for letter, (_, _, answer) in zip(_LETTERS, disagreement.answers):
             text = elements.escape_html(_answer_text(answer))
@@ -167,13 +171,17 @@ def _answer_text(answer: dict[str, Any]) -> str:
     return answer["label"] + (f" (own words: {answer['words']})" if answer["words"] else "")
 
 
-def _render_patches(run: str, unit: int) -> None:
-    """Render the unit's top patches as the annotators see them."""
+def _patch_items(run: str, unit: int) -> list[dict[str, Any]]:
+    """Return the unit's top patches as the annotators see them: without class and patient."""
     # The annotation page highlights by the current settings, not by those of the run.
     threshold = load_settings(context.served_study()).dissection.threshold
-    urls = top_patch_urls(run, [unit], _TILES, image_routes.TILE_PIXELS, threshold)[unit]
-    images = "".join(f'<img src="{url}" alt="">' for url in urls)
-    st.html(f'<div class="dm-patches">{images}</div>')
+    details = cached_result(units.unit_details, run, unit)
+    top = details["top"].head(units.CONTEXT_PATCHES)
+    items = tile_items(run, top, threshold * float(details["largest"]))
+    return [
+        {**item, "name": f"patch {rank}", "left": f"Rank {rank}", "right": "", "note": ""}
+        for rank, item in enumerate(items, start=1)
+    ]
 
 
 def _render_decisions(run: str, decisions: pd.DataFrame, user: str) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
+from core import lineage
 from core.annotation.spreadsheet_cells import csv_text
 from core.class_labels import unit_name
 from core.errors import UserError
 from core.settings import load_order_of_experts
-from core.store import audit_table
-from core.store.audit_table import Audit
+from core.store import audit_table, dataset_table
+from core.store.audit_table import AUDIT_PATCH_KINDS, Audit
 from core.store.labels import label_states
 from dashboard.server import context
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.ui.patch_images import patch_url
 from dashboard.views.flash_messages import flash, show_flash
 from evaluation.annotation import audit_workflow
 from evaluation.annotation.label_audit import PRECISION_METHOD, AuditResult
@@ -23,6 +27,7 @@ from evaluation.intervals import count_text, decimal
 # Typical time of a judgement; used for the planned minutes only.
 SECONDS_PER_JUDGEMENT = 4
 _SELECTED_AUDIT = "audit_shown"
+_TILE_PIXELS = 128
 
 
 def render_label_audit(dissect: str, user: str) -> None:
@@ -168,6 +173,50 @@ def _render_results(audit: Audit) -> None:
         )
     elements.data_table(_precision_by_unit(result, outdated), hide_index=True, width="stretch")
     _render_downloads(current, result, outdated)
+    if current.ended is not None:
+        _render_judged_patches(current)
+
+
+def _render_judged_patches(audit: Audit) -> None:
+    """Render the patches of one unit with their judgements; after the audit, which is blinded."""
+    judgements = cached_query(audit_table.load_judgements, audit)
+    labels = dict(zip(judgements["unit"], judgements["label"]))
+    unit = st.selectbox(
+        "Judged patches of",
+        sorted(labels),
+        format_func=lambda unit: f"{unit_name(int(unit))}: {labels[unit]}",
+        key="judged_unit",
+    )
+    of_unit = judgements[judgements["unit"] == unit]
+    patches_run = cached_result(lineage.ancestor_run, audit.run, "patches")
+    ids = sorted(int(number) for number in of_unit["patch_id"].unique())
+    patches = cached_query(dataset_table.load_patches_by_id, patches_run, ids)
+    patch_of = {int(patch["patch_id"]): patch for patch in patches.to_dict("records")}
+    columns = st.columns(len(AUDIT_PATCH_KINDS), gap="medium")
+    for kind, column in zip(AUDIT_PATCH_KINDS, columns):
+        of_kind = of_unit[of_unit["kind"] == kind]
+        cells = "".join(
+            _judged_cell(kind, patch_of[int(patch_id)], list(answers))
+            for patch_id, answers in of_kind.groupby("patch_id", sort=False)["answer"]
+        )
+        with column:
+            elements.section_heading(f"{kind.capitalize()} patches")
+            st.html(f'<div class="dm-judged">{cells}</div>')
+    st.caption(
+        "Below each patch: how many experts judged that it shows the label. Framed: top patches for"
+        " which they are fewer than half."
+    )
+
+
+def _judged_cell(kind: str, patch: dict[str, Any], answers: list[str]) -> str:
+    """Return a patch with its judgements."""
+    shown = answers.count("yes")
+    doubtful = kind == "top" and 2 * shown < len(answers)
+    url = patch_url(patch, _TILE_PIXELS)
+    return (
+        f'<figure class="{"doubtful" if doubtful else ""}"><img src="{url}" alt="{kind} patch">'
+        f"<figcaption>{shown} of {len(answers)}</figcaption></figure>"
+    )
 
 
 def _render_downloads(audit: Audit, result: AuditResult, outdated: dict[int, str]) -> None:

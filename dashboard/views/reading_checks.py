@@ -210,14 +210,16 @@ def _render_network(score: ReadingScore) -> None:
     elements.section_heading(
         "6  Network alone", f"same {count_text(network.n, 'case')}, patients as clusters"
     )
-    elements.metric_row(
-        [
-            ("AUC", decimal(auc.estimate)),
-            ("95 % CI", interval),
-            ("Readers' AUC", decimal(score.roc.estimate)),
-            ("Correct at hold-out threshold", correct),
-        ]
-    )
+    metrics = [
+        ("AUC", decimal(auc.estimate)),
+        ("95 % CI", interval),
+        ("Readers' AUC", decimal(score.roc.estimate)),
+        ("Correct at hold-out threshold", correct),
+    ]
+    if score.advice is not None and network.decision_right is not None:
+        # Advice states the more probable class, which is another decision than the threshold's.
+        metrics.append(("Correct as advice", f"{network.decision_right} of {network.n}"))
+    elements.metric_row(metrics)
 
 
 def _render_arms(score: ReadingScore) -> None:

@@ -16,6 +16,7 @@ from core.store.reading.protocol_table import Protocol
 from dashboard.server import context, identity
 from dashboard.ui import elements
 from dashboard.ui.cached_queries import cached_query, cached_result
+from dashboard.views.advice.design_fields import advice_sentence, questions_sentence
 from dashboard.views.flash_messages import flash, version_title
 from dashboard.views.reading_design import ARM_NAMES, PRIMARY_NAMES, RULE_NAMES
 from evaluation.intervals import count_text, decimal, percent
@@ -50,7 +51,7 @@ def render_issue_table(issues: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _fixed_settings(protocol: Protocol) -> str:
-    """Return what freezing fixes: test, side, truth rule, exclusions, arms, readers and seed."""
+    """Return what freezing fixes: analysis, cases, arms, readers, seed, advice and questions."""
     design = workflow.protocol_design(protocol)
     images = (
         "all images"
@@ -64,6 +65,7 @@ def _fixed_settings(protocol: Protocol) -> str:
         f" {design.alpha:g}; truth rule {RULE_NAMES[design.truth_rule]}, cases whose truth rules"
         f" differ {discrepant}; {SPLIT_NAMES[design.split]} split, {images} per patient; arms"
         f" {arms}; {count_text(design.readers, 'reader')}; seed {design.seed}."
+        f"{advice_sentence(design)}{questions_sentence(design)}"
     )
 
 
@@ -213,16 +215,13 @@ def render_monitor(protocol: Protocol) -> None:
     if len(progress):
         _render_progress(progress)
     else:
-        st.info(
-            "No case has been read yet. Invite readers on the Participants page; their link opens"
-            " the first case."
-        )
+        st.info("No reader has begun. The link of a reader opens the instructions of this study.")
     coming = cached_query(workflow.next_look, protocol.protocol, protocol.version)
     if coming is not None:
         with st.expander(f"Interim look {coming.number} of {coming.looks - 1}"):
             _render_interim_look(protocol, coming)
     with st.expander(_closing_name(protocol)):
-        _render_closing(protocol, int(progress["missing"].sum()) if len(progress) else 0)
+        _render_closing(protocol)
 
 
 def _render_progress(progress: pd.DataFrame) -> None:
@@ -277,18 +276,14 @@ def _closing_name(protocol: Protocol) -> str:
     return f"Close and unblind version {protocol.version}"
 
 
-def _render_closing(protocol: Protocol, missing: int) -> None:
-    """Render closing by typing the name; missing: answers of readers who have started."""
-    note = (
-        f" {count_text(missing, 'answer')} of readers who have started"
-        f" {'is' if missing == 1 else 'are'} still missing."
-        if missing
-        else ""
-    )
+def _render_closing(protocol: Protocol) -> None:
+    """Render which answers are missing, and closing by typing the name."""
     st.caption(
-        "Closing ends the reading for all readers, opens the results for the team, and is"
-        f" logged.{note}"
+        "Closing ends the reading for all readers, opens the results for the team, and is logged."
     )
+    unanswered = cached_query(workflow.unanswered_sentence, protocol.protocol, protocol.version)
+    if unanswered:
+        st.caption(elements.escape_markdown(unanswered))
     typed = st.text_input("Type the study's name to close it", key="close_name")
     if st.button(_closing_name(protocol), type="primary", disabled=typed != protocol.protocol):
         try:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import lineage, store
 from core.errors import UserError
-from core.sessions.arms import ADVICE_ARMS, SINGLE_ANSWER_ARMS
+from core.sessions.arms import ADVICE_ARMS, ARM_TITLES, SINGLE_ANSWER_ARMS
 from core.settings import load_order_of_experts
 from core.store import dataset_table, unit_table
 from core.store.labels import label_sets
@@ -38,20 +38,7 @@ from evaluation.reading_study.design import NO_ADVICE, least_patients
 from evaluation.reading_study.narrative import SIDE_NAMES
 
 STUDY_CHOICE = "study"  # key of the select box of the page, which is also in its address
-ARM_NAMES = {
-    "explanation": "Explanation text",
-    "shuffled": "Shuffled explanation",
-    "random_units": "Text of random units",
-    "class_map": "Class map",
-    "image": "Image",
-    "image_explanation": "Image and explanation text",
-    "advice": "Advice",
-    "advice_units": "Advice with named units",
-    "advice_map": "Advice with class map",
-    "advice_units_map": "Advice with named units and class map",
-    "advice_shuffled": "Advice with shuffled units (sham)",
-    "no_advice": "No advice (control)",
-}
+ARM_NAMES = {arm: f"{title[0].upper()}{title[1:]}" for arm, title in ARM_TITLES.items()}
 PRIMARY_NAMES = {
     "auc": "AUC of ratings, clustered by patient",
     "auc_difference": "AUC difference of two arms",

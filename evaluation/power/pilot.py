@@ -69,8 +69,8 @@ def pilot_plan(joined: pd.DataFrame, endpoint: str, arms: tuple[str, ...]) -> St
     ----------
     joined : DataFrame
         Answers with their key: code, mammogram_id, patient_id, arm, repeat, malignant, answer,
-        correct.
-    endpoint : {"proportion", "auc", "auc_difference"}
+        correct; unaided (the first answer) for a change.
+    endpoint : {"proportion", "auc", "auc_difference", "advice_change"}
     arms : tuple of str
         Arms of the study; the first one is used, for a difference the first two.
 
@@ -90,7 +90,14 @@ def pilot_plan(joined: pd.DataFrame, endpoint: str, arms: tuple[str, ...]) -> St
     if primary.empty or primary["malignant"].nunique() < 2:
         raise ValueError("the pilot study needs answers to benign and malignant cases")
     if endpoint == "auc_difference":
-        return _difference_plan(answers, arms)
+        if len(arms) < 2:
+            raise ValueError("the pilot study has one arm: a difference of arms needs two")
+        sides = [(answers[answers["arm"] == arm], "answer") for arm in arms[:2]]
+        return _paired_plan(endpoint, answers, sides)
+    if endpoint == "advice_change":
+        if "unaided" not in primary.columns:
+            raise ValueError("the pilot study has no first answers: it gives no advice")
+        return _paired_plan(endpoint, primary, [(primary, "answer"), (primary, "unaided")])
     truth, patients = primary["malignant"].to_numpy(dtype=bool), primary["patient_id"].nunique()
     if endpoint == "proportion":
         values = primary["correct"].to_numpy(dtype=float)
@@ -113,16 +120,14 @@ def pilot_plan(joined: pd.DataFrame, endpoint: str, arms: tuple[str, ...]) -> St
     )
 
 
-def _difference_plan(answers: pd.DataFrame, arms: tuple[str, ...]) -> StudyPower:
+def _paired_plan(
+    endpoint: str, answers: pd.DataFrame, sides: list[tuple[pd.DataFrame, str]]
+) -> StudyPower:
+    """Return the plan from two ratings of each image: answers and their column, of both sides."""
     from evaluation.mrmc import obuchowski_rockette
 
-    if len(arms) < 2:
-        raise ValueError("the pilot study has one arm: a difference of arms needs two")
     tables = [
-        answers[answers["arm"] == arm].pivot_table(
-            index="code", columns="mammogram_id", values="answer"
-        )
-        for arm in arms[:2]
+        rows.pivot_table(index="code", columns="mammogram_id", values=name) for rows, name in sides
     ]
     complete = (
         tables[0]
@@ -142,7 +147,7 @@ def _difference_plan(answers: pd.DataFrame, arms: tuple[str, ...]) -> StudyPower
         raise ValueError(f"the pilot study gives no variance components: {result.reason}")
     patients = facts["patient_id"].nunique()
     return StudyPower(
-        endpoint="auc_difference",
+        endpoint=endpoint,
         # Planning for the difference that a small pilot study happened to find is misleading, so
         # its size is kept and its sign dropped.
         expected=abs(float(result.auc[0].mean() - result.auc[1].mean())),

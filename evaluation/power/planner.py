@@ -22,8 +22,10 @@ ENDPOINTS = {
     "proportion": "proportion correct",
     "auc": "AUC of the ratings",
     "auc_difference": "difference in mean AUC between two arms",
+    "advice_change": "change in mean AUC from first to final answers",
 }
-
+# Two ratings of every case are compared; the test that is planned for is two-sided.
+PAIRED_ENDPOINTS = ("auc_difference", "advice_change")
 
 # Sizes of a table where none are given.
 DEFAULT_PATIENTS = (40, 60, 80, 120, 160, 240, 330)
@@ -36,11 +38,11 @@ class StudyPower:
 
     Attributes
     ----------
-    endpoint : {"proportion", "auc", "auc_difference"}
+    endpoint : {"proportion", "auc", "auc_difference", "advice_change"}
     expected : float
         Expected proportion correct, AUC, or difference in mean AUC.
     patients, readers, images_per_patient : int
-        Every reader reads every image, for a difference in both arms.
+        Every reader reads every image, for a difference in both arms, for a change twice.
     alpha : float
         Significance level, in (0, 1).
     side : {"greater", "two-sided"}
@@ -48,7 +50,7 @@ class StudyPower:
     correlations : AnswerCorrelations
         Correlations of answers to one patient.
     auc : float
-        Expected mean AUC of the two arms, for a difference.
+        Expected mean AUC of the two arms, or of first and final answers, for a difference.
     variances : ComparisonVariances or None
         Components for a difference, for example of a pilot study; by default those of
         `ComparisonVariances.from_auc`.
@@ -174,7 +176,7 @@ def read_plan(
         # Variances of a pilot study do not belong to another AUC.
         variances=plan.variances if auc is None else None,
         alpha=alpha,
-        side="two-sided" if two_sided or plan.endpoint == "auc_difference" else "greater",
+        side="two-sided" if two_sided or plan.endpoint in PAIRED_ENDPOINTS else "greater",
         correlations=AnswerCorrelations(
             correlations.same_image if same_image is None else same_image,
             correlations.same_patient if same_patient is None else same_patient,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from core.sessions.arms import ARM_TITLES
 from evaluation.clustered import ClusteredProportion, clustered_proportion
-from evaluation.intervals import Interval, decimal, display_name, interval_text, p_text
+from evaluation.intervals import Interval, decimal, interval_text, p_text
 from evaluation.mrmc import ObuchowskiRockette, obuchowski_rockette
 from evaluation.permutation import sign_flip
 from evaluation.proportion import McNemar, adjust, mcnemar
@@ -36,7 +37,7 @@ class ArmScore:
 
     def sentence(self) -> str:
         """Return the result as one sentence."""
-        return f"Arm {display_name(self.arm)}: {self.clusters.sentence()}"
+        return f"Arm {ARM_TITLES[self.arm]}: {self.clusters.sentence()}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class ArmComparison:
         if gap.estimate is None:
             return gap.sentence()
         text = (
-            f"Arm {display_name(self.first)} against arm {display_name(self.second)}: difference in"
+            f"Arm {ARM_TITLES[self.first]} against arm {ARM_TITLES[self.second]}: difference in"
             f" proportion correct {decimal(gap.estimate)}"
             f" ({interval_text(gap.low, gap.high, gap.level, gap.reason)}, patient bootstrap)"
         )

@@ -217,10 +217,15 @@ def _balanced_sample(
     available = min(int(counts.get(truth, 0)) for truth in classes)
     per_class = available if design.cases_per_class is None else design.cases_per_class
     if available < per_class or not available:
+        eligible_counts = " and ".join(f"{counts.get(name, 0)} {name}" for name in classes)
+        remedy = (
+            f"the design requires {per_class} of each; ask for at most {available}, allow more"
+            " images a patient"
+            if available
+            else "a study needs both; choose another split"
+        )
         raise UserError(
-            f"The {design.split} split has {counts.get(classes[0], 0)} {classes[0]} and"
-            f" {counts.get(classes[1], 0)} {classes[1]} eligible images and the design requires"
-            f" {per_class or 1} of each; ask for fewer cases, allow more images a patient, or"
+            f"The {design.split} split has {eligible_counts} eligible images, and {remedy}, or"
             " annotate more units."
         )
     if design.wrong_advice is None:

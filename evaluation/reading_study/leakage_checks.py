@@ -397,11 +397,13 @@ def design_issues(
         # A reader may remember a patient from another arm, and the arms are not independent.
         shared = int((table.groupby("patient")["arm"].nunique() > 1).sum())
         if shared:
-            finding = f"{shared} patients are in more than one arm"
+            verb = "is" if shared == 1 else "are"
+            finding = f"{count_text(shared, 'patient')} {verb} in more than one arm"
             warnings.append((IssueCode.SHARED_PATIENTS, "arms", finding))
     if annotators:
         finding = (
-            f"{', '.join(sorted(annotators))} annotated units and may recognise their own labels"
+            f"{', '.join(sorted(annotators))} annotated units; as readers they may recognise their"
+            " own labels"
         )
         warnings.append((IssueCode.ANNOTATING_READERS, "readers", finding))
     issues = [

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from evaluation.intervals import decimal
+from evaluation.intervals import count_text, decimal
 from evaluation.permutation import Association
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -15,6 +15,9 @@ SEVERITIES = (ERROR, WARNING, NOTE)
 # Three planned readers make about thirty permutation tests: at .001 each, three clean designs in a
 # hundred are stopped by chance, and another seed is chosen for them.
 LEAKAGE_ALPHA = 0.001
+
+# The side of each target for which a test looks, in print; other targets are named as they are.
+_HIGH = {"truth": "positive cases", "the network's score": "higher scores"}
 
 
 class IssueCode(StrEnum):
@@ -46,6 +49,8 @@ class IssueCode(StrEnum):
     TRUTH_CONFLICT = "truth_conflict"
     TRUTH_CONFLICT_REVIEWED = "truth_conflict_reviewed"
     SINGLE_CLASS = "single_class"
+    ADVICE_SHAM = "advice_sham"
+    ADVICE_DECISION = "advice_decision"
     ADVICE_STATEMENT = "advice_statement"
     ADVICE_REPEATED_CASE = "advice_repeated_case"
     ADVICE_WASHOUT = "advice_washout"
@@ -168,12 +173,12 @@ def association_issue(
     if result.auc is not None:
         # An AUC below .5 leaks as much as one above, so the larger side is reported.
         auc = max(result.auc, 1 - result.auc)
-        inverted = ", smaller values with malignant or higher scores" if result.auc < 0.5 else ""
+        inverted = f", smaller values with {_HIGH.get(target, target)}" if result.auc < 0.5 else ""
         area = f"AUC {decimal(auc, 2)}{inverted}, "
     # A large P does not prove that a field is free of information, hence "not shown to predict".
     finding = (
         f"{subject} {'predicts' if is_leak else 'is not shown to predict'} {target}"
-        f" ({area}permutation P {permutation_p_text(result.p)})"
+        f" ({area}permutation P {permutation_p_text(result.p)}, limit {decimal(LEAKAGE_ALPHA)})"
     )
     return [
         LeakageIssue(
@@ -214,7 +219,7 @@ def truth_conflict_issue(conflicts: int, reviewer: str = "", note: str = "") -> 
     >>> truth_conflict_issue(2, "T1", "both are proven").severity
     'warning'
     """
-    finding = f"{conflicts} cases have conflicting or unproven truth rules"
+    finding = f"{count_text(conflicts, 'case')} with conflicting or unproven truth rules"
     if note:
         return LeakageIssue(
             field="truth",
@@ -225,6 +230,6 @@ def truth_conflict_issue(conflicts: int, reviewer: str = "", note: str = "") -> 
     return LeakageIssue(
         field="truth",
         severity=ERROR,
-        finding=f"{finding} and have not been reviewed",
+        finding=f"{finding}, not reviewed",
         code=IssueCode.TRUTH_CONFLICT,
     )

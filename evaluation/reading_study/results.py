@@ -12,6 +12,7 @@ from evaluation.intervals import (
 )
 from evaluation.mrmc import StandaloneComparison
 from evaluation.proportion import BinomialTest
+from evaluation.reading_study.advice.question_summary import QuestionCounts
 from evaluation.reading_study.advice.reliance import AdviceScore
 from evaluation.reading_study.arms import ArmComparison, ArmScore
 from evaluation.reading_study.design import Design
@@ -84,7 +85,7 @@ class ReaderResult:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkResult:
     """The network alone on the cases of the primary arm.
 
@@ -100,6 +101,11 @@ class NetworkResult:
         Cases with a score.
     against : StandaloneComparison or None
         Comparison with the readers; None if no case has an answer of every reader.
+    decision_right : int or None
+        Correct decisions where the decision is the more probable of the two classes, which advice
+        states; None where the key holds no decision.
+    decision_differs : int or None
+        Cases in which the two decisions differ.
     """
 
     auc: AucInterval
@@ -108,6 +114,8 @@ class NetworkResult:
     right: int | None
     n: int
     against: StandaloneComparison | None
+    decision_right: int | None = None
+    decision_differs: int | None = None
 
     def sentence(self) -> str:
         """Return the result as one sentence or two."""
@@ -179,6 +187,8 @@ class ReadingScore:
         The interim looks that were taken.
     advice : AdviceScore or None
         Reliance on the network's advice; None in a study without advice.
+    questions : tuple of QuestionCounts
+        Answers to the further questions by arm, and to the questionnaire.
     """
 
     design: Design
@@ -210,3 +220,4 @@ class ReadingScore:
     synthetic: bool = False
     looks: tuple[InterimLook, ...] = ()
     advice: AdviceScore | None = None
+    questions: tuple[QuestionCounts, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evaluation.clustered import ClusteredProportion, clustered_proportion
@@ -11,6 +12,7 @@ from evaluation.intervals import Interval
 from evaluation.mrmc import compare_with_standalone, obuchowski_rockette
 from evaluation.permutation import PatientPermutations
 from evaluation.proportion import exact_binomial_test, proportion_interval
+from evaluation.reading_study.advice.question_summary import count_question_answers
 from evaluation.reading_study.advice.reliance import score_advice
 from evaluation.reading_study.arms import arm_scores, compare_arms
 from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, UNPROVEN, Design
@@ -50,6 +52,7 @@ def score_study(
     simulated: bool | None = None,
     synthetic: bool = False,
     looks: tuple[InterimLook, ...] = (),
+    stages: pd.DataFrame | None = None,
 ) -> ReadingScore:
     """Score a closed reading study.
 
@@ -77,6 +80,8 @@ def score_study(
         Whether the mammograms or the labels are simulated.
     looks : tuple of InterimLook
         The interim looks that were taken. One that stopped the study gives the level of the test.
+    stages : DataFrame, optional
+        What readers entered beside their answers, see `advice.question_summary`.
 
     Returns
     -------
@@ -129,7 +134,7 @@ def score_study(
         repeats=_text_repeats(primary),
         hidden_repeats=_hidden_repeat_agreement(joined, level),
         information=_text_baselines(primary, design.seed),
-        network=_network_result(primary, threshold),
+        network=_network_result(primary, threshold, design),
         arms=arm_scores(joined, design),
         comparisons=compare_arms(joined, design),
         readers=_reader_results(primary, key, design),
@@ -145,6 +150,7 @@ def score_study(
         synthetic=synthetic,
         looks=looks,
         advice=None if design.advice == NO_ADVICE else score_advice(joined, design),
+        questions=() if stages is None else count_question_answers(stages, key, design),
     )
 
 
@@ -195,8 +201,7 @@ def _missing_analyses(
     joined: pd.DataFrame, key: pd.DataFrame, design: Design, result: PrimaryResult
 ) -> tuple[PrimaryResult, ...]:
     """Return the primary analysis under every other rule for missing answers."""
-    # Filled answers have no first answer, with which advice_change could compare them.
-    if not result.missing or design.primary == "advice_change":
+    if not result.missing:
         return ()
     return tuple(
         primary_analysis(joined, key, design, missing_rule=rule)
@@ -289,7 +294,9 @@ def _text_baselines(primary: pd.DataFrame, seed: int) -> TextBaselines | None:
     )
 
 
-def _network_result(primary: pd.DataFrame, threshold: float | None) -> NetworkResult:
+def _network_result(
+    primary: pd.DataFrame, threshold: float | None, design: Design
+) -> NetworkResult:
     cases = primary.drop_duplicates("case_number").dropna(subset=["network_score"])
     truth = cases["malignant"].to_numpy(dtype=bool)
     scores = cases["network_score"].to_numpy(dtype=float)
@@ -311,9 +318,26 @@ def _network_result(primary: pd.DataFrame, threshold: float | None) -> NetworkRe
         auc=auc_interval(truth, scores, cases["patient_id"].to_numpy()),
         threshold=threshold,
         right=None if threshold is None else int(((scores >= threshold) == truth).sum()),
+        **_decision_counts(cases, scores, threshold, design),
         n=len(cases),
         against=comparison,
     )
+
+
+def _decision_counts(
+    cases: pd.DataFrame, scores: np.ndarray, threshold: float | None, design: Design
+) -> dict[str, int | None]:
+    """Return how often the decision that the key states is right, by field of the result."""
+    if "predicted" not in cases.columns or cases["predicted"].isna().any():
+        return {}
+    decided = (cases["predicted"] == design.positive).to_numpy(dtype=bool)
+    truth = cases["malignant"].to_numpy(dtype=bool)
+    return {
+        "decision_right": int((decided == truth).sum()),
+        "decision_differs": (
+            None if threshold is None else int((decided != (scores >= threshold)).sum())
+        ),
+    }
 
 
 def _mean_reader_auc(primary: pd.DataFrame, level: float) -> Interval | None:

@@ -14,7 +14,7 @@ import pandas as pd
 from core.class_labels import MAMMOGRAPHY, ClassDefinition
 from core.lexicon.annotation_answers import without_association
 from core.lexicon.birads_categories import BIRADS
-from evaluation.intervals import decimal
+from evaluation.intervals import count_text, decimal, percent
 from evaluation.permutation import PatientPermutations
 from evaluation.reading_study.leakage_issues import (
     ERROR,
@@ -257,17 +257,26 @@ def _variety_issues(texts: list[tuple[str, ...]]) -> list[LeakageIssue]:
     distinct = len({tuple(sorted(case_texts)) for case_texts in texts})
     commonest, copies = Counter(texts).most_common(1)[0]
     if distinct < FEW_DISTINCT_SHARE * n:
-        message = f"only {distinct} distinct texts (ignoring their order) for {n} cases"
+        message = (
+            f"only {count_text(distinct, 'distinct text')} (ignoring their order) for {n} cases,"
+            f" fewer than {percent(FEW_DISTINCT_SHARE, 0)} of them"
+        )
         findings.append((IssueCode.FEW_DISTINCT_TEXTS, message))
     # In a small study a tenth of the cases is less than two copies.
     if copies > max(2, REPEATED_SHARE * n):
-        message = f"one text is shown for {copies} of {n} cases: {', '.join(commonest)!r}"
+        message = (
+            f"one text is shown for {copies} of {n} cases: {', '.join(commonest)!r}; more than"
+            f" {percent(REPEATED_SHARE, 0)}, and more than two"
+        )
         findings.append((IssueCode.REPEATED_TEXT, message))
     label_counts = Counter(label for case_texts in texts for label in set(case_texts))
     if len(label_counts) > 1:
         label, cases = label_counts.most_common(1)[0]
         if cases > DOMINANT_SHARE * n:
-            message = f"one label dominates: {label!r} is shown in {cases} of {n} cases"
+            message = (
+                f"one label dominates: {label!r} is shown in {cases} of {n} cases, more than"
+                f" {percent(DOMINANT_SHARE, 0)}"
+            )
             findings.append((IssueCode.DOMINANT_LABEL, message))
     return _warnings("texts", findings)
 
@@ -286,13 +295,15 @@ def _label_issues(
     findings: list[tuple[IssueCode, str]] = []
     if unused:
         message = (
-            f"{len(displayed)} distinct labels are shown for {len(labels)} labelled units; the"
-            f" labels of {len(unused)} units never appear"
+            f"{count_text(len(displayed), 'distinct label')} for"
+            f" {count_text(len(labels), 'labelled unit')}; the labels of"
+            f" {count_text(len(unused), 'unit')} never appear"
         )
         findings.append((IssueCode.UNUSED_LABELS, message))
     if unknown:
         message = (
-            f"{len(unknown)} shown labels are not in the list of labels, among them {unknown[0]!r}"
+            f"{count_text(len(unknown), 'displayed label')} not in the list of labels, among them"
+            f" {unknown[0]!r}"
         )
         findings.append((IssueCode.UNKNOWN_LABELS, message))
     return _warnings("labels", findings)

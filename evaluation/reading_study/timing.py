@@ -26,7 +26,8 @@ class ReadingConduct:
     missing : int or None
         Assigned cases without an answer; None if the number of assigned cases is unknown.
     median_seconds, lower_seconds, upper_seconds : float or None
-        Median and quartiles of the time per case, over answers with a time.
+        Median and quartiles of the time per case, over answers with a time; in a study with advice
+        of the whole case, see `advice.first_stages.total_seconds`.
     idle : int
         Answers during which the reader was inactive.
     corrections : int
@@ -36,6 +37,9 @@ class ReadingConduct:
         times of day.
     trend : Interval
         Change in proportion correct from the first to the last position, see `accuracy_trend`.
+    first_seconds, final_seconds : float or None
+        Median time to the first answer, and from the second look to the final answer; None in a
+        study without advice.
     """
 
     answers: int
@@ -48,6 +52,8 @@ class ReadingConduct:
     corrections: int
     sittings: int | None
     trend: Interval
+    first_seconds: float | None = None
+    final_seconds: float | None = None
 
     def sentence(self) -> str:
         """Return the conduct as one sentence."""
@@ -56,7 +62,7 @@ class ReadingConduct:
             if self.median_seconds is None
             else (
                 f"median {self.median_seconds:.1f} s a case (quartiles {self.lower_seconds:.1f} and"
-                f" {self.upper_seconds:.1f})"
+                f" {self.upper_seconds:.1f}){self._parts_of_time()}"
             )
         )
         slope = self.trend
@@ -75,6 +81,15 @@ class ReadingConduct:
             f" change in proportion correct from the first to the last case {change}."
         )
 
+    def _parts_of_time(self) -> str:
+        """Return the medians of the parts of a case with advice; "" without advice."""
+        if self.first_seconds is None or self.final_seconds is None:
+            return ""
+        return (
+            f", {self.first_seconds:.1f} s to the first answer and {self.final_seconds:.1f} s from"
+            " the second look to the final answer"
+        )
+
 
 def summarize_conduct(
     joined: pd.DataFrame, assigned: int | None = None, level: float = 0.95
@@ -85,8 +100,8 @@ def summarize_conduct(
     ----------
     joined : DataFrame
         Answers with their key: code, arm, patient_id, repeat (bool), correct (bool); optional:
-        position, seconds, revision, idle, made. Hidden repeats count as answers but not in the
-        trend.
+        position, seconds, revision, idle, made, and with advice unaided_seconds and total_seconds.
+        Hidden repeats count as answers but not in the trend.
     assigned : int, optional
         Number of expected answers.
     level : float
@@ -96,11 +111,8 @@ def summarize_conduct(
     -------
     ReadingConduct
     """
-    seconds = (
-        pd.to_numeric(joined["seconds"], errors="coerce").dropna()
-        if "seconds" in joined.columns
-        else pd.Series(dtype=float)
-    )
+    has_advice = "total_seconds" in joined.columns
+    seconds = _times(joined, "total_seconds" if has_advice else "seconds")
     median, lower, upper = (
         [float(value) for value in seconds.quantile([0.5, 0.25, 0.75])]
         if len(seconds)
@@ -119,7 +131,20 @@ def summarize_conduct(
         corrections=corrected,
         sittings=_count_sessions(joined),
         trend=accuracy_trend(joined[~joined["repeat"]], level),
+        first_seconds=_median(_times(joined, "unaided_seconds")),
+        final_seconds=_median(_times(joined, "seconds")) if has_advice else None,
     )
+
+
+def _times(joined: pd.DataFrame, name: str) -> pd.Series:
+    """Return the known times of a column; empty without the column."""
+    if name not in joined.columns:
+        return pd.Series(dtype=float)
+    return pd.to_numeric(joined[name], errors="coerce").dropna()
+
+
+def _median(times: pd.Series) -> float | None:
+    return float(times.median()) if len(times) else None
 
 
 def _count_sessions(joined: pd.DataFrame) -> int | None:

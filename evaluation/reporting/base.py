@@ -18,7 +18,7 @@ from core.store import dataset_table, run_table
 from core.store.labels import category_table
 from core.store.labels.finished_annotators import load_finished_answers
 from core.store.labels.label_sets import DEFAULT_SET
-from core.store.reading import protocol_table, reading_table
+from core.store.reading import protocol_table, reading_table, stage_table
 from core.store.reading.protocol_states import next_command
 from evaluation.annotation import category_agreement
 from evaluation.intervals import METHOD_NAMES
@@ -30,6 +30,8 @@ from evaluation.queries.provenance import (
     closed_protocol,
 )
 from evaluation.reading_study import ReadingScore, workflow
+from evaluation.reading_study.advice.first_stages import with_first_stages
+from evaluation.reading_study.design import NO_ADVICE
 from evaluation.roc import AucInterval
 
 # Split of every performance figure and table.
@@ -141,9 +143,9 @@ def remember_scores() -> Iterator[None]:
 def primary_answers(study: Path) -> pd.DataFrame:
     """Return the answers of the primary arm of the closed reading study, without hidden repeats.
 
-    Columns: code (of the reader), case_number, mammogram_id, patient_id, position, answer, seconds,
-    malignant (the truth), right, score (of the network). Position 1 is the first case after the
-    practice cases.
+    Columns: code (of the reader), case_number, mammogram_id, patient_id, position, answer, seconds
+    (of the whole case), malignant (the truth), right, score (of the network). Position 1 is the
+    first case after the practice cases.
     """
     protocol = load_closed_protocol(study)
     design = workflow.protocol_design(protocol)
@@ -151,6 +153,10 @@ def primary_answers(study: Path) -> pd.DataFrame:
         answers = reading_table.load_reading_answers(con, protocol.protocol, protocol.version)
         cases = reading_table.load_reading_cases(con, protocol.protocol, protocol.version)
         items = reading_table.load_reading_items(con, protocol.protocol, protocol.version)
+        if design.advice != NO_ADVICE:
+            stages = stage_table.load_stage_answers(con, protocol.protocol, protocol.version)
+            answers = with_first_stages(answers, stages)
+            answers["seconds"] = answers["total_seconds"]
     table = answers[~answers["repeat"].astype(bool)].merge(cases, on="case_number")
     # Stored positions count the practice cases, which every reader sees first.
     practice = items[items["practice"].astype(bool)].groupby("code")["position"].max()

@@ -8,7 +8,7 @@ from typing import Any
 
 from core import lineage, store
 from core.class_labels import MAMMOGRAPHY, ClassDefinition
-from core.sessions.arms import ARMS, shows_texts
+from core.sessions.arms import ARM_TITLES, ARMS, shows_texts
 from core.store import annotation_table, run_table
 from core.store.labels.finished_annotators import annotator_states
 from core.store.reading.protocol_table import Protocol
@@ -317,7 +317,7 @@ def _annotation_sentence(annotators: int, simulated: int, finished: int) -> str:
 def reading_sentences(protocol: Protocol) -> str:
     """Return the design of a reading study as it was frozen."""
     design = workflow.protocol_design(protocol)
-    arms = "; ".join(f"{display_name(arm)}: {ARM_CONTENTS[arm]}" for arm in design.arms)
+    arms = "; ".join(f"{ARM_TITLES[arm]}: {ARM_CONTENTS[arm]}" for arm in design.arms)
     texts = (
         f" A case with labels showed at most {design.texts} of them,"
         f" {'with' if design.association_words else 'without'} words of the annotators' verdict."

@@ -100,6 +100,8 @@ def _build_blocks(study: Path, report: ProgressCallback) -> list[Block]:
                 blocks += build(study, name)
                 done += 1
                 report(done, total, "parts")
+        if title == _READING_STUDY:
+            blocks += _question_blocks(study)
     return [
         *blocks,
         Heading("Limitations"),
@@ -147,6 +149,16 @@ def _table_blocks(study: Path, name: str) -> list[Block]:
         return [TableBlock(spec.title, build_table(study, spec))]
     except MissingInput as missing:
         return [_missing_paragraph(f'Table "{spec.title}"', missing)]
+
+
+def _question_blocks(study: Path) -> list[Block]:
+    """Return the answers to the questions of the reading study; nothing without questions."""
+    spec = TABLES["questions"]
+    try:
+        return [TableBlock(spec.title, build_table(study, spec))]
+    except MissingInput:
+        # Few designs ask questions; that no study is closed is stated by the other tables.
+        return []
 
 
 def _missing_paragraph(title: str, missing: MissingInput) -> Paragraph:

@@ -47,7 +47,7 @@ def _auc_sentence(result: performance.ClassResult) -> str:
 
 def limitation_sentences(study: Path) -> list[str]:
     """Return the warnings of the study, the problems of its data and its leakage issues."""
-    sentences = list(study_overview.study_warnings(study))
+    sentences = [warning.sentence for warning in study_overview.study_warnings(study)]
     with store.read(study) as con:
         closed = closed_protocol(con)
         problems = dataset_table.load_problems(con)

@@ -16,7 +16,7 @@ from support import synthetic_study
 from support.expert_client import ExpertClient, token_of
 from support.live_server import Served, start_server, stop_server
 from support.network_capture import NetworkCapture
-from support.reading_browser import DEAD_TIME_MS, wait_for_case
+from support.reading_browser import DEAD_TIME_MS, answer_practice, wait_for_case
 from support.shadow_dom import HELD_KEY
 from support.stored_answers import stored_answers
 
@@ -62,10 +62,10 @@ def begin_cases(page, total: int) -> None:
 
 def complete_practice(page, total: int = 32, key: str = "3") -> None:
     """Answer all practice texts and open the first case."""
-    for i in range(5):
-        page.keyboard.press(key)
-        if i < 4:
-            wait_for_case(page, f"Practice {i + 2} / 5")
+    for i in range(4):
+        answer_practice(page, key, f"Practice {i + 2} / 5")
+        wait_for_case(page, f"Practice {i + 2} / 5")
+    page.keyboard.press(key)
     begin_cases(page, total)
 
 
@@ -222,11 +222,18 @@ def test_held_keys_two_windows_pause_and_closing(context, tmp_path) -> None:
             page.evaluate(HELD_KEY, "2")
         page.keyboard.press("7")
         wait_for_case(page, "Practice 1 / 5")
-        for i in range(5):
+        page.keyboard.press("1")
+        page.get_by_text("What this practice case showed").wait_for()
+        expect(page.locator(".example")).to_contain_text("from the descriptions alone")
+        page.wait_for_timeout(DEAD_TIME_MS)
+        page.keyboard.press("2")  # not the answer to the next case
+        page.evaluate(HELD_KEY, "Enter")
+        expect(page.locator(".example")).to_have_count(1)
+        page.keyboard.press("Enter")
+        for i in range(1, 5):
+            wait_for_case(page, f"Practice {i + 1} / 5")
             page.keyboard.press("1")
             page.keyboard.press("1")
-            if i < 4:
-                wait_for_case(page, f"Practice {i + 2} / 5")
         begin_cases(page, 60)
         expect(page.locator(".six button")).to_have_count(2)
         expect(page.locator(".ft").first).to_contain_text("Press 1 or 2. ", use_inner_text=True)

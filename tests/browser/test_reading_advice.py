@@ -15,28 +15,25 @@ from core.store.reading import protocol_table
 from support.image_arms import close_open_study, freeze_image_study
 from support.live_server import start_server, stop_server
 from support.network_capture import NetworkCapture
-from support.reading_browser import DEAD_TIME_OF_IMAGES_MS
+from support.reading_browser import DEAD_TIME_OF_IMAGES_MS, answer_practice
 from support.reading_cases import (
-    ANSWERS,
+    ADVICE,
+    DONE,
+    FIRST,
     QUESTIONS,
+    SERIOUS,
     STATEMENT,
     TEXTS,
     exam_case,
-    exam_films,
     film_images,
     reading_case,
 )
 from support.scripted_reading import ScriptedReading
-from support.shadow_dom import HAS_TITLE, KEYS_AT_ONCE, shadow_condition
+from support.shadow_dom import KEYS_AT_ONCE, shadow_condition
 
 pytestmark = pytest.mark.browser
 SIZES = ((1280, 640), (1920, 1080))
-DONE = {"stage": "done", "can_reopen": False, "saved": "2026-11-28T08:00:00Z"}
 LOADED = "() => [...document.querySelectorAll('.r img')].every(e => e.complete && e.naturalWidth)"
-SERIOUS = """async () => (await axe.run({runOnly: ["wcag2a", "wcag2aa"]})).violations
-    .filter(v => ["serious", "critical"].includes(v.impact))
-    .flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 160)))"""
-FIRST = {"first_answer": 2, "first_answer_text": ANSWERS[1]}
 
 
 class Server:
@@ -75,14 +72,6 @@ class Server:
 
     def state(self) -> dict[str, Any]:
         return {"stage": "case", "case": self.steps[self.at]} if self.at < 3 else DONE
-
-
-ADVICE = {
-    "statement": STATEMENT,
-    "texts": TEXTS,
-    "image": None,
-    "films": exam_films(0, 1, 2, 3, maps=True),
-}
 
 
 @pytest.fixture
@@ -126,7 +115,7 @@ def test_a_case_with_advice_takes_five_keys(open_exam) -> None:
     press("1")
     wait(page, STATEMENT)
     expect(page.locator(".adv .tx li")).to_have_text(
-        [f"{i}{text}" for i, text in enumerate(TEXTS, start=1)]
+        [f"{i}.{text}" for i, text in enumerate(TEXTS, start=1)]
     )
     expect(page.locator(".r .map")).to_have_count(4)
     expect(page.locator(".adv .firstanswer")).to_contain_text("2 Probably benign")
@@ -417,7 +406,7 @@ def test_no_advice_on_the_wire_before_the_answers_are_stored(own_study: Path, co
                 page.keyboard.press(key)
                 page.get_by_text(text).first.wait_for()
                 page.wait_for_timeout(DEAD_TIME_OF_IMAGES_MS)
-            page.keyboard.press("Enter")
-            page.wait_for_function(HAS_TITLE, arg="Practice 2 / 4")
+            expect(page.locator(".statement .mark")).to_have_text("Practice")
+            answer_practice(page, "Enter", "Practice 2 / 4")
     finally:
         stop_server(served)

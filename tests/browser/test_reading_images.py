@@ -23,7 +23,7 @@ from support.image_arms import close_open_study, freeze_image_study
 from support.image_requests import request_image
 from support.live_server import Served, start_server, stop_server
 from support.network_capture import NetworkCapture
-from support.reading_browser import DEAD_TIME_OF_IMAGES_MS, wait_for_case
+from support.reading_browser import DEAD_TIME_OF_IMAGES_MS, answer_practice, wait_for_case
 from support.shadow_dom import shadow_condition
 
 pytestmark = pytest.mark.browser
@@ -102,7 +102,7 @@ def test_nothing_sent_names_a_case_or_a_score(image_study: Served, context) -> N
         page.wait_for_selector("text=You will be shown mammograms, maps")
         page.check("#agree")
         page.get_by_role("button", name="Continue", exact=True).click()
-        page.wait_for_selector("text=on the same scale for every case")
+        page.wait_for_selector("text=The scale is the same for every case")
         page.click("text=Start with the practice cases")
         kinds = set()
         for i in range(11):
@@ -111,7 +111,8 @@ def test_nothing_sent_names_a_case_or_a_score(image_study: Served, context) -> N
             if page.locator(".rd.pictured").count():
                 kinds.add(page.locator(".rd .r").get_attribute("aria-label"))
                 assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-            page.keyboard.press("4")
+            following = f"Practice {i + 2} / 11" if i < 10 else "Practice is over"
+            answer_practice(page, "4", following)
         page.click("text=Start with case 1")
         with store.read(image_study.study) as con:
             total = int((~reading_table.load_reading_items(con, "Pictures", 1)["practice"]).sum())

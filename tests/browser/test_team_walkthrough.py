@@ -36,8 +36,9 @@ PAGES = (
     "participants",
 )
 SIZES = ((1280, 640), (1440, 780))
-# Colour of the text of charts, whose figures are drawn in the theme of the last run.
+# Colours of the text and of a line of charts, whose figures are drawn in the theme of the last run.
 CHART_TEXT = {"light": "rgb(87, 96, 107)", "dark": "rgb(167, 176, 186)"}
+CHART_LINE = {"light": "rgb(213, 94, 0)", "dark": "rgb(255, 138, 77)"}  # of malignant
 # Streamlit requests its own endpoints below the path of the page first; these requests fail.
 STREAMLIT_PROBES = ("/_stcore/health", "/_stcore/host-config")
 
@@ -140,6 +141,8 @@ def test_pages_have_no_faults(server: Served, browser) -> None:
             if path == "performance":
                 tick = page.locator(".js-plotly-plot .xtick text").first
                 expect(tick).to_have_css("fill", CHART_TEXT[scheme])
+                line = page.locator(".js-plotly-plot").first.locator("path.js-line").last
+                expect(line).to_have_css("stroke", CHART_LINE[scheme])
             faults += [
                 f"{path or 'overview'}, {scheme}: {fault}"
                 for fault in page.evaluate(ACCESSIBILITY_FAULTS)

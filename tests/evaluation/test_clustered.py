@@ -153,6 +153,20 @@ def test_degenerate_inputs_have_reasons():
         clustered_proportion([1, 0], [1])
 
 
+def test_correlation_and_design_effect_that_differ_in_direction_are_explained() -> None:
+    """The design effect of patients of different size can be below 1 beside a correlation."""
+    patients = np.repeat(np.arange(6), [1, 1, 4, 2, 4, 3])
+    correct = [1, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0]
+    result = clustered_proportion(correct, patients)
+    assert result.icc > 0 and result.design_effect < 1
+    assert "they are estimated separately" in result.clustering_text()
+    # With equally many answers a patient the two agree.
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        equal = clustered_proportion(rng.random(18) < 0.6, np.repeat(np.arange(6), 3))
+        assert equal.icc <= 0 or equal.design_effect > 1
+
+
 def test_single_answers_have_no_intraclass_correlation() -> None:
     result = clustered_proportion([1, 0, 1, 1], ["a", "b", "c", "d"])
     assert (

@@ -25,6 +25,12 @@ QUESTIONS = [
     {"text": "What would have helped?", "kind": "text", "options": []},
 ]
 STATEMENT = "The network's decision: malignant"
+FIRST = {"first_answer": 2, "first_answer_text": ANSWERS[1]}
+DONE = {"stage": "done", "can_reopen": False, "saved": "2026-11-28T08:00:00Z"}
+# Serious faults of accessibility on the page, by axe.
+SERIOUS = """async () => (await axe.run({runOnly: ["wcag2a", "wcag2aa"]})).violations
+    .filter(v => ["serious", "critical"].includes(v.impact))
+    .flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 160)))"""
 
 
 def film_images() -> dict[str, bytes]:
@@ -78,3 +84,12 @@ def reading_case(**changes: Any) -> dict[str, Any]:
 def exam_case(*slots: int, **changes: Any) -> dict[str, Any]:
     """Return a case that is an exam with films at these places."""
     return reading_case(films=exam_films(*slots)) | changes
+
+
+# The advice of an exam with four films.
+ADVICE = {
+    "statement": STATEMENT,
+    "texts": TEXTS,
+    "image": None,
+    "films": exam_films(0, 1, 2, 3, maps=True),
+}

@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from core.sessions.arms import shows_advice, shows_advice_map, shows_texts
+
 ADVICE_KINDS = ("none", "class", "probability_band")
 # Limits of the bands, in percent. One of them is 50, so that a band never contradicts the decision.
 _BAND_LIMITS = (0, 10, 30, 50, 70, 90, 100)
 CONTROL_NOTICE = "This case has no advice. Look again and give your final answer."
 PREDICTION_QUESTION = "What will the network decide?"
-ADVICE_INSTRUCTIONS = (
-    "Read the images of each case and give your first answer. It is saved and cannot be changed.",
-    "Then the decision of a computer program (a neural network) is shown, in some cases together"
-    " with short descriptions of what it found or a map of where it found it. Some cases have no"
-    " advice. Look again and give your final answer, which may be the same.",
-    "On a mammogram: the wheel zooms, dragging changes window and level, dragging with Shift moves,"
-    " a double click resets; the keys Z, W, L and R do the same.",
-    "Press a number key or click. Every answer is saved at once.",
-    "Practice comes first; it does not count, and there is no feedback.",
+FIRST_ANSWER = (
+    "Read the images of each case and give your first answer. It is saved and cannot be changed."
 )
 
 
@@ -64,11 +59,23 @@ def advice_statement(design: Mapping[str, Any], advice: str) -> str:
     return f"The network's probability of {positive}: {low} to {high} %"
 
 
+def map_paragraph(design: Mapping[str, Any]) -> str:
+    """Return what the colours of a class map mean, for the positive class of a stored design."""
+    positive = str(design.get("positive", "malignant"))
+    signs = "malignancy" if positive == "malignant" else f"the class {positive}"
+    return (
+        f"The map shows where the program found signs of {signs}: dark violet stands for few signs,"
+        " red for more, light yellow for many. The scale is the same for every case."
+    )
+
+
 def advice_paragraphs(design: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the instructions of a stored design with advice."""
-    paragraphs = list(ADVICE_INSTRUCTIONS)
+    """Return the instructions about the two answers and the advice of a stored design."""
+    paragraphs = [FIRST_ANSWER, _advice_content(design)]
     if design.get("predict_network"):
         paragraphs.insert(1, "After the first answer, state what you expect the program to decide.")
+    if any(map(shows_advice_map, design.get("arms", ()))):
+        paragraphs.append(f"{map_paragraph(design)} The key M hides and shows it.")
     if design.get("wrong_advice_told"):
         percentage = 100 * float(design["wrong_advice"])
         paragraphs.append(
@@ -80,3 +87,30 @@ def advice_paragraphs(design: Mapping[str, Any]) -> tuple[str, ...]:
             f" {design['washout_days']} days between them; the page opens the next part."
         )
     return tuple(paragraphs)
+
+
+def _advice_content(design: Mapping[str, Any]) -> str:
+    """Return what the advice shows in the arms of a design, and whether some cases have none."""
+    arms = design.get("arms", ())
+    advised = [arm for arm in arms if shows_advice(arm)]
+    parts = [
+        (shows_texts, "short descriptions of what it found"),
+        (shows_advice_map, "a map of where it found it"),
+    ]
+    shown = [text for shows, text in parts if any(map(shows, advised))]
+    is_everywhere = all(shows(arm) for arm in advised for shows, text in parts if text in shown)
+    program = "a computer program (a neural network)"
+    if design["advice"] == "class":
+        statement = f"Then the decision of {program} is shown"
+    else:
+        positive = design.get("positive", "malignant")
+        statement = f"Then the probability of {positive} by {program} is shown as a range"
+    if shown and is_everywhere:
+        statement += f", together with {' and '.join(shown)}"
+    elif shown:
+        statement += f", in some cases together with {' or '.join(shown)}"
+    sentences = [statement]
+    if len(advised) < len(arms):
+        sentences.append("Some cases have no advice")
+    sentences.append("Look again and give your final answer, which may be the same.")
+    return ". ".join(sentences)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.errors import RequestRefused
+from core.errors import RequestRefused, UserError
 from core.store import dataset_table
 from core.store.connection import Connection
 from core.store.evidence import Actor, append_evidence, record_group, record_row
@@ -132,6 +132,17 @@ def load_seat(con: Connection, code: str) -> list[ReadingItem] | None:
             " the research team that your code is another one.",
         )
     return seat_items(seats[code])
+
+
+def check_reader_seat(con: Connection, code: str) -> None:
+    """Raise a UserError where this study is a site bundle without a seat for a reader's code."""
+    identity = bundle_identity(con)
+    seats = [] if identity is None else list(identity.get("seats", {}))
+    if identity is not None and code not in seats:
+        raise UserError(
+            f"This site bundle has seats for {', '.join(seats)} and none for {code}; invite one of"
+            " these codes, or make a bundle with more --readers at the original site."
+        )
 
 
 def seat_rows(items: Iterable[ReadingItem]) -> list[list[Any]]:

@@ -30,6 +30,7 @@ from core.store.reading.protocol_table import (
     check_designable,
     load_protocol,
 )
+from core.store.reading.stage_table import FIRST, PREDICTION
 from core.timestamps import utc_now
 
 
@@ -386,7 +387,8 @@ def count_answered(con: Connection, protocol: str, version: int, arm: str) -> in
 def reading_progress_by_reader(con: Connection, protocol: str, version: int) -> pd.DataFrame:
     """Return each reader's progress.
 
-    Columns: code, total, done, missing, median_seconds, corrections, last_seen, simulated.
+    Columns: code, total, done, missing, median_seconds (of the whole case, with the first answer
+    and the prediction of a study with advice), corrections, last_seen, simulated.
     """
     # The only statistics of an open study. No accuracy, no distribution of answers and no truth
     # may be added here: the team would be unblinded before the study is closed.
@@ -394,12 +396,18 @@ def reading_progress_by_reader(con: Connection, protocol: str, version: int) -> 
         """
         SELECT i.code, count(DISTINCT i.position) AS total, count(DISTINCT a.position) AS done,
             count(DISTINCT i.position) - count(DISTINCT a.position) AS missing,
-            median(a.seconds) FILTER (WHERE a.revision = 1) AS median_seconds,
+            median(CASE WHEN e.code IS NULL THEN a.seconds ELSE a.seconds + e.seconds END)
+                FILTER (WHERE a.revision = 1) AS median_seconds,
             count(a.revision) FILTER (WHERE a.revision > 1) AS corrections,
             max(a.made) AS last_seen, coalesce(bool_or(a.simulated), FALSE) AS simulated
         FROM reading_items i LEFT JOIN answers a USING (protocol, version, code, position)
+            LEFT JOIN (
+                SELECT protocol, version, code, position,
+                    CASE WHEN count(seconds) = count(*) THEN sum(seconds) END AS seconds
+                FROM reading_stages WHERE stage IN (?, ?) GROUP BY ALL
+            ) e USING (protocol, version, code, position)
         WHERE i.protocol = ? AND i.version = ? AND NOT i.practice
         GROUP BY i.code ORDER BY i.code
         """,
-        [protocol, version],
+        [FIRST, PREDICTION, protocol, version],
     ).df()

@@ -12,8 +12,9 @@ from starlette.routing import BaseRoute
 
 from core import settings
 from core.lexicon import annotation_answers
+from core.lexicon.lexicon import Lexicon
 from core.sessions.annotation_session import AnnotationQueue, AnnotationSession, QueueSlot
-from core.store import run_table, unit_table
+from core.store import dataset_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.unit_table import Tile
 from dashboard.components.annotation.audit_routes import audit_summary, tile_position
@@ -29,6 +30,27 @@ TASK_NOTE = (
     "Two practice units come first. A few units are shown a second time to measure consistency."
     " There are no right or wrong answers: Nothing and Unsure are answers too."
 )
+
+
+def worked_example(lexicon: Lexicon) -> str:
+    """Return an answer in words with the keys that give it, for the page before practice."""
+    category = lexicon.categories[0]
+    phenomenon: dict[str, Any] = {"category": category.name, "terms": {}, "association": None}
+    keys = [category.key]
+    if category.fields:
+        term = category.fields[0].terms[-1]
+        phenomenon["terms"][category.fields[0].name] = term.name
+        keys.append(term.key)
+    if category.association == "required":
+        association = lexicon.associations[-1]
+        phenomenon["association"] = association.name
+        keys.append(association.key)
+    label = annotation_answers.format_label([phenomenon], lexicon)
+    return (
+        f"A worked example: the outlined regions of nearly all tiles show “{label}”. Press"
+        f" {', '.join(keys)}, then 3 for high confidence, and Enter. One tile that differs does not"
+        " matter. If the regions have nothing in common, press 0 and Enter."
+    )
 
 
 def _patch(code: str, run: str, unit: int, tile: Tile, level: float) -> dict[str, Any]:
@@ -131,7 +153,8 @@ def _state(
 ) -> dict[str, Any]:
     """Return what the page shows: the slot of a name, or the next one behind `after`."""
     if not session.has_consented(con):
-        return consent_stage(context.served_study(), TASK_NOTE)
+        example = worked_example(dataset_table.load_lexicon(con))
+        return consent_stage(context.served_study(), TASK_NOTE, example)
     named = session.find_slot(con, name) if name else after
     queue = session.queue(con, named.run if named else None)
     slot = named if name else queue.next(after)

@@ -6,6 +6,7 @@ class ReadingPage {
     this.stage = root.querySelector(".stage");
     this.client = new SessionClient(prefix, "/expert/read/", root.querySelector(".lost"));
     this.stopwatch = new Stopwatch();
+    this.explained = new Set();      // notes of practice that were shown
     this.onKey = (event) => this.key(event);
     this.onActivity = () => this.stopwatch.recordActivity();
     document.addEventListener("keydown", this.onKey);
@@ -22,7 +23,7 @@ class ReadingPage {
   async load() { this.show((await this.client.request("state")).data); }
 
   show(state) {
-    this.case = null; this.done = false; this.busy = false; this.form = null; this.shownAt = performance.now();
+    this.case = null; this.done = false; this.busy = false; this.form = null; this.goOn = null; this.shownAt = performance.now();
     if (state.saved) this.saved = clockTime(state.saved);
     const token = state.case?.token ?? state.token;
     if (token || state.stage === "done" || state.stage === "closed") removeTextsOfOthers(token);
@@ -126,7 +127,7 @@ class ReadingPage {
 
   textList(texts) {
     return createNode("ol", { class: "tx" }, ...texts.map((text, i) =>
-      createNode("li", {}, createNode("b", { textContent: text ? String(i + 1) : "" }), createNode("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
+      createNode("li", {}, createNode("b", { textContent: text ? i + 1 + "." : "" }), createNode("span", { textContent: text, class: text.length > 130 ? "long" : "" }))));
   }
 
   advice(shown) {
@@ -134,7 +135,12 @@ class ReadingPage {
     if (shown.step === "prediction") return createNode("div", { class: "adv" }, first, createNode("p", { class: "lead", textContent: "The network's decision comes next. Predict it." }));
     if (!shown.advice) return createNode("div", { class: "adv" }, first, createNode("p", { class: "lead", textContent: "This case has no advice. Look again and give your final answer." }));
     const texts = shown.advice.texts.filter(Boolean);
-    return createNode("div", { class: "adv" }, first, createNode("p", { class: "statement", textContent: shown.advice.statement }), texts.length ? this.textList(texts) : null, shown.films ? null : this.mapBar);
+    return createNode("div", { class: "adv" }, first, this.statement(shown), texts.length ? this.textList(texts) : null, shown.films ? null : this.mapBar);
+  }
+
+  statement(shown) {
+    const mark = shown.practice ? createNode("span", { class: "mark", textContent: "Practice" }) : null;
+    return createNode("p", { class: "statement" }, shown.advice.statement, mark);
   }
 
   answers(shown) {
@@ -196,7 +202,7 @@ class ReadingPage {
     this.buttons.forEach((button, i) => { button.disabled = true; button.setAttribute("aria-pressed", String(i + 1 === given.answer)); });
     const sent = { token: this.case.token, ...given, seconds: this.stopwatch.read(), idle: this.stopwatch.idle };
     const { ok, data } = await this.client.request("answer", sent);
-    if (ok) { this.show(data); return; }
+    if (ok) { this.explain(given.answer, data); return; }
     if (data.code === "answer") {
       this.busy = false; this.form = null; this.hint.hidden = false; this.note.textContent = data.message; this.note.className = "say";
       this.answerArea.replaceChildren(this.answers(this.case));
@@ -205,6 +211,22 @@ class ReadingPage {
     this.saved = null;
     await this.load();
     if (this.note && this.case) this.note.textContent = data.message || "";
+  }
+
+  // The worked example of practice: what the case showed and why, beside the case, once for each kind of case.
+  explain(value, next) {
+    const shown = this.case, note = shown?.practice_note?.join(" ");
+    if (!note || this.explained.has(note)) { this.show(next); return; }
+    this.explained.add(note);
+    this.case = null; this.form = null; this.shownAt = performance.now();
+    this.stage.firstChild.classList.add("explained");
+    this.goOn = () => { if (performance.now() - this.shownAt >= DEAD_MS) this.show(next); };
+    const given = createNode("p", { class: "firstanswer" }, shown.step ? "Your final answer: " : "Your answer: ", createNode("b", { textContent: value + " " + shown.answers[value - 1] }));
+    const button = createNode("button", { type: "button", class: "btn pri" }, "Continue ", createNode("kbd", { textContent: "⏎" }));
+    button.onclick = () => this.goOn?.();
+    const paragraphs = shown.practice_note.map((text) => createNode("p", { textContent: text }));
+    this.answerArea.replaceChildren(createNode("section", { class: "example", role: "status", "aria-label": "What this practice case showed" },
+      given, createNode("h2", { textContent: "What this practice case showed" }), ...paragraphs, button));
   }
 
   async reopen() {
@@ -216,7 +238,11 @@ class ReadingPage {
   }
 
   key(event) {
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !(this.case || this.done || this.form)) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !(this.case || this.done || this.form || this.goOn)) return;
+    if (this.goOn) {
+      if (event.key === "Enter") { event.preventDefault(); this.goOn(); } else this.pictures?.key(event);
+      return;
+    }
     if (this.case && this.pictures?.key(event)) return;
     if (this.form) { if (!this.client.lost) this.form.key(event); return; }
     const value = Number(event.key);

@@ -12,7 +12,8 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from core.errors import RequestRefused
-from core.sessions.reading.steps import locks_answers
+from core.sessions.reading.practice_notes import practice_note
+from core.sessions.reading.steps import FINAL_STEP, locks_answers
 from core.sessions.reading_instructions import design_shows_images, reading_instructions
 from core.sessions.reading_session import (
     NO_OPEN_STUDY,
@@ -57,7 +58,15 @@ def _case(code: str, protocol: Protocol, case: DisplayedCase) -> dict[str, Any]:
         # The same for all cases of a study, so that it reveals no arm.
         "question": instructions.question,
         **advice_fields(code, protocol.design, case, instructions.answers),
+        "practice_note": _practice_note(protocol, case),
     }
+
+
+def _practice_note(protocol: Protocol, case: DisplayedCase) -> list[str]:
+    """Return what the page explains after the answer to a practice case, else nothing."""
+    if not case.practice or case.step not in (None, FINAL_STEP):
+        return []
+    return list(practice_note(protocol.design, case))
 
 
 def _state(con: Connection, session: ReadingSession, next_study: bool = False) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def show_unit_gallery(rows: Sequence[dict[str, Any]], *, key: str) -> int | None
     """Show rows of units and return the unit whose row was clicked, or None.
 
     Each row holds unit, name, under (second line), tiles (image addresses), counts (patches by
-    class), label, source, share and images.
+    class), label, source, share and facts (further lines of its column).
     """
     import streamlit as st
 

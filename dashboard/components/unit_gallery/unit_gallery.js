@@ -14,7 +14,7 @@ function row(item, open) {
   }
   make("div", "mute", counts, text.join("   "));
   const label = make("div", "", r); make("div", item.label ? "label" : "label none", label, item.label || "No label"); make("div", "mute", label, item.source);
-  const share = make("div", "share", r); make("b", "", share, item.share); make("div", "mute", share, item.images);
+  const share = make("div", "share", r); make("b", "", share, item.share); item.facts.forEach(fact => make("div", "mute", share, fact));
   r.onclick = () => open(item.unit);
   return r;
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from evaluation.intervals import count_text, percent
 from evaluation.reading_study.design import NO_ADVICE, Design, questions_from_lines
 
 _KIND_NAMES = {"class": "class", "probability_band": "band of the probability"}
@@ -33,6 +34,40 @@ def advice_fields(base: Design) -> dict[str, Any]:
         "questions": questions_from_lines(questions),
         "questionnaire": questions_from_lines(questionnaire),
     }
+
+
+def advice_sentence(design: Design) -> str:
+    """Return the settings of advice as one sentence after a blank; "" without advice."""
+    if design.advice == NO_ADVICE:
+        return ""
+    wrong = (
+        "wrong decisions as the network makes them"
+        if design.wrong_advice is None
+        else f"{percent(design.wrong_advice, 0)} wrong decisions,"
+        f" {'stated' if design.wrong_advice_told else 'not stated'} to readers"
+    )
+    parts = [f"Advice states the {_KIND_NAMES[design.advice]}", wrong]
+    if design.predict_network:
+        parts.append("readers predict the decision first")
+    if design.washout_days:
+        parts.append(
+            f"crossover with {count_text(design.washout_days, 'day')} between periods, within"
+            f" {count_text(design.duration_days or 0, 'day')}"
+        )
+    return f" {'; '.join(parts)}."
+
+
+def questions_sentence(design: Design) -> str:
+    """Return how many questions a design asks as one sentence after a blank; "" without any."""
+    parts = [
+        f"{count_text(len(questions), 'question')} {where}"
+        for questions, where in (
+            (design.questions, "with each case"),
+            (design.questionnaire, "at the end"),
+        )
+        if questions
+    ]
+    return f" {' and '.join(parts)}." if parts else ""
 
 
 def _advice_settings(base: Design) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def render_unit(dissect: str, unit: int) -> None:
         _render_charts(dissect, unit, details)
     with middle:
         if patches:
-            patch_tiles.show_patch_mammogram(patches[0], key="mammogram", height=400)
+            patch_tiles.show_patch_mammogram(patches[0], key="mammogram", height=392)
         _render_warnings(details)
     with right:
         _render_tabs(dissect, unit, details)
@@ -137,7 +137,7 @@ def _render_patches(dissect: str, unit: int, details: dict[str, Any]) -> list[di
         has_region = False
     largest = float(details["largest"])
     level = float(details["quantile"]) if region == "quantile" else settings["threshold"] * largest
-    items = _tile_items(dissect, patches, level if has_region else None)
+    items = tile_items(dissect, patches, level if has_region else None)
     patch_tiles.show_patch_tiles(items, key="tiles")
     return items
 
@@ -191,7 +191,7 @@ def _patches_of_set(
     return details["top"].head(64 if patch_set == "all" else units.CONTEXT_PATCHES)
 
 
-def _tile_items(dissect: str, patches: pd.DataFrame, level: float | None) -> list[dict[str, Any]]:
+def tile_items(dissect: str, patches: pd.DataFrame, level: float | None) -> list[dict[str, Any]]:
     """Return the items of the tiles component; level: activation of the region, None for none."""
     names = cached_result(run_class_names, dissect)
     items = []

@@ -69,11 +69,17 @@ def sample_wrong_share(table: pd.DataFrame, design: Design) -> pd.DataFrame:
             f"{name}: {wrong} wrong and {right} right decisions"
             for name, (wrong, right) in supply.items()
         )
-        most = f"at most {max(feasible)} cases per class" if feasible else "no number of cases"
+        if not feasible:
+            raise UserError(
+                f"A share of {share:g} wrong advice cannot be sampled from these images, whatever"
+                f" the number of cases ({numbers}). Change wrong_advice, or allow more images a"
+                " patient."
+            )
         raise UserError(
-            f"A share of {share:g} wrong advice cannot be sampled with"
-            f" {design.cases_per_class or 'any number of'} cases per class ({numbers}); {most}"
-            " allows it. Change wrong_advice or cases_per_class, or allow more images a patient."
+            f"A share of {share:g} wrong advice cannot be sampled with {per_class} cases per class"
+            f" ({numbers}). The numbers that allow it lie between {min(feasible)} and"
+            f" {max(feasible)}: change cases_per_class or wrong_advice, or allow more images a"
+            " patient."
         )
     wrong = round(share * per_class)
     parts = [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from core.sessions.arms import CONTROL_ARMS, shows_advice
-from evaluation.intervals import percent
+from core.sessions.arms import ARM_TITLES, CONTROL_ARMS, is_sham_of, shows_advice
+from evaluation.intervals import count_text, decimal, percent
 from evaluation.permutation import PatientPermutations
 from evaluation.reading_study.advice.advice_cases import stated_advice
 from evaluation.reading_study.design import NO_ADVICE, Design
@@ -23,6 +23,7 @@ from evaluation.reading_study.leakage_issues import (
 
 # Four weeks are usual between the readings of a case in studies of several readers.
 USUAL_WASHOUT_DAYS = 28
+_SHAM = "advice_shuffled"
 # Arms with this difference in the share of wrong advice are not compared fairly.
 _LARGEST_IMBALANCE = 0.1
 # With fewer cases of wrong, or of right, advice in an arm its reliance is hardly estimable.
@@ -33,18 +34,24 @@ _DOMINANT_ADVICE = 0.8
 
 
 def advice_issues(
-    cases: pd.DataFrame, design: Design, orders: Sequence[Sequence[int]]
+    cases: pd.DataFrame,
+    design: Design,
+    orders: Mapping[str, Sequence[int]],
+    threshold: float | None = None,
 ) -> list[LeakageIssue]:
-    """Check the cases and the orders of a study with advice.
+    """Check the arms, the cases and the orders of a study with advice.
 
     Parameters
     ----------
     cases : DataFrame
-        The sealed key with case_number, mammogram_id, patient_id, arm, truth, predicted, advice.
+        The sealed key with case_number, mammogram_id, patient_id, arm, truth, network_score,
+        predicted, advice.
     design : Design
         The design.
-    orders : sequence of sequence of int
-        Case numbers in the order of each planned reader.
+    orders : mapping
+        Case numbers in the order of each planned reader, by code.
+    threshold : float, optional
+        The network's threshold, fixed on the hold-out split.
 
     Returns
     -------
@@ -55,8 +62,10 @@ def advice_issues(
         return []
     wrong = cases["predicted"] != cases["truth"]
     return [
+        *_sham_issues(design),
         *_statement_issues(cases, design),
-        *_repeated_case_issues(cases, design, orders),
+        *_decision_issues(cases, design, threshold),
+        *_repeated_case_issues(cases, design, list(orders.values())),
         *_balance_issues(cases, wrong),
         *_base_rate_issues(cases, wrong, design),
         *_order_issues(cases, wrong, design, orders),
@@ -65,6 +74,44 @@ def advice_issues(
 
 def _issue(code: IssueCode, severity: str, finding: str) -> LeakageIssue:
     return LeakageIssue(field="advice", severity=severity, finding=finding, code=code)
+
+
+def _sham_issues(design: Design) -> list[LeakageIssue]:
+    """Check that the shuffled units are the sham of an arm with the same content."""
+    if _SHAM not in design.arms:
+        return []
+    arms = [arm for arm in design.arms if shows_advice(arm) and arm != _SHAM]
+    others = [ARM_TITLES[arm] for arm in arms if not is_sham_of(_SHAM, arm)]
+    if not others:
+        return []
+    finding = (
+        f"the arm {ARM_TITLES[_SHAM]} is no sham of {' or of '.join(others)}: these arms differ"
+        " from it in what they show, and not only in whether it belongs to the case"
+    )
+    if len(others) < len(arms):
+        return [_issue(IssueCode.ADVICE_SHAM, NOTE, finding)]
+    finding += (
+        f"; compare with the arm {ARM_TITLES['no_advice']}, or plan the arm"
+        f" {ARM_TITLES['advice_units']}"
+    )
+    return [_issue(IssueCode.ADVICE_SHAM, WARNING, finding)]
+
+
+def _decision_issues(
+    cases: pd.DataFrame, design: Design, threshold: float | None
+) -> list[LeakageIssue]:
+    """Count the cases whose decision differs from that at the threshold of the hold-out split."""
+    if threshold is None:
+        return []
+    scored = cases[cases["network_score"].notna()]
+    at_threshold = scored["network_score"] >= threshold
+    differing = int((at_threshold != (scored["predicted"] == design.positive)).sum())
+    finding = (
+        f"the advice is the more probable of the two classes; for {differing} of"
+        f" {count_text(len(scored), 'case')} it differs from the decision at the hold-out"
+        f" threshold of {decimal(threshold)}"
+    )
+    return [_issue(IssueCode.ADVICE_DECISION, NOTE, finding)]
 
 
 def _statement_issues(cases: pd.DataFrame, design: Design) -> list[LeakageIssue]:
@@ -112,8 +159,8 @@ def _repeated_case_issues(
     if not after:
         return []
     finding = (
-        f"{len(after)} images are read as a control after advice on the same image; put each image"
-        " in one arm, or plan a crossover with a washout"
+        f"{count_text(len(after), 'image')} read as a control after advice on the same image; put"
+        " each image in one arm, or plan a crossover with a washout"
     )
     return [_issue(IssueCode.ADVICE_REPEATED_CASE, ERROR, finding)]
 
@@ -124,7 +171,10 @@ def _balance_issues(cases: pd.DataFrame, wrong: pd.Series) -> list[LeakageIssue]
     shares = counts["sum"] / counts["count"]
     # One case more or less is no imbalance, however small the arms are.
     tolerance = max(_LARGEST_IMBALANCE, 2 / counts["count"].min())
-    text = ", ".join(f"{arm} {row['sum']} of {row['count']}" for arm, row in counts.iterrows())
+    text = ", ".join(
+        f"{ARM_TITLES[str(arm)]} {row['sum']} of {row['count']}" for arm, row in counts.iterrows()
+    )
+    text += f"; limit: a difference of {percent(tolerance, 0)}"
     if shares.max() - shares.min() <= tolerance:
         finding = f"the share of wrong advice is balanced over the arms ({text})"
         return [_issue(IssueCode.ADVICE_BALANCE, NOTE, finding)]
@@ -143,7 +193,8 @@ def _base_rate_issues(cases: pd.DataFrame, wrong: pd.Series, design: Design) -> 
         least = int(counts[kind].min())
         if least < _LEAST_CASES:
             finding = (
-                f"arm {counts[kind].idxmin()} has {least} cases of {kind} advice: reliance on"
+                f"arm {ARM_TITLES[str(counts[kind].idxmin())]} has {count_text(least, 'case')} of"
+                f" {kind} advice, fewer than {_LEAST_CASES}: reliance on"
                 f" {'oneself' if kind == 'wrong' else 'the network'} is hardly estimable"
             )
             issues.append(_issue(IssueCode.ADVICE_BASE_RATE, WARNING, finding))
@@ -156,36 +207,36 @@ def _base_rate_issues(cases: pd.DataFrame, wrong: pd.Series, design: Design) -> 
     ):
         finding = (
             f"the instructions state that {percent(stated, 0)} of the decisions are wrong, but"
-            f" {percent(share, 0)} of the cases have a wrong one"
+            f" {percent(share, 0)} of the cases have a wrong one (limit: a difference of"
+            f" {percent(_LARGEST_STATED_ERROR, 0)})"
         )
         issues.append(_issue(IssueCode.ADVICE_TOLD_SHARE, ERROR, finding))
     names = cases["predicted"].value_counts(normalize=True)
     if names.max() > _DOMINANT_ADVICE:
         finding = (
-            f"the network decides {names.idxmax()} in {percent(names.max(), 0)} of the cases:"
-            " readers may learn to expect it"
+            f"the network decides {names.idxmax()} in {percent(names.max(), 0)} of the cases, more"
+            f" than {percent(_DOMINANT_ADVICE, 0)}: readers may learn to expect it"
         )
         issues.append(_issue(IssueCode.ADVICE_BASE_RATE, WARNING, finding))
     return issues
 
 
 def _order_issues(
-    cases: pd.DataFrame, wrong: pd.Series, design: Design, orders: Sequence[Sequence[int]]
+    cases: pd.DataFrame, wrong: pd.Series, design: Design, orders: Mapping[str, Sequence[int]]
 ) -> list[LeakageIssue]:
     """Test whether wrong advice comes earlier or later in the readers' orders."""
     flags = dict(zip(cases["case_number"], wrong))
     issues = []
-    for number, order in enumerate(orders, start=1):
+    for code, order in orders.items():
         tests = PatientPermutations(np.arange(len(order)), design.seed)
         is_wrong = np.array([flags[case] for case in order])
         result = tests.ordinal_association(np.arange(len(order), dtype=float), is_wrong)
         issues += association_issue(
             IssueCode.ADVICE_ORDER,
-            f"advice, order of planned reader {number}",
+            f"advice, order of {code}",
             "the position in the order",
             result,
             "wrong advice",
             ERROR,
         )
-    errors = [issue for issue in issues if issue.severity == ERROR]
-    return errors or issues[:1]
+    return issues

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from core.sessions.arms import CONTROL_ARMS
+from core.sessions.arms import ARM_TITLES, CONTROL_ARMS, is_sham_of, shows_advice
 from evaluation.intervals import (
     Interval,
     decimal,
-    display_name,
     interval_text,
     not_estimable,
 )
@@ -65,8 +64,9 @@ class ArmReliance:
     auc : ObuchowskiRockette or None
         Mean AUC over readers of final and of first answers, and their difference; None without a
         case that every reader answered.
-    first_seconds, final_seconds : float or None
-        Median time of an answer in seconds.
+    first_seconds, final_seconds, total_seconds : float or None
+        Median time to the first answer, from the second look to the final answer, and of the whole
+        case, in seconds; see `first_stages.total_seconds`.
     predicted_network : Interval or None
         Proportion of right predictions of the network's decision; None where none was asked for.
 
@@ -97,7 +97,20 @@ class ArmReliance:
     auc: ObuchowskiRockette | None
     first_seconds: float | None
     final_seconds: float | None
+    total_seconds: float | None
     predicted_network: Interval | None
+
+    @property
+    def times(self) -> str:
+        """Median times as text; "no times" where a part of them is unknown."""
+        parts = (self.total_seconds, self.first_seconds, self.final_seconds)
+        if any(seconds is None for seconds in parts):
+            return "no times"
+        total, first, final = parts
+        return (
+            f"{total:.1f} s a case, {first:.1f} s to the first answer, {final:.1f} s from the"
+            " second look to the final answer"
+        )
 
     @property
     def is_control(self) -> bool:
@@ -107,7 +120,7 @@ class ArmReliance:
     def sentence(self) -> str:
         """Return the switches and both kinds of reliance as one sentence."""
         return (
-            f"Arm {display_name(self.arm)}: of {self.answers} answers {self.to_right} changed to"
+            f"Arm {ARM_TITLES[self.arm]}: of {self.answers} answers {self.to_right} changed to"
             f" right and {self.to_wrong} to wrong; mean change in correctness"
             f" {brief_text(self.change)}; relative reliance on the network"
             f" {brief_text(self.reliance_on_network)}, on oneself"
@@ -135,11 +148,18 @@ class RelianceComparison:
     change: Interval
     over_reliance: Interval
 
+    @property
+    def kind(self) -> str:
+        """What the comparison is: with the sham of the arm, with no advice, or neither."""
+        if is_sham_of(self.control, self.arm):
+            return "sham comparison"
+        return "no sham: the arms show other content" if shows_advice(self.control) else "control"
+
     def sentence(self) -> str:
         """Return both differences as one sentence."""
         return (
-            f"Arm {display_name(self.arm)} minus arm {display_name(self.control)}: change in"
-            f" correctness {brief_text(self.change)}; over-reliance"
+            f"Arm {ARM_TITLES[self.arm]} minus arm {ARM_TITLES[self.control]} ({self.kind}): change"
+            f" in correctness {brief_text(self.change)}; over-reliance"
             f" {brief_text(self.over_reliance)}."
         )
 
@@ -275,6 +295,7 @@ def _arm_reliance(arm: str, rows: pd.DataFrame, level: float) -> ArmReliance:
         auc=_auc_change(rows, level),
         first_seconds=_median(rows, "unaided_seconds"),
         final_seconds=_median(rows, "seconds"),
+        total_seconds=_median(rows, "total_seconds"),
         predicted_network=_prediction(rows, level),
     )
 

@@ -7,6 +7,7 @@ from evaluation.reading_study.design.planned_power import (
     design_power,
     least_patients,
     planned_power,
+    power_assumption,
 )
 from evaluation.reading_study.design.presets import (
     DESIGN_PRESETS,
@@ -58,5 +59,6 @@ __all__ = [
     "least_patients",
     "parse_design_settings",
     "planned_power",
+    "power_assumption",
     "questions_from_lines",
 ]

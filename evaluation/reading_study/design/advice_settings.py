@@ -45,7 +45,7 @@ def _arm_conflicts(design: Any, has_advice: bool) -> Iterator[tuple[bool, str]]:
     yield (
         has_advice and not set(design.arms) & set(CONTROL_ARMS),
         "The design gives advice without a control; add the arm no_advice (the same two answers"
-        " without advice) or advice_shuffled (sham units).",
+        " without advice) or advice_shuffled (the sham of advice_units).",
     )
     yield (
         has_advice and design.arms[0] in CONTROL_ARMS,
@@ -126,8 +126,8 @@ def _change_conflicts(design: Any, has_advice: bool) -> Iterator[tuple[bool, str
     )
     yield (
         changes and design.missing_answers != "complete_case",
-        "The design's primary analysis advice_change needs both answers to a case; set"
-        " missing_answers to complete_case.",
+        "The design's primary analysis advice_change leaves out cases without both answers; set"
+        " missing_answers to complete_case. The results show the other rules beside it.",
     )
     yield (
         changes and design.looks > 1,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import scipy
 
+from evaluation.intervals import percent
 from evaluation.power import (
     DEFAULT_CORRELATIONS,
+    PAIRED_ENDPOINTS,
     AnswerCorrelations,
     Power,
     SampleSize,
@@ -14,7 +16,7 @@ from evaluation.power import (
     binomial_sample_size,
     study_power,
 )
-from evaluation.reading_study.design.settings import Design
+from evaluation.reading_study.design.settings import RATING_ANALYSES, Design
 
 
 def planned_power(design: Design, cases: int) -> tuple[Power, SampleSize]:
@@ -60,6 +62,23 @@ def least_patients(design: Design) -> int:
     return 4 if design.primary in ("auc_difference", "advice_change") else 2
 
 
+def power_assumption(design: Design) -> str:
+    """Return the expected proportions correct that the power of a design rests on.
+
+    Examples
+    --------
+    >>> from evaluation.reading_study.design import design_preset
+    >>> power_assumption(design_preset("Reading with advice"))
+    '80 % correct final answers after 75 % correct first answers'
+    """
+    if design.expected_first_share is None:
+        return f"{percent(design.expected_share, 0)} correct"
+    return (
+        f"{percent(design.expected_share, 0)} correct final answers after"
+        f" {percent(design.expected_first_share, 0)} correct first answers"
+    )
+
+
 def design_power(design: Design, patients: int, images: int) -> StudyPower:
     """Return the power of a design's primary analysis for its number of readers.
 
@@ -79,9 +98,10 @@ def design_power(design: Design, patients: int, images: int) -> StudyPower:
     -----
     For an AUC the expected proportion correct p is converted to AUC = Phi(sqrt(2) Phi^-1(p)), as
     for binormal ratings of equal variance with the best threshold. For a difference of arms the
-    other arm is expected at chance; for advice_change the first answers at expected_first_share. A
-    design effect D of patients with k images each gives the
-    correlation (D - 1) / (k - 1) of two images; without one, published averages are assumed.
+    other arm is expected at chance; for advice_change the first answers at expected_first_share.
+    Both compare two ratings of every image, and the power is that of the two-sided test. A design
+    effect D of patients with k images each gives the correlation (D - 1) / (k - 1) of two images;
+    without one, published averages are assumed.
 
     Examples
     --------
@@ -101,17 +121,12 @@ def design_power(design: Design, patients: int, images: int) -> StudyPower:
         correlations = AnswerCorrelations(correlations.same_image, same_patient)
     normal = scipy.stats.norm
     auc = float(normal.cdf(2**0.5 * normal.ppf(design.expected_share)))
-    endpoint = design.primary if design.primary in ("auc", "auc_difference") else "proportion"
+    endpoint = design.primary if design.primary in RATING_ANALYSES else "proportion"
     other = 0.5
     if design.expected_first_share is not None:
         # Final and first answers are compared as two arms on the same cases.
-        endpoint = "auc_difference"
         other = float(normal.cdf(2**0.5 * normal.ppf(design.expected_first_share)))
-    expected = {
-        "proportion": design.expected_share,
-        "auc": auc,
-        "auc_difference": auc - other,
-    }[endpoint]
+    expected = {"proportion": design.expected_share, "auc": auc}.get(endpoint, auc - other)
     return study_power(
         StudyPower(
             endpoint=endpoint,
@@ -120,7 +135,7 @@ def design_power(design: Design, patients: int, images: int) -> StudyPower:
             readers=design.readers,
             images_per_patient=images_per_patient,
             alpha=design.alpha,
-            side=design.side,
+            side="two-sided" if endpoint in PAIRED_ENDPOINTS else design.side,
             correlations=correlations,
             auc=(auc + other) / 2,
             exact=exact,

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from core.errors import UserError
+from core.sessions.arms import ARM_TITLES
 from evaluation.intervals import display_name
 from evaluation.reading_study.design.settings import (
     MALIGNANT,
@@ -46,7 +47,9 @@ DESIGN_PRESETS = {
         primary="advice_change",
         expected_share=0.8,
         expected_first_share=0.75,
-        hypothesis="Final answers in the arm advice units are more accurate than first answers.",
+        hypothesis=(
+            "Final answers in the arm advice with named units are more accurate than first answers."
+        ),
     ),
 }
 
@@ -122,9 +125,11 @@ def design_for_classes(design: Design, positive: str, comparison: str) -> Design
 
 def _default_hypothesis(design: Design) -> str | None:
     """Return the hypothesis of a design whose test is not that of the preset; None otherwise."""
-    first = display_name(design.arms[0])
     if design.primary == "advice_change":
-        return f"Final answers in the arm {first} are more accurate than first answers."
+        arm = ARM_TITLES[design.arms[0]]
+        return f"Final answers in the arm {arm} are more accurate than first answers."
+    # Texts of the first release, which the hash of a design covers: not the titles of the arms.
+    first = display_name(design.arms[0])
     if design.primary == "auc_difference":
         others = " and ".join(display_name(arm) for arm in design.compared_arms)
         relation, than = {

@@ -75,11 +75,18 @@ def narrative_paragraphs(score: ReadingScore) -> list[str]:
 
 def _declare_simulation(score: ReadingScore, text: str) -> str:
     # At the start, so that a quotation of the first sentence keeps the declaration.
-    if score.simulated:
-        return f"SIMULATED ANSWERS, not a result about people. {text}"
-    if score.synthetic:
-        return f"SIMULATED MAMMOGRAMS OR LABELS, not a result about patients. {text}"
-    return text
+    declared = [
+        name
+        for is_simulated, name in (
+            (score.simulated, "SIMULATED ANSWERS"),
+            (score.synthetic, "SIMULATED MAMMOGRAMS OR LABELS"),
+        )
+        if is_simulated
+    ]
+    if not declared:
+        return text
+    subject = "people" if score.simulated else "patients"
+    return f"{', '.join(declared)}, not a result about {subject}. {text}"
 
 
 def _count_sentence(score: ReadingScore) -> str:
@@ -237,6 +244,10 @@ def _limitations(score: ReadingScore) -> str:
         )
     if score.readers and len(score.readers) != score.design.readers:
         limitations.append(f"the protocol planned {count_text(score.design.readers, 'reader')}")
+    missing = score.conduct.missing or score.primary.missing
+    # What was not read when a look stopped the study is not missing.
+    if missing and score.primary.look == score.design.looks:
+        limitations.append(f"{count_text(missing, 'assigned answer')} missing")
     if score.clusters.n > score.clusters.clusters:
         limitations.append("several answers a patient")
     if score.information is not None and score.repeats is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.sessions.arms import ADVICE_ARMS
-from evaluation.intervals import count_text, decimal, display_name, p_text, percent
+from core.sessions.arms import ADVICE_ARMS, ARM_TITLES
+from evaluation.intervals import count_text, decimal, p_text, percent
 from evaluation.reading_study.primary import ArmHypothesis, PrimaryResult, primary_interval_text
 from evaluation.reading_study.results import ReadingScore
 
@@ -69,7 +69,7 @@ def verdict(score: ReadingScore) -> str:
 
 def _change_verdict(score: ReadingScore) -> str:
     """Return the conclusion about final against first answers in the first arm."""
-    primary, arm = score.primary, display_name(score.design.arms[0])
+    primary, arm = score.primary, ARM_TITLES[score.design.arms[0]]
     if primary.significant is None:
         return f"Whether advice changed the accuracy in the arm {arm} is not estimable."
     if primary.significant:
@@ -83,7 +83,7 @@ def _change_verdict(score: ReadingScore) -> str:
 
 def _arm_verdict(score: ReadingScore, test: ArmHypothesis) -> str:
     design = score.design
-    first, other = display_name(design.arms[0]), display_name(test.other)
+    first, other = ARM_TITLES[design.arms[0]], ARM_TITLES[test.other]
     margin = f"the margin of {decimal(design.margin)}" if design.margin else ""
     if test.significant is None:
         return f"Whether the arms {first} and {other} differ is not estimable."
@@ -115,13 +115,13 @@ def primary_sentences(score: ReadingScore) -> list[str]:
     if primary.endpoint == "advice_change":
         return [
             f"Prespecified analysis: mean AUC of final minus first answers in the arm"
-            f" {display_name(design.arms[0])}: {_hypothesis_text(score, test)}{plan}."
+            f" {ARM_TITLES[design.arms[0]]}: {_hypothesis_text(score, test)}{plan}."
             for test in primary.comparisons
         ]
     if primary.endpoint == "auc_difference":
         return [
-            f"Prespecified analysis: mean AUC in the arm {display_name(design.arms[0])} minus that"
-            f" in the arm {display_name(test.other)}: {_hypothesis_text(score, test)}{plan}."
+            f"Prespecified analysis: mean AUC in the arm {ARM_TITLES[design.arms[0]]} minus that"
+            f" in the arm {ARM_TITLES[test.other]}: {_hypothesis_text(score, test)}{plan}."
             for test in primary.comparisons
         ]
     return [

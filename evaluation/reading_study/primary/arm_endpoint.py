@@ -11,12 +11,11 @@ import pandas as pd
 from evaluation.mrmc import ObuchowskiRockette, obuchowski_rockette
 from evaluation.proportion import adjust
 from evaluation.reading_study.design import Design
-from evaluation.reading_study.primary.record import ArmHypothesis
+from evaluation.reading_study.primary.record import FIRST_ANSWERS, ArmHypothesis
 from evaluation.validation import Array
 
 _NO_IMAGES = "no image was read by every reader in both arms"
 _NO_CHANGES = "no image has a first and a final answer of every reader"
-FIRST_ANSWERS = "first answers"
 
 
 class PairedRatings(NamedTuple):
@@ -78,6 +77,8 @@ def change_ratings(answers: pd.DataFrame) -> PairedRatings | None:
     PairedRatings or None
         Final answers first.
     """
+    if answers.empty:
+        return None
     both = answers.set_index(["code", "case_number"])[["answer", "unaided"]].unstack()
     tables = [both[name].astype(float) for name in ("answer", "unaided")]
     is_complete = (tables[0].notna() & tables[1].notna()).all(axis=0)

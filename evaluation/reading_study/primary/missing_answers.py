@@ -48,10 +48,14 @@ def apply_missing_rule(
 ) -> pd.DataFrame:
     """Return the answers with the missing ones left out, or as the most extreme answers.
 
+    A case without a final answer has no first answer either: both are counted alike, and the change
+    from the one to the other is 0.
+
     Parameters
     ----------
     joined, missing : DataFrame
-        Answers with their key, and the result of `missing_answers`.
+        Answers with their key, in a study with advice also unaided (the first answer), and the
+        result of `missing_answers`.
     design : Design
         Gives the scale and the threshold.
     rule : {"complete_case", "counted_wrong", "counted_correct"}
@@ -70,4 +74,6 @@ def apply_missing_rule(
         called_malignant=called,
         correct=rule == "counted_correct",
     )
+    if "unaided" in joined.columns:
+        filled["unaided"] = filled["answer"]
     return pd.concat([joined, filled], ignore_index=True)

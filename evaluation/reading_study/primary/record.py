@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evaluation.intervals import decimal, display_name, not_estimable, p_text
+from core.sessions.arms import ARM_TITLES
+from evaluation.intervals import decimal, not_estimable, p_text
 
+# Stands for the other arm where final answers are compared with the first ones of the same arm.
+FIRST_ANSWERS = "first answers"
 _ENDPOINT_NAMES = {
     "proportion": "proportion correct",
     "auc": "AUC of the ratings",
@@ -39,7 +42,7 @@ class ArmHypothesis:
     Parameters
     ----------
     other : str
-        The other arm.
+        The other arm, or `FIRST_ANSWERS`.
     estimate, low, high : float or None
         Difference in mean AUC, first minus other arm, and its interval.
     p_value : float or None
@@ -180,5 +183,7 @@ def primary_interval_text(
 
 
 def comparison_name(first: str, other: str) -> str:
-    """Return the printed name of a comparison of two arms."""
-    return f"{display_name(first)} minus {display_name(other)}"
+    """Return the printed name of a comparison of two arms, or of final with first answers."""
+    if other == FIRST_ANSWERS:
+        return f"final minus first answers, {ARM_TITLES[first]}"
+    return f"{ARM_TITLES[first]} minus {ARM_TITLES[other]}"

@@ -16,7 +16,10 @@ from evaluation.reading_study.workflow.candidates import (
     study_design,
 )
 from evaluation.reading_study.workflow.checks import check_protocol, planned_reader_codes
-from evaluation.reading_study.workflow.closing import close_protocol
+from evaluation.reading_study.workflow.closing import (
+    close_protocol,
+    unanswered_sentence,
+)
 from evaluation.reading_study.workflow.freezing import freeze_protocol
 from evaluation.reading_study.workflow.interim_looks import (
     NextLook,
@@ -60,4 +63,5 @@ __all__ = [
     "study_design",
     "take_interim_look",
     "taken_looks",
+    "unanswered_sentence",
 ]

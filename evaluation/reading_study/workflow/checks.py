@@ -33,7 +33,7 @@ from evaluation.reading_study.leakage_issues import (
 )
 from evaluation.reading_study.order_checks import reader_order_issues
 from evaluation.reading_study.text_leakage import study_verdicts
-from evaluation.reading_study.workflow.candidates import load_truth_by_rule
+from evaluation.reading_study.workflow.candidates import holdout_threshold, load_truth_by_rule
 from evaluation.reading_study.workflow.content import checked_content, draft_content
 from evaluation.reading_study.workflow.protocols import (
     append_next_state,
@@ -100,11 +100,13 @@ def check_protocol(
             dataset_table.load_lexicon(con).association_names,
         )
     codes = planned_reader_codes(study, design)
-    orders = [
-        [number for number, _ in reader_order(cases, design, code, rotation)]
+    has_advice = design.advice != NO_ADVICE
+    orders = {
+        code: [number for number, _ in reader_order(cases, design, code, rotation)]
         for rotation, code in enumerate(codes)
-        if design.advice != NO_ADVICE
-    ]
+        if has_advice
+    }
+    threshold = holdout_threshold(study, current.run, design) if has_advice else None
     conflicts = _count_conflicts(truth[truth["mammogram_id"].isin(cases["mammogram_id"])])
     issues = [
         *check_leakage(
@@ -117,7 +119,7 @@ def check_protocol(
         ),
         *reader_order_issues(cases, design, codes),
         *image_arm_issues(study, cases, design),
-        *advice_issues(cases, design, orders),
+        *advice_issues(cases, design, orders, threshold),
     ]
     note = reviewed.strip()
     if note:

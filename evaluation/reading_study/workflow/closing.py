@@ -7,9 +7,11 @@ from pathlib import Path
 from core import store
 from core.errors import UserError
 from core.store import run_table
+from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import CLOSED, check_transition
 from core.store.reading.protocol_table import Protocol
+from evaluation.intervals import count_text
 from evaluation.reading_study.sealed_key import check_frozen
 from evaluation.reading_study.workflow.content import check_frozen_content
 from evaluation.reading_study.workflow.protocols import (
@@ -17,6 +19,31 @@ from evaluation.reading_study.workflow.protocols import (
     protocol_design,
     require_original_study,
 )
+
+
+def unanswered_sentence(con: Connection, protocol: str, version: int) -> str:
+    """Return which answers are missing before a study is closed; "" if every one is there.
+
+    Readers who have begun are named with their cases, hidden repeats included; of those who have
+    not begun the number is known.
+    """
+    progress = reading_table.reading_progress_by_reader(con, protocol, version)
+    parts = [
+        f"{row['code']} has not answered {row['missing']} of {count_text(row['total'], 'case')}"
+        for row in progress.to_dict("records")
+        if row["missing"]
+    ]
+    planned = protocol_design(protocol_table.find_protocol(con, protocol, version)).readers
+    if len(progress) < planned:
+        absent = planned - len(progress)
+        verb = "has" if absent == 1 else "have"
+        parts.append(f"{absent} of {count_text(planned, 'planned reader')} {verb} not begun")
+    if not parts:
+        return ""
+    return (
+        f"Answers are missing: {'; '.join(parts)}. Analyses of several readers need cases that all"
+        " of them answered."
+    )
 
 
 def close_protocol(

@@ -31,7 +31,6 @@ from evaluation.reading_study.design import TRUTH_RULES
 from evaluation.reading_study.sealed_key import KEY_COLUMNS, canonical_hash, canonical_rows
 from evaluation.reading_study.workflow.candidates import load_truth_by_rule
 from evaluation.reading_study.workflow.pictures import case_pictures
-from evaluation.reading_study.workflow.practice_advice import practice_advice
 from evaluation.reading_study.workflow.protocols import protocol_design
 
 # The parts in the order in which a difference is reported.
@@ -71,8 +70,7 @@ def draft_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[
     dict
         Part, a key of `PART_NAMES`, to SHA-256.
     """
-    practice, pictures = case_pictures(study, protocol, cases)
-    advice = practice_advice(study, protocol, pictures)
+    practice, advice, pictures = case_pictures(study, protocol, cases)
     with store.read(study) as con:
         truth = load_truth_by_rule(con, protocol_design(protocol))
     parts = _store_parts(protocol, cases, [practice, advice], truth)

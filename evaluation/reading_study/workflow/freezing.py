@@ -31,7 +31,6 @@ from evaluation.reading_study.workflow.content import (
     frozen_content,
 )
 from evaluation.reading_study.workflow.pictures import case_pictures
-from evaluation.reading_study.workflow.practice_advice import practice_advice
 from evaluation.reading_study.workflow.protocols import append_next_state, protocol_design
 
 
@@ -89,8 +88,7 @@ def freeze_protocol(
     _check_reasons(current.protocol, warnings, reasons)
     content = checked_content(draft_content(study, current, cases), current.lint)
     check_unchanged_draft(current, content)
-    practice, pictures = case_pictures(study, current, cases)
-    advice = practice_advice(study, current, pictures)
+    practice, advice, pictures = case_pictures(study, current, cases)
     # Before the transaction, because it takes long; before any reader, because a first sight must
     # not take longer than a second one.
     pictures = render_reading_pictures(study, pictures)
@@ -145,7 +143,7 @@ def _check_reasons(protocol: str, warnings: list[LeakageIssue], reasons: Mapping
     missing = [w for w in warnings if not acceptance_reason(reasons, w.field, w.finding)]
     if missing:
         raise UserError(
-            f"{protocol} has {count_text(len(missing), 'warning')} without a reason (first:"
-            f" {missing[0].field}: {missing[0].finding}); give one for each, such as --reason"
-            f" '{missing[0].field}=accepted because ...'."
+            f"{protocol} has {count_text(len(missing), 'warning')} without a reason:"
+            f" {'; '.join(f'{w.field}: {w.finding}' for w in missing)}. Give a reason for each"
+            f" field, such as --reason '{missing[0].field}=accepted because ...'."
         )

@@ -14,11 +14,13 @@ from core import store
 from core.images import blinded_rendering
 from core.images.blinded_rendering import FILM_PLACES
 from core.sessions.arms import shows_advice_map, shows_images, shows_texts
-from core.sessions.reading.advice_statements import gives_advice
 from core.store import dataset_table, run_table, unit_table
 from core.store.reading.protocol_table import Protocol
 from core.store.reading.reading_table import CasePicture
+from evaluation.reading_study.advice.advice_cases import stated_advice
 from evaluation.reading_study.workflow.exams import film_slots, has_misplaced_films
+from evaluation.reading_study.workflow.practice_advice import practice_candidates
+from evaluation.reading_study.workflow.protocols import protocol_design
 
 PRACTICE_CASES_PER_ARM = 2
 # Second seed of the practice cases, so that they are independent of the case selection.
@@ -27,12 +29,13 @@ _PRACTICE_STREAM = 17
 
 def case_pictures(
     study: Path, protocol: Protocol, cases: pd.DataFrame
-) -> tuple[list[list[str]], list[CasePicture]]:
-    """Return the practice texts and the images of the cases of the image arms.
+) -> tuple[list[list[str]], list[str | None] | None, list[CasePicture]]:
+    """Return the practice cases, and the images of the cases of the image arms.
 
     Practice consists of the usual texts if an arm displays texts, then of two mammograms or exams
     for each image arm. These come from patients outside the study. Practice case i has the number
-    -i. Each film of an exam, and each class map of advice, is an image of its own.
+    -i. Each film of an exam, and each class map of advice, is an image of its own. In a study with
+    advice, practice consists of mammograms or exams alone, with the advice on them.
 
     Parameters
     ----------
@@ -47,11 +50,14 @@ def case_pictures(
     -------
     practice : list of list of str
         Texts of each practice case.
+    advice : list of str or None, or None
+        What the advice of each practice case states; None in an arm without advice, and in place of
+        the list for a study without advice.
     pictures : list of CasePicture
     """
     arms = [arm for arm in protocol.design["arms"] if shows_images(arm)]
     if not arms:
-        return [list(texts) for texts in usual_practice(study)], []
+        return [list(texts) for texts in usual_practice(study)], None, []
     is_exam = protocol.design.get("case_unit") == "exam"
     explained, output = _explained_films(study, protocol.run, is_exam)
     # The films of each case, by the id that stands for it in the sealed key.
@@ -70,21 +76,51 @@ def case_pictures(
     names = list(others[key].unique())
     if is_exam:
         names = [name for name in names if not has_misplaced_films(films[name])]
-    usual = usual_practice(study)
-    # A case with advice begins with its image; texts alone would not practise it.
-    has_texts = any(map(shows_texts, protocol.design["arms"])) and not gives_advice(protocol.design)
-    practice = [list(texts) for texts in usual] if has_texts else []
+    advised = practice_candidates(study, protocol)
+    if advised is not None:
+        names = [name for name in names if name in advised.index]
     generator = np.random.default_rng([int(protocol.design["seed"]), _PRACTICE_STREAM])
     practice_arms = [arm for arm in arms for _ in range(PRACTICE_CASES_PER_ARM)]
-    drawn = zip(generator.permutation(len(names)), practice_arms)
-    for position, (index, arm) in enumerate(drawn):
-        shown = films[names[index]]
-        texts = usual[position % len(usual)] if shows_texts(arm) else ()
-        practice.append(_with_film_names(texts, shown) if is_exam else list(texts))
-        # Case numbers count from 1, so a negative number cannot collide with one.
-        pictures += _pictures(-len(practice), arm, shown, protocol.run, output)
-    # A small study may have no patient left for practice; one text keeps the practice page usable.
-    return practice or [list(usual[0])], pictures
+    drawn = [
+        (arm, names[index]) for arm, index in zip(practice_arms, generator.permutation(len(names)))
+    ]
+    usual = [list(texts) for texts in usual_practice(study)]
+    advice = None
+    if advised is None:
+        has_texts = any(map(shows_texts, protocol.design["arms"]))
+        practice = usual if has_texts else []
+        practice = practice + _usual_texts(
+            usual, [(arm, films[name]) for arm, name in drawn], is_exam
+        )
+    else:
+        rows = advised.loc[[name for _, name in drawn]].assign(arm=[arm for arm, _ in drawn])
+        practice = [list(row.texts) if shows_texts(row.arm) else [] for row in rows.itertuples()]
+        advice = stated_advice(rows, protocol_design(protocol))
+    # Case numbers count from 1, so a negative number cannot collide with one.
+    for number, (arm, name) in enumerate(drawn, start=len(practice) - len(drawn) + 1):
+        pictures += _pictures(-number, arm, films[name], protocol.run, output)
+    if not practice:
+        # A small study may have no patient left for practice; one text keeps the page usable.
+        return [usual[0]], None if advised is None else [None], pictures
+    return practice, advice, pictures
+
+
+def _usual_texts(
+    usual: Sequence[Sequence[str]], shown: Sequence[tuple[str, pd.DataFrame]], is_exam: bool
+) -> list[list[str]]:
+    """Return texts of practice images in turn, without a network behind them.
+
+    shown: arm and films of each practice case.
+    """
+    texts: list[list[str]] = []
+    for (arm, films), in_turn in zip(shown, cycle(usual)):
+        if not shows_texts(arm):
+            texts.append([])
+        elif is_exam:
+            texts.append(_with_film_names(in_turn, films))
+        else:
+            texts.append(list(in_turn))
+    return texts
 
 
 def _explained_films(study: Path, run: str, is_exam: bool) -> tuple[pd.DataFrame, int]:

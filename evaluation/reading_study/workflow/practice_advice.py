@@ -1,29 +1,24 @@
-"""Advice of the practice cases of a reading study: the network's decision on their images."""
+"""Practice of a reading study with advice: what the network decided on films outside the study."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from core import store
-from core.images.blinded_rendering import FILM_PLACES
-from core.store import run_table, unit_table
+from core.sessions.arms import shows_texts
 from core.store.reading.protocol_table import Protocol
-from core.store.reading.reading_table import CasePicture
-from evaluation.reading_study.advice.advice_cases import stated_advice
+from evaluation.reading_study.case_texts import name_own_films
 from evaluation.reading_study.design import NO_ADVICE
-from evaluation.reading_study.workflow.candidates import decision_columns
-from evaluation.reading_study.workflow.pictures import PRACTICE_CASES_PER_ARM
+from evaluation.reading_study.workflow.candidates import candidate_images
 from evaluation.reading_study.workflow.protocols import protocol_design
 
 
-def practice_advice(
-    study: Path, protocol: Protocol, pictures: Sequence[CasePicture]
-) -> list[str | None] | None:
-    """Return what the advice of each practice case states; None for a study without advice.
+def practice_candidates(study: Path, protocol: Protocol) -> pd.DataFrame | None:
+    """Return the explained images or exams with the advice that belongs to each of them.
+
+    Decision and texts are computed as for the cases of the study. The practice of a sham arm has
+    the texts of its own films as well, so that no practice advice is wrong about its film.
 
     Parameters
     ----------
@@ -31,35 +26,20 @@ def practice_advice(
         The study folder.
     protocol : Protocol
         The protocol with its explain run.
-    pictures : sequence of CasePicture
-        Of all cases; those of practice have negative case numbers.
 
     Returns
     -------
-    list of str or None, or None
-        One entry a practice case, None for one without advice. An exam has the decision on the film
-        with the largest probability.
+    DataFrame or None
+        texts, predicted and advice_probability, indexed by mammogram_id, or by patient_id where a
+        case is an exam; without images whose explanation has no text, if an arm shows texts. None
+        for a study without advice.
     """
     design = protocol_design(protocol)
     if design.advice == NO_ADVICE:
         return None
-    films: dict[int, list[str]] = {}
-    for picture in pictures:
-        if picture.case_number < 0 and picture.slot < len(FILM_PLACES):
-            films.setdefault(-picture.case_number, []).append(json.loads(picture.source)["film"])
-    with store.read(study) as con:
-        explained = unit_table.load_explanations(con, protocol.run)
-        classes = run_table.run_classes(con, protocol.run)
-    arms = [arm for arm in design.arms for _ in range(PRACTICE_CASES_PER_ARM)]
-    deciding = [
-        explained[explained["film"].isin(films[number])]
-        .sort_values(f"p_{design.positive}")
-        .iloc[[-1]]
-        .assign(arm=arms[number - 1])
-        for number in sorted(films)
-    ]
-    if not deciding:
-        # A small study may have no patient left for practice; its one practice case has no image.
-        return [None]
-    rows = pd.concat(deciding, ignore_index=True)
-    return stated_advice(rows.assign(**decision_columns(rows, classes, design)), design)
+    table = candidate_images(study, protocol.run, design)
+    table["texts"] = pd.Series(name_own_films(table), table.index, dtype=object)
+    if any(map(shows_texts, design.arms)):
+        table = table[table["texts"].map(len) > 0]
+    key = "patient_id" if design.case_unit == "exam" else "mammogram_id"
+    return table.set_index(key)[["texts", "predicted", "advice_probability"]]

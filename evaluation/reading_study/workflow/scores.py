@@ -37,7 +37,11 @@ from evaluation.reading_study.workflow.protocols import (
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedStudy:
-    """The tables of a closed protocol, whose key equals the frozen one."""
+    """The tables of a closed protocol, whose key equals the frozen one.
+
+    stages: what readers entered beside their answers; None where the design has neither advice nor
+    questions.
+    """
 
     protocol: Protocol
     design: Design
@@ -46,6 +50,7 @@ class ClosedStudy:
     items: pd.DataFrame
     key: pd.DataFrame
     looks: tuple[InterimLook, ...]
+    stages: pd.DataFrame | None = None
 
     @property
     def stopped_at(self) -> int | None:
@@ -66,8 +71,12 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
             for first in (False, True)
         )
         items = reading_table.load_reading_items(con, name, version)
-        if protocol_design(current).advice != NO_ADVICE:
-            stages = stage_table.load_stage_answers(con, name, version)
+        stages = (
+            stage_table.load_stage_answers(con, name, version)
+            if protocol_design(current).has_stages
+            else None
+        )
+        if stages is not None and protocol_design(current).advice != NO_ADVICE:
             answers, first_answers = (
                 with_first_stages(table, stages) for table in (answers, first_answers)
             )
@@ -84,6 +93,10 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
         table[table["case_number"].isin(cases["case_number"]) | (table["case_number"] < 0)]
         for table in (answers, first_answers, items)
     )
+    if stages is not None:
+        # The questionnaire belongs to no case.
+        of_case = stages["case_number"].isin(cases["case_number"])
+        stages = stages[of_case | stages["case_number"].isna()]
     if answers.empty:
         raise UserError(
             f"{name}, version {version}, was closed without a single answer; there is nothing to"
@@ -97,6 +110,7 @@ def load_closed_study(study: Path, protocol: str | None, version: int | None) ->
         items=items,
         key=cases.merge(truth, on="mammogram_id", how="left"),
         looks=looks,
+        stages=stages,
     )
 
 
@@ -142,6 +156,7 @@ def score_protocol(
         simulated=closed.protocol.simulated or None,
         synthetic=has_simulated_material(study, run, closed.design.label_set),
         looks=closed.looks,
+        stages=closed.stages,
     )
     return _record_scoring(study, closed.protocol, user or operating_system_user()), score
 

@@ -15,7 +15,7 @@ from core import runs, store, study_folder
 from core.annotation.spreadsheet_cells import csv_text
 from core.errors import UserError
 from core.store import run_table
-from core.store.reading import reading_table, stage_table
+from core.store.reading import reading_table
 from core.store.reading.protocol_table import Protocol
 from evaluation.intervals import count_text
 from evaluation.queries import provenance
@@ -152,11 +152,13 @@ def export_files(
     name, number = closed.protocol.protocol, closed.protocol.version
     with store.read(study) as con:
         revisions = reading_table.load_answer_revisions(con, name, number)
-        stages = stage_table.load_stage_answers(con, name, number)
-    # Studies with a single answer and no questions have no such columns.
-    has_stages = format == "csv" and closed.design.has_stages
-    rows = answer_rows(revisions, closed.key, closed.design, stages if has_stages else None)
-    texts = dict(zip(names, _texts(names, format, rows, closed), strict=True))
+    stages = closed.stages if format == "csv" else None
+    rows = answer_rows(revisions, closed.key, closed.design, stages)
+    simulated = provenance.simulated_parts(
+        study, ("labels", "protocol"), closed.design.label_set, closed.protocol
+    )
+    heading = _heading(closed, format, simulated)
+    texts = dict(zip(names, _texts(names, format, rows, closed, heading), strict=True))
     # Before anything is written: no export of answers is without an entry in the log.
     with store.write(study) as con:
         run_table.append_log(
@@ -166,7 +168,7 @@ def export_files(
             f"{name} version {number} as {format}: {count_text(len(rows), 'row')},"
             f" {provenance.hash_tables(texts)[:16]}",
         )
-    record = _record(study, format, rows, closed, texts)
+    record = _record(study, format, rows, closed, texts, heading, simulated)
     return AnswerFiles(texts, record, closed.protocol)
 
 
@@ -193,15 +195,16 @@ def answers_archive(
 
 
 def _texts(
-    names: Sequence[str], format: str, rows: pd.DataFrame, closed: ClosedStudy
+    names: Sequence[str], format: str, rows: pd.DataFrame, closed: ClosedStudy, heading: str
 ) -> tuple[str, ...]:
     """Return the texts of the files of one format, in the order of `EXPORT_FORMATS`."""
     if format == "imrmc":
-        return (imrmc_text(rows, _heading(closed, rows)),)
+        return (imrmc_text(rows, heading),)
     if format == "redcap":
         return _csv(redcap_records(rows)), _csv(redcap_dictionary(closed.design))
     if format == "r":
-        return r_files(names[0], names[1], rows, closed)
+        script, data = r_files(names[0], names[1], rows, closed)
+        return f"# {heading}\n{script}", data
     return (_csv(rows),)
 
 
@@ -209,12 +212,18 @@ def _csv(table: pd.DataFrame) -> str:
     return csv_text(table, date_format="%Y-%m-%d %H:%M:%S.%f")
 
 
-def _heading(closed: ClosedStudy, rows: pd.DataFrame) -> str:
-    simulated = " Answers of simulated readers." if rows["simulated"].any() else ""
+def _heading(closed: ClosedStudy, format: str, simulated: str) -> str:
+    """Return what the files contain, as one line; simulated: names of the simulated parts."""
+    answers = (
+        "Every revision of every answer"
+        if format in ("csv", "redcap")
+        else "Latest answers, without hidden repeats"
+    )
+    mark = f" SIMULATED: {simulated}; not a result about people." if simulated else ""
     return (
         f"DeepMiner reading study {closed.protocol.protocol!r}, version {closed.protocol.version},"
-        f" protocol {closed.protocol.hash}. Truth by the rule {closed.design.truth_rule}. Latest"
-        f" answers, 1 to {closed.design.scale}, without hidden repeats.{simulated}"
+        f" protocol {closed.protocol.hash}. Truth by the rule {closed.design.truth_rule}."
+        f" {answers}, 1 to {closed.design.scale}.{mark}"
     )
 
 
@@ -224,6 +233,8 @@ def _record(
     rows: pd.DataFrame,
     closed: ClosedStudy,
     texts: dict[str, str],
+    heading: str,
+    simulated: str,
 ) -> ProvenanceRecord:
     protocol = closed.protocol
     name = shlex.quote(protocol.protocol)
@@ -231,7 +242,7 @@ def _record(
         name=Path(next(iter(texts))).stem,
         kind="answers",
         title=f"Answers of {protocol.protocol}, version {protocol.version}",
-        caption=_heading(closed, rows),
+        caption=heading,
         counts={
             "answers": len(rows),
             "readers": rows["reader"].nunique(),
@@ -240,7 +251,7 @@ def _record(
         },
         method=f"one row an answer, in the form {format}",
         seed=closed.design.seed,
-        simulated="answers" if rows["simulated"].any() else "",
+        simulated=simulated,
         # The answers of a closed version never change, so its export cannot become stale.
         inputs={},
         data_hash=provenance.hash_tables(texts),

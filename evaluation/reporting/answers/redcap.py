@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from evaluation.reading_study.design import TRUTH_RULES, UNPROVEN, Design
+from core.sessions.arms import ARM_TITLES
+from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, UNPROVEN, Design
 
 FORM = "reading_answers"
 # Columns of a data dictionary, as REDCap exports and imports it.
@@ -119,7 +120,12 @@ def redcap_dictionary(design: Design) -> pd.DataFrame:
 def _fields(design: Design) -> list[RedcapField]:
     truths = (design.positive, design.comparison, UNPROVEN)
     truth = " | ".join(f"{value}, {value}" for value in truths)
-    arms = " | ".join(f"{arm}, {arm.replace('_', ' ')}" for arm in design.arms)
+    arms = " | ".join(f"{arm}, {ARM_TITLES[arm]}" for arm in design.arms)
+    seconds = (
+        "Seconds on the case"
+        if design.advice == NO_ADVICE
+        else "Seconds from the second look to the final answer"
+    )
     return [
         RedcapField("record_id", "text", "Reader, position and revision"),
         RedcapField("reader", "text", "Code of the reader"),
@@ -139,7 +145,7 @@ def _fields(design: Design) -> list[RedcapField]:
             least="1",
             largest=str(design.scale),
         ),
-        RedcapField("seconds", "text", "Seconds on the case", validation="number", least="0"),
+        RedcapField("seconds", "text", seconds, validation="number", least="0"),
         RedcapField("idle", "yesno", "Pause while the case was shown"),
         RedcapField("answered_at", "text", "Time, UTC", validation="datetime_seconds_ymd"),
         RedcapField("truth", "radio", f"Truth by the rule {design.truth_rule}", truth),

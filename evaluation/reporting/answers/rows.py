@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from core.errors import UserError
-from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, Design
+from evaluation.reading_study.advice.first_stages import total_seconds
+from evaluation.reading_study.design import NO_ADVICE, TRUTH_RULES, Design, Question
 
 ROW_COLUMNS = (
     "reader",
@@ -97,38 +98,67 @@ def answer_rows(
     if stages is None:
         return ordered[list(ROW_COLUMNS)]
     columns = [*ROW_COLUMNS, *(["predicted"] if design.advice != NO_ADVICE else [])]
-    return with_stage_columns(ordered[columns], stages)
+    return with_stage_columns(ordered[columns], stages, design)
 
 
-def with_stage_columns(rows: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
+def with_stage_columns(rows: pd.DataFrame, stages: pd.DataFrame, design: Design) -> pd.DataFrame:
     """Return rows of answers with what the reader entered at the other stages of the case.
 
     Parameters
     ----------
     rows : DataFrame
-        Rows with reader and position; predicted, the network's decision, is named so.
+        Rows with reader, position and seconds; predicted, the network's decision, is named so.
     stages : DataFrame
         code, position, stage, value and seconds.
+    design : Design
+        Gives the questions.
 
     Returns
     -------
     DataFrame
         With a column for each stage, such as first_answer, prediction (1 the comparison class, 2
-        the positive class) and question_1; the time of the first answer; and the questionnaire,
-        closing_question_1 and so on, which is the same in all rows of a reader.
+        the positive class) and question_1; first_answer_seconds, prediction_seconds and
+        total_seconds (see `advice.first_stages.total_seconds`); and the questionnaire,
+        closing_question_1 and so on, which is the same in all rows of a reader. The text of a
+        question is in question_1_text, that of the chosen option in question_1_option.
     """
     named = stages.assign(stage=stages["stage"].str.replace(" ", "_"))
     of_case = named[named["position"] > 0]
     table = of_case.pivot(index=["code", "position"], columns="stage", values="value")
-    seconds = of_case[of_case["stage"] == "first_answer"].set_index(["code", "position"])["seconds"]
-    if len(seconds):
-        table["first_answer_seconds"] = seconds
+    seconds = of_case.pivot(index=["code", "position"], columns="stage", values="seconds")
+    timed = [stage for stage in ("first_answer", "prediction") if stage in seconds.columns]
+    for stage in timed:
+        table[f"{stage}_seconds"] = seconds[stage]
     closing = named[named["position"] == 0].pivot(index="code", columns="stage", values="value")
-    return (
+    joined = (
         rows.rename(columns={"predicted": "network_decision"})
         .merge(table, left_on=["reader", "position"], right_index=True, how="left")
         .merge(closing, left_on="reader", right_index=True, how="left")
     )
+    if "first_answer" in timed:
+        joined["total_seconds"] = total_seconds(
+            joined["first_answer_seconds"],
+            joined["seconds"],
+            joined["prediction_seconds"] if "prediction" in timed else None,
+        )
+    for prefix, questions in (
+        ("question", design.questions),
+        ("closing_question", design.questionnaire),
+    ):
+        for number, question in enumerate(questions, start=1):
+            joined = _with_question_text(joined, f"{prefix}_{number}", question)
+    return joined
+
+
+def _with_question_text(rows: pd.DataFrame, name: str, question: Question) -> pd.DataFrame:
+    """Return rows with the text of a question, and that of the chosen option, beside its column."""
+    if name not in rows.columns:
+        return rows
+    rows.insert(rows.columns.get_loc(name), f"{name}_text", question.text)
+    if question.options:
+        options = {str(number): text for number, text in enumerate(question.options, start=1)}
+        rows.insert(rows.columns.get_loc(name) + 1, f"{name}_option", rows[name].map(options))
+    return rows
 
 
 def with_pseudonyms(key: pd.DataFrame) -> pd.DataFrame:

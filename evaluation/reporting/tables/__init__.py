@@ -6,7 +6,7 @@ record.
 
 from __future__ import annotations
 
-from evaluation.reporting.tables import checklists, classifier, reading_study, units
+from evaluation.reporting.tables import checklists, classifier, questions, reading_study, units
 from evaluation.reporting.tables.base import Table, TableColumn, TableSpec
 
 _CLASSIFIER_INPUTS = ("data", "patches", "train", "evaluate")
@@ -89,6 +89,13 @@ TABLES: dict[str, TableSpec] = {
             needs=("protocol", "evaluate"),
             required=("protocol",),
             build=reading_study.build_reading_table,
+        ),
+        TableSpec(
+            name="questions",
+            title="Answers to the questions of the reading study",
+            needs=("protocol",),
+            required=("protocol",),
+            build=questions.build_question_table,
         ),
         TableSpec(
             name="truth_rules",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from core import store
-from core.sessions.arms import shows_advice
+from core.sessions.arms import ARM_TITLES, shows_advice
 from core.store import participant_table
 from core.store.connection import Connection
 from core.store.reading import reading_table, stage_table
@@ -65,7 +65,7 @@ def _planned_evidence(protocol: Protocol, cases: pd.DataFrame) -> dict[str, Evid
     steps = tuple(tuple(step) for step in protocol.design.get("flow", ()))
     practice = len(protocol.design.get("practice") or ())
     advised = [arm for arm in design.arms if shows_advice(arm)]
-    outputs = "; ".join(f"{display_name(arm)}: {ARM_CONTENTS[arm]}" for arm in advised)
+    outputs = "; ".join(f"{ARM_TITLES[arm]}: {ARM_CONTENTS[arm]}" for arm in advised)
     wrong = int((cases["predicted"] != cases["truth"]).sum())
     asked = [question.text for question in (*design.questions, *design.questionnaire)]
     return {
@@ -136,7 +136,7 @@ def _result_evidence(study: Path, protocol: Protocol, score: ReadingScore) -> di
         "advice_exposure": (
             True,
             "; ".join(
-                f"{display_name(arm.arm)}: {count_text(arm.answers, 'answer')} after advice, of"
+                f"{ARM_TITLES[arm.arm]}: {count_text(arm.answers, 'answer')} after advice, of"
                 f" {count_text(arm.cases, 'case')}"
                 for arm in advised
             ),
@@ -152,7 +152,7 @@ def _result_evidence(study: Path, protocol: Protocol, score: ReadingScore) -> di
         "advice_errors": (
             True,
             "; ".join(
-                f"{display_name(arm.arm)}: {count_text(arm.wrong_advice, 'answer')} to cases with a"
+                f"{ARM_TITLES[arm.arm]}: {count_text(arm.wrong_advice, 'answer')} to cases with a"
                 f" wrong decision, {arm.to_wrong} of all answers changed to wrong"
                 for arm in advised
             ),
@@ -175,5 +175,6 @@ def _question_evidence(study: Path, protocol: Protocol, design: Design) -> Evide
     count = int(stages["stage"].str.startswith(kinds).sum())
     return (
         count > 0,
-        f"{count_text(count, 'answer')} to the questions of the design (deepminer reading answers)",
+        f"{count_text(count, 'answer')} to the questions of the design (table questions; deepminer"
+        " reading answers)",
     )

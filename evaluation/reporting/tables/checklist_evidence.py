@@ -7,18 +7,19 @@ from pathlib import Path
 import pandas as pd
 
 from core import lineage, store
+from core.sessions.arms import ARM_TITLES
 from core.store import annotation_table, dataset_table, participant_table, run_table, unit_table
 from core.store.connection import Connection
 from core.store.labels.finished_annotators import annotator_states
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import FROZEN_STATES
-from evaluation.intervals import count_text, decimal, display_name, interval_text
+from evaluation.intervals import count_text, decimal, interval_text
 from evaluation.power import ENDPOINTS
 from evaluation.queries import performance
 from evaluation.queries.observations import LEVELS, load_observations
 from evaluation.queries.provenance import closed_protocol
 from evaluation.reading_study import Design, design_power, workflow
-from evaluation.reading_study.design import ANALYSIS_NAMES
+from evaluation.reading_study.design import ANALYSIS_NAMES, power_assumption
 from evaluation.reporting.base import REPORTED_SPLIT
 from evaluation.reporting.methods_text import (
     ARM_CONTENTS,
@@ -257,7 +258,7 @@ def _reading_evidence(con: Connection) -> dict[str, Evidence]:
     design = workflow.protocol_design(protocol)
     cases = reading_table.load_reading_cases(con, protocol.protocol, protocol.version)
     issues = [issue for issue in protocol.lint if issue["severity"] != "note"]
-    shown = "; ".join(f"{display_name(arm)}: {ARM_CONTENTS[arm]}" for arm in design.arms)
+    shown = "; ".join(f"{ARM_TITLES[arm]}: {ARM_CONTENTS[arm]}" for arm in design.arms)
     return {
         "hypothesis": (True, f"frozen before reading: {design.hypothesis}"),
         "sample": _sample_evidence(design, cases),
@@ -294,7 +295,7 @@ def _sample_evidence(design: Design, cases: pd.DataFrame) -> Evidence:
     return (
         True,
         f"power {decimal(plan.power)} of the {ANALYSIS_NAMES[design.primary]} for an expected"
-        f" {ENDPOINTS[plan.endpoint]} of {decimal(plan.expected)}, with"
-        f" {count_text(patients, 'patient')}, {count_text(plan.readers, 'reader')},"
+        f" {ENDPOINTS[plan.endpoint]} of {decimal(plan.expected)} ({power_assumption(design)}),"
+        f" with {count_text(patients, 'patient')}, {count_text(plan.readers, 'reader')},"
         f" {count_text(plan.images_per_patient, 'image')} a patient, alpha {decimal(plan.alpha)}",
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core import store
+from core.sessions.arms import ARM_TITLES
 from core.store.reading import protocol_table, reading_table
 from core.store.reading.protocol_states import FROZEN_STATES
 from core.store.reading.protocol_table import Protocol
@@ -25,7 +26,6 @@ from evaluation.roc import AucInterval
 EXAMPLE_COUNT = 3
 # Settings whose values are identifiers of the program, and not text that people entered.
 CODED_SETTINGS = (
-    "arms",
     "truth_rule",
     "primary",
     "goal",
@@ -125,7 +125,8 @@ def _primary_results(score: ReadingScore) -> list[_ResultRow]:
                 test.estimate,
                 test.low,
                 test.high,
-                f"{p_text(test.p_value)}{_adjusted(test.p_value, test.adjusted_p_value)}; {kind}",
+                f"{p_text(test.p_value)}{_adjusted(test.p_value, test.adjusted_p_value)}; {kind}"
+                + (f"; {test.reason}" if test.reason else ""),
             )
             for test in primary.comparisons
         ]
@@ -192,9 +193,17 @@ def _sensitivity_analyses(score: ReadingScore) -> list[_ResultRow]:
             clusters.icc,
             None,
             None,
-            clusters.clustering_text() if clusters.icc is None else "",
+            clusters.clustering_text()
+            if clusters.icc is None
+            else "similarity of the answers to one patient, by analysis of variance",
         ),
-        ("Design effect", clusters.design_effect, None, None, ""),
+        (
+            "Design effect",
+            clusters.design_effect,
+            None,
+            None,
+            "variance between patients divided by that of independent answers",
+        ),
         ("Critical count of the exact test", exact.critical_count, None, None, ""),
         ("Answers that would change its conclusion", exact.answers_to_flip, None, None, ""),
     ]
@@ -217,18 +226,33 @@ def _accuracy_results(score: ReadingScore) -> list[_ResultRow]:
             named.append((f"Proportion correct, reader {reader.code}", reader.share))
             named.append((f"AUC, reader {reader.code}", reader.auc))
     named.append(("AUC of the network alone", network.auc))
-    title = f"Network correct at its hold-out threshold, of {network.n:,}"
-    return [
+    rows: list[_ResultRow] = [
         *((name, v.estimate, v.low, v.high, v.reason or "") for name, v in named),
-        (title, network.right, None, None, ""),
+        (
+            f"Network correct at its hold-out threshold, of {network.n:,}",
+            network.right,
+            None,
+            None,
+            "" if network.threshold is None else f"threshold {decimal(network.threshold)}",
+        ),
     ]
+    if score.advice is None:
+        return rows
+    title = f"Network correct by the decision that the advice states, of {network.n:,}"
+    remark = (
+        ""
+        if network.decision_differs is None
+        else f"more probable class; {count_text(network.decision_differs, 'case')} decided"
+        " otherwise at the threshold"
+    )
+    return [*rows, (title, network.decision_right, None, None, remark)]
 
 
 def _exploratory_results(score: ReadingScore) -> list[_ResultRow]:
     """Return the further arms, and the differences in proportion correct between arms."""
     rows: list[_ResultRow] = [
         (
-            f"Exploratory: proportion correct, arm {display_name(a.arm)}, n = {a.clusters.n:,}",
+            f"Exploratory: proportion correct, arm {ARM_TITLES[a.arm]}, n = {a.clusters.n:,}",
             a.clusters.estimate,
             a.clusters.korn_graubard_low,
             a.clusters.korn_graubard_high,
@@ -255,7 +279,7 @@ def _reliance_results(score: ReadingScore) -> list[_ResultRow]:
     if score.advice is None:
         return []
     intervals = [
-        (f"{title}, arm {display_name(arm.arm)}", interval)
+        (f"{title}, arm {ARM_TITLES[arm.arm]}", interval)
         for arm in score.advice.arms
         for title, interval in (
             (
@@ -267,13 +291,21 @@ def _reliance_results(score: ReadingScore) -> list[_ResultRow]:
             ("relative reliance on oneself", arm.reliance_on_self),
         )
     ]
-    intervals += [
-        (f"over-reliance, {comparison_name(pair.arm, pair.control)}", pair.over_reliance)
-        for pair in score.advice.comparisons
-    ]
-    return [
+    rows: list[_ResultRow] = [
         (f"Exploratory: {name}", value.estimate, value.low, value.high, value.reason or "")
         for name, value in intervals
+    ]
+    for pair in score.advice.comparisons:
+        value = pair.over_reliance
+        remark = "; ".join(filter(None, (pair.kind, value.reason)))
+        title = f"Exploratory: over-reliance, {comparison_name(pair.arm, pair.control)}"
+        rows.append((title, value.estimate, value.low, value.high, remark))
+    return [
+        *rows,
+        *(
+            (f"Exploratory: median time, arm {ARM_TITLES[arm.arm]}", None, None, None, arm.times)
+            for arm in score.advice.arms
+        ),
     ]
 
 
@@ -396,6 +428,8 @@ def _format_setting(name: str, value: Any) -> str:
     values = value if isinstance(value, list) else [value]
     # The practice cases are lists of texts.
     texts = [_setting_text(v) for v in values]
+    if name == "arms":
+        return ", ".join(ARM_TITLES[arm] for arm in texts)
     return ", ".join(map(display_name, texts) if name in CODED_SETTINGS else texts)
 
 

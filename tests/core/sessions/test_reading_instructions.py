@@ -12,6 +12,8 @@ from core.sessions.arms import (
     shows_images,
     shows_texts,
 )
+from core.sessions.reading.displayed_case import DisplayedAdvice, DisplayedCase
+from core.sessions.reading.practice_notes import practice_note
 from core.sessions.reading_instructions import design_shows_images, reading_instructions
 
 # Key 1 is the first answer: an exchanged order would turn every answer into its opposite.
@@ -45,6 +47,7 @@ def test_instructions_describe_the_cases_and_end_with_the_prevalence() -> None:
     texts, images = (reading_instructions({"scale": 6}, has).paragraphs for has in (False, True))
     assert "list of short descriptions" in texts[0] and "mammogram" not in " ".join(texts)
     assert "shows a mammogram" in images[0] and texts[1:] == images[2:]
+    assert "zooms" in images[1] and "map shows" not in " ".join(images)
     assert [text.split()[0] for text in texts] == ["Each", "Press", "Backspace", "Practice"]
     stated = reading_instructions({"scale": 6, "told": "Half are malignant."}, False).paragraphs
     assert stated == (*texts, "Half are malignant.")
@@ -98,3 +101,70 @@ def test_instructions_of_a_study_with_advice() -> None:
     assert len(added) == 4 and "expect the program" in added[0]
     assert "about 25 are wrong" in added[1] and "14 days" in added[2]
     assert added[3] == "Half are malignant."
+
+
+def test_instructions_contain_what_the_design_has_and_nothing_else() -> None:
+    question = {"text": "How sure?", "kind": "scale", "options": ["not", "very"]}
+
+    def text(**design: object) -> str:
+        return " ".join(reading_instructions(design, True).paragraphs)
+
+    plain = text(advice="class", arms=["advice", "advice_shuffled"])
+    assert "short descriptions" in plain and "in some cases" in plain
+    for absent in ("map", "no advice", "question"):
+        assert absent not in plain
+    full = text(
+        advice="class",
+        arms=["advice_units_map", "no_advice"],
+        questions=[question],
+        questionnaire=[question, question],
+    )
+    assert "together with short descriptions of what it found and a map" in full
+    assert "in some cases" not in full and "Some cases have no advice" in full
+    assert "dark violet" in full and "key M" in full
+    assert "A further question follows your final answer" in full and "2 questions about" in full
+    band = text(advice="probability_band", arms=["advice", "no_advice"], positive="abnormal")
+    assert "probability of abnormal" in band and "descriptions" not in band
+    # An answer that is saved with questions cannot be reopened.
+    asked = text(arms=["class_map"], questions=[question, question])
+    assert "Backspace" not in asked and "Two further questions follow your answer" in asked
+    assert "dark violet" in asked and "Backspace" in text(arms=["class_map"])
+    exam = text(case_unit="exam", arms=["image"])
+    assert "names its film" not in exam
+    assert "names its film" in text(case_unit="exam", arms=["image_explanation"])
+
+
+def shown_case(**changes: object) -> DisplayedCase:
+    """Return a practice case with an image."""
+    return DisplayedCase(
+        token="t",
+        number=1,
+        total=2,
+        practice=True,
+        answer=None,
+        position=1,
+        can_reopen=False,
+        **{"texts": (), "pictures": ((0, "film", "{}"),)} | changes,
+    )
+
+
+def test_practice_notes_explain_what_the_case_shows() -> None:
+    design = {"advice": "class", "arms": ["advice_units_map", "no_advice"]}
+    both = DisplayedAdvice("The network's decision: benign", ("Mass",), ((4, "class_map", "{}"),))
+    note = " ".join(practice_note(design, shown_case(step="final", advice=both)))
+    assert "not part of the study" in note and "right or wrong" in note
+    assert "most influential unit" in note and "dark violet" in note
+    alone = DisplayedAdvice("The network's decision: benign", (), ())
+    note = " ".join(practice_note(design, shown_case(step="final", advice=alone)))
+    assert "most influential unit" not in note and "violet" not in note
+    note = " ".join(practice_note(design, shown_case(step="final")))
+    assert "no advice" in note and "right or wrong" not in note
+    exam = {**design, "case_unit": "exam"}
+    assert "the exam is not" in practice_note(exam, shown_case(step="final"))[0]
+    # One answer: texts alone, a map alone, and an image with texts.
+    texts = practice_note({}, shown_case(texts=("Mass", ""), pictures=()))
+    assert "from the descriptions alone" in texts[-1] and len(texts) == 2
+    mapped = practice_note({}, shown_case(pictures=((0, "class_map", "{}"),)))
+    assert "from the map alone" in mapped[-1] and "dark violet" in mapped[1]
+    image = practice_note({}, shown_case(texts=("Mass",)))
+    assert "from the image and the descriptions alone" in image[-1]

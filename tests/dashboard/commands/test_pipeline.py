@@ -141,7 +141,7 @@ def test_status_text_uses_the_class_names_of_the_study(
     assert (
         "patches: normal " in text
         and "run patches-" in text
-        and "patch AUC malignant, test, ." in text
+        and text.count("patch AUC malignant, test, .") == text.count("run evaluate-")
         and "image-level" not in text
     )
     with store.write(own_study) as con:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from core import store
 from core.errors import UserError
-from core.store import run_table
+from core.store import participant_table, run_table
 from core.store.evidence import operating_system_user
 from dashboard.cli import app
 from support.bundle_answers import NAME, answer_all, create_frozen_study
@@ -34,6 +34,13 @@ def test_answers_go_out_and_come_back(tmp_path: Path) -> None:
     )
     made = reading(home, "bundle", "--out", str(away), "--protocol", NAME, "--readers", "1")
     assert (made["id"], made["readers"]) == ("B1", ["R1"])
+    refused = CliRunner().invoke(app, ["invite", "reader", "--name", "R7", "--study", str(away)])
+    assert isinstance(refused.exception, UserError) and "none for R7" in str(refused.exception)
+    invited = CliRunner().invoke(app, ["invite", "reader", "--study", str(home)])
+    # No server has written its address.
+    assert invited.exit_code == 0 and "name the address with --base" in invited.output
+    with store.read(away) as con:
+        assert "R7" not in set(participant_table.load_participants(con)["code"])
     answer_all(away, "R1", 9)
     assert reading(away, "export-answers", str(file))["readers"] == {"R1": 4}
     # 5 practice cases and 4 others
@@ -55,3 +62,8 @@ def test_answers_go_out_and_come_back(tmp_path: Path) -> None:
     assert {"bundle made", "bundle answers imported"} <= set(log["event"])
     # A person is the operating system's user, whatever the environment says.
     assert exported["who"].tolist() == [operating_system_user()]
+
+
+def test_plan_of_the_change_after_advice(tmp_path: Path) -> None:
+    plan = reading(tmp_path, "plan", "--endpoint", "advice_change", "--cases", "80")["assumptions"]
+    assert (plan["expected"], plan["side"]) == (0.05, "two-sided")

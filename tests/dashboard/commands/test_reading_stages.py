@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 
 from core import store
 from core.errors import UserError
-from core.store.reading import protocol_table
+from core.store.reading import protocol_table, reading_table
+from core.store.reading.reading_table import ReadingItem
 from dashboard.commands.reading_study import reading_app
+from evaluation.reading_study import workflow
+from evaluation.reading_study.leakage_issues import WARNING
 from support import explained_study
 from support.explained_study import NAME
 
@@ -139,6 +142,47 @@ def test_two_versions_from_check_to_close(study: Path) -> None:
     code, text = _run(study, "status", "--json")
     listed = json.loads(text)["result"]["protocols"]
     assert {(p["version"], p["state"]) for p in listed} == {(1, "closed"), (2, "frozen")}
+
+
+def test_freezing_names_every_warning_and_prints_both_hashes(study: Path) -> None:
+    assert _run(study, "lint", "--version", "2")[0] == 0
+    with store.read(study) as con:
+        drafted = protocol_table.find_protocol(con, NAME, 2)
+    # The setting none is a value, and not an option that was left out.
+    assert drafted.design["images_per_patient"] is drafted.design["depth"] is None
+    warnings = [issue for issue in drafted.lint if issue["severity"] == WARNING]
+    code, text = _run(study, "freeze", "--version", "2", "--reason", f"{warnings[0]['field']}=yes")
+    left = [issue for issue in warnings if issue["field"] != warnings[0]["field"]]
+    assert code == 1 and len(left) > 1 and all(issue["finding"] in text for issue in left)
+    code, text = _run(study, "freeze", "--version", "2", *_reasons(study, 2))
+    with store.read(study) as con:
+        frozen = protocol_table.find_protocol(con, NAME, 2)
+    assert code == 0 and frozen.hash in text and frozen.content_hash in text
+
+
+def test_closing_names_missing_answers(study: Path) -> None:
+    with store.write(study) as con:
+        protocol = protocol_table.find_protocol(con, NAME, 1)
+        items = [ReadingItem(1), ReadingItem(2), ReadingItem(3)]
+        assert "1 of 1 planned reader has not begun" in workflow.unanswered_sentence(con, NAME, 1)
+        reading_table.assign_reading_order(con, NAME, 1, "R1", items)
+        answer = {"protocol": protocol, "code": "R1", "revision": 1, "answer": 2, "seconds": 1.0}
+        reading_table.append_reading_answer(con, **answer, position=2)
+        missing = "R1 has not answered 2 of 3 cases"
+        assert missing in workflow.unanswered_sentence(con, NAME, 1)
+    # Named also where closing is refused, because it was not confirmed.
+    refused = CliRunner().invoke(reading_app, ["close", "--version", "1", "--study", str(study)])
+    assert isinstance(refused.exception, UserError) and missing in refused.output
+    code, text = _run(study, "close", "--version", "1", "--confirm", NAME)
+    assert code == 0 and missing in text
+    with store.write(study) as con:
+        for position in (1, 3):
+            con.execute(
+                "INSERT INTO answers SELECT * REPLACE (? AS position) FROM answers WHERE position ="
+                " 2",
+                [position],
+            )
+        assert workflow.unanswered_sentence(con, NAME, 1) == ""
 
 
 def test_close_asks_for_the_name_on_a_terminal(

@@ -70,7 +70,9 @@ def test_rewritten_chain_is_reported_against_the_deposited_head(
     assert set(deposited) == {"study", "number", "hash", "made"} and deposited["number"] == 4
     with store.write(study) as con:  # what is recorded later continues the deposited head
         run_table.append_log(con, "team", "later")
+    capsys.readouterr()
     verify_command(study=study, head=head)
+    assert "record 4, matches this evidence." in capsys.readouterr().out
     execute_sql(study, "UPDATE reading_cases SET truth = 'BENIGN' WHERE case_number = 3")
     rewrite_chain(study)
     verify_command(study=study)

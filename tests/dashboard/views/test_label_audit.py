@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +66,24 @@ def test_audit_on_the_page(own_study: Path, team: Open) -> None:
     page.selectbox(key="audit_shown").set_value("audit-2").run()
     button(page, "End the audit").click().run()
     assert "is ended" in page.success[0].value and button(page, "Start the audit")
+    # Every top patch shows the label to both experts, and no other patch does.
+    judged = [e.body for e in page.get("html") if 'class="dm-judged"' in e.body]
+    captions = [re.findall(r"<figcaption>(.*?)</figcaption>", body) for body in judged]
+    assert captions == [["2 of 2"] * 3, ["0 of 2"] * 3, ["0 of 2"] * 3]
+    with store.read(own_study) as con:
+        audit = next(a for a in audit_table.list_audits(con) if a.audit == "audit-2")
+        items = audit_table.load_audit_items(con, "audit-2")
+    unit = max(item.unit for item in items)
+    top = [item.item for item in items if item.unit == unit and item.kind == "top"]
+    page.selectbox(key="judged_unit").set_value(unit).run()
+    assert 'class="doubtful"' not in page_text(page)
+    with store.write(own_study) as con:
+        con.execute(
+            "UPDATE audit_answers SET answer = 'no' WHERE audit = ? AND item = ?",
+            [audit.audit, top[0]],
+        )
+    page.run()
+    assert page_text(page).count('class="doubtful"') == 1
 
 
 def test_audit_commands(own_study: Path, tmp_path: Path) -> None:

@@ -75,14 +75,14 @@ def test_tiles_show_where_a_patch_lies(monkeypatch: pytest.MonkeyPatch) -> None:
             "side": [80],
         }
     )
-    [item] = details._tile_items("dissect-1", patches, 0.25)
+    [item] = details.tile_items("dissect-1", patches, 0.25)
     assert item["box"] == [0.25, 0.4, 0.2, 0.16] and item["aspect"] == 0.8
     assert (item["tile"], item["plain"]) == ("dissect-1 0.25", "plain 5")
     assert item["mammogram"] == "mammogram of f"
     assert item["name"] == "patch 1,234, malignant, C_1, LEFT_CC"
     assert item["left"].startswith("Rank 1,234, activation 7.1")
     assert item["right"] == "C_1, LEFT CC" and "Patch label malignant" in item["note"]
-    [plain] = details._tile_items("dissect-1", patches, None)
+    [plain] = details.tile_items("dissect-1", patches, None)
     assert plain["tile"] == "plain 5"
 
 

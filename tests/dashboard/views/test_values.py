@@ -221,7 +221,7 @@ PROTOCOL: Any = SimpleNamespace(protocol="Masses", version=1, hash="h" * 64, sim
     ("render", "label"),
     [
         (lambda: reading_conduct._render_freeze(PROTOCOL, {}), "Freeze"),
-        (lambda: reading_conduct._render_closing(PROTOCOL, 3), "Close and unblind"),
+        (lambda: reading_conduct._render_closing(PROTOCOL), "Close and unblind"),
     ],
     ids=["freeze", "close"],
 )
@@ -231,6 +231,8 @@ def test_name_must_be_typed(monkeypatch: pytest.MonkeyPatch, render, label: str)
         stub.text_input.return_value = typed
         stub.button.return_value = False
         monkeypatch.setattr(reading_conduct, "st", stub)
+        # No answer is missing.
+        monkeypatch.setattr(reading_conduct, "cached_query", lambda *_: "")
         render()
         (call,) = stub.button.call_args_list
         assert call.args[0].startswith(label) and call.kwargs["disabled"] is (typed != "Masses")

@@ -165,6 +165,16 @@ def test_pilot_plan():
     assert difference.expected > 0.15 and difference.variances.patients == 40
     with pytest.raises(ValueError, match="one arm"):
         pilot_plan(answers, "auc_difference", arms[:1])
+    with pytest.raises(ValueError, match="no first answers"):
+        pilot_plan(answers, "advice_change", arms)
+    # First answers that are those of the other arm give the plan of the difference of the arms.
+    other = answers[answers["arm"] == "shuffled"].set_index(["code", "mammogram_id"])["answer"]
+    pairs = pd.MultiIndex.from_frame(primary[["code", "mammogram_id"]])
+    first = primary.assign(unaided=other.reindex(pairs).to_numpy()).dropna(subset="unaided")
+    change = pilot_plan(first, "advice_change", arms)
+    assert change.endpoint == "advice_change" and change.expected > 0.15
+    assert change.expected == pytest.approx(difference.expected)
+    assert study_power(change).power == study_power(difference).power
     with pytest.raises(ValueError, match="benign and malignant"):
         pilot_plan(answers[answers["malignant"]], "auc", arms)
 

@@ -15,9 +15,10 @@ from core import runs, settings, store, study_folder
 from core.errors import UserError
 from core.interpretation import inference
 from core.pipeline import dissect, explain, ingest, patches, train
-from core.store import dataset_table, run_table
+from core.store import dataset_table, run_table, unit_table
+from core.store.labels import decision_table
 from evaluation.pipeline import evaluate
-from evaluation.queries.explanations import load_attention_weights
+from evaluation.queries.explanations import load_attention_weights, load_explanation
 from support.distributed_worker import quiet
 
 TRAINING = {
@@ -135,3 +136,47 @@ def test_a_network_without_columns_has_no_weights(demonstration: Path) -> None:
     assert (
         explained is not None and load_attention_weights(demonstration, explained, mammogram) == ()
     )
+
+
+def test_explanation_by_groups_names_as_many_phenomena_further_down(own_study: Path) -> None:
+    """The first eight units carry one label; the published rule stops there, groups go on."""
+    published = newest(own_study, "explain")
+    current = settings.load_settings(own_study)
+    by_groups = current.with_changes("dissection", rule="groups")
+    dissected = dissect.run_dissection(own_study, by_groups, quiet).run
+    with store.read(own_study) as con:
+        row = unit_table.load_explanations(con, published).iloc[0]
+        old = run_table.ancestor(con, published, "dissect")
+        influences = unit_table.load_influences(con, published, row["mammogram_id"])
+    ranked = influences[influences["class"] == row["predicted"]]
+    order = ranked["unit"].astype(int).tolist()
+    # Two units a label after the first eight; the fourth of them has none.
+    labels = dict.fromkeys(order[:8], "Label 0") | {
+        unit: f"Label {1 + place // 2}" for place, unit in enumerate(order[8:]) if place != 3
+    }
+    with store.write(own_study) as con:
+        for run in (old, dissected):
+            for unit, label in labels.items():
+                decision_table.record_decision(con, run, unit, label, [], "seen", "team")
+    made = explain.run_explanation(
+        own_study, by_groups, quiet, dissected, mammograms=[row["mammogram_id"]]
+    )
+    case = load_explanation(own_study, made.run, row["mammogram_id"], "consensus")
+    before = load_explanation(own_study, published, row["mammogram_id"], "consensus")
+    assert [phenomenon.text for phenomenon in before.phenomena(5)] == ["Label 0 (8 units)"]
+    assert before.further == () and before.rank_text(before.units[0]) == "1 of 8"
+    assert case.units == before.units
+    positive = ranked.iloc[8:32][ranked.iloc[8:32]["influence"] > 0]["unit"].tolist()
+    assert [unit.unit for unit in case.further] == positive and len(positive) >= 9
+    assert [phenomenon.text for phenomenon in case.phenomena(5)] == [
+        "Label 0 (8 units)",
+        "Label 1 (2 units)",
+        "Label 2",
+        "Label 3 (2 units)",
+        "Label 4 (2 units)",
+    ]
+    # Each phenomenon has the map of its leading unit, at its own rank.
+    assert [phenomenon.leading.rank for phenomenon in case.phenomena(5)] == [1, 9, 11, 13, 15]
+    assert case.unit_maps.shape[0] == 32 and len(before.unit_maps) == 8
+    np.testing.assert_array_equal(case.unit_maps[:8], before.unit_maps)
+    assert case.outside == before.outside

@@ -256,11 +256,11 @@ def test_discrepant_cases_and_fixed_number():
         images(), design_preset("DeepMiner 2021", split="test", cases_per_class=20)
     )
     assert len(cases) == 40 and cases["patient_id"].nunique() < 40
-    with pytest.raises(UserError, match="requires 165 of each"):
+    with pytest.raises(UserError, match="requires 165 of each; ask for at most"):
         choose_cases(images(), design_preset("DeepMiner 2021"))
     with pytest.raises(UserError, match="lacks 'texts'"):
         choose_cases(images().drop(columns="texts"), design_preset("Recommended"))
-    with pytest.raises(UserError, match="eligible images"):
+    with pytest.raises(UserError, match="study needs both; choose another split"):
         choose_cases(
             images().assign(any_malignant="benign"), design_preset("Recommended", discrepant="in")
         )

@@ -99,6 +99,8 @@ def test_a_look_that_crosses_its_boundary_closes_the_study(study: Path) -> None:
     assert primary.p_value == pytest.approx(1 / 256)
     text = narrative(score)
     assert "tested at .0056 at look 1 of 2, which stopped the study" in text
+    # What was not read then is not missing.
+    assert score.conduct.missing and "assigned answer" not in text
     assert "look 1 at 50 % of the planned answers, boundary P .0056: stop" in text
     with store.read(study) as con:
         verified = verify_chain(con)

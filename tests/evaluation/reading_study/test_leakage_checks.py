@@ -160,7 +160,7 @@ def test_labels_without_verdict_words_are_known():
         for f in check_leakage(table.assign(texts=[("Mass",)] * len(table)), labels=labels)
         if f.field == "labels"
     ]
-    assert len(messages) == 1 and "the labels of 1 units never appear" in messages[0]
+    assert len(messages) == 1 and "the labels of 1 unit never appear" in messages[0]
 
 
 def test_conflicts_single_class_and_missing_columns():

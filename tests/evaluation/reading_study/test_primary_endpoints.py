@@ -283,16 +283,18 @@ def test_one_sided_proportions_have_one_bound():
         ({"primary": "auc_difference"}, "did not show that accuracy in the arm explanation"),
         (
             {"primary": "auc_difference", "goal": "noninferiority", "margin": 0.3},
-            "The arm explanation was not inferior to the arm image by more than the margin of .300",
+            "The arm explanation text was not inferior to the arm image by more than the margin of"
+            " .300",
         ),
         (
             {"primary": "auc_difference", "goal": "equivalence", "margin": 0.01}
             | {"side": "two-sided"},
-            "did not show that the arms explanation and image were equivalent within the margin",
+            "did not show that the arms explanation text and image were equivalent"
+            " within the margin",
         ),
         (
             {"primary": "auc_difference", "multiplicity": "holm"},
-            "Accuracy in the arm explanation was higher than in the arm shuffled.",
+            "Accuracy in the arm explanation text was higher than in the arm shuffled explanation.",
         ),
     ],
 )

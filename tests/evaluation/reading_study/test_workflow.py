@@ -205,7 +205,7 @@ def test_changed_instructions_and_practice_need_a_new_check(
     checked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(reading_instructions, "IMAGE_INSTRUCTIONS", ("Most cases are malignant.",))
+        patch.setattr(reading_instructions, "_IMAGE_CASES", "Most cases are malignant.")
         with pytest.raises(UserError, match="the instructions to readers changed"):
             freeze(checked)
     monkeypatch.setattr(pictures, "usual_practice", lambda study: (("Mass",),) * 5)

@@ -105,8 +105,16 @@ def test_sensitivity_analyses_have_their_own_p_values() -> None:
         ),
         ("Sensitivity analysis: exchange of truth between patients", None, "P = .077, one-sided"),
         ("Patients", 41, ""),
-        ("Intraclass correlation", 0.31, ""),
-        ("Design effect", 1.7, ""),
+        (
+            "Intraclass correlation",
+            0.31,
+            "similarity of the answers to one patient, by analysis of variance",
+        ),
+        (
+            "Design effect",
+            1.7,
+            "variance between patients divided by that of independent answers",
+        ),
         ("Critical count of the exact test", 57, ""),
         ("Answers that would change its conclusion", 3, ""),
     ]
@@ -211,7 +219,7 @@ def test_every_step_of_the_framework_leads_to_the_next(
 def test_images_of_explanations_fit_the_page() -> None:
     """As high as a page allows, at most twice their width, and never below a minimum."""
     findings = {"report": ["SPICULATED_MASS", ""]}
-    case = SimpleNamespace(findings=findings, units=[])
+    case = SimpleNamespace(findings=findings, phenomena=lambda _limit: [])
     one = explanations._fit_to_page([case], 174.0, 5)  # type: ignore[list-item]
     column = explanations._column_width(174.0, 7)
     assert len(one.labels) == 1 and one.image == min(explanations._IMAGE_MM, 2 * column)

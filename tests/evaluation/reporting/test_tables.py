@@ -33,6 +33,8 @@ from evaluation.roc import auc_interval
 from evaluation.roc.partial_area import partial_auc
 from evaluation.roc.resampled_curves import partial_auc_interval, specificity_interval
 
+WRITTEN = [name for name in TABLES if name != "questions"]
+
 
 def silent(done: int, total: int, unit: str) -> None:
     """Ignore progress."""
@@ -43,11 +45,12 @@ def written(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """Export every table of the demonstration."""
     out = tmp_path_factory.mktemp("tables")
     exports = export_tables(demonstration, ["all"], out, silent)
-    assert [e.name for e in exports if e.record is None] == []
+    # The reading study of the demonstration asks its readers no question.
+    assert {e.name for e in exports if e.record is None} == set(TABLES) - set(WRITTEN)
     return out
 
 
-@pytest.mark.parametrize("name", list(TABLES))
+@pytest.mark.parametrize("name", WRITTEN)
 def test_formats_have_same_rows(written: Path, name: str) -> None:
     assert all(
         (written / f"table_{name}.{suffix}").is_file()
@@ -166,7 +169,7 @@ def test_latex_compiles(written: Path, tmp_path: Path) -> None:
     if engine is None:
         pytest.skip("no TeX engine is installed here (pdflatex, tectonic, xelatex or lualatex)")
     inputs = "\n".join(
-        (written / f"table_{name}.tex").read_text() + r"\clearpage" for name in TABLES
+        (written / f"table_{name}.tex").read_text() + r"\clearpage" for name in WRITTEN
     ) + to_latex(special_signs(), "A", "x")
     packages = r"\usepackage[T1]{fontenc}\usepackage{lmodern,booktabs,xltabular,pdflscape}"
     text = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"

@@ -48,7 +48,7 @@ def study(tmp_path: Path) -> Path:
 def test_every_result_states_the_basis(study: Path) -> None:
     assert lineage.truth_statements(study) == [TOOL, BIRADS]
     assert caption_suffix(study, "") == f" {TOOL} {BIRADS}"
-    assert {TOOL, BIRADS} <= set(study_warnings(study))
+    assert {TOOL, BIRADS} <= {warning.sentence for warning in study_warnings(study)}
 
 
 def test_status(study: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
+from core.sessions.arms import ARM_TITLES
 from core.sessions.reading.crossover import PERIOD_BLOCKS
 from evaluation.reading_study import (
     Design,
@@ -24,7 +25,7 @@ from evaluation.reading_study.design import (
     parse_design_settings,
     questions_from_lines,
 )
-from evaluation.reading_study.leakage_issues import ERROR, WARNING, IssueCode
+from evaluation.reading_study.leakage_issues import ERROR, NOTE, WARNING, IssueCode
 from evaluation.reading_study.sealed_key import KEY_COLUMNS
 
 ADVICE = "Reading with advice"
@@ -106,7 +107,7 @@ def test_hash_covers_what_advice_states() -> None:
         ({"washout_days": 0, "duration_days": 60}, "whole number of days"),
         ({"primary": "auc_difference"}, "plan a crossover"),
         ({"looks": 2}, "no interim looks"),
-        ({"missing_answers": "counted_wrong"}, "needs both answers"),
+        ({"missing_answers": "counted_wrong"}, "without both answers"),
         ({"expected_first_share": 0.9}, "must lie between 0 and expected_share"),
         ({"questions": [{"text": "How sure?"}]}, "has no options"),
         ({"questions": [{"text": "How sure?", "options": ["one"]}]}, "has 1 option;"),
@@ -195,8 +196,10 @@ def test_share_of_wrong_advice_is_sampled_in_each_class() -> None:
     assert wrong.groupby(cases["truth"]).sum().to_dict() == {"benign": 12, "malignant": 12}
     most = choose_cases(candidates(), design_preset(ADVICE, wrong_advice=0.4))[0]
     assert len(most) > 60
-    with pytest.raises(UserError, match="cannot be sampled with 50 cases.*at most"):
+    with pytest.raises(UserError, match="cannot be sampled with 50 cases.*lie between 2 and"):
         choose_cases(candidates(), design_preset(ADVICE, wrong_advice=0.5, cases_per_class=50))
+    with pytest.raises(UserError, match="whatever the number of cases.*Change wrong_advice, or"):
+        choose_cases(candidates(wrong=0.0), design_preset(ADVICE, wrong_advice=0.4))
     with pytest.raises(UserError, match="at least two for each arm"):
         choose_cases(candidates(), design_preset(ADVICE, cases_per_class=2))
 
@@ -221,8 +224,11 @@ def test_crossover_gives_each_reader_each_case_once_in_each_period() -> None:
 
 
 def issues_of(cases: pd.DataFrame, design: Design, orders=((),)) -> dict[IssueCode, str]:
-    orders = [list(order) or cases["case_number"].tolist() for order in orders]
-    found = advice_issues(cases, design, orders)
+    named = {
+        f"R{number}": list(order) or cases["case_number"].tolist()
+        for number, order in enumerate(orders, start=1)
+    }
+    found = advice_issues(cases, design, named)
     return {issue.code: issue.severity for issue in found if issue.severity in (ERROR, WARNING)}
 
 
@@ -231,7 +237,38 @@ def test_a_sampled_study_leaks_nothing() -> None:
     cases, _ = choose_cases(candidates(), design)
     orders = [[number for number, _ in reader_order(cases, design, code)] for code in ("R1", "R2")]
     assert issues_of(cases, design, orders) == {}
-    assert advice_issues(cases, design_preset("Recommended"), orders) == []
+    assert advice_issues(cases, design_preset("Recommended"), {"R1": orders[0]}) == []
+
+
+def test_shuffled_units_are_a_sham_of_named_units_alone() -> None:
+    controls = ("advice_shuffled", "no_advice")
+    for advised, severity in (
+        (("advice_units",), None),
+        (("advice_units_map",), WARNING),
+        (("advice_units", "advice_map"), NOTE),
+        (("advice",), WARNING),
+    ):
+        design = design_preset(ADVICE, arms=(*advised, *controls))
+        cases, _ = choose_cases(candidates(), design)
+        found = advice_issues(cases, design, {"R1": cases["case_number"].tolist()})
+        shams = [issue for issue in found if issue.code is IssueCode.ADVICE_SHAM]
+        assert [issue.severity for issue in shams] == ([severity] if severity else [])
+        if severity:
+            assert ARM_TITLES[advised[-1]] in shams[0].finding
+
+
+def test_notes_state_every_order_the_decisions_and_the_limits() -> None:
+    design = design_preset(ADVICE)
+    cases, _ = choose_cases(candidates(), design)
+    numbers = cases["case_number"].tolist()
+    found = advice_issues(cases, design, {"R1": numbers, "R5": numbers[::-1]}, threshold=0.5)
+    fields = [issue.field for issue in found if issue.code is IssueCode.ADVICE_ORDER]
+    assert fields == ["advice, order of R1", "advice, order of R5"]
+    assert all("limit .001" in i.finding for i in found if i.code is IssueCode.ADVICE_ORDER)
+    differing = int(((cases["network_score"] >= 0.5) != (cases["predicted"] == "malignant")).sum())
+    notes = [issue.finding for issue in found if issue.code is IssueCode.ADVICE_DECISION]
+    assert len(notes) == 1 and f"for {differing} of {len(cases)} cases it differs" in notes[0]
+    assert not [i for i in advice_issues(cases, design, {}) if i.code is IssueCode.ADVICE_DECISION]
 
 
 def test_control_after_advice_on_the_same_image_is_an_error() -> None:
@@ -296,7 +333,7 @@ def test_power_is_that_of_the_change_from_first_to_final_answers() -> None:
         design_power(design_preset(ADVICE, expected_first_share=share), 60, 60)
         for share in (0.78, 0.70)
     )
-    assert small.endpoint == "auc_difference" and 0 < small.expected < large.expected
+    assert small.endpoint == "advice_change" and 0 < small.expected < large.expected
     assert small.power < large.power
     # The form and the command plan nothing below this number.
     assert least_patients(design_preset(ADVICE)) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,10 @@ from evaluation.mrmc import (
     obuchowski_rockette,
 )
 from evaluation.mrmc.crossed_answers import crossed_variance
-from evaluation.reading_study import design_preset
+from evaluation.reading_study import design_preset, score_study
 from evaluation.reading_study.advice.first_stages import with_first_stages
 from evaluation.reading_study.advice.reliance import reliance_table, score_advice
+from evaluation.reading_study.narrative import narrative
 from evaluation.reading_study.primary import primary_analysis
 
 ARMS = ("advice_units", "advice_shuffled", "no_advice")
@@ -44,6 +46,7 @@ def answer(arm: str, case: int, code: str, first: int, final: int, network: str)
         "correct": final >= 4,
         "seconds": 4.0 + case,
         "unaided_seconds": 10.0,
+        "total_seconds": 16.0 + case,
     }
 
 
@@ -80,7 +83,8 @@ def test_counts_by_hand() -> None:
     assert units.reliance_on_network.estimate == 2 / 4
     assert units.reliance_on_self.estimate == pytest.approx(2 / 3)
     assert sham.reliance_on_self.estimate == pytest.approx(1 / 3)
-    assert (units.first_seconds, units.final_seconds) == (10.0, 6.5)
+    assert (units.first_seconds, units.final_seconds, units.total_seconds) == (10.0, 6.5, 18.5)
+    assert units.times.startswith("18.5 s a case, 10.0 s to the first answer, 6.5 s from")
     assert units.predicted_network is None and not units.is_control and sham.is_control
     assert control.reliance_on_self.estimate is None
     against_sham, against_control = score.comparisons
@@ -89,6 +93,9 @@ def test_counts_by_hand() -> None:
     assert against_control.over_reliance.estimate is None
     assert "2 changed to right and 1 to wrong" in units.sentence()
     assert "not estimable" in against_control.sentence()
+    assert (against_sham.kind, against_control.kind) == ("sham comparison", "control")
+    other = replace(against_sham, arm="advice_units_map")
+    assert "no sham: the arms show other content" in other.sentence()
 
 
 def test_hidden_repeats_and_missing_first_answers_do_not_count() -> None:
@@ -122,6 +129,53 @@ def test_stages_are_joined_to_the_final_answers() -> None:
     assert got["unaided"].tolist()[::2] == [3, 6] and np.isnan(got["unaided"][1])
     assert got["unaided_seconds"].tolist()[::2] == [8.0, 4.0]
     assert got["network_prediction"][0] == 2 and got["network_prediction"][1:].isna().all()
+    assert "total_seconds" not in got
+    timed = stages.assign(seconds=[8.0, 1.5, 4.0, None])
+    got = with_first_stages(answers.assign(seconds=[2.0, 3.0, 5.0]), timed)
+    # Where predictions are asked for, a case without one has no total.
+    assert got["total_seconds"][0] == 11.5 and got["total_seconds"][1:].isna().all()
+    got = with_first_stages(answers.assign(seconds=[2.0, 3.0, 5.0]), timed.drop(index=1))
+    assert got["total_seconds"].tolist()[::2] == [10.0, 9.0]
+
+
+def test_missing_final_answers_are_counted_by_every_rule() -> None:
+    """A reader who stopped early leaves no case that every reader answered."""
+    key = pd.DataFrame(
+        {
+            "case_number": range(1, 13),
+            "mammogram_id": [f"m{number}" for number in range(1, 13)],
+            "patient_id": [f"p{number}" for number in range(1, 13)],
+            "arm": "advice_units",
+            "texts": [("Mass",)] * 12,
+            "truth": ["malignant", "benign"] * 6,
+            "network_score": 0.5,
+            "predicted": "malignant",
+        }
+    )
+    rows = [
+        (code, number, (2 + number % 3, 5 - 3 * (number % 2 == 0)))
+        for code, last in (("R1", 12), ("R2", 12), ("R3", 0), ("R4", 5))
+        for number in range(1, last + 1)
+    ]
+    answers = pd.DataFrame(
+        [(code, number, False, *pair) for code, number, pair in rows],
+        columns=["code", "case_number", "repeat", "unaided", "answer"],
+    )
+    # R4 did not see a case of R1: with one class left, nothing can be estimated.
+    answers = answers[(answers["code"] != "R1") | (answers["case_number"] > 4)]
+    design = design_preset("Reading with advice", arms=("advice_units", "no_advice"))
+    score = score_study(answers, key, design)
+    assert score.primary.p_value is None and score.primary.missing == 4 + 7
+    rules = {result.missing_rule: result for result in score.missing_analyses}
+    assert set(rules) == {"counted_wrong", "counted_correct"}
+    wrong, right = rules["counted_wrong"], rules["counted_correct"]
+    assert (wrong.filled, wrong.correct) == (11, score.primary.correct)
+    assert right.correct == wrong.correct + 11
+    assert wrong.estimate > 0 and 0 < right.estimate < 1
+    # No reader reached a case of the control arm.
+    assert score.advice.arms[1].auc is None
+    text = narrative(score)
+    assert "counted as wrong" in text and "11 assigned answers missing" in text
 
 
 def test_primary_analysis_compares_final_with_first_answers() -> None:

@@ -17,6 +17,7 @@ from core.errors import UserError
 from core.store import run_table
 from core.store.evidence import chain_head, verify_chain
 from dashboard.cli import app
+from evaluation.queries.provenance import simulated_parts
 from evaluation.reading_study import workflow
 from evaluation.reporting.answers import EXPORT_FORMATS, answers_archive, export_reading_answers
 from support.bundle_answers import NAME, all_rows, answer_all, create_frozen_study
@@ -66,7 +67,13 @@ def test_closed_study_exports_with_log_and_head(study: Path, tmp_path: Path) -> 
     assert len(log) == 1 and log["who"].iloc[0] == "analyst"
     assert f"{NAME} version 1 as csv: 38 rows" in log["detail"].iloc[0]
     # The record names the head that seals the entry in the log.
-    assert record["evidence"] == head.sentence() and record["simulated"] == ""
+    assert record["evidence"] == head.sentence()
+    # The images of the study are synthetic, the answers are not.
+    assert record["simulated"] == "images"
+    with store.write(study) as con:
+        con.execute("UPDATE answers SET simulated = TRUE WHERE position = 7")
+    # One simulated answer suffices, where the study itself is not marked.
+    assert simulated_parts(study, ("protocol",)) == "images, answers"
     with pytest.raises(UserError, match=r"answers\.csv exists already"):
         export_reading_answers(study, out, "csv", "analyst", NAME, 1)
     with pytest.raises(UserError, match="is not a format of answers"):

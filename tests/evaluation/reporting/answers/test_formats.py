@@ -171,7 +171,7 @@ def test_no_cell_starts_a_formula(closed_study: Make, format: str) -> None:
         first_answers=closed.first_answers.replace(codes),
     )
     rows = answer_rows(revisions.replace(codes), closed.key, closed.design)
-    texts = _texts(("a.R", "a.csv"), format, rows, closed)
+    texts = _texts(("a.R", "a.csv"), format, rows, closed, "Study")
     table = texts[1] if format == "r" else texts[0]
     cells = [cell for row in csv.reader(io.StringIO(table, newline="")) for cell in row]
     assert f"'{formula}" in cells and formula not in cells
