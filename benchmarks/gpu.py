@@ -94,7 +94,8 @@ def training_row(arch: str, reader: PatchReader, batch: int, device: torch.devic
         patches = LabeledPatches(PatchSubset(reader, len(labels)), labels)
         none = LabeledPatches(PatchSubset(reader, 0), labels[:0])
         train_classifier(ours, patches, none, settings, Path(folder), mark)
-    product_s = (marks[-1] - marks[0]) / (len(marks) - 1)
+    # The median: the first steps choose algorithms, and the end of the epoch saves a checkpoint.
+    product_s = float(np.median(np.diff(marks)))
     x = torch.from_numpy(reader.batch(np.arange(batch))).to(device)
     y = torch.from_numpy(labels[:batch]).to(device)
     optimizer = torch.optim.SGD(bare.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
@@ -174,8 +175,8 @@ def largest_difference(arch: str, reader: PatchReader, device: torch.device) -> 
     x = torch.from_numpy(reader.batch(np.arange(8)))
     with torch.inference_mode():
         expected = random_network(arch).feature_maps(x).amax((2, 3))
-        found = random_network(arch).to(device).feature_maps(x).amax((2, 3)).cpu()
-    return float((expected - found).abs().max() / expected.abs().max())
+        measured = random_network(arch).to(device).feature_maps(x).amax((2, 3)).cpu()
+    return float((expected - measured).abs().max() / expected.abs().max())
 
 
 def measure(arch: str, batch: int, device: torch.device, folder: Path) -> Iterator[GpuRow]:

@@ -14,6 +14,8 @@ from core.sessions.arms import ADVICE_ARMS, CONTROL_ARMS
 from core.sessions.reading.advice_statements import ADVICE_KINDS
 
 NO_ADVICE = ADVICE_KINDS[0]
+# Ten years; the end of a washout must be a date.
+MAX_DAYS = 3650
 
 
 def advice_conflicts(design: Any) -> Iterator[tuple[bool, str]]:
@@ -89,9 +91,11 @@ def _crossover_conflicts(design: Any, has_advice: bool) -> Iterator[tuple[bool, 
     washout, duration = design.washout_days, design.duration_days
     for name, days in (("washout_days", washout), ("duration_days", duration)):
         yield (
-            days is not None and (isinstance(days, bool) or not isinstance(days, int) or days < 1),
-            f"The design's {name} is {days!r}; it must be a whole number of days, at least 1, or"
-            " none.",
+            days is not None
+            # bool is a subclass of int.
+            and (isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= MAX_DAYS),
+            f"The design's {name} is {days!r}; it must be a whole number of days from 1 to"
+            f" {MAX_DAYS:,}, or none.",
         )
     yield (
         washout is not None and not has_advice,

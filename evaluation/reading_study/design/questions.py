@@ -47,8 +47,13 @@ class Question:
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", tuple(self.options))
         name = f"The question {str(self.text)[:60]!r}"
+        # A text is a sequence as well; its letters are no options.
+        if not isinstance(self.options, list | tuple) or not all(
+            isinstance(option, str | int | float) for option in self.options
+        ):
+            raise UserError(f"{name} has options that are no list of texts; write them as a list.")
+        object.__setattr__(self, "options", tuple(self.options))
         if not isinstance(self.text, str) or not 0 < len(self.text.strip()) <= _LONGEST_TEXT:
             raise UserError(f"{name} needs a text of at most {_LONGEST_TEXT} characters.")
         if self.kind not in QUESTION_KINDS:
@@ -85,7 +90,7 @@ def parse_questions(values: Iterable[Any], setting: str, most: int) -> tuple[Que
     Raises
     ------
     UserError
-        If a question is not valid, or there are too many.
+        If a question is not valid or is asked twice, or there are too many.
     """
     questions = []
     for number, value in enumerate(values, start=1):
@@ -104,6 +109,12 @@ def parse_questions(values: Iterable[Any], setting: str, most: int) -> tuple[Que
         questions.append(Question(**value))
     if len(questions) > most:
         raise UserError(f"The design's {setting} are {len(questions)} questions; at most {most}.")
+    wordings = [question.text.strip() for question in questions]
+    for wording in wordings:
+        if wordings.count(wording) > 1:
+            raise UserError(
+                f"The question {wording[:60]!r} is twice in the design's {setting}; ask it once."
+            )
     return tuple(questions)
 
 

@@ -28,7 +28,7 @@ def parse_design_settings(texts: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If a name is unknown or a value cannot be converted.
+        If a name is unknown or given twice, or a value cannot be converted.
 
     Examples
     --------
@@ -48,6 +48,8 @@ def parse_design_settings(texts: Sequence[str]) -> dict[str, Any]:
                 f"{text!r} is not NAME=VALUE with a setting of the design; these can be set:"
                 f" {', '.join(kinds)}."
             )
+        if name in settings:
+            raise UserError(f"The design's {name} is set twice; give one value.")
         try:
             settings[name] = _parse_value(value, kinds[name])
         except ValueError as error:

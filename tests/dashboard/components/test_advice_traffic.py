@@ -62,11 +62,14 @@ def test_no_byte_of_advice_before_the_lock(client: RouteClient) -> None:
         film = shade(client, case["image"]["url"])
         for step, value in (("first", 5), ("prediction", 2)):
             assert case["step"] == step and b"ZQX" not in reply and b"class_map" not in reply
+            # What a practice case showed comes with its advice, and with no case of the study.
+            assert case["practice_note"] == []
             assert shade(client, case["image"]["url"]) == film < 200
             if not case["practice"]:
                 locked[step].add(RANDOM_PARTS.sub(b"", reply))
             reply = send(client, "answer", token=case["token"], answer=value, seconds=1)
             case = json.loads(reply)["case"]
+        assert bool(case["practice_note"]) == case["practice"]
         if not case["practice"]:
             revealed.append((film - 100, case["advice"]))
         reply = send(client, "answer", token=case["token"], answer=3, seconds=1, questions=[2])

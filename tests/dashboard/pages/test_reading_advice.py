@@ -54,7 +54,7 @@ def test_the_form_designs_a_study_with_advice(own_study: Path, team: Open) -> No
                 "predict_network": True,
                 "washout_days": 28,
                 "duration_days": 90,
-                "questionnaire": [{"text": "Remarks?", "kind": "text"}] * 2,
+                "questionnaire": [{"text": text, "kind": "text"} for text in ("Age?", "Remarks?")],
             },
             (
                 "not stated to readers; readers predict the decision first; crossover with 28 days"

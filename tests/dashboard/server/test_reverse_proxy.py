@@ -14,7 +14,7 @@ from dashboard.server import links
 from support import synthetic_study
 from support.expert_client import FORM_TYPE, token_of
 from support.live_server import Served, start_server, stop_server
-from support.reading_browser import wait_for_case
+from support.reading_browser import answer_practice, wait_for_case
 
 
 def sign_in(served: Served, headers: dict[str, str], path: str = "/enter") -> tuple[int, str, str]:
@@ -120,8 +120,7 @@ def test_pages_work_under_the_prefix(prefixed: Served, context) -> None:
     page.get_by_role("button", name="Continue", exact=True).click()
     page.click("text=Start with five practice texts")
     wait_for_case(page, "Practice 1 / 5")
-    page.keyboard.press("3")
-    wait_for_case(page, "Practice 2 / 5")
+    answer_practice(page, "3", "Practice 2 / 5")
     page.context.clear_cookies()
     page.goto(link("annotator"))
     page.click("button")

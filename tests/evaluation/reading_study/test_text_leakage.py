@@ -55,7 +55,7 @@ def test_variety_of_texts() -> None:
     assert found[Code.MISSING_TEXTS].finding.startswith("1 of 6 cases have no text")
     assert found[Code.MISSING_TEXTS].severity == ERROR
     assert found[Code.DOMINANT_LABEL].finding == (
-        "one label dominates: 'Vessels' is shown in 4 of 6 cases"
+        "one label dominates: 'Vessels' is shown in 4 of 6 cases, more than 50 %"
     )
     # Two copies in a small study, half of the cases, and a third of distinct texts are no fault.
     assert Code.REPEATED_TEXT not in found and Code.FEW_DISTINCT_TEXTS not in found
@@ -64,9 +64,11 @@ def test_variety_of_texts() -> None:
     few = [("A", "B"), ("B", "A"), ("A", "B"), ("A", "B"), ("C",), ("C",), ("A", "B")]
     found = issues(few)
     assert found[Code.FEW_DISTINCT_TEXTS].finding == (
-        "only 2 distinct texts (ignoring their order) for 7 cases"
+        "only 2 distinct texts (ignoring their order) for 7 cases, fewer than 33 % of them"
     )
-    assert found[Code.REPEATED_TEXT].finding == "one text is shown for 4 of 7 cases: 'A, B'"
+    assert found[Code.REPEATED_TEXT].finding == (
+        "one text is shown for 4 of 7 cases: 'A, B'; more than 10 %, and more than two"
+    )
     third = [("A",), ("A",), ("B",), ("B",), ("A",), ("B",)]
     assert Code.FEW_DISTINCT_TEXTS not in issues(third)
 
@@ -83,10 +85,10 @@ def test_labels_that_are_never_shown_and_texts_that_are_no_labels() -> None:
     }
     found = issues(labels=labels)
     assert found[Code.UNUSED_LABELS].finding == (
-        "6 distinct labels are shown for 6 labelled units; the labels of 3 units never appear"
+        "6 distinct labels for 6 labelled units; the labels of 3 units never appear"
     )
     assert found[Code.UNKNOWN_LABELS].finding == (
-        "3 shown labels are not in the list of labels, among them ' '"
+        "3 displayed labels not in the list of labels, among them ' '"
     )
     complete = {f"unit_000{k}": text for k, text in enumerate({t for c in TEXTS for t in c})}
     found = issues(labels=complete)

@@ -15,6 +15,7 @@ from core.store import run_table, unit_table
 from dashboard.commands.exports import _opens_test_split
 from evaluation.queries.study_overview import _run_facts
 from evaluation.reading_study import Design, design_preset, score_study
+from evaluation.reading_study.design import NO_ADVICE
 from evaluation.reading_study.workflow import candidates
 from evaluation.reporting import base, report
 from evaluation.reporting.figures import classifier, coverage, reading_study
@@ -149,7 +150,9 @@ def test_answer_at_the_threshold_is_malignant(
     monkeypatch: pytest.MonkeyPatch, empty_tables: SimpleNamespace, threshold: int, right: list
 ) -> None:
     """Answers 4, 3 and 2 on a malignant, a malignant and a benign case."""
-    design = SimpleNamespace(positive="malignant", arms=("explanation",), threshold=threshold)
+    design = SimpleNamespace(
+        positive="malignant", arms=("explanation",), threshold=threshold, advice=NO_ADVICE
+    )
     monkeypatch.setattr(base.workflow, "protocol_design", lambda protocol: design)
     if threshold == 4:
         empty_tables.answers.loc[2, "answer"] = 4

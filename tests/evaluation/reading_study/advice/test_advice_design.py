@@ -105,6 +105,8 @@ def test_hash_covers_what_advice_states() -> None:
         ({"washout_days": 30, "duration_days": 60}, "takes 60 days, but the whole study takes 60"),
         ({"washout_days": 30}, "needs both"),
         ({"washout_days": 0, "duration_days": 60}, "whole number of days"),
+        ({"washout_days": 10**9, "duration_days": 3650}, "washout_days is .* from 1 to 3,650"),
+        ({"washout_days": 30, "duration_days": 3651}, "duration_days is .* from 1 to 3,650"),
         ({"primary": "auc_difference"}, "plan a crossover"),
         ({"looks": 2}, "no interim looks"),
         ({"missing_answers": "counted_wrong"}, "without both answers"),
@@ -115,6 +117,13 @@ def test_hash_covers_what_advice_states() -> None:
         ({"questions": [{"text": "", "kind": "text"}]}, "needs a text"),
         ({"questions": [{"text": "a", "kind": "slider"}]}, "must be one of"),
         ({"questions": [{"text": "a", "kind": "text", "options": ["x"]}]}, "remove them"),
+        ({"questions": [{"text": "a", "options": "ab"}]}, "no list of texts"),
+        ({"questions": [{"text": "a", "options": None}]}, "no list of texts"),
+        ({"questions": [{"text": "a", "options": ["b", None]}]}, "no list of texts"),
+        (
+            {"questions": [{"text": "a", "kind": "text"}] * 2},
+            "'a' is twice in the design's questions",
+        ),
         ({"questions": [{"question": "a"}]}, "is not a question"),
         ({"questions": [{"text": str(i), "kind": "text"} for i in range(3)]}, "at most 2"),
     ],
@@ -146,6 +155,8 @@ def test_stored_design_reads_back() -> None:
     assert design_preset(ADVICE, **parsed).questionnaire[0].text == "Age"
     with pytest.raises(UserError, match="JSON list"):
         parse_design_settings(["questions=Age"])
+    with pytest.raises(UserError, match="wrong_advice is set twice"):
+        parse_design_settings(["wrong_advice=0.3", "wrong_advice=0.4"])
 
 
 def test_remainders_of_both_classes_do_not_meet_in_one_arm() -> None:
