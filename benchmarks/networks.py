@@ -1,8 +1,8 @@
 """Training, dissection and explanation against bare computation of the same network.
 
 Training is compared with optimiser steps on tensors in memory, dissection and explanation with the
-fastest exact engine that is installed, on tensors in memory. The note of a row gives the share of
-the processors' measured peak, which is that of a product of two large matrices in float32.
+fastest exact engine that is installed, on tensors in memory. The note of a row gives the operations
+per second as a share of those of a product of two large matrices in float32.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from core.training import LabeledPatches, train_classifier
 DEFAULT_SIDE = 227  # network input of a new study, pixels
 DISSECT_GOAL = EXPLAIN_GOAL = 0.9
 TRAIN_GOAL = 0.95
-MATRIX_SIDE = 2048  # of the product that gives the processors' peak
+MATRIX_SIDE = 2048  # of the product that rows are shares of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +210,7 @@ def dissection_rows(
     """Compare the pass over the patches with the unit maxima of tensors in memory, and the whole
     dissection with the published two-pass algorithm.
 
-    peak: floating point operations per second that the processors reach.
+    peak: floating point operations per second of the matrix product.
     """
     network, subset = random_network(arch), PatchSubset(reader, count)
     probe = FeatureProbe(network, "last")
@@ -240,7 +240,7 @@ def dissection_rows(
             DISSECT_GOAL,
             "patches/s",
             f"{count} patches, batch {batch}; {network.inference['form']};"
-            f" {operations * count / product.wall_s / peak:.0%} of the peak",
+            f" {operations * count / product.wall_s / peak:.0%} of the matrix product",
         ),
         two_pass_row(arch, network, tensors, product.wall_s / count),
     ]
@@ -334,12 +334,12 @@ def explanation_row(arch: str, rounds: int, peak: float, folder: Path) -> Benchm
         EXPLAIN_GOAL,
         "mammograms/s",
         f"{width} x {height} px; {network.inference['form']};"
-        f" {operations / product.wall_s / peak:.0%} of the peak",
+        f" {operations / product.wall_s / peak:.0%} of the matrix product",
     )
 
 
 def peak_rows() -> Iterator[BenchmarkRow]:
-    """Yield the processors' measured peaks, which other rows are shares of."""
+    """Yield the speed of the matrix product, which other rows are shares of."""
     for dtype in (torch.float32, torch.bfloat16):
         reached = matrix_peak(dtype) / 1e9
         yield BenchmarkRow(
@@ -349,7 +349,7 @@ def peak_rows() -> Iterator[BenchmarkRow]:
             ratio=1.0,
             goal=1.0,
             unit="GFLOP/s",
-            note=f"{MATRIX_SIDE} x {MATRIX_SIDE}; the peak itself",
+            note=f"{MATRIX_SIDE} x {MATRIX_SIDE}",
             compared_with="itself",
         )
 
