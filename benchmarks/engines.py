@@ -92,6 +92,7 @@ def inference_engines(network: nn.Module, x: Tensor) -> dict[str, Engine]:
     nearby = x.contiguous(memory_format=torch.channels_last)
 
     def run_torch() -> object:
+        """Compute the network without gradients."""
         with torch.inference_mode():
             return network(nearby)
 

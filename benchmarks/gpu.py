@@ -88,6 +88,7 @@ def training_row(arch: str, reader: PatchReader, batch: int, device: torch.devic
         marks: list[float] = []
 
         def mark(*_: object) -> None:
+            """Record the time after a step."""
             synchronise(device)
             marks.append(time.perf_counter())
 
@@ -102,6 +103,7 @@ def training_row(arch: str, reader: PatchReader, batch: int, device: torch.devic
     bare.train()
 
     def step() -> None:
+        """Make one bare optimiser step."""
         loss = F.cross_entropy(bare(x), y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -126,6 +128,7 @@ def dissection_row(
         folder = Path(name)
 
         def run_product() -> None:
+            """Compute all activations from the start."""
             for file in ("activations.npy", "resume.json"):
                 (folder / file).unlink(missing_ok=True)
             dissection.compute_max_activations(
@@ -135,6 +138,7 @@ def dissection_row(
         product_s = seconds(run_product, device) / count
 
     def run_bare() -> None:
+        """Compute the maxima of one batch."""
         with torch.inference_mode():
             network.feature_maps(x).amax((2, 3))
 
@@ -158,6 +162,7 @@ def explanation_row(network: Classifier, films: Path, device: torch.device) -> G
         )
 
     def run_bare() -> None:
+        """Compute the class maps alone."""
         with torch.inference_mode():
             full(tensor)
 

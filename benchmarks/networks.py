@@ -250,6 +250,7 @@ def repeat(work: Callable[[], object], times: int) -> Callable[[], None]:
     """Return a work that repeats another."""
 
     def run() -> None:
+        """Do the work as often as asked."""
         for _ in range(times):
             work()
 
