@@ -14,9 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental import optimization
 
 from core.networks import Classifier
+
+with warnings.catch_warnings():
+    # The module imports parts of torch that are deprecated; its function `fuse` is not.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from torch.fx.experimental import optimization
 
 Engine = Callable[[], object]
 PYTORCH, ONNX_RUNTIME, OPENVINO = "PyTorch, folded", "ONNX Runtime", "OpenVINO"

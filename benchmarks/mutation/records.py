@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -106,16 +106,18 @@ class RecordFolder:
         return self._folder / f"{hashlib.sha256(content).hexdigest()[:20]}.json"
 
 
-def select_tests(records: Iterable[RecordedTest], mutant: Mutant) -> list[RecordedTest]:
+def select_tests(records: Sequence[RecordedTest], mutant: Mutant) -> list[RecordedTest]:
     """Return the tests that can notice a mutant, the most promising test files first.
 
     These are the tests that enter its function; of a mutant in a statement that the import of a
-    file executes, the tests that enter any function of the file. The file whose name is that of the
-    mutant's file comes first, then the shorter ones.
+    file executes, the tests that enter any function of the file, or of its folder where no test
+    enters one of the file. The test file whose name is that of the mutant's file comes first, then
+    the shorter ones.
     """
     prefix = f"{mutant.path}::"
     if mutant.function == MODULE_LEVEL:
-        chosen = [r for r in records if any(name.startswith(prefix) for name in r.entered)]
+        folder = f"{PurePosixPath(mutant.path).parent}/"
+        chosen = _entering(records, prefix) or _entering(records, folder)
     else:
         chosen = [r for r in records if prefix + mutant.function in r.entered]
     seconds: dict[str, float] = {}
@@ -127,3 +129,7 @@ def select_tests(records: Iterable[RecordedTest], mutant: Mutant) -> list[Record
         return PurePosixPath(record.file).stem != namesake, seconds[record.file], record.file
 
     return sorted(chosen, key=order)
+
+
+def _entering(records: Iterable[RecordedTest], prefix: str) -> list[RecordedTest]:
+    return [r for r in records if any(name.startswith(prefix) for name in r.entered)]

@@ -8,7 +8,7 @@ import py_compile
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def copy_project(root: Path, tree: Path) -> None:
 
 
 def run_mutant(
-    tree: Path, mutant: Mutant, records: Iterable[RecordedTest], variables: Mapping[str, str]
+    tree: Path, mutant: Mutant, records: Sequence[RecordedTest], variables: Mapping[str, str]
 ) -> MutantResult:
     """Run the tests of a mutant in a copy of the project, until one fails.
 
@@ -112,7 +112,7 @@ def run_mutant(
     tree : Path
         The copy; its file is restored afterwards.
     mutant : Mutant
-    records : iterable of RecordedTest
+    records : sequence of RecordedTest
         All recorded tests.
     variables : mapping of str to str
         Environment variables of the tests.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,16 @@ def test_tests_of_the_namesake_come_first(shop):
     nodes = [record.node for record in select_tests(records.load(tree, "tests"), mutant)]
     # A constant of the module can matter to any test that enters one of its functions.
     assert len(nodes) == 3
+
+
+def test_a_file_of_constants_is_left_to_the_tests_of_its_folder(shop):
+    _, tree, records = shop
+    (tree / "shop/prices.py").write_text("CHILD = 3\n")
+    (mutant,) = generate_mutants(tree, "shop/prices.py")
+    (tree / "shop/prices.py").unlink()
+    recorded = records.load(tree, "tests")
+    assert len(select_tests(recorded, mutant)) == 3
+    assert not select_tests([replace(r, entered=frozenset()) for r in recorded], mutant)
 
 
 def test_results_are_kept_and_the_page_counts_them(shop, tmp_path):
