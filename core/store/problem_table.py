@@ -226,6 +226,15 @@ def clear_skipped_problems(con: Connection, items: list[str]) -> None:
     )
 
 
+def patients_with_problems(con: Connection) -> list[str]:
+    """Return the patients that a listed problem names, or one of their mammograms or findings."""
+    owners = dict(con.execute("SELECT mammogram_id, patient_id FROM mammograms").fetchall())
+    patients = {row[0] for row in con.execute("SELECT patient_id FROM patients").fetchall()}
+    rows = con.execute("SELECT DISTINCT item, mammogram_id FROM problems").fetchall()
+    named = {owners.get(name) for item, mammogram in rows for name in (mammogram, *_names(item))}
+    return sorted(patients & (named | {item for item, _ in rows}))
+
+
 def remove_patient_problems(con: Connection, patient_ids: Collection[str]) -> int:
     """Remove what is listed about patients, their mammograms and findings; return the number.
 
@@ -253,9 +262,13 @@ def remove_patient_problems(con: Connection, patient_ids: Collection[str]) -> in
 
 def _names_one_of(item: str, mammograms: Collection[str]) -> bool:
     """Return whether an item is a mammogram and, after a comma, a part of it."""
+    return any(name in mammograms for name in _names(item)[1:])
+
+
+def _names(item: str) -> list[str]:
+    """Return an item, and what stands before each of its commas."""
     # The name of a mammogram can hold commas itself.
-    commas = [k for k in range(len(item)) if item.startswith(", ", k)]
-    return any(item[:k] in mammograms for k in commas)
+    return [item] + [item[:k] for k in range(len(item)) if item.startswith(", ", k)]
 
 
 def finding_decisions(con: Connection) -> list[FindingDecision]:

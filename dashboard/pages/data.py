@@ -71,13 +71,9 @@ def _case_table() -> pd.DataFrame:
             "BI-RADS": ids.map(by_patient["assessment"].max()).astype("Int64"),
             "Subtlety": ids.map(by_patient["subtlety"].min()).astype("Int64"),
             "Scanner": ids.map(scanners),
-            "Problem": ids.map(_has_problem),
+            "Problem": ids.isin(cached_query(problem_table.patients_with_problems)),
         }
     )
-
-
-def _has_problem(patient_id: str) -> bool:
-    return bool(len(_problems) and _problems["item"].str.startswith(patient_id).any())
 
 
 def _filter_cases(table: pd.DataFrame) -> pd.DataFrame:
@@ -294,7 +290,7 @@ def _render_counts() -> None:
 def _render_splits() -> None:
     """Render the patients per split, and that no patient is in two splits."""
     shared = _splits.groupby("patient_id")["split"].nunique().gt(1).sum()
-    st.markdown(f"**{shared} patients shared** between splits.")
+    st.markdown(f"**{count_text(int(shared), 'patient')} shared** between splits.")
     counts = _splits["split"].replace(SPLIT_NAMES).value_counts().reindex(SPLIT_NAMES.values())
     elements.data_table(
         pd.DataFrame({"Split": counts.index, "Patients": counts.to_numpy()}), hide_index=True

@@ -138,7 +138,7 @@ def score_study(
         arms=arm_scores(joined, design),
         comparisons=compare_arms(joined, design),
         readers=_reader_results(primary, key, design),
-        conduct=summarize_conduct(joined, assigned),
+        conduct=summarize_conduct(joined, assigned, level),
         first_answers=(
             result
             if first is joined

@@ -118,7 +118,14 @@ def test_problems_of_several_patients_are_removed(study: Path) -> None:
                 for k, item in enumerate(items + kept)
             ],
         )
+        con.executemany(
+            "INSERT INTO patients BY NAME SELECT ? AS patient_id, 's' AS source_id,"
+            " '{}' AS features, '' AS stratum",
+            [[name] for name in ("A", "AB", "B", "C", "D", "row")],
+        )
+        assert problem_table.patients_with_problems(con) == ["A", "AB", "B", "C"]
         assert problem_table.remove_patient_problems(con, ["A", "B", "unknown"]) == len(items)
+        assert problem_table.patients_with_problems(con) == ["AB", "C"]
         assert sorted(problem_table.list_problems(con)["item"]) == sorted(kept)
         assert problem_table.remove_patient_problems(con, []) == 0
 
