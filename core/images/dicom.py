@@ -286,8 +286,13 @@ def _grey_values(
         )
     lowest = -(1 << (bits - 1)) if signed else 0
     table, maximum = _transform_levels(header, np.arange(lowest, lowest + (1 << bits)))
-    # Padding may lie outside the depth of the image.
-    return table[(stored - lowest).clip(0, len(table) - 1)], maximum
+    levels = stored - lowest if lowest else stored
+    if padding is not None:
+        # Padding may lie outside the depth of the image.
+        levels = levels.clip(0, len(table) - 1)
+    if np.array_equal(table, np.arange(len(table))):
+        return levels.astype(table.dtype), maximum  # a look-up takes ten times as long
+    return table[levels], maximum
 
 
 # pydicom.pixels is not used for these transformations: apply_modality_lut rejects tables of 12

@@ -11,10 +11,12 @@ import hashlib
 import importlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +35,8 @@ from core.sources.records import Finding, Mammogram, Patient, Problem
 
 # Starting worker processes takes longer than reading this many patients.
 _MIN_TASKS_FOR_WORKERS = 4
+# Decoding takes as long as all that follows: two threads beside the writing keep two cores busy.
+_PATIENTS_READ_AHEAD = 2
 # Version of the staged records: records of an earlier one are staged again.
 _RECORD_VERSION = 3
 
@@ -152,17 +156,15 @@ def staging_outcomes(
 def _outcomes_in_this_process(
     module: str, tasks: Sequence[tuple[Any, str]], folder: Path, width: int
 ) -> Iterator[tuple[Any, Exception | None]]:
-    """Stage tasks one by one; the next patient is read while the current one is written."""
-    # Decoding releases the interpreter lock, so a thread suffices.
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = [reader.submit(_read_patient, module, task) for task, _ in tasks[:1]]
-        for i, (task, stamp) in enumerate(tasks):
-            current = upcoming[0]
-            upcoming = [
-                reader.submit(_read_patient, module, following)
-                for following, _ in tasks[i + 1 : i + 2]
-            ]
-            yield task, _try_stage(current.result, folder, width, stamp)
+    """Stage tasks one by one; the following patients are read meanwhile."""
+    # Decoding releases the interpreter lock, so threads suffice.
+    with ThreadPoolExecutor(_PATIENTS_READ_AHEAD) as readers:
+        reading = deque[Future[Patient]]()
+        following = iter(tasks)
+        for task, stamp in tasks:
+            for next_task, _ in islice(following, 1 + _PATIENTS_READ_AHEAD - len(reading)):
+                reading.append(readers.submit(_read_patient, module, next_task))
+            yield task, _try_stage(reading.popleft().result, folder, width, stamp)
 
 
 def _read_patient(module: str, task: Any) -> Patient:
