@@ -205,7 +205,7 @@ def one_cycle(step: int, total: int, peak: float) -> float:
     low, end, rise = peak / 25, peak / 25e4, 0.3 * total
     if step < rise:
         return low + (peak - low) * (1 - math.cos(math.pi * step / rise)) / 2
-    return end + (peak - end) * (1 + math.cos(math.pi * (step - rise) / max(total - rise, 1))) / 2
+    return end + (peak - end) * (1 + math.cos(math.pi * (step - rise) / (total - rise))) / 2
 
 
 def _train_step(

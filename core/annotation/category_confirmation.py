@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core import lineage, store
-from core.annotation.unit_categories import CONFIRMED, CategorizedText, free_texts
+from core.annotation.unit_categories import CategorizedText, free_texts
 from core.class_labels import unit_name
 from core.errors import UserError
 from core.store.connection import Connection
@@ -69,10 +69,6 @@ def undo_text(
     run = lineage.choose_dissection(study, dissect)
     with store.write(study) as con:
         text = _find_text(con, run, unit, label_set)
-        if text.categories.state != CONFIRMED:
-            raise UserError(
-                f"The categories of {unit} are not confirmed; there is nothing to undo."
-            )
         category_table.withdraw_confirmation(con, run, text.unit, text.text, decided_by)
         return _row(_find_text(con, run, unit, label_set))
 

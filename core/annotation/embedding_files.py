@@ -96,12 +96,12 @@ def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise UserError(f"{file} does not exist; name a .npz file with {', '.join(names)}.")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             missing = [name for name in names if name not in arrays.files]
             if missing:
                 raise UserError(f"{file} has no array {missing[0]!r}; it needs {', '.join(names)}.")
             return {name: arrays[name] for name in names}
-    except (ValueError, OSError, AttributeError, BadZipFile) as error:
+    except (ValueError, OSError, AttributeError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{file} cannot be read as arrays of numbers and texts; write it with numpy.savez,"
             f" with {', '.join(names)}."

@@ -272,8 +272,6 @@ def _label_row(unit: int, name: str, label: str, **cells: Any) -> dict[str, Any]
         "words": "",
         "recognisable": "yes" if label else "nothing",
         "phenomena": [],
-        "categories": [],
-        "category_state": "",
         "confidence": None,
         "seconds": None,
         "version": None,

@@ -34,8 +34,8 @@ OPTIONAL_COLUMNS = (
     *("age", "density", "split"),
 )
 # What programs write into empty cells, and what people write who do not know a name.
-_EMPTY_MARKS = ("na", "n/a", "#n/a", "nan", "null")
-_NO_NAMES = (*_EMPTY_MARKS, "none", "unknown", "-", "?", "#ref!", "#value!", "#name?")
+_EMPTY_MARKS = {"na", "n/a", "#n/a", "nan", "null"}
+_NO_NAMES = {*_EMPTY_MARKS, "none", "unknown", "-", "?", "#ref!", "#value!", "#name?"}
 _SHORTENED_NUMBER = re.compile(r"\d+([.,]\d+)?e\+\d+", re.IGNORECASE)
 
 
@@ -206,9 +206,8 @@ def check_images(rows: Sequence[CsvRow]) -> None:
     for row in rows:
         by_image.setdefault(image_path(row), []).append(row)
     for own in by_image.values():
-        if len(own) > 1:
-            _check_same_view(own)
-            _check_same_findings(own)
+        _check_same_view(own)
+        _check_same_findings(own)
 
 
 def _check_same_view(rows: Sequence[CsvRow]) -> None:

@@ -24,3 +24,9 @@ def test_left_over_partial_file_is_replaced(tmp_path: Path) -> None:
         assert not partial.exists()
         partial.write_text("new", encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_failure_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing yet"), atomic_write(tmp_path / "file.txt"):
+        raise ValueError("nothing yet")
+    assert not list(tmp_path.iterdir())

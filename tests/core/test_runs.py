@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -209,3 +211,66 @@ def test_command_of_a_run_is_recorded_without_folders(
         assert runs._command() == f"{name} patches --study /data/a"
     manifest = json.loads((study / "runs" / build(study) / "manifest.json").read_text())
     assert manifest["command"] == "deepminer patches --study /data/a"
+
+
+def test_lock_of_a_run_ends_with_its_block(study: Path) -> None:
+    name = build(study)
+    with pytest.raises(ValueError, match="stop"), runs.create_run(study, "a", 1, {}, [], "") as run:
+        raise ValueError("stop")
+    for folder in (name, f"{run.name}.partial"):
+        with (study / "runs" / folder / ".building").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_unfinished_runs_begin_with_the_latest(study: Path) -> None:
+    for name, seen in (("train-1", 5.0), ("two-part-2", 9.0), ("train-3", 7.0)):
+        folder = study / "runs" / f"{name}.partial"
+        folder.mkdir(parents=True)
+        body = {"state": "running", "pid": os.getpid(), "seen": seen}
+        (folder / "progress.json").write_text(json.dumps(body))
+    (study / "runs" / "x-4.partial").mkdir()
+    (study / "runs" / "x-4.partial" / "progress.json").write_text("{")
+    found = runs.unfinished_runs(study)
+    assert [(row["run"], row["kind"], row["state"]) for row in found] == [
+        ("two-part-2", "two-part", "running"),
+        ("train-3", "train", "running"),
+        ("train-1", "train", "running"),
+    ]
+
+
+def test_files_and_entries_of_a_run(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int, str]] = []
+    with runs.create_run(study, "patches", 3, {"b": 2}, ["p", "q"], "data") as run:
+        run.save_array("a.npy", np.arange(3))
+        (run.folder / "resume.pt").touch()
+        run.track_progress(lambda *c: calls.append(c))(2, 2, "films")
+        run.manifest["own"] = 5
+        monkeypatch.setenv("RANK", "1")
+        run.save_array("b.npy", np.arange(3))
+        run.add_table("splits", pd.DataFrame())
+        run.track_progress(lambda *c: calls.append(c))(9, 9, "steps")
+        monkeypatch.delenv("RANK")
+        progress = json.loads((run.folder / "progress.json").read_text())
+        assert (progress["state"], progress["total"], progress["unit"]) == ("running", 2, "films")
+    assert calls == [(2, 2, "films")]
+    folder = runs.run_folder(study, run.name)
+    assert sorted(path.name for path in folder.iterdir()) == [".building", "a.npy", "manifest.json"]
+    assert np.load(folder / "a.npy").tolist() == [0, 1, 2]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    stated = {
+        "run": run.name, "kind": "patches", "version": 3, "settings": {"b": 2},
+        "parents": ["p", "q"], "inputs": "data", "own": 5, "software": runs.software_versions(),
+    }  # fmt: skip
+    assert {key: manifest[key] for key in stated} == stated
+    assert manifest["seconds"] >= 0 and run.name == runs.run_name(
+        "patches", 3, {"b": 2}, ["p", "q"], "data"
+    )
+    with pytest.raises(UserError, match=r"none\.txt is missing; repeat the step"):
+        runs.file_hash(study / "none.txt")
+
+
+def test_interruption_by_hand_is_stated(study: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), runs.create_run(study, "a", 1, {}, [], ""):
+        raise KeyboardInterrupt
+    (row,) = runs.unfinished_runs(study)
+    assert (row["state"], row["message"]) == ("failed", "stopped by hand")

@@ -15,14 +15,15 @@ from support.guarded_study import HOST, http_scope
 
 
 class RouteClient:
-    """Sends the requests of readers to routes, behind the access control that a server has.
+    """Sends the requests of experts to routes, behind the access control that a server has.
 
     One event loop serves all requests, in a thread of its own: the browser driver of other modules
     keeps a loop running in this thread.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], role: str = "reader") -> None:
         self._app = Starlette(routes=list(routes))
+        self._role = role
         self._pool = ThreadPoolExecutor(1)
         self._runner = asyncio.Runner()
 
@@ -32,10 +33,10 @@ class RouteClient:
         self._pool.shutdown()
 
     def send(
-        self, code: str, method: str, path: str, body: bytes | None = None
+        self, code: str, method: str, path: str, body: bytes | None = None, query: str = ""
     ) -> tuple[int, bytes]:
-        """Return status and body of the response to a reader's request."""
-        identity = [HOST, (b"x-auth-role", b"reader"), (b"x-auth-who", code.encode())]
+        """Return status and body of the response to an expert's request."""
+        identity = [(b"x-auth-role", self._role.encode()), (b"x-auth-who", code.encode())]
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
@@ -44,7 +45,8 @@ class RouteClient:
         async def keep(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        response = self._app(http_scope(path, identity, method), receive, keep)
+        scope = http_scope(path, [HOST, *identity], method, query)
+        response = self._app(scope, receive, keep)
         self._pool.submit(self._runner.run, response).result()
         content = b"".join(message.get("body", b"") for message in sent[1:])
         return sent[0]["status"], content

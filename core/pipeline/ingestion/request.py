@@ -115,8 +115,9 @@ class SourceRequest:
             if not isinstance(path, Path):
                 continue
             folder = path if path.is_dir() else path.parent
-            # The current folder has no name that could be removed: a dot occurs in every sentence.
-            if folder != Path():
+            # The current folder and the root have no name that could be removed: a dot occurs in
+            # every sentence, a slash in the names of other folders.
+            if folder.name:
                 cause = cause.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
         return dataclasses.replace(problem, cause=cause)
 

@@ -46,3 +46,22 @@ def test_exact_ablation_takes_all_patches(
     table = patch_table(20, 20)
     sample = ablate.sample_test_patches(table, network, layer)  # type: ignore[arg-type]
     assert len(sample) == (40 if is_exact else 10)
+
+
+@pytest.mark.parametrize(("is_exact", "draws", "orders"), [(True, 40, 20), (False, 3, 1)])
+def test_number_of_random_sets_and_orders(is_exact: bool, draws: int, orders: int) -> None:
+    """Few where each is another forward pass."""
+    ablation = SimpleNamespace(
+        exact=is_exact,
+        means=np.arange(1.0, 13.0).reshape(2, 6),
+        logits=np.zeros((2, 2)),
+        logits_with_units_zeroed=lambda units: np.full((2, 2), float(len(units))),
+    )
+    units = np.array([4, 1])
+    found = ablate._ablate_set(ablation, 2, 1, "selected", units)  # type: ignore[arg-type]
+    assert len(found.random) == draws and found.units == 2
+    steps = list(
+        ablate._delete_in_order(ablation, 2, 1, np.arange(6.0), np.array([True, False]))  # type: ignore[arg-type]
+    )
+    assert [step.step for step in steps] == [0, 1, 2, 4, 6]
+    assert [step.random_means for step in steps] == [[float(n)] * orders for n in (0, 1, 2, 4, 6)]
