@@ -188,9 +188,7 @@ def own_vectors(
     >>> vectors["mass"].shape
     (30,)
     """
-    lines = [list(text) for text in texts if len(text)] + [
-        list(synonyms) for synonyms in CONCEPTS.values()
-    ]
+    lines = [list(line) for line in (*texts, *CONCEPTS.values())]
     vocabulary = sorted({word for line in lines for word in line})
     index = {word: position for position, word in enumerate(vocabulary)}
     presence = np.zeros((len(lines), len(vocabulary)))

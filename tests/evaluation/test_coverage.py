@@ -20,6 +20,7 @@ from evaluation.coverage import (
     top_influential_units,
     unit_coverage,
 )
+from evaluation.resampling import multinomial_bootstrap_weights, percentile_bounds
 
 
 def test_reference_coverage(reference):
@@ -167,3 +168,75 @@ def test_coverage_degenerate():
     ):
         with pytest.raises(ValueError):
             wrong()
+
+
+def test_fields_and_sentence_of_a_coverage():
+    """Two classes of three images; of the units 5, 1, 0, ... the most frequent and lowest count."""
+    tops = np.array([[[5, 1], [5, 0], [1, 5]], [[2, 3], [3, 4], [0, 3]]])
+    found = coverage_from_top_units(tops, 8, select=2)
+    first, second = found.per_class
+    assert (first.selected, first.counts, first.coverage) == ((5, 1), (3, 2), 5 / 6)
+    assert (second.selected, second.counts, second.coverage) == ((3, 0), (3, 1), 4 / 6)
+    assert (first.chance, first.images, first.slots, first.reason) == (2 / 8, 3, 6, None)
+    assert (found.union, found.top, found.select, found.unit) == ((0, 1, 3, 5), 2, 2, "image")
+    assert first.coverage_percent == pytest.approx(500 / 6)
+    assert found.sentence() == (
+        "The 2 units most often among the 2 most influential take 83.33 % / 66.67 % of the slots of"
+        " each class (4 distinct units; measured on the images that chose the units: optimistic)."
+    )
+    # Units that never occur are not selected, and chance is at most 1.
+    whole = coverage_from_top_units(tops, 8).per_class[0]
+    assert whole.selected == (5, 1, 0) and (whole.coverage, whole.chance) == (1, 1)
+    assert coverage_from_top_units(tops, 8, 1).select == 1
+    assert coverage_curve(tops, 8, 3).tolist() == [[3 / 6, 5 / 6, 1], [3 / 6, 4 / 6, 5 / 6]]
+    other = np.array([[[1, 1], [7, 7]], [[3, 0], [0, 5]]])
+    assert held_out_coverage(tops, other, 8, 2) == (2 / 4, 3 / 4)
+    assert held_out_coverage(tops, other[:, :0], 8, 2) == (None, None)
+    assert held_out_coverage(tops, other, 8) == (2 / 4, 3 / 4)
+    assert unit_coverage(np.ones((3, 30)), np.ones((1, 30))).top == 8
+    assert top_influential_units([[1, 5, 2]], [[1, -1, 4]], 3).tolist() == [[[2, 0, 1]]]
+    assert top_influential_units([[1, 1]], [[1, 1]], 1).tolist() == [[[0]]]
+    for wrong, message in (
+        (lambda: top_influential_units([[1, 2]], np.empty((0, 2)), 1), "no classes"),
+        (lambda: top_influential_units([[1, 2]], [[1, 2]], 0), "0 top units of 2"),
+        (lambda: top_influential_units([[1, 2]], [[1, np.inf]], 1), "not a finite number"),
+        (lambda: top_influential_units([1, 2], [[1, 2]], 1), "are needed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+
+
+def test_bounds_of_a_given_selection():
+    """Expanded percentiles of resampled patients of unequal size."""
+    rng = np.random.default_rng(2)
+    patients = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5, 5])
+    tops = rng.integers(0, 5, (2, 10, 3))
+    found = fixed_selection_coverage(tops, patients, [1, 3], level=0.9, seed=4)
+    weights = multinomial_bootstrap_weights(6, 1000, 4)
+    for part, interval in zip(tops, found):
+        hits = [np.isin(part[patients == p], [1, 3]).sum() for p in range(6)]
+        slots = [3 * (patients == p).sum() for p in range(6)]
+        expected = percentile_bounds((weights @ hits) / (weights @ slots), 0.9, 6)
+        assert (interval.low, interval.high) == pytest.approx(expected)
+        assert interval.estimate == pytest.approx(np.isin(part, [1, 3]).mean())
+        assert (interval.level, interval.unit) == (0.9, "patient")
+        assert interval.method == "patient bootstrap, 1000 resamples, units given"
+    default = fixed_selection_coverage(tops, patients, [1, 3])
+    assert default == fixed_selection_coverage(tops, patients, [1, 3], 0.95, 1000, 1)
+    (same,) = fixed_selection_coverage(tops[:1], patients, range(5))
+    assert (same.estimate, same.low, same.reason) == (
+        *(1, None),
+        "every resample gives the same share",
+    )
+    assert fixed_selection_coverage(tops, [0] * 5 + [1] * 5, [1])[0].low is not None
+    halves = split_half_coverage(tops, patients, 5, 2, 0.8)[0]
+    assert halves == split_half_coverage(tops, patients, 5, 2, 0.8, 100, 1)[0]
+    assert (halves.level, halves.method) == (0.8, "split-half by patient, 100 splits")
+    assert split_half_coverage(tops, patients, 5)[0].level == 0.95
+    # Three patients cannot be split, four can.
+    few = split_half_coverage(tops, [0, 1, 2] * 3 + [0], 5, 2, 0.8)[0]
+    assert (few.reason, few.level, few.estimate) == (
+        *("3 patients cannot be split into halves of two or more", 0.8),
+        None,
+    )
+    assert split_half_coverage(tops, [0, 1, 2, 3] * 2 + [0, 1], 5, 2)[0].estimate is not None

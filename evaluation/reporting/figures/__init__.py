@@ -6,6 +6,9 @@ and the numbers behind the figure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from core.errors import UserError
 from evaluation.reporting.figures import (
     ablation,
     categories,
@@ -155,4 +158,16 @@ FIGURES: dict[str, FigureSpec] = {
     )
 }
 
-__all__ = ["FIGURES", "FigureResult", "FigureSpec"]
+__all__ = ["FIGURES", "FigureResult", "FigureSpec", "select_figures"]
+
+
+def select_figures(names: Sequence[str]) -> list[str]:
+    """Return the named figures, each once; no name or "all": every figure.
+
+    UserError for an unknown name.
+    """
+    selected = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
+    unknown = [name for name in selected if name not in FIGURES]
+    if unknown:
+        raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
+    return selected

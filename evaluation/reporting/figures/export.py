@@ -29,7 +29,7 @@ from core.settings import in_study_words, load_image_noun
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
 from evaluation.reporting.base import Export, caption_suffix, create_output_folder
-from evaluation.reporting.figures import FIGURES, style
+from evaluation.reporting.figures import FIGURES, select_figures, style
 from evaluation.reporting.figures.base import FigureResult, FigureSpec
 
 FIGURE_FORMATS = ("pdf", "svg", "eps", "png", "tiff")
@@ -132,10 +132,7 @@ def export_figures(
     processes: more than 1 only from a command, because a new process imports the main module.
     No name or "all": every figure. An unknown name or format is a UserError.
     """
-    selected = list(FIGURES) if not names or "all" in names else list(dict.fromkeys(names))
-    unknown = [name for name in selected if name not in FIGURES]
-    if unknown:
-        raise UserError(f"There is no figure {unknown[0]!r}; the figures are {', '.join(FIGURES)}.")
+    selected = select_figures(names)
     check_formats(formats)
     create_output_folder(out)
     write = partial(
@@ -186,7 +183,7 @@ def save_figure(figure: Figure, path: Path, kind: str) -> Path:
         elif path.suffix == ".svg":
             path.write_bytes(render_svg(figure))
         elif path.suffix == ".eps":
-            path.write_text(_render_eps(figure, path.stem), encoding="latin-1")
+            path.write_text(_render_eps(figure), encoding="latin-1")
         elif path.suffix == ".tiff":
             dpi = style.PRINT_DPI[kind]
             rasterize(figure, dpi).save(path, compression="tiff_lzw", dpi=(dpi, dpi))
@@ -209,13 +206,13 @@ def render_svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _render_eps(figure: Figure, title: str) -> str:
+def _render_eps(figure: Figure) -> str:
     buffer = io.StringIO()
     with style.without_transparency(figure):
         figure.savefig(
             buffer,
             format="eps",
-            metadata={"Creator": "DeepMiner", "Title": title},
+            metadata={"Creator": "DeepMiner"},
             dpi=style.PRINT_DPI["mixed"],
         )
     # matplotlib has no setting that omits the date of an EPS.

@@ -135,7 +135,7 @@ def _plot_proportions(ax: Axes, score: ReadingScore) -> pd.DataFrame:
     ax.set(
         yticks=range(len(rows)),
         ylim=(len(rows) - 0.4, -0.6),
-        xlim=(min(0.25, *(r[2] for r in rows if r[2] is not None), 1) - 0.02, 1.02),
+        xlim=(min([0.25, *(r[2] for r in rows if r[2] is not None)]) - 0.02, 1.02),
         xlabel=f"Proportion correct ({100 * overall.level:.3g} % CI)",
     )
     ax.set_yticklabels([f"{name}\nn = {n}" for name, _, _, _, n in rows])

@@ -6,6 +6,9 @@ record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from core.errors import UserError
 from evaluation.reporting.tables import checklists, classifier, questions, reading_study, units
 from evaluation.reporting.tables.base import Table, TableColumn, TableSpec
 
@@ -121,4 +124,16 @@ TABLES: dict[str, TableSpec] = {
     )
 }
 
-__all__ = ["TABLES", "Table", "TableColumn", "TableSpec"]
+__all__ = ["TABLES", "Table", "TableColumn", "TableSpec", "select_tables"]
+
+
+def select_tables(names: Sequence[str]) -> list[str]:
+    """Return the named tables, each once; no name or "all": every table.
+
+    UserError for an unknown name.
+    """
+    selected = list(TABLES) if not names or "all" in names else list(dict.fromkeys(names))
+    unknown = [name for name in selected if name not in TABLES]
+    if unknown:
+        raise UserError(f"There is no table {unknown[0]!r}; the tables are {', '.join(TABLES)}.")
+    return selected

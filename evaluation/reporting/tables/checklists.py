@@ -11,7 +11,7 @@ from pathlib import Path
 from evaluation.reporting.tables.advice_evidence import advice_evidence
 from evaluation.reporting.tables.base import Table, TableColumn
 from evaluation.reporting.tables.checklist_evidence import recorded_evidence
-from evaluation.reporting.tables.guidelines import ADVICE_GUIDELINE, GUIDELINES
+from evaluation.reporting.tables.guidelines import listed_guidelines
 
 # States of an item; the program never declares one fulfilled.
 FOUND = "evidence found"
@@ -60,9 +60,7 @@ def checklist_items(study: Path) -> list[ChecklistItem]:
     advice = advice_evidence(study)
     record = recorded_evidence(study) | advice
     items = []
-    for guideline, entries in GUIDELINES.items():
-        if guideline == ADVICE_GUIDELINE and not advice:
-            continue
+    for guideline, entries in listed_guidelines(with_advice=bool(advice)).items():
         for number, text, fact in entries:
             if fact:
                 present, evidence = record[fact]

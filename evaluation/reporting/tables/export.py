@@ -15,13 +15,12 @@ from core.annotation.spreadsheet_cells import (
     starts_formula,
 )
 from core.atomic_files import write_text
-from core.errors import UserError
 from core.progress import ProgressCallback
 from core.settings import in_study_words, load_image_noun
 from evaluation.queries import provenance
 from evaluation.queries.provenance import MissingInput, ProvenanceRecord
 from evaluation.reporting.base import Export, caption_suffix, create_output_folder
-from evaluation.reporting.tables import TABLES, Table, TableColumn, TableSpec
+from evaluation.reporting.tables import TABLES, Table, TableColumn, TableSpec, select_tables
 
 TABLE_FORMATS = ("csv", "xlsx", "tex", "md")
 # LaTeX type sizes: the first in which a table of at most so many columns is set.
@@ -212,10 +211,7 @@ def export_tables(
 
     No name or "all": every table. An unknown name is a UserError.
     """
-    selected = list(TABLES) if not names or "all" in names else list(dict.fromkeys(names))
-    unknown = [name for name in selected if name not in TABLES]
-    if unknown:
-        raise UserError(f"There is no table {unknown[0]!r}; the tables are {', '.join(TABLES)}.")
+    selected = select_tables(names)
     create_output_folder(out)
     exports = []
     for i, name in enumerate(selected):

@@ -198,3 +198,10 @@ GUIDELINES = {
     "TRIPOD+AI": TRIPOD,
     ADVICE_GUIDELINE: DECIDE_AI,
 }
+
+
+def listed_guidelines(*, with_advice: bool) -> dict[str, tuple[tuple[str, str, str], ...]]:
+    """Return the items of each guideline: number, text and fact; DECIDE-AI with advice only."""
+    return {
+        name: items for name, items in GUIDELINES.items() if with_advice or name != ADVICE_GUIDELINE
+    }

@@ -105,3 +105,27 @@ def test_bounds_of_the_trend_are_possible_changes() -> None:
 def test_trend_that_cannot_be_estimated(correct: list[int], code: Any, reason: str) -> None:
     trend = accuracy_trend(trend_table(correct, code=code))
     assert trend.low is trend.high is None and trend.reason.startswith(reason)
+
+
+def test_trend_without_variance_has_no_interval() -> None:
+    """The two patients mirror each other in the order and in their answers: 0 1 0 0 1 0 | 1 ..."""
+    table = trend_table([0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1], patient_id=[0] * 6 + [1] * 6)
+    slope = np.polyfit(table["position"], table["correct"].astype(float), 1)[0]
+    trend = accuracy_trend(table, 0.9)
+    assert trend.estimate == pytest.approx(11 * slope) and trend.estimate > 0
+    assert (trend.low, trend.high, trend.reason) == (None, None, "the variance is 0")
+    assert (trend.level, trend.unit) == (0.9, "patient")
+    assert trend.method == "linear trend, clustered by patient"
+
+
+def test_defaults_and_parts_of_the_time() -> None:
+    conduct = summarize_conduct(joined())
+    assert (conduct.trend.level, conduct.missing) == (0.95, None)
+    assert conduct.first_seconds is None and conduct.final_seconds is None
+    assert summarize_conduct(joined(), level=0.8).trend.level == 0.8
+    parts = {"unaided_seconds": [1.0, 2.0, None, 6.0, 3.0], "total_seconds": [5.0, 9, 8, 7, None]}
+    advised = summarize_conduct(joined(**parts))
+    assert (advised.first_seconds, advised.final_seconds, advised.median_seconds) == (2.5, 30, 7.5)
+    assert "median 7.5 s a case (quartiles 6.5 and 8.2), 2.5 s to the first answer and 30.0 s" in (
+        advised.sentence()
+    )

@@ -107,6 +107,19 @@ def test_calibration_draws_bins_with_an_estimate() -> None:
     ]
 
 
+def test_calibration_without_bounds_and_without_events() -> None:
+    bins = [
+        calibration_bin(0.1, 7, 0.14, (0.0, 0.0, 0.4)),
+        calibration_bin(0.6, 9, 0.66, (0.5, None, None)),
+    ]
+    ax = axes()
+    probabilities._plot_bins(ax, bins)  # type: ignore[arg-type]
+    [bars] = [c for c in ax.containers if hasattr(c, "has_yerr")]
+    ends = [segment.tolist() for segment in bars.lines[2][0].get_segments()]
+    assert ends == [[[0.14, 0.0], [0.14, pytest.approx(0.4)]], [[0.66, 0.5], [0.66, 0.5]]]
+    assert list(bars.lines[0].get_ydata()) == [0.0, 0.5]
+
+
 def test_agreement_of_each_statistic() -> None:
     def estimate(name: str, value: float | None, low: float | None, high: float | None, n: int):
         return SimpleNamespace(name=name, estimate=value, low=low, high=high, n=n)
