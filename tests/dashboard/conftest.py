@@ -12,8 +12,15 @@ from streamlit.testing.v1 import AppTest
 from dashboard.server import context as served_study
 from dashboard.server import identity
 from support import synthetic_study
+from support.command_stub import Commands
 from support.paths import ROOT
 from support.team_page import Open
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Commands whose work is replaced by stand-ins, on a study that is not there."""
+    return Commands(monkeypatch)
 
 
 @pytest.fixture
