@@ -109,27 +109,32 @@ class RecordFolder:
 def select_tests(records: Sequence[RecordedTest], mutant: Mutant) -> list[RecordedTest]:
     """Return the tests that can notice a mutant, the most promising test files first.
 
-    These are the tests that enter its function; of a mutant in a statement that the import of a
-    file executes, the tests that enter any function of the file, or of its folder where no test
-    enters one of the file. The test file whose name is that of the mutant's file comes first, then
-    the shorter ones.
+    These are the tests that enter its function. Of a mutant in a statement that the import of a
+    file executes, they are all tests of the test files that enter a function of the file, or of
+    its folder where none does: a test of constants enters no function. The test file whose name is
+    that of the mutant's file comes first, then the shorter ones.
     """
     prefix = f"{mutant.path}::"
+    namesake = f"test_{PurePosixPath(mutant.path).stem}"
     if mutant.function == MODULE_LEVEL:
         folder = f"{PurePosixPath(mutant.path).parent}/"
-        chosen = _entering(records, prefix) or _entering(records, folder)
+        files = _files_entering(records, prefix) or _files_entering(records, folder)
+        chosen = [r for r in records if r.file in files or _is_named(r, namesake)]
     else:
         chosen = [r for r in records if prefix + mutant.function in r.entered]
     seconds: dict[str, float] = {}
     for record in chosen:
         seconds[record.file] = seconds.get(record.file, 0.0) + record.seconds
-    namesake = f"test_{PurePosixPath(mutant.path).stem}"
 
     def order(record: RecordedTest) -> tuple[bool, float, str]:
-        return PurePosixPath(record.file).stem != namesake, seconds[record.file], record.file
+        return not _is_named(record, namesake), seconds[record.file], record.file
 
     return sorted(chosen, key=order)
 
 
-def _entering(records: Iterable[RecordedTest], prefix: str) -> list[RecordedTest]:
-    return [r for r in records if any(name.startswith(prefix) for name in r.entered)]
+def _is_named(record: RecordedTest, name: str) -> bool:
+    return PurePosixPath(record.file).stem == name
+
+
+def _files_entering(records: Iterable[RecordedTest], prefix: str) -> set[str]:
+    return {r.file for r in records if any(name.startswith(prefix) for name in r.entered)}

@@ -144,7 +144,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
-    """Return the stored values, int32 [h, w], with the sign applied and unused bits removed."""
+    """Return the stored values [h, w] with the sign applied and unused bits removed.
+
+    uint16 where no value is negative, else int32.
+    """
     _check_single_grey_image(header, path)
     values = _decode_pixels(header, path)
     if values.ndim == 3 and values.shape[-1] in (3, 4):
@@ -156,9 +159,12 @@ def _stored_values(header: pydicom.Dataset, path: Path) -> np.ndarray:
     bits = int(header.BitsStored)
     if int(header.get("HighBit", bits - 1)) != bits - 1:
         raise ValueError(f"its {bits} bits do not begin at bit 0")
+    is_signed = bool(int(header.get("PixelRepresentation", 0)))
+    is_short = values.dtype in (np.uint8, np.uint16) and bits <= 16 and not is_signed
+    whole: np.ndarray = values.astype(np.uint16 if is_short else np.int32, copy=False)
     # Bits above BitsStored may hold overlays of old files.
-    stored = values.astype(np.int32) & ((1 << bits) - 1)
-    if int(header.get("PixelRepresentation", 0)):
+    stored = whole & ((1 << bits) - 1)
+    if is_signed:
         stored -= (stored >> (bits - 1)) << bits
     return stored
 
@@ -291,7 +297,7 @@ def _grey_values(
         # Padding may lie outside the depth of the image.
         levels = levels.clip(0, len(table) - 1)
     if np.array_equal(table, np.arange(len(table))):
-        return levels.astype(table.dtype), maximum  # a look-up takes ten times as long
+        return levels.astype(table.dtype, copy=False), maximum  # a look-up takes far longer
     return table[levels], maximum
 
 

@@ -255,7 +255,14 @@ def test_a_file_of_constants_is_left_to_the_tests_of_its_folder(shop):
     (tree / "shop/prices.py").unlink()
     recorded = records.load(tree, "tests")
     assert len(select_tests(recorded, mutant)) == 3
-    assert not select_tests([replace(r, entered=frozenset()) for r in recorded], mutant)
+    # Of a file where a test enters a function, all tests are taken: one may test a constant.
+    first, *others = recorded
+    without = [replace(r, entered=frozenset()) for r in others]
+    assert len(select_tests([first, *without], mutant)) == 3
+    without.append(replace(first, entered=frozenset()))
+    assert not select_tests(without, mutant)
+    named = replace(without[0], node="tests/test_prices.py::test_child")
+    assert select_tests([*without, named], mutant) == [named]
 
 
 def test_results_are_kept_and_the_page_counts_them(shop, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from core import settings, training
 from core.errors import MissingStudyError, UserError
 from core.pipeline import train
+from core.settings.recipes import training_recipe
 from core.study_folder import create_study, require_study
 
 
@@ -204,3 +205,40 @@ def test_outside_of_the_breast_is_black_in_new_studies_only(tmp_path: Path) -> N
     # Studies from before the setting, whose file lacks it, keep their images.
     (study / "study.toml").write_text("[images]\ninput_side = 64\n")
     assert settings.load_settings(study).images.outside_breast == "keep"
+
+
+def test_recipes_are_the_published_ones_and_that_of_small_networks() -> None:
+    """HDSR 2021, section 2.1, and the released configurations."""
+    published = {
+        "weights": "imagenet",
+        "epochs": 5,
+        "batch": 32,
+        "optimizer": "sgd",
+        "learning_rate": 0.0001,
+        "momentum": 0.9,
+        "weight_decay": 0.0001,
+        "decay_epoch": 4,
+        "sampling": "all",
+        "augment": False,
+        "label_smoothing": 0.0,
+        "keep": "last",
+    }
+    for name, changes in {
+        "resnet152": {},
+        "alexnet": {"epochs": 45, "decay_epoch": -1},
+        "vgg16": {"epochs": 12, "decay_epoch": -1},
+        "inception_v3": {"epochs": 7, "decay_epoch": -1},
+    }.items():
+        assert training_recipe(name) == published | changes
+    small = {
+        "weights": "none",
+        "epochs": 12,
+        "batch": 64,
+        "optimizer": "adamw",
+        "learning_rate": 0.004,
+        "weight_decay": 0.001,
+        "sampling": "balanced",
+        "augment": True,
+        "label_smoothing": 0.05,
+    }
+    assert training_recipe("small") == training_recipe("medium") == published | small

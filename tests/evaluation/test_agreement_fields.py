@@ -220,6 +220,12 @@ def test_prior_of_many_values() -> None:
     drawn = _prior_items(scipy.sparse.csr_array(np.full((5, 13), 0.5)), 2)[0]
     other = _prior_items(scipy.sparse.csr_array(np.full((5, 13), 0.5)), 3)[0]
     assert (drawn != other).nnz and len(np.unique(drawn.toarray()[:66], axis=0)) > 40
+    # Every value is drawn equally often: 2 x 66 values a seed.
+    shares = sum(
+        (_prior_items(scipy.sparse.csr_array(np.full((5, 13), 0.5)), seed)[0][:66] > 0).sum(axis=0)
+        for seed in range(100)
+    ) / (2 * 66 * 100)
+    assert shares == pytest.approx(1 / 13, rel=0.1)
     # Both values of a pair take every place.
     assert (drawn.toarray()[:66] > 0).any(axis=0).all()
 

@@ -166,10 +166,10 @@ def _train_again(
     network.load_checkpoint_state(read_state(folder / f"{training.keep}.pt"))
     network.requires_grad_(False).eval()
     network.fuse()
-    accuracies = [
+    (accuracy,) = (
         row["accuracy"] for row in history if row["epoch"] == best and row["part"] == "holdout"
-    ]
-    return network, float(accuracies[0]) if accuracies else float("nan")
+    )
+    return network, float(accuracy)
 
 
 def _best_similarities(

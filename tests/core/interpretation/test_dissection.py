@@ -80,7 +80,13 @@ def test_max_activations_and_top_maps(
         )
     assert np.allclose(activations, maps.amax((2, 3)).numpy(), atol=1e-5)
     top = dissection.compute_top_patches(np.asarray(activations), 5)
-    top_maps = dissection.compute_top_maps(probe, reader, top, no_progress, batch=7)
+    reports: list[tuple[int, int, str]] = []
+    top_maps = dissection.compute_top_maps(
+        probe, reader, top, lambda *report: reports.append(report), batch=7
+    )
+    patches = len(np.unique(top.rows))
+    ends = [min(end, patches) for end in range(7, patches + 7, 7)]
+    assert len(ends) > 1 and reports == [(end, patches, "top patches") for end in ends]
     for unit in range(12):
         for rank in range(5):
             expected = maps[top.rows[unit, rank], unit].numpy()

@@ -205,6 +205,18 @@ def test_untrained_block_changes_nothing(pair: tuple) -> None:
     assert not torch.allclose(plain(x), network(x, numbers), atol=1e-3)
 
 
+def test_logits_of_maps_take_the_columns(pair: tuple) -> None:
+    plain, network, patches, _ = pair
+    randomise_block(network)
+    x, _, numbers = patches.load_batch(np.arange(8))
+    with torch.inference_mode():
+        maps = network.feature_maps(x)
+        assert torch.allclose(network.logits(maps, numbers), network(x, numbers), atol=1e-6)
+        assert torch.equal(network.logits(maps), network(x))
+        # Without a block, columns have no effect.
+        assert torch.equal(plain.logits(maps, numbers), network(x))
+
+
 def test_auxiliary_class_map_is_affine_in_image_map(pair: tuple) -> None:
     _, network, patches, _ = pair
     randomise_block(network)

@@ -17,6 +17,7 @@ from core.networks.architectures import models
 from core.pipeline.import_checkpoint import run_import
 from core.pipeline.inputs import load_patch_table
 from core.pipeline.patches import run_patch_extraction
+from core.pipeline.train import patches_of_architecture
 from core.store import dataset_table, run_table, unit_table
 from evaluation.pipeline.evaluate import run_evaluation
 from support.array_patches import no_progress
@@ -121,6 +122,12 @@ def test_input_sides_share_windows_labels_and_split(study: Path) -> None:
         splits = [dataset_table.load_splits(con, run) for run in runs.values()]
         assert run_table.patches_at_side(con, runs[SIDE], 299) == runs[299]
         assert run_table.patches_at_side(con, runs[SIDE], 300) is None
+    # SIDE is the latest but one. A run that is named is used; others have the published side.
+    assert patches_of_architecture(study, "inception_v3") == runs[299]
+    assert patches_of_architecture(study, "inception_v3", runs[SIDE]) == runs[SIDE]
+    run_patch_extraction(study, chosen, no_progress, input_side=SIDE)
+    assert patches_of_architecture(study, "inception_v3") == runs[299]
+    assert patches_of_architecture(study, "small") == runs[SIDE]
     assert tables[0].equals(tables[1]) and splits[0].equals(splits[1])
     assert sorted(tables[0]["label"].unique()) == [0, 1, 2]
     table = load_patch_table(study, runs[299], ["test"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from core import store
 from core.errors import RequestRefused, UserError
+from core.sessions.reading.crossover import PERIOD_BLOCKS, crossover_case_order
 from core.sessions.reading_session import ReadingSession
 from core.sessions.tokens import load_secret_key
-from core.store import participant_table
+from core.store import blinded_queries, participant_table
 from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table
 from support import synthetic_study
@@ -275,6 +277,31 @@ def test_order_equals_the_checked_order(study: Path) -> None:
         "R1",
     )
     assert list(zip(order["case_number"], order["repeat"], strict=True)) == expected
+
+
+def test_readers_of_a_crossover_begin_with_another_arm_each(study: Path) -> None:
+    """The rotation of a reader is the number of readers that began before."""
+    with store.write(study) as con:
+        design = protocol_table.load_protocol(con, NAME, 1).design | {"washout_days": 28}
+        con.execute("UPDATE protocols SET design = ?", [json.dumps(design)])
+        con.execute("UPDATE reading_cases SET block = ? * (case_number % 3)", [PERIOD_BLOCKS])
+        cases = blinded_queries.load_cases_to_order(con, NAME, 1)
+    numbers, patients, texts, blocks = cases
+    periods = []
+    for rotation, code in enumerate(("R1", "R2")):
+        start_session(study, code)
+        with store.read(study) as con:
+            own = con.execute(
+                "SELECT case_number, period FROM reading_items WHERE code = ? AND NOT practice"
+                " ORDER BY position",
+                [code],
+            ).fetchall()
+        expected = crossover_case_order(
+            numbers, patients, texts, [b or 0 for b in blocks], design["seed"], code, rotation
+        )
+        assert own == expected
+        periods.append(dict(expected))
+    assert periods[0] != periods[1]
 
 
 def test_displayed_case_reveals_nothing(study: Path) -> None:

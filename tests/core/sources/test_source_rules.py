@@ -150,6 +150,7 @@ def decoded(pixels: np.ndarray, maximum: int = 255) -> DecodedImage:
         ((197, 100), False, True),
         ((195, 100), False, False),
         ((100, 50), False, True),
+        ((99, 50), False, False),
         ((98, 49), False, False),
         ((98, 49), True, True),
     ],

@@ -98,6 +98,34 @@ def test_annotations(annotations: Page) -> None:
     assert lines[start:] == expected_lines("pages", "annotations of one expert")
 
 
+@pytest.mark.parametrize(
+    ("flags", "answers", "judgements", "simulated"),
+    [
+        ((False, True), False, False, True),
+        ((False, False), True, False, True),
+        ((False, False), False, True, True),
+        ((False, False), False, False, False),
+    ],
+)
+def test_one_simulated_part_marks_the_answers(
+    annotations: Page, flags: tuple[bool, bool], answers: bool, judgements: bool, simulated: bool
+) -> None:
+    page, module, run = annotations
+    agreement(annotations, 1, [])
+    page.queries |= {
+        ("load_audits",): [
+            SimpleNamespace(run=DISSECT, audit=f"audit-{k}", simulated=flag)
+            for k, flag in enumerate(flags)
+        ],
+        ("has_simulated_images",): False,
+        ("has_simulated_answers", DISSECT): answers,
+        ("audit_progress_by_expert", "audit-0"): pd.DataFrame({"simulated": [False, judgements]}),
+        ("audit_progress_by_expert", "audit-1"): pd.DataFrame({"simulated": [False]}),
+    }
+    run()
+    assert module._simulated_parts(DISSECT) == {"images": False, "answers": simulated}
+
+
 def test_progress_without_experts(annotations: Page) -> None:
     page, module, run = annotations
     agreement(annotations, 1, [])

@@ -293,6 +293,14 @@ def test_information_by_hand():
     )
 
 
+def test_the_seed_of_the_permutations_is_1():
+    rng = np.random.default_rng(0)
+    texts = [tuple(rng.choice(["a", "b", "c", "d"], 2)) for _ in range(20)]
+    truth = rng.random(20) < 0.5
+    usual, first, second = (text_baselines(texts, truth, range(20), *s) for s in ((), (1,), (2,)))
+    assert usual == first != second
+
+
 def test_left_out_classifier_uses_other_patients_only():
     rng = np.random.default_rng(0)
     truth = rng.random(80) < 0.5
