@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core import store
 from core.errors import RequestRefused, UserError
-from core.store import audit_table, backup, locking, run_table
+from core.store import annotation_table, audit_table, backup, locking, participant_table, run_table
 from core.store.connection import Connection, count_answers
 from core.store.labels import (
     assignment_table,
@@ -171,6 +172,32 @@ def test_marks_of_finished_annotators(study: Path) -> None:
         assert finished_annotators.load_finished_answers(con, DISSECT)["unit"].tolist() == [1]
         finished_annotators.undo_mark(con, DISSECT, "E1", "T1")
         assert len(finished_annotators.load_finished_answers(con, DISSECT)) == 0
+
+
+def test_an_own_answer_beside_imported_ones_is_unfinished(study: Path) -> None:
+    imported = {"run": DISSECT, "code": "E1", "answer": synthetic_study.mass_answer()}
+    with store.write(study) as con:
+        participant_table.add_participant(con, "E1", "annotator")
+        for unit in (1, 2):
+            annotation_table.append_imported_annotation(
+                con, **imported, unit=unit, annotation_id=f"i{unit}", origin="labels.json"
+            )
+        state = finished_annotators.annotator_states(con, DISSECT)["E1"]
+        assert state.state == finished_annotators.IMPORTED and state.finished
+        synthetic_study.annotate(con, "E1", 3, synthetic_study.mass_answer())
+        state = finished_annotators.annotator_states(con, DISSECT)["E1"]
+        assert state.state == finished_annotators.UNFINISHED and not state.finished
+
+
+def test_one_simulated_expert_makes_the_label_simulated() -> None:
+    def row(number: int, simulated: bool) -> SimpleNamespace:
+        answer = synthetic_study.mass_answer() | {"label": f"Label {number}"}
+        return SimpleNamespace(answer=answer, annotation_id=f"a{number}", simulated=simulated)
+
+    for flags in ((False, False), (False, True), (True, False), (True, True)):
+        label = label_states._label_of([row(k, flag) for k, flag in enumerate(flags)], "agreed")
+        assert label is not None and label.simulated is (True in flags)
+        assert (label.text, label.annotation_ids, label.state) == ("Label 0", ("a0", "a1"), "agreed")
 
 
 def test_assignments_in_order(study: Path) -> None:

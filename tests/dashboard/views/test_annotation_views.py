@@ -342,3 +342,16 @@ def test_efficiency(monkeypatch: pytest.MonkeyPatch) -> None:
     page.queries["annotation_efficiency", RUN] = None
     efficiency.render_efficiency(RUN)
     assert page.take() == []
+
+
+def test_next_text_after_three_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = render_into(monkeypatch, label_categories)
+    monkeypatch.setattr(label_categories, "top_patch_urls", lambda _, units, *__: {units[0]: []})
+    monkeypatch.setattr(label_categories.category_table, "label_key", lambda text: text)
+    page.queries["load_lexicon",] = BIRADS
+    page.queries["free_texts", RUN] = [free_text(unit, "proposed") for unit in (3, 5, 7)]
+    for position, following in ((0, 1), (1, 2), (2, 0)):
+        label_categories._go_to(position)
+        label_categories.render_label_categories(RUN, USER)
+        (line,) = (line for line in page.take() if "next_text" in line)
+        assert line.endswith(f"args=[{following}]")

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from evaluation.permutation import PatientPermutations
-from evaluation.reading_study import design_preset, score_study
+from evaluation.reading_study import design_preset, score_study, scoring
 from evaluation.reading_study.primary import InterimLook
 from evaluation.reading_study.results import ReadingScore
 from support.hand_counted_study import ANSWERS, B, M, hand_counted_answers, hand_counted_key
@@ -252,3 +252,16 @@ def test_a_declaration_goes_before_the_flags_of_the_answers() -> None:
     answers = hand_counted_answers().assign(simulated=True)
     key = hand_counted_key().drop(columns="mammogram_id")
     assert score_study(answers, key, DESIGN, simulated=False).simulated is False
+
+
+def test_a_key_without_every_decision_counts_none() -> None:
+    scores, design = np.array([0.2, 0.7]), DESIGN
+    cases = pd.DataFrame({"malignant": [False, True]})
+    assert scoring._decision_counts(cases, scores, 0.5, design) == {}
+    partly = cases.assign(predicted=[None, M])
+    assert scoring._decision_counts(partly, scores, 0.5, design) == {}
+    whole = cases.assign(predicted=[M, M])
+    counts = scoring._decision_counts(whole, scores, 0.5, design)
+    assert counts == {"decision_right": 1, "decision_differs": 1}
+    without = scoring._decision_counts(whole, scores, None, design)
+    assert without == {"decision_right": 1, "decision_differs": None}

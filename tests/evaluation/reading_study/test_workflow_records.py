@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from core import store
+from core.errors import UserError
 from core.sessions.reading_session import ReadingSession
 from core.store import dataset_table, participant_table, run_table, withdrawal
 from core.store.reading import protocol_table, reading_table
@@ -339,3 +340,13 @@ def test_only_a_review_makes_conflicting_truth_a_warning(
         found = [each for each in issues if each.field == issue.field]
         assert found == [issue] and issue.severity == severity
         assert issue.as_dict() in checked.lint
+
+
+def test_one_arm_with_texts_needs_labels(tmp_path: Path) -> None:
+    study = explained_study.create_study(tmp_path / "study")
+    with store.write(study) as con:
+        con.execute("DELETE FROM annotations")
+    mixed = Design(arms=("explanation", "class_map"))
+    with pytest.raises(UserError, match="No unit is labelled yet"):
+        candidate_images(study, EXPLAIN, mixed)
+    assert len(candidate_images(study, EXPLAIN, Design(arms=("class_map", "image")))) == 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from evaluation.mrmc import (
 )
 from evaluation.mrmc.crossed_answers import crossed_variance
 from evaluation.reading_study import design_preset, score_study
+from evaluation.reading_study.advice import reliance
 from evaluation.reading_study.advice.first_stages import with_first_stages
 from evaluation.reading_study.advice.reliance import reliance_table, score_advice
 from evaluation.reading_study.narrative import narrative
@@ -368,3 +370,18 @@ def test_intervals_cover_the_reliance_of_simulated_readers() -> None:
     assert set(shares) == set(reading_advice.true_values(setting))
     # Four Monte Carlo errors below .95.
     assert all(share >= 0.85 for share in shares.values()), shares
+
+
+@pytest.mark.parametrize(("readers", "method"), [(1, "frrc"), (2, "rrrc"), (5, "rrrc")])
+def test_one_reader_is_no_sample_of_readers(
+    readers: int, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple] = []
+    ratings = SimpleNamespace(scores=np.zeros((2, readers, 4)), truth="truth", patients="patients")
+    monkeypatch.setattr(reliance, "change_ratings", lambda rows: ratings)
+    monkeypatch.setattr(
+        reliance, "obuchowski_rockette", lambda *values, **named: calls.append((*values, named))
+    )
+    reliance._auc_change(pd.DataFrame(), 0.9)
+    options = {"level": 0.9, "cluster": "patients"}
+    assert calls == [(ratings.scores, "truth", method, options)]
