@@ -16,6 +16,7 @@ from pydicom.pixels import apply_voi_lut, convert_color_space
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 
 from core.images.decoding import read_image
+from core.images.dicom import _apply_table
 from support.dicom_writer import write_dicom as write
 
 JPEG, JPEG_12 = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
@@ -27,6 +28,21 @@ def lookup_table(descriptor: list[int], data: object, data_type: str) -> Dataset
     item.LUTDescriptor, item.LUTData = descriptor, data
     item["LUTDescriptor"].VR, item["LUTData"].VR = "US", data_type
     return item
+
+
+@pytest.mark.parametrize(
+    ("first", "values", "expected"),
+    [
+        (40000, [40000, 40002, 40003, 50000], [1, 7, 9, 9]),
+        # 65534 is written for -2 where values are negative.
+        (65534, [-2, -1, 0, 1], [1, 3, 7, 9]),
+        (5, [-3, 5, 6, 7], [1, 1, 3, 7]),
+    ],
+)
+def test_first_value_of_a_table(first: int, values: list[int], expected: list[int]) -> None:
+    item = lookup_table([4, first, 8], [1, 3, 7, 9], "US")
+    grey, largest = _apply_table(item, np.array(values))
+    assert (grey.tolist(), largest) == (expected, 255)
 
 
 def test_padding_is_black_in_both_polarities(tmp_path: Path) -> None:

@@ -136,6 +136,18 @@ def test_session_goes_through_the_queue(study: Path) -> None:
         assert session.queue(con).next() is None
 
 
+def test_an_answered_unit_is_not_postponed(study: Path) -> None:
+    session = start_session(study)
+    with store.write(study) as con:
+        finish_practice(con, session)
+        token = session.slot_token(session.queue(con).next())
+        session.save_answer(con, token, synthetic_study.mass_answer(), 1.0)
+        slot = session.queue(con).real[0]
+        assert session.skip_slot(con, session.slot_token(slot)).status == "done"
+        assert annotation_table.skipped_units(con, slot.run, "A1") == set()
+        assert session.queue(con).real[0].status == "done"
+
+
 def test_token_saves_once(study: Path) -> None:
     session = start_session(study)
     with store.write(study) as con:

@@ -129,6 +129,19 @@ def test_repeats_are_far_from_their_first_showing_and_anywhere_in_the_second_hal
     assert abs(np.mean(places) - 0.75) < 0.03 and np.quantile(places, 0.1) < 0.6
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "count"), [(2, 38, 2), (20, 20, 5), (5, 35, 5), (6, 34, 5), (1, 2, 1)]
+)
+def test_every_block_holds_each_arm(first: int, second: int, count: int) -> None:
+    """Blocks of 8 cases, but never more blocks than cases of the smallest arm."""
+    arms = ["explanation"] * first + ["shuffled"] * second
+    blocks = assign_blocks(arms, list(range(len(arms))), list(range(len(arms))), seed=4)
+    assert set(blocks) == set(range(1, count + 1))
+    for arm in set(arms):
+        sizes = Counter(b for b, own in zip(blocks, arms) if own == arm)
+        assert len(sizes) == count and max(sizes.values()) - min(sizes.values()) <= 1
+
+
 def test_similar_cases_are_kept_apart() -> None:
     patients = [i // 2 for i in range(200)]
     texts = [i * 7 % 40 for i in range(200)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -124,6 +125,11 @@ def test_split_and_labels_of_patch_lists(root: Path) -> None:
         deepminer_release.read_patient(task) for task in deepminer_release.list_tasks(data)[0]
     )
     assert (one.published_split, two.published_split) == ("train", "test")
+    splits = deepminer_release._published_splits(data)
+    (data / "ddsm_labels" / "2class").mkdir()
+    (data / "ddsm_labels" / "2class" / "train.txt").write_text("no patch.jpg 1\n")
+    assert deepminer_release._published_splits(data) == splits and len(splits) == 2
+    shutil.rmtree(data / "ddsm_labels" / "2class")
     assert sum("no list" in p.cause for p in one.problems) == 2
     labels = deepminer_release.read_patch_labels(data)
     assert labels.values.tolist() == [

@@ -197,7 +197,11 @@ def test_one_simulated_expert_makes_the_label_simulated() -> None:
     for flags in ((False, False), (False, True), (True, False), (True, True)):
         label = label_states._label_of([row(k, flag) for k, flag in enumerate(flags)], "agreed")
         assert label is not None and label.simulated is (True in flags)
-        assert (label.text, label.annotation_ids, label.state) == ("Label 0", ("a0", "a1"), "agreed")
+        assert (label.text, label.annotation_ids, label.state) == (
+            "Label 0",
+            ("a0", "a1"),
+            "agreed",
+        )
 
 
 def test_assignments_in_order(study: Path) -> None:

@@ -141,6 +141,16 @@ def test_faults_of_coco(tmp_path: Path, images: Path, change: dict[str, Any], me
         coco.list_tasks(path, images=images)
 
 
+def test_annotations_of_coco_without_a_number_are_counted(tmp_path: Path, images: Path) -> None:
+    document = coco_document()
+    first = dict(document["annotations"][0])
+    del first["id"]
+    document["annotations"] = [first, first | {"image_id": 99}]
+    path = write_json(tmp_path / "coco.json", document)
+    with pytest.raises(UserError, match="annotation 2: its image or category"):
+        coco.list_tasks(path, images=images)
+
+
 def studio_task(name: str, *results: dict[str, Any]) -> dict[str, Any]:
     for result in results:
         result |= {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
