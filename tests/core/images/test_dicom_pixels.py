@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut, convert_color_space
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 
+from core.images import dicom
 from core.images.decoding import read_image
 from core.images.dicom import _apply_table
 from support.dicom_writer import write_dicom as write
@@ -43,6 +44,23 @@ def test_first_value_of_a_table(first: int, values: list[int], expected: list[in
     item = lookup_table([4, first, 8], [1, 3, 7, 9], "US")
     grey, largest = _apply_table(item, np.array(values))
     assert (grey.tolist(), largest) == (expected, 255)
+
+
+@pytest.mark.parametrize("decoded", [np.uint16, np.int16, np.int32])
+@pytest.mark.parametrize(
+    ("signed", "values", "expected"),
+    [(True, [0xFFF, 0x800, 5], [-1, -2048, 5]), (False, [0x1FFF, 0x800, 5], [0xFFF, 0x800, 5])],
+)
+def test_stored_values_of_every_decoder(
+    decoded: type, signed: bool, values: list[int], expected: list[int], monkeypatch
+) -> None:
+    """12 bits; decoders of compressed frames return unsigned numbers whatever the sign."""
+    header = Dataset()
+    header.Rows, header.Columns, header.BitsStored, header.HighBit = 1, 3, 12, 11
+    header.PixelRepresentation = int(signed)
+    monkeypatch.setattr(dicom, "_check_single_grey_image", lambda *_: None)
+    monkeypatch.setattr(dicom, "_decode_pixels", lambda *_: np.array([values], decoded))
+    assert dicom._stored_values(header, Path("film.dcm")).tolist() == [expected]
 
 
 def test_padding_is_black_in_both_polarities(tmp_path: Path) -> None:

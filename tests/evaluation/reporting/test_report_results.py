@@ -1,4 +1,4 @@
-"""The results part of the report: its order, and what stands where an input is missing."""
+"""What stands in the results part of the report where an input is missing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,6 @@ from evaluation.reporting.blocks import Paragraph
 from evaluation.reporting.tables.base import Table
 
 STUDY = Path("study")
-
-
-def test_results_have_the_order_of_a_paper() -> None:
-    assert report.RESULTS == (
-        ("Patients", ("flow",), ("cohort",)),
-        (
-            "Classifier",
-            ("roc", "calibration", "decision", "subgroups"),
-            ("classifiers", "operating_points", "architectures"),
-        ),
-        (
-            "Units and their names",
-            ("units", "categories", "coverage", "agreement", "ablation"),
-            ("categories", "coverage", "agreement"),
-        ),
-        ("Explanations", ("explanations",), ("similarity",)),
-        ("Reading study", ("reading", "time_order"), ("reading", "truth_rules", "examples")),
-    )
 
 
 def test_a_table_without_its_input_names_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:
