@@ -4,7 +4,11 @@ STUDY ?= demo
 PORT ?= 8501
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test bench mutants lint pictures
+# The compiled modules are kept even where the environment says otherwise: the tests start dozens of
+# processes, each of which would compile the program again.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: run test bench mutants lint compiled-tests pictures
 .DELETE_ON_ERROR:
 
 .venv/installed: pyproject.toml constraints.txt
@@ -28,7 +32,7 @@ SEED ?= $(shell commit=$$(git rev-parse HEAD 2>/dev/null) && printf %d 0x$$(prin
 # for a browser or a server; the tests of a file run in one.
 test: .venv/installed
 	@.venv/bin/python tests/support/install_browser.py
-	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory --jobs 2 lint compiled-tests
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --randomly-seed=$(SEED)
 
 # Speed as ratios against reference implementations, measured in the same run.
@@ -38,6 +42,10 @@ bench: .venv/installed
 # How many small mistakes in the program the tests notice; a later run continues an earlier one.
 mutants: .venv/installed
 	@.venv/bin/python -m benchmarks.mutation
+
+# Rewriting the assertions takes 15 s: once, beside the linters, instead of in each test process.
+compiled-tests: .venv/installed
+	@.venv/bin/python -m pytest --collect-only --quiet >.venv/collection.txt || { tail -40 .venv/collection.txt; exit 1; }
 
 # Formatter, linter, types and import contracts.
 lint: .venv/installed

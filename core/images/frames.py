@@ -55,11 +55,13 @@ def _strip_width(lines: np.ndarray) -> int:
     level = float(np.median(lines[0]))
     candidates = lines[: limit + 1]
     flat = (np.abs(candidates - level) <= _FLATNESS).mean(1) >= _MIN_FLAT_SHARE
-    width = int(np.argmin(flat)) if not flat.all() else 0
+    # argmin gives 0 also where all lines are flat, which is no frame.
+    width = int(np.argmin(flat))
     if width == 0:
         return 0
-    # The first line behind the strip may be blurred.
-    behind = lines[min(width + 1, len(lines) - 1)]
+    # The first line behind the strip may be blurred. There is a second one: a strip of one line
+    # needs three.
+    behind = lines[width + 1]
     if (np.abs(behind - level) > _MIN_STEP).mean() < _MIN_STEP_SHARE:
         return 0
     blurred = (np.abs(lines[width] - level) > _MIN_STEP).mean() < _MIN_STEP_SHARE

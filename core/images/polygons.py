@@ -135,5 +135,4 @@ def _corners(contour: np.ndarray) -> np.ndarray:
     contour = contour[moved]
     before = contour - np.roll(contour, 1, axis=0)
     after = np.roll(contour, -1, axis=0) - contour
-    turns = np.any(before != after, axis=1)
-    return contour[turns] if turns.any() else contour
+    return contour[np.any(before != after, axis=1)]

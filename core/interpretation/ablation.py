@@ -147,23 +147,21 @@ class Ablation:
     def _forward_changed(self, change: Callable[[Tensor, int], Tensor]) -> np.ndarray:
         """Return the logits after a change of the layer's output; it gets the axis of units."""
         module, logits = self._network.layer(self._layer), []
-        axis = 1 if module is None else self._network.unit_axis
+        # The one layer without a module is computed exactly.
+        assert module is not None
+        axis = self._network.unit_axis
 
         def change_output(_module: object, _inputs: object, output: Tensor) -> Tensor:
             """Return the changed output of the layer."""
             return change(output, axis)
 
-        handle = module.register_forward_hook(change_output) if module is not None else None
+        handle = module.register_forward_hook(change_output)
         try:
             for rows in self._batches():
                 maps = self._network.feature_maps(torch.from_numpy(self._reader.batch(rows)))
-                # "last" is the output of no module, so that the maps themselves are changed.
-                if module is None:
-                    maps = change(maps, axis)
                 logits.append(self._network.logits(maps).float().cpu())
         finally:
-            if handle is not None:
-                handle.remove()
+            handle.remove()
         return torch.cat(logits).numpy()
 
 

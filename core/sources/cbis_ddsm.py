@@ -34,7 +34,7 @@ from core.sources.records import Finding, Mammogram, Patient, Problem
 
 SIMULATED = False
 TRUTH_BASIS = "pathology"
-_IMAGE_SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png", "")
+_IMAGE_SUFFIXES = {".dcm", ".jpg", ".jpeg", ".png", ""}
 # The client of the Imaging Data Commons writes the modality before the UID of a series.
 _MODALITY_PREFIX = re.compile(r"^[A-Z]{2,4}_")
 # Mean difference of the grey values of one film in two encodings, as a share of white.

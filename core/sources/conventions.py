@@ -15,7 +15,7 @@ from core.sources.csv_table import CsvRow
 from core.sources.records import PATHOLOGIES, Finding, Mammogram, Problem
 
 UNKNOWN = "UNKNOWN"
-_KEYWORDS = ("SHAPE", "MARGINS", "TYPE", "DISTRIBUTION")
+_KEYWORDS = {"SHAPE", "MARGINS", "TYPE", "DISTRIBUTION"}
 _LATERALITY = {"L": "LEFT", "R": "RIGHT", "LEFT": "LEFT", "RIGHT": "RIGHT", UNKNOWN: UNKNOWN}
 # Standard views, and additional ones that screening sets contain (ACR abbreviations).
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "AT", "XCCL", "XCCM", "FB", "SIO")

@@ -18,6 +18,8 @@ from core.errors import UserError
 
 # Rows are held in memory, where they take several times the size of the file.
 MAX_TABLE_BYTES = 256_000_000
+# Byte order marks of UTF-16, without which it is not recognised.
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LINE_BREAKS_AND_TABS = str.maketrans("", "", "\r\n\t")
 
 
@@ -210,7 +212,7 @@ def _open_text(path: Path) -> TextIO:
     try:
         with path.open("rb") as file:
             start = file.read(4)
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if start.startswith(_UTF16_MARKS):
             return path.open(encoding="utf-16", newline="")
         if start == b"\xd0\xcf\x11\xe0":
             raise UserError(
@@ -229,9 +231,11 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _encoding_error(path: Path) -> UserError:
-    """Return the exception for a file that is not UTF-8, with the first line that shows it."""
+    """Return the exception for a file in no known encoding, with the first line that shows it."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        is_utf16 = file.read(2) in _UTF16_MARKS
+        file.seek(0)
+        for number, line in enumerate(() if is_utf16 else file, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:

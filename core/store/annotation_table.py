@@ -155,7 +155,7 @@ def append_group_answer(
     answer: Mapping[str, Any],
     annotation_id: str,
     group_of: int,
-    patch_labels_shown: bool = False,
+    patch_labels_shown: bool,
 ) -> SavedAnnotation:
     """Append the answer that an expert gave on a group, for one more of its units.
 

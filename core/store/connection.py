@@ -247,13 +247,12 @@ def check_schema_version(con: Connection, study: Path) -> int:
     UserError if it is not a store or was written by a newer DeepMiner.
     """
     try:
-        row = con.execute("SELECT max(version) FROM migrations").fetchone()
+        version = fetch_integer(con, "SELECT coalesce(max(version), 0) FROM migrations")
     except duckdb.CatalogException as error:
         raise UserError(
             f"{study / STORE_NAME} is a DuckDB file but not a DeepMiner store; point --study at a"
             " folder made by `deepminer init`."
         ) from error
-    version = int(row[0]) if row and row[0] is not None else 0
     if version > SCHEMA_VERSION:
         raise UserError(
             f"The store of {study} was written by a newer DeepMiner (store version {version}, this"
@@ -372,8 +371,8 @@ def _attached_database(path: Path, read_only: bool) -> Iterator[Connection]:
 
 def fetch_integer(con: Connection, query: str, values: Sequence[Any] = ()) -> int:
     """Return the single integer that a query selects."""
-    row = con.execute(query, list(values)).fetchone()
-    return int(row[0]) if row is not None else 0
+    ((value,),) = con.execute(query, list(values)).fetchall()
+    return int(value)
 
 
 def fetch_records(cursor: Connection, record: type[RecordT]) -> list[RecordT]:

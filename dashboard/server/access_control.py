@@ -97,8 +97,7 @@ class AccessControlMiddleware:
         elif scope["type"] == "http" and scope["path"] == LANDING_PAGE[participant.role]:
             await RedirectResponse(f"{self._prefix}/", 303)(scope, receive, send)
         else:
-            if scope["type"] == "websocket":
-                receive = self._ending_with_session(scope, receive)
+            receive = self._ending_with_session(scope, receive)
             await self.app(_with_identity(scope, participant), receive, send)
 
     async def _participant(self, scope: Scope) -> Participant | None:
@@ -113,7 +112,7 @@ class AccessControlMiddleware:
         return None if is_allowed(participant.role, path) else NOT_INVITED
 
     def _ending_with_session(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a `receive` that disconnects once the invitation has been withdrawn."""
+        """Return a `receive` that ends a websocket once the invitation has been withdrawn."""
 
         async def receive_while_invited() -> Message:
             """Return the next message, or a disconnect."""

@@ -116,7 +116,7 @@ def find_material(release: Path) -> Material:
     files = [
         file
         for file in sorted(release.rglob("*"))
-        if file.is_file() and not set(file.relative_to(release).parts) & set(IMAGE_FOLDERS)
+        if file.is_file() and not set(file.relative_to(release).parts) & IMAGE_FOLDERS
     ]
     films = deepminer_release.find_release_root(release)
     patch_labels = _patch_label_classes(films, gaps)

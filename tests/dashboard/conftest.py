@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from dashboard.server import context as served_study
@@ -15,6 +17,18 @@ from support import synthetic_study
 from support.command_stub import Commands
 from support.paths import ROOT
 from support.team_page import Open
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components_searched_once() -> Iterator[None]:
+    """Search the installed packages for components once.
+
+    Streamlit reads the metadata of all packages for each AppTest, which takes half a second.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        search = cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", search)
+        yield
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from core.sources.records import Problem
 
 SIMULATED = False
 TRUTH_BASIS = "annotators"
-_SHAPES = ("box", "polygon", "ellipse", "mask", "polyline", "points", "cuboid", "skeleton")
+_SHAPES = {"box", "polygon", "ellipse", "mask", "polyline", "points", "cuboid", "skeleton"}
 
 task_files = plan_files
 read_patient = read_planned_patient

@@ -36,9 +36,9 @@ from core.sources.records import Problem
 
 SIMULATED = False
 TRUTH_BASIS = "annotators"
-_SHAPES = ("rectanglelabels", "polygonlabels", "ellipselabels")
+_SHAPES = {"rectanglelabels", "polygonlabels", "ellipselabels"}
 # Results that mark nothing. Any other kind may be a mark, and must not make a film normal.
-_NO_MARKS = ("choices", "textarea", "rating", "number", "datetime", "relation", "ranker")
+_NO_MARKS = {"choices", "textarea", "rating", "number", "datetime", "relation", "ranker"}
 _IMAGE_KEYS = ("image", "img", "dicom")
 # Uploaded files get a prefix of eight hexadecimal digits.
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from core.errors import UserError
-from core.sources.conventions import UNKNOWN, similar_names, view_from_file_name
+from core.sources.conventions import similar_names, view_from_file_name
 from core.sources.csv_table import MAX_TABLE_BYTES
 from core.sources.outlines.records import Outline
 from core.sources.plans.birads import (
@@ -249,8 +249,8 @@ def _film(image: MarkedImage, index: ImageIndex, mapping: BiradsMapping) -> Film
     findings += _whole_image_findings(image, findings, mapping)
     return FilmPlan(
         image=file,
-        laterality=laterality or UNKNOWN,
-        view=view or UNKNOWN,
+        laterality=laterality,
+        view=view,
         findings=tuple(findings),
         annotated_size=image.size,
         origin=image.origin,

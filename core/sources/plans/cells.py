@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import UserError
 
-IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm")
+IMAGE_SUFFIXES = {".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm"}
 _DENSITIES = {"a": 1, "b": 2, "c": 3, "d": 4, "1": 1, "2": 2, "3": 3, "4": 4}
 _MISSING = {"", "nan", "none", "n/a", "na", "removed"}
 

@@ -62,7 +62,7 @@ _IMAGE_COLUMNS: dict[str, tuple[str, ...]] = {
     "roi_coords": ("dcm_roi_coords",),
 }
 _IMAGE_OPTIONAL = ("spot_mag",)
-_TWO_DIMENSIONAL = ("2d", "cview", "c-view")
+_TWO_DIMENSIONAL = {"2d", "cview", "c-view"}
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 _BOXES = re.compile(r"\s*[\[(]\s*(?:[\[(][^\[\]()]*[\])]\s*,?\s*)*[\])]\s*")
 

@@ -14,7 +14,7 @@ from core.sources.release_metadata.restricted_pickle import read_plain_values
 
 META_DATA_NAME = "ddsm_meta_data"
 # Folders of the release that hold thousands of files and no descriptions.
-IMAGE_FOLDERS = ("ddsm_raw", "ddsm_masks", "ddsm_labels", "ddsm_patches", "ddsm_raw_image_lists")
+IMAGE_FOLDERS = {"ddsm_raw", "ddsm_masks", "ddsm_labels", "ddsm_patches", "ddsm_raw_image_lists"}
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, made TIMESTAMP NOT"
         " NULL)"
     )
-    row = con.execute("SELECT max(version) FROM migrations").fetchone()
-    version = int(row[0]) if row and row[0] is not None else 0
+    ((version,),) = con.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchall()
     for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
         # DDL is transactional in DuckDB: a process that dies before COMMIT leaves the old schema.
         con.execute("BEGIN")

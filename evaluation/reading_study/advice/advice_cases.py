@@ -61,7 +61,7 @@ def sample_wrong_share(table: pd.DataFrame, design: Design) -> pd.DataFrame:
             wrong <= wrongs and per_class - wrong <= rights for wrongs, rights in supply.values()
         )
 
-    largest = max((sum(counts) for counts in supply.values()), default=0)
+    largest = max(sum(counts) for counts in supply.values())
     feasible = [number for number in range(2, largest + 1) if fits(number)]
     per_class = design.cases_per_class or max(feasible, default=0)
     if per_class not in feasible:

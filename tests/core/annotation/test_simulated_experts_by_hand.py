@@ -236,3 +236,14 @@ def test_reader_score_is_the_formula() -> None:
                 expected = min(scale, int(np.floor(scale * p)) + 1)
                 given = simulated_experts.simulate_reader_score(shown, scale, RNG(seed))
                 assert given == expected, (shown, scale, seed)
+
+
+def test_nothing_in_common_is_an_empty_list() -> None:
+    named = simulated_experts._named_concepts
+    assert named([]) == [] and named([share(Concept.NIPPLE, 0.64)]) == []
+    halves = [share(MASS, 0.25), share(Concept.LYMPH_NODE, 0.25), share(Concept.NIPPLE, 1.0)]
+    assert named(halves) == []
+    # Whoever overlooks or confuses nothing has nothing to name either.
+    for seed in range(20):
+        given = simulated_experts.simulate_annotation([], RNG(seed), careful=False)
+        assert given["recognisable"] == "nothing"

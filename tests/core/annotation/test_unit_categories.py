@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from core import store
 from core.annotation import category_confirmation, label_exchange
-from core.annotation.unit_categories import free_texts, unit_categories, with_confirmed_categories
+from core.annotation.unit_categories import (
+    _categories_of,
+    free_texts,
+    unit_categories,
+    with_confirmed_categories,
+)
 from core.errors import UserError
 from core.lexicon.birads_categories import BIRADS
 from core.lexicon.category_words import propose_categories
@@ -188,3 +194,42 @@ def test_label_sets(labelled: Path) -> None:
         assert texts("default") == {0: "Calcification, Mass", 2: "Pectoral muscle"}
         with pytest.raises(UserError, match=r"'nobody' names no unit .* default, consensus"):
             texts("nobody")
+
+
+def test_confirmed_categories_become_phenomena() -> None:
+    """Of free text that names something, and only under its own unit and words."""
+    free = {"recognisable": "yes", "phenomena": [], "label": "Halo", "words": "said"}
+    mass = {"category": "mass", "terms": {"margin": "obscured"}, "association": "benign"}
+    answers = [
+        free,
+        free | {"label": "Ring"},
+        free | {"phenomena": [mass]},
+        free | {"recognisable": "unsure"},
+    ]
+    frame = pd.DataFrame({"unit": [3, 3, 3, 3], "answer": answers}, index=[9, 8, 7, 6])
+    confirmed = {
+        (3, category_table.label_key("halo")): ("mass", "normal"),
+        (4, category_table.label_key("ring")): ("other",),
+    }
+    stored = [{"category": name, "terms": {}, "association": None} for name in ("mass", "normal")]
+    found = with_confirmed_categories(frame, confirmed)
+    assert found["answer"].tolist() == [free | {"phenomena": stored}, *answers[1:]]
+    assert found.index.tolist() == [9, 8, 7, 6] and found["unit"].tolist() == [3] * 4
+    assert with_confirmed_categories(frame, {}) is frame
+    empty = frame[:0]
+    assert with_confirmed_categories(empty, confirmed) is empty
+
+
+def test_categories_of_one_text() -> None:
+    def found(text: str, *sources: dict, unit: int = 3) -> tuple[tuple[str, ...], str]:
+        confirmed = {(3, category_table.label_key("Halo of a mass")): ("normal",)}
+        categories = _categories_of(unit, text, sources, confirmed, BIRADS)
+        return categories.names, categories.state
+
+    mass = {"category": "mass", "terms": {}, "association": "benign"}
+    answer = {"phenomena": [mass, mass | {"association": "suspicious"}], "label": "Mass, benign"}
+    assert found("Halo of a mass", answer) == (("mass",), "answered")
+    assert found("halo of  a MASS") == (("normal",), "confirmed")
+    assert found("Halo of a mass", unit=4) == (("mass",), "proposed")
+    assert found("Halo") == ((), "unknown") and found("") == ((), "unknown")
+    assert found("Halo", answer) == ((), "unknown")

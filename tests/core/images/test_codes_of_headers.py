@@ -94,6 +94,31 @@ def test_nested_modifiers_and_implants() -> None:
     assert read_attributes(header(BreastImplantPresent="NO")) == {}
 
 
+def test_names_of_attributes() -> None:
+    """The names by which attributes are stored."""
+    found = read_attributes(
+        header(
+            ImageLaterality="L", ViewPosition="CC", PresentationIntentType="FOR PROCESSING",
+            Modality="MG", EstimatedRadiographicMagnificationFactor=1.8,
+            BreastImplantPresent="YES", BurnedInAnnotation="NO", ImageType=["A", "TOMO_2D"],
+        )
+    )  # fmt: skip
+    assert found == {
+        "laterality": "LEFT",
+        "view": "CC",
+        "presentation_intent": "FOR PROCESSING",
+        "modality": "MG",
+        "magnification": "magnification 1.8",
+        "implant": "present",
+        "burned_in_annotation": "NO",
+        "kind": "synthesised 2D",
+    }
+    both = header(
+        AnatomicRegionSequence=codes("G-A100"), PrimaryAnatomicStructureSequence=codes("G-A101")
+    )
+    assert read_attributes(both) == {"laterality": "RIGHT"}
+
+
 def test_further_attributes() -> None:
     found = read_attributes(
         header(PresentationIntentType="FOR PROCESSING", Modality="MG", BurnedInAnnotation="YES")

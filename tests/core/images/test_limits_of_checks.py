@@ -119,6 +119,21 @@ def test_small_outlines_that_fit_enlarged() -> None:
     assert codes(box(20, 23, 24, 27), breast=whole) == []
 
 
+def test_shares_of_small_outlines() -> None:
+    """Nineteen of twenty pixels are 95 %; four of 400 columns are 1 %."""
+    breast, mask = np.ones((400, 400), bool), np.zeros((400, 400), bool)
+    mask[20:25, 30:34] = True
+    breast[80, 120] = False
+    assert codes(mask, breast=breast) == ["other_units"]
+    breast[84, 124] = False
+    assert codes(mask, breast=breast) == []
+    for thickness, expected in ((4, ["border_only"]), (5, [])):
+        strip = np.zeros((400, 400), bool)
+        strip[:thickness, 100:200] = True
+        assert codes(strip, breast=breast) == expected
+        assert codes(strip.T[:, ::-1], breast=breast) == expected
+
+
 def outlines(count: int, misplaced: int, top: float = 0.3, bottom: float = 0.7) -> list:
     return [PlacedOutline(top, bottom, i < misplaced) for i in range(count)]
 
@@ -166,6 +181,9 @@ def test_unusual_sizes_at_the_limits() -> None:
         assert found[-1] == (None if factor is None else pytest.approx(factor))
         assert found[:-1] == [None] * 30
     assert usual_size_factors([0.2] * 18 + [0.9]) == [None] * 19
+    # Five of 31 are more than a tenth: their size is a usual one.
+    for sizes in ([0.1] * 5 + [0.2] * 26, [0.2] * 26 + [0.4] * 5):
+        assert usual_size_factors(sizes) == [None] * 31
     assert usual_size_factors([0.2] * 19 + [0.9])[-1] == pytest.approx(2 / 9)
 
 
@@ -177,6 +195,13 @@ def test_scaled_outlines_at_the_limits() -> None:
     assert fits_scaled([square], breast, 1.0)
     assert not fits_scaled([square], box(20, 180, 0, 28), 1.0)
     assert not fits_scaled([square], np.ones_like(BREAST), 4.1)
+    # The breast is 100 wide and 200 high: a corner may lie on its edge, but not beyond.
+    for corner, fits in (((100, 50), True), ((100.1, 50), False), ((50, 200), True),
+                         ((50, 200.1), False)):  # fmt: skip
+        outline = np.array([[10, 30], corner, [10, 60]], float)
+        assert fits_scaled([outline / 2], np.ones_like(BREAST), 2.0) == fits
+    # The whole outline is beyond the edge.
+    assert not fits_scaled([np.array([[100.0, 50]])], np.ones_like(BREAST), 1.0)
     triangle = np.array([[0, 0], [4, 0], [4, 3]])
     # Pick: area 6, on the border 4 + 3 + 4 (the longer side of the slope): 6 + 11 / 2 + 1.
     assert pixel_count([triangle]) == 12.5 and pixel_count([triangle, triangle]) == 25.0

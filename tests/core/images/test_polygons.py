@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from core.errors import UserError
-from core.images.polygons import fill_polygons, scale_polygons, trace_mask
+from core.images.polygons import _corners, fill_polygons, scale_polygons, trace_mask
 
 
 def test_fill_polygons() -> None:
@@ -51,3 +51,38 @@ def test_scale_polygons() -> None:
     assert abs(int(half.sum()) - 600) <= 60
     ys, xs = np.nonzero(half)
     assert abs(xs.mean() - 14.5) <= 0.5 and abs(ys.mean() - 24.5) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("contour", "corners"),
+    [
+        # Repeated points and points of straight sides go, also where the contour begins with one.
+        (
+            [[0, 0], [1, 0], [2, 0], [2, 0], [2, 1], [1, 1], [0, 1], [0, 0]],
+            [[0, 0], [2, 0], [2, 1], [0, 1]],
+        ),
+        ([[1, 0], [2, 0], [2, 1], [0, 1], [0, 0], [1, 0]], [[2, 0], [2, 1], [0, 1], [0, 0]]),
+        ([[0, 0], [2, 0], [2, 1]], [[0, 0], [2, 0], [2, 1]]),
+        ([[0, 0], [3, 0], [0, 0]], [[0, 0], [3, 0]]),
+        ([[3, 4], [3, 4], [3, 4]], [[3, 4]]),
+        ([[3, 4]], [[3, 4]]),
+    ],
+)
+def test_corners_of_contours(contour: list[list[int]], corners: list[list[int]]) -> None:
+    assert _corners(np.array(contour)).tolist() == corners
+
+
+def test_scaled_corners_by_hand() -> None:
+    """Pixel 0 covers -.5 to .5: doubled it covers -.5 to 1.5, and its centre is at .5."""
+    first, second = scale_polygons([np.array([[0, 0], [2, 1]]), np.array([[4, 9]])], (2.0, 3.0))
+    assert first.tolist() == [[0.5, 1.0], [4.5, 4.0]] and second.tolist() == [[8.5, 28.0]]
+
+
+def test_traced_pixels() -> None:
+    assert trace_mask(np.zeros((3, 4), bool)) == ()
+    mask = np.zeros((5, 7), bool)
+    mask[3, 5] = mask[0, 1] = mask[0, 2] = True
+    found = {tuple(map(tuple, polygon.tolist())) for polygon in trace_mask(mask)}
+    assert {frozenset(polygon) for polygon in found} == {
+        frozenset({(5.0, 3.0)}), frozenset({(1.0, 0.0), (2.0, 0.0)}),
+    }  # fmt: skip

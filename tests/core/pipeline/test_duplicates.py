@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from core.pipeline.ingestion.duplicates import exclude_duplicates
+from core.pipeline.ingestion.duplicates import _name_fault, exclude_duplicates
 from core.pipeline.ingestion.request import SourceRequest
 
 
@@ -56,6 +56,16 @@ def test_copies_with_other_findings_are_refused(empty: Path) -> None:
     labelled = [RECORDS[3]["mammograms"][0] | label, RECORDS[3]["mammograms"][1]]
     with pytest.raises(UserError, match="other findings"):
         exclude_duplicates(empty, [RECORDS[3] | {"mammograms": labelled}], [], False)
+
+
+def test_names_that_are_in_the_study() -> None:
+    fault = _name_fault("P", {"P", "Q"}, {})
+    assert fault is not None and fault.cause == "patient P is in the study already"
+    assert fault.remedy == "remove such patients from the source, or skip them with --skip-bad"
+    fault = _name_fault("p", {"P", "Q"}, {"p": "P"})
+    assert fault is not None and fault.cause == "patient p is in the study already as P"
+    assert fault.remedy.startswith("write one name for one patient")
+    assert _name_fault("R", {"P", "Q"}, {"p": "P"}) is None
 
 
 def test_content_of_named_files_identifies_a_source(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,39 @@ def test_rows_and_manifest_of_patches(strips: tuple[Path, Settings]) -> None:
     other = patches.run_patch_extraction(study, settings, no_progress, input_side=32)
     resized = manifest_of(study, other.run)
     assert (resized["ingested_side"], resized["settings"]["input_side"]) == (64, 32)
+
+
+def test_counts_of_what_is_dropped(
+    strips: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, settings = strips
+    label = patches._label_mammogram
+    counts = iter([(1, 4), (2, 6)])
+
+    def counted(*given: Any) -> Any:
+        unproven, ambiguous = next(counts)
+        result = label(*given)
+        return dataclasses.replace(result, dropped_unproven=unproven, dropped_ambiguous=ambiguous)
+
+    def count(**excluded: str) -> tuple[int, dict[str, int]]:
+        sets = [
+            frozenset(excluded.get(name, "").split())
+            for name in ("undecided", "magnification_views", "left_out")
+        ]
+        exclusions = _Exclusions(sets[0], frozenset(), *sets[1:])
+        splits = {"P0": "train", "P1": "holdout", "P2": "test"}
+        given = (study, settings, splits, no_progress, exclusions)
+        rows, dropped, problems = patches._label_mammograms(*given)
+        assert problems == [] and rows["patch_id"].tolist() == list(range(len(rows)))
+        return len(rows), {name: number for name, number in dropped.items() if number}
+
+    monkeypatch.setattr(patches, "_label_mammogram", counted)
+    expected = {"unproven": 3, "ambiguous": 10, "left_out": 1}
+    assert count(left_out="P1.LEFT_CC") == (6, expected)
+    found = count(
+        undecided="P0.LEFT_CC P1.LEFT_CC", magnification_views="P2.LEFT_CC", left_out="P1.LEFT_CC"
+    )
+    assert found == (0, {"undecided_films": 1, "magnification_views": 1, "left_out": 1})
 
 
 def test_what_is_excluded_enters_the_name() -> None:

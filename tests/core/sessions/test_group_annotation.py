@@ -176,3 +176,21 @@ def test_agreement_counts_the_answer_of_a_group_once(grouped: Path) -> None:
             synthetic_study.annotate(con, code, 3, mass_answer("obscured"))
         frame = annotation_table.load_annotations(con, DISSECT)
     assert len(frame) == 10 and first_category_agreement(frame).n == 2
+
+
+@pytest.mark.parametrize("labels_shown", [False, True])
+def test_answers_of_a_group_name_its_unit_and_what_was_shown(
+    grouped: Path, labels_shown: bool
+) -> None:
+    with store.write(grouped) as con:
+        start(con)
+        session = AnnotationSession("A1", b"key", 0, labels_shown, by_group=True)
+        slot = group_slot(con, session)
+        token = session.slot_token(slot)
+        session.save_answer(con, token, mass_answer(), 20.0)
+        frame = annotation_table.load_annotations(con, DISSECT)
+    assert set(frame["patch_labels_shown"]) == {labels_shown}
+    assert set(frame["annotation_id"]) == {token, *(f"{token}-{unit}" for unit in (8, 9, 10))}
+    named = {int(row.unit): row.answer.get("group_of") for row in frame.itertuples()}
+    assert named == {7: None, 8: 7, 9: 7, 10: 7}
+    assert frame.set_index("unit")["seconds"].dropna().to_dict() == {7: 20.0}

@@ -13,7 +13,7 @@ from core.sessions import reading_session
 from core.sessions.reading.advice_statements import advice_statement, probability_band
 from core.sessions.reading.crossover import crossover_blocks, crossover_case_order
 from core.sessions.reading_session import ReadingSession
-from core.sessions.tokens import load_secret_key
+from core.sessions.tokens import load_secret_key, one_time_token
 from core.store import evidence, withdrawal
 from core.store.connection import Connection
 from core.store.reading import protocol_table, reading_table, stage_table
@@ -277,3 +277,82 @@ def test_withdrawn_reader_leaves_no_stage(advice_folder: Path) -> None:
         assert stages_of(con) == []
     with store.read(advice_folder) as con:
         assert evidence.verify_chain(con).valid
+
+
+def test_requests_are_refused_in_the_order_consent_study_state(advice_folder: Path) -> None:
+    protocol = add_advice_study(advice_folder, questionnaire=QUESTIONS)
+    session = ReadingSession("R1", load_secret_key(advice_folder))
+    stranger = ReadingSession("R9", load_secret_key(advice_folder))
+
+    def codes(con: Connection, reader: ReadingSession) -> list[str]:
+        refused = []
+        for request in (
+            lambda: reader.save_answer(con, "token", 2, 1.0, False),
+            lambda: reader.save_questionnaire(con, "token", [1]),
+        ):
+            with pytest.raises(RequestRefused) as error:
+                request()
+            refused.append(error.value.code)
+        return refused
+
+    with store.write(advice_folder) as con:
+        assert codes(con, stranger) == ["consent"] * 2
+        # Nothing is begun, then nothing is due, then the study is closed.
+        assert codes(con, session) == ["stale"] * 2
+        session.assign_order(con, protocol)
+        assert codes(con, session) == ["stale"] * 2
+        protocol_table.append_protocol_state(
+            con,
+            protocol=NAME,
+            version=1,
+            state="closed",
+            design=protocol.design,
+            hash=protocol.hash,
+        )
+        assert codes(con, session) == ["closed"] * 2
+        con.execute("DELETE FROM consents")
+        assert codes(con, session) == ["consent"] * 2
+
+
+def test_lost_acknowledgement_of_each_step_comes_again(advice_folder: Path) -> None:
+    add_advice_study(advice_folder, predict_network=True)
+    with store.write(advice_folder) as con:
+        reader = Reader(advice_folder, con)
+        for value, step, revision in ((5, "prediction", 0), (1, "final", 0), (4, "first", 1)):
+            token = reader.case().token
+            saved, following, protocol = reader.answer(value, token=token)
+            assert (saved.position, saved.revision, saved.answer) == (1, revision, value)
+            assert following.step == step and protocol.protocol == NAME
+            again, same, _ = reader.answer(value, token=token)
+            assert again == saved and same == following
+            with pytest.raises(RequestRefused) as refused:
+                reader.answer(value + 1 if value < 2 else value - 1, token=token)
+            assert refused.value.code == "stale"
+        times = con.execute("SELECT seconds, idle FROM reading_stages").fetchall()
+        assert times == [(2.0, False)] * 2
+
+
+def test_questionnaire_needs_its_own_token(
+    advice_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = utc_now()
+    monkeypatch.setattr(reading_session, "utc_now", lambda: now)
+    add_advice_study(advice_folder, count=1, questionnaire=QUESTIONS)
+    with store.write(advice_folder) as con:
+        reader = Reader(advice_folder, con)
+        while reader.case() is not None:
+            reader.answer(2)
+        token = reader.session.questionnaire_token(con, reader.protocol)
+        assert token == one_time_token(
+            load_secret_key(advice_folder), "questionnaire", "R1", NAME, 1
+        )
+        with pytest.raises(RequestRefused, match="not due, or were answered") as refused:
+            reader.session.save_questionnaire(con, token[:-1], [2])
+        assert refused.value.code == "stale"
+        made, protocol = reader.session.save_questionnaire(con, token, [2])
+        assert (protocol.protocol, made) == (NAME, now)
+        rows = con.execute(
+            "SELECT position, stage, value, seconds, idle, simulated FROM reading_stages"
+            " WHERE position = 0"
+        ).fetchall()
+    assert rows == [(0, "closing question 1", "2", None, False, False)]

@@ -112,3 +112,54 @@ def test_equal_cells_share_their_text(tmp_path: Path) -> None:
     rows = read_table(tmp_path / "t.csv", {"image": (), "patient": ()})
     assert rows[0].cells["pathology"] is rows[3].cells["pathology"]
     assert rows[1].cells["patient"] is rows[3].cells["patient"]
+
+
+def test_place_of_a_foreign_character(tmp_path: Path) -> None:
+    """Eight characters before it and eight with it are shown, of the first such line."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"image,note\na,b\n0123456789\xe4bcdefghijk,1\n\xe4,2\n")
+    with pytest.raises(UserError, match=r"\(line 3, near '23456789äbcdefgh' if it is Windows-1252"):
+        read_table(path, {})
+    path.write_bytes(b"image,note\nab\x81\xe4,2\n")
+    with pytest.raises(UserError, match="line 2, near 'ab\ufffdä,2' if"):
+        read_table(path, {})
+
+
+def test_tables_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    for content, message in (
+        (b"", r"is empty \(0 bytes\): export or copy it again"),
+        (b"\xd0\xcf\x11\xe0rest", "is an old spreadsheet"),
+        (b"\xff\xfea\x00\x00\xd8", "is not text in UTF-16"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            read_table(path, {})
+    with pytest.raises(UserError, match="is a folder: give the CSV file inside it"):
+        read_table(tmp_path, {})
+    path.write_bytes(b"a\n1\n")
+    for error, message in (
+        (PermissionError(13, "Permission denied"), r"cannot be read \(Permission denied\): check"),
+        (FileNotFoundError(), "does not exist: check the path"),
+    ):
+
+        def fail(*_: object, error: OSError = error, **__: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patch, pytest.raises(UserError, match=message):
+            patch.setattr(Path, "open", fail)
+            read_table(path, {})
+
+
+def test_columns_that_rows_carry(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("File\tb\tc; d\n1\t2\t 3 \n\t \t\n4\t5\t6\n")
+    required = {"image": ("x", "file")}
+
+    def cells(optional: tuple[str, ...] | None) -> list[dict[str, str]]:
+        return [row.cells for row in stream_table(path, required, optional)]
+
+    assert cells(None)[0] == {"image": "1", "b": "2", "c; d": "3"}
+    assert cells(()) == [{"image": "1"}, {"image": "4"}]
+    assert cells(("c; d", "z"))[1] == {"image": "4", "c; d": "6"}
+    assert [row.line for row in read_table(path, required)] == [2, 4]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from core import settings, store, study_folder
 from core.errors import UserError
 from core.pipeline import ingest, patches
+from core.sources import deepminer_patches
 from core.store import dataset_table, run_table
 from dashboard.cli import app
 
@@ -120,3 +121,39 @@ def test_mismatched_labels(folder: Path, release: Path) -> None:
         patches.run_patch_extraction(folder, chosen, quiet, release)
     with pytest.raises(UserError, match="ddsm_raw"):
         patches.run_patch_extraction(folder, chosen, quiet, release / "ddsm_raw")
+
+
+def test_films_with_other_sizes_of_pixels() -> None:
+    """Of 400 x 320 raw pixels a window of 16 is left: .04 and .05 working pixels for each."""
+    listed = pd.DataFrame(
+        {"image": "a", "y": [100, 160], "x": [200, 75], "w": 400, "h": 320, "label": [2, 0]}
+    )
+    tissue = np.ones((40, 64), bool)
+    found = deepminer_patches.published_patches(listed, (0.04, 0.05), tissue, [], 16)
+    assert (found.y.tolist(), found.x.tolist()) == ([5, 8], [8, 3])
+    assert found.label.tolist() == [2, 0] and found.tissue.tolist() == [1, 1]
+    for changes in ({"w": 320}, {"h": 400}):
+        with pytest.raises(UserError, match="is not a quarter of the ingested film"):
+            deepminer_patches.published_patches(
+                listed.assign(**changes), (0.04, 0.05), tissue, [], 16
+            )
+
+
+def test_films_that_the_study_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [CANCER, NORMAL, CANCER, "no film"]
+    asked: list[tuple] = []
+
+    def read(*given: object) -> pd.DataFrame:
+        asked.append(given)
+        return pd.DataFrame({"image": names, "y": [1, 2, 3, 4]})
+
+    monkeypatch.setattr(deepminer_patches, "read_patch_labels", read)
+    find = deepminer_patches.read_published_patches
+    windows, absent = find(Path("r"), 2, {"A_1632_1.LEFT_CC", "x"})
+    assert absent == 2 and asked == [(Path("r"), 2)]
+    assert windows.to_numpy().tolist() == [
+        [CANCER, 1, "A_1632_1.LEFT_CC"],
+        [CANCER, 3, "A_1632_1.LEFT_CC"],
+    ]
+    with pytest.raises(UserError, match="None of the 3 films that r labels is in the study"):
+        find(Path("r"), 2, set())

@@ -143,6 +143,24 @@ def test_split_and_labels_of_patch_lists(root: Path) -> None:
         deepminer_release.read_patch_labels(data, 2)
 
 
+def test_incomplete_image_lists_give_no_split(tmp_path: Path) -> None:
+    """The patch lists count then, of which rows that name no patch are left out."""
+    for folder in ("ddsm_raw_image_lists", "ddsm_labels/2class"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("train", "val"):
+        (tmp_path / "ddsm_raw_image_lists" / f"{name}.txt").write_text("a.jpg\n")
+    patch = "b.RIGHT_CC-y5_x0_h20_w20.jpg 0\n"
+    (tmp_path / "ddsm_labels" / "2class" / "val.txt").write_text(f"no patch.jpg 1\n{patch}")
+    image = deepminer_release._PATCH_NAME.match(patch.split()[0])
+    assert image is not None
+    assert deepminer_release._published_splits(tmp_path) == {image["image"]: "holdout"}
+    for name, image_name in (("train", "a"), ("val", "c"), ("test", "x/d")):
+        file = tmp_path / "ddsm_raw_image_lists" / f"{name}.txt"
+        file.write_text(f"{image_name}.jpg\n\n")
+    complete = {"a": "train", "c": "holdout", "d": "test"}
+    assert deepminer_release._published_splits(tmp_path) == complete
+
+
 def test_binary_lists(root: Path) -> None:
     for folder in ("ddsm_raw_image_lists", "ddsm_labels/3class"):
         (root / "data" / folder).mkdir(parents=True, exist_ok=True)

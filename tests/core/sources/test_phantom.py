@@ -253,3 +253,99 @@ def test_mimics_lie_between_the_chest_wall_and_the_nipple(monkeypatch: pytest.Mo
     assert 0.05 <= y.min() < 0.1 and 1.4 < y.max() <= 1.45
     # Three in four are specks; the shadows have no weight here.
     assert exposure[0, 0] == len(centres) - -(-len(centres) // 4)
+
+
+def test_specks_of_mimics_have_one_size_on_the_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their half-size is .003 of the width, their peaks .2 to .6, and one in five is hollow."""
+    radii: list[float] = []
+    specks: list[tuple] = []
+    shadows: list[tuple] = []
+
+    def window(b, at, radius):
+        radii.append(radius)
+        return np.s_[:2, :2], *np.meshgrid([0.0, 1.0], [0.0, 1.0])
+
+    def speck(u, v, at, size, peak, *, rim):
+        specks.append((size, peak, rim, at.tolist()))
+        return np.zeros((2, 2))
+
+    def shadow(rng, u, v, *shape):
+        shadows.append(shape)
+        return np.ones((2, 2)), None
+
+    monkeypatch.setattr(rendering, "_window", window)
+    monkeypatch.setattr(rendering, "calcification_specks", speck)
+    monkeypatch.setattr(rendering, "mass_shape", shadow)
+    exposure = np.zeros((60, 40))
+    breast = SimpleNamespace(nipple=(0.5, 0.9), thickness=np.full((60, 40), 0.5))
+    rendering._add_mimics(np.random.default_rng(1), breast, exposure, 90.0)  # type: ignore[arg-type]
+    size, peak, rim, at = zip(*specks)
+    assert np.array(size) * radii == pytest.approx(np.full(len(radii), 0.003))
+    assert 0.02 <= min(radii) < 0.025 and 0.055 < max(radii) <= 0.06
+    assert 0.2 <= min(peak) < 0.25 and 0.55 < max(peak) <= 0.6
+    assert 0.1 < np.mean(rim) < 0.3 and set(map(str, at)) == {"[[0.0, 0.0]]"}
+    assert {shape[:3] for shape in shadows} == {(0.9, 0.12, 1.2)}
+    ovals = [shape[3] for shape in shadows]
+    assert 0.5 <= min(ovals) < 0.55 and 0.95 < max(ovals) <= 1
+    # Every fourth is a shadow of .12 at a thickness of a half.
+    assert exposure[1, 1] == pytest.approx(-(-len(radii) // 4) * 0.06)
+
+
+@pytest.mark.parametrize(
+    ("at", "rows", "columns"),
+    [
+        # 2.2 radii of .05 are 5.5 of 50 columns; the square has 11 and 3 more.
+        ((0.5, 1.0), (44, 58), (19, 33)),
+        ((0.01, 0.02), (0, 14), (0, 14)),
+        # At least three rows and columns remain.
+        ((1.2, 2.5), (97, 100), (47, 50)),
+    ],
+)
+def test_windows_about_a_point(at: tuple, rows: tuple, columns: tuple) -> None:
+    y, x = np.mgrid[:100, :50] / 50
+    box, u, v = rendering._window(SimpleNamespace(x=x, y=y), at, 0.05)  # type: ignore[arg-type]
+    assert np.array_equal(x[box], x[slice(*rows), slice(*columns)])
+    assert np.array_equal(y[box], y[slice(*rows), slice(*columns)])
+    assert u == pytest.approx((x[box] - at[0]) / 0.05)
+    assert v == pytest.approx((y[box] - at[1]) / 0.05)
+
+
+def test_names_of_stored_concepts() -> None:
+    """Stored masks hold these bits, and forms these terms of the lexicon."""
+    assert [concept.value for concept in Concept] == [2**k for k in range(18)]
+    rows = {
+        concept.name: (text.category, text.descriptors, text.association)
+        for concept, text in CONCEPT_DESCRIPTIONS.items()
+    }
+    calcification, other, mass = "calcification", "other", "mass"
+    benign, suspicious, marker = "benign", "suspicious", (("structure", "marker or artefact"),)
+    expected = {
+        "CIRCUMSCRIBED_MASS": (mass, (("margin", "circumscribed"), ("shape", "oval")), benign),
+        "LOBULAR_MASS": (mass, (("margin", "obscured"), ("shape", "oval")), benign),
+        "LYMPH_NODE": (other, (("structure", "lymph node"),), benign),
+        "VASCULAR_CALCIFICATION": (calcification, (("type", "vascular"),), benign),
+        "COARSE_CALCIFICATION": (calcification, (("type", "coarse (popcorn)"),), benign),
+        "ROUND_CALCIFICATION": (
+            *(calcification, (("type", "round"), ("distribution", "regional"))),
+            benign,
+        ),
+        "SPICULATED_MASS": (mass, (("margin", "spiculated"), ("shape", "irregular")), suspicious),
+        "PLEOMORPHIC_CLUSTER": (
+            *(calcification, (("type", "fine pleomorphic"), ("distribution", "grouped"))),
+            suspicious,
+        ),
+        "FINE_LINEAR_CLUSTER": (
+            *(calcification, (("type", "fine linear or branching"), ("distribution", "linear"))),
+            suspicious,
+        ),
+        "ARCHITECTURAL_DISTORTION": ("distortion", (), suspicious),
+        "PECTORAL_MUSCLE": (other, (("structure", "pectoral muscle"),), benign),
+        "NIPPLE": (other, (("structure", "nipple"),), benign),
+        "SKIN_LINE": (other, (("structure", "edge or fold"),), benign),
+        "DENSE_TISSUE": ("composition", (("density", "heterogeneously dense"),), benign),
+        "FATTY_TISSUE": ("composition", (("density", "almost entirely fatty"),), benign),
+        "VESSEL": (other, (("structure", "uncalcified vessel"),), benign),
+        "VIEW_LABEL": (other, marker, benign),
+        "SKIN_MARKER": (other, marker, benign),
+    }
+    assert rows == expected and [c.name for c in FINDING_CONCEPTS] == list(expected)[:10]

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
+import numpy as np
 import pytest
 
 from core.pipeline.ingestion.request import SOURCE_MODULES, source_module
-from core.sources.records import TRUTH_BASES, WEAK_TRUTH_BASES
+from core.sources.records import (
+    PATHOLOGIES,
+    TRUTH_BASES,
+    WEAK_TRUTH_BASES,
+    Finding,
+    Mammogram,
+    Patient,
+    Problem,
+)
 
 BIOPSY = "Truth from biopsy or surgery, negatives from follow-up."
 BIRADS = "Truth from BI-RADS assessment, not biopsy."
@@ -49,3 +59,27 @@ def test_truth_and_defaults_of_a_source(kind: str) -> None:
     parameters = inspect.signature(module.list_tasks).parameters
     assert parameters["skip_bad"].default is False
     assert all(p.default is False for p in parameters.values() if isinstance(p.default, bool))
+
+
+def test_fields_that_a_source_leaves_out() -> None:
+    """A source that says nothing claims nothing: no finding, no label, nothing inverted."""
+
+    def stated(record: object) -> dict[str, object]:
+        fields = dataclasses.fields(record)  # type: ignore[arg-type]
+        values = {field.name: getattr(record, field.name) for field in fields}
+        return {name: value for name, value in values.items() if value}
+
+    pixels = np.ones((2, 3), np.uint8)
+    film = Mammogram(id="m", laterality="LEFT", view="CC", pixels=pixels[:1, :1], maximum=255)
+    assert set(stated(film)) == {"id", "laterality", "view", "pixels", "maximum"}
+    assert (film.image_label, film.pixel_mm, film.concepts) == (None, None, None)
+    assert stated(Finding(number=1, pathology="BENIGN")) == {"number": 1, "pathology": "BENIGN"}
+    assert stated(Patient(id="P", mammograms=())) == {"id": "P"}
+    assert Patient(id="P", mammograms=()).age is Finding(number=1, pathology="B").assessment is None
+    assert stated(Problem("a", "b", "c")) == {"item": "a", "cause": "b", "action": "c"}
+
+
+def test_pathologies_from_the_worst() -> None:
+    ranks = ("MALIGNANT", "BENIGN", "BENIGN_WITHOUT_CALLBACK", "UNPROVEN", "NORMAL")
+    assert ranks == PATHOLOGIES
+    assert WEAK_TRUTH_BASES == ("birads", "pathology_or_birads", "radiologists", "annotators")

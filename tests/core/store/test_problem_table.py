@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,113 @@ def test_what_a_source_reports_takes_the_place_of_what_it_reported(study: Path) 
         ("s", "row 4", "c", "source"),
         ("t", "row 9", "c", "source"),
     ]
+
+
+def problem_id(*parts: str) -> str:
+    """Return the documented id: ten hexadecimal digits of the MD5 of what identifies a problem."""
+    return hashlib.md5("|".join(parts).encode()).hexdigest()[:10]
+
+
+def test_every_column_of_the_list_and_its_order(study: Path) -> None:
+    whole = {"item": "row 3", "mammogram_id": None, "finding": None, "skipped": True, "code": ""}
+    with store.write(study) as con:
+        problem_table.add_problems(con, [])
+        problem_table.add_problems(
+            con,
+            [
+                row(3, code="b"),
+                row(2, code="b"),
+                row(7, code="a"),
+                row(item="M0", finding=None, mammogram_id="M0"),
+                row(**whole),
+            ],
+        )
+        frame = problem_table.list_problems(con)
+        only = problem_table.list_problems(con, code="b")
+        assert len(problem_table.list_problems(con, code="c")) == 0
+    assert list(frame.columns) == [
+        *("problem_id", "source_id", "item", "cause", "action", "skipped", "code"),
+        *("mammogram_id", "finding", "resolution", "resolved_by", "resolved_at"),
+    ]
+    rows = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    open_ones = [None, None, None]
+    first, item = ["s", "row 3", "outside", "no patches", True, ""], "M1, finding 1"
+    assert rows == [
+        [problem_id("s", "row 3", "", "", "0", "outside"), *first, None, None, *open_ones],
+        [
+            problem_id("s", "M0", "outside_breast", "M0", "0", "outside"),
+            *("s", "M0", "outside", "no patches", False, "outside_breast", "M0", None),
+            *open_ones,
+        ],
+        *(
+            [
+                problem_id("s", item, code, "M1", str(finding), "outside"),
+                *("s", item, "outside", "no patches", False, code, "M1", finding),
+                *open_ones,
+            ]
+            for code, finding in (("a", 7), ("b", 2), ("b", 3))
+        ),
+    ]
+    assert only["finding"].tolist() == [2, 3]
+
+
+def test_decisions_are_made_together_and_taken_back(study: Path) -> None:
+    film = {"finding": None, "mammogram_id": "M5", "item": "M5"}
+    with store.write(study) as con:
+        plain = row(None, mammogram_id=None, code="", item="row 7")
+        problem_table.add_problems(con, [row(1), row(2), row(**film), plain])
+        ids = problem_table.list_problems(con).set_index("item")["problem_id"]
+        finding, film_id, plain_id = ids["M1, finding 1"].iloc[0], ids["M5"], ids["row 7"]
+        resolve = problem_table.resolve_problems
+        with pytest.raises(UserError, match="row 7. concerns no mammogram of the study that could"):
+            resolve(con, [finding, plain_id], problem_table.LEFT_OUT, "T1")
+        assert len(problem_table.list_problems(con, open_only=True)) == 4
+        resolve(con, [finding, film_id], problem_table.LEFT_OUT, "T1")
+        resolve(con, [plain_id], problem_table.ACCEPTED, "T2")
+        # A finding that is left out does not leave its mammogram out.
+        assert problem_table.left_out_mammograms(con) == ["M5"]
+        listed = problem_table.list_problems(con).set_index("problem_id")
+        assert listed.loc[[finding, film_id, plain_id], "resolution"].tolist() == [
+            *("left_out", "left_out", "accepted"),
+        ]
+        assert listed.loc[[finding, plain_id], "resolved_by"].tolist() == ["T1", "T2"]
+        assert listed["resolved_at"].notna().sum() == 3
+        open_ones = problem_table.list_problems(con, open_only=True)
+        assert open_ones["finding"].tolist() == [2]
+        resolve(con, [film_id], None, "T3")
+        assert problem_table.left_out_mammograms(con) == []
+        listed = problem_table.list_problems(con).set_index("problem_id").loc[film_id]
+        assert listed[["resolution", "resolved_by", "resolved_at"]].isna().all()
+        decisions = problem_table.finding_decisions(con)
+    assert decisions == [
+        problem_table.FindingDecision("M1", 1, "outside_breast", "left_out"),
+        problem_table.FindingDecision("M1", 2, "outside_breast", None),
+    ]
+
+
+def test_open_problems_of_some_mammograms_are_replaced(study: Path) -> None:
+    with store.write(study) as con:
+        listed = [row(n, mammogram_id=f"M{n}", code=code) for n in (1, 2, 3) for code in "ab"]
+        problem_table.add_problems(con, listed)
+        found = problem_table.list_problems(con, code="a").set_index("finding")["problem_id"]
+        problem_table.resolve_problems(con, [found[1]], problem_table.ACCEPTED, "T1")
+
+        def left() -> list[tuple[int, str]]:
+            frame = problem_table.list_problems(con)
+            return sorted(zip(frame["finding"], frame["code"]))
+
+        problem_table.replace_open_problems(con, ["a"], [row(9, code="a")], ["M1", "M2"])
+        assert left() == [(1, "a"), (1, "b"), (2, "b"), (3, "a"), (3, "b"), (9, "a")]
+        problem_table.replace_open_problems(con, ["b"], [], [])
+        assert len(left()) == 6
+        problem_table.replace_open_problems(con, ["a", "b"], [])
+        assert left() == [(1, "a")]
+
+
+def test_parts_of_the_names_of_items() -> None:
+    assert problem_table._names("A, b, c") == ["A, b, c", "A", "A, b"]
+    assert problem_table._names("A,b") == ["A,b"]
+    assert problem_table._names_one_of("A, b", ["A"]) and not problem_table._names_one_of(
+        "A", ["A"]
+    )
+    assert problem_table.RESOLUTIONS == ("accepted", "left_out")

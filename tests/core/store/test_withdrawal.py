@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from datetime import timedelta
+
 import pytest
 
 from core import store
 from core.errors import UserError
 from core.sessions.reading_session import ReadingSession
-from core.store import annotation_table, dataset_table, participant_table, run_table
+from core.store import (
+    annotation_table,
+    audit_table,
+    dataset_table,
+    participant_table,
+    run_table,
+)
 from core.store.evidence import verify_chain
+from core.store.evidence.chain import load_records
 from core.store.reading import protocol_table, reading_table
-from core.store.withdrawal import withdraw_participant, withdraw_patient, withdrawn_patients
-from support import synthetic_study
+from core.store.withdrawal import (
+    Withdrawal,
+    check_not_shown,
+    withdraw_participant,
+    withdraw_patient,
+    withdrawn_patients,
+)
+from support import read_rows, synthetic_study
+from support.study_templates import copy_template
 
 PATIENT, KEPT = "ZQXPATIENT001", "ZQXPATIENT002"
 # Tables that hold rows of a patient, with the way to count them.
@@ -183,3 +201,109 @@ def test_withdrawn_annotator(study):
 def test_unknown_codes_are_refused(study, withdraw):
     with store.write(study) as con, pytest.raises(UserError, match="nobody"):
         withdraw(con, "nobody", "team")
+
+
+def test_every_row_of_a_reader_goes_with_a_record_of_its_removal(tmp_path):
+    path = copy_template(read_rows.build_reading, tmp_path / "read")
+    nothing = hashlib.sha256(b'{"rows":[]}').hexdigest()
+    with store.write(path) as con:
+        before = len(load_records(con))
+        participant_table.invite_participant(con, "R9", "reader", "hash")
+        done = withdraw_participant(con, "R1", "team")
+        records = load_records(con)[before + 1 :]
+        left = con.execute(
+            "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM reading_stages),"
+            " (SELECT count(*) FROM reading_items)"
+        ).fetchone()
+        assert verify_chain(con).removed == 6 + 7 + 1
+    # R2 has an answer and two positions, R3 two positions.
+    assert left == (1, 0, 4)
+    assert done == Withdrawal(
+        removed={"answers": 6, "reading_stages": 7, "reading_items": 5},
+        runs=(),
+        studies=("Masses, version 2",),
+    )
+    version = "Masses, version 2"
+    subjects = [
+        f"{version}: answer of reader R1 at position {position}, revision {revision}"
+        for position, revision in ((1, 1), (2, 1), (2, 2), (2, 3), (3, 1), (5, 1))
+    ]
+    subjects += [
+        f"{version}: {stage} of reader R1 at position {position}"
+        for position, stage in (
+            (0, "closing question 1"), (1, "first answer"), (2, "first answer"),
+            (2, "prediction"), (2, "question 1"), (5, "first answer"), (5, "prediction"),
+        )
+    ]  # fmt: skip
+    subjects.append(f"{version}: order of reader R1")
+    assert [(r.kind, r.subject) for r in records[:-1]] == [
+        *(("reading_answer", subject) for subject in subjects[:6]),
+        *(("reading_stage", subject) for subject in subjects[6:13]),
+        ("reading_order", subjects[13]),
+    ]
+    assert {(r.content_hash, r.actor) for r in records[:-1]} == {(nothing, "team")}
+    assert records[-1].kind == "log" and records[-1].subject.endswith("participant withdrawn, team")
+
+
+def test_rows_of_an_annotator_are_counted_by_table(study):
+    with store.write(study) as con:
+        audit = synthetic_study.add_audit(con, units=1, each=1)
+        synthetic_study.add_dissection(con, "dissect-b", "vgg16", "last", 1)
+        for unit in (1, 2):
+            synthetic_study.annotate(con, "A1", unit, synthetic_study.mass_answer())
+        con.execute("UPDATE annotations SET run = 'dissect-b' WHERE unit = 1")
+        for unit in (3, 4, 5):
+            annotation_table.record_skip(con, synthetic_study.DISSECT, unit, "A1")
+        for item in (1, 2, 3, 4):
+            audit_table.append_audit_answer(con, audit.audit, "A1", item, 1, "yes", 1.0)
+        participant_table.reissue_invitation(con, "A1", "hash")
+        done = withdraw_participant(con, "A1", "team")
+        assert done == Withdrawal(
+            removed={"annotations": 2, "skips": 3, "audit_answers": 4},
+            runs=(synthetic_study.DISSECT, "dissect-b"),
+            studies=(),
+        )
+        # Every link has ended; the code stays.
+        assert participant_table.valid_token_hashes(con, "A1") == []
+        assert participant_table.participant_role(con, "A1") == "annotator"
+        assert run_table.load_log(con, "participant withdrawn")["detail"][0] == "participant A1"
+
+
+def test_patients_that_an_open_study_shows(study):
+    with store.write(study) as con:
+        check_not_shown(con, ["nobody"], "go on")
+        check_not_shown(con, [], "go on")
+        with pytest.raises(UserError) as refused:
+            check_not_shown(con, ["nobody", KEPT, PATIENT], "go on")
+        assert str(refused.value) == (
+            f"ZQXSTUDY, version 1 shows images or explanations of patient {PATIENT} and is open;"
+            " close it, then go on."
+        )
+        with pytest.raises(UserError, match="close it, then withdraw the patient."):
+            withdraw_patient(con, PATIENT, "team")
+        close_study(con)
+        check_not_shown(con, [PATIENT], "go on")
+        # A design that is not frozen shows nothing yet.
+        synthetic_study.add_protocol(con, version=2, state="checked")
+        check_not_shown(con, [PATIENT], "go on")
+
+
+def test_only_runs_that_rest_on_the_patient_are_named(study):
+    with store.write(study) as con:
+        close_study(con)
+        for name, kind, parents, day in (
+            ("patches-b", "patches", [], 3), ("train-b", "train", ["patches-b"], 4),
+            ("train-a", "train", [synthetic_study.PATCHES], 5), ("patches-c", "patches", [], 6),
+        ):  # fmt: skip
+            con.execute(
+                "INSERT INTO runs VALUES (?, ?, '{}', ?, '{}', ?, 1.0)",
+                [name, kind, json.dumps(parents), synthetic_study.MADE + timedelta(days=day)],
+            )
+        # patches-c has the patient in its split alone, patches-b another one.
+        con.execute("INSERT INTO splits VALUES ('patches-c', ?, 'test')", [PATIENT])
+        con.execute("INSERT INTO splits VALUES ('patches-b', ?, 'test')", [KEPT])
+        done = withdraw_patient(con, PATIENT, "team")
+        row = con.execute("SELECT patient_id, who FROM withdrawn_patients").fetchall()
+    runs = (synthetic_study.DISSECT, synthetic_study.PATCHES, "train-a", "patches-c")
+    assert done.runs == runs and row == [(PATIENT, "team")]
+    assert set(done.removed.values()).isdisjoint({0})

@@ -194,3 +194,55 @@ def test_images_are_encoded_with_their_quality() -> None:
     assert sizes[0] < sizes[1]
     opened = Image.open(io.BytesIO(image_routes._jpeg(image, 90)))
     assert opened.format == "JPEG" and opened.size == (40, 40)
+
+
+def test_addresses_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(context.STUDY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(context.PREFIX_VARIABLE, "/mining")
+    monkeypatch.setattr(image_routes, "_tokens", {})
+    monkeypatch.setattr(image_routes, "_images", {})
+    url = image_routes.image_url
+    first = url("patch", "A1", file="f", y=1, x=2)
+    assert first.startswith("/mining/image/") and len(first.rsplit("/")[-1]) == 22
+    assert url("patch", "A1", x=2, y=1, file="f") == first
+    others = [url("patch", "A2", file="f", y=1, x=2), url("patch", "A1", file="f", y=2, x=1)]
+    others.append(url("mammogram", "A1", file="f", y=1, x=2))
+    assert len({first, *others}) == 4
+    with pytest.raises(ValueError, match="'film' is not a kind of image"):
+        url("film", "team", file="f")
+    with pytest.raises(ValueError, match="are for the team only"):
+        url("source", "A1", file="f")
+    assert image_routes.source_url("f") == ""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / f"f{image_routes.SOURCE_SUFFIX}").touch()
+    assert image_routes.source_url("f") == url("source", "team", file="f")
+
+
+def test_reader_keeps_the_addresses_of_some_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_routes, "_tokens", {})
+    monkeypatch.setattr(image_routes, "_images", {})
+    for audience in ("R1", "R2"):
+        for position in (1, 2, 3):
+            image_routes.image_url("blinded", audience, content="c", source="s", position=position)
+        image_routes.image_url("patch", audience, file="f")
+    image_routes.revoke_image_urls("R1", (2,))
+    left = [(kind, who, dict(items).get("position")) for kind, who, items in image_routes._tokens]
+    assert left == [
+        ("blinded", "R1", 2), ("patch", "R1", None),
+        *(("blinded", "R2", position) for position in (1, 2, 3)), ("patch", "R2", None),
+    ]  # fmt: skip
+    assert sorted(image_routes._images) == sorted(image_routes._tokens.values())
+
+
+def test_memory_of_images_drops_what_was_used_longest_ago() -> None:
+    cache = image_routes.ImageCache(6)
+    made: list[str] = []
+
+    def get(name: str, size: int = 3) -> bytes:
+        return cache.get((name,), lambda: made.append(name) or name.encode() * size)
+
+    get("a"), get("b"), get("a"), get("c")
+    assert made == ["a", "b", "c"] and cache._bytes == 6
+    assert get("a") == b"aaa" and get("b") == b"bbb" and made == ["a", "b", "c", "b"]
+    get("d", 7)
+    assert cache._bytes == 0 and not cache._images

@@ -50,14 +50,14 @@ pytestmark = pytest.mark.slow
 
 # What must have been executed in the end.
 LEAST = {
-    "steps": 500,
-    "refusals": 100,
-    "freezes": 5,
-    "answers": 60,
-    "closings": 5,
-    "imports with answers": 5,
-    "scores": 3,
-    "restorations": 5,
+    "steps": 350,
+    "refusals": 70,
+    "freezes": 4,
+    "answers": 40,
+    "closings": 4,
+    "imports with answers": 4,
+    "scores": 2,
+    "restorations": 3,
 }
 MOST_ROUNDS, RUNS_OF_A_ROUND, STEPS_OF_A_RUN = 60, 1, 100
 MOST_EXPORTS = 4

@@ -99,3 +99,76 @@ def test_one_kind_of_material_suffices(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(material, "_find_sheets", lambda *_: {})
     monkeypatch.setattr(material.deepminer_release, "find_release_root", lambda folder: folder)
     assert material.find_material(tmp_path).films == tmp_path
+
+
+def test_what_films_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = SimpleNamespace(findings={})
+    descriptions = SimpleNamespace(overlays={}, words=words)
+    problems = [SimpleNamespace(item="x.jpg", cause="not a file name of the release")]
+    monkeypatch.setattr(material, "read_descriptions", lambda films: descriptions)
+    monkeypatch.setattr(
+        material.deepminer_release, "list_tasks", lambda films, *, skip_bad: ([], problems)
+    )
+
+    def find() -> tuple[tuple[int, ...], list[tuple[str, str]]]:
+        gaps: list[material.Gap] = []
+        present = material._patch_label_classes(tmp_path, gaps)
+        return present, [(gap.part, gap.effect) for gap in gaps]
+
+    masks = ("masks (ddsm_masks)", "films have no findings and no truth")
+    reports = (
+        "reports (ddsm_meta_data, or .OVERLAY files)",
+        "explanations stand without reports, and similarity to reports is not measured",
+    )
+    labels = {
+        classes: (
+            f"patch labels (ddsm_labels/{classes}class)",
+            "windows and labels of patches follow the overlap rule instead",
+        )
+        for classes in (3, 2)
+    }
+    last = ("x.jpg", "not a file name of the release")
+    assert find() == ((), [masks, reports, labels[3], labels[2], last])
+    (tmp_path / "ddsm_masks" / "3class").mkdir(parents=True)
+    (tmp_path / "ddsm_masks" / "3class" / "a.png").touch()
+    descriptions.overlays = {"A": ("a.OVERLAY",)}
+    for classes, names in ((3, ("train", "val")), (2, ("train", "val", "test"))):
+        folder = tmp_path / "ddsm_labels" / f"{classes}class"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f"{name}.txt").touch()
+    assert find() == ((2,), [labels[3], last])
+    (tmp_path / "ddsm_labels" / "3class" / "test.txt").touch()
+    descriptions.overlays, words.findings = {}, {"A": ["finding"]}
+    assert find() == ((3, 2), [last])
+    words.findings = {}
+    assert find() == ((3, 2), [reports, last])
+
+
+@pytest.mark.parametrize(
+    ("path", "architecture"),
+    [
+        ("VGG16_bn/w.pt", "vgg16_bn"), ("vgg16/resnet152-3class.pt", "resnet152"),
+        ("resnet1520/w.pt", None), ("my_vgg16.pt", "vgg16"), ("alexnet/inner/w.pt", "alexnet"),
+        ("xalexnet/w.pt", None),
+    ],
+)  # fmt: skip
+def test_networks_that_paths_name(path: str, architecture: str | None) -> None:
+    assert material._architecture_of(Path("vgg19"), Path("vgg19") / path) == architecture
+
+
+def test_checkpoints_of_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each network one; that of HDSR last, so that figures show it."""
+    heads = {"resnet152.pt": 3, "vgg16.pt": 2, "alexnet.pt": 2, "inception_v3.pt": 2}
+    files = [tmp_path / name for name in (*heads, "notes.txt")]
+    monkeypatch.setattr(material.networks, "read_state", lambda file: file.name)
+    monkeypatch.setattr(material.networks, "head_size", lambda name: heads.get(name, 2))
+    gaps: list[material.Gap] = []
+    found = material._find_checkpoints(tmp_path, files, gaps)
+    assert [(c.file.name, c.classes) for c in found] == [
+        *(("alexnet.pt", 2), ("inception_v3.pt", 2), ("vgg16.pt", 2), ("resnet152.pt", 3)),
+    ]
+    assert gaps == [material.Gap("checkpoint resnet152, 2 classes", "its values are not computed")]
+    twice = tmp_path / "vgg16" / "w.pt"
+    with pytest.raises(UserError, match="are both vgg16 with 2 classes; leave the published one"):
+        material._find_checkpoints(tmp_path, [*files, twice], [])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import UserError
+from core.sources.public_sets import idc_download
 from core.sources.public_sets.idc_download import (
     IdcSeries,
+    ImagingDataCommons,
     RemoteFile,
     download_collection,
     parse_listing,
@@ -108,3 +112,84 @@ def test_listing() -> None:
         RemoteFile("1.dcm", 3, hashlib.md5(b"abc").hexdigest()),
         RemoteFile("big.dcm", 9, ""),
     ]
+
+
+def test_order_and_progress_of_series(tmp_path: Path) -> None:
+    """By patient, then by case, then by series, whatever the order of the index."""
+    commons = Commons()
+    commons.content = {
+        ("b_P_00001_x", "s1"): {"1": b"1"}, ("a_P_00002_x", "s0"): {"2": b"22"},
+        ("a_P_00001_x", "s3"): {"3": b"333"}, ("a_P_00001_x", "s2"): {"4": b"4444"},
+    }  # fmt: skip
+    calls: list[tuple[int, int, str]] = []
+    download_collection(tmp_path, commons, lambda *call: calls.append(call))
+    assert commons.copied == ["s2/4", "s3/3", "s1/1", "s0/2"]
+    assert calls == [(done, 4, "series") for done in range(5)]
+
+
+def test_files_that_do_not_arrive(tmp_path: Path) -> None:
+    commons = Commons()
+    commons.fetch = lambda *given: None  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"a\.dcm of the series s1 did not arrive"):
+        download_collection(tmp_path, commons, quiet, patients=1)
+
+
+def test_sizes_and_hashes_of_local_files(tmp_path: Path) -> None:
+    path, md5 = tmp_path / "f", hashlib.md5(b"abc").hexdigest()
+    is_correct = idc_download.is_correct
+    assert not is_correct(path, RemoteFile("f", 3, ""))
+    path.write_bytes(b"abc")
+    assert is_correct(path, RemoteFile("f", 3, "")) and is_correct(path, RemoteFile("f", 3, md5))
+    assert not is_correct(path, RemoteFile("f", 4, "")) and not is_correct(
+        path, RemoteFile("f", 3, md5[::-1])
+    )
+    assert not is_correct(tmp_path, RemoteFile("f", tmp_path.stat().st_size, ""))
+
+
+def test_commands_of_the_commons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    outcome: dict[str, Any] = {"returncode": 0, "stderr": "", "stdout": ""}
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        assert options == {"capture_output": True, "text": True, "check": False}
+        commands.append(command)
+        return subprocess.CompletedProcess(command, **outcome)
+
+    monkeypatch.setattr(idc_download.subprocess, "run", run)
+    monkeypatch.setattr(idc_download, "_find_program", lambda: "s5")
+    commons = ImagingDataCommons()
+    series = IdcSeries(case="c", study="9", series="s", modality="MG", address="s3://b/u")
+    outcome["stdout"] = '{"key": "s3://b/u/1.dcm", "type": "file", "size": 3, "etag": "x"}\n'
+    assert commons.list_files(series) == [RemoteFile("1.dcm", 3, "")]
+    commons.fetch(series, ["1.dcm", "2.dcm"], tmp_path)
+    start = ["s5", "--no-sign-request", "--endpoint-url", "https://s3.amazonaws.com"]
+    assert commands == [
+        [*start, "--json", "ls", "s3://b/u/*"],
+        [*start, "cp", "s3://b/u/1.dcm", f"{tmp_path}/"],
+        [*start, "cp", "s3://b/u/2.dcm", f"{tmp_path}/"],
+    ]
+    outcome.update(returncode=1, stderr="no\n  route " + "x" * 300)
+    with pytest.raises(UserError, match=r"did not answer \(no route x{191}\): check"):
+        commons.list_files(series)
+
+
+def test_program_of_the_commons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idc_download.sysconfig, "get_path", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(idc_download.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match=r"The program s5cmd is missing: install the download"):
+        idc_download._find_program()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "s5cmd").touch()
+    assert idc_download._find_program() == str(tmp_path / "scripts" / "s5cmd")
+    monkeypatch.setattr(idc_download.shutil, "which", lambda name: f"/bin/{name}")
+    assert idc_download._find_program() == "/bin/s5cmd"
+
+
+def test_names_of_series() -> None:
+    series = IdcSeries(
+        case="Calc-Test_P_01234_RIGHT_MLO", study="1.2", series="1.3", modality="SEG", address="s"
+    )
+    assert series.patient == "P_01234"
+    assert series.folder == Path("cbis_ddsm/Calc-Test_P_01234_RIGHT_MLO/1.2/SEG_1.3")
+    other = IdcSeries(case="Q_P_123_x", study="1", series="2", modality="MG", address="s")
+    assert other.patient == "Q_P_123_x"

@@ -17,6 +17,7 @@ from PIL import Image
 from core.errors import UserError
 from core.sources import deepminer_release
 from core.sources.records import Mammogram, Patient
+from core.sources.release_metadata import film_descriptions
 from core.sources.release_metadata.keywords import find_words
 from support.paths import REFERENCE
 from support.requirements import needs_publication
@@ -289,3 +290,14 @@ def test_words_of_a_finding() -> None:
         "A_1632_1.LEFT_CC"
     ]
     assert replace(finding, report="").assessment == 0 and finding.subtlety is None
+
+
+def test_text_files_beside_the_films(tmp_path: Path) -> None:
+    """Folders of images are not searched: they hold ten thousands of files."""
+    for name in ("a.OVERLAY", "b.ics", "c.txt", "x/y/d.Ics", "x/e.png", "ddsm_raw/f.overlay"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "x" / "g.overlay").mkdir()
+    (tmp_path / "h.ics").mkdir()
+    found = {file.name for file in film_descriptions._text_files(tmp_path)}
+    assert found == {"a.OVERLAY", "b.ics", "d.Ics"}
