@@ -36,6 +36,7 @@ _WIDTHS = {"Each figure's own width": None, "One column, 85 mm": 85.0, "Two colu
 _SPECS = {f"figure {name}": spec for name, spec in FIGURES.items()} | {
     f"table {name}": spec for name, spec in TABLES.items()
 }
+_STATE_WIDTH = 170  # pixels
 _OPENED_STATE = "exports_opened"  # the evaluate run whose test split a preview has opened
 
 
@@ -119,18 +120,23 @@ def _render_checklist(states: Mapping[str, _ExportState]) -> list[str]:
 def _render_checklist_row(key: str, state: _ExportState) -> bool:
     """Render name and state of an export; return whether it is selected."""
     is_missing = state.missing is not None
-    left, right = st.columns([13, 9], gap="xxsmall", vertical_alignment="center")
-    is_selected = left.checkbox(
-        _SPECS[key].title, value=not is_missing, key=f"export {key}", disabled=is_missing
+    row = st.container(horizontal=True, vertical_alignment="center", gap=None)
+    is_selected = row.checkbox(
+        _SPECS[key].title,
+        value=not is_missing,
+        key=f"export {key}",
+        disabled=is_missing,
+        width="stretch",
     )
     badge = elements.state_badge(state.name, "✓ built" if state.name == "done" else None)
     hint = ""
     if state.missing is not None:
         reason = f"{state.missing.reason}. {state.missing.command}"
         hint = f' title="{elements.escape_html(reason)}"'
-    right.html(
+    row.html(
         f'<span{hint}>{badge} <span class="dm-next">{elements.escape_html(state.note)}</span>'
-        "</span>"
+        "</span>",
+        width=_STATE_WIDTH,
     )
     return is_selected and not is_missing
 
