@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from starlette.applications import Starlette
@@ -25,13 +26,13 @@ HOST = (b"host", b"127.0.0.1:8501")
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 
 
-def run(work) -> None:
-    """Run a coroutine in a thread of its own.
+def run(work: Coroutine) -> Any:
+    """Return the result of a coroutine that runs in a thread of its own.
 
     The browser driver of other modules keeps an event loop running in this thread.
     """
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()
+        return pool.submit(asyncio.run, work).result()
 
 
 async def _echo(scope, receive, send) -> None:

@@ -135,14 +135,14 @@ ROW_KINDS = {
 
 # The last part of the subject of a closing, and what may not be recorded of a version after it.
 CLOSING = "state closed"
-ENDED_KINDS = (
+ENDED_KINDS = {
     "reading_cases",
     "reading_pictures",
     "reading_order",
     "reading_answer",
     "reading_stage",
     "interim_look",
-)
+}
 
 
 @dataclass(frozen=True)

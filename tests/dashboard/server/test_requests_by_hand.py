@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from concurrent.futures import Future
@@ -318,10 +317,10 @@ def test_link_is_cut_and_the_form_posts_it(tmp_path: Path, monkeypatch: pytest.M
     copy_template(build_empty_store, tmp_path)
     session = sign_in.SignIn(tmp_path)
     for query, token in (("token=" + "t" * 250, "t" * 200), ("", "")):
-        page = asyncio.run(session.invitation(request_from(query=query)))
+        page = run(session.invitation(request_from(query=query)))
         text = bytes(page.body).decode()
         assert f'name="token" value="{token}"' in text and 'action="/mining/enter"' in text
-    page = asyncio.run(session.sign_out(request_from()))
+    page = run(session.sign_out(request_from()))
     assert 'action="/mining/sign-out"' in bytes(page.body).decode()
     assert session.home == "/mining/"
     methods = {"GET", "HEAD", "POST"}
@@ -336,7 +335,7 @@ def test_session_begins_with_a_record_and_a_cookie(tmp_path: Path, scheme: str) 
     copy_template(build_empty_store, tmp_path)
     session = sign_in.SignIn(tmp_path)
     request = Request({**http_scope("/enter", [(b"host", b"h")]), "scheme": scheme})
-    page = asyncio.run(session.begin_session(request, Response("page"), "R1", "hash"))
+    page = run(session.begin_session(request, Response("page"), "R1", "hash"))
     assert page.body == b"page"
     attributes = page.headers["set-cookie"].split("; ")
     assert attributes[0].startswith(f"{session.cookies.name}=") and "Path=/" in attributes
@@ -378,7 +377,7 @@ def test_what_cannot_be_recorded_is_logged(
     run(session.record_failure(request_from(), "a reason"))
     cookie = f"{session.cookies.name}={session.cookies.sign('R1', 'hash')}".encode()
     request = Request(http_scope("/sign-out", [(b"cookie", cookie)], "POST"))
-    page = asyncio.run(session.sign_out(request))
+    page = run(session.sign_out(request))
     assert page.status_code == 200 and b"<h1>You are signed out</h1>" in page.body
     deleted = page.headers["set-cookie"].split("; ")
     assert deleted[0] == f'{session.cookies.name}=""' and {"Max-Age=0", "Path=/"} < set(deleted)
@@ -413,15 +412,15 @@ def test_invitations_stay_known_while_the_store_is_locked(
     with monkeypatch.context() as patch:
         patch.setattr(cache, "refresh", locked)
         with pytest.raises(StoreLockedError):
-            asyncio.run(ask())
-    assert asyncio.run(ask()) == asyncio.run(ask()) == Participant("R1", "reader")
+            run(ask())
+    assert run(ask()) == run(ask()) == Participant("R1", "reader")
     # The store has not changed: it is not read again.
     assert loads == [tmp_path]
     monkeypatch.setattr(cache, "refresh", locked)
     monkeypatch.setattr(invitations, "time", SimpleNamespace(monotonic=lambda: cache._checked))
-    assert asyncio.run(cache.participant("hash")) == Participant("R1", "reader")
+    assert run(cache.participant("hash")) == Participant("R1", "reader")
     assert caplog.text == ""
-    assert asyncio.run(ask()) == Participant("R1", "reader")
+    assert run(ask()) == Participant("R1", "reader")
     assert "cannot reload the invitations: busy" in caplog.text
 
     async def ended() -> list[Any]:
@@ -432,7 +431,7 @@ def test_invitations_stay_known_while_the_store_is_locked(
         unknown = await cache.participant_of(Session("R1", "unknown", "n"))
         return [before, await cache.participant_of(session), unknown]
 
-    assert asyncio.run(ended()) == [Participant("R1", "reader"), None, None]
+    assert run(ended()) == [Participant("R1", "reader"), None, None]
     assert invitations.invitation_cache(tmp_path) is invitations.invitation_cache(tmp_path)
 
 
