@@ -63,6 +63,20 @@ def test_reference_clustered(reference, published):
         assert "185 patients" in got.sentence() or case["name"] == "spec"
 
 
+@pytest.mark.parametrize("p0", [0.5, 0.6])
+def test_rao_scott_test_by_its_formula(p0: float) -> None:
+    """The z test at the null proportion, whose variance is multiplied by the design effect."""
+    right = np.array([True, True, False, True, True, False, True, True])
+    got = clustered_proportion(right, np.array(list("aabcccdd")), p0)
+    p, n, patients = 6 / 8, 8, 4
+    # Right answers of each patient less their expected number: 2 - 1.5, 0 - .75, 2 - 2.25, 2 - 1.5.
+    variance = patients / (patients - 1) * (0.5**2 + 0.75**2 + 0.25**2 + 0.5**2) / n**2
+    effect = variance / (p * (1 - p) / n)
+    z = (p - p0) / (p0 * (1 - p0) / n * effect) ** 0.5
+    assert got.design_effect == pytest.approx(effect)
+    assert got.rao_scott_p_greater == pytest.approx(stats.norm.sf(z))
+
+
 def test_gee_matches_statsmodels_up_to_its_divisor():
     rng = np.random.default_rng(3)
     patient = np.repeat(np.arange(80), rng.integers(1, 5, 80))

@@ -80,6 +80,9 @@ def test_split_half_is_below_optimistic_coverage():
     )
     whole = held_out_coverage(tops, tops, units)
     assert whole[0] == pytest.approx(optimistic)
+    # Twenty units are selected, as in the publication.
+    twenty, more = (split_half_coverage(tops, patients, units, n)[0].estimate for n in (20, 21))
+    assert split_half.estimate == twenty < more
 
 
 def test_split_half_by_its_formula():

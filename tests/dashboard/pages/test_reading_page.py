@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from types import SimpleNamespace
 
 import pytest
@@ -62,6 +63,28 @@ def test_stage_of_a_reading_study(reading: Page, state: str) -> None:
     run()
     run()
     assert page.take() == expected_lines("reading", state)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_mark_of_simulated_material(reading: Page, simulated: bool) -> None:
+    page, module, _ = reading
+    page.queries |= {
+        ("has_simulated_material", RUN, "set 1"): simulated,
+        ("has_simulated_material", RUN, "default"): simulated,
+    }
+    first, second = versions("design", "checked")
+    module._render_heading(first, RUN)
+    module._render_heading(None, RUN)
+    module._render_heading(None, None)
+    marks = [ast.literal_eval(line[line.rindex("{") :]) for line in page.take()]
+    assert marks == [
+        {"answers": False, "images or labels": simulated},
+        {"answers": False, "images or labels": simulated},
+        {"answers": False, "images or labels": False},
+    ]
+    page.queries[("has_simulated_material", RUN, "set 2")] = False
+    module._render_heading(second, RUN)
+    assert "{'answers': True, 'images or labels': False}" in page.take()[-1]
 
 
 def test_scores_that_cannot_be_computed(reading: Page) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from evaluation.mrmc import any_design
+from evaluation.mrmc.any_design import _Readings
 
 
 def uncrossed_readings() -> pd.DataFrame:
@@ -123,3 +124,14 @@ def test_reasons_instead_of_results():
     one = any_design(table[table["modality"] == "A"])
     assert "one modality" in one.reason and len(one.means) == 1
     assert "not estimable" in one.sentence()
+
+
+def test_patients_of_the_smaller_class_decide_about_the_degrees_of_freedom():
+    pairs = np.zeros((2, 4, 5))
+    pairs[0, :3, 1] = 0.2
+    pairs[1, 2, 4] = 0.4
+    readings = _Readings(wins=pairs, pairs=pairs)
+    # Three patients have positives that were compared, two have negatives.
+    assert readings.case_df == 1
+    transposed = pairs.transpose(0, 2, 1)
+    assert _Readings(wins=transposed, pairs=transposed).case_df == 1

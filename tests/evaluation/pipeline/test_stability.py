@@ -116,7 +116,7 @@ def test_names_of_the_same_network_come_back_and_those_of_a_random_one_do_not(
 def test_a_real_repetition_uses_the_other_seed(
     own_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every twentieth patch is used for the training, so that it takes seconds."""
+    """Every twentieth patch is used, in one epoch of 500 draws, so that it takes seconds."""
     read = retraining.load_patch_table
 
     def fewer(study: Path, run: str, splits: list[str]) -> Any:
@@ -127,7 +127,8 @@ def test_a_real_repetition_uses_the_other_seed(
     def load_then_fewer(study: Path, dissect: str) -> Any:
         original = load(study, dissect)
         monkeypatch.setattr(retraining, "load_patch_table", fewer)
-        return original
+        short = original.training.model_copy(update={"epochs": 1, "draws": 500})
+        return replace(original, training=short)
 
     monkeypatch.setattr(retraining, "_load_original", load_then_fewer)
     retraining.run_stability(own_study, no_progress, 1)

@@ -18,7 +18,7 @@ from core.errors import UserError
 from core.sessions.reading_session import ReadingSession
 from core.store import participant_table, run_table
 from core.store.evidence import verify_chain
-from core.store.reading import protocol_table, reading_table
+from core.store.reading import bundle_table, protocol_table, reading_table
 from dashboard.commands.reading_study import reading_app
 from evaluation.group_sequential import nominal_levels
 from evaluation.reading_study import design_preset, workflow
@@ -158,6 +158,15 @@ def test_a_look_needs_the_name_and_an_open_planned_study(study: Path) -> None:
     with pytest.raises(UserError, match="this needs a version that is frozen or reading"):
         take(study)
     assert "none was taken" in narrative(workflow.score_protocol(study, NAME)[1])
+
+
+def test_a_site_bundle_has_no_looks(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_cases(study, 8, correct=8)
+    before = traces(study)
+    monkeypatch.setattr(bundle_table, "bundle_identity", lambda con: ("site", 1))
+    with pytest.raises(UserError, match="site bundle without ground truth"):
+        take(study)
+    assert traces(study) == before
 
 
 def test_a_design_without_looks_has_none(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
