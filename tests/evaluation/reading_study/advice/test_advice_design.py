@@ -230,6 +230,8 @@ def test_crossover_gives_each_reader_each_case_once_in_each_period() -> None:
             assert read["mammogram_id"].is_unique
             assert read["arm"].value_counts().to_dict() == dict.fromkeys(design.arms, 8)
         first_arms.append(key.loc[order[:24]].set_index("mammogram_id")["arm"])
+    first, second = (reader_order(cases, design, "R1", rotation) for rotation in (0, 1))
+    assert reader_order(cases, design, "R1") == first != second
     # The arms of one image in the first period are those of a Latin square.
     assert (pd.concat(first_arms, axis=1).nunique(axis=1) == 3).all()
 
