@@ -218,7 +218,7 @@ def load_truth_by_rule(con: Connection, design: Design) -> pd.DataFrame:
     # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
     first_pathology = dataset_table.load_first_pathologies(con)
     classes = dataset_table.load_classes(con)
-    compared = (design.positive, design.comparison)
+    compared = {design.positive, design.comparison}
 
     def pathology_code(pathology: str | None) -> float | None:
         """Return the code of a pathology: None if unproven, _OTHER_CLASS if it has none."""

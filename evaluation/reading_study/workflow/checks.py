@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -220,7 +221,7 @@ def planned_reader_codes(study: Path, design: Design) -> list[str]:
         if len(table)
         else []
     )
-    next_codes = (f"R{number}" for number in range(1, 10_000))
+    next_codes = (f"R{number}" for number in itertools.count(1))
     while len(codes) < design.readers:
         code = next(next_codes)
         if code not in codes:

@@ -160,3 +160,13 @@ def test_mrmc_degenerate(reference):
     ):
         one_class = obuchowski_rockette(scores, labels)
         assert one_class.p_value is None and message in one_class.reason
+
+
+def test_fixed_readers_give_a_chi_square_test_of_three_modalities() -> None:
+    auc = np.array([[0.8, 0.7], [0.6, 0.75], [0.9, 0.85]])
+    parts = {"ms_t": 0.0195, "var_error": 0.004, "cov1": 0.001, "cov2": 0.002, "cov3": 0.0005}
+    result = modality_test(auc, parts, {"design": "frrc", "level": 0.95})
+    # Mean square over var - cov1 + (r - 1) (cov2 - cov3), times t - 1.
+    statistic = 2 * 0.0195 / (0.004 - 0.001 + (0.002 - 0.0005))
+    assert result.f == pytest.approx(statistic) and result.df == result.df1 == 2
+    assert result.p_value == pytest.approx(stats.chi2.sf(statistic, 2))

@@ -164,6 +164,15 @@ def test_outline_of_every_picture_arm_is_checked(arm: str, tmp_path: Path) -> No
     assert bool(brightness) == (arm == "image")
 
 
+def test_no_picture_is_read_where_no_arm_shows_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(checks, "_picture_properties")
+    cases = pd.DataFrame({"arm": ["explanation", "shuffled"], "mammogram_id": ["a", "b"]})
+    design = Design(arms=("explanation", "shuffled"))
+    assert checks.image_arm_issues(tmp_path, cases, design) == []
+
+
 def order_checks_of_pictures(study: Path, cases: pd.DataFrame, arm: str) -> list[LeakageIssue]:
     """Return the issues of the pictures of one arm, all of whose mammograms are shown."""
     shown = cases.drop_duplicates("mammogram_id").assign(arm=arm)
