@@ -35,18 +35,18 @@ def answer(*shares: ConceptShare) -> dict:
 def concept_shares(
     columns: dict[int, list[tuple[int, int, int]]], ranks: int
 ) -> list[ConceptShare]:
-    """Return the shares of units 3 and 7 in films of 8 x 8 patches.
+    """Return the shares of units 3 and 7 in films of 8 x 8 patches below 5 empty rows.
 
     columns: by rank, the (concept, rows, columns) of a patch whose highlighted half is columns 0
     to 3. Unit 7 has the same patches in reverse order.
     """
-    bits = np.zeros((8, 8 * ranks), np.uint32)
+    bits = np.zeros((13, 8 * ranks), np.uint32)
     for rank, parts in columns.items():
         for concept, rows, width in parts:
-            bits[:rows, 8 * rank : 8 * rank + width] |= np.uint32(concept)
+            bits[5 : 5 + rows, 8 * rank : 8 * rank + width] |= np.uint32(concept)
     top = pd.DataFrame(
         [
-            {"unit": u, "rank": r, "file": "a", "y": 0, "x": 8 * place, "side": 8}
+            {"unit": u, "rank": r, "file": "a", "y": 5, "x": 8 * place, "side": 8}
             for u in (7, 3)
             for r in range(ranks)
             for place in [r if u == 3 else ranks - 1 - r]
