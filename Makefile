@@ -28,12 +28,12 @@ run: .venv/installed
 # that commit; without git it is another one for each run. `make test SEED=7` chooses one.
 SEED ?= $(shell commit=$$(git rev-parse HEAD 2>/dev/null) && printf %d 0x$$(printf %.7s $$commit) || echo default)
 
-# All tests, browser tests included. Four processes keep two cores busy, because some of them wait
+# All tests, browser tests included. Three processes keep two cores busy, because some of them wait
 # for a browser or a server; the tests of a file run in one.
 test: .venv/installed
 	@.venv/bin/python tests/support/install_browser.py
 	@$(MAKE) --no-print-directory --jobs 2 lint compiled-tests
-	@.venv/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --randomly-seed=$(SEED)
+	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --randomly-seed=$(SEED)
 
 # Speed as ratios against reference implementations, measured in the same run.
 bench: .venv/installed
