@@ -48,7 +48,7 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 ALL_INTERFACES = ("0.0.0.0", "::", "")
 HOSTS_VARIABLE = "DEEPMINER_HOSTS"
 # Of charts, statistics, units, explanations, audits and figures.
-_MODULES_OF_PAGES = (
+MODULES_OF_PAGES = (
     "dashboard.ui.charts",
     "dashboard.views.units.details",
     "dashboard.views.explanations.details",
@@ -139,7 +139,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _import_pages() -> None:
     """Import what the pages use, so that the first visit of a page does not wait for it."""
-    for name in _MODULES_OF_PAGES:
+    for name in MODULES_OF_PAGES:
         importlib.import_module(name)
     # Streamlit collects garbage after each run of a page. Modules stay, so it need not visit them.
     gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 
@@ -418,10 +419,10 @@ def test_an_answer_survives_a_lost_connection(context, tmp_path) -> None:
         complete_practice(page)
         port = served.port
         # Stopped first: the page ignores keys once its check every 5 s has failed.
-        served.process.send_signal(signal.SIGSTOP)
+        os.kill(served.process.pid, signal.SIGSTOP)
         press(page, "M 5 S 3 Enter")
         served.process.kill()
-        served.process.wait()
+        served.process.join()
         page.wait_for_function(
             shadow_condition(".lost", "e.textContent.includes('Connection lost')")
         )

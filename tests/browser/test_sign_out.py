@@ -62,7 +62,7 @@ def team_study(tmp_path: Path) -> Iterator[list[Served]]:
     running = [start_server(synthetic_study.create_study(tmp_path / "study"))]
     yield running
     for server in running:
-        if server.process.poll() is None:
+        if server.process.is_alive():
             stop_server(server)
 
 

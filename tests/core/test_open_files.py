@@ -10,7 +10,7 @@ from pathlib import Path
 from support.paths import ROOT
 
 # Half of them may be images; the process itself needs about ten.
-FILMS, OPEN_FILES = 60, 50
+FILMS, OPEN_FILES = 36, 32
 
 ALL_STEPS = f"""
 import resource, sys

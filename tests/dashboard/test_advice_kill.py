@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import signal
 import threading
 from pathlib import Path
 
@@ -53,8 +51,8 @@ def test_a_kill_after_the_lock_loses_nothing_and_reveals_nothing(tmp_path: Path)
 
     wait_until(lambda: locked() != [])
     assert received == []
-    os.kill(served.process.pid, signal.SIGKILL)
-    served.process.wait()
+    served.process.kill()
+    served.process.join()
     thread.join()
     # The connection ended without a byte of a reply.
     assert len(received) == 1 and isinstance(received[0], type), received

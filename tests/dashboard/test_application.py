@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import platform
-import signal
 import socket
 import subprocess
 import sys
@@ -287,8 +285,8 @@ def test_kills_neither_lose_nor_repeat_answers(reading_study: Path, port: int) -
         thread.start()
     for least in (5, 25):
         wait_until(lambda least=least: sum(map(len, acknowledged.values())) >= least)
-        os.kill(served.process.pid, signal.SIGKILL)
-        served.process.wait()
+        served.process.kill()
+        served.process.join()
         served = start_server(reading_study, port)
     over.set()
     for thread in threads:

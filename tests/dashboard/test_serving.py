@@ -191,7 +191,7 @@ def test_pages_are_imported_while_the_server_starts(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gc, "collect", lambda: started.append("collect"))
     monkeypatch.setattr(gc, "freeze", lambda: started.append("freeze"))
     application._import_pages()
-    assert imported == list(application._MODULES_OF_PAGES) and started == ["collect", "freeze"]
+    assert imported == list(application.MODULES_OF_PAGES) and started == ["collect", "freeze"]
     started.clear()
     monkeypatch.setattr(application, "_import_pages", lambda: None)
 

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+
+import pytest
 
 from core import store
 from core.store import participant_table
 from dashboard.server.links import ADDRESS_FILE, server_address
 from support.paths import ROOT
+from support.server_process import run_server
 
-# Seconds until a server must answer; its start takes several seconds of computing.
+# Seconds until a server must answer on a busy machine.
 START_S = 120
+PROCESSES = get_context("forkserver")
+
+
+@cache
+def start_parent_process() -> None:
+    """Start the process that the servers are forked from.
+
+    It has imported what they need, which takes three seconds.
+    """
+    PROCESSES.set_forkserver_preload(["support.server_process"])
+    with pytest.MonkeyPatch.context() as patch:
+        # Only installed packages are found otherwise, and what is not found is left out.
+        patch.setenv("PYTHONPATH", str(ROOT / "tests"))
+        forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
@@ -25,7 +44,7 @@ class Served:
 
     study: Path
     base: str
-    process: subprocess.Popen
+    process: ForkServerProcess
 
     @property
     def port(self) -> int:
@@ -46,20 +65,16 @@ class Served:
 
 
 def start_server(study: Path, port: int = 0, before: str = "") -> Served:
-    """Serve a study in a subprocess and wait until it answers; port 0 is a free port.
+    """Serve a study in a process of its own and wait until it answers; port 0 is a free port.
 
     before: statements that the process runs first.
     """
     (study / ADDRESS_FILE).unlink(missing_ok=True)
-    code = before + (
-        "import sys; from pathlib import Path; from dashboard.application import serve_study;"
-        " serve_study(Path(sys.argv[1]), port=int(sys.argv[2]))"
+    start_parent_process()
+    process = PROCESSES.Process(
+        target=run_server, args=(study, port, before, ROOT, dict(os.environ)), daemon=True
     )
-    log = open(study / "server.log", "a")  # noqa: SIM115 - the child process writes to it
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(study), str(port)], cwd=ROOT, stdout=log, stderr=log
-    )
-    log.close()
+    process.start()
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         try:
@@ -69,7 +84,7 @@ def start_server(study: Path, port: int = 0, before: str = "") -> Served:
             urllib.request.urlopen(f"{served.base}/_stcore/health", timeout=20).close()
             return served
         except OSError:
-            if process.poll() is not None:
+            if not process.is_alive():
                 break
             time.sleep(0.1)
     raise RuntimeError((study / "server.log").read_text()[-3000:])
@@ -77,9 +92,8 @@ def start_server(study: Path, port: int = 0, before: str = "") -> Served:
 
 def stop_server(served: Served) -> None:
     """Interrupt the server; kill it if it does not end."""
-    served.process.send_signal(signal.SIGINT)
-    try:
-        served.process.wait(10)
-    except subprocess.TimeoutExpired:
-        served.process.kill()
-        served.process.wait()
+    if served.process.is_alive():
+        os.kill(served.process.pid, signal.SIGINT)
+        served.process.join(10)
+    served.process.kill()
+    served.process.join()

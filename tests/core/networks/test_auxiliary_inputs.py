@@ -94,7 +94,7 @@ def simulate_patches(n: int, seed: int, signal: bool) -> tuple[LabeledPatches, A
     """
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
-    x = rng.normal(110 + 8 * y[:, None, None, None], 40, (n, 1, 32, 32)) + rng.normal(
+    x = rng.normal(110 + 8 * y[:, None, None, None], 40, (n, 1, 16, 16)) + rng.normal(
         0, 5, (n, 1, 1, 1)
     )
     marker = (2.0 * y if signal else 0.0) + rng.normal(0, 1, n)
