@@ -97,6 +97,7 @@ class Classifier(nn.Module):
         self.precision = "float32"
         self.channels = 1
         self.fused: FusedBody | None = None
+        self._hooked: tuple[nn.Module, ...] = ()  # the modules whose hooks the fused form lacks
         self.inference: dict[str, str | float] = {"form": "modules"}
         self.columns = AuxiliaryColumns()
         self.auxiliary: AuxiliaryAttention | None = None
@@ -168,7 +169,7 @@ class Classifier(nn.Module):
         return not (
             self.training
             or torch.is_grad_enabled()
-            or any(module._forward_hooks for module in self.net.modules())
+            or any(module._forward_hooks for module in self._hooked)
         )
 
     def fused_form(self, layer: nn.Module | None = None) -> FusedBody | None:
@@ -185,6 +186,7 @@ class Classifier(nn.Module):
         fused = self.fused_form()
         if fused is None:
             return
+        self._hooked = tuple(self.net.modules())
         generator = torch.Generator().manual_seed(0)
         channels = max(self.channels, int(self.mean.shape[1]))
         shape, kind = (1, channels, self.input_side, self.input_side), torch.uint8
