@@ -156,7 +156,7 @@ def explanation_row(network: Classifier, films: Path, device: torch.device) -> G
     with tempfile.TemporaryDirectory() as name:
         product_s = seconds(
             lambda: explain_mammogram(
-                network, MAMMOGRAPHY, full, probe, images, film, 0.5, Path(name)
+                network, MAMMOGRAPHY, full, probe, images, film, 0.5, Path(name), margin=0.0
             ),
             device,
         )

@@ -320,7 +320,7 @@ def explanation_row(arch: str, rounds: int, peak: float, folder: Path) -> Benchm
     engines = inference_engines(ClassMaps(random_network(arch)), tensor.float())
     works = {
         "product": lambda: explain_mammogram(
-            network, MAMMOGRAPHY, full, probe, images, mammogram, 0.5, folder
+            network, MAMMOGRAPHY, full, probe, images, mammogram, 0.5, folder, margin=0.0
         )
     } | engines
     timings = alternating_times(works, rounds)

@@ -33,11 +33,9 @@ CONVENTIONS: dict[str, float] = {
     "port": 8501,
     "units": 256,
 }
-# The measurement of a receptive field draws noise of its own; a plan has three readers, and a
-# result without data has none.
+# The measurement of a receptive field draws noise of its own; a plan has three readers.
 OTHER_DEFAULTS = {
     ("core.interpretation.dissection.receptive_field_side", "seed", 3),
-    ("evaluation.mrmc.any_design.AnyDesign.__init__", "readers", 0),
     ("evaluation.power.planner.StudyPower.__init__", "readers", 3),
     ("evaluation.reading_study.design.settings.Design.__init__", "readers", 3),
 }

@@ -14,11 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import scipy
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy import ndimage, sparse
 
 from core.errors import UserError
-from core.images.dicom import is_dicom, read_dicom
 from core.images.frames import inside_of_frame
 
 # Largest grey values of the usual depths: 8, 10, 12, 14 and 16 bits.
@@ -80,6 +79,9 @@ def read_image(path: Path, colour: bool = False) -> DecodedImage:
     ([[0, 255]], 255)
     >>> folder.cleanup()
     """
+    # pydicom takes a third of a second, and pages and figures read the study's own images only.
+    from core.images.dicom import is_dicom, read_dicom
+
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -205,11 +207,12 @@ def is_inverted(pixels: np.ndarray) -> bool:
     # A strip of padding is flatter than any air.
     small = small[inside_of_frame(small * (255 / max(float(small.max()), 1)))]
     roughness = np.sqrt(
-        np.maximum(ndimage.uniform_filter(small**2, 3) - ndimage.uniform_filter(small, 3) ** 2, 0)
+        np.maximum(
+            scipy.ndimage.uniform_filter(small**2, 3) - scipy.ndimage.uniform_filter(small, 3) ** 2,
+            0,
+        )
     )
     low, high = np.percentile(small, [1, 99])
-    if high <= low:
-        return False
     # Digital air is constant: of equally flat pixels all are used, so that position cannot decide.
     flat = small[roughness <= np.quantile(roughness, 0.2)]
     return bool(np.median(flat) > low + 0.6 * (high - low))
@@ -285,7 +288,7 @@ def working_image(
 
 # Mammograms of one scanner share their sizes.
 @lru_cache(maxsize=32)
-def area_weights(old: int, new: int) -> sparse.csr_array:
+def area_weights(old: int, new: int) -> scipy.sparse.csr_array:
     """Return a sparse matrix [new, old] that averages `old` pixels to `new` by covered area.
 
     Row k covers old pixels [k, k + 1] x old / new; pixels at both ends count by the covered part.
@@ -296,6 +299,6 @@ def area_weights(old: int, new: int) -> sparse.csr_array:
     rows = np.repeat(np.arange(new), last - first)
     columns = np.concatenate([np.arange(a, b) for a, b in zip(first, last)]).clip(0, old - 1)
     covered = np.minimum(columns + 1, edges[rows + 1]) - np.maximum(columns, edges[rows])
-    return sparse.csr_array(
+    return scipy.sparse.csr_array(
         ((covered * (new / old)).astype(np.float32), (rows, columns)), shape=(new, old)
     )

@@ -129,8 +129,8 @@ def _explain(
             threshold,
             run.folder / "maps",
             own_columns,
-            margins[rows[i].file],
-            stored,
+            margin=margins[rows[i].file],
+            stored=stored,
         )
 
     explanations = []
@@ -176,7 +176,8 @@ def explain_mammogram(
     threshold: float,
     folder: Path,
     columns: np.ndarray | None = None,
-    margin: float = 0.0,
+    *,
+    margin: float,
     stored: int = STORED_UNITS,
 ) -> MammogramExplanation:
     """Explain one mammogram and write its maps to `<folder>/<file>.npz`.

@@ -185,14 +185,8 @@ class _OrderSearch:
             for rows in _group_rows(values).values():
                 for row in rows:
                     self.similar[row] += [(other, gap) for other in rows if other != row]
-        self._number_from(0)
-
-    def _number_from(self, start: int) -> None:
-        position = sum(len(block) for block in self.order[:start])
-        for block in self.order[start:]:
-            for row in block:
-                self.position[row] = position
-                position += 1
+        for position, row in enumerate(row for block in order for row in block):
+            self.position[row] = position
 
     def shortfall(self, rows: Iterable[int]) -> int:
         """Return how many positions are missing between cases and those similar to them."""

@@ -61,11 +61,11 @@ class AnyDesign:
     high: float | None = None
     reader_variance: float | None = None
     case_variance: float | None = None
-    readers: int = 0
-    cases: int = 0
-    patients: int = 0
-    design: str = "rrrc"
-    level: float = 0.95
+    readers: int
+    cases: int
+    patients: int
+    design: str
+    level: float
     reason: str | None = None
 
     def sentence(self) -> str:

@@ -70,8 +70,7 @@ def auc_drop(
     drops = drawn - bootstrap_aucs(labels, after, codes, clusters, _RESAMPLES, 1)
     # nan: resamples with one class.
     low, high = percentile_bounds(drops[~np.isnan(drops)], _LEVEL, clusters)
-    tolerance = 1e-12 * max(1.0, abs(estimate))
-    return interval_with_width(estimate, low, high, _LEVEL, method, tolerance)
+    return interval_with_width(estimate, low, high, _LEVEL, method, 1e-12)
 
 
 def share_above_chance(

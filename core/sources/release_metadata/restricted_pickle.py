@@ -37,7 +37,7 @@ _DECOMPRESSORS: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
 )
 # Instructions that never occur in files of plain values: references to objects outside the file,
 # registered extensions, and the ways in which old classes are made.
-_REFUSED_INSTRUCTIONS = (
+_REFUSED_INSTRUCTIONS = {
     "PERSID",
     "BINPERSID",
     "EXT1",
@@ -48,7 +48,7 @@ _REFUSED_INSTRUCTIONS = (
     "NEWOBJ_EX",
     "NEXT_BUFFER",
     "READONLY_BUFFER",
-)
+}
 # Booleans, whole numbers, floating-point numbers, bytes, texts and "anything" (a list of values).
 _DTYPE = re.compile(r"[?biuf]\d{0,2}|[SU]\d+|O\d?")
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.annotation import simulated_experts
 from core.annotation.simulated_experts import ConceptShare
-from core.sources.phantom.concepts import CONCEPT_DESCRIPTIONS, Concept
+from core.sources.phantom.concepts import CONCEPT_DESCRIPTIONS, NORMAL_TISSUE, Concept
 
 RNG = np.random.default_rng
 MASS, VESSEL = Concept.SPICULATED_MASS, Concept.VESSEL
@@ -216,6 +216,11 @@ def test_label_of_every_concept_is_understood() -> None:
             if (d.category, d.descriptors) == (description.category, description.descriptors)
         ]
         assert simulated_experts._concepts_of_label(text) == sum(map(int, same)), concept
+
+
+def test_normal_tissue_is_described_as_the_category_of_the_lexicon() -> None:
+    (normal,) = [c for c in simulated_experts.BIRADS.categories if c.name == NORMAL_TISSUE.category]
+    assert NORMAL_TISSUE.label == "Normal tissue" and normal.noun == "normal tissue"
 
 
 def test_reader_score_is_the_formula() -> None:

@@ -271,7 +271,7 @@ def test_a_mammogram_without_tissue(parts: SimpleNamespace, tmp_path: Path) -> N
 
     row = parts.rows[0]
     arguments = (parts.network, parts.classes, parts.full, FeatureProbe(parts.network, "last"))
-    found = explain.explain_mammogram(*arguments, Untissued(), row, 0.5, tmp_path)
+    found = explain.explain_mammogram(*arguments, Untissued(), row, 0.5, tmp_path, margin=0.0)
     assert (found.row["predicted"], found.row["lesion_class"]) == (-1, 2)
     assert all(np.isnan(found.row[f"p_{name}"]) for name in parts.classes.names)
     with np.load(tmp_path / f"{row.file}.npz") as arrays:
@@ -284,7 +284,7 @@ def test_a_mammogram_without_tissue(parts: SimpleNamespace, tmp_path: Path) -> N
 def test_units_of_an_inner_layer_have_no_weights(parts: SimpleNamespace, tmp_path: Path) -> None:
     row, probe = parts.rows[0], FeatureProbe(parts.network, "features.6")
     arguments = (parts.network, parts.classes, parts.full, probe, parts.images, row, 0.0, tmp_path)
-    found = explain.explain_mammogram(*arguments, stored=4)
+    found = explain.explain_mammogram(*arguments, margin=0.0, stored=4)
     pixels = parts.images[row.file]
     expected = explain.gradient_influence(parts.full, probe, pixels)
     assert found.influence == pytest.approx(expected, rel=1e-3, abs=1e-6)
@@ -309,9 +309,9 @@ def test_a_run_of_named_mammograms(
     given: list[tuple[Any, ...]] = []
     explain_one = explain.explain_mammogram
 
-    def record(*arguments: Any) -> explain.MammogramExplanation:
-        given.append(arguments)
-        return explain_one(*arguments)
+    def record(*arguments: Any, **named: Any) -> explain.MammogramExplanation:
+        given.append((*arguments, *named.values()))
+        return explain_one(*arguments, **named)
 
     monkeypatch.setattr(explain, "explain_mammogram", record)
     calls: list[tuple[int, int, str]] = []
@@ -338,7 +338,7 @@ def test_a_run_of_named_mammograms(
     ]
     # The run's folder has another name now.
     folder = runs.run_folder(own_study, created.run) / "maps"
-    found = [explain_one(*given_one[:7], folder, *given_one[8:]) for given_one in given]
+    found = [explain_one(*one[:7], folder, one[8], margin=one[9], stored=one[10]) for one in given]
     manifest = run["manifest"]
     assert manifest["threshold"] == threshold
     for name in ("largest_contribution", "largest_probability"):

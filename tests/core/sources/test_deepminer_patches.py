@@ -101,6 +101,22 @@ def test_published_patches_by_command(folder: Path, release: Path) -> None:
         assert own.exit_code == 0 and run_table.latest_run(con, "patches") != run
 
 
+def test_films_that_the_release_does_not_list_have_no_patches(folder: Path, release: Path) -> None:
+    lists = release / "ddsm_labels/3class"
+    (lists / "val.txt").write_text((lists / "test.txt").read_text())
+    (lists / "test.txt").write_text("")
+    patches.run_patch_extraction(folder, settings.load_settings(folder), quiet, release)
+    with store.read(folder) as con:
+        run = run_table.latest_run(con, "patches")
+        assert run is not None
+        rows = dataset_table.load_patches(con, run)[["mammogram_id", "label"]]
+    assert sorted(rows.values.tolist()) == [
+        ["A_1632_1.LEFT_CC", 0],
+        ["A_1632_1.LEFT_CC", 2],
+        ["C_0002_1.RIGHT_CC", 1],
+    ]
+
+
 def test_mismatched_labels(folder: Path, release: Path) -> None:
     chosen = settings.load_settings(folder)
     lists = release / "ddsm_labels/3class/val.txt"

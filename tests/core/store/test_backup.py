@@ -12,8 +12,10 @@ import pytest
 
 from core import store
 from core.errors import UserError
-from core.store import evidence, migrations, run_table
+from core.store import backup, evidence, migrations, run_table
+from core.store.connection import STORE_NAME
 from core.store.key_files import write_key_file
+from core.store.locking import StoreLockedError
 from core.store.migrations import MIGRATIONS
 from support import synthetic_study
 
@@ -181,3 +183,19 @@ def test_missing_keys_are_restored_and_none_is_replaced(empty: Path, tmp_path: P
         store.restore_backup(empty, target)
     assert (empty / "study.duckdb").read_bytes() == before
     assert not (keys / "bundle_B1.pem").exists()
+
+
+def test_backup_and_restoration_wait_until_nobody_reads(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "copy.duckdb"
+    store.create_backup(empty, target)
+    monkeypatch.setattr(backup, "LOCK_TIMEOUT_S", 0.05)
+    before = (empty / STORE_NAME).read_bytes()
+    with store.read(empty):
+        with pytest.raises(StoreLockedError):
+            store.create_backup(empty, tmp_path / "other.duckdb")
+        with pytest.raises(StoreLockedError):
+            store.restore_backup(empty, target)
+    assert (empty / STORE_NAME).read_bytes() == before
+    assert not (tmp_path / "other.duckdb").exists()

@@ -166,6 +166,12 @@ def test_machine_names_are_one_more_label_set(own_study: Path, tmp_path: Path) -
     step = run_machine_names(own_study, images, words, no_progress, dissect)
     again = run_machine_names(own_study, images, words, no_progress, dissect)
     assert step.created and again.run == step.run and not again.created
+    with np.load(images) as patches, np.load(words) as vocabulary:
+        numbers = {"words": len(vocabulary["word"]), "patches": len(patches["patch_id"])}
+    with store.read(own_study) as con:
+        manifest = run_table.load_run(con, step.run)["manifest"]
+    assert {name: manifest[name] for name in numbers} == numbers
+    assert numbers["words"] < numbers["patches"]
     with store.read(own_study) as con:
         names = machine_names.load_machine_names(con, dissect) or {}
         labels = label_sets.load_label_set(con, dissect, "machine", ())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from evaluation.mrmc import any_design
-from evaluation.mrmc.any_design import _Readings
+from evaluation.mrmc.any_design import _degrees_of_freedom, _Readings
 
 
 def uncrossed_readings() -> pd.DataFrame:
@@ -112,6 +114,8 @@ def test_bad_readings_are_refused_with_their_row():
         any_design(table.drop(columns="truth"))
     with pytest.raises(ValueError, match="the design must be"):
         any_design(table, "both")
+    with pytest.raises(ValueError, match="level"):
+        any_design(table, level=1.0)
     three = table.assign(modality=["A", "B", "C"] * (len(table) // 3) + ["A"] * (len(table) % 3))
     with pytest.raises(ValueError, match="3 modalities"):
         any_design(three)
@@ -135,3 +139,15 @@ def test_patients_of_the_smaller_class_decide_about_the_degrees_of_freedom():
     assert readings.case_df == 1
     transposed = pairs.transpose(0, 2, 1)
     assert _Readings(wins=transposed, pairs=transposed).case_df == 1
+
+
+@pytest.mark.parametrize(("own", "other", "df"), [(4, 9, 4), (9, 4, 4), (0, 9, 1)])
+def test_the_modality_with_fewer_patients_decides_about_the_degrees_of_freedom(own, other, df):
+    readings = [SimpleNamespace(readers=5, case_df=own), SimpleNamespace(readers=3, case_df=other)]
+    assert _degrees_of_freedom(readings, 0.5, 0.2, "frrc") == df
+    # Satterthwaite's combination, of the readers of the modality with fewer of them.
+    expected = 0.5**2 / (0.3**2 / 2 + 0.2**2 / df)
+    assert _degrees_of_freedom(readings, 0.5, 0.2, "rrrc") == pytest.approx(expected)
+    # A part that is estimated as negative counts as 0.
+    assert _degrees_of_freedom(readings, 0.5, -0.1, "rrrc") == pytest.approx(2)
+    assert _degrees_of_freedom(readings, 0.5, 0.6, "rrrc") == pytest.approx(df)

@@ -77,3 +77,10 @@ def test_inputs_that_are_missing() -> None:
     # Each input that is required somewhere has a command, and each kind of run is an input.
     assert set(provenance.MISSING_INPUTS) <= set(provenance.INPUT_NAMES)
     assert {"evaluate", "explain", "ablate", "sufficiency"} == provenance.TEST_SPLIT_INPUTS
+
+
+def test_every_missing_input_names_a_page_a_reason_and_a_command() -> None:
+    parts = list(provenance.MISSING_INPUTS.values())
+    assert {command.split()[0] for _, _, command in parts} == {"deepminer", "make"}
+    assert all(name[0].isupper() and " " not in name for name, _, _ in parts)
+    assert all(reason[0].islower() and reason.count(" ") >= 4 for _, reason, _ in parts)

@@ -15,6 +15,7 @@ from evaluation.roc import clustered_accuracy as accuracy
 from evaluation.roc import resampled_curves as resampled
 from evaluation.roc.auc_comparison import compare_independent_aucs
 from evaluation.roc.auc_estimates import AucInterval
+from evaluation.roc.calibration_curve import calibration
 from evaluation.roc.curve import GRID, RocCurve, roc_curve, thin_curve
 from evaluation.roc.partial_area import partial_auc, roc_vertices, specificity_at
 
@@ -318,3 +319,15 @@ def test_areas_of_different_patients() -> None:
     missing = AucInterval(level=0.95, method="delong", reason="r")
     for pair in ((first, missing), (missing, first)):
         assert compare_independent_aucs(*pair).reason == "r"
+
+
+def test_a_calibration_states_every_reason_in_order() -> None:
+    """First the slope, then the calibration in the large, then the patients."""
+    labels, certain = np.array([False, False, True, True]), np.array([0.0, 0.0, 1.0, 1.0])
+    separated = "the probabilities separate the classes perfectly: a slope does not exist"
+    extreme = "too many probabilities are 0 or 1 for a calibration in the large"
+    found = calibration(labels, certain)
+    assert found.reason == f"{separated}; {extreme}"
+    assert (found.slope, found.in_the_large) == (None, None)
+    found = calibration(labels, certain, cluster=["p"] * 4)
+    assert found.reason is not None and found.reason.startswith(f"{separated}; {extreme}; all obs")

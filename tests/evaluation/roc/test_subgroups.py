@@ -41,6 +41,13 @@ def test_difference_of_two_groups_of_different_patients():
         assert test.p_value == pytest.approx(scipy.stats.chi2.sf(test.statistic, 1))
 
 
+def test_interactions_use_500_resamples_of_patients():
+    groups = [subgroup("1", 40, 0.8, 1), subgroup("2", 30, 1.6, 2)]
+    (test,) = interactions(groups)
+    assert test == interactions(groups, resamples=500, seed=1)[0]
+    assert test.statistic not in {interactions(groups, resamples=501)[0].statistic, None}
+
+
 def test_difference_of_two_groups_of_the_same_patients():
     """Equal observations in both groups leave no variance of the difference."""
     group = subgroup("1", 60, 1.0, 3)
