@@ -1,6 +1,7 @@
 """Dissection and explanation against maintained libraries that do the same job.
 
-captum and pytorch-grad-cam are measured where they are installed (`pip install ".[bench]"`).
+captum, zennit-crp and pytorch-grad-cam are measured where they are installed
+(`pip install ".[bench]"`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -33,10 +35,12 @@ from core.pipeline.explain import explain_mammogram
 from core.process_memory import keep_freed_memory
 
 ARCH, PATCHES, BATCH, ROUNDS = "resnet18", 128, 32, 3
+SAME_PATCHES = 0.98  # least share of top patches that product and peer agree on
 
 
 def plain_network() -> nn.Module:
     """Return the same network as a plain torch module that takes normalised patches."""
+    torch.manual_seed(0)  # as `random_network`
     return networks.build(ARCH, 3).eval().net
 
 
@@ -45,38 +49,79 @@ def normalised(x: torch.Tensor) -> torch.Tensor:
     return random_network(ARCH).normalize(x)
 
 
-def captum_row(folder: Path) -> BenchmarkRow:
-    """Compare maxima and top patches of all units with captum's activations of a layer."""
-    from captum.attr import LayerActivation
+def top_patches_row(
+    folder: Path, peer: str, find: Callable[[torch.Tensor], torch.Tensor]
+) -> BenchmarkRow:
+    """Compare maxima and top patches of all units with those of a library.
 
+    find: returns the rows of the top patches of each unit [64, units] of normalised patches.
+    """
     side = networks.INPUT_SIDES.get(ARCH, DEFAULT_SIDE)
     reader = PatchSubset(write_noise_images(folder / "patches", side, 2), PATCHES)
     probe = FeatureProbe(random_network(ARCH), "last")
-    plain = plain_network()
     patches = normalised(torch.from_numpy(reader.batch(range(PATCHES))))  # type: ignore[arg-type]
-    layer = LayerActivation(plain, plain.layer4)
 
-    def run_product() -> None:
+    def run_product() -> dissection.TopPatches:
         """Compute the maxima of all patches and each unit's 64 largest."""
         for name in ("activations.npy", "resume.json"):
             (folder / name).unlink(missing_ok=True)
         path = folder / "activations.npy"
-        dissection.compute_top_patches(
+        return dissection.compute_top_patches(
             dissection.compute_max_activations(
                 probe, reader, path, "float32", report_nothing, BATCH
             )
         )
 
-    def run_captum() -> None:
-        """Compute the same from the activations that captum returns."""
-        with torch.inference_mode():
-            maxima = [layer.attribute(part).amax((2, 3)) for part in patches.split(BATCH)]
-            torch.cat(maxima).topk(dissection.TOP_PATCH_COUNT, dim=0)
-
-    timings = alternating_times({"product": run_product, "captum": run_captum}, ROUNDS)
+    works: dict[str, Callable[[], object]] = {"product": run_product, peer: lambda: find(patches)}
+    # The same patches, or the library would not do the same job; ties may be in another order.
+    pairs = zip(run_product().rows, find(patches).T.numpy(), strict=True)
+    same = np.mean([np.isin(own, other).mean() for own, other in pairs])
+    if same < SAME_PATCHES:
+        raise RuntimeError(f"{peer} and the product share {same:.1%} of the top patches")
+    timings = alternating_times(works, ROUNDS)
     product = timings.pop("product")
     note = f"{ARCH}, {PATCHES} patches, top {dissection.TOP_PATCH_COUNT}"
     return speedup_row("top patches of all units", product, timings, 1.0, note)
+
+
+def captum_row(folder: Path) -> BenchmarkRow:
+    """Compare the top patches of all units with captum's activations of a layer."""
+    from captum.attr import LayerActivation
+
+    plain = plain_network()
+    layer = LayerActivation(plain, plain.layer4)
+
+    def find_top_patches(patches: torch.Tensor) -> torch.Tensor:
+        """Return the 64 patches with the largest maxima of each unit."""
+        with torch.inference_mode():
+            maxima = [layer.attribute(part).amax((2, 3)) for part in patches.split(BATCH)]
+            return torch.cat(maxima).topk(dissection.TOP_PATCH_COUNT, dim=0).indices
+
+    return top_patches_row(folder, "captum", find_top_patches)
+
+
+def crp_row(folder: Path) -> BenchmarkRow:
+    """Compare the top patches of all units with zennit-crp's maximisation of activations."""
+    from crp.concepts import ChannelConcept
+    from crp.maximization import Maximization
+
+    plain = plain_network()
+    last: list[torch.Tensor] = []
+    plain.layer4.register_forward_hook(lambda _module, _inputs, maps: last.append(maps))
+
+    def find_top_patches(patches: torch.Tensor) -> torch.Tensor:
+        """Return the 64 patches with the largest maxima of each unit."""
+        search = Maximization("activation", "max", path=folder / "crp")
+        search.SAMPLE_SIZE = dissection.TOP_PATCH_COUNT
+        with torch.inference_mode():
+            for rows in torch.arange(len(patches)).split(BATCH):
+                plain(patches[rows])
+                search.analyze_layer(
+                    last.pop(), ChannelConcept(), "last", rows.numpy(), [0] * len(rows)
+                )
+        return search.d_c_sorted["last"]
+
+    return top_patches_row(folder, "zennit-crp", find_top_patches)
 
 
 def grad_cam_row(folder: Path) -> BenchmarkRow:
@@ -100,7 +145,7 @@ def grad_cam_row(folder: Path) -> BenchmarkRow:
 
     works: dict[str, Callable[[], object]] = {
         "product": lambda: explain_mammogram(
-            network, MAMMOGRAPHY, full, probe, images, mammogram, 0.5, folder
+            network, MAMMOGRAPHY, full, probe, images, mammogram, 0.5, folder, margin=0.0
         ),
         "pytorch-grad-cam": run_grad_cam,
     }
@@ -113,6 +158,7 @@ def grad_cam_row(folder: Path) -> BenchmarkRow:
 
 PEERS: dict[str, tuple[str, Callable[[Path], BenchmarkRow]]] = {
     "captum": ("captum", captum_row),
+    "zennit-crp": ("crp", crp_row),
     "pytorch-grad-cam": ("pytorch_grad_cam", grad_cam_row),
 }
 
