@@ -44,6 +44,8 @@ from core.store.reading.reading_table import ReadingCase
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOL_NAME = "Load"
+# Of the 95th percentile of a load test: alone, and beside a training.
+GOAL_MS, GOAL_BESIDE_TRAINING_MS = 100, 250
 TEXTS = (
     "Mass with spiculated margin",
     "Architectural distortion",
@@ -337,6 +339,7 @@ def run_load_test(study: Path, minutes: float, count: int, think_s: float, train
         "minutes": minutes,
         "training_beside": train,
         **quantiles,
+        "goal_p95_ms": GOAL_BESIDE_TRAINING_MS if train else GOAL_MS,
         "largest_ms": round(1000 * float(latencies[-1]), 1),
         "errors": total_errors(readers),
         **compare_with_store(study, readers),

@@ -77,10 +77,13 @@ def _imported_names(path: Path) -> set[str]:
 
 def test_only_the_store_opens_the_database() -> None:
     outside = [p for p in _modules(*PRODUCT) if "store" not in p.relative_to(ROOT).parts]
+    # A layout engine of matplotlib has a method of this name.
     callers = [
         _relative(path)
         for path in outside
-        if re.search(r"\.execute\(|duckdb\.connect\(", path.read_text(encoding="utf-8"))
+        if re.search(
+            r"(?<!layout_engine)\.execute\(|duckdb\.connect\(", path.read_text(encoding="utf-8")
+        )
     ]
     assert callers == []
     connecting = [

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import contourpy
 import numpy as np
+import scipy
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
 from core.errors import UserError
 
@@ -117,7 +117,9 @@ def trace_mask(mask: np.ndarray) -> tuple[np.ndarray, ...]:
         return ()
     # Work on the bounding box only: a finding is a small part of a mammogram.
     corner = np.array([columns[0], rows[0]])
-    solid = ndimage.binary_fill_holes(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    solid = scipy.ndimage.binary_fill_holes(
+        mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    )
     padded = np.pad(solid, 1).astype(float)
     # A level just below 1 places the contour on the centres of the border pixels instead of halfway
     # to their neighbours.

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.cluster.hierarchy
-import scipy.sparse
-from scipy.spatial.distance import squareform
+import scipy
 
 from core.interpretation.influence import UnitSelection
 
@@ -150,7 +148,7 @@ def group_units(
         return [[unit] for unit in range(units)]
     distance = 1 - unit_similarities(activations, top, patches)
     # Rounding can make the distance of identical units negative.
-    condensed = squareform(np.maximum(distance, 0), checks=False)
+    condensed = scipy.spatial.distance.squareform(np.maximum(distance, 0), checks=False)
     tree = scipy.cluster.hierarchy.linkage(condensed, method="average")
     # A tolerance for rounding: units whose similarity is the bound itself belong together.
     cut = 1 - similarity + 1e-9

@@ -38,7 +38,10 @@ def status_command(
         for name, value in result.items()
         if name != "runs"
     ]
-    lines += [_run_text(row, lineage.run_classes(path, row["id"])) for row in result["runs"] or []]
+    lines += [
+        _run_text(row, lineage.run_classes(path, row["id"]) if row["kind"] == "evaluate" else None)
+        for row in result["runs"] or []
+    ]
     if lineage.has_image_level_labels(path):
         lines.append("Labels are image-level, and so are all results derived from them.")
     truth = lineage.truth_statements(path)
@@ -52,14 +55,17 @@ def status_command(
     emit_result("status", path, result | {"truth": truth}, as_json, "\n".join(lines))
 
 
-def _run_text(row: dict[str, Any], classes: ClassDefinition) -> str:
+def _run_text(row: dict[str, Any], classes: ClassDefinition | None) -> str:
+    """Return the line of a run; classes: of an evaluate run, None for others.
+
+    Every run has the AUC of its classifier; the text states it once, at the evaluation.
+    """
     from evaluation.intervals import decimal
 
-    # Every run has the AUC of its classifier; the text states it once, at the evaluation.
-    auc = (row["auc"] or {}).get(classes.positive) if row["kind"] == "evaluate" else None
-    return f"run {row['id']}" + (
-        f": patch AUC {classes.positive}, test, {decimal(auc)}" if auc is not None else ""
-    )
+    auc = None if classes is None else (row["auc"] or {}).get(classes.positive)
+    if classes is None or auc is None:
+        return f"run {row['id']}"
+    return f"run {row['id']}: patch AUC {classes.positive}, test, {decimal(auc)}"
 
 
 def _status_text(value: Any, classes: ClassDefinition | None) -> str:

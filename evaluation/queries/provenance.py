@@ -264,19 +264,19 @@ def simulated_parts(
     with store.read(study) as con:
         if dataset_table.any_simulated_source(con):
             parts.append("images")
-        dissect = run_table.latest_run(con, "dissect")
         # The texts of a reading study consist of unit labels.
         if used & {"labels", "protocol"} and any(
             label.simulated for label in _unit_labels(con, study, label_set).values()
         ):
             parts.append("unit labels")
-        if dissect and "annotations" in used:
+        if "annotations" in used and (dissect := run_table.latest_run(con, "dissect")):
             annotations = annotation_table.load_annotations(con, dissect)
             if annotations["simulated"].any():
                 parts.append("annotations")
-        closed = protocol or closed_protocol(con)
-        if "protocol" in used and closed is not None and _has_simulated_answers(con, closed):
-            parts.append("answers")
+        if "protocol" in used:
+            closed = protocol or closed_protocol(con)
+            if closed is not None and _has_simulated_answers(con, closed):
+                parts.append("answers")
     return ", ".join(parts)
 
 

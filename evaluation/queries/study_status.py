@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,12 @@ def _patches(con: Connection) -> dict[str, int] | None:
     run = run_table.latest_run(con, "patches")
     if run is None:
         return None
-    counts = dataset_table.load_patch_counts(con, run).groupby("label")["patches"].sum()
+    frame = dataset_table.load_patch_counts(con, run)
+    counts: Counter[int] = Counter()
+    for code, patches in zip(frame["label"].tolist(), frame["patches"].tolist()):
+        counts[code] += int(patches)
     names = run_table.run_classes(con, run).names
-    return {name: int(counts.get(code, 0)) for code, name in enumerate(names)}
+    return {name: counts[code] for code, name in enumerate(names)}
 
 
 def _runs(con: Connection) -> list[dict[str, Any]] | None:
@@ -60,6 +64,7 @@ def _runs(con: Connection) -> list[dict[str, Any]] | None:
     train_runs = {run: run_table.find_ancestor(con, run, "train") for run in frame["run"]}
     # Runs are in the order of their last use: the newest of equal keys stays.
     evaluated = {train_runs[run]: run for run in frame[frame["kind"] == "evaluate"]["run"]}
+    areas = {train: _auc(con, run) for train, run in evaluated.items()}
     trained = {
         parent: run for run in frame[frame["kind"] == "train"]["run"] for parent in parents[run]
     }
@@ -72,19 +77,17 @@ def _runs(con: Connection) -> list[dict[str, Any]] | None:
                 "id": run,
                 "kind": kind,
                 "architecture": architecture,
-                "auc": None if train is None else _auc(con, evaluated.get(train)),
+                "auc": None if train is None else areas.get(train),
             }
         )
     return rows or None
 
 
-def _auc(con: Connection, run: str | None) -> dict[str, float | None] | None:
+def _auc(con: Connection, run: str) -> dict[str, float | None] | None:
     """Return the patch AUC per class of an evaluate run on the test split.
 
     None for a class that is no output of the network.
     """
-    if run is None:
-        return None
     metrics = run_table.load_metrics(con, run, "test")
     rows = metrics[(metrics["level"] == "patch") & (metrics["name"] == "auc")]
     estimates = {row["class"]: row["estimate"] for row in rows.to_dict("records")}

@@ -80,7 +80,8 @@ def canonical_rows(table: pd.DataFrame, columns: Sequence[str]) -> list[list[Any
 
     Missing values of any kind become None.
     """
-    return [[_json_value(row[name]) for name in columns] for row in table.to_dict("records")]
+    values = [table[name].tolist() for name in columns]
+    return [[_json_value(value) for value in row] for row in zip(*values, strict=True)]
 
 
 def _json_value(value: Any) -> Any:

@@ -105,9 +105,9 @@ def load_closed_protocol(study: Path) -> protocol_table.Protocol:
     """
     with store.read(study) as con:
         closed = closed_protocol(con)
+        if closed is not None:
+            return closed
         newest = next(reversed(protocol_table.list_protocols(con)), None)
-    if closed is not None:
-        return closed
     if newest is None:
         command = "deepminer reading create"
     else:

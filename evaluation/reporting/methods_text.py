@@ -283,6 +283,13 @@ def unit_sentences(run: _Run, positive: str) -> str:
         f"Units are the {manifest['units']:,} channels of {layer}. The influence of a unit on a"
         f" class was defined as {manifest['influence'].replace(' x ', ' times ')}."
     )
+    # Dissections of earlier versions have no such record: they ranked in float32.
+    ranking = manifest.get("ranking", {})
+    if ranking.get("candidates"):
+        units += (
+            f" The patches were ranked in {ranking['format']}, and the first"
+            f" {ranking['candidates']} of each unit again in float32."
+        )
     if dissection.get("rule", "influence") == "spie":
         return (
             f"{units} Units were selected by the rule of SPIE 2018: units whose top patches are"

@@ -73,3 +73,14 @@ def test_status_imports_no_computation(tmp_path: Path) -> None:
 
 def test_status_of_a_closed_reading_study_imports_no_computation(own_study: Path) -> None:
     assert imported_modules("status", str(own_study)) & COMPUTATION == set()
+
+
+def test_figures_import_no_network_and_no_reader_of_source_images() -> None:
+    """Each process that exports figures imports them anew."""
+    statements = "import json, sys, evaluation.reporting.figures.export"
+    code = f"{statements}; print(json.dumps([*sys.modules]))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    left_out = {"pydicom", "scipy.cluster", "scipy.ndimage", "scipy.sparse", "scipy.spatial"}
+    drawing = {"matplotlib", "scipy"}
+    assert set(json.loads(done.stdout)) & (COMPUTATION - drawing | left_out) == set()

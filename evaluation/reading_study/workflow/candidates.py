@@ -210,20 +210,21 @@ def load_truth_by_rule(con: Connection, design: Design) -> pd.DataFrame:
         (the diagnosis under which the source files the patient; None if the source does not). The
         truth of an exam, the worst known one of its films, stands beside each film.
     """
-    filed_as = dataset_table.load_patients(con)[["patient_id", "filed_as"]]
+    patients = dataset_table.load_patients(con)
     diagnoses = {
         patient: diagnosis if isinstance(diagnosis, str) else None
-        for patient, diagnosis in filed_as.itertuples(index=False)
+        for patient, diagnosis in zip(patients["patient_id"], patients["filed_as"])
     }
     # The rule first_abnormality follows the numbers that DDSM gives to the abnormalities.
     first_pathology = dataset_table.load_first_pathologies(con)
     classes = dataset_table.load_classes(con)
+    codes = classes.pathology_codes
     compared = {design.positive, design.comparison}
 
     def pathology_code(pathology: str | None) -> float | None:
         """Return the code of a pathology: None if unproven, _OTHER_CLASS if it has none."""
-        if pathology in classes.pathology_codes:
-            return classes.pathology_codes[pathology]
+        if pathology in codes:
+            return codes[pathology]
         return None if pathology == UNPROVEN_PATHOLOGY else _OTHER_CLASS
 
     def compared_name(code: float) -> str | None:
@@ -247,8 +248,8 @@ def load_truth_by_rule(con: Connection, design: Design) -> pd.DataFrame:
     filed = [pathology_code(diagnoses.get(patient)) for patient in images["patient_id"]]
     if design.case_unit == "exam":
         # The largest known code; missing only where no film has a known one.
-        patients = images["patient_id"]
-        worst, first = (codes.groupby(patients).transform("max") for codes in (worst, first))
+        of_patient = images["patient_id"]
+        worst, first = (known.groupby(of_patient).transform("max") for known in (worst, first))
     return pd.DataFrame(
         {
             "mammogram_id": images["mammogram_id"],

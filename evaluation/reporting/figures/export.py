@@ -8,15 +8,24 @@ import base64
 import contextlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
-from matplotlib.backends import backend_ps
+from fontTools import subset
+from fontTools.ttLib import TTFont
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends import _backend_pdf_ps, backend_ps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_ps import FigureCanvasPS
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -33,6 +42,7 @@ from evaluation.reporting.figures import FIGURES, select_figures, style
 from evaluation.reporting.figures.base import FigureResult, FigureSpec
 
 FIGURE_FORMATS = ("pdf", "svg", "eps", "png", "tiff")
+CanvasT = TypeVar("CanvasT", bound=FigureCanvasBase)
 FIGURES_PER_PROCESS = 4
 MAX_PNG_DPI = 600
 SCREEN_DPI = 96
@@ -54,8 +64,11 @@ def render_figure(
         simulated = provenance.simulated_parts(study, spec.needs, used_labels)
         style.mark_simulated(result.figure, simulated)
     noun = load_image_noun(study)
-    for text in result.figure.findobj(Text):
-        text.set_text(in_study_words(text.get_text(), noun))
+    # The texts are written about mammograms. To list them creates the ticks of hidden axes too.
+    if noun != "mammogram":
+        for text in result.figure.findobj(Text):
+            text.set_text(in_study_words(text.get_text(), noun))
+    style.fix_layout(result.figure)
     worded = replace(
         result,
         caption=in_study_words(result.caption, noun),
@@ -82,10 +95,8 @@ def export_figure(
         result, simulated = render_figure(study, spec, width, label_set)
     except MissingInput as missing:
         return Export(spec.name, None, missing.step, missing.reason, missing.command)
-    files = [
-        save_figure(result.figure, out / f"{spec.name}.{suffix}", result.kind).name
-        for suffix in formats
-    ]
+    paths = [out / f"{spec.name}.{suffix}" for suffix in formats]
+    files = [path.name for path in save_formats(result.figure, paths, result.kind)]
     # Ten significant digits: enough for any further analysis, and stable between platforms.
     tables = {name: csv_text(frame, float_format="%.10g") for name, frame in result.data.items()}
     caption = result.caption + caption_suffix(study, simulated)
@@ -173,67 +184,83 @@ def save_figure(figure: Figure, path: Path, kind: str) -> Path:
     PDF, SVG and EPS are vector graphics without a date, so that equal figures are equal files. PNG
     and TIFF (LZW) are RGB at the print resolution of the kind of figure.
     """
-    with style.print_style():
-        if path.suffix == ".pdf":
-            figure.savefig(
-                path,
-                metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None},
-                dpi=style.PRINT_DPI["mixed"],
-            )
-        elif path.suffix == ".svg":
+    return save_formats(figure, [path], kind)[0]
+
+
+def save_formats(figure: Figure, paths: Sequence[Path], kind: str) -> list[Path]:
+    """Write a figure to several files as `save_figure` does; pixels of one size are drawn once."""
+    drawn: dict[int, Image.Image] = {}
+    for path in paths:
+        if path.suffix == ".svg":
             path.write_bytes(render_svg(figure))
         elif path.suffix == ".eps":
             path.write_text(_render_eps(figure), encoding="latin-1")
-        elif path.suffix == ".tiff":
-            dpi = style.PRINT_DPI[kind]
-            rasterize(figure, dpi).save(path, compression="tiff_lzw", dpi=(dpi, dpi))
+        elif path.suffix == ".pdf":
+            with _canvas(figure, FigureCanvasPdf, style.PRINT_DPI["mixed"]) as canvas:
+                canvas.print_pdf(
+                    path, metadata={"CreationDate": None, "Creator": "DeepMiner", "Producer": None}
+                )
         else:
-            dpi = min(style.PRINT_DPI[kind], MAX_PNG_DPI)
-            rasterize(figure, dpi).save(path, dpi=(dpi, dpi))
-    return path
+            is_tiff = path.suffix == ".tiff"
+            dpi = style.PRINT_DPI[kind] if is_tiff else min(style.PRINT_DPI[kind], MAX_PNG_DPI)
+            if dpi not in drawn:
+                drawn[dpi] = rasterize(figure, dpi)
+            options = {"compression": "tiff_lzw"} if is_tiff else {}
+            drawn[dpi].save(path, dpi=(dpi, dpi), **options)
+    return list(paths)
+
+
+@contextmanager
+def _canvas(figure: Figure, kind: type[CanvasT], dpi: int) -> Iterator[CanvasT]:
+    """Give a figure a canvas of this kind and resolution, for the duration of the context.
+
+    `Figure.savefig` draws every figure twice, the first time for the layout alone, which
+    `render_figure` has computed.
+    """
+    own_canvas, own_dpi = figure.canvas, figure.dpi
+    with style.print_style():
+        try:
+            canvas = kind(figure)
+            figure.set_dpi(dpi)
+            yield canvas
+        finally:
+            figure.set_dpi(own_dpi)
+            figure.set_canvas(own_canvas)
 
 
 def render_svg(figure: Figure) -> bytes:
     """Return a figure as SVG; photographs inside it have the resolution of images in print."""
     buffer = io.BytesIO()
-    with style.print_style():
-        figure.savefig(
-            buffer,
-            format="svg",
-            metadata={"Date": None, "Creator": "DeepMiner"},
-            dpi=style.PRINT_DPI["image"],
-        )
+    with _canvas(figure, FigureCanvasSVG, style.PRINT_DPI["image"]) as canvas:
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": "DeepMiner"})
     return buffer.getvalue()
 
 
 def _render_eps(figure: Figure) -> str:
     buffer = io.StringIO()
-    with style.without_transparency(figure):
-        figure.savefig(
-            buffer,
-            format="eps",
-            metadata={"Creator": "DeepMiner"},
-            dpi=style.PRINT_DPI["mixed"],
-        )
+    with (
+        style.without_transparency(figure),
+        _canvas(figure, FigureCanvasPS, style.PRINT_DPI["mixed"]) as canvas,
+    ):
+        canvas.print_eps(buffer, metadata={"Creator": "DeepMiner"})
     # matplotlib has no setting that omits the date of an EPS.
     return re.sub(r"%%CreationDate:.*\n", "", buffer.getvalue())
 
 
 def rasterize(figure: Figure, dpi: int) -> Image.Image:
     """Return a figure as RGB pixels."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="raw", dpi=dpi)
-    # The Agg canvas truncates the size to whole pixels.
-    width, height = (int(inches * dpi) for inches in figure.get_size_inches())
-    image = Image.frombuffer("RGBA", (width, height), buffer.getvalue(), "raw", "RGBA", 0, 1)
-    return image.convert("RGB")
+    with _canvas(figure, FigureCanvasAgg, dpi) as canvas:
+        canvas.draw()
+        # The Agg canvas truncates the size to whole pixels.
+        size = canvas.get_width_height()
+        # White paper is opaque, so that the fourth byte of a pixel says nothing.
+        return Image.frombytes("RGB", size, bytes(canvas.buffer_rgba()), "raw", "RGBX")
 
 
 def figure_data_uri(figure: Figure, kind: str, dpi: int) -> str:
     """Return a figure as a data URI: PNG for line art, JPEG where it contains mammograms."""
     buffer = io.BytesIO()
-    with style.print_style():
-        image = rasterize(figure, dpi)
+    image = rasterize(figure, dpi)
     if kind == "line":
         # 128 colours suffice for line art and quarter the size.
         image.quantize(128).save(buffer, "PNG", optimize=True)
@@ -250,6 +277,42 @@ def _bounding_box(font: Any) -> tuple[float, float, float, float]:
 
 # matplotlib draws thousands of glyphs for this box, for each font of each EPS file.
 backend_ps._bounds = _bounding_box
+
+
+def _load_font(file: Any, options: subset.Options) -> TTFont:
+    """Open a font to embed a part of it, without its tables for the arrangement of text."""
+    font = subset.load_font(file, options)
+    for table in ("GDEF", "GPOS", "GSUB"):
+        if table in font:
+            del font[table]
+    return font
+
+
+# The glyphs in a file have their places. Reading these tables takes most of the time of embedding a
+# font.
+_backend_pdf_ps.subset = SimpleNamespace(
+    Options=subset.Options, Subsetter=subset.Subsetter, load_font=_load_font
+)
+_uncached_subset = _backend_pdf_ps.get_glyphs_subset
+
+
+@lru_cache(maxsize=32)
+def _subset_file(file: Any, glyphs: frozenset[int]) -> tuple[bytes, dict[int, int]]:
+    """Return the file of a font with some of its glyphs, and their new numbers by the old ones."""
+    with _uncached_subset(file, set(glyphs)) as result:
+        return _backend_pdf_ps.font_as_file(result.font).getvalue(), result.glyph_index_map
+
+
+@contextmanager
+def _cached_subset(fontfile: Any, glyphs: Iterable[int]) -> Iterator[_backend_pdf_ps.SubsetResults]:
+    content, numbers = _subset_file(fontfile, frozenset(glyphs))
+    # As matplotlib opens it: a time or a box computed anew would make equal figures unequal files.
+    with TTFont(io.BytesIO(content), recalcBBoxes=False, recalcTimestamp=False) as font:
+        yield _backend_pdf_ps.SubsetResults(font, numbers)
+
+
+# The PDF and the EPS of a figure embed the same glyphs.
+_backend_pdf_ps.get_glyphs_subset = _cached_subset
 
 
 @dataclass(frozen=True, kw_only=True)

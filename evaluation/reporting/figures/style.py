@@ -114,6 +114,20 @@ def create_panels(width_mm: float, count: int, height_mm: float) -> tuple[Figure
     return figure, axes
 
 
+def fix_layout(figure: Figure) -> None:
+    """Compute the layout of a figure, which then is the same in every format."""
+    layout_engine = figure.get_layout_engine()
+    if layout_engine is None:
+        return
+    dpi = figure.dpi
+    with print_style():
+        # At the resolution of print: on a coarse grid of pixels texts have other widths.
+        figure.set_dpi(PRINT_DPI["mixed"])
+        layout_engine.execute(figure)
+        figure.set_dpi(dpi)
+    figure.set_layout_engine("none")
+
+
 def label_panel(ax: Axes, name: str) -> None:
     """Write the letter of a panel, bold at 10 points, above its left edge."""
     ax.set_title(name, loc="left", fontsize=10, fontweight="bold", pad=4)

@@ -304,4 +304,4 @@ def test_status_text_of_numbers() -> None:
     row = {"id": "evaluate-1", "kind": "evaluate", "auc": {"malignant": 0.9, "benign": 0.6}}
     assert run(row, MAMMOGRAPHY) == "run evaluate-1: patch AUC malignant, test, .900"
     assert run(row | {"auc": None}, MAMMOGRAPHY) == "run evaluate-1"
-    assert run(row | {"kind": "dissect"}, MAMMOGRAPHY) == "run evaluate-1"
+    assert run(row | {"kind": "dissect"}, None) == "run evaluate-1"

@@ -245,7 +245,7 @@ def test_numbers_of_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(owner, name, function)
     of_classes = {"normal": 0.65, "benign": None, "malignant": 0.75}
-    assert module._auc(CON, "e-1") == of_classes and module._auc(CON, None) is None
+    assert module._auc(CON, "e-1") == of_classes
     tables["e-1"] = metrics[1:3]
     assert module._auc(CON, "e-1") is None
     assert module._coverage(CON) == {"normal": 0.3, "benign": None, "malignant": 0.5}
@@ -271,10 +271,10 @@ def test_similarity_to_reports(monkeypatch: pytest.MonkeyPatch) -> None:
         [("m1", 1, 5), ("m1", 1, 9), ("m1", 1, 3), ("m1", 2, 3), ("m2", 2, 3), ("m4", 2, 3)],
         columns=["mammogram_id", "class", "unit"],
     )
-    findings = pd.DataFrame(
+    reports = pd.DataFrame(
         {
-            "mammogram_id": ["m1", "m1", "m2", "m3", "m4"],
-            "report": ["MASS ROUND ASSESSMENT 4", "CALC", "ASSESSMENT 5", "SKIN", ""],
+            "mammogram_id": ["m1", "m1", "m2", "m3"],
+            "report": ["MASS ROUND ASSESSMENT 4", "CALC", "ASSESSMENT 5", "SKIN"],
         }
     )
     labels = {5: label("Mass a"), 3: label("Skin b")}
@@ -289,7 +289,7 @@ def test_similarity_to_reports(monkeypatch: pytest.MonkeyPatch) -> None:
             "load_top_influences",
             lambda con, run, depth: asked.append(depth) or influences,
         ),
-        (module.dataset_table, "load_findings", lambda con: findings),
+        (module.dataset_table, "load_report_lines", lambda con: reports),
         (module, "load_order_of_experts", lambda study: "order"),
         (module.label_sets, "load_label_set", lambda *named: asked.append(named) or shown[0]),
         (module, "report_tokens", lambda text: text.split()),
@@ -329,7 +329,8 @@ def test_similarity_to_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[4] == (con, "dissect of x-1", "A1", "order")
     shown[0] = {}
     assert module.measure_report_similarity(STUDY, "x-1") == []
-    shown[0], findings["report"] = labels, ""
+    shown[0] = labels
+    reports["mammogram_id"] = "another"
     assert module.measure_report_similarity(STUDY, "x-1") == []
     assert module.descriptive_part("MASS assessment 4 ASSESSMENT 5") == "MASS "
     assert module.descriptive_part("REASSESSMENTS") == "REASSESSMENTS"

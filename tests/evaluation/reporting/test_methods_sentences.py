@@ -196,6 +196,15 @@ def test_evaluation_and_units() -> None:
         " on a class was defined as activation times weight. For each class, the 20 units that were"
         " most often among the 8 with the largest influence on hold-out mammograms were selected."
     )
+    # A ranking in another format than that of the stored activations is reported.
+    run["manifest"]["ranking"] = {"format": "float32", "candidates": None}
+    assert "ranked" not in unit_sentences(run, "malignant")
+    run["manifest"]["ranking"] = {"format": "bfloat16", "candidates": 128}
+    assert (
+        "weight. The patches were ranked in bfloat16, and the first 128 of each unit again in"
+        " float32. For each class," in unit_sentences(run, "malignant")
+    )
+    del run["manifest"]["ranking"]
     run["manifest"]["layer"] = "layer3"
     run["settings"]["dissection"]["rule"] = "spie"
     assert unit_sentences(run, "cancer") == (
