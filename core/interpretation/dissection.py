@@ -219,7 +219,6 @@ def release_mapped_pages(array: np.ndarray) -> None:
         array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-@torch.inference_mode()
 def compute_top_maps(
     probe: FeatureProbe,
     reader: PatchReader,
@@ -231,31 +230,47 @@ def compute_top_maps(
 
     Each patch passes the network once, for all units that have it among their top.
     """
+    return compute_top_maps_and_maxima(probe, reader, top, report, batch)[0]
+
+
+@torch.inference_mode()
+def compute_top_maps_and_maxima(
+    probe: FeatureProbe,
+    reader: PatchReader,
+    top: TopPatches,
+    report: ProgressCallback,
+    batch: int = BATCH_SIZE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps as `compute_top_maps` does, and their maxima float32 [units, k].
+
+    The maxima are not rounded as the maps are.
+    """
     units, k = top.rows.shape
     order = np.argsort(top.rows, axis=None, kind="stable")
     sorted_rows = top.rows.ravel()[order]
     unique, first = np.unique(sorted_rows, return_index=True)
     ends = np.append(first[1:], len(sorted_rows))
     out: np.ndarray | None = None
+    maxima = np.zeros(units * k, np.float32)
 
-    def forward_batch(indices: np.ndarray) -> np.ndarray:
-        """Return the maps [n, units, h, w] of these patches."""
-        return (
-            probe.forward(torch.from_numpy(reader.batch(unique[indices])))[0].half().cpu().numpy()
-        )
+    def forward_batch(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the maps [n, units, h, w] of these patches, and their maxima [n, units]."""
+        maps = probe.forward(torch.from_numpy(reader.batch(unique[indices])))[0]
+        return maps.half().cpu().numpy(), maps.amax((2, 3)).float().cpu().numpy()
 
     batches = distributed.row_blocks(len(unique), batch)
     with probe.attached():
-        for indices, maps in distributed.map_round_robin(batches, forward_batch):
+        for indices, (maps, largest) in distributed.map_round_robin(batches, forward_batch):
             if out is None:
                 out = np.zeros((units * k, *maps.shape[2:]), np.float16)
             for i, patch in enumerate(indices):
                 # Flat positions (unit * k + rank) at which this patch is a top patch.
                 slots = order[first[patch] : ends[patch]]
                 out[slots] = maps[i, slots // k]
+                maxima[slots] = largest[i, slots // k]
             report(int(indices[-1]) + 1, len(unique), "top patches")
     assert out is not None
-    return out.reshape(units, k, *out.shape[1:])
+    return out.reshape(units, k, *out.shape[1:]), maxima.reshape(units, k)
 
 
 @torch.inference_mode()

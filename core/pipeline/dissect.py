@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,7 @@ from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
 from core.interpretation.dissection import (
     TopPatches,
-    compute_max_activations,
     compute_quantile_thresholds,
-    compute_top_maps,
-    compute_top_patches,
     receptive_field_side,
 )
 from core.interpretation.feature_maps import FeatureProbe
@@ -34,6 +32,14 @@ from core.interpretation.influence import (
 )
 from core.interpretation.localization import cell_coverage, response_outside
 from core.interpretation.mammogram_influence import compute_influences
+from core.interpretation.ranking_format import (
+    FormatComparison,
+    choose_ranking_format,
+    compare_formats,
+    draw_sample,
+    load_or_choose_format,
+    rank_patches,
+)
 from core.interpretation.unit_groups import group_units, select_frequent_groups
 from core.networks import to_fully_convolutional
 from core.pipeline.inputs import (
@@ -42,6 +48,7 @@ from core.pipeline.inputs import (
     load_breast_rule,
     load_mammogram_table,
     load_patch_table,
+    named_settings,
     open_training_images,
 )
 from core.progress import ProgressCallback
@@ -51,19 +58,21 @@ from core.settings import DissectionSettings, Settings
 _VERSION = 2  # 2: receptive fields are measured
 # Of dissections that select by SPIE 2018: 3 fills the number of units at random.
 _SPIE_VERSION = 3
+_SETTINGS_ADDED_LATER = ("ranking_format",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Dissection:
     """What the network gives for the units of a layer.
 
-    top: the top patches; maps: float [units, k, h, w] on them; influence: float [mammograms,
-    classes, units] on the hold-out mammograms; influence_method: how it was computed; classes: what
-    the network's outputs are.
+    ranking: how the patches were ranked, for the record of the run; top: the top patches; maps:
+    float [units, k, h, w] on them; influence: float [mammograms, classes, units] on the hold-out
+    mammograms; influence_method: how it was computed; classes: what the network's outputs are.
     """
 
     probe: FeatureProbe
     reader: PatchReader
+    ranking: dict[str, Any]
     top: TopPatches
     maps: np.ndarray
     influence: np.ndarray
@@ -97,14 +106,12 @@ def run_dissection(
             f"There are no patches in {', '.join(settings.dissection.splits)}; check"
             " dissection.splits in study.toml."
         )
-    request = {"dissection": settings.dissection.model_dump()}
+    request = {"dissection": named_settings(settings.dissection, _SETTINGS_ADDED_LATER)}
     parents = [train_run, patches_run]
     version = _SPIE_VERSION if settings.dissection.rule == "spie" else _VERSION
     try:
         with runs.create_run(study, "dissect", version, request, parents, "") as run:
-            dissection = _dissect(
-                study, settings.dissection, run, train_run, patches, mammograms, report
-            )
+            dissection = _dissect(study, settings, run, train_run, patches, mammograms, report)
             margins = load_breast_margins(study, load_breast_rule(study, train_run))
             distributed.run_on_rank_zero(
                 lambda: _save(
@@ -118,7 +125,7 @@ def run_dissection(
 
 def _dissect(
     study: Path,
-    settings: DissectionSettings,
+    settings: Settings,
     run: Run,
     train_run: str,
     patches: pd.DataFrame,
@@ -126,30 +133,47 @@ def _dissect(
     report: ProgressCallback,
 ) -> _Dissection:
     network = inference.load_network(study, train_run)
-    probe = FeatureProbe(network, settings.layer)
+    probe = FeatureProbe(network, settings.dissection.layer)
     images = open_training_images(study, train_run)
     reader = PatchReader(images, patches)
+    classes = lineage.run_classes(study, train_run)
     report = run.track_progress(report)
-    activations = compute_max_activations(
-        probe, reader, run.folder / "activations.npy", settings.precision, report
+
+    def compare() -> FormatComparison:
+        """Compare the number formats on a sample of the patches."""
+        sample = draw_sample(patches, settings.study.seed)
+        return compare_formats(
+            probe,
+            PatchReader(images, sample),
+            classes.output_indices(sample["label"].to_numpy()),
+            classes,
+            lambda *ranked: _taken_from_patches(settings, classes.positive_code, sample, *ranked),
+            report,
+        )
+
+    used = settings.dissection
+    ranking = load_or_choose_format(
+        run.folder / "resume-ranking.json",
+        lambda: choose_ranking_format(used.ranking_format, network, len(patches), compare),
     )
-    # Only rank 0 holds the mapped file.
-    top = distributed.run_on_rank_zero(lambda: compute_top_patches(activations))
-    maps = compute_top_maps(probe, reader, top, report)
+    top, maps, record = rank_patches(
+        probe, reader, run.folder / "activations.npy", used.precision, ranking.format, report
+    )
     influence = compute_influences(
         network, to_fully_convolutional(network), probe, images, list(mammograms["file"]), report
     )
-    is_linear = network.single_linear and settings.layer == "last"
+    is_linear = network.single_linear and used.layer == "last"
     return _Dissection(
         probe=probe,
         reader=reader,
+        ranking=asdict(ranking) | record,
         top=top,
         maps=maps,
         influence=influence,
         influence_method=(
             lineage.ACTIVATION_TIMES_WEIGHT if is_linear else "activation x gradient"
         ),
-        classes=lineage.run_classes(study, train_run),
+        classes=classes,
     )
 
 
@@ -185,10 +209,7 @@ def _save(
         run.add_table("selected", selected)
     elif settings.dissection.rule == "groups":
         activations = np.load(run.folder / "activations.npy", mmap_mode="r")
-        holdout = np.flatnonzero((patches["split"] == "holdout").to_numpy())
-        groups = group_units(
-            activations[holdout] if len(holdout) else activations, top.rows, len(patches)
-        )
+        groups = _groups_of_units(patches, activations, top)
         selected = _select_by_groups(influence, codes, groups, settings.dissection)
         run.add_table("selected", selected)
         run.manifest["groups"] = groups
@@ -197,6 +218,7 @@ def _save(
     run.manifest |= {
         "layer": layer,
         "inference": dissection.probe.network.inference,
+        "ranking": dissection.ranking,
         "units": int(influence.shape[2]),
         "patches": len(patches),
         "mammograms": list(mammograms["mammogram_id"]),
@@ -250,12 +272,12 @@ def responses_outside(
     keys = ["file", "y", "x", "side"]
     unique = patches[keys].drop_duplicates().sort_values(keys, ignore_index=True)
     inside = np.empty((len(unique), *cells), np.float32)
+    file, breast = None, np.empty((0, 0), bool)
     # File by file, so that one breast mask at a time is in memory.
-    for file, rows in unique.groupby("file"):
-        breast = with_margin(images.tissue(str(file)), margins[str(file)])
-        for row in rows.itertuples():
-            window = breast[row.y : row.y + row.side, row.x : row.x + row.side]
-            inside[row.Index] = cell_coverage(window, tuple(cells))
+    for index, (name, y, x, side) in enumerate(unique.itertuples(index=False, name=None)):
+        if name != file:
+            file, breast = name, with_margin(images.tissue(name), margins[name])
+        inside[index] = cell_coverage(breast[y : y + side, x : x + side], tuple(cells))
     number = unique.reset_index().set_index(keys)["index"]
     places = number.loc[pd.MultiIndex.from_frame(patches[keys])].to_numpy().reshape(units, k)
     leading = slice(0, SPIE_TOP_PATCHES)
@@ -361,6 +383,34 @@ def _select_by_groups(
     return pd.concat(tables, ignore_index=True)
 
 
+def _groups_of_units(
+    patches: pd.DataFrame, activations: np.ndarray, top: TopPatches
+) -> list[list[int]]:
+    """Return the groups of similar units, by hold-out patches where there are any."""
+    holdout = np.flatnonzero((patches["split"] == "holdout").to_numpy())
+    return group_units(
+        activations[holdout] if len(holdout) else activations, top.rows, len(patches)
+    )
+
+
+def _taken_from_patches(
+    settings: Settings,
+    positive: int,
+    patches: pd.DataFrame,
+    activations: np.ndarray,
+    top: TopPatches,
+) -> Sequence[object]:
+    """Return what the rule of selection takes from the patches: SPIE's units, or the groups.
+
+    The rule by influence takes nothing from them: influence comes from whole mammograms.
+    """
+    if settings.dissection.rule == "spie":
+        return _spie_units(positive, top, patches["label"].to_numpy(), settings)
+    if settings.dissection.rule == "groups":
+        return _groups_of_units(patches, activations, top)
+    return ()
+
+
 def _select_by_patches(
     influence: np.ndarray,
     codes: Sequence[int],
@@ -373,6 +423,21 @@ def _select_by_patches(
 
     Each class ranks them by how often a unit is among its most influential.
     """
+    selected = np.array(_spie_units(positive, top, labels, settings), np.int32)
+    tables = []
+    for c, code in enumerate(codes):
+        most_influential = rank_units(influence[:, c], settings.dissection.top)
+        # The counts rank the units within a class; they do not select them.
+        counts = np.bincount(most_influential.ravel(), minlength=len(top.rows))[selected]
+        order = np.argsort(-counts, kind="stable")
+        tables.append(_selection_table(code, selected[order], counts[order]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _spie_units(
+    positive: int, top: TopPatches, labels: np.ndarray, settings: Settings
+) -> list[int]:
+    """Return the units that the rule of SPIE 2018 selects by the labels of their top patches."""
     # SPIE 2018 judged a unit by its top 32 patches.
     rows = top.rows[:, :SPIE_TOP_PATCHES]
     units = len(rows)
@@ -380,14 +445,4 @@ def _select_by_patches(
         {"unit": np.repeat(np.arange(units), rows.shape[1]), "label": labels[rows].ravel()}
     )
     alive = set(np.flatnonzero(top.values[:, 0] > 0).tolist())
-    selected = np.array(
-        select_spie_units(top_labels, alive, seed=settings.study.seed, positive=positive), np.int32
-    )
-    tables = []
-    for c, code in enumerate(codes):
-        most_influential = rank_units(influence[:, c], settings.dissection.top)
-        # The counts rank the units within a class; they do not select them.
-        counts = np.bincount(most_influential.ravel(), minlength=units)[selected]
-        order = np.argsort(-counts, kind="stable")
-        tables.append(_selection_table(code, selected[order], counts[order]))
-    return pd.concat(tables, ignore_index=True)
+    return select_spie_units(top_labels, alive, seed=settings.study.seed, positive=positive)

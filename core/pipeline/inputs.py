@@ -5,7 +5,7 @@ Database reads run on rank 0 and are broadcast to all ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from core.distributed import rank_zero_query
 from core.errors import UserError
 from core.images.working_images import WorkingImages
 from core.settings import ImageSettings
+from core.settings.sections import SettingsSection
 from core.store import dataset_table, run_table
 
 # An image of unknown pixel size counts as this wide, which is that of the usual film and detector.
@@ -29,6 +30,17 @@ class StepResult:
 
     run: str
     created: bool
+
+
+def named_settings(section: SettingsSection, added_later: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that enter the name of a run.
+
+    Settings that were added later are left out at their default values, so that runs made before
+    them keep their names.
+    """
+    fields = type(section).model_fields
+    unused = {name for name in added_later if getattr(section, name) == fields[name].get_default()}
+    return section.model_dump(exclude=unused)
 
 
 @rank_zero_query

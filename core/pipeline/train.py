@@ -23,6 +23,7 @@ from core.pipeline.inputs import (
     breast_rule,
     load_patch_table,
     load_run_settings,
+    named_settings,
     open_images,
 )
 from core.progress import ProgressCallback
@@ -178,18 +179,8 @@ def _manifest(
 
 
 def run_name_settings(training: TrainingSettings) -> dict[str, Any]:
-    """Return the settings that enter the name of a train run.
-
-    Settings that were added later are left out at their default values, so that runs made before
-    them keep their names.
-    """
-    fields = type(training).model_fields
-    unused = {
-        name
-        for name in _SETTINGS_ADDED_LATER
-        if getattr(training, name) == fields[name].get_default()
-    }
-    return training.model_dump(exclude=unused)
+    """Return the settings that enter the name of a train run."""
+    return named_settings(training, _SETTINGS_ADDED_LATER)
 
 
 def _weights_hash(weights: str) -> str:

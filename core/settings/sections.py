@@ -284,6 +284,14 @@ class DissectionSettings(SettingsSection):
     precision: Literal["float16", "float32"] = Field(
         "float32", description="number format of activations.npy"
     )
+    ranking_format: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description=(
+            'number format of the pass that ranks the patches; "auto": bfloat16 where the study is'
+            " large, the processor has it and a sample of the patches gives the same ranking, else"
+            " float32; stored activations of top patches are float32 in any case"
+        ),
+    )
     top: int = Field(8, ge=1, description="units with the largest influence counted per image")
     select: int = Field(
         20, ge=1, description="units selected per class: those most often among the top"

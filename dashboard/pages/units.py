@@ -58,11 +58,17 @@ def _change_run(run: str) -> None:
 
 
 def _run_title(row: dict[str, Any]) -> str:
-    """Return layer, units, time and the end of the id, which distinguish runs of one layer."""
+    """Return layer, units, time and the end of the id, which distinguish runs of one layer.
+
+    Also the number format that ranked the patches where it is not float32.
+    """
     manifest = row["manifest"]
+    # Dissections of earlier versions have no such record: they ranked in float32.
+    ranking_format = manifest.get("ranking", {}).get("format", "float32")
     return (
         f"{manifest['layer']}, {manifest['units']} units, {row['made']:%d %b %H:%M},"
         f" {row['run'][-6:]}"
+        f"{'' if ranking_format == 'float32' else f', ranked in {ranking_format}'}"
     )
 
 

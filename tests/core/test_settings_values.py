@@ -60,7 +60,8 @@ DEFAULTS: dict[type[SettingsSection], dict[str, Any]] = {
     },
     DissectionSettings: {
         "layer": "last", "splits": ["train", "holdout"], "threshold": 0.2, "quantile": 0.005,
-        "precision": "float32", "top": 8, "select": 20, "rule": "influence",
+        "precision": "float32", "ranking_format": "auto", "top": 8, "select": 20,
+        "rule": "influence",
     },
     ExplanationSettings: {"printed": 5, "splits": ["holdout", "test"]},
     AnnotationSettings: {
@@ -103,6 +104,7 @@ LIMITS: dict[type[SettingsSection], dict[str, tuple[tuple[Any, ...], tuple[Any, 
         "splits": ((["train", "holdout", "test"], []), (["all"],)),
         "threshold": ((0.001, 0.999), (0.0, 1.0)), "quantile": ((0.001, 0.999), (0.0, 1.0)),
         "precision": (("float16", "float32"), ("bfloat16",)), "top": ((1,), (0,)),
+        "ranking_format": (("auto", "float32", "bfloat16"), ("float16",)),
         "select": ((1,), (0,)), "rule": (("influence", "spie", "groups"), ("random",)),
     },
     ExplanationSettings: {

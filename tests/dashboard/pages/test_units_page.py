@@ -93,6 +93,21 @@ def test_units(units: Page) -> None:
     assert page.take()[-1:] == expected_lines("pages", "no dead unit")
 
 
+def test_a_run_names_a_shorter_number_format(units: Page) -> None:
+    _, module, _ = units
+    row = {
+        "run": "dissect-000001",
+        "manifest": {"layer": "last", "units": 64},
+        "made": datetime(2026, 1, 2, 3, 4),
+    }
+    title = "last, 64 units, 02 Jan 03:04, 000001"
+    assert module._run_title(row) == title
+    row["manifest"]["ranking"] = {"format": "float32"}
+    assert module._run_title(row) == title
+    row["manifest"]["ranking"] = {"format": "bfloat16"}
+    assert module._run_title(row) == f"{title}, ranked in bfloat16"
+
+
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
