@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.paper_scale import peak_resident_bytes
+from benchmarks.timing import busy_share
 
 SIZES = (200, 2_620, 10_480)
 EXTENDED_FILMS = 480_000
@@ -167,8 +168,11 @@ def extend_line(small: float, large: float, films: tuple[int, int], extended: in
     return large + max(0.0, slope) * (extended - films[1])
 
 
-def format_table(costs: dict[int, list[StepCost]]) -> str:
-    """Return the page with the costs of three sizes, by number of films."""
+def format_table(costs: dict[int, list[StepCost]], other_work: float) -> str:
+    """Return the page with the costs of three sizes, by number of films.
+
+    other_work: largest share of the processors that other work used before a size.
+    """
     smallest, middle, largest = sorted(costs)
     lines = [
         "# Growth",
@@ -176,11 +180,13 @@ def format_table(costs: dict[int, list[StepCost]]) -> str:
         (
             f"Written by `python -m benchmarks.growth` on {date.today():%d %B %Y}. Phantom films of"
             f" {FILM_WIDTH} pixels, two per patient; simulated. Processor seconds of a process that"
-            f" may hold {OPEN_FILES} open files and of its children, and peak of its own resident"
+            f" computes in one thread and may hold {OPEN_FILES} open files, and of its children;"
+            " peak of its own resident"
             " memory in MiB. An exponent of 1 means that time grows with the number of films."
             f" Exponents above {LARGEST_EXPONENT} are bold; steps under {SHORTEST_S} s have none."
             " The last two columns extend the line through the two larger studies to"
-            f" {EXTENDED_FILMS:,} films."
+            f" {EXTENDED_FILMS:,} films. Other work, which lengthens processor times too, used"
+            f" {other_work:.0%} of the processors or less before each size."
         ),
         "",
         f"| Step | {smallest:,} films | {middle:,} films | {largest:,} films | Exponent |"
@@ -223,7 +229,12 @@ def format_exponent(exponent: float | None) -> str:
 def measure_in_new_process(films: int) -> list[StepCost]:
     """Measure one size in a process without the caches of another."""
     command = [sys.executable, "-m", "benchmarks.growth", "--films", str(films)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    # Threads that wait for each other use processor time too, beside other work several times as
+    # much as the computation.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=environment
+    )
     return [StepCost(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 
@@ -239,7 +250,11 @@ def main() -> None:
             costs.append(asdict(cost))
         print(json.dumps(costs))
         return
-    table = format_table({size: measure_in_new_process(size) for size in SIZES})
+    costs_by_size, other_work = {}, 0.0
+    for size in SIZES:
+        other_work = max(other_work, busy_share())
+        costs_by_size[size] = measure_in_new_process(size)
+    table = format_table(costs_by_size, other_work)
     (Path(__file__).parent / "GROWTH.md").write_text(table)
     print(table)
 

@@ -203,7 +203,8 @@ class RunExists(Exception):
 def register_orphans(study: Path) -> list[str]:
     """Register complete run folders that are missing in the store, and return their names.
 
-    They stem from processes that were killed between renaming and registration.
+    They stem from processes that were killed between renaming and registration. A run that another
+    process is registering is left to it.
     """
     folders = sorted(
         p
@@ -212,26 +213,54 @@ def register_orphans(study: Path) -> list[str]:
     )
     # Read to the end first, because DuckDB admits no reader beside a writing process.
     with store.read(study) as con:
-        registered = set(run_table.load_runs(con)["run"])
-    orphans = [p for p in folders if p.name not in registered]
-    for folder in orphans:
-        _register(study, folder)
-    return [p.name for p in orphans]
+        registered = run_table.run_ids(con)
+    names = []
+    for folder in folders:
+        if folder.name in registered or (lock := _lock_folder(folder)) is None:
+            continue
+        try:
+            _register(study, folder)
+        finally:
+            os.close(lock)
+        names.append(folder.name)
+    return names
 
 
 def _register(study: Path, folder: Path) -> None:
+    """Store the tables of a complete run, then its row; only for the holder of the folder's lock.
+
+    Large tables are stored slice by slice, so that no other access waits long. Their rows are part
+    of no run until the row of the run follows in the last transaction.
+    """
     manifest = json.loads((folder / "manifest.json").read_text())
+    run = manifest["run"]
+    with store.read(study) as con:
+        if run in run_table.run_ids(con):  # by another process, before the folder was locked
+            return
+        slices = run_table.list_slices(con, folder)
+    if slices:
+        with store.write(study) as con:
+            run_table.remove_slices(con, run, slices)
+    for part in slices:
+        with store.write(study) as con:
+            run_table.append_slice(con, run, part)
     with store.write(study) as con:
-        run_table.register_run(con, folder, manifest)
+        run_table.register_run(con, folder, manifest, slices)
         if manifest["kind"] == "dissect":
-            assignment_table.assign_first_dissection(con, manifest["run"])
+            assignment_table.assign_first_dissection(con, run)
 
 
 def _find_run(study: Path, name: str) -> bool:
-    """Return whether the run is in the store, after registering orphans."""
+    """Return whether the run is in the store, after registering orphans.
+
+    UserError if another process is registering it.
+    """
     register_orphans(study)
     with store.read(study) as con:
-        return name in set(run_table.load_runs(con)["run"])
+        is_registered = name in run_table.run_ids(con)
+    if not is_registered and (study / "runs" / name / "manifest.json").is_file():
+        raise _busy_error(study, name)
+    return is_registered
 
 
 def _command() -> str:
@@ -325,18 +354,30 @@ def _lock_run(study: Path, name: str) -> int | None:
         return None
     folder = study / "runs" / f"{name}.partial"
     folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock_folder(folder)
+    if lock is None:
+        raise _busy_error(study, name)
+    return lock
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Lock the folder of a run, under this and any later name; None if another process holds it."""
     # flock, because the kernel releases it when the process is killed; a file that merely exists
     # would block the next attempt. The filelock package does the same and is no dependency here.
     lock = os.open(folder / ".building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except BlockingIOError:
         os.close(lock)
-        raise UserError(
-            f"{name} is being built by another process in {study}; wait for it, then run the"
-            " command again."
-        ) from error
+        return None
     return lock
+
+
+def _busy_error(study: Path, name: str) -> UserError:
+    return UserError(
+        f"{name} is being built by another process in {study}; wait for it, then run the"
+        " command again."
+    )
 
 
 def _publish(study: Path, run: Run) -> None:
@@ -346,11 +387,12 @@ def _publish(study: Path, run: Run) -> None:
     # The manifest is the last file: a folder that has one is complete.
     write_text(run.folder / "manifest.json", json.dumps(run.manifest, indent=1, default=str))
     final = study / "runs" / run.name
-    if final.exists():  # its process was killed between renaming and registration
+    if final.exists():  # another process has built the same run since this one began
         shutil.rmtree(run.folder)
+        _find_run(study, run.name)
     else:
         os.replace(run.folder, final)
-    _register(study, final)
+        _register(study, final)
 
 
 def format_error(error: BaseException, folder: Path) -> str:

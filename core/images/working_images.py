@@ -90,10 +90,10 @@ class WorkingImages:
 
     def _prepare(self, file: str) -> np.ndarray:
         """Return an image as the network takes it; missing copies are made."""
-        image, name = self._map(self.folder / f"{file}.npy"), file
-        if self._margins is not None:
-            name = f"{file}-{self._margins[file]:.2f}"
-            image = self._breast_only(file, image, self._margins[file])
+        if self._margins is None:
+            image, name = self._map(self.folder / f"{file}.npy"), file
+        else:
+            image, name = self._breast_only(file, self._margins[file])
         if self.input_side is not None:
             image = self._resized(name, image, PATCHES_PER_WIDTH * self.input_side)
         return image
@@ -120,15 +120,20 @@ class WorkingImages:
                 " `images` of the study, or ingest into a new one."
             ) from error
 
-    def _breast_only(self, file: str, original: np.ndarray, margin: float) -> np.ndarray:
-        """Return the image that is black outside the breast, from its copy or newly made."""
-        path = self.folder / _BREAST_FOLDER / f"{file}-{margin:.2f}.npy"
+    def _breast_only(self, file: str, margin: float) -> tuple[np.ndarray, str]:
+        """Return the image that is black outside the breast, and the name of its copy.
+
+        A missing copy is made.
+        """
+        name = f"{file}-{margin:.2f}"
+        path = self.folder / _BREAST_FOLDER / f"{name}.npy"
         if not path.exists():
+            original = self._map(self.folder / f"{file}.npy")
             inside = with_margin(self._unpack_tissue(file, original.shape[:2]), margin)
             inside = inside[..., None] if original.ndim == 3 else inside
             masked = np.where(inside, original, 0).astype(np.uint8)
             self._store_copy(path, masked)
-        return self._map(path)
+        return self._map(path), name
 
     def _resized(self, name: str, image: np.ndarray, width: int) -> np.ndarray:
         """Return an image at another width, from its copy or newly made."""

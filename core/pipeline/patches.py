@@ -18,25 +18,23 @@ import pandas as pd
 
 from core import lineage, runs, store
 from core.class_labels import MAMMOGRAPHY
-from core.dataset.patches import (
-    Patches,
-    PatchRule,
-    image_label_patches,
-    label_patches,
-    reaches_patch,
-)
+from core.dataset.patches import PatchRule
 from core.dataset.splits import split_patients
 from core.errors import UserError
 from core.images.dicom_attributes import MAGNIFIED
 from core.images.finding_checks import NO_PATCH, ImageIssue
-from core.images.polygons import fill_polygons
-from core.images.working_images import WorkingImages
 from core.pipeline.ingestion.problem_rows import JOINT_CODES, UNDECIDED_ACTION, issue_row
 from core.pipeline.ingestion.request import check_study_classes
 from core.pipeline.inputs import StepResult, load_data_hash
+from core.pipeline.labelling.mammogram_patches import (
+    FindingOutline,
+    LabelledBlock,
+    LabellingTask,
+    label_mammograms,
+)
 from core.progress import ProgressCallback
 from core.settings import Settings
-from core.sources.deepminer_patches import published_patches, read_published_patches
+from core.sources.deepminer_patches import read_published_patches
 from core.store import dataset_table, problem_table
 
 _VERSION = 3
@@ -48,13 +46,14 @@ def run_patch_extraction(
     report: ProgressCallback,
     labels: Path | None = None,
     input_side: int | None = None,
+    workers: int = 1,
 ) -> StepResult:
     """Split the patients and label all windows.
 
     labels: folder of the published release, whose windows, labels and split are used instead; films
     that it does not list have no patches. input_side: side in pixels at which networks see the
-    patches, by default images.input_side; windows, labels and split do not depend on it. UserError
-    if no patch remains.
+    patches, by default images.input_side; windows, labels and split do not depend on it. workers:
+    number of processes, on which nothing depends. UserError if no patch remains.
     """
     input_side = input_side or settings.images.input_side
     request = {
@@ -82,7 +81,7 @@ def run_patch_extraction(
             listed_ids = None if listed is None else set(listed["mammogram_id"])
             splits = _split_patients(study, settings, listed_ids)
             patches, dropped, problems = _label_mammograms(
-                study, settings, splits, run.track_progress(report), exclusions, listed
+                study, settings, splits, run.track_progress(report), exclusions, listed, workers
             )
             if listed is None:
                 with store.write(study) as con:
@@ -241,6 +240,7 @@ def _label_mammograms(
     report: ProgressCallback,
     exclusions: _Exclusions,
     listed: pd.DataFrame | None = None,
+    workers: int = 1,
 ) -> tuple[pd.DataFrame, dict[str, int], list[dict[str, Any]]]:
     """Return the rows of all patches, the counts of what was dropped, and new problems."""
     rule = PatchRule(
@@ -250,61 +250,118 @@ def _label_mammograms(
         ambiguous=settings.patches.ambiguous,
         classes=settings.class_definition,
     )
+    side = settings.images.input_side
     with store.read(study) as con:
         mammograms = dataset_table.load_mammograms(con)
         findings = dataset_table.load_findings(con)
         sources = dataset_table.load_patients(con).set_index("patient_id")["source_id"]
-    _check_width(mammograms, settings.images.input_side)
+    _check_width(mammograms, side)
     if listed is not None:
         mammograms = mammograms[mammograms["mammogram_id"].isin(listed["mammogram_id"])]
-    findings_of = dict(list(findings.groupby("mammogram_id")))
-    listed_of = {} if listed is None else dict(list(listed.groupby("mammogram_id")))
-    images, frames, problems = WorkingImages(study), [], []
+    used, dropped = _exclude(mammograms, exclusions, by_findings=listed is None)
+    tasks = _labelling_tasks(used, findings, listed, exclusions.accepted)
+    blocks: list[LabelledBlock] = []
+    done = 0
+    for block in label_mammograms(study, tasks, side, rule, workers):
+        blocks.append(block)
+        done += block.size
+        report(done, len(tasks), "mammograms")
+    counts = {name: count for block in blocks for name, count in block.counts.items()}
+    dropped |= {
+        "unproven": sum(block.unproven for block in blocks),
+        "ambiguous": sum(block.ambiguous for block in blocks),
+        "films_without_tissue": sum(count == 0 for count in counts.values()),
+        "undecided_films": dropped["undecided_films"] + len(tasks) - len(counts),
+    }
+    patients = dict(zip(used["mammogram_id"], used["patient_id"]))
+    problems = [
+        _unreached_row(name, finding) | {"source_id": sources[patients[name]]}
+        for block in blocks
+        for name, finding in block.unreached
+    ]
+    split_of = {name: splits[patients[name]] for name in counts}
+    return _patch_table(blocks, counts, split_of), dropped, problems
+
+
+def _exclude(
+    mammograms: pd.DataFrame, exclusions: _Exclusions, by_findings: bool
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the mammograms that are labelled, and the counts of what is dropped so far.
+
+    by_findings: whether an undecided finding excludes its mammogram.
+    """
+    ids = mammograms["mammogram_id"]
+    magnified = ids.isin(exclusions.magnification_views)
+    left_out = ids.isin(exclusions.left_out) & ~magnified
+    undecided = ids.isin(exclusions.undecided if by_findings else ()) & ~magnified & ~left_out
     dropped = {
         "unproven": 0,
         "ambiguous": 0,
         "films_without_tissue": 0,
-        "undecided_films": 0,
-        "magnification_views": 0,
-        "left_out": 0,
+        "undecided_films": int(undecided.sum()),
+        "magnification_views": int(magnified.sum()),
+        "left_out": int(left_out.sum()),
     }
-    for i, mammogram in enumerate(mammograms.itertuples()):
-        report(i + 1, len(mammograms), "mammograms")
-        if mammogram.mammogram_id in exclusions.unused:
-            is_magnified = mammogram.mammogram_id in exclusions.magnification_views
-            dropped["magnification_views" if is_magnified else "left_out"] += 1
-            continue
-        # The labels of the release do not depend on outlines.
-        if listed is None:
-            is_undecided = mammogram.mammogram_id in exclusions.undecided
-            unreached = (
-                []
-                if is_undecided
-                else _unreached_findings(
-                    images, mammogram, findings_of.get(mammogram.mammogram_id), rule, exclusions
-                )
-            )
-            source_id = sources[mammogram.patient_id]
-            problems += [row | {"source_id": source_id} for row in unreached]
-            if is_undecided or unreached:
-                dropped["undecided_films"] += 1
-                continue
-        patches = _label_mammogram(
-            images,
-            mammogram,
-            findings_of.get(mammogram.mammogram_id),
-            settings.images.input_side,
-            rule,
-            listed_of.get(mammogram.mammogram_id),
+    return mammograms[~(magnified | left_out | undecided)], dropped
+
+
+def _labelling_tasks(
+    mammograms: pd.DataFrame,
+    findings: pd.DataFrame,
+    listed: pd.DataFrame | None,
+    accepted: frozenset[tuple[str, int]],
+) -> list[LabellingTask]:
+    """Return what the patches of each mammogram depend on.
+
+    accepted: findings, as (mammogram_id, number), that need not reach a patch.
+    """
+    outlines: dict[str, list[FindingOutline]] = {}
+    for row in findings.itertuples():
+        is_checked = row.pathology != "NORMAL" and (row.mammogram_id, row.number) not in accepted
+        outline = FindingOutline(row.number, row.pathology, row.outline, is_checked)
+        outlines.setdefault(row.mammogram_id, []).append(outline)
+    listed_of = {} if listed is None else dict(list(listed.groupby("mammogram_id")))
+    return [
+        LabellingTask(
+            mammogram_id=row.mammogram_id,
+            file=row.file,
+            image_label=row.image_label if isinstance(row.image_label, str) else None,
+            unlocated=row.unlocated,
+            findings=outlines.get(row.mammogram_id, []),
+            listed=listed_of.get(row.mammogram_id),
+            scale=(row.width / row.source_width, row.height / row.source_height),
         )
-        dropped["unproven"] += patches.dropped_unproven
-        dropped["ambiguous"] += patches.dropped_ambiguous
-        dropped["films_without_tissue"] += int(len(patches) == 0)
-        split = splits[mammogram.patient_id]
-        frames.append(_patch_rows(patches, mammogram.mammogram_id, split))
-    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    rows.insert(0, "patch_id", np.arange(len(rows), dtype=np.int32))
-    return rows, dropped, problems
+        for row in mammograms.itertuples()
+    ]
+
+
+def _unreached_row(mammogram_id: str, finding: FindingOutline) -> dict[str, Any]:
+    """Return the problem of a finding that counts in no patch of its mammogram."""
+    cause = f"the {finding.pathology} finding counts in no patch with enough breast tissue"
+    issue = ImageIssue(NO_PATCH, cause)
+    return issue_row(mammogram_id, issue, UNDECIDED_ACTION, finding.number)
+
+
+def _patch_table(
+    blocks: list[LabelledBlock], counts: dict[str, int], split_of: dict[str, str]
+) -> pd.DataFrame:
+    """Return the rows of all patches, numbered in the order of the blocks.
+
+    counts: number of patches of each mammogram; split_of: its split; both in the order of blocks.
+    """
+    filled = [block.columns for block in blocks if block.columns]
+    repeats = np.array(list(counts.values()), int)
+    return pd.DataFrame(
+        {
+            "patch_id": np.arange(repeats.sum(), dtype=np.int32),
+            "mammogram_id": np.repeat(np.array(list(counts), object), repeats),
+            **{
+                name: np.concatenate([columns[name] for columns in filled])
+                for name in (filled[0] if filled else ())
+            },
+            "split": np.repeat(np.array(list(split_of.values()), object), repeats),
+        }
+    )
 
 
 def _no_patch_error(dropped: dict[str, int], settings: Settings) -> UserError:
@@ -327,28 +384,6 @@ def _no_patch_error(dropped: dict[str, int], settings: Settings) -> UserError:
     )
 
 
-def _unreached_findings(
-    images: WorkingImages,
-    mammogram: Any,
-    findings: pd.DataFrame | None,
-    rule: PatchRule,
-    exclusions: _Exclusions,
-) -> list[dict[str, Any]]:
-    """Return the problems of findings that count in no patch of their mammogram."""
-    tissue, problems = images.tissue(mammogram.file), []
-    # A quarter of the width is the side of a patch. Images without tissue are listed already.
-    side = mammogram.width // 4
-    for row in [] if findings is None or not tissue.any() else findings.itertuples():
-        is_accepted = (mammogram.mammogram_id, row.number) in exclusions.accepted
-        if is_accepted or not len(row.outline) or row.pathology == "NORMAL":
-            continue
-        if not reaches_patch(tissue, fill_polygons(row.outline, tissue.shape), side, rule):
-            cause = f"the {row.pathology} finding counts in no patch with enough breast tissue"
-            issue = ImageIssue(NO_PATCH, cause)
-            problems.append(issue_row(mammogram.mammogram_id, issue, UNDECIDED_ACTION, row.number))
-    return problems
-
-
 def _check_width(mammograms: pd.DataFrame, input_side: int) -> None:
     """Raise UserError if mammograms were ingested for another input side."""
     other = mammograms[mammograms["width"] != 4 * input_side]
@@ -358,55 +393,3 @@ def _check_width(mammograms: pd.DataFrame, input_side: int) -> None:
             f"images.input_side is {input_side}, but {other['mammogram_id'].iloc[0]} was ingested"
             f" {width} px wide, for {width // 4}; set it back, or ingest into a new study."
         )
-
-
-def _label_mammogram(
-    images: WorkingImages,
-    mammogram: Any,
-    findings: pd.DataFrame | None,
-    side: int,
-    rule: PatchRule,
-    listed: pd.DataFrame | None = None,
-) -> Patches:
-    """Return the patches of one mammogram, a row of its table."""
-    tissue, label = images.tissue(mammogram.file), mammogram.image_label
-    masks = [
-        (row.pathology, fill_polygons(row.outline, tissue.shape))
-        for row in ([] if findings is None else findings.itertuples())
-        if len(row.outline)
-    ]
-    if listed is not None:
-        scale = (
-            mammogram.width / mammogram.source_width,
-            mammogram.height / mammogram.source_height,
-        )
-        return published_patches(listed, scale, tissue, masks, side, rule.classes)
-    if mammogram.unlocated:
-        # A finding lies somewhere in this mammogram, so none of its patches can be called normal.
-        return image_label_patches(tissue, "UNPROVEN", side, rule)
-    if isinstance(label, str) and (findings is None or not len(findings)):
-        return image_label_patches(tissue, label, side, rule)
-    return label_patches(tissue, masks, side, rule)
-
-
-def _patch_rows(patches: Patches, mammogram_id: str, split: str) -> pd.DataFrame:
-    """Return the table rows of a mammogram's patches, without patch_id."""
-    return pd.DataFrame(
-        {
-            "mammogram_id": mammogram_id,
-            "y": patches.y.astype(np.int32),
-            "x": patches.x.astype(np.int32),
-            "side": np.int32(patches.side),
-            "tissue": patches.tissue,
-            **{
-                column: values
-                for name in patches.union
-                for column, values in (
-                    (f"{name}_cover", patches.union[name]),
-                    (f"{name}_part", patches.share[name]),
-                )
-            },
-            "label": patches.label.astype(np.int32),
-            "split": split,
-        }
-    )

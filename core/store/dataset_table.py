@@ -246,15 +246,19 @@ def load_mammogram(con: Connection, mammogram_id: str) -> dict[str, Any] | None:
     return frame.iloc[0].to_dict() if len(frame) else None
 
 
-def load_findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFrame:
-    """Return the findings of one mammogram, or all.
+def load_findings(con: Connection, mammogram_ids: Collection[str] | None = None) -> pd.DataFrame:
+    """Return the findings of some mammograms (None: of all).
 
     descriptors is a dict; outline and nested are lists of float arrays [n, 2] of (x, y) in pixels
     of the working image.
     """
     frame = con.execute(
-        "SELECT * FROM findings WHERE ? IS NULL OR mammogram_id = ? ORDER BY mammogram_id, number",
-        [mammogram_id, mammogram_id],
+        """
+        SELECT * FROM findings
+        WHERE ? OR mammogram_id IN (SELECT unnest(?::VARCHAR[]))
+        ORDER BY mammogram_id, number
+        """,
+        [mammogram_ids is None, list(mammogram_ids or ())],
     ).df()
     frame["descriptors"] = [json.loads(text) for text in frame["descriptors"]]
     for column in ("outline", "nested"):
@@ -262,6 +266,16 @@ def load_findings(con: Connection, mammogram_id: str | None = None) -> pd.DataFr
         # An explicit object Series: pandas would stack lists of equal lengths into an array.
         frame[column] = pd.Series(polygons, dtype=object, index=frame.index)
     return frame
+
+
+def load_report_lines(con: Connection) -> pd.DataFrame:
+    """Return the report lines of findings that have one: mammogram_id, report.
+
+    In order of mammogram_id and of the number of the finding.
+    """
+    return con.execute(
+        "SELECT mammogram_id, report FROM findings WHERE report <> '' ORDER BY mammogram_id, number"
+    ).df()
 
 
 def load_first_pathologies(con: Connection) -> dict[str, str]:
@@ -286,6 +300,13 @@ def load_patches(con: Connection, run: str, splits: list[str] | None = None) -> 
         """,
         [run, splits, splits or []],
     ).df()
+
+
+def load_patch_labels(con: Connection, run: str) -> dict[str, np.ndarray]:
+    """Return the labels of all patches of a patches run, by patch_id: arrays patch_id and label."""
+    return con.execute(
+        "SELECT patch_id, label FROM patches WHERE run = ? ORDER BY patch_id", [run]
+    ).fetchnumpy()
 
 
 def load_mammogram_patches(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame:

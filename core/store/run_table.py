@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from core.store.migrations import RENAMED_RUN_KINDS, RENAMED_RUN_TABLES
 from core.timestamps import utc_now
 
 # Tables that a run may fill. A name outside this list is never put into an SQL statement.
-RUN_TABLES = (
+RUN_TABLES = {
     "splits",
     "patches",
     "history",
@@ -33,7 +35,16 @@ RUN_TABLES = (
     "ablations",
     "descriptor_associations",
     "attention",
-)
+}
+_JSON_COLUMNS = ("settings", "parents", "manifest")
+# The runs of a kind (NULL: of all), the one made or used last at the end. A request that an
+# existing run answers makes that run the current one again (table `uses`).
+_RUNS_IN_ORDER = """
+    SELECT runs.*
+    FROM runs LEFT JOIN (SELECT run, max(made) AS used FROM uses GROUP BY run) USING (run)
+    WHERE ? IS NULL OR kind = ?
+    ORDER BY greatest(runs.made, coalesce(used, runs.made)), runs.made, run
+"""
 # Tables with a column for each class, of this beginning or end.
 _CLASS_COLUMNS = {
     "patches": ("_cover", "_part"),
@@ -42,28 +53,68 @@ _CLASS_COLUMNS = {
     "image_scores": ("s_",),
     "explanations": ("p_",),
 }
+# Rows of a table in one transaction. Every other access waits for it, at most LOCK_TIMEOUT_S: the
+# insertion of 22 million rows took 7 of these 10 s.
+SLICE_ROWS = 1_000_000
 
 
-def register_run(con: Connection, folder: Path, manifest: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class TableSlice:
+    """Rows start (included) to stop (excluded) of a Parquet file of a run, for one table."""
+
+    table: str
+    path: Path
+    start: int
+    stop: int
+
+
+def list_slices(con: Connection, folder: Path) -> list[TableSlice]:
+    """Return the slices of large tables that are stored before their run is registered.
+
+    The last rows of a table, at most SLICE_ROWS, belong to `register_run`. UserError if a table is
+    unknown.
+    """
+    slices = []
+    for path, table in _run_files(folder):
+        query = "SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata(?)"
+        rows = fetch_integer(con, query, [str(path)])
+        slices += [
+            TableSlice(table, path, start, start + SLICE_ROWS)
+            for start in range(0, rows - SLICE_ROWS, SLICE_ROWS)
+        ]
+    return slices
+
+
+def append_slice(con: Connection, run: str, part: TableSlice) -> None:
+    """Append a slice of a run that is not registered yet.
+
+    No query shows its rows before the run is registered, because queries name a registered run.
+    """
+    _append_rows(con, run, part.table, part.path, part.start, part.stop)
+
+
+def remove_slices(con: Connection, run: str, slices: Collection[TableSlice]) -> None:
+    """Remove what a process that was killed has stored of a run; a registered run stays."""
+    for table in {part.table for part in slices}:
+        con.execute(
+            f"DELETE FROM {table} WHERE run = ? AND run NOT IN (SELECT run FROM runs)", [run]
+        )
+
+
+def register_run(
+    con: Connection, folder: Path, manifest: dict[str, Any], slices: Collection[TableSlice] = ()
+) -> None:
     """Append a whole run: its row and every table in `tables/`.
 
-    A run that is registered already stays as it is. UserError if a table is unknown.
+    slices: parts that are stored already. A run that is registered already stays as it is.
+    UserError if a table is unknown.
     """
     name = manifest["run"]
     if fetch_integer(con, "SELECT count(*) FROM runs WHERE run = ?", [name]):
         return
-    for path in sorted((folder / "tables").glob("*.parquet")):
-        table = RENAMED_RUN_TABLES.get(path.stem, path.stem)
-        if table not in RUN_TABLES:
-            raise UserError(
-                f"{path} is not a table of the store; the run was made by another version of"
-                " DeepMiner."
-            )
-        _add_class_columns(con, table, path)
-        con.execute(
-            f"INSERT INTO {table} BY NAME SELECT ?::VARCHAR AS run, * FROM read_parquet(?)",
-            [name, str(path)],
-        )
+    for path, table in _run_files(folder):
+        stored = max((part.stop for part in slices if part.path == path), default=0)
+        _append_rows(con, name, table, path, stored)
     # In the caller's transaction with the tables: a run is registered whole or not at all.
     con.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?::TIMESTAMP, ?)",
@@ -76,6 +127,36 @@ def register_run(con: Connection, folder: Path, manifest: dict[str, Any]) -> Non
             manifest["made"],
             manifest["seconds"],
         ],
+    )
+
+
+def _run_files(folder: Path) -> list[tuple[Path, str]]:
+    """Return the Parquet files of a run, each with its table in the store."""
+    files = []
+    for path in sorted((folder / "tables").glob("*.parquet")):
+        table = RENAMED_RUN_TABLES.get(path.stem, path.stem)
+        if table not in RUN_TABLES:
+            raise UserError(
+                f"{path} is not a table of the store; the run was made by another version of"
+                " DeepMiner."
+            )
+        files.append((path, table))
+    return files
+
+
+def _append_rows(
+    con: Connection, run: str, table: str, path: Path, start: int, stop: int | None = None
+) -> None:
+    """Append the rows of a Parquet file from `start` on, up to `stop` (excluded; None: all)."""
+    _add_class_columns(con, table, path)
+    con.execute(
+        f"""
+        INSERT INTO {table} BY NAME
+        SELECT ?::VARCHAR AS run, * EXCLUDE file_row_number
+        FROM read_parquet(?, file_row_number = true)
+        WHERE file_row_number >= ? AND (? IS NULL OR file_row_number < ?)
+        """,
+        [run, str(path), start, stop, stop],
     )
 
 
@@ -101,23 +182,15 @@ def load_runs(con: Connection, kind: str | None = None) -> pd.DataFrame:
 
     Columns: run, kind, settings (dict), parents (list), manifest (dict), made, seconds.
     """
-    # A request that an existing run answers makes that run the current one again (table `uses`).
-    frame = con.execute(
-        """
-        SELECT runs.*
-        FROM runs LEFT JOIN (SELECT run, max(made) AS used FROM uses GROUP BY run) USING (run)
-        WHERE ? IS NULL OR kind = ?
-        ORDER BY greatest(runs.made, coalesce(used, runs.made)), runs.made, run
-        """,
-        [kind, kind],
-    ).df()
-    return _decode_runs(frame)
-
-
-def _decode_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    for column in ("settings", "parents", "manifest"):
+    frame = con.execute(_RUNS_IN_ORDER, [kind, kind]).df()
+    for column in _JSON_COLUMNS:
         frame[column] = [json.loads(text) for text in frame[column]]
     return frame
+
+
+def run_ids(con: Connection) -> set[str]:
+    """Return the ids of all runs."""
+    return {row[0] for row in con.execute("SELECT run FROM runs").fetchall()}
 
 
 def latest_run(con: Connection, kind: str, parent: str | None = None) -> str | None:
@@ -126,12 +199,12 @@ def latest_run(con: Connection, kind: str, parent: str | None = None) -> str | N
     parent: consider only runs that were built directly on this run. Explanations of single
     mammograms are never the latest: the study's explanations are those of whole splits.
     """
-    frame = load_runs(con, kind)
-    if len(frame):
-        frame = frame[[not settings.get("mammograms") for settings in frame["settings"]]]
-    if parent is not None:
-        frame = frame[[parent in parents for parents in frame["parents"]]] if len(frame) else frame
-    return str(frame["run"].iloc[-1]) if len(frame) else None
+    for row in reversed(_fetch_rows(con, _RUNS_IN_ORDER, [kind, kind])):
+        if json.loads(row["settings"]).get("mammograms"):
+            continue
+        if parent is None or parent in json.loads(row["parents"]):
+            return str(row["run"])
+    return None
 
 
 def patches_at_side(con: Connection, run: str, input_side: int) -> str | None:
@@ -199,11 +272,18 @@ def record_use(con: Connection, run: str) -> None:
 
 def load_run(con: Connection, run: str) -> dict[str, Any]:
     """Return one run as a dict; MissingRunError with the existing ids if it does not exist."""
-    row = con.execute("SELECT * FROM runs WHERE run = ?", [run]).df()
-    if not len(row):
+    rows = _fetch_rows(con, "SELECT * FROM runs WHERE run = ?", [run])
+    if not rows:
         existing = ", ".join(load_runs(con)["run"])
         raise MissingRunError(f"There is no run {run}; the study has {existing or 'none yet'}.")
-    return _decode_runs(row).iloc[0].to_dict()
+    return rows[0] | {column: json.loads(rows[0][column]) for column in _JSON_COLUMNS}
+
+
+def _fetch_rows(con: Connection, query: str, values: list[Any]) -> list[dict[str, Any]]:
+    """Return rows by column name. A DataFrame of a few rows takes ten times as long."""
+    result = con.execute(query, values)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def append_log(con: Connection, actor: str, event: str, detail: str = "") -> None:

@@ -279,8 +279,8 @@ def load_attention(con: Connection, run: str, mammogram_id: str) -> pd.DataFrame
     ).df()
 
 
-def load_explanations(con: Connection, run: str) -> pd.DataFrame:
-    """Return the explanations of an explain run with their mammograms.
+def load_explanations(con: Connection, run: str, mammogram_id: str | None = None) -> pd.DataFrame:
+    """Return the explanations of an explain run, of one mammogram or all, with their mammograms.
 
     Columns: mammogram_id, patient_id, laterality, view, film (working image), width, height, split,
     predicted, lesion_class, truth, p_<class>, file (arrays of maps), outside (share of the response
@@ -291,10 +291,10 @@ def load_explanations(con: Connection, run: str) -> pd.DataFrame:
         SELECT e.* EXCLUDE run, m.patient_id, m.laterality, m.view, m.file AS film,
             m.width, m.height
         FROM explanations e JOIN mammograms m USING (mammogram_id)
-        WHERE run = ?
+        WHERE run = ? AND (? IS NULL OR mammogram_id = ?)
         ORDER BY mammogram_id
         """,
-        [run],
+        [run, mammogram_id, mammogram_id],
     ).df()
 
 

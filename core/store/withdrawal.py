@@ -226,7 +226,9 @@ def _runs_with_patient(con: Connection, patient_id: str) -> tuple[str, ...]:
 def _delete_patch_results(con: Connection, table: str, patient_id: str) -> int:
     """Delete the rows of a table whose patches, numbered in their patches run, are a patient's."""
     count = 0
-    for (run,) in con.execute(f"SELECT DISTINCT run FROM {table}").fetchall():
+    # Rows of a run that is not registered yet belong to a process that is still storing them.
+    runs = con.execute(f"SELECT DISTINCT run FROM {table} SEMI JOIN runs USING (run)").fetchall()
+    for (run,) in runs:
         deleted = con.execute(
             f"""
             DELETE FROM {table} WHERE run = ? AND patch_id IN (

@@ -308,6 +308,7 @@ def patches_command(
             max=1024,
         ),
     ] = None,
+    workers: WorkersOption = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Split the patients and label every patch."""
@@ -321,7 +322,7 @@ def patches_command(
     study_settings = settings.load_settings(folder)
     with progress_bar("patches") as report:
         step_result = patch_step.run_patch_extraction(
-            folder, study_settings, report, labels, input_side
+            folder, study_settings, report, labels, input_side, workers
         )
     with store.read(folder) as con:
         counts = dataset_table.load_patch_counts(con, step_result.run)

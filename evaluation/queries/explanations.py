@@ -129,11 +129,11 @@ def load_explanation(
     dissect = lineage.ancestor_run(study, run, "dissect")
     label_set = label_set or lineage.run_label_set(study, run)
     with store.read(study) as con:
-        table = unit_table.load_explanations(con, run)
-        row: dict[str, Any] = table[table["mammogram_id"] == mammogram_id].iloc[0].to_dict()
+        table = unit_table.load_explanations(con, run, mammogram_id)
+        row: dict[str, Any] = table.iloc[0].to_dict()
         influences = unit_table.load_influences(con, run, mammogram_id)
         labels = label_sets.load_label_set(con, dissect, label_set, load_order_of_experts(study))
-        findings = dataset_table.load_findings(con, mammogram_id)
+        findings = dataset_table.load_findings(con, [mammogram_id])
         manifest = run_table.load_run(con, run)["manifest"]
         classes = run_table.run_classes(con, run)
     # np.load keeps an .npz file open until it is closed, hence the block.

@@ -68,19 +68,17 @@ def measure_report_similarity(
     with store.read(study) as con:
         explained = unit_table.load_explanations(con, run)
         influences = unit_table.load_top_influences(con, run, SIMILARITY_DEPTH)
-        findings = dataset_table.load_findings(con)
+        reports = dataset_table.load_report_lines(con)
         order = load_order_of_experts(study)
         unit_labels = label_sets.load_label_set(con, dissect, label_set, order)
     labels = {unit: label.text for unit, label in unit_labels.items()}
     # The findings of a mammogram form one reference, as its units form one hypothesis.
-    lines = (
-        findings[findings["report"] != ""]
-        .groupby("mammogram_id")["report"]
-        .agg(lambda reports: " ".join(descriptive_part(report) for report in reports))
-    )
-    explained = explained[explained["mammogram_id"].isin(lines.index)]
+    explained = explained[explained["mammogram_id"].isin(reports["mammogram_id"])]
     if not len(explained) or not labels:
         return []
+    lines = reports.groupby("mammogram_id")["report"].agg(
+        lambda parts: " ".join(descriptive_part(report) for report in parts)
+    )
     references = [report_tokens(lines[name]) for name in explained["mammogram_id"]]
     label_texts = _label_texts(explained, influences, labels)
     vectors, source = study_vectors(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from core import lineage, runs, store
 from core.class_labels import unit_name
@@ -187,7 +187,8 @@ def unit_details(study: Path, dissect: str, unit: int) -> dict[str, Any]:
         row = unit_table.load_units(con, dissect).set_index("unit").loc[unit].to_dict()
         chosen = unit_table.load_selected_units(con, dissect)
         top = unit_table.load_top_patches(con, dissect, patches_run, [unit])
-        findings = dataset_table.load_findings(con)
+        # A unit has few mammograms among its top patches; a study has hundreds of thousands.
+        findings = dataset_table.load_findings(con, set(top["mammogram_id"]))
         annotations = annotation_table.load_annotations(con, dissect)
         concept_run = run_table.latest_run(con, "concepts", dissect)
         concepts: list[dict[str, Any]] = []
@@ -257,9 +258,9 @@ def activations_by_class(study: Path, dissect: str, unit: int) -> dict[str, np.n
     values = np.load(folder / "activations.npy", mmap_mode="r")[:, unit].astype(np.float32)
     ids = np.load(folder / "patch_ids.npy")
     with store.read(study) as con:
-        patches = dataset_table.load_patches(con, run_table.ancestor(con, dissect, "patches"))
+        patches = dataset_table.load_patch_labels(con, run_table.ancestor(con, dissect, "patches"))
     # The rows of activations.npy follow patch_ids.npy and not the patch table.
-    labels = patches.set_index("patch_id")["label"].reindex(ids).to_numpy()
+    labels = pd.Series(patches["label"], patches["patch_id"]).reindex(ids).to_numpy()
     return {
         name: np.asarray(values[labels == code])
         for code, name in run_class_names(study, dissect).items()
@@ -370,7 +371,7 @@ def activation_curves(study: Path, dissect: str, unit: int, points: int = 200) -
             )
             bandwidth = 0.9 * spread * len(values) ** -0.2
             counts = np.histogram(values, edges)[0].astype(float)
-            density = gaussian_filter1d(counts, bandwidth / step, mode="reflect")
+            density = scipy.ndimage.gaussian_filter1d(counts, bandwidth / step, mode="reflect")
             densities[name] = density / density.max()
     return ActivationCurves(
         values=(edges[1:] + edges[:-1]) / 2,

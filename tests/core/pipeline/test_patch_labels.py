@@ -16,6 +16,11 @@ from core.dataset.patches import PatchRule
 from core.errors import UserError
 from core.pipeline import patches
 from core.pipeline.ingestion import staging
+from core.pipeline.labelling.mammogram_patches import (
+    FindingOutline,
+    LabellingTask,
+    label_mammogram,
+)
 from core.store import dataset_table
 from support import synthetic_study
 
@@ -40,10 +45,16 @@ SQUARE = [np.array([[0.0, 0.0], [31.0, 0.0], [31.0, 31.0], [0.0, 31.0]])]
     ],
 )
 def test_labels_of_a_mammogram(unlocated, image_label, pathologies, labels) -> None:
-    mammogram = SimpleNamespace(file="f", image_label=image_label, unlocated=unlocated)
-    findings = pd.DataFrame({"pathology": pathologies, "outline": [SQUARE] * len(pathologies)})
+    task = LabellingTask(
+        mammogram_id="m",
+        file="f",
+        image_label=image_label,
+        unlocated=unlocated,
+        findings=[FindingOutline(1, pathology, SQUARE, True) for pathology in pathologies],
+    )
     images = SimpleNamespace(tissue=lambda file: TISSUE)
-    result = patches._label_mammogram(images, mammogram, findings, 32, PatchRule())
+    result, unreached = label_mammogram(images, task, 32, PatchRule())
+    assert unreached == [] and result is not None
     tiles = [
         int(label)
         for y, x, label in zip(result.y, result.x, result.label)
@@ -125,3 +136,27 @@ def test_only_faults_of_the_source_leave_a_patient_out(
         # A full disk is no fault of the patient, who would silently be missing.
         with pytest.raises(OSError, match="No space"):
             stage(skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "in_this_process"),
+    [(9, 1, True), (3, 8, True), (0, 1, True), (4, 2, False)],
+)
+def test_small_ingestions_start_no_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: int, workers: int, in_this_process: bool
+) -> None:
+    started: list[int] = []
+
+    def start(count: int, *_: object, **__: object) -> None:
+        started.append(count)
+        raise InterruptedError
+
+    monkeypatch.setattr(staging, "ProcessPoolExecutor", start)
+    monkeypatch.setattr(staging, "_outcomes_in_this_process", lambda *given: [len(given[1])])
+    outcomes = staging.staging_outcomes("source", [(None, "")] * tasks, tmp_path, 64, workers)
+    if in_this_process:
+        assert list(outcomes) == [tasks] and started == []
+    else:
+        with pytest.raises(InterruptedError):
+            list(outcomes)
+        assert started == [workers]

@@ -14,6 +14,7 @@ from core import distributed, runs, store
 from core.class_labels import MAMMOGRAPHY
 from core.errors import UserError
 from core.pipeline import patches, train
+from core.pipeline.labelling import mammogram_patches
 from core.pipeline.patches import _Exclusions
 from core.settings import Settings, TrainingSettings
 from core.store import dataset_table, run_table
@@ -42,7 +43,7 @@ def test_rows_and_manifest_of_patches(strips: tuple[Path, Settings]) -> None:
     study, settings = strips
     calls: list[tuple[int, int, str]] = []
     result = patches.run_patch_extraction(study, settings, lambda *c: calls.append(c))
-    assert result.created and calls == [(n, 3, "mammograms") for n in (1, 2, 3)]
+    assert result.created and calls == [(3, 3, "mammograms")]
     assert not patches.run_patch_extraction(study, settings, no_progress).created
     with store.read(study) as con:
         row = run_table.load_run(con, result.run)
@@ -87,13 +88,14 @@ def test_counts_of_what_is_dropped(
     strips: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, settings = strips
-    label = patches._label_mammogram
+    label = mammogram_patches.label_mammogram
     counts = iter([(1, 4), (2, 6)])
 
     def counted(*given: Any) -> Any:
         unproven, ambiguous = next(counts)
-        result = label(*given)
-        return dataclasses.replace(result, dropped_unproven=unproven, dropped_ambiguous=ambiguous)
+        result, unreached = label(*given)
+        dropped = {"dropped_unproven": unproven, "dropped_ambiguous": ambiguous}
+        return dataclasses.replace(result, **dropped), unreached
 
     def count(**excluded: str) -> tuple[int, dict[str, int]]:
         sets = [
@@ -107,7 +109,7 @@ def test_counts_of_what_is_dropped(
         assert problems == [] and rows["patch_id"].tolist() == list(range(len(rows)))
         return len(rows), {name: number for name, number in dropped.items() if number}
 
-    monkeypatch.setattr(patches, "_label_mammogram", counted)
+    monkeypatch.setattr(mammogram_patches, "label_mammogram", counted)
     expected = {"unproven": 3, "ambiguous": 10, "left_out": 1}
     assert count(left_out="P1.LEFT_CC") == (6, expected)
     found = count(

@@ -80,7 +80,7 @@ def test_corrected_outline_replaces_the_patient(study: Path, tmp_path: Path) -> 
     assert after[0] == before[0] and after[2] == before[2] and after[3] == []
     assert after[1] != before[1]
     with store.read(study) as con:
-        outline = dataset_table.load_findings(con, "P1.LEFT_CC")["outline"].iloc[0][0]
+        outline = dataset_table.load_findings(con, ["P1.LEFT_CC"])["outline"].iloc[0][0]
         sources = dataset_table.load_sources(con)
     assert outline[:, 0].max() < 130
     assert list(sources["patients"]) == [2, 1]

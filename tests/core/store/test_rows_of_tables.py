@@ -243,6 +243,10 @@ def test_scores_and_predictions_of_a_split(study: Path) -> None:
         assert set(dataset_table.load_patches(con, PATCHES, ["test"])["patch_id"]) == {5, 7}
         assert len(dataset_table.load_patches(con, PATCHES)) == 320
         assert len(dataset_table.load_patches(con, PATCHES, [])) == 0
+        labels = dataset_table.load_patch_labels(con, PATCHES)
+        every = dataset_table.load_patches(con, PATCHES)
+        assert labels["patch_id"].tolist() == every["patch_id"].tolist()
+        assert labels["label"].tolist() == every["label"].tolist()
         own = dataset_table.load_mammogram_patches(con, PATCHES, "ZQXCASE001")
         assert own["patch_id"].tolist() == list(range(20, 40))
         counts = dataset_table.load_patch_counts(con, PATCHES)
@@ -266,7 +270,7 @@ def test_findings_and_properties(study: Path) -> None:
             con, "findings", pd.DataFrame([finding | {"mammogram_id": "ZQXCASE001"}])
         )
         dataset_table.append_rows(con, "findings", pd.DataFrame())
-        found = dataset_table.load_findings(con, "ZQXCASE004")
+        found = dataset_table.load_findings(con, ["ZQXCASE004"])
         assert found["number"].tolist() == [1, 2] and found["outline"][0] == []
         outline, nested = found["outline"][1], found["nested"][1]
         assert [p.tolist() for p in outline] == [[[1, 2], [3, 4]], [[5, 6]]]
@@ -274,6 +278,14 @@ def test_findings_and_properties(study: Path) -> None:
         assert found["descriptors"][1] == {"shape": "OVAL"}
         assert dataset_table.load_findings(con)["mammogram_id"].tolist() == [
             *("ZQXCASE001", "ZQXCASE004", "ZQXCASE004")
+        ]
+        assert len(dataset_table.load_findings(con, [])) == 0
+        assert len(dataset_table.load_report_lines(con)) == 0
+        other = finding | {"mammogram_id": "ZQXCASE000", "report": "MASS"}
+        lines = [other, other | {"number": 1, "report": "CALC"}]
+        dataset_table.append_rows(con, "findings", pd.DataFrame(lines))
+        assert dataset_table.load_report_lines(con).to_numpy().tolist() == [
+            *(["ZQXCASE000", "CALC"], ["ZQXCASE000", "MASS"])
         ]
         with pytest.raises(ValueError, match="people is not a data table"):
             dataset_table.append_rows(con, "people", pd.DataFrame(rows))

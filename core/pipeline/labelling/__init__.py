@@ -1,0 +1,1 @@
+"""Labelling of the patches of mammograms, in one or several processes."""
