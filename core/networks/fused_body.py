@@ -265,8 +265,8 @@ def _fuse_convolution(
 def _overwrite_residuals(module: fx.GraphModule) -> None:
     """Let convolutions write into the residual branch where nothing else reads it afterwards."""
     modules = dict(module.named_modules())
-    places = {node: place for place, node in enumerate(module.graph.nodes)}
-    for node, place in places.items():
+    positions = {node: position for position, node in enumerate(module.graph.nodes)}
+    for node, position in positions.items():
         fused = _module_of(modules, node)
         if not isinstance(fused, FusedConvolution) or len(node.args) == 1:
             continue
@@ -274,7 +274,7 @@ def _overwrite_residuals(module: fx.GraphModule) -> None:
         assert isinstance(residual, fx.Node)
         is_fresh = isinstance(_module_of(modules, residual), _FRESH_OUTPUTS)
         fused.overwrites_residual = is_fresh and all(
-            places[user] <= place for user in residual.users
+            positions[user] <= position for user in residual.users
         )
 
 

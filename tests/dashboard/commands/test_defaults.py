@@ -30,6 +30,7 @@ DEFAULTS = {
     "figures": {"out": Path("exports"), "formats": "pdf,svg,eps,png,tiff"},
     "ingest": {"workers": 2, "patients": 200, "seed": 1},
     "labels audit-start": {"patches": 6, "seed": 1, "label_set": "default"},
+    "patches": {"workers": 2},
     "reading answers": {"format": "csv"},
     "reading create": {"name": "Reading study", "design": "Recommended"},
     "reading lint": {"reviewed": ""},
