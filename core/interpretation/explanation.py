@@ -46,7 +46,8 @@ def compute_image_scores(probabilities: np.ndarray, tissue: np.ndarray) -> Image
 
     s_malignant = max p_malignant, s_benign = max p_benign,
     s_normal = 1 - max (p_benign + p_malignant), each over tissue positions; likewise for other
-    classes of findings.
+    classes of findings. Because the probabilities of a position add up to 1, s_normal is the
+    smallest p_normal. It is taken from there: the sum of the others is rounded and may exceed 1.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def compute_image_scores(probabilities: np.ndarray, tissue: np.ndarray) -> Image
     if len(lesions) == 1:
         return ImageScores(None, scores)
     # Not max p_normal: every mammogram has normal tissue somewhere, so that its AUC is chance.
-    return ImageScores(1.0 - float(lesions.sum(0).max()), scores)
+    return ImageScores(float(probabilities[0, tissue].min()), scores)
 
 
 def predicted_output(scores: ImageScores, threshold: float) -> int | None:

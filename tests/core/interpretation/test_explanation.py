@@ -30,6 +30,13 @@ def test_image_scores() -> None:
     assert compute_image_scores(p, np.zeros((6, 5), bool)) == ImageScores(None, ())
 
 
+def test_score_of_normal_is_not_rounded_below_zero() -> None:
+    certain = np.array([[[1e-9]], [[0.75]], [[0.25 + 2**-23]]], np.float32)
+    assert float(certain[1:].sum()) > 1
+    scores = compute_image_scores(certain, np.ones((1, 1), bool))
+    assert scores.normal == np.float32(1e-9) and predicted_output(scores, 0.0) == 0
+
+
 def test_predicted_output() -> None:
     assert predicted_output(ImageScores(0.5, (0.2, 0.4)), 0.5) == 0
     assert predicted_output(ImageScores(0.49, (0.2, 0.4)), 0.5) == 2
