@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
 from PIL import Image
 
 from core.images.colormaps import INFERNO
-from core.images.tissue_segmentation import tissue_mask
+from core.images.tissue_segmentation import tissue_mask, with_margin
 
 # Stored kinds of pictures.
 MAMMOGRAM, CLASS_MAP = "film", "class_map"
@@ -132,11 +131,7 @@ def prerendered_path(study: Path, name: str) -> Path:
 
 def breast_mask(pixels: np.ndarray) -> np.ndarray:
     """Return the breast with its skin line, bool [h, w], of a working image uint8 [h, w]."""
-    mask = tissue_mask(pixels)
-    if not mask.any():
-        return mask
-    margin = max(1.0, _SKIN_MARGIN * pixels.shape[1])
-    return scipy.ndimage.distance_transform_edt(~mask) <= margin
+    return with_margin(tissue_mask(pixels), max(1.0, _SKIN_MARGIN * pixels.shape[1]))
 
 
 def color_class_map(probability: np.ndarray, inside: np.ndarray) -> np.ndarray:

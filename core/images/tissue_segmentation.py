@@ -131,7 +131,7 @@ def with_margin(mask: np.ndarray, margin: float) -> np.ndarray:
     Returns
     -------
     bool array, shape [h, w]
-        Exact to about w / 256 pixels.
+        The pixels whose centre is at most margin away from the centre of a pixel of the mask.
 
     Examples
     --------
@@ -142,19 +142,32 @@ def with_margin(mask: np.ndarray, margin: float) -> np.ndarray:
     """
     if not mask.any():
         return mask
-    # The mask itself was computed at this width, and a distance transform of the whole image is
-    # slow.
+    # The rows of a mask are a few runs of pixels each. Discs around the pixels of a run are a
+    # longer run in every neighbouring row. This takes a tenth of the time of a distance transform.
     h, w = mask.shape
-    small_width = min(_WORK_WIDTH, w)
-    small_height = max(1, round(h * small_width / w))
-    if (small_height, small_width) == (h, w):
-        return scipy.ndimage.distance_transform_edt(~mask) <= margin
-    grey = Image.fromarray(mask.astype(np.float32))
-    small = np.asarray(grey.resize((small_width, small_height), Image.Resampling.BOX)) >= 0.5
-    distance = scipy.ndimage.distance_transform_edt(~small) * (w / small_width)
-    enlarged = Image.fromarray(distance.astype(np.float32))
-    field = np.asarray(enlarged.resize((w, h), Image.Resampling.BILINEAR))
-    return (field <= margin) | mask
+    row, starts, ends = _runs(mask)
+    rows_away = np.arange(-int(margin), int(margin) + 1)
+    reach = np.sqrt(margin**2 - rows_away**2).astype(int)
+    rows = row[:, None] + rows_away
+    # Rows below the image are cut off below: their positions lie behind its last pixel.
+    below_top = rows >= 0
+    starts = np.sort((rows * w + np.maximum(starts[:, None] - reach, 0))[below_top])
+    ends = np.sort((rows * w + np.minimum(ends[:, None] + reach, w))[below_top])
+    # Between two runs of the union as many runs have ended as have started.
+    gaps = np.flatnonzero(starts[1:] > ends[:-1])
+    enlarged = np.zeros(h * w, bool)
+    for start, end in zip(starts[np.append(0, gaps + 1)], ends[np.append(gaps, len(ends) - 1)]):
+        enlarged[start:end] = True
+    return enlarged.reshape(h, w)
+
+
+def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, first column and end (exclusive) of each run of pixels in a row of a mask."""
+    h, w = mask.shape
+    padded = np.zeros((h, w + 2), bool)
+    padded[:, 1:-1] = mask
+    row, column = np.divmod(np.flatnonzero(np.diff(padded.ravel())), w + 2)
+    return row[::2], column[::2], column[1::2]
 
 
 def air_threshold(smooth: np.ndarray) -> np.ndarray:
@@ -205,12 +218,13 @@ def _doubt(smooth: np.ndarray, above: np.ndarray, piece: np.ndarray) -> str:
     if piece.mean() > _MAX_MASK_SHARE:
         return "no background was found around the breast"
     # Large bright areas only: labels and lines are expected.
-    others = scipy.ndimage.binary_opening(above & ~piece, iterations=max(1, piece.shape[1] // 40))
+    steps = max(1, piece.shape[1] // 40)
+    outside_of_image = ~np.pad(above & ~piece, 1)
+    others = _grow(~_grow(outside_of_image, steps), steps)[1:-1, 1:-1]
     if others.sum() > _MAX_OTHER_SHARE * piece.sum():
         return "another bright area is nearly as large as the breast"
-    inside = piece & ~scipy.ndimage.binary_erosion(piece, iterations=3, border_value=1)
-    outside = scipy.ndimage.binary_dilation(piece, iterations=4) & ~piece
-    outside &= ~scipy.ndimage.binary_dilation(piece, iterations=1)
+    inside = piece & _grow(~piece, 3)
+    outside = _grow(piece, 4) & ~_grow(piece, 1)
     if outside.any() and np.median(smooth[inside]) - np.median(smooth[outside]) < _MIN_BORDER_STEP:
         return "the border of the breast is hardly brighter than the background"
     return ""
@@ -225,7 +239,8 @@ def _largest_piece(above: np.ndarray) -> np.ndarray:
     # Tissue continues beyond the image, so an opening must not round off the breast where the image
     # cuts it. Mirroring ensures that without turning a bright edge of a few pixels into a bar.
     wide = np.pad(above, 2 * radius, mode="symmetric")
-    opened = _dilate(_erode(wide, radius), radius)
+    eroded = ~with_margin(~wide, radius)
+    opened = with_margin(eroded, radius)
     parts, count = scipy.ndimage.label(opened)
     if count == 0:
         return np.zeros_like(above)
@@ -234,14 +249,32 @@ def _largest_piece(above: np.ndarray) -> np.ndarray:
     if sizes.max() < _MIN_BREAST_SHARE * above.size:
         return np.zeros_like(above)
     piece = parts == 1 + int(sizes.argmax())
-    grown = scipy.ndimage.binary_dilation(piece, iterations=max(1, radius // 4), mask=wide)
-    return scipy.ndimage.binary_fill_holes(grown)[inner]
+    grown = _grow(piece, max(1, radius // 4), wide)
+    return _fill_holes(grown)[inner]
 
 
-# Distance transforms: erosion by a disc costs the same for every radius.
-def _erode(mask: np.ndarray, radius: float) -> np.ndarray:
-    return scipy.ndimage.distance_transform_edt(mask) > radius
+def _grow(mask: np.ndarray, steps: int, limit: np.ndarray | None = None) -> np.ndarray:
+    """Return a mask [h, w] with the four neighbours of its pixels, `steps` times.
+
+    limit: bool [h, w], to which the mask belongs and beyond which it does not grow.
+    """
+    # scipy's dilation takes 30 times as long.
+    for _ in range(steps):
+        grown = mask.copy()
+        grown[1:] |= mask[:-1]
+        grown[:-1] |= mask[1:]
+        grown[:, 1:] |= mask[:, :-1]
+        grown[:, :-1] |= mask[:, 1:]
+        mask = grown if limit is None else grown & limit
+    return mask
 
 
-def _dilate(mask: np.ndarray, radius: float) -> np.ndarray:
-    return scipy.ndimage.distance_transform_edt(~mask) <= radius
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Return a mask [h, w] with the parts of its ground that do not reach the image's edge."""
+    # scipy's function of this purpose takes 5 times as long.
+    parts, count = scipy.ndimage.label(~mask)
+    edges = (parts[0], parts[-1], parts[:, 0], parts[:, -1])
+    is_open = np.zeros(count + 1, bool)
+    is_open[np.concatenate(edges)] = True
+    is_open[0] = False  # the mask itself
+    return ~is_open[parts]
