@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from benchmarks.networks import (
     DEFAULT_SIDE,
+    MARGIN,
     PatchSubset,
     random_network,
     report_nothing,
@@ -156,7 +157,7 @@ def explanation_row(network: Classifier, films: Path, device: torch.device) -> G
     with tempfile.TemporaryDirectory() as name:
         product_s = seconds(
             lambda: explain_mammogram(
-                network, MAMMOGRAPHY, full, probe, images, film, 0.5, Path(name), margin=0.0
+                network, MAMMOGRAPHY, full, probe, images, film, 0.5, Path(name), margin=MARGIN
             ),
             device,
         )

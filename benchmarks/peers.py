@@ -19,6 +19,7 @@ from torch import nn
 
 from benchmarks.networks import (
     DEFAULT_SIDE,
+    MARGIN,
     PatchSubset,
     random_network,
     report_nothing,
@@ -145,7 +146,7 @@ def grad_cam_row(folder: Path) -> BenchmarkRow:
 
     works: dict[str, Callable[[], object]] = {
         "product": lambda: explain_mammogram(
-            network, MAMMOGRAPHY, full, probe, images, mammogram, 0.5, folder, margin=0.0
+            network, MAMMOGRAPHY, full, probe, images, mammogram, 0.5, folder, margin=MARGIN
         ),
         "pytorch-grad-cam": run_grad_cam,
     }
