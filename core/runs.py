@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -35,6 +36,7 @@ from core.progress import ProgressCallback
 from core.store import run_table
 from core.store.labels import assignment_table
 
+_installed_version = functools.cache(importlib.metadata.version)  # reading one takes 5 ms
 RECORDED_PACKAGES = (
     "torch",
     "torchvision",
@@ -103,9 +105,9 @@ def file_hash(path: Path) -> str:
 def software_versions() -> dict[str, str]:
     """Return the versions that are recorded with every run, figure and table, by package."""
     # From the metadata: importing the packages would take seconds.
-    packages = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    packages = {name: _installed_version(name) for name in RECORDED_PACKAGES}
     return {
-        "deepminer": importlib.metadata.version("deepminer"),
+        "deepminer": _installed_version("deepminer"),
         "python": platform.python_version(),
     } | packages
 

@@ -255,10 +255,13 @@ def _train_step(
 
 
 def _seed_step(seed: int, epoch: int, step: int) -> None:
-    """Seed torch's global generator, from which dropout and augmentation draw."""
+    """Seed torch's global generators, from which dropout and augmentation draw."""
     # SeedSequence mixes the numbers, so that neighbouring seeds give unrelated streams.
-    state = np.random.SeedSequence([seed, epoch, step]).generate_state(1)
-    torch.manual_seed(int(state[0]))
+    mixed = int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0])
+    # For GPUs that are not in use, torch.manual_seed takes as long as a small network's step.
+    torch.default_generator.manual_seed(mixed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(mixed)
 
 
 def _check_loss(loss: float, settings: TrainingSettings, epoch: int, step: int) -> None:

@@ -145,8 +145,8 @@ def _sole_expert(states: Mapping[str, AnnotatorState], answers: pd.DataFrame) ->
     if finished:
         return finished[0]
     # The date alone: no setting and no person who joins later may replace the one who began.
-    begun = answers.groupby("code")["made"].min().reset_index()
-    return str(begun.sort_values(["made", "code"])["code"].iloc[0])
+    _, code = min(zip(answers["made"], answers["code"]))
+    return str(code)
 
 
 def single_expert_note(con: Connection, run: str, order_of_experts: Sequence[str]) -> str:
@@ -214,10 +214,16 @@ def _load_tables(con: Connection, run: str, order_of_experts: Sequence[str]) -> 
     sole = _sole_expert(states, latest)
     # Of a person marked as finished, later answers do not count, also on units without others.
     own = finished if sole is not None and states[sole].finished else latest
+    # Made once: pandas needs some ms for the rows of a frame.
+    rows = {row.Index: row for row in versions.itertuples()}
+
+    def by_unit(frame: pd.DataFrame) -> dict[int, list[Any]]:
+        return _answers_by_unit([rows[index] for index in frame.index], rank)
+
     return _Tables(
-        latest=_answers_by_unit(latest, rank),
-        finished=_answers_by_unit(finished, rank),
-        sole=_answers_by_unit(own[own["code"] == sole], rank) if sole is not None else {},
+        latest=by_unit(latest),
+        finished=by_unit(finished),
+        sole=by_unit(own[own["code"] == sole]) if sole is not None else {},
         decided={int(row.unit): row for row in load_decisions(con, run).itertuples()},
         published={int(row.unit): row for row in load_decisions(con, run, True).itertuples()},
         simulated=dict(zip(versions["annotation_id"], versions["simulated"])),
@@ -225,11 +231,11 @@ def _load_tables(con: Connection, run: str, order_of_experts: Sequence[str]) -> 
     )
 
 
-def _answers_by_unit(frame: pd.DataFrame, rank: Mapping[str, int]) -> dict[int, list[Any]]:
-    rows: dict[int, list[Any]] = {}
-    for row in frame.itertuples():
-        rows.setdefault(int(row.unit), []).append(row)
-    return {unit: sorted(of_unit, key=lambda row: rank[row.code]) for unit, of_unit in rows.items()}
+def _answers_by_unit(rows: Iterable[Any], rank: Mapping[str, int]) -> dict[int, list[Any]]:
+    answers: dict[int, list[Any]] = {}
+    for row in rows:
+        answers.setdefault(int(row.unit), []).append(row)
+    return {unit: sorted(own, key=lambda row: rank[row.code]) for unit, own in answers.items()}
 
 
 def _unit_state(unit: int, tables: _Tables) -> UnitState:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,25 +31,16 @@ from core.store.reading.protocol_states import (
 from core.timestamps import utc_now
 
 # States are ordered by their place in STORED_STATES, never by time: clocks may be set back.
+_COLUMNS = "protocol, version, state, design, lint, hash, run, simulated, who, made, content"
 _STORED = f"""
-    SELECT protocol, version, state, design, lint, hash, run, simulated, who, made, content
+    SELECT {_COLUMNS}
     FROM protocols
     QUALIFY row_number() OVER (
         PARTITION BY protocol, version
         ORDER BY list_position({list(STORED_STATES)}, state) DESC
     ) = 1
 """
-# A frozen version is being read once a reader has an order. Everything but the state, its time
-# included, stays that of the frozen row.
-_LATEST = f"""
-    SELECT s.* REPLACE (
-        CASE WHEN s.state = '{FROZEN}' AND EXISTS (
-            SELECT 1 FROM reading_items i WHERE i.protocol = s.protocol AND i.version = s.version
-        ) THEN '{READING}' ELSE s.state END AS state
-    )
-    FROM ({_STORED}) s
-"""
-_OPEN = f"('{FROZEN}', '{READING}')"
+_OPEN = (FROZEN, READING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +95,31 @@ def _to_protocol(row: Sequence[Any]) -> Protocol:
 
 def load_protocol(con: Connection, protocol: str, version: int) -> Protocol | None:
     """Return one version of a protocol in its latest state, or None."""
-    row = con.execute(
-        f"SELECT * FROM ({_LATEST}) WHERE protocol = ? AND version = ?", [protocol, version]
-    ).fetchone()
-    return _to_protocol(row) if row else None
+    # Two simple queries take a third of the time of one with windows and subqueries.
+    rows = con.execute(
+        f"SELECT {_COLUMNS} FROM protocols WHERE protocol = ? AND version = ?", [protocol, version]
+    ).fetchall()
+    if not rows:
+        return None
+    begun = con.execute(
+        "SELECT protocol, version FROM reading_items WHERE protocol = ? AND version = ? LIMIT 1",
+        [protocol, version],
+    ).fetchall()
+    return _with_reading(_to_protocol(max(rows, key=_state_number)), begun)
+
+
+def _state_number(row: Sequence[Any]) -> int:
+    return STORED_STATES.index(row[2])
+
+
+def _with_reading(protocol: Protocol, begun: Collection[tuple[str, int]]) -> Protocol:
+    """Return a protocol in the state reading if it is frozen and a reader has an order.
+
+    Everything but the state, its time included, stays that of the frozen row. begun: the versions
+    of which readers have orders.
+    """
+    is_read = protocol.state == FROZEN and (protocol.protocol, protocol.version) in begun
+    return replace(protocol, state=READING) if is_read else protocol
 
 
 def load_state_times(
@@ -127,14 +139,16 @@ def list_protocols(con: Connection) -> list[Protocol]:
     A scored version has its place by the time of its closing: looking at results for the first time
     does not make it newer than versions that were closed later.
     """
-    rows = con.execute(
-        f"""
-        SELECT n.* FROM ({_LATEST}) n LEFT JOIN protocols c
-            ON c.protocol = n.protocol AND c.version = n.version AND c.state = '{CLOSED}'
-        ORDER BY coalesce(c.made, n.made), n.protocol, n.version
-        """
-    ).fetchall()
-    return [_to_protocol(row) for row in rows]
+    # Simple queries, like those of `load_protocol`.
+    rows = con.execute(f"SELECT {_COLUMNS} FROM protocols").fetchall()
+    rows.sort(key=_state_number)
+    closed = {row[:2]: row[9] for row in rows if row[2] == CLOSED}
+    latest = [_to_protocol(row) for row in {row[:2]: row for row in rows}.values()]
+    begun = con.execute("SELECT DISTINCT protocol, version FROM reading_items").fetchall()
+    return sorted(
+        (_with_reading(protocol, begun) for protocol in latest),
+        key=lambda p: (closed.get((p.protocol, p.version), p.made), p.protocol, p.version),
+    )
 
 
 def find_protocol(con: Connection, name: str | None = None, version: int | None = None) -> Protocol:
@@ -181,18 +195,17 @@ def newest_open_protocol(con: Connection) -> Protocol | None:
 
 def next_reading_study(con: Connection, code: str | None) -> Protocol | None:
     """Return the newest open protocol that a reader has not begun, or None."""
-    row = con.execute(
-        f"""
-        SELECT n.* FROM ({_LATEST}) n
-        WHERE state IN {_OPEN} AND NOT EXISTS (
-            SELECT 1 FROM reading_items i
-            WHERE i.protocol = n.protocol AND i.version = n.version AND i.code = ?
-        )
-        ORDER BY simulated, made DESC, protocol, version DESC LIMIT 1
-        """,
-        [code],
-    ).fetchone()
-    return _to_protocol(row) if row else None
+    own = con.execute(
+        "SELECT DISTINCT protocol, version FROM reading_items WHERE code = ?", [code]
+    ).fetchall()
+    waiting = (
+        p for p in list_protocols(con) if p.state in _OPEN and (p.protocol, p.version) not in own
+    )
+    return min(
+        waiting,
+        key=lambda p: (p.simulated, datetime.max - p.made, p.protocol, -p.version),
+        default=None,
+    )
 
 
 def current_reading_study(con: Connection, code: str) -> tuple[Protocol, bool] | None:

@@ -53,7 +53,12 @@ PART_NAMES = {
 _OUTSIDE_STORE = ("instructions", "consent")
 
 
-def draft_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[str, str]:
+def draft_content(
+    study: Path,
+    protocol: Protocol,
+    cases: pd.DataFrame,
+    shown: tuple[list[list[str]], list[str | None] | None, list[CasePicture]] | None = None,
+) -> dict[str, str]:
     """Return the hash of each part of a draft as it is now, before or without its check.
 
     Parameters
@@ -64,13 +69,15 @@ def draft_content(study: Path, protocol: Protocol, cases: pd.DataFrame) -> dict[
         The designed or checked protocol.
     cases : DataFrame
         Its sealed key.
+    shown : tuple, optional
+        The result of `case_pictures`, where the caller has it.
 
     Returns
     -------
     dict
         Part, a key of `PART_NAMES`, to SHA-256.
     """
-    practice, advice, pictures = case_pictures(study, protocol, cases)
+    practice, advice, pictures = shown or case_pictures(study, protocol, cases)
     with store.read(study) as con:
         truth = load_truth_by_rule(con, protocol_design(protocol))
     parts = _store_parts(protocol, cases, [practice, advice], truth)

@@ -86,9 +86,10 @@ def freeze_protocol(
     reasons = dict(reasons or {})
     warnings = [issue for issue in issues if issue.severity == WARNING]
     _check_reasons(current.protocol, warnings, reasons)
-    content = checked_content(draft_content(study, current, cases), current.lint)
+    shown = case_pictures(study, current, cases)
+    content = checked_content(draft_content(study, current, cases, shown), current.lint)
     check_unchanged_draft(current, content)
-    practice, advice, pictures = case_pictures(study, current, cases)
+    practice, advice, pictures = shown
     # Before the transaction, because it takes long; before any reader, because a first sight must
     # not take longer than a second one.
     pictures = render_reading_pictures(study, pictures)

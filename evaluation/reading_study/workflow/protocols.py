@@ -149,10 +149,9 @@ def _label_sentence(study: Path, explain: str, design: Design) -> str:
     dissect = lineage.ancestor_run(study, explain, "dissect")
     order = load_order_of_experts(study)
     with store.read(study) as con:
-        sizes = label_sets.list_label_sets(con, dissect)
-        if not sizes.get(design.label_set):
-            return label_sets.set_sentence(design.label_set)
-        labels = label_sets.load_label_set(con, dissect, design.label_set, order)
+        labels = label_sets.find_label_set(con, dissect, design.label_set, order)
+    if not labels:
+        return label_sets.set_sentence(design.label_set)
     states = states_sentence(label.state for label in labels.values())
     return f"{label_sets.set_sentence(design.label_set)} {states}"
 
