@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # processes, each of which would compile the program again.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: run test bench mutants lint compiled-tests pictures
+.PHONY: run test all-tests bench mutants lint compiled-tests pictures
 .DELETE_ON_ERROR:
 
 .venv/installed: pyproject.toml constraints.txt
@@ -28,11 +28,14 @@ run: .venv/installed
 # that commit; without git it is another one for each run. `make test SEED=7` chooses one.
 SEED ?= $(shell commit=$$(git rev-parse HEAD 2>/dev/null) && printf %d 0x$$(printf %.7s $$commit) || echo default)
 
-# All tests, browser tests included. Three processes keep two cores busy, because some of them wait
-# for a browser or a server; the tests of a file run in one.
+# Linters and all tests, browser tests included, side by side.
 test: .venv/installed
 	@.venv/bin/python tests/support/install_browser.py
-	@$(MAKE) --no-print-directory --jobs 2 lint compiled-tests
+	@$(MAKE) --no-print-directory --jobs 2 lint all-tests
+
+# Three processes keep two cores busy, because some of them wait for a browser or a server; the tests
+# of a file run in one.
+all-tests: compiled-tests
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --randomly-seed=$(SEED)
 
 # Speed as ratios against reference implementations, measured in the same run.
@@ -43,7 +46,7 @@ bench: .venv/installed
 mutants: .venv/installed
 	@.venv/bin/python -m benchmarks.mutation
 
-# Rewriting the assertions takes 15 s: once, beside the linters, instead of in each test process.
+# Rewriting the assertions takes 15 s: once, instead of in each test process.
 compiled-tests: .venv/installed
 	@.venv/bin/python -m pytest --collect-only --quiet >.venv/collection.txt || { tail -40 .venv/collection.txt; exit 1; }
 

@@ -26,7 +26,8 @@ from core.store import run_table
 from core.study_folder import create_study
 
 STEPS = (
-    ("ingest", "phantom", "--patients", "12", "--workers", "1"),
+    # The fewest patients whose training split has normal, benign and malignant patches.
+    ("ingest", "phantom", "--patients", "4", "--seed", "2", "--workers", "1"),
     ("patches",),
     ("train", "--epochs", "2"),
     ("evaluate",),

@@ -32,15 +32,15 @@ BASE = {
     "units": 16,
     "epochs": 2,
     "batch": 32,
-    "draws": 250,
+    "draws": 96,
     "auxiliary": ["density"],
 }
 FROZEN = {
     "epochs": 2,
     "batch": 15,
-    "draws": 150,
+    "draws": 75,
     "optimizer": "sgd",
-    "learning_rate": 1e-4,
+    "learning_rate": 3e-4,
     "weight_decay": 1e-4,
     "freeze_batchnorm": True,
     "rotation": 5.0,

@@ -71,22 +71,35 @@ def losses(history: list[dict]) -> list[float]:
     return [row["loss"] for row in history]
 
 
-def test_weights_depend_on_the_seed_only(tmp_path: Path) -> None:
-    (first, a), (second, b) = train(tmp_path / "a"), train(tmp_path / "b")
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[list[dict], dict[str, torch.Tensor]]:
+    """History and last weights of a training that was not interrupted."""
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def test_weights_depend_on_the_seed_only(
+    whole: tuple[list[dict], dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    (first, a), (second, b) = whole, train(tmp_path / "b")
     assert losses(first) == losses(second) and equal(a, b)
     assert not equal(a, train(tmp_path / "c", SETTINGS.model_copy(update={"seed": 2}))[1])
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 7, 13])
 def test_interrupted_training_resumes_at_the_exact_batch(
-    stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop_at: int,
+    whole: tuple[list[dict], dict[str, torch.Tensor]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(training, "SAVE_INTERVAL_S", 0.0)  # a resume point after every step
-    whole, weights = train(tmp_path / "whole")
+    history, weights = whole
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", stop_at=stop_at)
     resumed, resumed_weights = train(tmp_path / "cut")
-    assert np.allclose(losses(resumed), losses(whole), rtol=0, atol=1e-12)
+    assert np.allclose(losses(resumed), losses(history), rtol=0, atol=1e-12)
     assert equal(resumed_weights, weights)
 
 

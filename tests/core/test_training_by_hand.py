@@ -311,3 +311,16 @@ def test_history_auc_of_each_class() -> None:
         "auc_malignant": None,
     }
     assert training.class_aucs(np.zeros(5, int), p, MAMMOGRAPHY)["auc_normal"] is None
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_generators_of_gpus_in_use_are_seeded_too(
+    is_used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: is_used)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    training._seed_step(1, 2, 3)
+    mixed = int(np.random.SeedSequence([1, 2, 3]).generate_state(1)[0])
+    assert torch.initial_seed() == mixed
+    assert seeds == ([mixed] if is_used else [])

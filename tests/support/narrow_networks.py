@@ -1,4 +1,4 @@
-"""The four published architectures with few channels, under torchvision's own names.
+"""Architectures of torchvision with few channels, under its own names: the published four first.
 
 Layers, kernels and parameter names are torchvision's, so that checkpoints of the published form fit
 and every step runs the code that it runs for the full networks.
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torchvision.models import inception, resnet, vgg
+from torchvision.models import convnext, inception, maxvit, resnet, swin_transformer, vgg
 
 from core.networks.architectures import models
 
@@ -64,6 +64,10 @@ def _resnet152(num_classes: int) -> nn.Module:
     )
 
 
+def _deep_resnet152(num_classes: int) -> nn.Module:
+    return models.resnet152(num_classes=num_classes, width_per_group=4)
+
+
 def _narrow_convolution(inputs: int, outputs: int, **options: Any) -> nn.Module:
     narrowed = inputs if inputs == 3 else inputs // _NARROWING
     return inception.BasicConv2d(narrowed, outputs // _NARROWING, **options)
@@ -85,6 +89,8 @@ def _inception_v3(num_classes: int, **options: Any) -> nn.Module:
         num_classes=num_classes, inception_blocks=[_narrow_convolution, *blocks], **options
     )
     network.fc = nn.Linear(UNITS["inception_v3"], num_classes)
+    if network.AuxLogits is not None:
+        network.AuxLogits.fc = nn.Linear(768 // _NARROWING, num_classes)
     return network
 
 
@@ -97,14 +103,57 @@ _BUILDERS = {
 
 
 @contextmanager
-def narrow_published_networks() -> Iterator[None]:
-    """Let torchvision build the four published architectures narrow."""
+def narrow_published_networks(full_depth: bool = False) -> Iterator[None]:
+    """Let torchvision build the four published architectures narrow.
+
+    full_depth: with all 50 blocks of ResNet-152, of which only the inner convolutions are narrow.
+    """
     build = models.get_model
+    builders = _BUILDERS | ({"resnet152": _deep_resnet152} if full_depth else {})
 
     def build_narrow(name: str, weights: None = None, **options: Any) -> nn.Module:
-        builder = _BUILDERS.get(name)
+        builder = builders.get(name)
         return builder(**options) if builder else build(name, weights=weights, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "get_model", build_narrow)
+        yield
+
+
+@contextmanager
+def narrow_transformers() -> Iterator[None]:
+    """Let torchvision build Swin, ConvNeXt and MaxViT with a quarter of the channels.
+
+    Depth, number of heads and windows remain.
+    """
+    swin, next_, vit = swin_transformer.SwinTransformer, convnext.ConvNeXt, maxvit.MaxVit
+
+    def build_swin(*, embed_dim: int, **options: Any) -> nn.Module:
+        return swin(embed_dim=embed_dim // 4, **options)
+
+    def build_convnext(settings: list[convnext.CNBlockConfig], **options: Any) -> nn.Module:
+        narrow = [
+            convnext.CNBlockConfig(
+                block.input_channels // 4,
+                None if block.out_channels is None else block.out_channels // 4,
+                block.num_layers,
+            )
+            for block in settings
+        ]
+        return next_(narrow, **options)
+
+    def build_maxvit(
+        *, stem_channels: int, block_channels: list[int], head_dim: int, **options: Any
+    ) -> nn.Module:
+        return vit(
+            stem_channels=stem_channels // 4,
+            block_channels=[channels // 4 for channels in block_channels],
+            head_dim=head_dim // 4,
+            **options,
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(swin_transformer, "SwinTransformer", build_swin)
+        patch.setattr(convnext, "ConvNeXt", build_convnext)
+        patch.setattr(maxvit, "MaxVit", build_maxvit)
         yield

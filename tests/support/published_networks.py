@@ -53,7 +53,7 @@ def alexnet(state: State, x: Tensor) -> Tensor:
         x = F.relu(F.conv2d(x, weight, bias, stride, padding))
         if layer in (0, 3, 10):
             x = F.max_pool2d(x, 3, 2)
-    return _classifier(state, x.view(len(x), 256 * 6 * 6), (1, 4, 6))
+    return _classifier(state, x.view(len(x), -1), (1, 4, 6))
 
 
 def vgg16(state: State, x: Tensor) -> Tensor:

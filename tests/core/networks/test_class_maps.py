@@ -21,6 +21,7 @@ from core.interpretation.feature_maps import FeatureProbe, forward_mammogram
 from core.interpretation.mammogram_influence import compute_influences, gradient_influence
 from core.networks.architectures import models
 from support.array_patches import ArrayPatches, no_progress
+from support.narrow_networks import narrow_transformers
 from support.published_networks import cheap_initial_weights
 
 EXACT = (
@@ -31,8 +32,9 @@ EXACT = (
 
 
 def build(arch: str, classes: int = 3) -> networks.Classifier:
+    """Return a network with few channels; SqueezeNet, GoogLeNet and MobileNet are small."""
     torch.manual_seed(7)
-    with cheap_initial_weights():
+    with narrow_transformers(), cheap_initial_weights():
         return networks.build(arch, classes).eval().requires_grad_(False)
 
 
@@ -136,14 +138,14 @@ def test_layers_of_swin_are_maps_of_units() -> None:
     probe = FeatureProbe(network, "stage2")
     with torch.inference_mode(), probe.attached():
         maps, _ = probe.forward(torch.from_numpy(reader.x))
-    assert maps.shape == (1, 192, 8, 8)
+    assert maps.shape == (1, 48, 8, 8)
     full = networks.to_fully_convolutional(network)
-    assert gradient_influence(full, probe, mammogram(64, 96)).shape == (3, 192)
+    assert gradient_influence(full, probe, mammogram(64, 96)).shape == (3, 48)
     assert receptive_field_side(probe, 64, draws=1) > 8
     ablation = Ablation(network, "stage2", reader, no_progress)
-    assert ablation.means.shape == (1, 192)
+    assert ablation.means.shape == (1, 48)
     handle = network.layer("stage2").register_forward_hook(
-        lambda _module, _inputs, output: output * (torch.arange(192) != 5)
+        lambda _module, _inputs, output: output * (torch.arange(48) != 5)
     )
     with torch.inference_mode():
         expected = network(torch.from_numpy(reader.x)).numpy()

@@ -17,9 +17,14 @@ from core.pipeline.inputs import load_mammogram_table
 from core.store import dataset_table, problem_table, run_table
 from core.study_folder import create_study
 from support.dicom_writer import write_dicom
+from support.study_templates import copy_template
 
 CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
 HEIGHT, WIDTH = 300, 256
+
+
+def build_empty_study(path: Path) -> None:
+    create_study(path, CHOSEN)
 
 
 def quiet(*_: object) -> None:
@@ -41,7 +46,7 @@ def build_study(tmp_path: Path, outlines: list[str]) -> Path:
         Image.fromarray(draw_film(k)).save(tmp_path / f"{k}.png")
         lines.append(f'{k}.png,P{k},LEFT,CC,MALIGNANT,"{outline}"')
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     ingest.ingest(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
     return study
 
@@ -141,7 +146,7 @@ def test_contradictions_and_doubtful_tissue_are_listed(tmp_path: Path) -> None:
         "image,patient,laterality,view,pathology\na.dcm,P0,LEFT,CC,NORMAL\n"
         "b.png,P1,LEFT,CC,NORMAL\n"
     )
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     ingest.ingest(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
     assert codes(study) == [
         ("P0.LEFT_CC", "side_contradiction"),
@@ -160,7 +165,7 @@ def test_magnification_views_can_be_left_out(tmp_path: Path) -> None:
         "image,patient,laterality,view,pathology\na.dcm,P0,LEFT,CC,NORMAL\n"
         "b.dcm,P0,LEFT,MLO,NORMAL\n"
     )
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     ingest.ingest(study, CHOSEN, "manifest", tmp_path / "table.csv", quiet)
     assert codes(study) == [("P0.LEFT_CC", "magnification_view")]
     splits = ["train", "holdout", "test"]
@@ -181,7 +186,7 @@ def test_a_mammogram_left_out_for_itself_is_used_in_no_step(tmp_path: Path) -> N
         "image,patient,laterality,view,pathology\na.dcm,P0,LEFT,CC,NORMAL\n"
         "b.dcm,P0,LEFT,MLO,NORMAL\nc.dcm,P1,LEFT,CC,NORMAL\n"
     )
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     table = tmp_path / "table.csv"
     ingest.ingest(study, CHOSEN, "manifest", table, quiet, skip_bad=True)
     first, _, worst = extract(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from core import networks, settings, store
 from core.errors import UserError
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
+from core.networks import architectures
 from core.networks.architectures import models
 from core.pipeline.import_checkpoint import run_import
 from core.pipeline.inputs import load_patch_table
@@ -21,6 +23,7 @@ from core.pipeline.train import patches_of_architecture
 from core.store import dataset_table, run_table, unit_table
 from evaluation.pipeline.evaluate import run_evaluation
 from support.array_patches import no_progress
+from support.narrow_networks import narrow_published_networks
 from support.published_networks import (
     FORWARD,
     cheap_initial_weights,
@@ -39,6 +42,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = create_strip_study(path)
     run_patch_extraction(path, chosen, no_progress)
     return path
+
+
+@pytest.fixture
+def narrow_networks() -> Iterator[None]:
+    with narrow_published_networks(full_depth=True):
+        yield
+
+
+def kernels(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the name of every parameter with its dimensions behind the channels."""
+    return {name: tuple(value.shape[2:]) for name, value in module.state_dict().items()}
 
 
 def random_state(arch: str) -> dict[str, torch.Tensor]:
@@ -63,18 +77,29 @@ def random_state(arch: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("arch", list(PUBLISHED_SIDES))
+def test_narrow_networks_have_the_layers_of_the_full_ones(arch: str) -> None:
+    """The next test runs networks with few channels."""
+    with torch.device("meta"):  # without the parameters' memory
+        full = architectures.create_module(arch, 3, 8)
+        with narrow_published_networks(full_depth=True):
+            narrow = architectures.create_module(arch, 3, 8)
+    assert kernels(narrow) == kernels(full)
+    sizes = [sum(p.numel() for p in module.parameters()) for module in (narrow, full)]
+    assert sizes[0] < sizes[1] / 10
+
+
+@pytest.mark.parametrize("arch", list(PUBLISHED_SIDES))
 def test_evaluation_equals_the_published_forward_pass(
-    arch: str, study: Path, tmp_path: Path
+    arch: str, study: Path, tmp_path: Path, narrow_networks: None
 ) -> None:
     state = random_state(arch)
-    if arch == "vgg16":  # in half precision, which also halves the largest file
+    if arch == "vgg16":  # in half precision
         state = {key: value.half() for key, value in state.items()}
     save_published(state, arch, tmp_path / "model.pth.tar")
     state = {key: value.float() for key, value in state.items()}
     chosen = settings.load_settings(study)
-    with cheap_initial_weights():  # both steps load weights into a new module
-        imported = run_import(study, chosen, tmp_path / "model.pth.tar", arch, no_progress)
-        evaluated = run_evaluation(study, no_progress, train=imported.run)
+    imported = run_import(study, chosen, tmp_path / "model.pth.tar", arch, no_progress)
+    evaluated = run_evaluation(study, no_progress, train=imported.run)
     with store.read(study) as con:
         run = run_table.load_run(con, imported.run)
         splits = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,31 +26,70 @@ from core.sources.records import Patient
 from core.store import dataset_table
 from core.study_folder import create_study
 from support.paths import ROOT
-from support.waiting import wait_until
+from support.study_templates import copy_template
 
 CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
+PATIENTS = 4  # fewer would not be read by worker processes
+# `deepminer ingest`, killed when a reader begins with a patient.
+KILLED_INGESTION = """
+import os, signal, sys
+from core.sources import phantom
+from dashboard.cli import main
+
+def read(task, original=phantom.read_patient):
+    if task.patient == killing:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(task)
+
+phantom.read_patient, killing = read, sys.argv.pop(1)
+main()
+"""
+
+
+def build_empty_study(path: Path) -> None:
+    create_study(path, CHOSEN)
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    return create_study(tmp_path / "study", CHOSEN)
+    return copy_template(build_empty_study, tmp_path / "study")
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ingest.IngestionResult]:
+    """A study with phantoms, and what its ingestion returned. Do not write to it."""
+    path = copy_template(build_empty_study, tmp_path_factory.mktemp("ingested") / "study")
+    return path, ingest_phantom(path)
+
+
+@pytest.fixture
+def filled(ingested: tuple[Path, ingest.IngestionResult], tmp_path: Path) -> Path:
+    """A copy of the study with phantoms."""
+    return Path(shutil.copytree(ingested[0], tmp_path / "filled"))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of one patient whose films are wider than the working images."""
+    path = copy_template(build_empty_study, tmp_path_factory.mktemp("wide") / "study")
+    ingest.ingest(path, CHOSEN, "phantom", None, quiet, patients=1, width=512)
+    return path
 
 
 def quiet(*_: object) -> None:
     return None
 
 
-def ingest_phantom(study: Path, patients: int = 5, **more: object) -> ingest.IngestionResult:
+def ingest_phantom(study: Path, patients: int = PATIENTS, **more: object) -> ingest.IngestionResult:
     return ingest.ingest(
         study, CHOSEN, "phantom", None, quiet, patients=patients, width=256, **more
     )  # type: ignore[arg-type]
 
 
-def test_concepts_have_the_size_of_the_working_image(study: Path) -> None:
+def test_concepts_have_the_size_of_the_working_image(wide: Path) -> None:
     """Phantoms that are wider or narrower than a working image keep concepts and pixels in line."""
-    ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=2, width=512)
-    images = WorkingImages(study)
-    with store.read(study) as con:
+    images = WorkingImages(wide)
+    with store.read(wide) as con:
         films = dataset_table.load_mammograms(con)
     for film in films.itertuples():
         concepts = images.concepts(film.file)
@@ -66,16 +105,15 @@ def test_concepts_have_the_size_of_the_working_image(study: Path) -> None:
         assert not muscle.any() or tissue[muscle].mean() > 0.9
 
 
-def test_wide_films_are_kept_at_source_resolution(study: Path) -> None:
+def test_wide_films_are_kept_at_source_resolution(wide: Path) -> None:
     """The working image is what the network sees; the film of the source is for people."""
-    ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=1, width=512)
     tasks, _ = phantom.list_tasks(patients=1, width=512)
     films = {film.id: film.pixels for film in phantom.read_patient(tasks[0]).mammograms}
-    with store.read(study) as con:
+    with store.read(wide) as con:
         table = dataset_table.load_mammograms(con)
     assert len(table) == len(films)
     for row in table.itertuples():
-        with Image.open(study / "images" / f"{row.file}.source.jpg") as image:
+        with Image.open(wide / "images" / f"{row.file}.source.jpg") as image:
             assert image.size == (row.source_width, row.source_height)
             assert np.abs(np.asarray(image, float) - films[row.mammogram_id]).mean() < 2
 
@@ -89,13 +127,13 @@ def content(study: Path) -> tuple[dict[str, int], str | None, list[str]]:
         )
 
 
-def test_stored_data_equal_source(study: Path) -> None:
-    result = ingest_phantom(study)
-    tasks, _ = phantom.list_tasks(patients=5, width=256)
+def test_stored_data_equal_source(ingested: tuple[Path, ingest.IngestionResult]) -> None:
+    study, result = ingested
+    tasks, _ = phantom.list_tasks(patients=PATIENTS, width=256)
     patients = [phantom.read_patient(task) for task in tasks]
     films = {film.id: film for patient in patients for film in patient.mammograms}
     assert (result.patients, result.mammograms, result.findings) == (
-        5,
+        PATIENTS,
         len(films),
         sum(len(f.findings) for f in films.values()),
     )
@@ -118,53 +156,33 @@ def test_stored_data_equal_source(study: Path) -> None:
         )
 
 
-def test_two_workers(study: Path, tmp_path: Path) -> None:
-    ingest_phantom(study)
-    other = create_study(tmp_path / "other", CHOSEN)
-    ingest_phantom(other, workers=2)
-    assert content(study) == content(other)
+def test_two_workers(study: Path, ingested: tuple[Path, ingest.IngestionResult]) -> None:
+    ingest_phantom(study, workers=2)
+    assert content(study) == content(ingested[0])
 
 
-def test_repeated_source(study: Path) -> None:
-    first = ingest_phantom(study)
-    before = content(study)
-    again = ingest_phantom(study)
-    assert again.already_ingested and again.patients == first.patients and content(study) == before
+def test_repeated_source(filled: Path, ingested: tuple[Path, ingest.IngestionResult]) -> None:
+    before = content(filled)
+    again = ingest_phantom(filled)
+    assert again.already_ingested and again.patients == ingested[1].patients
+    assert content(filled) == before
 
 
-def test_shards(study: Path, tmp_path: Path) -> None:
-    ingest_phantom(study)
-    other = create_study(tmp_path / "other", CHOSEN)
+def test_shards(study: Path, ingested: tuple[Path, ingest.IngestionResult]) -> None:
     for number in (1, 2, 3):
-        ingest_phantom(other, shard=(number, 3))
-    assert content(study)[:2] == content(other)[:2]
+        ingest_phantom(study, shard=(number, 3))
+    assert content(study)[:2] == content(ingested[0])[:2]
 
 
-def test_killed_ingestion_resumes(study: Path, tmp_path: Path) -> None:
-    patients = 24  # many more than are read before the process is killed
-    command = [
-        sys.executable,
-        "-m",
-        "dashboard.cli",
-        "ingest",
-        "phantom",
-        "--patients",
-        str(patients),
-        "--workers",
-        "1",
-        "--study",
-        str(study),
-    ]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def test_killed_ingestion_resumes(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two patients are read ahead: when the reader begins with the sixth, three are staged.
+    patients, killing = 7, "S_0006_1"
+    options = ["--patients", str(patients), "--workers", "1", "--study", str(study)]
+    command = [sys.executable, "-c", KILLED_INGESTION, killing, "ingest", "phantom", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     partial = study / "ingest.partial"
-    wait_until(lambda: len(list(partial.rglob("*.json"))) >= 4)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done_before = {
-        p.name: p.stat().st_mtime_ns for p in partial.rglob("*.json") if p.name != "progress.json"
-    }
+    done_before = [p for p in partial.rglob("*.json") if p.name != "progress.json"]
     assert len(done_before) >= 3 and content(study)[0]["patients"] == 0
     read: list[str] = []
     original = phantom.read_patient
@@ -173,11 +191,8 @@ def test_killed_ingestion_resumes(study: Path, tmp_path: Path) -> None:
         read.append(task.patient)
         return original(task)
 
-    try:
-        phantom.read_patient = recording_read
-        ingest.ingest(study, CHOSEN, "phantom", None, quiet, patients=patients, width=256, seed=1)
-    finally:
-        phantom.read_patient = original
+    monkeypatch.setattr(phantom, "read_patient", recording_read)
+    ingest_phantom(study, patients, seed=1)
     assert content(study)[0]["patients"] == patients and len(read) == patients - len(done_before)
 
 
@@ -215,10 +230,9 @@ def ingest_manifest(study: Path, path: Path, **more: object) -> ingest.Ingestion
     ],
 )
 def test_fault_leaves_study_unchanged(
-    rows: list[dict[str, str]], message: str, study: Path, tmp_path: Path
+    rows: list[dict[str, str]], message: str, filled: Path, tmp_path: Path
 ) -> None:
-    ingest_phantom(study, patients=2)
-    before = content(study)
+    before = content(filled)
     path = write_manifest(tmp_path, rows)
     if any(r["file"] == "broken.png" for r in rows):
         (tmp_path / "broken.png").write_bytes(b"\x89PNG cut")
@@ -228,8 +242,8 @@ def test_fault_leaves_study_unchanged(
         # The same pixels in another encoding.
         Image.open(tmp_path / "a.png").save(tmp_path / "other.png", compress_level=0)
     with pytest.raises(UserError, match=message):
-        ingest_manifest(study, path)
-    assert content(study) == before
+        ingest_manifest(filled, path)
+    assert content(filled) == before
 
 
 def test_corrected_source_is_read_again(study: Path, tmp_path: Path) -> None:
@@ -343,12 +357,12 @@ def test_full_disk(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OSError):
-        ingest_phantom(study)
+        ingest_phantom(study, patients=1)
     monkeypatch.undo()
     assert content(study)[0]["patients"] == 0
     progress = json.loads(next((study / "ingest.partial").rglob("progress.json")).read_text())
     assert progress["state"] == "failed" and "free some space" in progress["message"]
-    assert ingest_phantom(study).patients == 5
+    assert ingest_phantom(study, patients=1).patients == 1
 
 
 def test_unknown_and_empty_sources(study: Path, tmp_path: Path) -> None:

@@ -17,10 +17,15 @@ from core.pipeline import ingest, patches
 from core.store import dataset_table, problem_table, withdrawal
 from core.study_folder import create_study
 from evaluation.queries.study_overview import step_cards
+from support.study_templates import copy_template
 
 CHOSEN = settings.settings_from_preset(settings.PHANTOM_PRESET)
 HEIGHT, WIDTH = 300, 256
 INSIDE, IN_THE_AIR = "box 20 120 70 170", "box 190 120 240 170"
+
+
+def build_empty_study(path: Path) -> None:
+    create_study(path, CHOSEN)
 
 
 def quiet(*_: object) -> None:
@@ -64,7 +69,7 @@ def state(study: Path) -> tuple[dict[str, int], str | None, list[str], list[str]
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A study of three patients, the second outlined in the air."""
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     run_ingestion(study, write_table(tmp_path, [INSIDE, IN_THE_AIR, INSIDE]))
     return study
 
@@ -180,7 +185,7 @@ def test_withdrawn_patient_does_not_come_back(study: Path, tmp_path: Path) -> No
 
 def test_problems_of_the_source_leave_the_list_when_repaired(tmp_path: Path) -> None:
     """A patient that was left out is listed once, and no more after the file was repaired."""
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     path = write_table(tmp_path, [INSIDE, INSIDE])
     whole = (tmp_path / "1.png").read_bytes()
     (tmp_path / "1.png").write_bytes(b"\x89PNG cut")
@@ -200,7 +205,7 @@ def test_problems_of_the_source_leave_the_list_when_repaired(tmp_path: Path) -> 
 
 def test_outlines_of_a_whole_source_in_other_units(tmp_path: Path) -> None:
     """Some lie in the breast by chance: nothing of the source is used until it is decided."""
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     path = write_table(tmp_path, [IN_THE_AIR] * 3 + [INSIDE] * 5)
     run_ingestion(study, path)
     with store.read(study) as con:
@@ -219,7 +224,7 @@ def test_outlines_of_a_whole_source_in_other_units(tmp_path: Path) -> None:
 
 def test_film_without_a_clear_side_is_listed_and_used(tmp_path: Path) -> None:
     """Its breast fills the film, so that its side cannot be compared with the table."""
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     texture = np.random.default_rng(0).normal(110, 12, (HEIGHT, WIDTH))
     breast = ((x - 128) / 125) ** 2 + ((y - 150) / 110) ** 2 < 1
@@ -237,7 +242,7 @@ def test_film_without_a_clear_side_is_listed_and_used(tmp_path: Path) -> None:
 
 def test_film_of_the_other_side_is_listed(tmp_path: Path) -> None:
     """Its chest wall is at the right, that of the other left breasts at the left."""
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     lines = ["image,patient,laterality,view,pathology,outline"]
     y, x = np.mgrid[:80, :64]
     for k in range(21):
@@ -260,7 +265,7 @@ def test_film_of_the_other_side_is_listed(tmp_path: Path) -> None:
 
 def test_remarks_about_a_patient_leave_the_list_when_repaired(tmp_path: Path) -> None:
     """Also those without a kind, such as that of an outline that was clipped."""
-    study = create_study(tmp_path / "study", CHOSEN)
+    study = copy_template(build_empty_study, tmp_path / "study")
     run_ingestion(study, write_table(tmp_path, [INSIDE, "box -1 120 60 170"]))
     (cause,) = state(study)[3]
     assert "leaves the film" in cause
@@ -290,7 +295,7 @@ def test_the_number_of_statements_does_not_depend_on_that_of_patients(
     for patients in (2, 6):
         folder = tmp_path / str(patients)
         folder.mkdir()
-        study = create_study(folder / "study", CHOSEN)
+        study = copy_template(build_empty_study, folder / "study")
         run_ingestion(study, write_table(folder, [IN_THE_AIR] * patients))
         write_table(folder, [INSIDE] * patients)
         statements: list[str] = []

@@ -59,6 +59,14 @@ def frozen_template(checked_template: Path, tmp_path_factory: pytest.TempPathFac
     return study
 
 
+@pytest.fixture(scope="module")
+def begun_template(frozen_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = tmp_path_factory.mktemp("begun") / "study"
+    shutil.copytree(frozen_template, study)
+    read_all(study, "R1", 1)
+    return study
+
+
 @pytest.fixture
 def designing(template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(template, tmp_path / "study"))
@@ -72,6 +80,11 @@ def checked(checked_template: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def frozen(frozen_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(frozen_template, tmp_path / "study"))
+
+
+@pytest.fixture
+def begun(begun_template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(begun_template, tmp_path / "study"))
 
 
 def find(study: Path, version: int = 1) -> protocol_table.Protocol:
@@ -322,43 +335,41 @@ def test_content_hash_covers_more_than_the_protocol_hash(
     assert find(frozen).state == "frozen"
 
 
-def test_two_versions_do_not_touch_each_other(frozen: Path) -> None:
-    read_all(frozen, "R1", 1)
-    explained_study.frozen(frozen, seed=2)
-    read_all(frozen, "R2", 2)
-    assert close(frozen, 1).version == 1
-    assert (find(frozen, 1).state, find(frozen, 2).state) == ("closed", "reading")
-    _, first = workflow.score_protocol(frozen, NAME, 1)
+def test_two_versions_do_not_touch_each_other(begun: Path) -> None:
+    explained_study.frozen(begun, seed=2)
+    read_all(begun, "R2", 2)
+    assert close(begun, 1).version == 1
+    assert (find(begun, 1).state, find(begun, 2).state) == ("closed", "reading")
+    _, first = workflow.score_protocol(begun, NAME, 1)
     with pytest.raises(UserError, match="version 2, is reading: results are hidden"):
-        workflow.score_protocol(frozen, NAME, 2)
-    close(frozen, 2)
-    version, second = workflow.score_protocol(frozen, NAME, 2)
-    assert (version.version, version.state) == (2, "scored") and find(frozen, 1).state == "scored"
+        workflow.score_protocol(begun, NAME, 2)
+    close(begun, 2)
+    version, second = workflow.score_protocol(begun, NAME, 2)
+    assert (version.version, version.state) == (2, "scored") and find(begun, 1).state == "scored"
     assert [r.code for r in first.readers] == ["R1"] and [r.code for r in second.readers] == ["R2"]
     for action in (
-        lambda: close(frozen, None),
-        lambda: workflow.score_protocol(frozen, NAME),
-        lambda: workflow.check_protocol(frozen, NAME, "team"),
-        lambda: workflow.freeze_protocol(frozen, NAME, "team"),
+        lambda: close(begun, None),
+        lambda: workflow.score_protocol(begun, NAME),
+        lambda: workflow.check_protocol(begun, NAME, "team"),
+        lambda: workflow.freeze_protocol(begun, NAME, "team"),
     ):
         with pytest.raises(UserError, match=r"versions 1 \(scored\), 2 \(scored\); name one"):
             action()
 
 
-def test_draft_beside_a_finished_version_disables_nothing(frozen: Path) -> None:
-    read_all(frozen, "R1", 1)
-    draft = workflow.create_protocol(frozen, NAME, explained_study.small_design(seed=2), "team")
+def test_draft_beside_a_finished_version_disables_nothing(begun: Path) -> None:
+    draft = workflow.create_protocol(begun, NAME, explained_study.small_design(seed=2), "team")
     assert draft.version == 2
-    assert close(frozen, 1).version == 1
-    version, score = load_closed_study(frozen)
+    assert close(begun, 1).version == 1
+    version, score = load_closed_study(begun)
     assert version.version == 1 and score.primary.n
-    reading = study_status(frozen)["reading"]
+    reading = study_status(begun)["reading"]
     assert reading["answered"] == score.primary.n and reading["correct"] == score.primary.correct
-    with store.read(frozen) as con:
+    with store.read(begun) as con:
         states = {(r.version, r.state) for r in load_reading_states(con)}
     assert states == {(1, "scored"), (2, "design")}
-    assert ("version", "1") in build_protocol_table(frozen).rows
-    assert len(core.open_study(frozen).answers(NAME, 1))
+    assert ("version", "1") in build_protocol_table(begun).rows
+    assert len(core.open_study(begun).answers(NAME, 1))
 
 
 def test_closing_needs_the_name_of_the_study(frozen: Path) -> None:
@@ -380,15 +391,14 @@ def test_closing_needs_the_name_of_the_study(frozen: Path) -> None:
     ],
     ids=["score", "count", "notebook", "report", "figures"],
 )
-def test_no_result_before_closing(frozen: Path, result: Callable[[Path], object]) -> None:
-    read_all(frozen, "R1", 1)
+def test_no_result_before_closing(begun: Path, result: Callable[[Path], object]) -> None:
     with pytest.raises(
         (UserError, MissingInput), match="hidden until it is closed|has been closed"
     ):
-        result(frozen)
-    assert study_status(frozen)["reading"]["correct"] is None
-    close(frozen)
-    assert result(frozen) is not None
+        result(begun)
+    assert study_status(begun)["reading"]["correct"] is None
+    close(begun)
+    assert result(begun) is not None
 
 
 def _revisions(study: Path) -> object:
@@ -402,43 +412,39 @@ def _revisions(study: Path) -> object:
     ids=["score", "figures", "export"],
 )
 def test_reports_cannot_get_answers_of_an_open_study(
-    frozen: Path, result: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    begun: Path, result: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answers are refused, also where the choice of the version is wrong."""
-    read_all(frozen, "R1", 1)
     monkeypatch.setattr(provenance, "RESULT_STATES", PROTOCOL_STATES)
     with pytest.raises(UserError, match="results are hidden until it is closed"):
-        result(frozen)
-    close(frozen)
-    assert result(frozen) is not None
+        result(begun)
+    close(begun)
+    assert result(begun) is not None
 
 
-def test_interim_answers_need_a_design_with_looks(frozen: Path) -> None:
-    read_all(frozen, "R1", 1)
-    with store.read(frozen) as con, pytest.raises(UserError, match="plans no interim look"):
+def test_interim_answers_need_a_design_with_looks(begun: Path) -> None:
+    with store.read(begun) as con, pytest.raises(UserError, match="plans no interim look"):
         reading_table.load_interim_answers(con, NAME, 1)
-    close(frozen)
-    with store.read(frozen) as con, pytest.raises(UserError, match="needs a version that is froz"):
+    close(begun)
+    with store.read(begun) as con, pytest.raises(UserError, match="needs a version that is froz"):
         reading_table.load_interim_answers(con, NAME, 1)
 
 
-def test_first_scoring_is_recorded_once(frozen: Path) -> None:
-    read_all(frozen, "R1", 1)
-    close(frozen)
+def test_first_scoring_is_recorded_once(begun: Path) -> None:
+    close(begun)
     for _ in range(2):
-        assert workflow.score_protocol(frozen, NAME, 1, "T1")[0].state == "scored"
-    with store.read(frozen) as con:
+        assert workflow.score_protocol(begun, NAME, 1, "T1")[0].state == "scored"
+    with store.read(begun) as con:
         assert run_table.load_log(con, "reading study scored")["who"].tolist() == ["T1"]
         version = protocol_table.find_protocol(con, NAME)
-    assert version.who == "T1" and version.content_hash == find(frozen).content_hash
+    assert version.who == "T1" and version.content_hash == find(begun).content_hash
 
 
-def test_scoring_refuses_another_truth_than_the_frozen_one(frozen: Path) -> None:
-    read_all(frozen, "R1", 1)
-    close(frozen)
+def test_scoring_refuses_another_truth_than_the_frozen_one(begun: Path) -> None:
+    close(begun)
     _execute(
         "INSERT INTO findings SELECT * REPLACE (0 AS number, 'BENIGN' AS pathology)"
         " FROM findings WHERE pathology = 'MALIGNANT'"
-    )(frozen)
+    )(begun)
     with pytest.raises(UserError, match="the truth by one of the rules changed"):
-        workflow.score_protocol(frozen, NAME, 1)
+        workflow.score_protocol(begun, NAME, 1)

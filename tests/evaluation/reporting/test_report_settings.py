@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -15,7 +16,8 @@ from core.store import run_table
 from evaluation.demo.build import QUICK_PLAN
 from evaluation.reporting import report
 from evaluation.reporting.blocks import FigureBlock, Heading, Paragraph, TableBlock
-from evaluation.reporting.tables.checklists import FOUND, MISSING, checklist_items
+from evaluation.reporting.tables import checklists
+from evaluation.reporting.tables.checklists import FOUND, MISSING
 from support.simulated_readings import close_study_with_answers
 
 pytestmark = pytest.mark.slow
@@ -222,6 +224,9 @@ def variant(
     VARIANTS[name][0](own_study)
     parts = CLASSIFIER_PARTS if name in CLASSIFIER_VARIANTS else READING_PARTS
     monkeypatch.setattr(report, "RESULTS", parts)
+    # The report and `check_evidence` need the same items.
+    items = functools.cache(checklists.checklist_items)
+    monkeypatch.setattr(checklists, "checklist_items", items)
     return name, own_study, report_texts(own_study)
 
 
@@ -253,7 +258,7 @@ def test_no_sentence_contradicts_the_settings(variant: tuple[str, Path, str]) ->
 
 def check_evidence(name: str, study: Path) -> None:
     """Compare the states of the checklists with what the record of the variant holds."""
-    items = {(item.guideline, item.number): item for item in checklist_items(study)}
+    items = {(item.guideline, item.number): item for item in checklists.checklist_items(study)}
     is_frozen = name not in ("no study", "real labels")
     for number in ("4", "13a", "29"):
         assert items["STARD 2015", number].state == (FOUND if is_frozen else MISSING)
