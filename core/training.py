@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -358,6 +357,8 @@ def class_aucs(
 
     None where a class has no patches or all of them, or where a probability is not a number.
     """
+    from sklearn.metrics import roc_auc_score  # most of its import is SciPy's statistics
+
     aucs: dict[str, float | None] = {}
     for c, name in enumerate(classes.outputs.values()):
         if name not in classes.scored:

@@ -22,7 +22,7 @@ from benchmarks.reproduction.release_tree import (
     write_network,
 )
 from core.images.polygons import fill_polygons, scale_polygons
-from core.networks.architectures import models
+from core.networks.architectures import torchvision_models
 from core.sources import phantom
 from core.sources.records import Finding, Mammogram
 
@@ -154,7 +154,9 @@ def random_network(architecture: str, classes: int) -> SimulatedNetwork:
     """Return a network of the published size with random weights, and its unit labels."""
     torch.manual_seed(SEED + classes)
     options = {"init_weights": False} if architecture == "inception_v3" else {}
-    module = models.get_model(architecture, weights=None, num_classes=classes, **options)
+    module = torchvision_models().get_model(
+        architecture, weights=None, num_classes=classes, **options
+    )
     _settle_statistics(module, 299 if architecture == "inception_v3" else 227)
     state = module.state_dict()
     units = influential_units(state, LABELLED[architecture, classes])

@@ -9,15 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from core.errors import UserError
 from core.networks._torchvision_compat import declare_missing_operators
-
-declare_missing_operators()
-from torchvision import models  # noqa: E402  (fails before the operators are declared)
 
 SMALL = "small"
 MEDIUM = "medium"
@@ -171,6 +170,18 @@ class OwnNet(nn.Module):
         self.fc = nn.Linear(units, classes)
 
 
+@cache
+def torchvision_models() -> ModuleType:
+    """Return the module of torchvision's architectures.
+
+    Its import loads PyTorch's compiler, which takes a second: it happens at need.
+    """
+    declare_missing_operators()
+    from torchvision import models
+
+    return models
+
+
 def family_name(arch: str) -> str:
     """Return the family's name of an architecture ("resnet" for "resnet152"), or its own name."""
     return next((name for name in FAMILIES if arch.startswith(name)), arch)
@@ -207,19 +218,26 @@ def published_pool(arch: str) -> str:
 
 def supported_architectures() -> list[str]:
     """Return the names of torchvision's classifiers that can be used."""
-    return [name for name in models.list_models(module=models) if family_name(name) in FAMILIES]
+    return [name for name in _torchvision_names() if family_name(name) in FAMILIES]
+
+
+def _torchvision_names() -> list[str]:
+    """Return the names of torchvision's classifiers."""
+    models = torchvision_models()
+    return models.list_models(module=models)
 
 
 def check_architecture(arch: str) -> None:
     """Raise UserError for an architecture that is not supported, with similar names."""
-    torchvision_names = models.list_models(module=models)
-    if arch in torchvision_names and arch.startswith("vit"):
+    if arch in OWN_NETWORKS:
+        return
+    if arch in _torchvision_names() and arch.startswith("vit"):
         raise UserError(
             f"{arch} classifies by a class token, which has no position in the image: its class map"
             " is not its logit. Choose another architecture, such as swin_t."
         )
     supported = supported_architectures()
-    if arch not in (*OWN_NETWORKS, *supported):
+    if arch not in supported:
         similar = difflib.get_close_matches(arch, supported, 4) or [
             *OWN_NETWORKS,
             "alexnet",
@@ -245,7 +263,7 @@ def create_module(arch: str, classes: int, units: int, channels: int = 1) -> nn.
         # Without the auxiliary classifiers, whose outputs would change the training loss; inputs
         # are normalised by Classifier, so that torchvision's own transform stays off.
         options = {"aux_logits": False, "init_weights": False, "transform_input": False}
-    return models.get_model(arch, weights=None, num_classes=classes, **options)
+    return torchvision_models().get_model(arch, weights=None, num_classes=classes, **options)
 
 
 # torchvision renames these parameters of its older DenseNet files.
@@ -269,9 +287,8 @@ def imagenet_state(arch: str) -> dict[str, Tensor]:
     UserError if the download fails.
     """
     try:
-        return models.get_model_weights(arch).DEFAULT.get_state_dict(
-            progress=False, check_hash=True
-        )
+        weights = torchvision_models().get_model_weights(arch).DEFAULT
+        return weights.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
         raise UserError(
             f"The ImageNet weights of {arch} cannot be fetched ({error}); download torchvision's"

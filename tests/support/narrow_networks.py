@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torchvision.models import convnext, inception, maxvit, resnet, swin_transformer, vgg
 
-from core.networks.architectures import models
+from core.networks.architectures import torchvision_models
+
+models = torchvision_models()
+convnext, inception, resnet, vgg = models.convnext, models.inception, models.resnet, models.vgg
+maxvit, swin_transformer = models.maxvit, models.swin_transformer
 
 # Units of the last convolution.
 UNITS = {"alexnet": 48, "vgg16": 48, "inception_v3": 128, "resnet152": 512}

@@ -15,7 +15,7 @@ from benchmarks.reproduction.release_tree import (
     write_films,
     write_network,
 )
-from core.networks.architectures import models
+from core.networks.architectures import torchvision_models
 from support.breast_films import breast_film
 from support.narrow_networks import narrow_published_networks
 
@@ -95,7 +95,9 @@ def write_release(root: Path) -> Path:
 def _network(architecture: str, classes: int, number: int) -> SimulatedNetwork:
     torch.manual_seed(2)
     options = {"init_weights": False} if architecture == "inception_v3" else {}
-    module = models.get_model(architecture, weights=None, num_classes=classes, **options)
+    module = torchvision_models().get_model(
+        architecture, weights=None, num_classes=classes, **options
+    )
     state = module.state_dict()
     units = influential_units(state, number)
     labels = {unit: TEXTS[k % len(TEXTS)] for k, unit in enumerate(units)}

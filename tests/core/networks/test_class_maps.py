@@ -19,7 +19,7 @@ from core.interpretation.dissection import compute_max_activations, receptive_fi
 from core.interpretation.explanation import compute_image_scores
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram
 from core.interpretation.mammogram_influence import compute_influences, gradient_influence
-from core.networks.architectures import models
+from core.networks.architectures import torchvision_models
 from support.array_patches import ArrayPatches, no_progress
 from support.narrow_networks import narrow_transformers
 from support.published_networks import cheap_initial_weights
@@ -156,6 +156,7 @@ def test_layers_of_swin_are_maps_of_units() -> None:
 
 
 def test_every_torchvision_classifier_is_supported_or_refused_with_a_reason() -> None:
+    models = torchvision_models()
     for arch in models.list_models(module=models):
         if arch.startswith("vit"):
             with pytest.raises(UserError, match=f"{arch} classifies by a class token"):

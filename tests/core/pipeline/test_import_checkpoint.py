@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.images.working_images import PatchReader, WorkingImages
 from core.interpretation import inference
 from core.networks import architectures
-from core.networks.architectures import models
+from core.networks.architectures import torchvision_models
 from core.pipeline.import_checkpoint import run_import
 from core.pipeline.inputs import load_patch_table
 from core.pipeline.patches import run_patch_extraction
@@ -60,7 +60,7 @@ def random_state(arch: str) -> dict[str, torch.Tensor]:
     options = {"init_weights": False} if arch == "inception_v3" else {}
     with cheap_initial_weights():
         torch.manual_seed(4)
-        module = models.get_model(arch, weights=None, num_classes=3, **options)
+        module = torchvision_models().get_model(arch, weights=None, num_classes=3, **options)
     for block in module.modules():
         if hasattr(block, "bn3"):
             # Small residuals: rounding differences do not grow over 50 blocks.

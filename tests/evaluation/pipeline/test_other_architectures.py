@@ -21,7 +21,7 @@ from core import lineage, networks, store
 from core.class_labels import MAMMOGRAPHY
 from core.interpretation import inference
 from core.interpretation.feature_maps import FeatureProbe, forward_mammogram
-from core.networks.architectures import models
+from core.networks.architectures import torchvision_models
 from core.pipeline.dissect import run_dissection
 from core.pipeline.explain import run_explanation
 from core.pipeline.import_checkpoint import run_import
@@ -47,6 +47,9 @@ select = 4
 splits = ["holdout"]
 """
 GRADIENT = "activation x gradient"
+
+
+models = torchvision_models()
 
 
 def narrow_maxvit(num_classes: int) -> nn.Module:
