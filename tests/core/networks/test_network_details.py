@@ -111,7 +111,9 @@ def test_modules_of_torchvision(
     arch: str, options: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple] = []
-    monkeypatch.setattr(architectures.models, "get_model", lambda *a, **k: calls.append((a, k)))
+    monkeypatch.setattr(
+        architectures.torchvision_models(), "get_model", lambda *a, **k: calls.append((a, k))
+    )
     architectures.create_module(arch, 4, 8)
     assert calls == [((arch,), {"weights": None, "num_classes": 4, **options})]
 
@@ -120,7 +122,9 @@ def test_downloads_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[dict] = []
     weights = types.SimpleNamespace(get_state_dict=lambda **k: calls.append(k) or {"a": 1})
     monkeypatch.setattr(
-        architectures.models, "get_model_weights", lambda _: types.SimpleNamespace(DEFAULT=weights)
+        architectures.torchvision_models(),
+        "get_model_weights",
+        lambda _: types.SimpleNamespace(DEFAULT=weights),
     )
     assert architectures.imagenet_state("resnet18") == {"a": 1}
     assert calls == [{"progress": False, "check_hash": True}]

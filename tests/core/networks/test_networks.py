@@ -177,7 +177,9 @@ def test_imagenet_weights_fill_all_but_the_head(monkeypatch: pytest.MonkeyPatch)
         raise OSError("no route")
 
     monkeypatch.setattr(
-        architectures.models, "get_model_weights", lambda _: type("W", (), {"DEFAULT": Weights})
+        architectures.torchvision_models(),
+        "get_model_weights",
+        lambda _: type("W", (), {"DEFAULT": Weights}),
     )
     network = networks.build("resnet18", 3, "imagenet")
     assert torch.equal(network.net.conv1.weight, donor.net.conv1.weight)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
+from scipy import ndimage
 
 from core.sessions import reading_pictures
 from dashboard.server import (
@@ -160,6 +161,26 @@ def test_highlighted_region() -> None:
     assert np.abs(edge - colour).min(axis=0).max() < 60
     assert image_routes.IMAGE_KINDS == ("mammogram", "source", "patch", "unit", "blinded")
     assert image_routes.READER_KINDS == ("blinded",)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_highlighted_pixels(channels: int) -> None:
+    """Every pixel, from the formula in float32: colour (1 - weight) + outline weight."""
+    rng = np.random.default_rng(channels)
+    for side in (7, 31, 60):
+        values = rng.integers(0, 256, (side, side, channels)).astype(np.uint8)
+        coarse = Image.fromarray(rng.uniform(size=(4, 4)).astype(np.float32))
+        inside = np.asarray(coarse.resize((side, side), Image.Resampling.BILINEAR)) > 0.5
+        mask = np.pad(inside, 3).astype(np.uint8)
+        outer, inner = (f(mask, size=3) for f in (ndimage.maximum_filter, ndimage.minimum_filter))
+        edge = Image.fromarray((outer - inner) * np.uint8(255))
+        blurred = np.asarray(edge.filter(ImageFilter.GaussianBlur(0.6)), np.float32)
+        weight = blurred[3:-3, 3:-3, None] / 255
+        colour = np.where(inside[..., None], values.astype(np.float32), values * np.float32(0.38))
+        expected = colour * (1 - weight) + np.array((214, 178, 84), np.float32) * weight
+        tile = Image.fromarray(values if channels == 3 else values[..., 0])
+        found = np.asarray(image_routes.highlight_region(tile, inside))
+        assert np.array_equal(found, expected.astype(np.uint8))
 
 
 def test_limits_of_regions(served: Path) -> None:
